@@ -1,0 +1,80 @@
+# `make run` and `make test` are all the set-up there is; `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := hitobit_portal accounts apikeys tests manage.py
+# A command in an environment as strict as production's, with throwaway secrets and data.
+PRODUCTION := $(BIN)/python -m tests.production
+DEMO := PORTAL_DEMO=true
+CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
+PROCESSES ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint check format migrations messages screenshots bench lock clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/runtime.stamp $(CATALOGUES) ## Run the demo on http://127.0.0.1:8000 (PORT and PORTAL_DATA_DIR move it)
+	@exec env $(DEMO) $(BIN)/python manage.py run_demo
+
+test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
+	$(BIN)/python -m pytest -n $(PROCESSES)
+	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "not browser and not postgres"
+
+lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(PRODUCTION) $(BIN)/mypy $(SOURCES)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive hitobit_portal accounts apikeys manage.py
+
+check: $(VENV)/development.stamp ## Settings, migrations and message catalogues
+	$(PRODUCTION) $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
+	$(PRODUCTION) $(BIN)/python -W error manage.py makemigrations --check --dry-run
+	$(BIN)/python -m hitobit_portal.catalogue --check
+
+format: $(VENV)/development.stamp ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+migrations: $(VENV)/development.stamp ## Write the migrations that the models ask for
+	$(PRODUCTION) $(BIN)/python manage.py makemigrations
+
+messages: $(VENV)/runtime.stamp ## Bring locale/ up to date with the sources, and compile it
+	$(BIN)/python -m hitobit_portal.catalogue
+	$(BIN)/pybabel -q compile -D django -d locale
+
+screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in docs/screenshots anew, in Chromium
+	mkdir -p docs/screenshots
+	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
+
+bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure the decision and the pages
+	$(BIN)/python -m tests.bench
+
+lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
+	for name in requirements requirements-dev; do \
+	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-header \
+	    --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file $$name.txt $$name.in || exit 1; \
+	done
+
+clean: ## Remove what was built (keeps var/, the demo's data)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis $(CATALOGUES)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make run PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/development.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-dev.txt
+	@touch $@ $(VENV)/runtime.stamp
+
+%.mo: %.po | $(VENV)/runtime.stamp
+	@$(BIN)/pybabel -q compile -D django -i $< -o $@

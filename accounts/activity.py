@@ -1,0 +1,85 @@
+"""Security events as rows for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import agents
+from accounts.events import Event
+from accounts.models import AuditEvent, User
+from accounts.purposes import Purpose
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    detail: str
+    tone: str
+    icon: str
+    address: str
+    device: str
+    at: datetime
+
+
+def row(event: AuditEvent) -> Row:
+    kind = Event(event.event)
+    title = f"{kind.title}: {event.label}" if event.label else str(kind.title)
+    return Row(title, _detail(event.detail), kind.tone, kind.icon, event.address, agents.describe(event.agent), event.at)
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    parts = []
+    if "method" in detail:
+        parts.append(_method(detail["method"]))
+    if "purpose" in detail:
+        parts.append(purpose_text(detail["purpose"]))
+    if "changes" in detail:
+        parts.append("; ".join(detail["changes"]))
+    if "reason" in detail:
+        parts.append(detail["reason"])
+    return ", ".join(filter(None, parts))
+
+
+def _method(value: str) -> str:
+    words = {
+        "totp": _("by authenticator"),
+        "sms": _("by SMS"),
+        "recovery": _("by recovery code"),
+        "enrolment": _("after enrolment"),
+    }
+    return words.get(value, "")
+
+
+def purpose_text(value: str) -> str:
+    words = {
+        Purpose.LOGIN.value: _("for login"),
+        Purpose.ENROL_SMS.value: _("for confirming the phone"),
+        Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
+        Purpose.CREATE_KEY.value: _("for creating an API"),
+        Purpose.CHANGE_KEY.value: _("for changing an API"),
+    }
+    return words.get(value, "")
+
+
+def of_customer(user: User, before: int | None = None) -> list[AuditEvent]:
+    """The newest PAGE events of a customer, older than event id ``before``; one more tells that there are older ones."""
+    events = AuditEvent.objects.filter(customer=user)
+    if before is not None:
+        events = events.filter(pk__lt=before)
+    return list(events.order_by("-pk")[: PAGE + 1])
+
+
+def latest(user: User, count: int) -> list[Row]:
+    return [row(event) for event in AuditEvent.objects.filter(customer=user).order_by("-pk")[:count]]
+
+
+def by_day(events: Iterable[AuditEvent]) -> list[tuple[date, list[Row]]]:
+    days = groupby(events, key=lambda event: timezone.localtime(event.at).date())
+    return [(day, [row(event) for event in group]) for day, group in days]

@@ -1,0 +1,16 @@
+"""Application configurations of accounts, and of the admin site that it guards."""
+
+from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from hitobit_portal import checks  # noqa: F401  (registers the system checks)
+
+
+class AdminConfig(DjangoAdminConfig):
+    default_site = "accounts.admin_site.PortalAdminSite"

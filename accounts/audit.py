@@ -1,0 +1,40 @@
+"""The one way to leave a security event."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts.events import Event
+from accounts.models import AuditEvent, User
+
+AGENT_LENGTH = 200
+LABEL_LENGTH = 80
+
+
+def record(
+    event: Event,
+    request: HttpRequest | None,
+    *,
+    customer: User | None,
+    actor: User | None = None,
+    target: str = "",
+    label: str = "",
+    succeeded: bool = True,
+    **detail: Any,
+) -> AuditEvent:
+    """Writes one event. ``actor`` is the customer unless said otherwise; ``detail`` holds JSON values, never a secret.
+
+    Called in the transaction of what it tells of, so that neither exists without the other.
+    """
+    return AuditEvent.objects.create(
+        event=event.value,
+        actor=actor or customer,
+        customer=customer,
+        target=target[:64],
+        label=label[:LABEL_LENGTH],
+        succeeded=succeeded,
+        address=getattr(request, "client_address", ""),
+        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH] if request else "",
+        request_id=getattr(request, "request_id", ""),
+        detail=detail,
+    )

@@ -1,0 +1,31 @@
+"""``manage.py run_demo``: everything that ``make run`` needs after the packages, then the server."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    help = "Migrates, collects static files, makes the demo customer and serves on 127.0.0.1:$PORT (8000)."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEMO:
+            raise CommandError("run_demo needs PORTAL_DEMO=true; for production see the README.")
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("collectstatic", verbosity=0, interactive=False, clear=False)
+        call_command("create_demo")
+        self.stdout.write(f"\n  portal                {settings.BASE_URL}/")
+        self.stdout.write(f"  SMS                   this terminal, {Path(settings.DATA_DIR) / 'sms'}, {settings.BASE_URL}/demo/sms/")
+        self.stdout.write("  stop                  Ctrl+C\n")
+        self.stdout.flush()
+        arguments = [
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT)),
+            *("--workers", "1", "--blocking-threads", "8", "--no-ws", "--http", "1", "--log-level", "warning"),
+            "hitobit_portal.wsgi:application",
+        ]
+        os.execv(sys.executable, arguments)  # noqa: S606  (no shell, fixed arguments)

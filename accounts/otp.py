@@ -1,0 +1,222 @@
+"""The one owner of "is this person verified, for what": checks codes, counts failures, uses each code once.
+
+The order is always: lock the person's `FactorGuard` row, look at the count, compare **every** factor, count or consume,
+commit, answer. A refusal travels out as a value: an exception would roll its own count back.
+"""
+
+import enum
+import hmac
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pyotp
+from django.db import models, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import audit
+from accounts.events import Event
+from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
+from accounts.purposes import Approval, Purpose
+from hitobit_portal import crypto, ratelimits
+from hitobit_portal.ratelimits import Rate
+
+logger = logging.getLogger("portal.otp")
+
+TOTP_PERIOD = 30
+TOTP_DRIFT_STEPS = 1  # RFC 6238 section 5.2: one step either way for the network and slow typists
+SMS_LIFETIME = timedelta(minutes=2)
+#: Failures an account may have in a window of seconds (NIST SP 800-63B asks for at most 100 in a row).
+WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
+LONGEST_WAIT = 900  # the owner is back within 15 minutes, whatever an attacker did
+MOST_IN_A_ROW = 100
+FOREVER = 365 * 86_400
+
+
+class Factor(enum.Enum):
+    TOTP = "totp"
+    SMS = "sms"
+    RECOVERY = "recovery"
+
+
+class Outcome(enum.Enum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # at least one factor was wrong; which one is not said
+    LOCKED = "locked"  # too many failures; nothing was compared
+    ALREADY_DONE = "already done"  # what the codes would approve exists; nothing was compared
+
+
+@dataclass(frozen=True)
+class Result:
+    outcome: Outcome
+    retry_after: int = 0
+    value: Any = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.outcome is Outcome.ACCEPTED
+
+
+def verify(
+    request: HttpRequest,
+    user: User,
+    approval: Approval,
+    codes: Mapping[Factor, str],
+    *,
+    effect: Callable[[], Any] | None = None,
+    already_done: Callable[[], Any] | None = None,
+) -> Result:
+    """Checks all ``codes`` together for ``approval``; each is used up at most once, even by 1000 requests at once.
+
+    ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
+    raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
+    """
+    address = ratelimits.address_bucket(request.client_address)  # type: ignore[attr-defined]
+    # SECURITY: the address's slot is taken before comparing, so that parallel guesses over many accounts can't outrun it.
+    wait = ratelimits.take(Rate.FACTOR_ADDRESS, address)
+    if wait is not None:
+        return Result(Outcome.LOCKED, retry_after=wait)
+    result = _verify_locked(user, approval, codes, effect, already_done)
+    if result.outcome is not Outcome.REFUSED:
+        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)
+    if result.outcome is Outcome.REFUSED:
+        _tell_refusal(request, user, approval)
+    return result
+
+
+def _verify_locked(
+    user: User,
+    approval: Approval,
+    codes: Mapping[Factor, str],
+    effect: Callable[[], Any] | None,
+    already_done: Callable[[], Any] | None,
+) -> Result:
+    with transaction.atomic(durable=True):
+        guard = lock(user)
+        if already_done is not None and (value := already_done()):
+            return Result(Outcome.ALREADY_DONE, value=value)
+        now = time.time()
+        wait = waiting_time(guard, now)
+        if wait:
+            return Result(Outcome.LOCKED, retry_after=wait)
+        # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
+        uses = [_match(factor, user, approval, code, now) for factor, code in codes.items()]
+        if not uses or not all(uses):
+            _count_failure(guard, now)
+            return Result(Outcome.REFUSED)
+        for use in uses:
+            if use is not None:
+                use()
+        if guard.in_a_row:
+            guard.in_a_row = 0
+            guard.save(update_fields=["in_a_row"])
+        return Result(Outcome.ACCEPTED, value=effect() if effect else None)
+
+
+def lock(user: User) -> FactorGuard:
+    """The person's guard row, locked until the transaction ends. SQLite's transactions are IMMEDIATE: already alone."""
+    FactorGuard.objects.get_or_create(user=user)
+    return FactorGuard.objects.select_for_update().get(user=user)
+
+
+def waiting_time(guard: FactorGuard, now: float) -> int:
+    """Seconds until codes are compared again; 0 when they are now."""
+    if guard.in_a_row >= MOST_IN_A_ROW:
+        return FOREVER
+    waits = [0.0]
+    for count, seconds in WINDOWS:
+        recent = [at for at in guard.failures if at > now - seconds]
+        if len(recent) >= count:
+            waits.append(min(recent[-count] + seconds, recent[-1] + LONGEST_WAIT) - now)
+    return int(max(waits)) + 1 if max(waits) > 0 else 0
+
+
+def _count_failure(guard: FactorGuard, now: float) -> None:
+    guard.failures = [*guard.failures, now][-max(count for count, _ in WINDOWS) :]
+    guard.in_a_row += 1
+    guard.save(update_fields=["failures", "in_a_row"])
+
+
+def _match(factor: Factor, user: User, approval: Approval, code: str, now: float) -> Callable[[], None] | None:
+    """What uses the code up, or None when it is wrong."""
+    if factor is Factor.TOTP:
+        return _match_totp(user, approval, code, now)
+    if factor is Factor.SMS:
+        return _match_sms(user, approval, code)
+    return _match_recovery(user, code)
+
+
+def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callable[[], None] | None:
+    device = TotpDevice.objects.filter(user=user).first()
+    # SECURITY: an unconfirmed device satisfies nothing but its own enrolment; a posted device id is never looked at.
+    if device is None or (not device.confirmed and approval.purpose is not Purpose.ENROL_TOTP):
+        return None
+    generator = pyotp.TOTP(crypto.unseal(device.seed_sealed, seal_owner(user)).decode())
+    step = int(now) // TOTP_PERIOD
+    # SECURITY: the step is compared, not the code: A(t), B(t+1), then A again is refused.
+    found = [
+        candidate
+        for candidate in range(step - TOTP_DRIFT_STEPS, step + TOTP_DRIFT_STEPS + 1)
+        if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode()) and candidate > device.last_step
+    ]
+    if not found:
+        return None
+
+    def use() -> None:
+        device.last_step = found[0]
+        device.last_used_at = timezone.now()
+        device.save(update_fields=["last_step", "last_used_at"])
+
+    return use
+
+
+def seal_owner(user: User) -> str:
+    return f"accounts.totp:{user.pk}"
+
+
+def _match_sms(user: User, approval: Approval, code: str) -> Callable[[], None] | None:
+    row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, expires_at__gt=timezone.now()).first()
+    digest = row.digest if row else crypto.digest("sms-code", "nobody")
+    right = crypto.matches(digest, "sms-code", str(user.pk), approval.binding, code)
+    if row is None or not right or not hmac.compare_digest(row.binding, approval.binding):
+        return None
+    # SECURITY: a phone that was never confirmed proves nothing, except in its own enrolment.
+    confirmed = SmsDevice.objects.filter(user=user, confirmed=True, number=user.phone).exists()
+    if not confirmed and approval.purpose is not Purpose.ENROL_SMS:
+        return None
+
+    def use() -> None:
+        row.delete()
+        SmsDevice.objects.filter(user=user).update(last_used_at=timezone.now())
+
+    return use
+
+
+def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
+    codes = RecoveryCode.objects.filter(device__user=user, device__confirmed=True, used_at=None)
+    found = [row for row in codes if crypto.matches(row.digest, "recovery-code", str(user.pk), code)]
+    if not found:
+        return None
+
+    def use() -> None:
+        found[0].used_at = timezone.now()
+        found[0].save(update_fields=["used_at"])
+
+    return use
+
+
+def _tell_refusal(request: HttpRequest, user: User, approval: Approval) -> None:
+    guard = FactorGuard.objects.get(user=user)
+    locked = waiting_time(guard, time.time()) > 0
+    event = Event.CODE_LOCKED if locked else Event.CODE_REFUSED
+    audit.record(event, request, customer=user, succeeded=False, purpose=approval.purpose.value)
+    if locked:
+        logger.warning("codes locked: user=%s failures_in_a_row=%s", user.pk, guard.in_a_row)
+
+
+def recovery_left(user: User) -> int:
+    return RecoveryCode.objects.filter(device__user=user, used_at=None).aggregate(n=models.Count("pk"))["n"] or 0

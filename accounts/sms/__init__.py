@@ -1,0 +1,34 @@
+"""Sending of SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
+
+A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message) that returns when the
+message is handed over and raises `SmsError` when it is not. The local ones (console, file) each get every message, a
+person watches either of them; of the others the first that succeeds is enough.
+"""
+
+import logging
+from importlib import import_module
+
+from django.conf import settings
+
+logger = logging.getLogger("portal.sms")
+LOCAL = ("accounts.sms.console", "accounts.sms.file")
+
+
+class SmsError(Exception):
+    """The message was not handed over. The text must not hold the message or the whole number."""
+
+
+def send(phone: str, text: str, *, code: str, purpose: str) -> None:
+    """Hands ``text`` to a provider. Raises `SmsError` when none took it."""
+    delivered = False
+    for path in settings.SMS_BACKENDS:
+        if delivered and path not in LOCAL:
+            continue
+        try:
+            import_module(path).send(phone, text, code=code, purpose=purpose)
+            delivered = True
+        except (SmsError, OSError) as error:
+            # SECURITY: the class only: a provider's message may repeat the code it was given.
+            logger.error("SMS back-end %s failed: %s", path, type(error).__name__)
+    if not delivered:
+        raise SmsError("no SMS back-end took the message")

@@ -1,0 +1,43 @@
+"""The demo's second phone: one JSON file a message in ``var/sms/``, names sorting by time."""
+
+import json
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+KEPT = 200
+
+
+def directory() -> Path:
+    return Path(settings.DATA_DIR) / "sms"
+
+
+def send(phone: str, text: str, *, code: str, purpose: str) -> None:
+    """Writes ``{"to", "text", "code", "purpose", "at"}``; the file appears whole and only its owner can read it."""
+    directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(3)}.json"
+    draft = directory() / f".{name}"
+    message = {"to": phone, "text": text, "code": code, "purpose": purpose, "at": now.isoformat()}
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(message, file, ensure_ascii=False)
+    draft.rename(directory() / name)
+
+
+def messages() -> list[dict[str, Any]]:
+    """The newest messages first; ``at`` as datetime."""
+    found = []
+    for path in sorted(directory().glob("*.json"), reverse=True)[:KEPT]:
+        message = json.loads(path.read_text(encoding="utf-8"))
+        found.append({**message, "at": datetime.fromisoformat(message["at"])})
+    return found
+
+
+def clear() -> None:
+    for path in directory().glob("*.json"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""Making and sending of SMS codes: 6 digits, 2 minutes, bound to what they approve, capped before the provider is asked."""
+
+import enum
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import audit, otp, sms
+from accounts.events import Event
+from accounts.models import SmsCode, User
+from accounts.purposes import Approval
+from hitobit_portal import crypto, ratelimits
+from hitobit_portal.ratelimits import Rate
+
+RESEND_AFTER = timedelta(seconds=60)
+PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the block
+
+
+class Sending(enum.Enum):
+    SENT = "sent"
+    WAITING = "waiting"  # the last one is younger than RESEND_AFTER; it still holds
+    CAPPED = "capped"
+    FAILED = "failed"  # the provider did not take it; the slot is free again
+
+
+@dataclass(frozen=True)
+class Sent:
+    state: Sending
+    resend_in: int
+
+
+def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
+    """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing."""
+    code = f"{secrets.randbelow(1_000_000):06d}"
+    # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
+    with transaction.atomic(durable=True):
+        otp.lock(user)
+        wait = resend_in(user, approval)
+        if wait:
+            return Sent(Sending.WAITING, wait)
+        capped = _caps(request, user)
+        if capped is None:
+            row = _store(user, approval, code)
+    if capped is not None:
+        audit.record(Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=approval.purpose.value)
+        return Sent(Sending.CAPPED, capped)
+    try:
+        sms.send(user.phone, _text(approval, code), code=code, purpose=approval.purpose.value)
+    except sms.SmsError:
+        # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
+        SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
+        audit.record(Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value)
+        return Sent(Sending.FAILED, 0)
+    audit.record(Event.SMS_SENT, request, customer=user, purpose=approval.purpose.value)
+    return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
+
+
+def resend_in(user: User, approval: Approval) -> int:
+    """Seconds until the code for ``approval`` can be sent again; 0 when now."""
+    row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
+    left = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
+    return int(left) + 1 if left > 0 else 0
+
+
+def _caps(request: HttpRequest, user: User) -> int | None:
+    """None when every cap has room (and counts this one), else the seconds to wait."""
+    counted = (
+        (Rate.SMS_PHONE, user.phone),
+        (Rate.SMS_ACCOUNT, str(user.pk)),
+        (Rate.SMS_ADDRESS, ratelimits.address_bucket(request.client_address)),  # type: ignore[attr-defined]
+        (Rate.SMS_PREFIX, user.phone[:PREFIX_LENGTH]),
+        (Rate.SMS_DAY, "all"),
+    )
+    for rate, value in counted:
+        wait = ratelimits.take(rate, value)
+        if wait is not None:
+            return wait
+    return None
+
+
+def _store(user: User, approval: Approval, code: str) -> SmsCode:
+    now = timezone.now()
+    row, _made = SmsCode.objects.update_or_create(
+        user=user,
+        purpose=approval.purpose.value,
+        defaults={
+            "binding": approval.binding,
+            "digest": crypto.digest("sms-code", str(user.pk), approval.binding, code),
+            "sent_at": now,
+            "expires_at": now + otp.SMS_LIFETIME,
+        },
+    )
+    return row
+
+
+def _text(approval: Approval, code: str) -> str:
+    """The message names what it approves: whoever reads it sees a fraud before typing the code."""
+    return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nGive it to nobody, not even to support.") % {
+        "code": code,
+        "what": approval.sentence,
+    }

@@ -1,0 +1,136 @@
+"""How far a visitor has come, and what each stage may reach. Default deny.
+
+A half-finished login is one session key that binds person, time and the way to go on; it is not a Django login, so
+``request.user`` stays anonymous until the second factor (or the whole enrolment) is done.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import django_otp
+from django.contrib.auth import login as django_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+
+from accounts import drafts
+from accounts.models import PortalDevice, User
+
+PENDING = "pending_login"
+PENDING_SECONDS = 15 * 60
+V = TypeVar("V", bound=Callable[..., HttpResponse])
+
+
+def public(view: V) -> V:
+    """Anybody may call the view."""
+    view.access = "public"  # type: ignore[attr-defined]
+    return view
+
+
+def pending(view: V) -> V:
+    """Only somebody whose password was right and whose login is not finished; ``request.pending_user`` is that person."""
+    view.access = "pending"  # type: ignore[attr-defined]
+    return view
+
+
+def begin(request: HttpRequest, user: User, next_url: str) -> None:
+    """After the right password. The session id changes; nothing of the password is kept."""
+    # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on.
+    request.session.cycle_key()
+    request.session[PENDING] = {"user": user.pk, "at": int(time.time()), "next": next_url, "proved": []}
+
+
+def pending_user(request: HttpRequest) -> User | None:
+    state = request.session.get(PENDING)
+    if not isinstance(state, dict) or time.time() - state["at"] > PENDING_SECONDS:
+        return None
+    return User.objects.select_related("totp", "sms").filter(pk=state["user"], is_active=True).first()
+
+
+def prove(request: HttpRequest, factor: str) -> None:
+    """Notes a factor that was proved in this half-finished login, and changes the session id."""
+    request.session.cycle_key()
+    state = request.session[PENDING]
+    request.session[PENDING] = {**state, "proved": sorted({*state["proved"], factor}), "at": int(time.time())}
+
+
+def proved(request: HttpRequest) -> set[str]:
+    return set(request.session.get(PENDING, {}).get("proved", []))
+
+
+def finish(request: HttpRequest, user: User, device: PortalDevice) -> str:
+    """The login is complete: the address to go to. Only for people with both factors confirmed."""
+    if not user.has_both_factors:
+        raise AssertionError("a login can't finish before both factors are confirmed")
+    next_url = request.session.pop(PENDING, {}).get("next", "")
+    django_login(request, user, backend="accounts.backends.PhoneBackend")
+    request.session.cycle_key()
+    django_otp.login(request, device)
+    return next_url or reverse("dashboard")
+
+
+def next_step(request: HttpRequest, user: User) -> str:
+    """The name of the page on which a half-finished login goes on."""
+    sms, totp = getattr(user, "sms", None), getattr(user, "totp", None)
+    sms_confirmed = bool(sms and sms.confirmed and sms.number == user.phone)
+    totp_confirmed = bool(totp and totp.confirmed)
+    done = proved(request)
+    # SECURITY: who has a confirmed factor proves it before enrolling another; else a stolen password enrols the thief's.
+    if (totp_confirmed or sms_confirmed) and not done:
+        return "second_factor"
+    if not sms_confirmed:
+        return "enrol_sms"
+    if not totp_confirmed:
+        return "enrol_totp"
+    return "recovery_codes"
+
+
+def safe_next(request: HttpRequest, target: str) -> str:
+    """``target`` when it is a path of this site, else ""."""
+    hosts = {request.get_host()}
+    if target.startswith("/") and url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):
+        return target
+    return ""
+
+
+class DefaultDenyMiddleware:
+    """Every view is for finished logins, unless it says otherwise with `public` or `pending`."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        access = getattr(view, "access", "full")
+        if access == "public":
+            return None
+        user = request.user
+        if user.is_authenticated:
+            if user.is_verified() and user.has_both_factors:  # type: ignore[union-attr]
+                return None if access == "full" else redirect("dashboard")
+            # A factor was reset while this session was open: it is over.
+            request.session.flush()
+            return to_login(request)
+        waiting = pending_user(request)
+        if waiting is None:
+            return to_login(request)
+        if access == "pending":
+            request.pending_user = waiting  # type: ignore[attr-defined]
+            return None
+        return redirect(next_step(request, waiting))
+
+
+def to_login(request: HttpRequest) -> HttpResponse:
+    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code."""
+    drafts.keep(request)
+    target = request.path if request.method == "POST" else request.get_full_path()
+    location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(status=204, headers={"HX-Redirect": location})
+    return redirect(location)

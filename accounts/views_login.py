@@ -1,0 +1,151 @@
+"""Login in two steps, and logout."""
+
+from django.contrib import messages as notices
+from django.contrib.auth import authenticate
+from django.contrib.auth import logout as django_logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import agents, audit, messages, otp, purposes, sms_codes, stages
+from accounts.events import Event
+from accounts.forms import CodeForm, LoginForm, RecoveryForm
+from accounts.models import PortalDevice, User
+from accounts.otp import Factor
+from accounts.stages import pending, public
+from hitobit_portal import errors, ratelimits
+from hitobit_portal.ratelimits import Rate
+
+
+@public
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Step one: phone and password."""
+    next_url = stages.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
+    if request.user.is_authenticated and request.user.is_verified():
+        return redirect(next_url or "dashboard")
+    form = LoginForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        phone = form.cleaned_data["phone"]
+        wait = _limited(request, phone)
+        if wait is not None:
+            audit.record(Event.LOGIN_LIMITED, request, customer=_owner(phone), succeeded=False)
+            return errors.too_many(request, wait)
+        # The same work whoever it is: Django hashes the password for nobody, too.
+        user = authenticate(request, username=phone, password=form.cleaned_data["password"])
+        if isinstance(user, User):
+            stages.begin(request, user, next_url)
+            return redirect(stages.next_step(request, user))
+        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
+        form.add_error(None, _("Mobile number or password is wrong."))
+    return render(request, "accounts/login.html", {"form": form, "next": next_url})
+
+
+def _owner(phone: str) -> User | None:
+    return User.objects.filter(phone=phone).first()
+
+
+def _limited(request: HttpRequest, phone: str) -> int | None:
+    address = ratelimits.address_bucket(request.client_address)  # type: ignore[attr-defined]
+    counted = (
+        (Rate.LOGIN_ADDRESS, address),
+        (Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{address}"),
+        (Rate.LOGIN_PHONE, phone),
+    )
+    waits = [wait for rate, value in counted if (wait := ratelimits.take(rate, value)) is not None]
+    return max(waits, default=None)
+
+
+@pending
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Step two: the authenticator, an SMS, or a recovery code; the customer's choice."""
+    user: User = request.pending_user  # type: ignore[attr-defined]
+    if stages.next_step(request, user) != "second_factor":
+        return redirect(stages.next_step(request, user))
+    available = _available(user)
+    method = _method(request, available)
+    form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
+    form = form_class()
+    if request.method == "POST":
+        if "switch" in request.POST or "resend" in request.POST:
+            return _switch(request, user, method)
+        form = form_class(request.POST)
+        if form.is_valid():
+            result = otp.verify(request, user, purposes.LOGIN, {method: form.cleaned_data["code"]})
+            if result.accepted:
+                return _proved(request, user, method)
+            form.add_error("code", messages.of_one(result))
+    context = {
+        "form": form,
+        "method": method.value,
+        "methods": [factor.value for factor in available],
+        "masked_phone": user.phone,
+        "resend_in": sms_codes.resend_in(user, purposes.LOGIN) if method is Factor.SMS else None,
+        "device": agents.describe(request.headers.get("User-Agent", "")),
+    }
+    return render(request, "accounts/second_factor.html", context)
+
+
+def _available(user: User) -> list[Factor]:
+    factors = []
+    if (totp := getattr(user, "totp", None)) and totp.confirmed:
+        factors.append(Factor.TOTP)
+    if (sms := getattr(user, "sms", None)) and sms.confirmed and sms.number == user.phone:
+        factors.append(Factor.SMS)
+    if otp.recovery_left(user):
+        factors.append(Factor.RECOVERY)
+    return factors
+
+
+def _method(request: HttpRequest, available: list[Factor]) -> Factor:
+    """The chosen factor among those that this person has."""
+    chosen = request.POST.get("switch") or request.GET.get("method", "")
+    return next((factor for factor in available if factor.value == chosen), available[0])
+
+
+def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+    """Sends the SMS where one is needed, and comes back by GET."""
+    if method is Factor.SMS:
+        problem = messages.of_sending(sms_codes.send_code(request, user, purposes.LOGIN))
+        if problem:
+            notices.error(request, problem)
+    response = redirect("second_factor")
+    response["Location"] += f"?method={method.value}"
+    return response
+
+
+def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+    if method is Factor.RECOVERY:
+        audit.record(Event.RECOVERY_USED, request, customer=user, left=otp.recovery_left(user))
+        notices.warning(request, _("A recovery code was used up. %(left)d are left.") % {"left": otp.recovery_left(user)})
+    stages.prove(request, method.value)
+    if not user.has_both_factors:
+        return redirect(stages.next_step(request, user))
+    devices = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
+    return complete(request, user, getattr(user, devices[method]), method.value)
+
+
+def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
+    """Both steps are done: logs in, and goes where the visitor wanted to go."""
+    target = stages.finish(request, user, device)
+    audit.record(Event.LOGIN, request, customer=user, method=method)
+    return redirect(target)
+
+
+@public
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    if request.user.is_authenticated and isinstance(request.user, User):
+        audit.record(Event.LOGOUT, request, customer=request.user)
+    django_logout(request)
+    response = redirect("login")
+    response["Clear-Site-Data"] = '"cache", "cookies", "storage"'
+    return response

@@ -1,0 +1,69 @@
+"""What a change of a key's settings does to its power. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+ORDER = ("read", "trade", "withdraw")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Permissions, IP policy and networks of a key, as they are or as they are wanted."""
+
+    permissions: frozenset[str]
+    ip_policy: str
+    networks: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values in one spelling: equal settings give equal JSON, so an approval can be bound to them."""
+        return {
+            "permissions": [value for value in ORDER if value in self.permissions],
+            "ip_policy": self.ip_policy,
+            "networks": sorted(self.networks),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Settings:
+        return cls(frozenset(data["permissions"]), data["ip_policy"], tuple(data["networks"]))
+
+
+@dataclass(frozen=True)
+class Change:
+    before: Settings
+    after: Settings
+
+    @property
+    def adds_power(self) -> bool:
+        """Whether the key could do anything, from anywhere, that it could not do before."""
+        if self.after.permissions - self.before.permissions:
+            return True
+        if self.before.ip_policy == "unrestricted":
+            return False
+        if self.after.ip_policy == "unrestricted":
+            return True
+        old = [ip_network(value) for value in self.before.networks]
+        return any(not _inside(ip_network(value), old) for value in self.after.networks)
+
+    def lines(self) -> list[str]:
+        """The difference in words, one line each, for the page, the SMS and the audit trail."""
+        names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
+        lines = []
+        for value in ORDER:
+            had, has = value in self.before.permissions, value in self.after.permissions
+            if had != has:
+                lines.append((_("%(what)s: off → on") if has else _("%(what)s: on → off")) % {"what": names[value]})
+        if self.before.ip_policy != self.after.ip_policy:
+            free = self.after.ip_policy == "unrestricted"
+            lines.append(_("IP: trusted → unrestricted") if free else _("IP: unrestricted → trusted"))
+        lines += [f"+ {value}" for value in self.after.networks if value not in self.before.networks]
+        lines += [f"- {value}" for value in self.before.networks if value not in self.after.networks]
+        return lines
+
+
+def _inside(network: IPv4Network | IPv6Network, allowed: list[IPv4Network | IPv6Network]) -> bool:
+    return any(network.version == old.version and network.subnet_of(old) for old in allowed)  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""Forms of the key pages: the name, the settings, the typed confirmation."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.models import User
+from apikeys import names, networks
+from apikeys.changes import Settings
+from apikeys.models import NETWORKS_A_KEY, ApiKey, IpPolicy, Permission, check_rules
+
+LONGEST_LIST = 4000
+
+
+class NameForm(forms.Form):
+    """The name of a new key; unique among the customer's live keys."""
+
+    name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
+
+    def __init__(self, *args: Any, owner: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.owner = owner
+        if self.is_bound:
+            # What is shown again with an error: a megabyte of pasted text is not sent back.
+            self.data = self.data.copy()
+            self.data["name"] = str(self.data.get("name", ""))[: names.LONGEST * 21]
+
+    def clean_name(self) -> str:
+        try:
+            name = names.clean(self.cleaned_data["name"])
+        except names.InvalidName as error:
+            raise ValidationError(_problem(error.problem)) from None
+        if ApiKey.objects.live(self.owner).filter(label_folded=names.fold(name)).exists():
+            raise ValidationError(_("You have a key of this name already. Choose another one."))
+        return name
+
+
+def _problem(problem: names.Problem) -> str:
+    return {
+        names.Problem.EMPTY: _("Write a name."),
+        names.Problem.TOO_LONG: _("A name has at most %(n)d characters.") % {"n": names.LONGEST},
+        names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
+    }[problem]
+
+
+class SettingsForm(forms.Form):
+    """Permissions, IP policy, and an allow-list: chips (``networks``) and a text box (``network``) for more."""
+
+    permissions = forms.MultipleChoiceField(
+        choices=Permission.choices,
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        error_messages={"invalid_choice": gettext_lazy("This choice does not exist.")},
+    )
+    ip_policy = forms.ChoiceField(choices=IpPolicy.choices, widget=forms.RadioSelect)
+    network = forms.CharField(required=False, widget=forms.Textarea, max_length=LONGEST_LIST)
+
+    def __init__(self, data: Any = None, *, chips: list[str], **kwargs: Any) -> None:
+        super().__init__(data.copy() if data is not None else None, **kwargs)
+        self.chips = list(dict.fromkeys(value for raw in chips[: NETWORKS_A_KEY + 1] if (value := _normalised(raw))))
+        self.notes: list[str] = []
+
+    def add(self, text: str) -> bool:
+        """Moves what is right in ``text`` to the chips, leaves the rest in the box with an error; whether all was right."""
+        wrong: list[tuple[str, networks.Problem]] = []
+        for entry in networks.split_list(text[:LONGEST_LIST]):
+            try:
+                network = networks.parse_network(entry)
+            except networks.NetworkError as error:
+                wrong.append((entry, error.kind))
+                continue
+            self._add_one(entry, network)
+        self.data["network"] = "\n".join(entry for entry, _kind in wrong)
+        for entry, kind in wrong[:5]:
+            self.add_error("network", _network_problem(entry, kind))
+        if len(self.chips) > NETWORKS_A_KEY:
+            self.add_error("network", _("A key takes at most %(n)d IPs.") % {"n": NETWORKS_A_KEY})
+        return not wrong and len(self.chips) <= NETWORKS_A_KEY
+
+    def _add_one(self, entry: str, network: networks.Network) -> None:
+        if network.value in self.chips:
+            self.notes.append(_("%(value)s is in the list already.") % {"value": network.value})
+            return
+        self.chips.append(network.value)
+        if network.corrected:
+            self.notes.append(_("%(entry)s was corrected to the network %(value)s.") % {"entry": entry, "value": network.value})
+        if network.private:
+            note = _("%(value)s is a private address: requests over the Internet never come from it.")
+            self.notes.append(note % {"value": network.value})
+
+    def wanted(self) -> Settings | None:
+        """The settings that the form asks for; None, with errors beside the fields, when they can't be."""
+        if not self.is_valid():
+            return None
+        trusted = self.cleaned_data["ip_policy"] == IpPolicy.TRUSTED
+        if trusted and not self.add(self.cleaned_data["network"]):
+            return None
+        # Without the restriction the list has no meaning; keeping it would surprise whoever turns it on again.
+        settings = Settings(
+            frozenset(self.cleaned_data["permissions"]), self.cleaned_data["ip_policy"], tuple(self.chips) if trusted else ()
+        )
+        try:
+            check_rules(settings.permissions, settings.ip_policy, list(settings.networks))
+        except ValidationError as error:
+            self.add_error(None, error)
+            return None
+        return settings
+
+    def shown_chips(self) -> list[tuple[str, str]]:
+        """The chips with what a network's size means."""
+        return [(value, _size(value)) for value in self.chips]
+
+
+def _normalised(raw: str) -> str | None:
+    try:
+        return networks.parse_network(raw[:64]).value
+    except networks.NetworkError:
+        return None
+
+
+def _size(value: str) -> str:
+    address, slash, prefix = value.partition("/")
+    if not slash or ":" in address:
+        return ""
+    count = 1 << (32 - int(prefix))
+    return ngettext("%(n)d address", "%(n)d addresses", count) % {"n": count}
+
+
+def _network_problem(entry: str, kind: networks.Problem) -> str:
+    shown = entry[:50]
+    if kind is networks.Problem.PREFIX:
+        return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
+    if kind is networks.Problem.TOO_WIDE:
+        return _("“%(entry)s” means every address; choose “Unrestricted” if you want that.") % {"entry": shown}
+    return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {"entry": shown}
+
+
+class DeleteForm(forms.Form):
+    """The name of the key, typed; what people can't see (joiners, case, Arabic letters) may differ."""
+
+    name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
+
+    def __init__(self, *args: Any, key: ApiKey, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.key = key
+
+    def clean_name(self) -> str:
+        try:
+            typed = names.clean(self.cleaned_data["name"])
+        except names.InvalidName:
+            typed = ""
+        if names.fold(typed) != self.key.label_folded:
+            raise ValidationError(_("This is not the name of the key. Nothing was deleted."))
+        return typed

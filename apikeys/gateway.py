@@ -1,0 +1,82 @@
+"""The machine door: HTTP in, decision, HTTP out. Today the endpoints that the portal serves to clients itself."""
+
+import time
+from datetime import timedelta
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET
+
+from accounts.stages import public
+from apikeys import records, verification
+from apikeys.models import ApiKey, Credential, IpPolicy
+
+LAST_USED_GRAIN = timedelta(seconds=60)  # "last used" is coarse: one write a minute, not one a request
+
+
+@public
+@require_GET
+def ping(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({})
+
+
+@public
+@require_GET
+def server_time(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"serverTime": now_ms()})
+
+
+@public
+@csrf_exempt
+@require_GET
+def api_restrictions(request: HttpRequest) -> HttpResponse:
+    """``GET /sapi/v1/account/apiRestrictions``: what the calling key may do."""
+    decision = decide(request, "read")
+    if not decision.allowed:
+        return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
+    key = ApiKey.objects.get(key_id=request.headers["X-MBX-APIKEY"])
+    never = ("InternalTransfer", "Margin", "Futures", "VanillaOptions", "PortfolioMarginTrading")
+    return JsonResponse(
+        {
+            "ipRestrict": key.ip_policy != IpPolicy.UNRESTRICTED,
+            "createTime": int(key.created_at.timestamp() * 1000),
+            "enableReading": key.can_read,
+            "enableSpotAndMarginTrading": key.can_trade,
+            "enableWithdrawals": key.can_withdraw,
+            "permitsUniversalTransfer": False,
+            **{f"enable{name}": False for name in never},
+        }
+    )
+
+
+def decide(request: HttpRequest, permission: str) -> verification.Decision:
+    """The decision about a request to the portal itself, by its wire bytes."""
+    api_key = request.headers.get("X-MBX-APIKEY")
+    address: str = request.client_address  # type: ignore[attr-defined]
+    decision = verification.decide(
+        records.load(api_key) if api_key and len(api_key) == 64 and api_key.isascii() else None,
+        api_key=api_key,
+        # WSGI (PEP 3333) hands bytes over as latin-1 text.
+        query=request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),
+        body=request.body,
+        client_ip=address,
+        permission=permission,
+        now_ms=now_ms(),
+    )
+    if decision.allowed and api_key is not None:
+        note_use(api_key, address, decision.credential_id)
+    return decision
+
+
+def note_use(key_id: str, address: str, credential_id: int | None) -> None:
+    """Records that, when and from where a key was used; at most one write a minute and address."""
+    now = timezone.now()
+    older = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_GRAIN) | ~Q(last_used_ip=address)
+    ApiKey.objects.filter(older, key_id=key_id).update(last_used_at=now, last_used_ip=address)
+    Credential.objects.filter(pk=credential_id, first_used_at=None).update(first_used_at=now)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,125 @@
+"""Parse, normalise and match the networks of an allow-list. Pure: no ORM, no Django."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Network, ip_network
+
+from hitobit_portal import client_ip
+
+# People paste lists from chats and spreadsheets: Persian comma and semicolon, any white space, and the
+# invisible marks that right-to-left text carries. Marks separate, so that removing one never joins two
+# texts into an address that nobody wrote.
+_SEPARATORS = re.compile("[\\s,;\u060c\u061b\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
+_DIGITS = {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
+_SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
+_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
+
+
+class Problem(enum.Enum):
+    """Why a text is not a network that may stand in an allow-list."""
+
+    SHAPE = "shape"
+    PREFIX = "prefix"
+    TOO_WIDE = "too_wide"
+
+
+class NetworkError(ValueError):
+    """A text was refused; `kind` says why."""
+
+    def __init__(self, kind: Problem) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One entry of an allow-list.
+
+    Attributes:
+        value: normalised: compressed, IPv4-mapped unwrapped, a single address without its prefix.
+        corrected: host bits were set and have been cleared (``1.2.3.4/24`` became ``1.2.3.0/24``).
+        private: nobody on the Internet calls from there (private, loopback, link-local, shared; RFC 6890).
+    """
+
+    value: str
+    corrected: bool
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A compiled allow-list. It is false, and admits nobody, when it is empty."""
+
+    networks: tuple[client_ip.Network, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.networks)
+
+    def contains(self, ip_text: str | None) -> bool:
+        """Tell whether the address is in the list; a text that is no address never is."""
+        address = client_ip.parse_address(ip_text)
+        return address is not None and any(address in network for network in self.networks)
+
+
+def split_list(text: str) -> list[str]:
+    """Split what a person pasted into its entries, with Persian and Arabic digits made ASCII."""
+    return [part for part in _SEPARATORS.split(text.translate(_DIGITS)) if part]
+
+
+def parse_network(text: str) -> Network:
+    """Read one IPv4 or IPv6 address or CIDR.
+
+    Raises:
+        NetworkError: `Problem.SHAPE` for what is no address, `Problem.PREFIX` for a prefix length that is not
+            a plain number in range, `Problem.TOO_WIDE` for a network that admits every address.
+    """
+    network, corrected = _read(text.translate(_DIGITS).strip())
+    single = network.prefixlen == network.max_prefixlen
+    value = str(network.network_address) if single else str(network)
+    return Network(value=value, corrected=corrected, private=not network.is_global)
+
+
+def compile_networks(values: Iterable[str]) -> Matcher:
+    """Prepare stored networks for matching.
+
+    A stored value that cannot be read is left out: it admits nobody, and its neighbours stay in force.
+    """
+    networks: list[client_ip.Network] = []
+    for value in values:
+        try:
+            networks.append(_read(value)[0])
+        except NetworkError:
+            continue
+    return Matcher(tuple(networks))
+
+
+def _read(text: str) -> tuple[client_ip.Network, bool]:
+    """Return the unwrapped network and whether host bits had to be cleared."""
+    shape = _SHAPE.fullmatch(text)
+    if shape is None:
+        raise NetworkError(Problem.SHAPE)
+    try:
+        whole = ip_network(shape["address"])
+    except ValueError:
+        raise NetworkError(Problem.SHAPE) from None
+    length = _prefix_length(shape["prefix"], whole.max_prefixlen)
+    mapped = isinstance(whole, IPv6Network) and whole.network_address.ipv4_mapped is not None
+    network = client_ip.unwrap_network(whole.supernet(new_prefix=length))
+    # SECURITY: "1.2.3.4/0" would quietly open a restricted key to the Internet, and so would a mapped
+    # address with a prefix shorter than the 96 bits in front of it.
+    if network.prefixlen == 0 or (mapped and length < client_ip.MAPPED_BITS):
+        raise NetworkError(Problem.TOO_WIDE)
+    return network, client_ip.parse_address(shape["address"]) != network.network_address
+
+
+def _prefix_length(text: str | None, longest: int) -> int:
+    if text is None:
+        return longest
+    # Netmasks are refused too: "/0.0.0.255" and "/255.255.255.0" are easily taken for each other.
+    if _PREFIX.fullmatch(text) is None or int(text) > longest:
+        raise NetworkError(Problem.PREFIX)
+    return int(text)

@@ -1,0 +1,240 @@
+"""The one decision about a signed request, as a named outcome. Pure: no ORM, no Django, no clock."""
+
+from __future__ import annotations
+
+import enum
+import re
+import secrets
+from dataclasses import dataclass, field
+
+from apikeys import signing
+from apikeys.networks import Matcher
+from hitobit_portal import client_ip as addresses
+
+MAX_AHEAD_US = 1_000_000  # "When it is fresh": timestamp < now + 1000 ms
+
+_KEY_ID = re.compile(r"[A-Za-z0-9]{64}")
+
+
+class Outcome(enum.Enum):
+    """Every answer there is. The caller sees `status`, `code` and `msg`; the key's owner sees the name."""
+
+    ALLOWED = "allowed"
+    KEY_MALFORMED = "key_malformed"
+    KEY_UNKNOWN = "key_unknown"
+    KEY_INACTIVE = "key_inactive"  # revoked or frozen
+    KEY_EXPIRED = "key_expired"
+    OWNER_INACTIVE = "owner_inactive"
+    ADDRESS_REFUSED = "address_refused"
+    PARAMETER_MISSING = "parameter_missing"
+    PARAMETER_DUPLICATE = "parameter_duplicate"
+    RECV_WINDOW = "recv_window"
+    STALE = "stale"
+    AHEAD = "ahead"
+    SIGNATURE = "signature"
+    PERMISSION = "permission"
+    RATE_LIMITED = "rate_limited"
+
+    @property
+    def status(self) -> int:
+        return _ANSWERS[self][0]
+
+    @property
+    def code(self) -> int:
+        return _ANSWERS[self][1]
+
+    @property
+    def msg(self) -> str:
+        """The message of the contract, with its placeholders."""
+        return _ANSWERS[self][2]
+
+
+# SECURITY: one answer for all of these, or a caller could find out which keys exist and who owns them.
+_REFUSED = (401, -2015, "Invalid API-key, IP, or permissions for action.")
+_MISSING = "Mandatory parameter '%s' was not sent, was empty/null, or malformed."
+_AHEAD = "Timestamp for this request was 1000ms ahead of the server's time."
+
+_ANSWERS: dict[Outcome, tuple[int, int, str]] = {
+    Outcome.ALLOWED: (200, 0, ""),
+    Outcome.KEY_MALFORMED: (401, -2014, "API-key format invalid."),
+    Outcome.KEY_UNKNOWN: _REFUSED,
+    Outcome.KEY_INACTIVE: _REFUSED,
+    Outcome.KEY_EXPIRED: _REFUSED,
+    Outcome.OWNER_INACTIVE: _REFUSED,
+    Outcome.ADDRESS_REFUSED: _REFUSED,
+    Outcome.PARAMETER_MISSING: (400, -1102, _MISSING),
+    Outcome.PARAMETER_DUPLICATE: (400, -1101, "Too many parameters; expected '%d' and received '%d'."),
+    Outcome.RECV_WINDOW: (400, -1131, "recvWindow must be less than 60000"),
+    Outcome.STALE: (400, -1021, "Timestamp for this request is outside of the recvWindow."),
+    Outcome.AHEAD: (400, -1021, _AHEAD),
+    Outcome.SIGNATURE: (400, -1022, "Signature for this request is not valid."),
+    Outcome.PERMISSION: _REFUSED,
+    Outcome.RATE_LIMITED: (429, -1003, "Too many requests; current limit is %s requests per %s."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRecord:
+    """What proves possession of a key: `material` as `signing.verify` takes it, until `retires_at_ms`."""
+
+    id: int
+    kind: signing.Kind
+    # SECURITY: an HMAC secret must not reach a log or a trace through repr().
+    material: bytes = field(repr=False)
+    retires_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it stands at the moment of the decision. Times are in ms since 1970.
+
+    `restricted` with an empty `networks` admits nobody. There are two `credentials` while one is rotated.
+    """
+
+    user: str
+    key: str
+    active: bool
+    owner_active: bool
+    expires_at_ms: int | None
+    permissions: frozenset[str]
+    restricted: bool
+    networks: Matcher
+    credentials: tuple[CredentialRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An outcome, the answer to the caller, and which credential signed (only when allowed)."""
+
+    outcome: Outcome
+    status: int
+    code: int
+    msg: str
+    credential_id: int | None = None
+
+    @property
+    def allowed(self) -> bool:
+        return self.outcome is Outcome.ALLOWED
+
+    @classmethod
+    def of(cls, outcome: Outcome, *arguments: str | int, credential_id: int | None = None) -> Decision:
+        """Make the answer for `outcome`; `arguments` fill the placeholders of its message."""
+        msg = outcome.msg % arguments if arguments else outcome.msg
+        return cls(outcome, outcome.status, outcome.code, msg, credential_id)
+
+
+# Stands in for a key that does not exist. Nobody knows its secret, not even this process after a restart.
+_NOBODY = KeyRecord(
+    user="",
+    key="",
+    active=False,
+    owner_active=False,
+    expires_at_ms=None,
+    permissions=frozenset(),
+    restricted=True,
+    networks=Matcher(),
+    credentials=(CredentialRecord(0, signing.Kind.HMAC, secrets.token_hex(32).encode()),),
+)
+
+
+def decide(
+    record: KeyRecord | None,
+    *,
+    api_key: str | None,
+    query: bytes,
+    body: bytes,
+    client_ip: str | None,
+    permission: str,
+    now_ms: int,
+) -> Decision:
+    """Decide whether a signed request may pass: the nine checks of the contract, in its order.
+
+    Args:
+        record: the key that `api_key` names, ``None`` if there is none.
+        api_key: the header ``X-MBX-APIKEY`` as received.
+        query: the raw query string, without ``?``.
+        body: the raw body.
+        client_ip: the caller's address; ``None`` or a text that is no address is refused.
+        permission: ``read``, ``trade`` or ``withdraw``: what the request needs.
+        now_ms: the server's clock.
+    """
+    if api_key is None or _KEY_ID.fullmatch(api_key) is None:
+        return Decision.of(Outcome.KEY_MALFORMED)
+    # SECURITY: reading, matching and signing all happen before the first answer that depends on the key,
+    # so that the time taken does not tell an unknown key from a known one.
+    key = record if record is not None and record.key == api_key else _NOBODY
+    request = _read(query, body)
+    signer = _signer(key, request, now_ms)
+    standing = _standing(key, client_ip, now_ms)
+    if standing is not None:
+        return Decision.of(standing)
+    if isinstance(request, signing.ContractError):
+        return Decision.of(Outcome[request.refusal.name], *request.arguments)
+    return _judge(key, request, signer, permission, now_ms)
+
+
+def _read(query: bytes, body: bytes) -> signing.SignedRequest | signing.ContractError:
+    """Checks 4 to 6."""
+    try:
+        return signing.parse(query, body)
+    except signing.ContractError as error:
+        return error
+
+
+def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | None:
+    """Checks 2 and 3: may this key be used at all, now and from here? ``None`` if so."""
+    address_known = addresses.parse_address(client_ip) is not None
+    listed = key.networks.contains(client_ip)
+    if key is _NOBODY:
+        return Outcome.KEY_UNKNOWN
+    if not key.owner_active:
+        return Outcome.OWNER_INACTIVE
+    if not key.active:
+        return Outcome.KEY_INACTIVE
+    if _is_over(key.expires_at_ms, now_ms):
+        return Outcome.KEY_EXPIRED
+    if not address_known or (key.restricted and not listed):
+        return Outcome.ADDRESS_REFUSED
+    return None
+
+
+def _judge(
+    key: KeyRecord, request: signing.SignedRequest, signer: int | None, permission: str, now_ms: int
+) -> Decision:
+    """Checks 7 to 9."""
+    now_us = now_ms * 1000
+    if now_us - request.timestamp_us > request.recv_window_us:
+        return Decision.of(Outcome.STALE)
+    if request.timestamp_us >= now_us + MAX_AHEAD_US:
+        return Decision.of(Outcome.AHEAD)
+    if signer is None:
+        return Decision.of(Outcome.SIGNATURE)
+    if not _permits(key, permission):
+        return Decision.of(Outcome.PERMISSION)
+    return Decision.of(Outcome.ALLOWED, credential_id=signer)
+
+
+def _signer(
+    key: KeyRecord, request: signing.SignedRequest | signing.ContractError, now_ms: int
+) -> int | None:
+    """Find the credential that signed. All are tried: which one it was does not show in the time taken."""
+    if isinstance(request, signing.ContractError):
+        return None
+    found: int | None = None
+    for credential in key.credentials:
+        valid = signing.verify(credential.kind, credential.material, request.payload, request.signature)
+        usable = request.well_formed and not _is_over(credential.retires_at_ms, now_ms)
+        if valid and usable and found is None:
+            found = credential.id
+    return found
+
+
+def _permits(key: KeyRecord, permission: str) -> bool:
+    # SECURITY: a stolen key must not withdraw from anywhere, even if a row got past the model's constraint.
+    if permission == "withdraw" and not (key.restricted and key.networks):
+        return False
+    return permission in key.permissions
+
+
+def _is_over(end_ms: int | None, now_ms: int) -> bool:
+    return end_ms is not None and now_ms >= end_ms

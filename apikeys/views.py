@@ -1,0 +1,64 @@
+"""The dashboard, and the list of keys with the form that begins a new one."""
+
+import uuid
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import activity, drafts, otp, sms_codes
+from accounts.events import Event
+from accounts.models import AuditEvent, User
+from apikeys.forms import NameForm
+from apikeys.models import LIVE_KEYS, ApiKey, State
+from apikeys.wizard import begin, create_approval
+
+DASHBOARD_KEYS = 5
+DASHBOARD_EVENTS = 5
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("dashboard")
+
+
+@require_safe
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """Where the customer arrives: keys, protection, last events."""
+    assert isinstance(request.user, User)
+    keys = list(ApiKey.objects.live(request.user).prefetch_related("networks"))
+    # The newest login is this one; the one before it is the one to recognise.
+    logins = AuditEvent.objects.filter(customer=request.user, event=Event.LOGIN.value).order_by("-pk")[1:2]
+    context = {
+        "live_count": len(keys),
+        "limit": LIVE_KEYS,
+        "keys": keys[:DASHBOARD_KEYS],
+        "last_login": next((activity.row(event) for event in logins), None),
+        "recovery_left": otp.recovery_left(request.user),
+        "events": activity.latest(request.user, DASHBOARD_EVENTS),
+    }
+    return render(request, "dashboard.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def keys(request: HttpRequest) -> HttpResponse:
+    """The list; a POST of a good name sends the SMS and goes on to the codes."""
+    assert isinstance(request.user, User)
+    draft = drafts.take(request)
+    form = NameForm(owner=request.user, initial={"name": draft.get("name", [""])[0]})
+    listed = list(ApiKey.objects.filter(owner=request.user).exclude(state=State.REVOKED).prefetch_related("networks"))
+    if request.method == "POST" and len(listed) < LIVE_KEYS:
+        form = NameForm(request.POST, owner=request.user)
+        if form.is_valid():
+            begin(request, form.cleaned_data["name"], uuid.uuid4())
+            sent = sms_codes.send_code(request, request.user, create_approval(form.cleaned_data["name"]))
+            request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+            return redirect("key_verify_new")
+    context = {
+        "form": form,
+        "keys": listed,
+        "live_count": len(listed),
+        "limit": LIVE_KEYS,
+        "can_create": len(listed) < LIVE_KEYS,
+    }
+    return render(request, "apikeys/keys.html", context)

@@ -1,0 +1,65 @@
+"""What the session remembers while a key is being made or changed; never a code and never a secret."""
+
+import time
+import uuid
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts.purposes import Approval, Purpose
+from apikeys.changes import Change, Settings
+from apikeys.models import FIRST_SETTINGS_SECONDS, ApiKey
+
+NEW_KEY = "new_key"
+MADE_KEY = "made_key"
+CHANGE = "key_change"
+
+
+def begin(request: HttpRequest, name: str, wizard: uuid.UUID) -> None:
+    """Remembers the name of a key to be made. The same name again (a double click) is the same attempt."""
+    pending = request.session.get(NEW_KEY)
+    if not pending or pending["name"] != name:
+        request.session[NEW_KEY] = {"name": name, "wizard": str(wizard)}
+
+
+def create_approval(name: str) -> Approval:
+    return Approval(Purpose.CREATE_KEY, {"name": name}, {"name": name})
+
+
+def made(request: HttpRequest, key: ApiKey) -> None:
+    """The key exists: this session may see its secret and give its first settings, for ten minutes."""
+    request.session.pop(NEW_KEY, None)
+    request.session[MADE_KEY] = {"key": str(key.pk), "until": int(time.time()) + FIRST_SETTINGS_SECONDS}
+
+
+def made_key(request: HttpRequest) -> str | None:
+    """The id of the key that this session made in the last ten minutes."""
+    state = request.session.get(MADE_KEY)
+    return state["key"] if state and time.time() < state["until"] else None
+
+
+def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
+    """Whether first settings need no codes: made in this session, ten minutes ago at most, and none were given yet."""
+    return key.first_settings_at is None and made_key(request) == str(key.pk)
+
+
+def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
+    request.session[CHANGE] = {"key": str(key.pk), "before": change.before.as_json(), "after": change.after.as_json()}
+    return change_approval(key, change)
+
+
+def pending_change(request: HttpRequest, key: ApiKey) -> Change | None:
+    state: dict[str, Any] | None = request.session.get(CHANGE)
+    if not state or state["key"] != str(key.pk):
+        return None
+    return Change(Settings.from_json(state["before"]), Settings.from_json(state["after"]))
+
+
+def end_change(request: HttpRequest) -> None:
+    request.session.pop(CHANGE, None)
+
+
+def change_approval(key: ApiKey, change: Change) -> Approval:
+    """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
+    content = {"key": str(key.pk), "before": change.before.as_json(), "after": change.after.as_json()}
+    return Approval(Purpose.CHANGE_KEY, content, {"name": key.label, "changes": ", ".join(change.lines())})

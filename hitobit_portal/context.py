@@ -1,0 +1,18 @@
+"""What every template may use: ``portal.origin``, ``.demo``, ``.now_ms``, ``.address``."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "portal": {
+            "origin": settings.BASE_URL,
+            "demo": settings.DEMO,
+            "now_ms": int(time.time() * 1000),
+            "address": getattr(request, "client_address", ""),
+        }
+    }

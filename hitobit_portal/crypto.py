@@ -1,0 +1,88 @@
+"""Sealing of secrets at rest, and keyed digests of codes.
+
+A sealed value is ``v1:<key id>:<base64url(nonce || ciphertext || tag)>``: AES-256-GCM (NIST SP 800-38D) with a fresh
+96-bit random nonce. The master key's id stands beside the ciphertext, so the ring (`settings.MASTER_KEYS`) can grow and
+rotate. The additional data names the row that owns the value.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+VERSION = "v1"
+NONCE_BYTES = 12
+
+
+class SealError(Exception):
+    """The sealed value can't be opened: damaged, moved to another row, or its master key is not in the ring."""
+
+
+def _derive(key: bytes, use: str) -> bytes:
+    """A 32-byte key for one use, so that no master key serves two algorithms (RFC 5869)."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"hitobit-portal/{use}".encode()).derive(key)
+
+
+def current_key_id() -> str:
+    return next(iter(settings.MASTER_KEYS))
+
+
+def seal(secret: bytes, owner: str) -> str:
+    """``secret`` sealed for the row named ``owner``, e.g. ``"apikeys.credential:42"``."""
+    key_id = current_key_id()
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    box = AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).encrypt(nonce, secret, _associated(key_id, owner))
+    return f"{VERSION}:{key_id}:{base64.urlsafe_b64encode(nonce + box).decode()}"
+
+
+def unseal(sealed: str, owner: str) -> bytes:
+    """The secret of ``seal``. Raises `SealError`; the message never holds the value."""
+    try:
+        version, key_id, encoded = sealed.split(":")
+        box = base64.urlsafe_b64decode(encoded)
+    except (ValueError, binascii.Error):
+        raise SealError("a sealed value is malformed") from None
+    if version != VERSION:
+        raise SealError("a sealed value has an unknown version")
+    if key_id not in settings.MASTER_KEYS:
+        raise SealError(f"the master key {key_id!r} is not in PORTAL_MASTER_KEYS")
+    # SECURITY: the additional data stops somebody with database access from moving a ciphertext to a row of their own.
+    try:
+        return AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).decrypt(
+            box[:NONCE_BYTES], box[NONCE_BYTES:], _associated(key_id, owner)
+        )
+    except (InvalidTag, ValueError):
+        raise SealError(f"a sealed value does not open for {owner}") from None
+
+
+def _associated(key_id: str, owner: str) -> bytes:
+    return f"{VERSION}|{key_id}|{owner}".encode()
+
+
+def digest(use: str, *parts: str) -> str:
+    """``<key id>:<hex>``: HMAC-SHA256 of the parts under a key derived for ``use``.
+
+    A 6-digit code has 20 bits, so a plain hash in a stolen dump is reversed in milliseconds; the key is not in the dump.
+    """
+    return _digest(current_key_id(), use, parts)
+
+
+def matches(stored: str, use: str, *parts: str) -> bool:
+    """Whether ``stored`` is the digest of the parts, by whichever key of the ring made it; constant time."""
+    key_id = stored.partition(":")[0]
+    if key_id not in settings.MASTER_KEYS:
+        return False
+    return hmac.compare_digest(stored.encode(), _digest(key_id, use, parts).encode())
+
+
+def _digest(key_id: str, use: str, parts: tuple[str, ...]) -> str:
+    # Length prefixes: ("ab", "c") and ("a", "bc") must differ.
+    message = b"".join(len(raw).to_bytes(4, "big") + raw for raw in (part.encode() for part in parts))
+    return f"{key_id}:{hmac.new(_derive(settings.MASTER_KEYS[key_id], use), message, hashlib.sha256).hexdigest()}"

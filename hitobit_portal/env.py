@@ -1,0 +1,73 @@
+"""Settings from the environment: strict readers and the key ring's format.
+
+Every ``PORTAL_*`` name, ``DATABASE_URL`` and ``REDIS_URL`` may also be given as ``NAME_FILE``, a path to a
+file with the value (Docker and systemd secrets). What is not understood raises `ImproperlyConfigured` with a
+sentence that names the variable and never repeats its value.
+"""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import EnvError, FileAwareEnv
+
+T = TypeVar("T")
+MASTER_KEY_BYTES = 32  # AES-256
+KEY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
+
+#: Every variable the portal reads. `unknown_names` reports the rest, so that a typing error is not an insecure default.
+KNOWN = frozenset(
+    "PORTAL_DEMO PORTAL_DATA_DIR PORTAL_SECRET_KEY PORTAL_SECRET_KEY_FALLBACKS PORTAL_MASTER_KEYS PORTAL_BASE_URL "
+    "PORTAL_ALLOWED_HOSTS PORTAL_TRUSTED_PROXIES PORTAL_PROCESSES PORTAL_SMS_BACKENDS PORTAL_LOG_LEVEL "
+    "PORTAL_HSTS_SECONDS".split()
+)
+
+environment = FileAwareEnv(strip_whitespace=True)
+
+
+def read(name: str, reader: Callable[..., T], **options: object) -> T:
+    """The value of ``name`` by one of ``environment``'s readers, or `ImproperlyConfigured` naming it."""
+    if name not in KNOWN and name not in ("DATABASE_URL", "REDIS_URL", "PORT"):
+        raise AssertionError(f"{name} is missing in env.KNOWN")
+    if name in os.environ and f"{name}_FILE" in os.environ:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; keep one of them.")
+    try:
+        return reader(name, **options)
+    except EnvError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+    except ValueError as error:
+        # SECURITY: a parser's message may repeat the value, and the value may be a password.
+        reason = str(error) if f"{name}_FILE" in os.environ else type(error).__name__
+        raise ImproperlyConfigured(f"{name} is not understood ({reason}).") from None
+
+
+def unknown_names() -> list[str]:
+    """``PORTAL_*`` variables that nothing reads, sorted. ``PORTAL_TEST_*`` belongs to the tests."""
+    names = (name.removesuffix("_FILE") for name in os.environ if name.startswith("PORTAL_"))
+    return sorted({name for name in names if name not in KNOWN and not name.startswith("PORTAL_TEST")})
+
+
+def parse_master_keys(text: str) -> dict[str, bytes]:
+    """``"id:base64,id:base64"`` as ``{id: 32 bytes}``; the first key seals, all of them open.
+
+    Raises `ImproperlyConfigured`, naming the entry by its position and never by its content.
+    """
+    ring: dict[str, bytes] = {}
+    for position, entry in enumerate(filter(None, (part.strip() for part in re.split(r"[,\s]+", text))), start=1):
+        name, _, encoded = entry.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if not KEY_NAME.fullmatch(name) or len(key) != MASTER_KEY_BYTES or name in ring:
+            raise ImproperlyConfigured(
+                f"PORTAL_MASTER_KEYS: entry {position} is not 'id:base64 of {MASTER_KEY_BYTES} random bytes' with an id of its own."
+            )
+        ring[name] = key
+    if not ring:
+        raise ImproperlyConfigured("PORTAL_MASTER_KEYS is empty; it needs at least one 'id:base64' entry.")
+    return ring

@@ -1,0 +1,102 @@
+"""Form fields that people fill with any digits: codes and phone numbers."""
+
+import re
+import unicodedata
+from typing import Any
+
+import phonenumbers
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+DIGITS = {ord(digit): str(value) for start in (0x06F0, 0x0660) for value, digit in ((n, chr(start + n)) for n in range(10))}
+# What a copied code may carry: white space, dashes, and the invisible marks of bidirectional text.
+SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
+CODE = re.compile(r"[0-9]{6}")
+RECOVERY_CODE = re.compile(r"[a-z0-9]{8}")
+LONGEST_INPUT = 100
+
+
+def ascii_digits(text: str) -> str:
+    """Persian (۰-۹) and Arabic-Indic (٠-٩) digits as ASCII; everything else unchanged."""
+    return text.translate(DIGITS)
+
+
+def compact(text: str) -> str:
+    return SEPARATORS.sub("", ascii_digits(text))
+
+
+def has_hidden_characters(text: str) -> bool:
+    """Control, unassigned and private-use characters; joiners (ZWNJ) belong to Persian spelling and are fine."""
+    return any(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in text)
+
+
+class CodeField(forms.CharField):
+    """A one-time code of exactly six digits, as ``str``.
+
+    SECURITY: `int()` and `str.isdigit()` take ``+123``, ``1_2_3`` and superscripts; only ``[0-9]{6}`` in full counts.
+    """
+
+    default_error_messages = {"invalid": _("A code has six digits.")}
+    pattern = CODE
+
+    def to_python(self, value: Any) -> str:
+        text = str(value or "")
+        cleaned = compact(text[:LONGEST_INPUT])
+        if not cleaned:
+            return ""
+        if len(text) > LONGEST_INPUT or not self.pattern.fullmatch(cleaned):
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return cleaned
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "one-time-code", "inputmode": "numeric", "dir": "ltr"}
+
+
+class RecoveryCodeField(CodeField):
+    """A recovery code: eight letters and digits, dashes and case ignored."""
+
+    default_error_messages = {"invalid": _("A recovery code looks like k7pm-2xq9.")}
+    pattern = RECOVERY_CODE
+
+    def to_python(self, value: Any) -> str:
+        return super().to_python(str(value or "").lower())
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "dir": "ltr"}
+
+
+def parse_phone(text: str) -> str | None:
+    """A mobile number in any usual spelling as E.164 (ITU-T), Iran being the default region; None if it is none."""
+    if len(text) > LONGEST_INPUT:
+        return None
+    cleaned = compact(text).replace("(", "").replace(")", "")
+    if re.fullmatch(r"98[0-9]{10}", cleaned):
+        cleaned = f"+{cleaned}"
+    if not re.fullmatch(r"\+?[0-9]{8,15}", cleaned):
+        return None
+    try:
+        number = phonenumbers.parse(cleaned, "IR")
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+class PhoneField(forms.CharField):
+    """A phone number; cleans to E.164."""
+
+    default_error_messages = {"invalid": _("Write a mobile number such as 09121234567.")}
+
+    def to_python(self, value: Any) -> str:
+        text = str(value or "").strip()
+        if not text:
+            return ""
+        phone = parse_phone(text)
+        if phone is None:
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return phone
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "username", "inputmode": "tel", "dir": "ltr"}

@@ -1,0 +1,119 @@
+"""Dates, digits and masked values for templates: Jalali and Persian digits in ``fa``, Gregorian in ``en``.
+
+Times are shown on Tehran's clock in both languages, because that is the clock the exchange works by.
+The Jalali calendar is computed by ``jdatetime``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import jdatetime
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import get_language, gettext, ngettext
+
+register = template.Library()
+
+TEHRAN = ZoneInfo("Asia/Tehran")
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
+FIRST_STRONG_ISOLATE, LEFT_TO_RIGHT_ISOLATE, POP_ISOLATE = "\u2068", "\u2066", "\u2069"
+
+
+def _persian() -> bool:
+    return (get_language() or "").startswith("fa")
+
+
+def _tehran(value: dt.datetime) -> dt.datetime:
+    return value.astimezone(TEHRAN)
+
+
+@register.filter
+def digits(value: object) -> str:
+    """The text with its ASCII digits in the digits of the language."""
+    return str(value).translate(PERSIAN_DIGITS) if _persian() else str(value)
+
+
+@register.filter
+def day_local(value: dt.date | None) -> str:
+    """``1 آذر 1405`` (in Persian digits) or ``22 Nov 2026``; a datetime is taken to Tehran first."""
+    if value is None:
+        return ""
+    day = _tehran(value).date() if isinstance(value, dt.datetime) else value
+    if not _persian():
+        return date_format(day, "j M Y")
+    jalali = jdatetime.date.fromgregorian(date=day)
+    return digits(f"{jalali.day} {jdatetime.date.j_months_fa[jalali.month - 1]} {jalali.year}")
+
+
+@register.filter
+def clock_local(value: dt.datetime | None) -> str:
+    """Hours and minutes in Tehran."""
+    return digits(f"{_tehran(value):%H:%M}") if value else ""
+
+
+@register.filter
+def date_local(value: dt.datetime | None) -> str:
+    """Day and time in Tehran."""
+    if value is None:
+        return ""
+    return f"{day_local(value)}{'،' if _persian() else ','} {clock_local(value)}"
+
+
+@register.filter
+def near_day(value: dt.date) -> str:
+    """Today or yesterday by Tehran's calendar as a word, or nothing."""
+    today = _tehran(timezone.now()).date()
+    return {0: gettext("Today"), 1: gettext("Yesterday")}.get((today - value).days, "")
+
+
+@register.filter
+def ago(value: dt.datetime | None) -> str:
+    """How long ago, up to a week; the day after that. A time in the future counts as now."""
+    if value is None:
+        return ""
+    minutes = max(0, int((timezone.now() - value).total_seconds() // 60))
+    if minutes < 1:
+        return gettext("just now")
+    if minutes < 60:
+        return digits(ngettext("%(n)d minute ago", "%(n)d minutes ago", minutes) % {"n": minutes})
+    hours = minutes // 60
+    if hours < 24:
+        return digits(ngettext("%(n)d hour ago", "%(n)d hours ago", hours) % {"n": hours})
+    days = hours // 24
+    if days < 7:
+        return digits(ngettext("%(n)d day ago", "%(n)d days ago", days) % {"n": days})
+    return day_local(value)
+
+
+@register.filter
+def groups(value: str) -> str:
+    """The text in groups of four, as people read and type long secrets."""
+    return " ".join(value[i : i + 4] for i in range(0, len(value), 4))
+
+
+@register.filter
+def masked_phone(value: str) -> str:
+    """``+989121234567`` as ``0912•••4567``."""
+    national = "0" + value.removeprefix("+98") if value.startswith("+98") else value
+    return f"{national[:4]}•••{national[-4:]}"
+
+
+@register.filter
+def masked_key(value: str) -> str:
+    """First six and last four characters of a key id: enough to tell two keys apart."""
+    return f"{value[:6]}…{value[-4:]}"
+
+
+@register.filter
+def isolated(value: object) -> str:
+    """The value between Unicode isolates, for sentences whose direction it must not disturb.
+
+    Markup (``<bdi>``) does the same outside translated sentences. Names get their own direction; a value
+    without letters (a masked phone) is left to right.
+    """
+    text = str(value)
+    start = FIRST_STRONG_ISOLATE if any(c.isalpha() for c in text) else LEFT_TO_RIGHT_ISOLATE
+    return f"{start}{text}{POP_ISOLATE}"

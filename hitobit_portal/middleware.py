@@ -1,0 +1,103 @@
+"""What every response passes through: request id, caller's address, security headers, language, failed dependencies."""
+
+import logging
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from redis.exceptions import RedisError
+
+from hitobit_portal import client_ip, errors
+
+logger = logging.getLogger("portal.faults")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+CSP_BASE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+CSP_TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types 'none'"
+
+
+def request_context(get_response: GetResponse) -> GetResponse:
+    """Gives the request its id and the caller's address; who can't be placed is not served."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
+        # SECURITY: an address that can't be read must not become an empty rate-limit bucket or audit entry.
+        address = client_ip.resolve(
+            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR"), settings.TRUSTED_PROXIES
+        )
+        if address is None and request.path not in ("/healthz", "/readyz"):
+            return HttpResponse(status=400)
+        request.client_address = address or ""  # type: ignore[attr-defined]
+        response = get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+def security_headers(get_response: GetResponse) -> GetResponse:
+    """Strict CSP on everything. A view that needs htmx sets ``response.allows_htmx``; Django admin uses jQuery."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        html_sinks = getattr(response, "allows_htmx", False) or request.path.startswith("/admin/")
+        response.setdefault("Content-Security-Policy", CSP_BASE + ("" if html_sinks else CSP_TRUSTED_TYPES))
+        response.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+        response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.setdefault("X-Robots-Tag", "noindex")
+        response.setdefault("Server", "portal")
+        if not request.path.startswith(settings.STATIC_URL):
+            response.setdefault("Cache-Control", "no-store")
+        return response
+
+    return middleware
+
+
+def language(get_response: GetResponse) -> GetResponse:
+    """Persian unless the visitor chose otherwise.
+
+    Django's own middleware follows Accept-Language; most Iranian browsers are installed in English.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        chosen = request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME, "")
+        code = chosen if chosen in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+        with translation.override(code):
+            request.LANGUAGE_CODE = code
+            response = get_response(request)
+            response.setdefault("Content-Language", code)
+            return response
+
+    return middleware
+
+
+class FaultMiddleware:
+    """A dependency that is down is a 503 that says so and can be tried again; everything else stays a 500."""
+
+    FAULTS = (OperationalError, InterfaceError, RedisError)
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Faults in middleware (sessions) arrive here as exceptions only when nothing converted them before.
+        try:
+            return self.get_response(request)
+        except self.FAULTS as fault:
+            return self.answer(request, fault)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return self.answer(request, exception) if isinstance(exception, self.FAULTS) else None
+
+    @staticmethod
+    def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
+        # The class only: a driver's message may hold the statement's parameters.
+        logger.error("dependency failed: %s request=%s", type(fault).__name__, getattr(request, "request_id", "-"))
+        return errors.unavailable(request)
+

@@ -1,0 +1,13 @@
+// Entry point: every module finds its own data attributes and does nothing where there are none.
+import { theme } from "./theme.js";
+import { copy } from "./copy.js";
+import { otp } from "./otp.js";
+import { countdown } from "./countdown.js";
+import { menus } from "./menu.js";
+import { password } from "./password.js";
+import { clock } from "./clock.js";
+import { once } from "./once.js";
+import { secrets } from "./secrets.js";
+import { settings } from "./settings.js";
+
+for (const start of [theme, copy, otp, countdown, menus, password, clock, once, secrets, settings]) start();

@@ -1,0 +1,212 @@
+"""Starts what the portal needs for real, before Django's settings are read, and hands it to the tests.
+
+PORTAL_TEST_DATABASE chooses ``postgresql`` (default, with Valkey) or ``sqlite`` (with the in-process cache), the two
+ways the portal is run. With CI=true nothing is skipped: what is missing fails.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django  # noqa: F401  (pytest-django sets it up only when it is imported by now)
+import hypothesis
+import pytest
+
+from tests import production
+from tests.architecture import oversized
+from tests.browsers import ARGUMENTS, chromium
+from tests.live import LivePortal
+from tests.servers import Missing, Postgres, Server, Valkey, create_database
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from playwright.sync_api import Browser, Page
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "local")
+running: list[Server] = []
+directories: list[Path] = []
+remarks: list[str] = []
+
+
+def start_servers(directory: Path) -> dict[str, str]:
+    """The environment that points at freshly started servers."""
+    environ = production.settings(directory)
+    kind = os.environ.get("PORTAL_TEST_DATABASE", "postgresql")
+    if kind not in ("postgresql", "sqlite"):
+        raise pytest.UsageError(f"PORTAL_TEST_DATABASE is {kind!r}, not postgresql or sqlite.")
+    if kind == "postgresql":
+        try:
+            for server in (Postgres, Valkey):
+                running.append(server().start())
+            postgres, valkey = running
+            assert isinstance(postgres, Postgres)
+            assert isinstance(valkey, Valkey)
+            environ["DATABASE_URL"] = environ["PORTAL_TEST_POSTGRES_URL"] = postgres.url()
+            environ["REDIS_URL"] = environ["PORTAL_TEST_VALKEY_URL"] = valkey.url(0)
+        except Missing as error:
+            if IN_CI:
+                raise pytest.UsageError(str(error)) from None
+            remarks.append(
+                f"NOT ON POSTGRESQL: {error} The tests ran on SQLite; those marked postgres did not."
+            )
+            os.environ["PORTAL_TEST_DATABASE"] = "sqlite"
+    return environ
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
+        if "PORTAL_SECRET_KEY" not in os.environ:
+            os.environ.update(production.settings(Path(tempfile.gettempdir())))
+        return  # a worker got its environment from the process that started it
+    directory = Path(tempfile.mkdtemp(prefix="portal-tests-"))
+    directories.append(directory)
+    environ = {**production.without_settings(dict(os.environ)), **start_servers(directory)}
+    os.environ.clear()
+    os.environ.update(environ)
+    # Pages name their files by hash, as in production, and so need the collected ones.
+    command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
+    result = subprocess.run(command, cwd=production.ROOT, capture_output=True, text=True)
+    if result.returncode:
+        raise pytest.UsageError(f"collectstatic fails: {result.stderr[-2000:]}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Gives each worker process a cache and a data directory that no other one clears."""
+    for number, spec in enumerate(specs, start=1):
+        directory = directories[0] / f"worker-{number}"
+        directory.mkdir()
+        (directory / "static").symlink_to(directories[0] / "static")
+        spec.env = {"PORTAL_DATA_DIR": str(directory)}
+        if "REDIS_URL" in os.environ:
+            spec.env["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
+    # Read from pytest's configuration in every process alike, after this file and not before it.
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+    for spec in specs:
+        spec.env["DJANGO_SETTINGS_MODULE"] = "hitobit_portal.settings"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    while running:
+        running.pop().close()
+    while directories:
+        shutil.rmtree(directories.pop(), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for line in [*remarks, *oversized()]:
+        terminalreporter.write_line(line, yellow=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("PORTAL_TEST_DATABASE") == "sqlite":
+        for item in items:
+            if item.get_closest_marker("postgres"):
+                item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+
+
+def unavailable(reason: str) -> None:
+    if IN_CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache() -> Iterator[None]:
+    """Counters of rates live in the cache and would outlive a test."""
+    yield
+    from django.core.cache import cache
+
+    cache.clear()
+
+
+@pytest.fixture
+def client() -> "Client":
+    """Django's test client, behind the TLS proxy that production has."""
+    from django.test import Client
+
+    return Client(headers={"x-forwarded-proto": "https", "host": production.HOST})
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """A PostgreSQL database in which a test may make others (`tests.servers.create_database`)."""
+    if "PORTAL_TEST_POSTGRES_URL" not in os.environ:
+        unavailable("needs PostgreSQL")
+    return os.environ["PORTAL_TEST_POSTGRES_URL"]
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> str:
+    """Valkey's database of this test process."""
+    if "PORTAL_TEST_VALKEY_URL" not in os.environ:
+        unavailable("needs Valkey")
+    return os.environ["REDIS_URL"]
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    try:
+        return chromium()
+    except Missing as error:
+        unavailable(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: str) -> Iterator["Browser"]:
+    """One headless Chromium for all browser tests of a process; each test opens its own context."""
+    from playwright.sync_api import sync_playwright
+
+    # Playwright keeps an event loop in this thread, which Django would take for asynchronous code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield chrome
+        chrome.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="session")
+def live_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePortal]:
+    """The demo as ``make run`` starts it: SQLite, in-process cache, one process."""
+    portal = LivePortal(tmp_path_factory.mktemp("live"))
+    yield portal.start()
+    portal.stop()
+
+
+@pytest.fixture(scope="session")
+def portal_on_postgres(
+    tmp_path_factory: pytest.TempPathFactory, postgres_url: str, valkey_url: str
+) -> Iterator[LivePortal]:
+    """The demo with production's parts: PostgreSQL, Valkey and two processes."""
+    database, last = valkey_url.rpartition("/")[0], int(valkey_url.rpartition("/")[2])
+    environ = {
+        "DATABASE_URL": create_database(postgres_url),
+        "REDIS_URL": f"{database}/{last + 32}",
+        "PORTAL_PROCESSES": "2",
+    }
+    portal = LivePortal(tmp_path_factory.mktemp("live-postgres"), environ)
+    yield portal.start()
+    portal.stop()
+
+
+@pytest.fixture
+def shot() -> Callable[["Page", str], None]:
+    """``shot(page, name)`` keeps a picture in PORTAL_TEST_SCREENSHOTS, when that is set (``make screenshots``)."""
+    target = os.environ.get("PORTAL_TEST_SCREENSHOTS")
+
+    def take(page: "Page", name: str) -> None:
+        if target:
+            page.screenshot(path=Path(target) / f"{name}.png", full_page=True)
+
+    return take
