@@ -29,9 +29,10 @@ class Row:
 
 
 def row(event: AuditEvent) -> Row:
-    kind = Event(event.event)
-    title = f"{kind.title}: {event.label}" if event.label else str(kind.title)
-    return Row(title, _detail(event.detail), kind.tone, kind.icon, event.address, agents.describe(event.agent), event.at)
+    look = Event(event.event).look
+    title = f"{look.title}: {event.label}" if event.label else str(look.title)
+    device = agents.describe(event.agent)
+    return Row(title, _detail(event.detail), look.tone, look.icon, event.address, device, event.at)
 
 
 def _detail(detail: dict[str, Any]) -> str:
@@ -69,7 +70,7 @@ def purpose_text(value: str) -> str:
 
 
 def of_customer(user: User, before: int | None = None) -> list[AuditEvent]:
-    """The newest PAGE events of a customer, older than event id ``before``; one more tells that there are older ones."""
+    """The newest PAGE + 1 events of a customer that are older than event id ``before``."""
     events = AuditEvent.objects.filter(customer=user)
     if before is not None:
         events = events.filter(pk__lt=before)

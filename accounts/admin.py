@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.events import Event
 from accounts.models import AuditEvent, User
+from accounts.stages import customer
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -33,20 +34,34 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("phone", "name", "is_active", "is_staff", "factors", "created_at")
     list_filter = ("is_active", "is_staff")
     search_fields = ("phone", "name")
-    fields = ("phone", "name", "is_active", "is_staff", "is_superuser", "groups", "factors", "created_at", "last_login")
+    fields = (
+        "phone",
+        "name",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "groups",
+        "factors",
+        "created_at",
+        "last_login",
+    )
     actions = None
     list_select_related = ("totp", "sms")
 
     @admin.display(description=_("second factors"))
     def factors(self, user: User) -> str:
         totp, sms = getattr(user, "totp", None), getattr(user, "sms", None)
-        confirmed = [str(name) for name, device in ((_("authenticator"), totp), (_("SMS"), sms)) if device and device.confirmed]
+        confirmed = [
+            str(name)
+            for name, device in ((_("authenticator"), totp), (_("SMS"), sms))
+            if device and device.confirmed
+        ]
         return ", ".join(confirmed) or "-"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("phone", "factors", "created_at", "last_login")
         # SECURITY: only a superuser grants staff rights; anybody else would grant them to themselves.
-        return fixed if request.user.is_superuser else (*fixed, "is_staff", "is_superuser", "groups")  # type: ignore[union-attr]
+        return fixed if request.user.is_superuser else (*fixed, "is_staff", "is_superuser", "groups")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -56,8 +71,9 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        assert isinstance(request.user, User)
-        audit.record(Event.STAFF_CHANGED_USER, request, customer=obj, actor=request.user, fields=form.changed_data)
+        audit.record(
+            Event.STAFF_CHANGED_USER, request, customer=obj, actor=customer(request), fields=form.changed_data
+        )
 
 
 @admin.register(AuditEvent)

@@ -16,7 +16,9 @@ class PortalAdminSite(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
-        return isinstance(user, User) and user.is_active and user.is_staff and user.is_verified() and user.has_both_factors  # type: ignore[attr-defined, no-any-return]
+        if not isinstance(user, User) or not user.is_active or not user.is_staff:
+            return False
+        return user.is_verified() and user.has_both_factors
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         """SECURITY: Django's own form asks for a password only; it is never shown."""

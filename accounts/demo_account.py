@@ -31,7 +31,11 @@ def ensure() -> DemoLogin:
     if not settings.DEMO:
         raise RuntimeError("the demo customer exists with PORTAL_DEMO=true only")
     path = prepare(Path(settings.DATA_DIR)) / "demo.json"
-    fresh: DemoLogin = {"phone": PHONE, "password": secrets.token_urlsafe(12), "totp_secret": pyotp.random_base32()}
+    fresh: DemoLogin = {
+        "phone": PHONE,
+        "password": secrets.token_urlsafe(12),
+        "totp_secret": pyotp.random_base32(),
+    }
     login: DemoLogin = json.loads(keep(path, json.dumps(fresh)))
     with transaction.atomic():
         if not User.objects.filter(phone=login["phone"]).exists():

@@ -17,7 +17,11 @@ def keep(request: HttpRequest) -> None:
     """
     if request.method != "POST" or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return
-    fields = {name: [value[:LONGEST] for value in request.POST.getlist(name)][:40] for name in FIELDS if name in request.POST}
+    fields = {
+        name: [value[:LONGEST] for value in request.POST.getlist(name)][:40]
+        for name in FIELDS
+        if name in request.POST
+    }
     if fields:
         request.session[DRAFT] = {"path": request.path, "fields": fields}
 

@@ -5,11 +5,12 @@ from django.utils.translation import ngettext
 
 from accounts.otp import FOREVER, Outcome, Result
 from accounts.sms_codes import Sending, Sent
+from hitobit_portal.jalali import digits
 
 
 def wait_text(seconds: int) -> str:
     minutes = -(-seconds // 60)
-    return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+    return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": digits(minutes)}
 
 
 def of_result(result: Result) -> str:
@@ -17,7 +18,9 @@ def of_result(result: Result) -> str:
         if result.retry_after >= FOREVER // 2:
             return _("Codes are blocked after too many wrong ones. Ask support to reset your second factors.")
         return _("Too many wrong codes. Try again in %(time)s.") % {"time": wait_text(result.retry_after)}
-    return _("The codes were not accepted. Each code works once: wait for the next one, or ask for a new SMS.")
+    return _(
+        "The codes were not accepted. Each code works once: wait for the next one, or ask for a new SMS."
+    )
 
 
 def of_one(result: Result) -> str:

@@ -55,6 +55,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.name or self.phone
 
+    def is_verified(self) -> bool:
+        """Whether a second factor was proved in this session; django-otp's middleware answers in place of this."""
+        return False
+
     @property
     def has_both_factors(self) -> bool:
         """Whether both mandatory factors are confirmed, the SMS one for the number that the account has now."""
@@ -155,8 +159,12 @@ class AuditEvent(models.Model):
 
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     event = models.CharField(_("event"), max_length=40, choices=Event.choices())
-    actor = models.ForeignKey(User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("actor"))
-    customer = models.ForeignKey(User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("customer"))
+    actor = models.ForeignKey(
+        User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("actor")
+    )
+    customer = models.ForeignKey(
+        User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("customer")
+    )
     target = models.CharField(_("target"), max_length=64, blank=True)
     label = models.CharField(_("label"), max_length=80, blank=True)
     succeeded = models.BooleanField(_("succeeded"), default=True)
@@ -183,4 +191,3 @@ class AuditEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("audit events are append-only")
-

@@ -23,6 +23,7 @@ from accounts.events import Event
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from accounts.purposes import Approval, Purpose
 from hitobit_portal import crypto, ratelimits
+from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
 
 logger = logging.getLogger("portal.otp")
@@ -75,8 +76,8 @@ def verify(
     ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
     raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
     """
-    address = ratelimits.address_bucket(request.client_address)  # type: ignore[attr-defined]
-    # SECURITY: the address's slot is taken before comparing, so that parallel guesses over many accounts can't outrun it.
+    address = ratelimits.address_bucket(address_of(request))
+    # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
     wait = ratelimits.take(Rate.FACTOR_ADDRESS, address)
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
@@ -141,7 +142,9 @@ def _count_failure(guard: FactorGuard, now: float) -> None:
     guard.save(update_fields=["failures", "in_a_row"])
 
 
-def _match(factor: Factor, user: User, approval: Approval, code: str, now: float) -> Callable[[], None] | None:
+def _match(
+    factor: Factor, user: User, approval: Approval, code: str, now: float
+) -> Callable[[], None] | None:
     """What uses the code up, or None when it is wrong."""
     if factor is Factor.TOTP:
         return _match_totp(user, approval, code, now)
@@ -161,7 +164,8 @@ def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callab
     found = [
         candidate
         for candidate in range(step - TOTP_DRIFT_STEPS, step + TOTP_DRIFT_STEPS + 1)
-        if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode()) and candidate > device.last_step
+        if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode())
+        and candidate > device.last_step
     ]
     if not found:
         return None
@@ -179,7 +183,9 @@ def seal_owner(user: User) -> str:
 
 
 def _match_sms(user: User, approval: Approval, code: str) -> Callable[[], None] | None:
-    row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, expires_at__gt=timezone.now()).first()
+    row = SmsCode.objects.filter(
+        user=user, purpose=approval.purpose.value, expires_at__gt=timezone.now()
+    ).first()
     digest = row.digest if row else crypto.digest("sms-code", "nobody")
     right = crypto.matches(digest, "sms-code", str(user.pk), approval.binding, code)
     if row is None or not right or not hmac.compare_digest(row.binding, approval.binding):
@@ -219,4 +225,6 @@ def _tell_refusal(request: HttpRequest, user: User, approval: Approval) -> None:
 
 
 def recovery_left(user: User) -> int:
-    return RecoveryCode.objects.filter(device__user=user, used_at=None).aggregate(n=models.Count("pk"))["n"] or 0
+    return (
+        RecoveryCode.objects.filter(device__user=user, used_at=None).aggregate(n=models.Count("pk"))["n"] or 0
+    )

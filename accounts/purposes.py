@@ -6,26 +6,27 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 
 class Purpose(enum.Enum):
     """One member a kind of approval; the value is stored beside the SMS code."""
 
-    sentence: Promise
+    LOGIN = "login"
+    ENROL_SMS = "enrol.sms"
+    ENROL_TOTP = "enrol.totp"
+    CREATE_KEY = "key.create"
+    CHANGE_KEY = "key.change"
 
-    LOGIN = ("login", _("login to the API portal"))
-    ENROL_SMS = ("enrol.sms", _("confirming this mobile number"))
-    ENROL_TOTP = ("enrol.totp", _("turning the authenticator on"))
-    CREATE_KEY = ("key.create", _("creating the API “%(name)s”"))
-    CHANGE_KEY = ("key.change", _("changing the API “%(name)s”: %(changes)s"))
 
-    def __new__(cls, tag: str, sentence: Promise) -> "Purpose":
-        member = object.__new__(cls)
-        member._value_ = tag
-        member.sentence = sentence
-        return member
+#: What the SMS and the page say that a code is for.
+SENTENCES = {
+    Purpose.LOGIN: _("login to the API portal"),
+    Purpose.ENROL_SMS: _("confirming this mobile number"),
+    Purpose.ENROL_TOTP: _("turning the authenticator on"),
+    Purpose.CREATE_KEY: _("creating the API “%(name)s”"),
+    Purpose.CHANGE_KEY: _("changing the API “%(name)s”: %(changes)s"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class Approval:
 
         SECURITY: a code obtained for a harmless change must not approve a dangerous one.
         """
-        text = json.dumps([self.purpose.value, self.content], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        text = json.dumps(
+            [self.purpose.value, self.content], sort_keys=True, ensure_ascii=True, separators=(",", ":")
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def sentence(self) -> str:
-        return str(self.purpose.sentence) % self.words
+        return str(SENTENCES[self.purpose]) % self.words
 
 
 LOGIN = Approval(Purpose.LOGIN, {}, {})

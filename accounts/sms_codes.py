@@ -1,4 +1,4 @@
-"""Making and sending of SMS codes: 6 digits, 2 minutes, bound to what they approve, capped before the provider is asked."""
+"""SMS codes: 6 digits, 2 minutes, bound to what they approve, capped before the provider is asked."""
 
 import enum
 import secrets
@@ -15,6 +15,7 @@ from accounts.events import Event
 from accounts.models import SmsCode, User
 from accounts.purposes import Approval
 from hitobit_portal import crypto, ratelimits
+from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
 
 RESEND_AFTER = timedelta(seconds=60)
@@ -47,14 +48,18 @@ def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
         if capped is None:
             row = _store(user, approval, code)
     if capped is not None:
-        audit.record(Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=approval.purpose.value)
+        audit.record(
+            Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=approval.purpose.value
+        )
         return Sent(Sending.CAPPED, capped)
     try:
         sms.send(user.phone, _text(approval, code), code=code, purpose=approval.purpose.value)
     except sms.SmsError:
         # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
         SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
-        audit.record(Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value)
+        audit.record(
+            Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
+        )
         return Sent(Sending.FAILED, 0)
     audit.record(Event.SMS_SENT, request, customer=user, purpose=approval.purpose.value)
     return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
@@ -72,7 +77,7 @@ def _caps(request: HttpRequest, user: User) -> int | None:
     counted = (
         (Rate.SMS_PHONE, user.phone),
         (Rate.SMS_ACCOUNT, str(user.pk)),
-        (Rate.SMS_ADDRESS, ratelimits.address_bucket(request.client_address)),  # type: ignore[attr-defined]
+        (Rate.SMS_ADDRESS, ratelimits.address_bucket(address_of(request))),
         (Rate.SMS_PREFIX, user.phone[:PREFIX_LENGTH]),
         (Rate.SMS_DAY, "all"),
     )

@@ -30,7 +30,7 @@ def public(view: V) -> V:
 
 
 def pending(view: V) -> V:
-    """Only somebody whose password was right and whose login is not finished; ``request.pending_user`` is that person."""
+    """Only somebody whose password was right and whose login is not finished (``request.pending_user``)."""
     view.access = "pending"  # type: ignore[attr-defined]
     return view
 
@@ -77,7 +77,7 @@ def next_step(request: HttpRequest, user: User) -> str:
     sms_confirmed = bool(sms and sms.confirmed and sms.number == user.phone)
     totp_confirmed = bool(totp and totp.confirmed)
     done = proved(request)
-    # SECURITY: who has a confirmed factor proves it before enrolling another; else a stolen password enrols the thief's.
+    # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
     if (totp_confirmed or sms_confirmed) and not done:
         return "second_factor"
     if not sms_confirmed:
@@ -90,7 +90,9 @@ def next_step(request: HttpRequest, user: User) -> str:
 def safe_next(request: HttpRequest, target: str) -> str:
     """``target`` when it is a path of this site, else ""."""
     hosts = {request.get_host()}
-    if target.startswith("/") and url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):
+    if target.startswith("/") and url_has_allowed_host_and_scheme(
+        target, hosts, require_https=request.is_secure()
+    ):
         return target
     return ""
 
@@ -112,7 +114,7 @@ class DefaultDenyMiddleware:
             return None
         user = request.user
         if user.is_authenticated:
-            if user.is_verified() and user.has_both_factors:  # type: ignore[union-attr]
+            if user.is_verified() and user.has_both_factors:
                 return None if access == "full" else redirect("dashboard")
             # A factor was reset while this session was open: it is over.
             request.session.flush()
@@ -124,6 +126,13 @@ class DefaultDenyMiddleware:
             request.pending_user = waiting  # type: ignore[attr-defined]
             return None
         return redirect(next_step(request, waiting))
+
+
+def customer(request: HttpRequest) -> User:
+    """The person of a finished login. `DefaultDenyMiddleware` has seen to it; anything else is a programming error."""
+    if not isinstance(request.user, User):
+        raise TypeError("this view was reached without a finished login")
+    return request.user
 
 
 def to_login(request: HttpRequest) -> HttpResponse:

@@ -6,21 +6,21 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import activity as rows
-from accounts.models import User
 from accounts.sms import file as inbox
-from accounts.stages import public
+from accounts.stages import customer, public
 
 
 @require_safe
 def activity(request: HttpRequest) -> HttpResponse:
     """The customer's own events, newest first, in pages."""
-    assert isinstance(request.user, User)
     before = request.GET.get("before", "")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
-    events = rows.of_customer(request.user, number)
+    events = rows.of_customer(customer(request), number)
     older = f"?before={events[rows.PAGE - 1].pk}" if len(events) > rows.PAGE else ""
     shown = events[: rows.PAGE]
-    return render(request, "accounts/activity.html", {"days": rows.by_day(shown), "older": older, "count": len(shown)})
+    return render(
+        request, "accounts/activity.html", {"days": rows.by_day(shown), "older": older, "count": len(shown)}
+    )
 
 
 @public

@@ -43,7 +43,9 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
         form = CodeForm(request.POST)
         if form.is_valid():
             code = {Factor.SMS: form.cleaned_data["code"]}
-            result = otp.verify(request, user, purposes.ENROL_SMS, code, effect=lambda: _confirm_phone(request, user))
+            result = otp.verify(
+                request, user, purposes.ENROL_SMS, code, effect=lambda: _confirm_phone(request, user)
+            )
             if result.accepted:
                 stages.prove(request, Factor.SMS.value)
                 return redirect("enrol_totp")
@@ -82,13 +84,21 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
-        result = otp.verify(request, user, purposes.ENROL_TOTP, code, effect=lambda: _confirm_totp(request, user))
+        result = otp.verify(
+            request, user, purposes.ENROL_TOTP, code, effect=lambda: _confirm_totp(request, user)
+        )
         if result.accepted:
             stages.prove(request, Factor.TOTP.value)
             return redirect("recovery_codes")
         form.add_error("code", messages.of_one(result))
     path, size = qr_path(provisioning_uri(user, seed))
-    context = {"form": form, "secret": seed, "qr_path": path, "qr_size": size, "account_name": f"{ISSUER}: {user.phone}"}
+    context = {
+        "form": form,
+        "secret": seed,
+        "qr_path": path,
+        "qr_size": size,
+        "account_name": f"{ISSUER}: {user.phone}",
+    }
     return render(request, "accounts/enrol_totp.html", context)
 
 
@@ -141,7 +151,9 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     text = "\r\n".join(codes)
     encoded = quote(base64.b64encode(text.encode()).decode())
     download = f"data:text/plain;charset=utf-8;base64,{encoded}"
-    return render(request, "accounts/recovery_codes.html", {"codes": codes, "download": download if codes else ""})
+    return render(
+        request, "accounts/recovery_codes.html", {"codes": codes, "download": download if codes else ""}
+    )
 
 
 def make_recovery_codes(request: HttpRequest | None, user: User, *, renew: bool) -> list[str]:
@@ -166,4 +178,3 @@ def _recovery_code() -> str:
     """``k7pm-2xq9``: 8 of 31 characters, 39.6 bits; guessing is counted with all other codes."""
     text = "".join(secrets.choice(RECOVERY_ALPHABET) for _n in range(RECOVERY_LENGTH))
     return f"{text[:4]}-{text[4:]}"
-

@@ -17,6 +17,8 @@ from accounts.models import PortalDevice, User
 from accounts.otp import Factor
 from accounts.stages import pending, public
 from hitobit_portal import errors, ratelimits
+from hitobit_portal.context import address_of
+from hitobit_portal.jalali import digits
 from hitobit_portal.ratelimits import Rate
 
 
@@ -51,7 +53,7 @@ def _owner(phone: str) -> User | None:
 
 
 def _limited(request: HttpRequest, phone: str) -> int | None:
-    address = ratelimits.address_bucket(request.client_address)  # type: ignore[attr-defined]
+    address = ratelimits.address_bucket(address_of(request))
     counted = (
         (Rate.LOGIN_ADDRESS, address),
         (Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{address}"),
@@ -124,7 +126,10 @@ def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
 def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     if method is Factor.RECOVERY:
         audit.record(Event.RECOVERY_USED, request, customer=user, left=otp.recovery_left(user))
-        notices.warning(request, _("A recovery code was used up. %(left)d are left.") % {"left": otp.recovery_left(user)})
+        notices.warning(
+            request,
+            _("A recovery code was used up. %(left)s are left.") % {"left": digits(otp.recovery_left(user))},
+        )
     stages.prove(request, method.value)
     if not user.has_both_factors:
         return redirect(stages.next_step(request, user))

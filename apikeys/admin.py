@@ -10,19 +10,40 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.events import Event
-from accounts.models import User
+from accounts.stages import customer
 from apikeys.models import ApiKey, State
+from hitobit_portal.jalali import digits
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("label", "key_id", "owner", "state", "ip_policy", "can_trade", "can_withdraw", "last_used_at", "created_at")
+    list_display = (
+        "label",
+        "key_id",
+        "owner",
+        "state",
+        "ip_policy",
+        "can_trade",
+        "can_withdraw",
+        "last_used_at",
+        "created_at",
+    )
     list_filter = ("state", "ip_policy", "can_trade", "can_withdraw")
     search_fields = ("label", "key_id", "owner__phone", "networks__value")
     list_select_related = ("owner",)
     actions = ("freeze", "revoke")
     fields = (
-        *("label", "key_id", "owner", "state", "can_read", "can_trade", "can_withdraw", "ip_policy", "allowed"),
+        *(
+            "label",
+            "key_id",
+            "owner",
+            "state",
+            "can_read",
+            "can_trade",
+            "can_withdraw",
+            "ip_policy",
+            "allowed",
+        ),
         *("expires_at", "created_at", "revoked_at", "last_used_at", "last_used_ip"),
     )
 
@@ -48,11 +69,17 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self._move(request, keys, State.REVOKED, Event.KEY_REVOKED)
 
     def _move(self, request: HttpRequest, keys: QuerySet[ApiKey], state: State, event: Event) -> None:
-        assert isinstance(request.user, User)
         count = 0
         with transaction.atomic():
             for key in keys.select_related("owner"):
                 if key.set_state(state):
-                    audit.record(event, request, customer=key.owner, actor=request.user, target=str(key.pk), label=key.label)
+                    audit.record(
+                        event,
+                        request,
+                        customer=key.owner,
+                        actor=customer(request),
+                        target=str(key.pk),
+                        label=key.label,
+                    )
                     count += 1
-        self.message_user(request, _("%(n)d keys were changed.") % {"n": count}, messages.SUCCESS)
+        self.message_user(request, _("%(n)s keys were changed.") % {"n": digits(count)}, messages.SUCCESS)

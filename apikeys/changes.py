@@ -56,7 +56,9 @@ class Change:
         for value in ORDER:
             had, has = value in self.before.permissions, value in self.after.permissions
             if had != has:
-                lines.append((_("%(what)s: off → on") if has else _("%(what)s: on → off")) % {"what": names[value]})
+                lines.append(
+                    (_("%(what)s: off → on") if has else _("%(what)s: on → off")) % {"what": names[value]}
+                )
         if self.before.ip_policy != self.after.ip_policy:
             free = self.after.ip_policy == "unrestricted"
             lines.append(_("IP: trusted → unrestricted") if free else _("IP: unrestricted → trusted"))

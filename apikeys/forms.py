@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -11,6 +12,7 @@ from accounts.models import User
 from apikeys import names, networks
 from apikeys.changes import Settings
 from apikeys.models import NETWORKS_A_KEY, ApiKey, IpPolicy, Permission, check_rules
+from hitobit_portal.jalali import digits
 
 LONGEST_LIST = 4000
 
@@ -25,8 +27,7 @@ class NameForm(forms.Form):
         self.owner = owner
         if self.is_bound:
             # What is shown again with an error: a megabyte of pasted text is not sent back.
-            self.data = self.data.copy()
-            self.data["name"] = str(self.data.get("name", ""))[: names.LONGEST * 21]
+            self.data = {"name": str(self.data.get("name", ""))[: names.LONGEST * 21]}
 
     def clean_name(self) -> str:
         try:
@@ -41,7 +42,7 @@ class NameForm(forms.Form):
 def _problem(problem: names.Problem) -> str:
     return {
         names.Problem.EMPTY: _("Write a name."),
-        names.Problem.TOO_LONG: _("A name has at most %(n)d characters.") % {"n": names.LONGEST},
+        names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
         names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
     }[problem]
 
@@ -59,12 +60,18 @@ class SettingsForm(forms.Form):
     network = forms.CharField(required=False, widget=forms.Textarea, max_length=LONGEST_LIST)
 
     def __init__(self, data: Any = None, *, chips: list[str], **kwargs: Any) -> None:
-        super().__init__(data.copy() if data is not None else None, **kwargs)
-        self.chips = list(dict.fromkeys(value for raw in chips[: NETWORKS_A_KEY + 1] if (value := _normalised(raw))))
+        self.typed: QueryDict = data.copy() if data is not None else QueryDict(mutable=True)
+        super().__init__(self.typed if data is not None else None, **kwargs)
+        self.chips = list(
+            dict.fromkeys(value for raw in chips[: NETWORKS_A_KEY + 1] if (value := _normalised(raw)))
+        )
         self.notes: list[str] = []
 
     def add(self, text: str) -> bool:
-        """Moves what is right in ``text`` to the chips, leaves the rest in the box with an error; whether all was right."""
+        """Moves what is right in ``text`` to the chips and leaves the rest in the box with an error.
+
+        Returns whether all of it was right.
+        """
         wrong: list[tuple[str, networks.Problem]] = []
         for entry in networks.split_list(text[:LONGEST_LIST]):
             try:
@@ -73,11 +80,11 @@ class SettingsForm(forms.Form):
                 wrong.append((entry, error.kind))
                 continue
             self._add_one(entry, network)
-        self.data["network"] = "\n".join(entry for entry, _kind in wrong)
+        self.typed["network"] = "\n".join(entry for entry, _kind in wrong)
         for entry, kind in wrong[:5]:
             self.add_error("network", _network_problem(entry, kind))
         if len(self.chips) > NETWORKS_A_KEY:
-            self.add_error("network", _("A key takes at most %(n)d IPs.") % {"n": NETWORKS_A_KEY})
+            self.add_error("network", _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)})
         return not wrong and len(self.chips) <= NETWORKS_A_KEY
 
     def _add_one(self, entry: str, network: networks.Network) -> None:
@@ -86,7 +93,10 @@ class SettingsForm(forms.Form):
             return
         self.chips.append(network.value)
         if network.corrected:
-            self.notes.append(_("%(entry)s was corrected to the network %(value)s.") % {"entry": entry, "value": network.value})
+            self.notes.append(
+                _("%(entry)s was corrected to the network %(value)s.")
+                % {"entry": entry, "value": network.value}
+            )
         if network.private:
             note = _("%(value)s is a private address: requests over the Internet never come from it.")
             self.notes.append(note % {"value": network.value})
@@ -100,7 +110,9 @@ class SettingsForm(forms.Form):
             return None
         # Without the restriction the list has no meaning; keeping it would surprise whoever turns it on again.
         settings = Settings(
-            frozenset(self.cleaned_data["permissions"]), self.cleaned_data["ip_policy"], tuple(self.chips) if trusted else ()
+            frozenset(self.cleaned_data["permissions"]),
+            self.cleaned_data["ip_policy"],
+            tuple(self.chips) if trusted else (),
         )
         try:
             check_rules(settings.permissions, settings.ip_policy, list(settings.networks))
@@ -126,7 +138,7 @@ def _size(value: str) -> str:
     if not slash or ":" in address:
         return ""
     count = 1 << (32 - int(prefix))
-    return ngettext("%(n)d address", "%(n)d addresses", count) % {"n": count}
+    return ngettext("%(n)s address", "%(n)s addresses", count) % {"n": digits(count)}
 
 
 def _network_problem(entry: str, kind: networks.Problem) -> str:
@@ -134,8 +146,12 @@ def _network_problem(entry: str, kind: networks.Problem) -> str:
     if kind is networks.Problem.PREFIX:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
     if kind is networks.Problem.TOO_WIDE:
-        return _("“%(entry)s” means every address; choose “Unrestricted” if you want that.") % {"entry": shown}
-    return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {"entry": shown}
+        return _("“%(entry)s” means every address; choose “Unrestricted” if you want that.") % {
+            "entry": shown
+        }
+    return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {
+        "entry": shown
+    }
 
 
 class DeleteForm(forms.Form):

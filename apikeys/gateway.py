@@ -1,5 +1,6 @@
 """The machine door: HTTP in, decision, HTTP out. Today the endpoints that the portal serves to clients itself."""
 
+import re
 import time
 from datetime import timedelta
 
@@ -12,7 +13,9 @@ from django.views.decorators.http import require_GET
 from accounts.stages import public
 from apikeys import records, verification
 from apikeys.models import ApiKey, Credential, IpPolicy
+from hitobit_portal.context import address_of
 
+LARGEST_BODY = 65_536  # a megabyte of "&" takes 1.5 s to read as parameters
 LAST_USED_GRAIN = timedelta(seconds=60)  # "last used" is coarse: one write a minute, not one a request
 
 
@@ -33,6 +36,9 @@ def server_time(request: HttpRequest) -> HttpResponse:
 @require_GET
 def api_restrictions(request: HttpRequest) -> HttpResponse:
     """``GET /sapi/v1/account/apiRestrictions``: what the calling key may do."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not re.fullmatch("[0-9]{1,5}", length) or int(length) > LARGEST_BODY:
+        return JsonResponse({"code": -1000, "msg": "The request body is too large."}, status=413)
     decision = decide(request, "read")
     if not decision.allowed:
         return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
@@ -54,7 +60,7 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
 def decide(request: HttpRequest, permission: str) -> verification.Decision:
     """The decision about a request to the portal itself, by its wire bytes."""
     api_key = request.headers.get("X-MBX-APIKEY")
-    address: str = request.client_address  # type: ignore[attr-defined]
+    address = address_of(request)
     decision = verification.decide(
         records.load(api_key) if api_key and len(api_key) == 64 and api_key.isascii() else None,
         api_key=api_key,
@@ -75,7 +81,8 @@ def note_use(key_id: str, address: str, credential_id: int | None) -> None:
     now = timezone.now()
     older = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_GRAIN) | ~Q(last_used_ip=address)
     ApiKey.objects.filter(older, key_id=key_id).update(last_used_at=now, last_used_ip=address)
-    Credential.objects.filter(pk=credential_id, first_used_at=None).update(first_used_at=now)
+    if credential_id is not None:
+        Credential.objects.filter(pk=credential_id, first_used_at=None).update(first_used_at=now)
 
 
 def now_ms() -> int:

@@ -24,6 +24,7 @@ from accounts.models import User
 from apikeys import names, networks
 from apikeys.changes import Settings
 from hitobit_portal import crypto
+from hitobit_portal.jalali import digits
 
 LIVE_KEYS = 30
 NETWORKS_A_KEY = 30
@@ -74,7 +75,9 @@ class ApiKeyManager(models.Manager["ApiKey"]):
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
             name = names.clean(label)
-            key = self.create(owner=owner, label=name, label_folded=names.fold(name), key_id=random_text(), wizard=wizard)
+            key = self.create(
+                owner=owner, label=name, label_folded=names.fold(name), key_id=random_text(), wizard=wizard
+            )
             credential = Credential(key=key, kind=Credential.Kind.HMAC)
             credential.sealed = crypto.seal(random_text().encode(), credential.seal_owner)
             credential.save()
@@ -93,18 +96,20 @@ class ApiKey(models.Model):
     can_read = models.BooleanField(_("read"), default=True)
     can_trade = models.BooleanField(_("trade"), default=False)
     can_withdraw = models.BooleanField(_("withdraw"), default=False)
-    ip_policy = models.CharField(_("IP policy"), max_length=12, choices=IpPolicy.choices, default=IpPolicy.UNRESTRICTED)
+    ip_policy = models.CharField(
+        _("IP policy"), max_length=12, choices=IpPolicy.choices, default=IpPolicy.UNRESTRICTED
+    )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
-    last_used_ip = models.GenericIPAddressField(_("last used from"), null=True, unpack_ipv4=True, editable=False)
+    last_used_ip = models.GenericIPAddressField(
+        _("last used from"), null=True, unpack_ipv4=True, editable=False
+    )
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[ApiKeyManager] = ApiKeyManager()
-    networks: models.Manager[AllowedNetwork]
-    credentials: models.Manager[Credential]
 
     class Meta:
         verbose_name = _("API key")
@@ -116,8 +121,12 @@ class ApiKey(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="key_state_is_known"),
             models.CheckConstraint(condition=Q(ip_policy__in=IpPolicy.values), name="ip_policy_is_known"),
-            models.CheckConstraint(condition=Q(can_withdraw=False) | Q(ip_policy="trusted"), name="withdraw_needs_trusted_ips"),
-            models.CheckConstraint(condition=Q(key_id__regex=r"^[A-Za-z0-9]{64}$"), name="key_id_is_64_alphanumerics"),
+            models.CheckConstraint(
+                condition=Q(can_withdraw=False) | Q(ip_policy="trusted"), name="withdraw_needs_trusted_ips"
+            ),
+            models.CheckConstraint(
+                condition=Q(key_id__regex=r"^[A-Za-z0-9]{64}$"), name="key_id_is_64_alphanumerics"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -125,9 +134,9 @@ class ApiKey(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """SECURITY: a revoked key never comes back; the trigger says so for whoever gets around this."""
-        if not self._state.adding and self.state != State.REVOKED:
-            if ApiKey.objects.filter(pk=self.pk, state=State.REVOKED).exists():
-                raise ValidationError(_("A deleted key can't be brought back."))
+        alive = not self._state.adding and self.state != State.REVOKED
+        if alive and ApiKey.objects.filter(pk=self.pk, state=State.REVOKED).exists():
+            raise ValidationError(_("A deleted key can't be brought back."))
         super().save(*args, **kwargs)
 
     @property
@@ -145,14 +154,16 @@ class ApiKey(models.Model):
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.permissions, self.ip_policy, tuple(network.value for network in self.networks.all()))
+        return Settings(
+            self.permissions, self.ip_policy, tuple(network.value for network in self.networks.all())
+        )
 
     @property
     def ip_summary(self) -> str:
         if self.ip_policy == IpPolicy.UNRESTRICTED:
             return gettext("Unrestricted")
         count = len(self.networks.all())
-        return ngettext("%(n)d IP", "%(n)d IPs", count) % {"n": count}
+        return ngettext("%(n)s IP", "%(n)s IPs", count) % {"n": digits(count)}
 
     def set_state(self, state: State) -> bool:
         """Moves an `active` or `frozen` key to ``state``; whether that changed anything. One conditional write."""
@@ -175,7 +186,9 @@ class ApiKey(models.Model):
                 raise ValidationError(_("A deleted key can't be brought back."))
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))
-            AllowedNetwork.objects.bulk_create([AllowedNetwork(key=key, value=v) for v in listed if v not in existing])
+            AllowedNetwork.objects.bulk_create(
+                [AllowedNetwork(key=key, value=v) for v in listed if v not in existing]
+            )
             for value in Permission.values:
                 setattr(key, f"can_{value}", value in wanted)
             key.ip_policy = ip_policy
@@ -190,7 +203,9 @@ def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) 
     if not permissions <= set(Permission.values) or ip_policy not in IpPolicy.values:
         raise ValidationError(_("This choice does not exist."))
     if len(values) > NETWORKS_A_KEY:
-        raise ValidationError({"network": _("A key takes at most %(n)d IPs.") % {"n": NETWORKS_A_KEY}})
+        raise ValidationError(
+            {"network": _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
+        )
     if "withdraw" in permissions and ip_policy != IpPolicy.TRUSTED:
         raise ValidationError({"permissions": _("“Withdraw” needs access restricted to trusted IPs.")})
     if ip_policy == IpPolicy.TRUSTED and not values:
@@ -218,7 +233,8 @@ class Credential(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=(Q(kind="hmac") & ~Q(sealed="") & Q(public_key="")) | (~Q(kind="hmac") & Q(sealed="") & ~Q(public_key="")),
+                condition=(Q(kind="hmac") & ~Q(sealed="") & Q(public_key=""))
+                | (~Q(kind="hmac") & Q(sealed="") & ~Q(public_key="")),
                 name="credential_has_secret_or_public_key",
             )
         ]
@@ -233,10 +249,12 @@ class Credential(models.Model):
     def reveal(self) -> str | None:
         """The secret, the first time this is asked; None ever after.
 
-        SECURITY: one conditional write decides; a check before it showed the secret to up to 10 of 60 parallel requests.
+        SECURITY: one conditional write decides; a check before it showed the secret to up to 10 of 60 at once.
         It is committed before the secret is read, so a process killed in between shows it never, not twice.
         """
-        won = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(revealed_at=timezone.now())
+        won = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(
+            revealed_at=timezone.now()
+        )
         return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if won else None
 
 

@@ -43,4 +43,6 @@ def clean(text: str) -> str:
 def fold(name: str) -> str:
     """What two names have in common when people take them for the same: case, width, Arabic letters, joiners."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    return unicodedata.normalize("NFKC", folded.translate({0x064A: "ی", 0x0649: "ی", 0x0643: "ک", 0x200C: None, 0x200D: None}))
+    return unicodedata.normalize(
+        "NFKC", folded.translate({0x064A: "ی", 0x0649: "ی", 0x0643: "ک", 0x200C: None, 0x200D: None})
+    )

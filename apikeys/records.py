@@ -11,7 +11,12 @@ from hitobit_portal import crypto
 
 def load(key_id: str) -> verification.KeyRecord | None:
     """The key with this public id as `verification.decide` takes it; None when there is none."""
-    key = ApiKey.objects.select_related("owner").prefetch_related("credentials", "networks").filter(key_id=key_id).first()
+    key = (
+        ApiKey.objects.select_related("owner")
+        .prefetch_related("credentials", "networks")
+        .filter(key_id=key_id)
+        .first()
+    )
     if key is None:
         return None
     return verification.KeyRecord(

@@ -224,7 +224,7 @@ def _signer(
     for credential in key.credentials:
         valid = signing.verify(credential.kind, credential.material, request.payload, request.signature)
         usable = request.well_formed and not _is_over(credential.retires_at_ms, now_ms)
-        if valid and usable and found is None:
+        if valid and usable:
             found = credential.id
     return found
 

@@ -8,7 +8,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import activity, drafts, otp, sms_codes
 from accounts.events import Event
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent
+from accounts.stages import customer
 from apikeys.forms import NameForm
 from apikeys.models import LIVE_KEYS, ApiKey, State
 from apikeys.wizard import begin, create_approval
@@ -25,17 +26,18 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     """Where the customer arrives: keys, protection, last events."""
-    assert isinstance(request.user, User)
-    keys = list(ApiKey.objects.live(request.user).prefetch_related("networks"))
+    keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks"))
     # The newest login is this one; the one before it is the one to recognise.
-    logins = AuditEvent.objects.filter(customer=request.user, event=Event.LOGIN.value).order_by("-pk")[1:2]
+    logins = AuditEvent.objects.filter(customer=customer(request), event=Event.LOGIN.value).order_by("-pk")[
+        1:2
+    ]
     context = {
         "live_count": len(keys),
         "limit": LIVE_KEYS,
         "keys": keys[:DASHBOARD_KEYS],
         "last_login": next((activity.row(event) for event in logins), None),
-        "recovery_left": otp.recovery_left(request.user),
-        "events": activity.latest(request.user, DASHBOARD_EVENTS),
+        "recovery_left": otp.recovery_left(customer(request)),
+        "events": activity.latest(customer(request), DASHBOARD_EVENTS),
     }
     return render(request, "dashboard.html", context)
 
@@ -43,15 +45,18 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
     """The list; a POST of a good name sends the SMS and goes on to the codes."""
-    assert isinstance(request.user, User)
     draft = drafts.take(request)
-    form = NameForm(owner=request.user, initial={"name": draft.get("name", [""])[0]})
-    listed = list(ApiKey.objects.filter(owner=request.user).exclude(state=State.REVOKED).prefetch_related("networks"))
+    form = NameForm(owner=customer(request), initial={"name": draft.get("name", [""])[0]})
+    listed = list(
+        ApiKey.objects.filter(owner=customer(request))
+        .exclude(state=State.REVOKED)
+        .prefetch_related("networks")
+    )
     if request.method == "POST" and len(listed) < LIVE_KEYS:
-        form = NameForm(request.POST, owner=request.user)
+        form = NameForm(request.POST, owner=customer(request))
         if form.is_valid():
             begin(request, form.cleaned_data["name"], uuid.uuid4())
-            sent = sms_codes.send_code(request, request.user, create_approval(form.cleaned_data["name"]))
+            sent = sms_codes.send_code(request, customer(request), create_approval(form.cleaned_data["name"]))
             request.session["sms_failed"] = sent.state.value in ("failed", "capped")
             return redirect("key_verify_new")
     context = {

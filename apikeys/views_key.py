@@ -15,16 +15,17 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit, drafts, sms_codes
 from accounts.events import Event
-from accounts.models import User
+from accounts.stages import customer
 from apikeys import wizard
 from apikeys.changes import Change, Settings
 from apikeys.forms import DeleteForm, SettingsForm
 from apikeys.models import ApiKey, IpPolicy, State
+from hitobit_portal.context import address_of
 
 
 def own_key(request: HttpRequest, pk: Any) -> ApiKey:
     """The customer's own key, or 404: another customer's key does not exist for them."""
-    key = ApiKey.objects.filter(owner=request.user, pk=pk).first()
+    key = ApiKey.objects.filter(owner=customer(request), pk=pk).first()
     if key is None:
         raise Http404
     return key
@@ -33,7 +34,7 @@ def own_key(request: HttpRequest, pk: Any) -> ApiKey:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
-    """Key and (once) secret, and the settings. htmx swaps the form alone, so the secret stays while settings are saved."""
+    """Key and (once) secret, and the settings. htmx swaps the form alone: the secret stays while they are saved."""
     key = own_key(request, pk)
     fresh = wizard.is_fresh(request, key)
     if request.method == "POST":
@@ -46,13 +47,14 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
     credential = key.credentials.first()
     secret = credential.reveal() if credential else None
     if secret is not None:
-        assert isinstance(request.user, User)
-        audit.record(Event.KEY_REVEALED, request, customer=request.user, target=str(key.pk), label=key.label)
+        audit.record(
+            Event.KEY_REVEALED, request, customer=customer(request), target=str(key.pk), label=key.label
+        )
     return secret
 
 
 def _form(request: HttpRequest, key: ApiKey, fresh: bool) -> SettingsForm:
-    """The form as the key is (a new key: with the recommended IP policy chosen), or as it was typed before a new login."""
+    """The form as the key is (a new one: the recommended IP policy chosen), or as it was typed before a new login."""
     draft = drafts.take(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
@@ -72,11 +74,10 @@ def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
         form.chips = [value for value in form.chips if value != removed]
     elif "add_own" in request.POST:
         form.is_valid()
-        form.data["network"] = f"{form.data.get('network', '')}\n{request.client_address}"  # type: ignore[attr-defined]
-        form.add(form.data["network"])
+        form.add(f"{request.POST.get('network', '')}\n{address_of(request)}")
     elif "add_network" in request.POST:
         form.is_valid()
-        form.add(form.data.get("network", ""))
+        form.add(request.POST.get("network", ""))
     else:
         wanted = form.wanted()
         if wanted is not None:
@@ -84,7 +85,9 @@ def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
     return _page(request, key, form, fresh=fresh)
 
 
-def _save(request: HttpRequest, key: ApiKey, form: SettingsForm, wanted: Settings, fresh: bool) -> HttpResponse:
+def _save(
+    request: HttpRequest, key: ApiKey, form: SettingsForm, wanted: Settings, fresh: bool
+) -> HttpResponse:
     """Applies at once what needs no codes, and sends everything else to them."""
     change = Change(key.settings, wanted)
     try:
@@ -100,23 +103,32 @@ def _save(request: HttpRequest, key: ApiKey, form: SettingsForm, wanted: Setting
         return _ask_for_codes(request, key, change)
     key.refresh_from_db()
     if request.htmx:  # type: ignore[attr-defined]
-        return _page(request, key, SettingsForm(chips=list(wanted.networks), initial=_initial(wanted)), fresh=False, saved=True)
+        return _page(
+            request,
+            key,
+            SettingsForm(chips=list(wanted.networks), initial=_initial(wanted)),
+            fresh=False,
+            saved=True,
+        )
     notices.success(request, _("Saved. The key works with these settings from now on."))
     return redirect("key_detail", key.pk)
 
 
 def apply_change(request: HttpRequest, key: ApiKey, change: Change, *, approved: bool) -> None:
     """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`."""
-    assert isinstance(request.user, User)
     current = ApiKey.objects.select_for_update().get(pk=key.pk)
     # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
     if current.settings.as_json() != change.before.as_json():
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     current.apply(change.after.permissions, change.after.ip_policy, change.after.networks)
-    target = {"target": str(key.pk), "label": key.label}
+    user, pk = customer(request), str(key.pk)
     if approved:
-        audit.record(Event.KEY_APPROVED, request, customer=request.user, purpose="key.change", **target)
-    audit.record(Event.KEY_CHANGED, request, customer=request.user, changes=change.lines(), **target)
+        audit.record(
+            Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+        )
+    audit.record(
+        Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.lines()
+    )
 
 
 def _initial(settings: Settings) -> dict[str, Any]:
@@ -125,12 +137,13 @@ def _initial(settings: Settings) -> dict[str, Any]:
 
 def _take_first_settings(key: ApiKey) -> bool:
     """Whether this request is the one that gives the first settings; of many at once, one is."""
-    return ApiKey.objects.filter(pk=key.pk, first_settings_at=None).update(first_settings_at=timezone.now()) == 1
+    return (
+        ApiKey.objects.filter(pk=key.pk, first_settings_at=None).update(first_settings_at=timezone.now()) == 1
+    )
 
 
 def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
-    assert isinstance(request.user, User)
-    sent = sms_codes.send_code(request, request.user, wizard.begin_change(request, key, change))
+    sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
     request.session["sms_failed"] = sent.state.value in ("failed", "capped")
     target = reverse("key_verify", args=[key.pk])
     if request.htmx:  # type: ignore[attr-defined]
@@ -139,7 +152,13 @@ def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpRes
 
 
 def _page(
-    request: HttpRequest, key: ApiKey, form: SettingsForm, *, fresh: bool, secret: str | None = None, saved: bool = False
+    request: HttpRequest,
+    key: ApiKey,
+    form: SettingsForm,
+    *,
+    fresh: bool,
+    secret: str | None = None,
+    saved: bool = False,
 ) -> HttpResponse:
     context = {
         "key": key,
@@ -148,7 +167,7 @@ def _page(
         "secret": secret,
         "saved": saved,
         "networks": form.shown_chips(),
-        "own_address": request.client_address,  # type: ignore[attr-defined]
+        "own_address": address_of(request),
     }
     name = "apikeys/_settings_form.html" if request.htmx else "apikeys/key_detail.html"  # type: ignore[attr-defined]
     response = render(request, name, context)
@@ -159,7 +178,6 @@ def _page(
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     """Deletes a key for good, after its name was typed."""
-    assert isinstance(request.user, User)
     key = own_key(request, pk)
     if key.state == State.REVOKED:
         notices.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
@@ -168,7 +186,13 @@ def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             if key.set_state(State.REVOKED):
-                audit.record(Event.KEY_REVOKED, request, customer=request.user, target=str(key.pk), label=key.label)
+                audit.record(
+                    Event.KEY_REVOKED,
+                    request,
+                    customer=customer(request),
+                    target=str(key.pk),
+                    label=key.label,
+                )
         notices.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     return render(request, "apikeys/key_delete.html", {"key": key, "form": form})

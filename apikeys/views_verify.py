@@ -18,16 +18,17 @@ from accounts.forms import TwoCodesForm
 from accounts.models import User
 from accounts.otp import Factor, Outcome
 from accounts.purposes import Approval
+from accounts.stages import customer
 from apikeys import wizard
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.views_key import apply_change, own_key
+from hitobit_portal.context import address_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def verify_new(request: HttpRequest) -> HttpResponse:
     """Step 3 of the guide: both codes make the key."""
-    assert isinstance(request.user, User)
-    user, pending = request.user, request.session.get(wizard.NEW_KEY)
+    user, pending = customer(request), request.session.get(wizard.NEW_KEY)
     if not pending:
         # Back, refresh or a second click after the key was made: show the key.
         made = wizard.made_key(request)
@@ -68,7 +69,9 @@ def verify_new(request: HttpRequest) -> HttpResponse:
 
 def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey:
     key = ApiKey.objects.create_with_secret(user, pending["name"], uuid.UUID(pending["wizard"]))
-    audit.record(Event.KEY_APPROVED, request, customer=user, target=str(key.pk), label=key.label, purpose="key.create")
+    audit.record(
+        Event.KEY_APPROVED, request, customer=user, target=str(key.pk), label=key.label, purpose="key.create"
+    )
     audit.record(Event.KEY_CREATED, request, customer=user, target=str(key.pk), label=key.label)
     return key
 
@@ -76,19 +79,22 @@ def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey
 @require_http_methods(["GET", "HEAD", "POST"])
 def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes give an existing key more power: exactly the change that the page and the SMS name."""
-    assert isinstance(request.user, User)
     key = own_key(request, pk)
     change = wizard.pending_change(request, key)
     if change is None:
         return redirect("key_detail", key.pk)
     approval = wizard.change_approval(key, change)
     if "resend" in request.POST:
-        return _resend(request, request.user, approval, reverse("key_verify", args=[key.pk]))
+        return _resend(request, customer(request), approval, reverse("key_verify", args=[key.pk]))
     form = TwoCodesForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             result = otp.verify(
-                request, request.user, approval, _codes(form), effect=lambda: apply_change(request, key, change, approved=True)
+                request,
+                customer(request),
+                approval,
+                _codes(form),
+                effect=lambda: apply_change(request, key, change, approved=True),
             )
         except ValidationError as error:
             wizard.end_change(request)
@@ -100,7 +106,12 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
             return redirect("key_detail", key.pk)
         form.add_error(None, messages.of_result(result))
     facts = [(_("Operation"), _("Change of settings"), False), (_("Key name"), key.label, False)]
-    page = {"title": key.label, "facts": facts, "back": reverse("key_detail", args=[key.pk]), "stepper": False}
+    page = {
+        "title": key.label,
+        "facts": facts,
+        "back": reverse("key_detail", args=[key.pk]),
+        "stepper": False,
+    }
     return _page(request, form, approval, {**page, "diff": change.lines()})
 
 
@@ -116,19 +127,20 @@ def _resend(request: HttpRequest, user: User, approval: Approval, back: str) -> 
     elif sent.state is sms_codes.Sending.SENT:
         notices.success(request, _("A new code was sent. The one before it no longer works."))
     else:
-        notices.info(request, _("A code was sent a moment ago. You can ask for another one when the countdown ends."))
+        notices.info(
+            request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
+        )
     return redirect(back)
 
 
 def _page(request: HttpRequest, form: TwoCodesForm, approval: Approval, page: dict[str, Any]) -> HttpResponse:
-    assert isinstance(request.user, User)
-    address: str = request.client_address  # type: ignore[attr-defined]
+    address = address_of(request)
     facts = [*page["facts"], (_("From IP"), address, True), (_("Codes are valid for"), _("2 minutes"), False)]
     context = {
         "approval": {**page, "sentence": approval.sentence, "facts": facts},
         "form": form,
-        "masked_phone": request.user.phone,
-        "resend_in": sms_codes.resend_in(request.user, approval),
+        "masked_phone": customer(request).phone,
+        "resend_in": sms_codes.resend_in(customer(request), approval),
         "sms_failed": request.session.pop("sms_failed", False),
     }
     return render(request, "apikeys/verify.html", context)

@@ -44,7 +44,11 @@ def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
 
 
 def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
-    request.session[CHANGE] = {"key": str(key.pk), "before": change.before.as_json(), "after": change.after.as_json()}
+    request.session[CHANGE] = {
+        "key": str(key.pk),
+        "before": change.before.as_json(),
+        "after": change.after.as_json(),
+    }
     return change_approval(key, change)
 
 

@@ -8,7 +8,7 @@ import argparse
 import io
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,31 +30,30 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]|%([sd])|\{(\w*)(?:![rsa])?(?::[^{}]*)
 # Arabic letters that look like Persian ones but are not found by a search for them, and a spelling the product avoids.
 NOT_PERSIAN = {"ي": "Arabic yeh", "ك": "Arabic kaf", "تأیید": "the spelling of «تایید»"}
 
-Extracted = tuple[int, str, Any, list[str]]
+Extracted = tuple[int, Any, Any, list[str]]
 
 
 def extract_template(
-    file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Mapping[str, str]
+    file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Mapping[str, Any]
 ) -> Iterator[Extracted]:
     """Messages of a Django template, in the shape of Babel's extractors: line, function, messages, comments."""
     source = templatize(file.read().decode("utf-8"))
     # What is left of the page reads as names and operators; its indentation would not read as Python's.
     flat = "\n".join(line.lstrip() for line in source.split("\n"))
-    yield from extract_python(
-        io.BytesIO(flat.encode("utf-8")), keywords, comment_tags, {**options, "encoding": "utf-8"}
-    )
+    file_of_python = io.BytesIO(flat.encode("utf-8"))
+    found: Any = extract_python(file_of_python, keywords, comment_tags, {"encoding": "utf-8"})
+    yield from found
 
 
 def extract(root: Path = ROOT) -> Catalog:
     """All messages of the sources below ``root``, by the map in ``babel.cfg``."""
     with (root / "babel.cfg").open(encoding="utf-8") as file:
-        methods, options = parse_mapping_cfg(file)
+        methods, options = parse_mapping_cfg(file)  # type: ignore[no-untyped-call]
     found = Catalog(header_comment="", charset="utf-8", fuzzy=False)
-    for name, _line, message, comments, context in extract_from_dir(
+    for name, line, message, comments, context in extract_from_dir(
         root, methods, options, KEYWORDS, ("Translators:",), strip_comment_tags=True, directory_filter=enter
     ):
-        # Without line numbers a change above a message is no change of the catalogue.
-        found.add(message, None, [(name, None)], auto_comments=comments, context=context)
+        found.add(message, None, [(name, line)], auto_comments=comments, context=context)
     return found
 
 
@@ -88,6 +87,7 @@ def update(language: str, root: Path = ROOT) -> Catalog:
     path = path_of(language, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
+        # Without line numbers a change above a message is no change of the catalogue.
         write_po(file, catalogue, width=110, sort_by_file=True, ignore_obsolete=True, include_lineno=False)
     return catalogue
 
@@ -101,8 +101,9 @@ def label(message: Message) -> str:
     return f"{message.context + ': ' if message.context else ''}{singular!r}"
 
 
-def forms(text: Any) -> list[str]:
-    return [text] if isinstance(text, str) else list(text)
+def forms(text: str | Sequence[str | None] | None) -> list[str]:
+    """The plural forms of a message or a translation; one form when it has no plural, ``""`` where one is missing."""
+    return [form or "" for form in ((text,) if text is None or isinstance(text, str) else text)]
 
 
 def placeholders(text: str) -> set[str]:

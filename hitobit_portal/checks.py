@@ -15,11 +15,16 @@ def processes(**kwargs: Any) -> list[CheckMessage]:
     if settings.PROCESSES < 1:
         found.append(Error("PORTAL_PROCESSES is less than 1.", id="portal.E001"))
     if settings.PROCESSES > 1 and not settings.REDIS_URL:
-        hint = "In-process counters let 80 of 200 requests through a limit of 5 with 4 processes. Set REDIS_URL, or PORTAL_PROCESSES=1."
-        found.append(Error("PORTAL_PROCESSES is more than 1 and REDIS_URL is not set.", hint=hint, id="portal.E002"))
+        # Measured: 4 processes with counters of their own let 80 of 200 requests through a limit of 5.
+        hint = "Each process would count for itself. Set REDIS_URL, or PORTAL_PROCESSES=1."
+        found.append(
+            Error("PORTAL_PROCESSES is more than 1 and REDIS_URL is not set.", hint=hint, id="portal.E002")
+        )
     if settings.PROCESSES > 1 and settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         hint = "Set DATABASE_URL to PostgreSQL, or PORTAL_PROCESSES=1."
-        found.append(Error("PORTAL_PROCESSES is more than 1 and the database is SQLite.", hint=hint, id="portal.E003"))
+        found.append(
+            Error("PORTAL_PROCESSES is more than 1 and the database is SQLite.", hint=hint, id="portal.E003")
+        )
     return found
 
 
@@ -27,7 +32,10 @@ def processes(**kwargs: Any) -> list[CheckMessage]:
 def names(**kwargs: Any) -> list[CheckMessage]:
     """A variable that nothing reads is a typing error, and what it meant to secure is not secured."""
     hint = "Compare it with the table of settings in the README."
-    return [Error(f"{name} is not a setting of the portal.", hint=hint, id="portal.E004") for name in env.unknown_names()]
+    return [
+        Error(f"{name} is not a setting of the portal.", hint=hint, id="portal.E004")
+        for name in env.unknown_names()
+    ]
 
 
 @register(deploy=True)
@@ -36,14 +44,27 @@ def sms(**kwargs: Any) -> list[CheckMessage]:
     local = [path for path in settings.SMS_BACKENDS if path in ("accounts.sms.console", "accounts.sms.file")]
     if local and not settings.DEMO:
         hint = "Give the dotted path of a module with send(phone, text, code, purpose)."
-        return [Error(f"PORTAL_SMS_BACKENDS has {', '.join(local)}, which shows codes to operators.", hint=hint, id="portal.E005")]
+        return [
+            Error(
+                f"PORTAL_SMS_BACKENDS has {', '.join(local)}, which shows codes to operators.",
+                hint=hint,
+                id="portal.E005",
+            )
+        ]
     if not settings.SMS_BACKENDS:
-        return [Error("PORTAL_SMS_BACKENDS is empty: nobody can log in by SMS or create a key.", id="portal.E006")]
+        return [
+            Error("PORTAL_SMS_BACKENDS is empty: nobody can log in by SMS or create a key.", id="portal.E006")
+        ]
     return []
 
 
 @register(deploy=True)
 def demo(**kwargs: Any) -> list[CheckMessage]:
     if settings.DEMO:
-        return [Warning("PORTAL_DEMO is on: codes are shown on a page, and the demo customer's password is in a file.", id="portal.W001")]
+        return [
+            Warning(
+                "PORTAL_DEMO is on: codes are shown on a page, and the demo customer's password is in a file.",
+                id="portal.W001",
+            )
+        ]
     return []

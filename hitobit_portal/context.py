@@ -7,12 +7,18 @@ from django.conf import settings
 from django.http import HttpRequest
 
 
+def address_of(request: HttpRequest) -> str:
+    """The caller's address as `middleware.request_context` resolved it."""
+    address: str = getattr(request, "client_address", "")
+    return address
+
+
 def portal(request: HttpRequest) -> dict[str, Any]:
     return {
         "portal": {
             "origin": settings.BASE_URL,
             "demo": settings.DEMO,
             "now_ms": int(time.time() * 1000),
-            "address": getattr(request, "client_address", ""),
+            "address": address_of(request),
         }
     }

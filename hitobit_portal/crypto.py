@@ -27,7 +27,9 @@ class SealError(Exception):
 
 def _derive(key: bytes, use: str) -> bytes:
     """A 32-byte key for one use, so that no master key serves two algorithms (RFC 5869)."""
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"hitobit-portal/{use}".encode()).derive(key)
+    return HKDF(
+        algorithm=hashes.SHA256(), length=32, salt=None, info=f"hitobit-portal/{use}".encode()
+    ).derive(key)
 
 
 def current_key_id() -> str:
@@ -38,7 +40,9 @@ def seal(secret: bytes, owner: str) -> str:
     """``secret`` sealed for the row named ``owner``, e.g. ``"apikeys.credential:42"``."""
     key_id = current_key_id()
     nonce = secrets.token_bytes(NONCE_BYTES)
-    box = AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).encrypt(nonce, secret, _associated(key_id, owner))
+    box = AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).encrypt(
+        nonce, secret, _associated(key_id, owner)
+    )
     return f"{VERSION}:{key_id}:{base64.urlsafe_b64encode(nonce + box).decode()}"
 
 
@@ -69,7 +73,7 @@ def _associated(key_id: str, owner: str) -> bytes:
 def digest(use: str, *parts: str) -> str:
     """``<key id>:<hex>``: HMAC-SHA256 of the parts under a key derived for ``use``.
 
-    A 6-digit code has 20 bits, so a plain hash in a stolen dump is reversed in milliseconds; the key is not in the dump.
+    A 6-digit code has 20 bits, so its plain hash is reversed in milliseconds; the key is in no dump.
     """
     return _digest(current_key_id(), use, parts)
 

@@ -57,7 +57,9 @@ def parse_master_keys(text: str) -> dict[str, bytes]:
     Raises `ImproperlyConfigured`, naming the entry by its position and never by its content.
     """
     ring: dict[str, bytes] = {}
-    for position, entry in enumerate(filter(None, (part.strip() for part in re.split(r"[,\s]+", text))), start=1):
+    for position, entry in enumerate(
+        filter(None, (part.strip() for part in re.split(r"[,\s]+", text))), start=1
+    ):
         name, _, encoded = entry.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
@@ -65,7 +67,8 @@ def parse_master_keys(text: str) -> dict[str, bytes]:
             key = b""
         if not KEY_NAME.fullmatch(name) or len(key) != MASTER_KEY_BYTES or name in ring:
             raise ImproperlyConfigured(
-                f"PORTAL_MASTER_KEYS: entry {position} is not 'id:base64 of {MASTER_KEY_BYTES} random bytes' with an id of its own."
+                f"PORTAL_MASTER_KEYS: entry {position} is not 'id:base64 of {MASTER_KEY_BYTES} random bytes', "
+                "or its id is there twice."
             )
         ring[name] = key
     if not ring:

@@ -9,7 +9,11 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-DIGITS = {ord(digit): str(value) for start in (0x06F0, 0x0660) for value, digit in ((n, chr(start + n)) for n in range(10))}
+DIGITS = {
+    ord(digit): str(value)
+    for start in (0x06F0, 0x0660)
+    for value, digit in ((n, chr(start + n)) for n in range(10))
+}
 # What a copied code may carry: white space, dashes, and the invisible marks of bidirectional text.
 SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 CODE = re.compile(r"[0-9]{6}")

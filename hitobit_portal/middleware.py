@@ -29,7 +29,9 @@ def request_context(get_response: GetResponse) -> GetResponse:
         request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
         # SECURITY: an address that can't be read must not become an empty rate-limit bucket or audit entry.
         address = client_ip.resolve(
-            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR"), settings.TRUSTED_PROXIES
+            request.META.get("REMOTE_ADDR", ""),
+            request.META.get("HTTP_X_FORWARDED_FOR"),
+            settings.TRUSTED_PROXIES,
         )
         if address is None and request.path not in ("/healthz", "/readyz"):
             return HttpResponse(status=400)
@@ -48,7 +50,9 @@ def security_headers(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         html_sinks = getattr(response, "allows_htmx", False) or request.path.startswith("/admin/")
         response.setdefault("Content-Security-Policy", CSP_BASE + ("" if html_sinks else CSP_TRUSTED_TYPES))
-        response.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+        response.setdefault(
+            "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        )
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.setdefault("X-Robots-Tag", "noindex")
         response.setdefault("Server", "portal")
@@ -98,6 +102,7 @@ class FaultMiddleware:
     @staticmethod
     def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
         # The class only: a driver's message may hold the statement's parameters.
-        logger.error("dependency failed: %s request=%s", type(fault).__name__, getattr(request, "request_id", "-"))
+        logger.error(
+            "dependency failed: %s request=%s", type(fault).__name__, getattr(request, "request_id", "-")
+        )
         return errors.unavailable(request)
-

@@ -28,7 +28,9 @@ class Rate(enum.Enum):
     """One member a rate: at most ``count`` in ``seconds`` for each value."""
 
     LOGIN_ADDRESS = Limit(30, 5 * MINUTE, "password guessing from one address over many accounts")
-    LOGIN_PHONE_ADDRESS = Limit(10, 5 * MINUTE, "password guessing on one account; others are not locked out by it")
+    LOGIN_PHONE_ADDRESS = Limit(
+        10, 5 * MINUTE, "password guessing on one account; others are not locked out by it"
+    )
     LOGIN_PHONE = Limit(100, HOUR, "password guessing on one account from many addresses")
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
     SMS_PHONE = Limit(10, 10 * MINUTE, "flooding of somebody's phone")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -31,7 +32,9 @@ def required(name: str, in_demo: str) -> str:
 DEBUG = False
 SECRET_KEY = required("PORTAL_SECRET_KEY", demo.secret_key(DATA_DIR) if DEMO else "")
 if len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured("PORTAL_SECRET_KEY is shorter than 50 characters; make one with 'openssl rand -base64 48'.")
+    raise ImproperlyConfigured(
+        "PORTAL_SECRET_KEY is shorter than 50 characters; make one with 'openssl rand -base64 48'."
+    )
 SECRET_KEY_FALLBACKS = read("PORTAL_SECRET_KEY_FALLBACKS", env.list, default=[])
 MASTER_KEYS = parse_master_keys(required("PORTAL_MASTER_KEYS", demo.master_keys(DATA_DIR) if DEMO else ""))
 
@@ -40,20 +43,33 @@ _address = urlsplit(BASE_URL)
 if _address.scheme not in ("http", "https") or not _address.hostname or _address.path:
     raise ImproperlyConfigured("PORTAL_BASE_URL is not an address such as https://keys.example.com.")
 if _address.scheme != "https" and not DEMO:
-    raise ImproperlyConfigured("PORTAL_BASE_URL does not begin with https://; plain http is for the demo only.")
+    raise ImproperlyConfigured(
+        "PORTAL_BASE_URL does not begin with https://; plain http is for the demo only."
+    )
 SECURE = _address.scheme == "https"
-ALLOWED_HOSTS = [_address.hostname, *read("PORTAL_ALLOWED_HOSTS", env.list, default=["localhost", "127.0.0.1", "[::1]"] if DEMO else [])]
+ALLOWED_HOSTS = [
+    _address.hostname,
+    *read("PORTAL_ALLOWED_HOSTS", env.list, default=["localhost", "127.0.0.1", "[::1]"] if DEMO else []),
+]
 if any(host.strip() == "*" for host in ALLOWED_HOSTS):
-    raise ImproperlyConfigured("PORTAL_ALLOWED_HOSTS contains '*', which admits forged Host headers; name the hosts.")
+    raise ImproperlyConfigured(
+        "PORTAL_ALLOWED_HOSTS contains '*', which admits forged Host headers; name the hosts."
+    )
 
 # SECURITY: a wrong guess here lets callers choose their own address, so the operator has to say it.
 _proxies = required("PORTAL_TRUSTED_PROXIES", "none")
 try:
-    TRUSTED_PROXIES = parse_trusted([] if _proxies == "none" else [part.strip() for part in _proxies.split(",")])
+    TRUSTED_PROXIES = parse_trusted(
+        [] if _proxies == "none" else [part.strip() for part in _proxies.split(",")]
+    )
 except ValueError as error:
-    raise ImproperlyConfigured(f"PORTAL_TRUSTED_PROXIES: {error} Give 'none' or networks such as 10.0.0.0/8.") from None
+    raise ImproperlyConfigured(
+        f"PORTAL_TRUSTED_PROXIES: {error} Give 'none' or networks such as 10.0.0.0/8."
+    ) from None
 
-SMS_BACKENDS = read("PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else [])
+SMS_BACKENDS = read(
+    "PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else []
+)
 
 INSTALLED_APPS = [
     "accounts.apps.AdminConfig",
@@ -111,7 +127,7 @@ TEMPLATES = [
 
 _database = read("DATABASE_URL", env.str, default=f"sqlite:///{DATA_DIR / 'portal.sqlite3'}")
 try:
-    DATABASES = {"default": dict(dj_database_url.parse(_database, conn_max_age=0))}
+    DATABASES: dict[str, dict[str, Any]] = {"default": dict(dj_database_url.parse(_database, conn_max_age=0))}
 except ValueError as error:
     raise ImproperlyConfigured(f"DATABASE_URL is not understood ({type(error).__name__}).") from None
 _engine = DATABASES["default"]["ENGINE"]
@@ -137,7 +153,7 @@ CACHES = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 }
 RATELIMIT_FAIL_OPEN = False
-# The checks E003 and W001 of django-ratelimit know no in-process mode; `hitobit_portal.checks` has the rule: one process only.
+# django-ratelimit's checks E003 and W001 know no single process; `hitobit_portal.checks` has our rule instead.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 AUTH_USER_MODEL = "accounts.User"

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import django  # noqa: F401  (pytest-django sets it up only when it is imported by now)
 import hypothesis
 import pytest
 
@@ -57,8 +56,8 @@ def start_servers(directory: Path) -> dict[str, str]:
             remarks.append(
                 f"NOT ON POSTGRESQL: {error} The tests ran on SQLite; those marked postgres did not."
             )
-            os.environ["PORTAL_TEST_DATABASE"] = "sqlite"
-    return environ
+            kind = "sqlite"
+    return {**environ, "PORTAL_TEST_DATABASE": kind}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
         if "PORTAL_SECRET_KEY" not in os.environ:
             os.environ.update(production.settings(Path(tempfile.gettempdir())))
-        return  # a worker got its environment from the process that started it
+        return load_settings()  # a worker got its environment from the process that started it
     directory = Path(tempfile.mkdtemp(prefix="portal-tests-"))
     directories.append(directory)
     environ = {**production.without_settings(dict(os.environ)), **start_servers(directory)}
@@ -77,6 +76,14 @@ def pytest_configure(config: pytest.Config) -> None:
     result = subprocess.run(command, cwd=production.ROOT, capture_output=True, text=True)
     if result.returncode:
         raise pytest.UsageError(f"collectstatic fails: {result.stderr[-2000:]}")
+    return load_settings()
+
+
+def load_settings() -> None:
+    """Reads Django's settings; pytest-django, whose turn comes next, sets up what has been read."""
+    from django.conf import settings
+
+    assert settings.DATABASES
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -89,10 +96,6 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
         spec.env = {"PORTAL_DATA_DIR": str(directory)}
         if "REDIS_URL" in os.environ:
             spec.env["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
-    # Read from pytest's configuration in every process alike, after this file and not before it.
-    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
-    for spec in specs:
-        spec.env["DJANGO_SETTINGS_MODULE"] = "hitobit_portal.settings"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

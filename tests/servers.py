@@ -164,7 +164,7 @@ class Postgres(Server):
 
     def _runs(self, directory: Path) -> bool:
         try:
-            command = [directory / "initdb", "--version"]
+            command = [str(directory / "initdb"), "--version"]
             return subprocess.run(command, capture_output=True, user=self.user, cwd="/").returncode == 0
         except PermissionError:
             return False

@@ -7,7 +7,7 @@ COMEBACK = "OLD.state = 'revoked' AND NEW.state <> 'revoked'"
 NO_NETWORK = "NOT EXISTS (SELECT 1 FROM apikeys_allowednetwork WHERE key_id = {row}.{column})"
 WITHDRAW_BARE = "NEW.can_withdraw AND " + NO_NETWORK.format(row="NEW", column="id")
 DROP_WITHDRAW = (
-    "UPDATE apikeys_apikey SET can_withdraw = {false} WHERE id = OLD.key_id AND can_withdraw AND "
+    "UPDATE apikeys_apikey SET can_withdraw = {false} WHERE id = OLD.key_id AND can_withdraw AND "  # nosec B608
     + NO_NETWORK.format(row="OLD", column="key_id")
 )
 

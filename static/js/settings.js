@@ -10,4 +10,8 @@ export function settings() {
     fail();
   });
   document.addEventListener("htmx:sendError", fail);
+  // The button that removed an address is gone with it; the keyboard goes on at the field beside it.
+  document.addEventListener("htmx:afterSettle", () => {
+    if (document.activeElement === document.body) document.getElementById("network")?.focus();
+  });
 }

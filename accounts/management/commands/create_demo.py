@@ -13,10 +13,14 @@ from accounts.views_enrol import provisioning_uri
 
 
 class Command(BaseCommand):
-    help = "Makes the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
+    help = (
+        "Makes the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help='print {"phone", "password", "totp_secret"} for scripts')
+        parser.add_argument(
+            "--json", action="store_true", help='print {"phone", "password", "totp_secret"} for scripts'
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -33,4 +37,6 @@ class Command(BaseCommand):
         self.stdout.write(picture.getvalue())
         self.stdout.write(f"  phone                 0{login['phone'][3:]}")
         self.stdout.write(f"  password              {login['password']}")
-        self.stdout.write(f"  authenticator secret  {login['totp_secret']}   (scan the code above, or type it)")
+        self.stdout.write(
+            f"  authenticator secret  {login['totp_secret']}   (scan the code above, or type it)"
+        )

@@ -20,12 +20,34 @@ class Command(BaseCommand):
         call_command("collectstatic", verbosity=0, interactive=False, clear=False)
         call_command("create_demo")
         self.stdout.write(f"\n  portal                {settings.BASE_URL}/")
-        self.stdout.write(f"  SMS                   this terminal, {Path(settings.DATA_DIR) / 'sms'}, {settings.BASE_URL}/demo/sms/")
+        self.stdout.write(
+            f"  SMS                   this terminal, {Path(settings.DATA_DIR) / 'sms'}, {settings.BASE_URL}/demo/sms/"
+        )
         self.stdout.write("  stop                  Ctrl+C\n")
         self.stdout.flush()
         arguments = [
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT)),
-            *("--workers", "1", "--blocking-threads", "8", "--no-ws", "--http", "1", "--log-level", "warning"),
+            *(
+                sys.executable,
+                "-m",
+                "granian",
+                "--interface",
+                "wsgi",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(settings.PORT),
+            ),
+            *(
+                "--workers",
+                "1",
+                "--blocking-threads",
+                "8",
+                "--no-ws",
+                "--http",
+                "1",
+                "--log-level",
+                "warning",
+            ),
             "hitobit_portal.wsgi:application",
         ]
-        os.execv(sys.executable, arguments)  # noqa: S606  (no shell, fixed arguments)
+        os.execv(sys.executable, arguments)
