@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from accounts import agents
 from accounts.events import Event
 from accounts.models import AuditEvent, User
-from accounts.purposes import Purpose
+from accounts.wording import change_text, method_text, purpose_text
 
 PAGE = 50
 
@@ -38,35 +38,14 @@ def row(event: AuditEvent) -> Row:
 def _detail(detail: dict[str, Any]) -> str:
     parts = []
     if "method" in detail:
-        parts.append(_method(detail["method"]))
+        parts.append(method_text(detail["method"]))
     if "purpose" in detail:
         parts.append(purpose_text(detail["purpose"]))
     if "changes" in detail:
-        parts.append("; ".join(detail["changes"]))
+        parts.append(_("; ").join(map(change_text, detail["changes"])))
     if "reason" in detail:
         parts.append(detail["reason"])
     return ", ".join(filter(None, parts))
-
-
-def _method(value: str) -> str:
-    words = {
-        "totp": _("by authenticator"),
-        "sms": _("by SMS"),
-        "recovery": _("by recovery code"),
-        "enrolment": _("after enrolment"),
-    }
-    return words.get(value, "")
-
-
-def purpose_text(value: str) -> str:
-    words = {
-        Purpose.LOGIN.value: _("for login"),
-        Purpose.ENROL_SMS.value: _("for confirming the phone"),
-        Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
-        Purpose.CREATE_KEY.value: _("for creating an API"),
-        Purpose.CHANGE_KEY.value: _("for changing an API"),
-    }
-    return words.get(value, "")
 
 
 def of_customer(user: User, before: int | None = None) -> list[AuditEvent]:

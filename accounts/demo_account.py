@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import otp
+from accounts import otp, recovery
 from accounts.models import SmsDevice, TotpDevice, User
 from hitobit_portal import crypto
 from hitobit_portal.demo import keep, prepare
@@ -38,14 +38,18 @@ def ensure() -> DemoLogin:
     }
     login: DemoLogin = json.loads(keep(path, json.dumps(fresh)))
     with transaction.atomic():
-        if not User.objects.filter(phone=login["phone"]).exists():
-            _create(login)
+        missing = not User.objects.filter(phone=login["phone"]).exists()
+        user = _create(login) if missing else None
+    if user is not None:
+        codes = recovery.make(None, user, renew=False)
+        keep(path.with_name("recovery-codes.txt"), "\n".join(codes))
     return login
 
 
-def _create(login: DemoLogin) -> None:
+def _create(login: DemoLogin) -> User:
     user = User.objects.create_user(login["phone"], login["password"], name=_("Sara Rezaei"))
     now = timezone.now()
     sealed = crypto.seal(login["totp_secret"].encode(), otp.seal_owner(user))
     TotpDevice.objects.create(user=user, name="totp", confirmed=True, confirmed_at=now, seed_sealed=sealed)
     SmsDevice.objects.create(user=user, name="sms", confirmed=True, confirmed_at=now, number=user.phone)
+    return user

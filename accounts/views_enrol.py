@@ -2,7 +2,6 @@
 
 import base64
 import io
-import secrets
 from urllib.parse import quote
 
 import pyotp
@@ -15,19 +14,16 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, messages, otp, purposes, sms_codes, stages
+from accounts import audit, messages, otp, purposes, recovery, sms_codes, stages
 from accounts.events import Event
 from accounts.forms import CodeForm
-from accounts.models import RecoveryCode, RecoveryDevice, SmsDevice, TotpDevice, User
+from accounts.models import SmsDevice, TotpDevice, User
 from accounts.otp import Factor
 from accounts.stages import pending
 from accounts.views_login import complete
 from hitobit_portal import crypto
 
 ISSUER = "Hitobit"
-RECOVERY_CODES = 10
-RECOVERY_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1: people copy them by hand
-RECOVERY_LENGTH = 8
 
 
 @pending
@@ -147,34 +143,10 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         return redirect(stages.next_step(request, user))
     if request.method == "POST" and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
-    codes = make_recovery_codes(request, user, renew=request.method == "POST")
+    codes = recovery.make(request, user, renew=request.method == "POST")
     text = "\r\n".join(codes)
     encoded = quote(base64.b64encode(text.encode()).decode())
     download = f"data:text/plain;charset=utf-8;base64,{encoded}"
     return render(
         request, "accounts/recovery_codes.html", {"codes": codes, "download": download if codes else ""}
     )
-
-
-def make_recovery_codes(request: HttpRequest | None, user: User, *, renew: bool) -> list[str]:
-    """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones."""
-    # SECURITY: decided under the lock, so that of many parallel requests one shows the codes.
-    with transaction.atomic(durable=True):
-        otp.lock(user)
-        device, made = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery"})
-        if not made and not renew:
-            return []
-        device.codes.all().delete()
-        device.confirmed, device.confirmed_at = True, timezone.now()
-        device.save()
-        plain = [_recovery_code() for _n in range(RECOVERY_CODES)]
-        digests = (crypto.digest("recovery-code", str(user.pk), code.replace("-", "")) for code in plain)
-        RecoveryCode.objects.bulk_create([RecoveryCode(device=device, digest=digest) for digest in digests])
-        audit.record(Event.RECOVERY_MADE, request, customer=user)
-        return plain
-
-
-def _recovery_code() -> str:
-    """``k7pm-2xq9``: 8 of 31 characters, 39.6 bits; guessing is counted with all other codes."""
-    text = "".join(secrets.choice(RECOVERY_ALPHABET) for _n in range(RECOVERY_LENGTH))
-    return f"{text[:4]}-{text[4:]}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from django.utils.translation import gettext as _
+from accounts.wording import change_text
 
 ORDER = ("read", "trade", "withdraw")
 
@@ -49,22 +49,22 @@ class Change:
         old = [ip_network(value) for value in self.before.networks]
         return any(not _inside(ip_network(value), old) for value in self.after.networks)
 
-    def lines(self) -> list[str]:
-        """The difference in words, one line each, for the page, the SMS and the audit trail."""
-        names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
-        lines = []
+    def codes(self) -> list[str]:
+        """The difference in the codes of `accounts.wording.change_text`, for the audit trail."""
+        codes = []
         for value in ORDER:
             had, has = value in self.before.permissions, value in self.after.permissions
             if had != has:
-                lines.append(
-                    (_("%(what)s: off → on") if has else _("%(what)s: on → off")) % {"what": names[value]}
-                )
+                codes.append(f"{'+' if has else '-'}{value}")
         if self.before.ip_policy != self.after.ip_policy:
-            free = self.after.ip_policy == "unrestricted"
-            lines.append(_("IP: trusted → unrestricted") if free else _("IP: unrestricted → trusted"))
-        lines += [f"+ {value}" for value in self.after.networks if value not in self.before.networks]
-        lines += [f"- {value}" for value in self.before.networks if value not in self.after.networks]
-        return lines
+            codes.append(f"ip:{self.after.ip_policy}")
+        codes += [f"+{value}" for value in self.after.networks if value not in self.before.networks]
+        codes += [f"-{value}" for value in self.before.networks if value not in self.after.networks]
+        return codes
+
+    def lines(self) -> list[str]:
+        """The difference in words, one line each, for the page and the SMS."""
+        return [change_text(code) for code in self.codes()]
 
 
 def _inside(network: IPv4Network | IPv6Network, allowed: list[IPv4Network | IPv6Network]) -> bool:

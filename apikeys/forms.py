@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
+from accounts.wording import isolated
 from apikeys import names, networks
 from apikeys.changes import Settings
 from apikeys.models import NETWORKS_A_KEY, ApiKey, IpPolicy, Permission, check_rules
@@ -89,17 +90,17 @@ class SettingsForm(forms.Form):
 
     def _add_one(self, entry: str, network: networks.Network) -> None:
         if network.value in self.chips:
-            self.notes.append(_("%(value)s is in the list already.") % {"value": network.value})
+            self.notes.append(_("%(value)s is in the list already.") % {"value": isolated(network.value)})
             return
         self.chips.append(network.value)
         if network.corrected:
             self.notes.append(
                 _("%(entry)s was corrected to the network %(value)s.")
-                % {"entry": entry, "value": network.value}
+                % {"entry": isolated(entry), "value": isolated(network.value)}
             )
         if network.private:
             note = _("%(value)s is a private address: requests over the Internet never come from it.")
-            self.notes.append(note % {"value": network.value})
+            self.notes.append(note % {"value": isolated(network.value)})
 
     def wanted(self) -> Settings | None:
         """The settings that the form asks for; None, with errors beside the fields, when they can't be."""
@@ -142,7 +143,7 @@ def _size(value: str) -> str:
 
 
 def _network_problem(entry: str, kind: networks.Problem) -> str:
-    shown = entry[:50]
+    shown = isolated(entry[:50])
     if kind is networks.Problem.PREFIX:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
     if kind is networks.Problem.TOO_WIDE:

@@ -127,7 +127,7 @@ def apply_change(request: HttpRequest, key: ApiKey, change: Change, *, approved:
             Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
         )
     audit.record(
-        Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.lines()
+        Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
     )
 
 

@@ -13,13 +13,14 @@ import jdatetime
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 
 register = template.Library()
 
 TEHRAN = ZoneInfo("Asia/Tehran")
 PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
-FIRST_STRONG_ISOLATE, LEFT_TO_RIGHT_ISOLATE, POP_ISOLATE = "\u2068", "\u2066", "\u2069"
 
 
 def _persian() -> bool:
@@ -108,12 +109,15 @@ def masked_key(value: str) -> str:
 
 
 @register.filter
-def isolated(value: object) -> str:
-    """The value between Unicode isolates, for sentences whose direction it must not disturb.
+def bdi(value: object) -> SafeString:
+    """A name inside a translated sentence, in its own direction.
 
-    Markup (``<bdi>``) does the same outside translated sentences. Names get their own direction; a value
-    without letters (a masked phone) is left to right.
+    Markup and not Unicode isolates: those would be copied along, and typed into the confirmation of a deletion.
     """
-    text = str(value)
-    start = FIRST_STRONG_ISOLATE if any(c.isalpha() for c in text) else LEFT_TO_RIGHT_ISOLATE
-    return f"{start}{text}{POP_ISOLATE}"
+    return format_html("<bdi>{}</bdi>", value)
+
+
+@register.filter
+def ltr(value: object) -> SafeString:
+    """A phone, address or code inside a translated sentence."""
+    return format_html('<bdi dir="ltr">{}</bdi>', value)

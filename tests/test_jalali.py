@@ -1,6 +1,7 @@
 """Dates, digits and masked values as people see them."""
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 from django.utils import timezone, translation
@@ -109,9 +110,6 @@ def test_masked_key_keeps_both_ends() -> None:
     assert jalali.masked_key("7Qm4vT" + "x" * 54 + "x9Kd") == "7Qm4vT…x9Kd"
 
 
-def test_isolated_phone_reads_left_to_right() -> None:
-    assert jalali.isolated("0912•••4567") == "\u20660912•••4567\u2069"
-
-
-def test_isolated_name_has_its_own_direction() -> None:
-    assert jalali.isolated("bot") == "\u2068bot\u2069"
+@pytest.mark.parametrize("isolate", [jalali.bdi, jalali.ltr])
+def test_isolated_values_are_escaped(isolate: Callable[[object], str]) -> None:
+    assert "&lt;script&gt;" in isolate("<script>")

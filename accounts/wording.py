@@ -1,0 +1,46 @@
+"""Words for what audit events hold in their details. Pure: details are stored as codes and read in any language."""
+
+from django.utils.translation import gettext as _
+
+from accounts.purposes import Purpose
+
+
+def isolated(text: str) -> str:
+    """``text`` as an island in right-to-left plain text: ``2001:db8::/48`` stays readable (isolates, UAX #9)."""
+    return f"\u2066{text}\u2069"
+
+
+def method_text(value: str) -> str:
+    """How a login was completed."""
+    words = {
+        "totp": _("by authenticator"),
+        "sms": _("by SMS"),
+        "recovery": _("by recovery code"),
+        "enrolment": _("after enrolment"),
+    }
+    return words.get(value, "")
+
+
+def purpose_text(value: str) -> str:
+    """What a code was for; ``value`` is a `Purpose`'s."""
+    words = {
+        Purpose.LOGIN.value: _("for login"),
+        Purpose.ENROL_SMS.value: _("for confirming the phone"),
+        Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
+        Purpose.CREATE_KEY.value: _("for creating an API"),
+        Purpose.CHANGE_KEY.value: _("for changing an API"),
+    }
+    return words.get(value, "")
+
+
+def change_text(code: str) -> str:
+    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``."""
+    names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
+    if code.startswith("ip:"):
+        return (
+            _("IP: trusted → unrestricted") if code == "ip:unrestricted" else _("IP: unrestricted → trusted")
+        )
+    sign, what = code[:1], code[1:]
+    if what in names:
+        return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
+    return isolated(f"{sign} {what}")

@@ -1,0 +1,106 @@
+"""``make bench``: how fast a decision is, and how fast the demo answers. Loopback only, and it ends by itself."""
+
+import hashlib
+import hmac
+import http.client
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from apikeys.networks import compile_networks
+from apikeys.signing import Kind
+from apikeys.verification import CredentialRecord, KeyRecord, Outcome, decide
+from tests.live import LivePortal
+
+DECISIONS = 5_000
+REQUESTS = 200
+CLIENTS = 4
+KEY, SECRET, NOW_MS = "k" * 64, b"s" * 64, 1_800_000_000_000
+QUERY = f"symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=1&recvWindow=5000&timestamp={NOW_MS}".encode()
+SIGNED = QUERY + b"&signature=" + hmac.new(SECRET, QUERY, hashlib.sha256).hexdigest().encode()
+RECORD = KeyRecord(
+    user="bench",
+    key=KEY,
+    active=True,
+    owner_active=True,
+    expires_at_ms=None,
+    permissions=frozenset({"read"}),
+    restricted=True,
+    networks=compile_networks([f"203.0.113.{number}" for number in range(30)]),
+    credentials=(CredentialRecord(1, Kind.HMAC, SECRET),),
+)
+
+
+def report(name: str, seconds: list[float], elapsed: float) -> None:
+    """One line: rate over the whole run, median and 99th percentile of a single one in milliseconds."""
+    cuts = statistics.quantiles(seconds, n=100)
+    rate = len(seconds) / elapsed
+    sys.stdout.write(
+        f"{name:28} {rate:9.0f} /s   median {cuts[49] * 1e3:8.3f} ms   p99 {cuts[98] * 1e3:8.3f} ms\n"
+    )
+
+
+def timed(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def decision(record: KeyRecord | None, expected: Outcome) -> None:
+    answer = decide(
+        record,
+        api_key=KEY,
+        query=SIGNED,
+        body=b"",
+        client_ip="203.0.113.29",
+        permission="read",
+        now_ms=NOW_MS,
+    )
+    assert answer.outcome is expected
+
+
+def one_client(port: int, path: str, count: int) -> list[float]:
+    """Seconds of ``count`` GETs, one after the other, over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def get() -> None:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, (path, answer.status)
+
+    seconds = [timed(get) for _ in range(count)]
+    connection.close()
+    return seconds
+
+
+def main() -> None:
+    for name, record, outcome in [
+        ("decision, allowed", RECORD, Outcome.ALLOWED),
+        ("decision, unknown key", None, Outcome.KEY_UNKNOWN),
+    ]:
+        start = time.perf_counter()
+        seconds = [timed(lambda r=record, o=outcome: decision(r, o)) for _ in range(DECISIONS)]  # type: ignore[misc]
+        report(name, seconds, time.perf_counter() - start)
+    with tempfile.TemporaryDirectory(prefix="portal-bench-") as directory:
+        portal = LivePortal(Path(directory)).start()
+        try:
+            for path in ("/healthz", "/api/v3/ping", "/login/"):
+                one_client(portal.port, path, CLIENTS)
+                start = time.perf_counter()
+                with ThreadPoolExecutor(CLIENTS) as pool:
+                    runs = pool.map(
+                        one_client, [portal.port] * CLIENTS, [path] * CLIENTS, [REQUESTS] * CLIENTS
+                    )
+                    seconds = [second for run in runs for second in run]
+                report(f"GET {path}", seconds, time.perf_counter() - start)
+        finally:
+            portal.stop()
+
+
+if __name__ == "__main__":
+    main()

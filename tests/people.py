@@ -1,0 +1,239 @@
+"""The cast of the tests: people in every state of enrolment, their real codes, and browsers in every state of login.
+
+Rows and sessions are made by the portal's own functions (`accounts.stages`), without the pages and without hashing a
+password where none is typed, so that sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
+
+    sara = customer()                      # both factors confirmed
+    browser = logged_in(sara)              # a finished login
+    waiting = half_logged_in(sara)         # the password was right, the second factor is asked for
+    waiting.post("/login/second-factor/?method=totp", {"code": sara.totp()})
+"""
+
+import itertools
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pyotp
+from django.conf import settings
+from django.contrib.auth import login as django_login
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from accounts import otp, stages
+from accounts.models import SmsDevice, TotpDevice, User
+from accounts.purposes import Approval
+from accounts.views_enrol import make_recovery_codes
+from apikeys import wizard
+from apikeys.models import ApiKey, Credential
+from hitobit_portal import crypto
+from tests.production import HOST
+
+#: Documentation addresses (RFC 5737); a test that means several callers takes `address(n)`.
+ADDRESS = "203.0.113.7"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A row of people, with what only that person knows. ``seed`` is base32, "" before an authenticator exists."""
+
+    user: User
+    password: str
+    seed: str = ""
+
+    def totp(self, steps: int = 0) -> str:
+        """The authenticator's code, ``steps`` of 30 s from now: -1, 0 and 1 are taken, and each of them once."""
+        return self.totp_at(time.time() + steps * otp.TOTP_PERIOD)
+
+    def totp_at(self, moment: float) -> str:
+        """The authenticator's code at ``moment`` (seconds since 1970)."""
+        return pyotp.TOTP(self.seed).generate_otp(int(moment) // otp.TOTP_PERIOD)
+
+    def fresh_totp(self) -> str:
+        """A code that is right now, whatever was used before: forgets the last step, as if a minute had passed."""
+        TotpDevice.objects.filter(user=self.user).update(last_step=-1)
+        return self.totp()
+
+    def wrong_totp(self, number: int = 0) -> str:
+        """A code that is wrong now and a minute either way; another one for each ``number`` up to 1000."""
+        right = {self.totp(steps) for steps in range(-3, 4)}
+        return [code for n in range(number + 8) if (code := f"{n:06d}") not in right][number]
+
+    def reload(self) -> User:
+        """The person's row as it is now, with the factors."""
+        return User.objects.select_related("totp", "sms").get(pk=self.user.pk)
+
+
+def next_phone() -> str:
+    """An Iranian mobile number (E.164) that no other person of this process has."""
+    return f"+98912{next(_numbers):07d}"
+
+
+def newcomer(*, password: str = "", name: str = "", **fields: bool) -> Person:
+    """Somebody with an account and no factor. The password is hashed (slowly) only when one is given."""
+    user = User.objects.create_user(next_phone(), password or None, name=name, **fields)
+    return Person(user, password)
+
+
+def with_phone(person: Person) -> Person:
+    """The same person after enrolling the mobile number: one factor of two."""
+    now = timezone.now()
+    SmsDevice.objects.create(
+        user=person.user, name="sms", number=person.user.phone, confirmed=True, confirmed_at=now
+    )
+    return person
+
+
+def with_authenticator(person: Person, *, confirmed: bool = True) -> Person:
+    """The same person with an authenticator; unconfirmed as between the two halves of its enrolment."""
+    seed = pyotp.random_base32()
+    sealed = crypto.seal(seed.encode(), otp.seal_owner(person.user))
+    at = timezone.now() if confirmed else None
+    TotpDevice.objects.create(
+        user=person.user, name="totp", seed_sealed=sealed, confirmed=confirmed, confirmed_at=at
+    )
+    return Person(person.user, person.password, seed)
+
+
+def half_enrolled(*, password: str = "") -> Person:
+    """Somebody whose phone is confirmed and who has no authenticator yet."""
+    return with_phone(newcomer(password=password))
+
+
+def customer(*, password: str = "", name: str = "", **fields: bool) -> Person:
+    """Somebody with both factors confirmed. ``fields``: ``is_staff=True``, ``is_superuser=True``."""
+    person = with_authenticator(with_phone(newcomer(password=password, name=name, **fields)))
+    return Person(person.reload(), person.password, person.seed)
+
+
+def with_password(person: Person) -> Person:
+    """The same person with a password that can be typed into the login page."""
+    password = secrets.token_urlsafe(12)
+    person.user.set_password(password)
+    person.user.save(update_fields=["password"])
+    return Person(person.user, password, person.seed)
+
+
+def recovery_codes(person: Person) -> list[str]:
+    """Ten new recovery codes of the person, as they are shown."""
+    return make_recovery_codes(None, person.user, renew=True)
+
+
+def address(number: int) -> str:
+    """The ``number``-th of 65536 callers (RFC 2544): no rate per address stands in for the rate that is meant."""
+    return f"198.18.{number // 256}.{number % 256}"
+
+
+def browser(from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
+    """A browser without cookies, behind the TLS proxy of production. Its 500s are answers, not exceptions."""
+    return Client(
+        enforce_csrf_checks=csrf,
+        raise_request_exception=False,
+        headers={"x-forwarded-proto": "https", "host": HOST, "user-agent": BROWSER},
+        REMOTE_ADDR=from_address,
+    )
+
+
+def twin(client: Client, from_address: str | None = None) -> Client:
+    """The same browser once more (same cookies): what a double click or a second tab sends."""
+    other = browser(
+        from_address or str(client.defaults["REMOTE_ADDR"]), csrf=client.handler.enforce_csrf_checks
+    )
+    for name, morsel in client.cookies.items():
+        other.cookies[name] = morsel.value
+    return other
+
+
+def half_logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
+    """A browser after the right password: the second factor, or enrolment, is what comes next."""
+    client = browser(from_address, csrf=csrf)
+    request = _request()
+    stages.begin(request, person.user, "")
+    return _carrying(client, request)
+
+
+def proved_in(person: Person, factor: str, from_address: str = ADDRESS) -> Client:
+    """A half-finished login in which ``factor`` (sms, totp, recovery) was proved, and enrolment goes on."""
+    client = browser(from_address)
+    request = _request()
+    stages.begin(request, person.user, "")
+    stages.prove(request, factor)
+    return _carrying(client, request)
+
+
+def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
+    """A browser after both steps of the login."""
+    client = browser(from_address, csrf=csrf)
+    request = _request()
+    user = person.reload()
+    stages.begin(request, user, "")
+    stages.finish(request, user, user.totp)
+    return _carrying(client, request)
+
+
+def password_only(person: Person, from_address: str = ADDRESS) -> Client:
+    """A Django login without a second factor, which no page of the portal makes: what a forgotten back door would."""
+    client = browser(from_address)
+    request = _request()
+    django_login(request, person.user, backend="accounts.backends.PhoneBackend")
+    return _carrying(client, request)
+
+
+def _request() -> HttpRequest:
+    request: HttpRequest = RequestFactory().get("/", headers={"host": HOST})
+    request.session = SessionStore()
+    request.user = AnonymousUser()
+    return request
+
+
+def _carrying(client: Client, request: HttpRequest) -> Client:
+    request.session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key or ""
+    return client
+
+
+def remember(client: Client, **values: object) -> None:
+    """Puts ``values`` into the browser's session, as a page before would have."""
+    session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
+    session.update(values)
+    session.save()
+
+
+def key_of(person: Person, name: str = "bot", wizard_id: uuid.UUID | None = None) -> ApiKey:
+    """A key of the person's: active, reading, unrestricted, its secret not shown yet."""
+    return ApiKey.objects.create_with_secret(person.user, name, wizard_id or uuid.uuid4())
+
+
+def secret_of(key: ApiKey) -> str:
+    """The key's secret, opened as the signature check opens it; nothing counts as shown by this."""
+    credential = Credential.objects.get(key=key)
+    return crypto.unseal(credential.sealed, credential.seal_owner).decode()
+
+
+def made_just_now(client: Client, key: ApiKey) -> Client:
+    """``client`` as it is right after it made ``key``: it may see the secret and give the first settings."""
+    remember(client, **{wizard.MADE_KEY: {"key": str(key.pk), "until": int(time.time()) + 600}})
+    return client
+
+
+def live_sms_code(person: Person, approval: Approval, code: str = "", *, lifetime: float = 120) -> str:
+    """A code that the person has just been sent for ``approval``, without a provider; expires in ``lifetime`` s."""
+    code = code or f"{secrets.randbelow(1_000_000):06d}"
+    now = timezone.now()
+    person.user.sms_codes.update_or_create(
+        purpose=approval.purpose.value,
+        defaults={
+            "binding": approval.binding,
+            "digest": crypto.digest("sms-code", str(person.user.pk), approval.binding, code),
+            "sent_at": now,
+            "expires_at": now + timedelta(seconds=lifetime),
+        },
+    )
+    return code
