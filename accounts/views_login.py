@@ -41,6 +41,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
+            _counted_right(request, phone)
             stages.begin(request, user, next_url)
             return redirect(stages.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
@@ -52,15 +53,25 @@ def _owner(phone: str) -> User | None:
     return User.objects.filter(phone=phone).first()
 
 
-def _limited(request: HttpRequest, phone: str) -> int | None:
+def _counters(request: HttpRequest, phone: str) -> list[tuple[Rate, str]]:
     address = ratelimits.address_bucket(address_of(request))
-    counted = (
+    return [
         (Rate.LOGIN_ADDRESS, address),
         (Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{address}"),
         (Rate.LOGIN_PHONE, phone),
-    )
-    waits = [wait for rate, value in counted if (wait := ratelimits.take(rate, value)) is not None]
-    return max(waits, default=None)
+    ]
+
+
+def _limited(request: HttpRequest, phone: str) -> int | None:
+    """Takes one of each rate; None, or the seconds to wait."""
+    waits = [ratelimits.take(rate, value) for rate, value in _counters(request, phone)]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _counted_right(request: HttpRequest, phone: str) -> None:
+    """The rates are against guessing; a right password is no guess."""
+    for rate, value in _counters(request, phone):
+        ratelimits.give_back(rate, value)
 
 
 @pending

@@ -66,7 +66,7 @@ def _form(request: HttpRequest, key: ApiKey, fresh: bool) -> SettingsForm:
 
 
 def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
-    if key.state == State.REVOKED:
+    if key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     form = SettingsForm(request.POST, chips=request.POST.getlist("networks"))
     removed = request.POST.get("remove_network")

@@ -1,5 +1,6 @@
 """System checks of the portal's own settings: each names what is unsafe and says what to do."""
 
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -51,11 +52,21 @@ def sms(**kwargs: Any) -> list[CheckMessage]:
                 id="portal.E005",
             )
         ]
+    for path in settings.SMS_BACKENDS:
+        if not _has_send(path):
+            return [Error(f"PORTAL_SMS_BACKENDS: {path} is not a module with send().", id="portal.E007")]
     if not settings.SMS_BACKENDS:
         return [
             Error("PORTAL_SMS_BACKENDS is empty: nobody can log in by SMS or create a key.", id="portal.E006")
         ]
     return []
+
+
+def _has_send(path: str) -> bool:
+    try:
+        return callable(getattr(import_module(path), "send", None))
+    except ImportError:
+        return False
 
 
 @register(deploy=True)

@@ -33,7 +33,7 @@ def request_context(get_response: GetResponse) -> GetResponse:
             request.META.get("HTTP_X_FORWARDED_FOR"),
             settings.TRUSTED_PROXIES,
         )
-        if address is None and request.path not in ("/healthz", "/readyz"):
+        if address is None:
             return HttpResponse(status=400)
         request.client_address = address or ""  # type: ignore[attr-defined]
         response = get_response(request)

@@ -33,9 +33,9 @@ class Rate(enum.Enum):
     )
     LOGIN_PHONE = Limit(100, HOUR, "password guessing on one account from many addresses")
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
-    SMS_PHONE = Limit(10, 10 * MINUTE, "flooding of somebody's phone")
-    SMS_ACCOUNT = Limit(60, DAY, "SMS cost by one account")
-    SMS_ADDRESS = Limit(60, HOUR, "SMS pumping from one address")
+    SMS_PHONE = Limit(20, 10 * MINUTE, "flooding of somebody's phone")
+    SMS_ACCOUNT = Limit(100, DAY, "SMS cost by one account")
+    SMS_ADDRESS = Limit(100, HOUR, "SMS pumping from one address")
     SMS_PREFIX = Limit(1000, HOUR, "SMS pumping of a range of numbers that the attacker is paid for")
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 

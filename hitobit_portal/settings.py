@@ -86,6 +86,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "hitobit_portal.health.middleware",
     "hitobit_portal.middleware.request_context",
     "hitobit_portal.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",

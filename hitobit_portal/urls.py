@@ -8,7 +8,6 @@ from django.views.i18n import set_language
 from accounts import views_activity, views_enrol, views_login
 from accounts.stages import public
 from apikeys import gateway, views, views_key, views_verify
-from hitobit_portal import health
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -27,8 +26,6 @@ urlpatterns = [
     path("activity/", views_activity.activity, name="activity"),
     path("language/", public(set_language), name="set_language"),
     path("admin/", admin.site.urls),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
     path("api/v3/ping", gateway.ping, name="ping"),
     path("api/v3/time", gateway.server_time, name="server_time"),
     path("sapi/v1/account/apiRestrictions", gateway.api_restrictions, name="api_restrictions"),

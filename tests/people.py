@@ -25,10 +25,9 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts import otp, stages
+from accounts import otp, recovery, stages
 from accounts.models import SmsDevice, TotpDevice, User
 from accounts.purposes import Approval
-from accounts.views_enrol import make_recovery_codes
 from apikeys import wizard
 from apikeys.models import ApiKey, Credential
 from hitobit_portal import crypto
@@ -123,7 +122,7 @@ def with_password(person: Person) -> Person:
 
 def recovery_codes(person: Person) -> list[str]:
     """Ten new recovery codes of the person, as they are shown."""
-    return make_recovery_codes(None, person.user, renew=True)
+    return recovery.make(None, person.user, renew=True)
 
 
 def address(number: int) -> str:

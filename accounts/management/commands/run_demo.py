@@ -16,6 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO:
             raise CommandError("run_demo needs PORTAL_DEMO=true; for production see the README.")
+        os.umask(0o077)  # database, codes and keys are for their owner only
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False, clear=False)
         call_command("create_demo")
@@ -25,29 +26,8 @@ class Command(BaseCommand):
         )
         self.stdout.write("  stop                  Ctrl+C\n")
         self.stdout.flush()
-        arguments = [
-            *(
-                sys.executable,
-                "-m",
-                "granian",
-                "--interface",
-                "wsgi",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(settings.PORT),
-            ),
-            *(
-                "--workers",
-                "1",
-                "--blocking-threads",
-                "8",
-                "--no-ws",
-                "--http",
-                "1",
-                "--log-level",
-                "warning",
-            ),
-            "hitobit_portal.wsgi:application",
-        ]
+        serve = f"--interface wsgi --host 127.0.0.1 --port {settings.PORT} --workers {settings.PROCESSES}"
+        tune = "--blocking-threads 4 --no-ws --http 1 --log-level warning"
+        target = "hitobit_portal.wsgi:application"
+        arguments = [sys.executable, "-m", "granian", *serve.split(), *tune.split(), target]
         os.execv(sys.executable, arguments)

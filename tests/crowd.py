@@ -1,0 +1,77 @@
+"""Many at once: threads with a database connection each, and processes of their own for what a thread can't show."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.db import connection, connections
+from django.http import HttpResponse
+
+from tests.production import ROOT
+
+T = TypeVar("T")
+SIXTY = 60
+SWITCH_SECONDS = 1e-4  # fifty times as often as usual: threads overlap in the middle of a function, too
+WAIT_SECONDS = 60
+
+
+def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Runs all ``works``, none of which begins before the last one is ready; returns what each of them returns."""
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], T]) -> T:
+        barrier.wait(WAIT_SECONDS)
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        with ThreadPoolExecutor(len(works)) as pool:
+            return [future.result() for future in [pool.submit(run, work) for work in works]]
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextmanager
+def connections_for(count: int) -> Iterator[None]:
+    """Room for ``count`` threads in the pool of connections; production's 16 would make most of them wait outside."""
+    pool = connection.settings_dict["OPTIONS"]["pool"]
+    before = pool["max_size"]
+    _resize(count)
+    yield
+    _resize(before)
+
+
+def _resize(size: int) -> None:
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    connection.settings_dict["OPTIONS"]["pool"]["max_size"] = size
+
+
+def went_to(answers: Sequence[HttpResponse], path: str) -> int:
+    """How many of the answers redirect to ``path``. None of them may be a failure of the portal."""
+    assert not [answer.status_code for answer in answers if answer.status_code >= 500]
+    return sum(answer.status_code == 302 and answer.headers["Location"] == path for answer in answers)
+
+
+def start_child(task: str, *arguments: str) -> subprocess.Popen[str]:
+    """``python -m tests.children task arguments``: a process of its own on the database of the running test."""
+    parts = connection.settings_dict
+    database = (
+        f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
+        if connection.vendor == "postgresql"
+        else os.environ["DATABASE_URL"]
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.children", task, *arguments],
+        cwd=ROOT, env={**os.environ, "DATABASE_URL": database}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
