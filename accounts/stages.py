@@ -90,8 +90,11 @@ def next_step(request: HttpRequest, user: User) -> str:
 def safe_next(request: HttpRequest, target: str) -> str:
     """``target`` when it is a path of this site, else ""."""
     hosts = {request.get_host()}
-    if target.startswith("/") and url_has_allowed_host_and_scheme(
-        target, hosts, require_https=request.is_secure()
+    # SECURITY: browsers drop tabs and line feeds inside an address, so "/\t/evil" is "//evil" to them.
+    if (
+        target.startswith("/")
+        and target.isprintable()
+        and url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure())
     ):
         return target
     return ""

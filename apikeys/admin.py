@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.events import Event
 from accounts.stages import customer
-from apikeys.models import ApiKey, State
+from apikeys.models import ApiKey
+from apikeys.rules import State
 from hitobit_portal.jalali import digits
 
 

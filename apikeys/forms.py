@@ -12,7 +12,8 @@ from accounts.models import User
 from accounts.wording import isolated
 from apikeys import names, networks
 from apikeys.changes import Settings
-from apikeys.models import NETWORKS_A_KEY, ApiKey, IpPolicy, Permission, check_rules
+from apikeys.models import ApiKey
+from apikeys.rules import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
 from hitobit_portal.jalali import digits
 
 LONGEST_LIST = 4000

@@ -12,7 +12,8 @@ from django.views.decorators.http import require_GET
 
 from accounts.stages import public
 from apikeys import records, verification
-from apikeys.models import ApiKey, Credential, IpPolicy
+from apikeys.models import ApiKey, Credential
+from apikeys.rules import IpPolicy
 from hitobit_portal.context import address_of
 
 LARGEST_BODY = 65_536  # a megabyte of "&" takes 1.5 s to read as parameters

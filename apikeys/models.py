@@ -23,31 +23,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from apikeys import names, networks
 from apikeys.changes import Settings
+from apikeys.rules import LIVE_KEYS, IpPolicy, Permission, State, check_rules
 from hitobit_portal import crypto
 from hitobit_portal.jalali import digits
 
-LIVE_KEYS = 30
-NETWORKS_A_KEY = 30
 KEY_LENGTH = 64
 ALPHABET = string.ascii_letters + string.digits  # 64 of 62 characters: 381 bits
-FIRST_SETTINGS_SECONDS = 600
-
-
-class State(models.TextChoices):
-    ACTIVE = "active", _("active")
-    FROZEN = "frozen", _("paused")
-    REVOKED = "revoked", _("deleted")
-
-
-class IpPolicy(models.TextChoices):
-    UNRESTRICTED = "unrestricted", _("Unrestricted")
-    TRUSTED = "trusted", _("Restricted to trusted IPs only")
-
-
-class Permission(models.TextChoices):
-    READ = "read", _("Read")
-    TRADE = "trade", _("Trade")
-    WITHDRAW = "withdraw", _("Withdraw")
 
 
 def random_text() -> str:
@@ -194,22 +175,6 @@ class ApiKey(models.Model):
             key.ip_policy = ip_policy
             key.save(update_fields=["can_read", "can_trade", "can_withdraw", "ip_policy"])
         self.refresh_from_db()
-
-
-def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) -> None:
-    """The rules that permissions, IP policy and networks keep together. Raises `ValidationError` by field."""
-    if not permissions:
-        raise ValidationError({"permissions": _("Choose at least one permission.")})
-    if not permissions <= set(Permission.values) or ip_policy not in IpPolicy.values:
-        raise ValidationError(_("This choice does not exist."))
-    if len(values) > NETWORKS_A_KEY:
-        raise ValidationError(
-            {"network": _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
-        )
-    if "withdraw" in permissions and ip_policy != IpPolicy.TRUSTED:
-        raise ValidationError({"permissions": _("“Withdraw” needs access restricted to trusted IPs.")})
-    if ip_policy == IpPolicy.TRUSTED and not values:
-        raise ValidationError({"network": _("Add at least one trusted IP, or nobody could use the key.")})
 
 
 class Credential(models.Model):

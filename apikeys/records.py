@@ -4,7 +4,8 @@ import base64
 from datetime import datetime
 
 from apikeys import networks, verification
-from apikeys.models import ApiKey, Credential, IpPolicy, State
+from apikeys.models import ApiKey, Credential
+from apikeys.rules import IpPolicy, State
 from apikeys.signing import Kind
 from hitobit_portal import crypto
 

@@ -11,7 +11,8 @@ from accounts.events import Event
 from accounts.models import AuditEvent
 from accounts.stages import customer
 from apikeys.forms import NameForm
-from apikeys.models import LIVE_KEYS, ApiKey, State
+from apikeys.models import ApiKey
+from apikeys.rules import LIVE_KEYS, State
 from apikeys.wizard import begin, create_approval
 
 DASHBOARD_KEYS = 5

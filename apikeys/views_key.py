@@ -19,7 +19,8 @@ from accounts.stages import customer
 from apikeys import wizard
 from apikeys.changes import Change, Settings
 from apikeys.forms import DeleteForm, SettingsForm
-from apikeys.models import ApiKey, IpPolicy, State
+from apikeys.models import ApiKey
+from apikeys.rules import IpPolicy, State
 from hitobit_portal.context import address_of
 
 

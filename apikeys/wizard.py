@@ -8,7 +8,8 @@ from django.http import HttpRequest
 
 from accounts.purposes import Approval, Purpose
 from apikeys.changes import Change, Settings
-from apikeys.models import FIRST_SETTINGS_SECONDS, ApiKey
+from apikeys.models import ApiKey
+from apikeys.rules import FIRST_SETTINGS_SECONDS
 
 NEW_KEY = "new_key"
 MADE_KEY = "made_key"
