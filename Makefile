@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := hitobit_portal accounts apikeys tests manage.py
+SOURCES := hitobit_portal accounts apikeys tests bench manage.py
 # A command in an environment as strict as production's, with throwaway secrets and data.
 PRODUCTION := $(BIN)/python -m tests.production
 DEMO := PORTAL_DEMO=true
@@ -51,7 +51,7 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
 
 bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure the decision and the pages
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m bench
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
 	for name in requirements requirements-dev; do \
@@ -69,11 +69,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/runtime.stamp: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/development.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
 %.mo: %.po | $(VENV)/runtime.stamp

@@ -14,7 +14,8 @@ from hitobit_portal import client_ip
 # invisible marks that right-to-left text carries. Marks separate, so that removing one never joins two
 # texts into an address that nobody wrote.
 _SEPARATORS = re.compile("[\\s,;\u060c\u061b\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
-_DIGITS = {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
+# Persian keyboards write the decimal separator U+066B where others have a dot.
+_DIGITS = {0x066B: "."} | {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
 _SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 

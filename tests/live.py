@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.production import ROOT, without_settings
-from tests.servers import free_port
+from tests.servers import die_with_parent, free_port
 
 START_SECONDS = 90.0  # migrations, static files and an argon2 hash on two busy cores
 STOP_SECONDS = 15.0
@@ -44,7 +44,7 @@ class LivePortal:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "run_demo"],
                 cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=die_with_parent,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():

@@ -3,13 +3,16 @@
 Nothing here stands in for the real thing: a server that cannot be had raises `Missing`.
 """
 
+import ctypes
 import importlib.util
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,6 +40,12 @@ def free_port() -> int:
         return port
 
 
+def die_with_parent() -> None:
+    """Run in a new child: the kernel ends it with the process that started it, however that one ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 class Server:
     """A child process with a directory of its own. ``start`` may follow ``stop``: port and data stay."""
 
@@ -59,13 +68,9 @@ class Server:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(),
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                user=self.user,
-                start_new_session=True,
-            )
+                self.command(), stdout=log, stderr=log, cwd=self.directory, user=self.user,
+                start_new_session=True, preexec_fn=die_with_parent,
+            )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -199,9 +204,7 @@ class Postgres(Server):
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(
-                2
-            )  # SIGINT is PostgreSQL's "fast" shutdown: it does not wait for clients
+            self.process.send_signal(2)  # PostgreSQL's "fast" shutdown: it does not wait for clients
         super().stop()
 
     def url(self, database: str = "portal") -> str:

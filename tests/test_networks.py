@@ -21,6 +21,7 @@ from apikeys.networks import Network, NetworkError, Problem, compile_networks, p
         (" 8.8.8.8 ", "8.8.8.8", False),
         ("۸.۸.۸.۰/۲۴", "8.8.8.0/24", False),
         ("٨.٨.٨.٠/٢٤", "8.8.8.0/24", False),
+        ("۸٫۸٫۸٫۰/۲۴", "8.8.8.0/24", False),  # U+066B, the Persian keyboard's decimal point
         ("2A00:0:0::1", "2a00::1", False),
         ("2a00::1/128", "2a00::1", False),
         ("2a00::1/64", "2a00::/64", True),

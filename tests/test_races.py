@@ -24,12 +24,16 @@ COMPARED_BEFORE_LOCK = 5
 Post = tuple[Client, str, dict[str, str]]
 
 
-@pytest.fixture(autouse=True)
-def _room(transactional_db: None, settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.sms_collector"]
-    sms_collector.reset()
+@pytest.fixture(autouse=True, scope="module")
+def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _phone(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.sms_collector"]
+    sms_collector.reset()
 
 
 def all_at_once(posts: list[Post]) -> list[HttpResponse]:

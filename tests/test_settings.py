@@ -1,6 +1,7 @@
 """A value that is not understood, or not safe, stops the start with a sentence that names it and does not show it."""
 
 import base64
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
 
 from hitobit_portal import env
@@ -59,8 +61,6 @@ CASES = {
 
 
 def environment(directory: Path, values: dict[str, str | None]) -> dict[str, str]:
-    import os
-
     merged = {**without_settings(dict(os.environ)), **settings(directory), **values}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -168,3 +168,7 @@ def test_secrets_of_the_settings_are_not_in_the_debug_page(settings: Any) -> Non
     shown = repr(SafeExceptionReporterFilter().get_safe_settings())
     assert settings.SECRET_KEY not in shown
     assert all(repr(key) not in shown for key in settings.MASTER_KEYS.values())
+
+
+def test_passwords_are_kept_as_argon2id() -> None:
+    assert make_password("x").startswith("argon2$argon2id$v=19$m=")

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 KEPT = 200
+FINISHED = "[!.]*.json"  # a draft begins with a dot, which pathlib's own "*" matches
 
 
 def directory() -> Path:
@@ -32,12 +33,12 @@ def send(phone: str, text: str, *, code: str, purpose: str) -> None:
 def messages() -> list[dict[str, Any]]:
     """The newest messages first; ``at`` as datetime."""
     found = []
-    for path in sorted(directory().glob("*.json"), reverse=True)[:KEPT]:
+    for path in sorted(directory().glob(FINISHED), reverse=True)[:KEPT]:
         message = json.loads(path.read_text(encoding="utf-8"))
         found.append({**message, "at": datetime.fromisoformat(message["at"])})
     return found
 
 
 def clear() -> None:
-    for path in directory().glob("*.json"):
+    for path in directory().glob(FINISHED):
         path.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""Holes that were found by attacking the portal, each as the attack that no longer works."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
+from django.test import Client
+
+from accounts import drafts, sms
+from accounts.models import AuditEvent, User
+from apikeys import gateway, names, wizard
+from apikeys.models import ApiKey, State
+from hitobit_portal.ratelimits import Rate
+from tests import people
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("charset", ["base64", "undefined", "unicode_escape", "utf-16"])
+def test_a_codec_named_by_the_caller_is_refused(charset: str) -> None:
+    browser = people.browser()
+    answer = browser.get("/login/?next=%2Fa", headers={"content-type": f"text/plain; charset={charset}"})
+    form = f"multipart/form-data; boundary=x; charset={charset}"
+    body = b'--x\r\nContent-Disposition: form-data; name="phone"\r\n\r\n\\ud800\r\n--x--\r\n'
+    assert (answer.status_code, browser.post("/login/", body, content_type=form).status_code) == (400, 400)
+
+
+def test_utf_8_may_be_named() -> None:
+    answer = people.browser().get("/login/", headers={"content-type": "text/plain; charset=UTF-8"})
+    assert answer.status_code == 200
+
+
+def test_a_session_cookie_with_a_nul_is_a_bad_request() -> None:
+    answer = people.browser().get("/dashboard/", headers={"cookie": '__Host-session="\\000abcdefghijk"'})
+    assert answer.status_code == 400
+
+
+def test_an_upload_is_refused_before_it_is_read() -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"a" * 3_000_000 + b"\r\n--x--\r\n"
+    answer = people.browser().post("/login/", body, content_type="multipart/form-data; boundary=x")
+    assert answer.status_code == 413
+
+
+def test_staff_cannot_search_people_by_their_password_digest() -> None:
+    staff = people.customer(is_staff=True)
+    staff.user.user_permissions.add(Permission.objects.get(codename="view_user"))
+    browser = people.logged_in(staff)
+    assert browser.get("/admin/accounts/user/").status_code == 200
+    assert browser.get("/admin/accounts/user/?password__startswith=argon2").status_code == 400
+
+
+def test_a_name_that_folds_to_nine_hundred_characters_makes_a_key() -> None:
+    sara = people.customer()
+    people.key_of(sara, "\ufdfa" * names.LONGEST)
+    assert ApiKey.objects.get(owner=sara.user).label == "\ufdfa" * names.LONGEST
+    assert names.fold("\ufdfa" * 49 + "a") != names.fold("\ufdfa" * 49 + "b")
+
+
+def test_whatever_a_back_end_of_sms_raises_is_a_failed_sending_without_its_text(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.SMS_BACKENDS = ["tests.test_security_review"]
+    with pytest.raises(sms.SmsError) as raised:
+        sms.send("+989120000000", "text", code="123456", purpose="login")
+    assert "123456" not in caplog.text + str(raised.value)
+
+
+def send(phone: str, text: str, *, code: str, purpose: str) -> None:
+    """An SMS back-end whose library raises what it likes."""
+    raise ValueError(f"https://sms.example/?token={code}")
+
+
+def test_refused_logins_do_not_fill_the_audit_trail() -> None:
+    browser = people.browser()
+    for _n in range(Rate.LOGIN_PHONE_ADDRESS.value.count + 20):
+        browser.post("/login/", {"phone": "09120000000", "password": "x"})
+    assert AuditEvent.objects.filter(event="login.limited").count() == 1
+
+
+def test_a_blocked_address_does_not_use_up_the_rate_of_a_phone() -> None:
+    sara = people.customer(password="right horse")
+    attacker = people.browser(people.address(1))
+    for _n in range(Rate.LOGIN_PHONE.value.count + 10):
+        attacker.post("/login/", {"phone": sara.user.phone, "password": "x"})
+    answer = people.browser().post("/login/", {"phone": sara.user.phone, "password": "right horse"})
+    assert (answer.status_code, answer["Location"]) == (302, "/login/second-factor/")
+
+
+def made_up() -> Client:
+    browser = people.browser()
+    browser.cookies["__Host-session"] = "x" * 32
+    return browser
+
+
+def test_a_made_up_session_cookie_keeps_no_large_draft() -> None:
+    made_up().post("/keys/", {"networks": ["x" * 2000] * 40})
+    assert Session.objects.count() == 0
+
+
+def test_made_up_session_cookies_keep_few_drafts() -> None:
+    for _n in range(Rate.DRAFT_ADDRESS.value.count + 10):
+        made_up().post("/keys/", {"name": "bot"})
+    assert Session.objects.count() == Rate.DRAFT_ADDRESS.value.count
+
+
+def test_the_largest_honest_draft_is_kept() -> None:
+    fields = {"networks": ["2001:db8:1111:2222:3333:4444:5555:6666"] * 30, "network": "1" * 2000}
+    made_up().post("/keys/", fields)
+    assert drafts.DRAFT in Session.objects.get().get_decoded()
+
+
+def test_a_repeated_submission_does_not_prolong_the_first_settings() -> None:
+    sara = people.customer()
+    browser = people.logged_in(sara)
+    key = people.key_of(sara)
+    ApiKey.objects.filter(pk=key.pk).update(created_at=key.created_at - timedelta(seconds=601))
+    people.remember(browser, **{wizard.NEW_KEY: {"name": key.label, "wizard": str(key.wizard)}})
+    browser.post("/keys/new/verify/", {"sms_code": "000000", "totp_code": "000000"})
+    assert b'id="api-secret"' not in browser.get(f"/keys/{key.pk}/").content
+    browser.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
+    assert not ApiKey.objects.get(pk=key.pk).can_trade
+
+
+def test_a_paused_key_takes_no_change_even_with_both_codes() -> None:
+    sara = people.customer()
+    browser = people.logged_in(sara)
+    key = people.key_of(sara)
+    browser.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
+    key.set_state(State.FROZEN)
+    assert browser.get(f"/keys/{key.pk}/verify/")["Location"] == f"/keys/{key.pk}/"
+
+
+def test_a_key_header_with_a_nul_is_malformed() -> None:
+    answer = people.browser().get("/sapi/v1/account/apiRestrictions", headers={"x-mbx-apikey": "\x00" * 64})
+    assert (answer.status_code, answer.json()["code"]) == (401, -2014)
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/login/"])
+def test_a_database_that_fails_while_the_session_is_loaded_is_a_503(path: str) -> None:
+    browser = people.logged_in(people.customer())
+
+    def fail(execute: Callable[..., Any], *arguments: Any) -> Any:
+        raise OperationalError("database is locked")
+
+    with connection.execute_wrapper(fail):
+        assert browser.get(path).status_code == 503
+
+
+def test_an_unknown_key_costs_the_queries_of_a_known_one(django_assert_num_queries: Any) -> None:
+    key = people.key_of(people.customer())
+    known, unknown = people.browser(), people.browser()
+    path = f"/sapi/v1/account/apiRestrictions?timestamp={int(time.time() * 1000)}&signature={'0' * 64}"
+    with django_assert_num_queries(3):
+        known.get(path, headers={"x-mbx-apikey": key.key_id})
+    with django_assert_num_queries(3):
+        unknown.get(path, headers={"x-mbx-apikey": "a" * 64})
+    assert gateway.LARGEST_BODY and User.objects.exists()

@@ -1,0 +1,257 @@
+"""Customers in real browsers: the steps of the guide by the names that people see, and what a browser complains about.
+
+A test module takes the fixtures by name: ``portal = walk.portal`` and ``visit = walk.visit``.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import pyotp
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+
+from tests.live import LivePortal
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+PERIOD = 30
+LEFT_IN_STEP = 5  # s; a step older than the last one is refused, so none is used that is about to become it
+CUSTOMERS = 20  # of each kind, a customer a test; made by one process, with one (slow) password hash
+PATIENCE_MS = 20_000
+MANAGEMENT, CREATE, SUBMIT, SAVE, CONFIRM = "مدیریت APIها", "ایجاد API", "ارسال", "ذخیره", "تایید"
+SMS_CODE, TOTP_CODE = "کد تایید", "کد احراز هویت"
+READ, TRADE, WITHDRAW = "خواندن", "معامله", "برداشت"
+TRUSTED, UNRESTRICTED = "دسترسی محدود فقط به IP های قابل اعتماد", "بدون محدودیت"
+OWN_ADDRESS, NETWORK = "IP فعلی من", "IP یا شبکه (CIDR)"
+DELETE = "حذف این API"
+
+#: Runs in the portal's own environment; prints phone, password and seed of newcomers and of customers.
+PEOPLE = """
+import json
+from django.contrib.auth.hashers import make_password
+from tests import people
+word = "a password of the tests"
+made = {{"newcomers": [people.newcomer() for n in range({count})], "customers": [people.customer() for n in range({count})]}}
+type(made["customers"][0].user).objects.exclude(phone="+989121234567").update(password=make_password(word))
+print(json.dumps({{kind: [[p.user.phone, word, p.seed] for p in persons] for kind, persons in made.items()}}))
+"""  # noqa: E501
+
+#: Counts what a hand does: pointers going down, and text fields typed into. Reported as it happens.
+COUNTER = """
+addEventListener("pointerdown", (event) => { if (event.isTrusted) report("click", ""); }, true);
+addEventListener("input", (event) => {
+  if (event.target.matches("input:not([type=checkbox], [type=radio]), textarea")) report("field", event.target.name);
+}, true);
+"""
+
+
+@dataclass
+class Customer:
+    """Somebody with an account in the live portal. ``seed`` is base32, "" before an authenticator exists."""
+
+    phone: str
+    password: str
+    seed: str
+    last_step: int = 0
+
+    def totp(self) -> str:
+        """A code that is right now and was not used: steps t-1, t and t+1 are three within one moment."""
+        while True:
+            now = time.time()
+            late = now % PERIOD > PERIOD - LEFT_IN_STEP
+            current = int(now) // PERIOD
+            step = max(self.last_step + 1, current - (0 if late else 1))
+            if step <= current + 1:
+                self.last_step = step
+                return pyotp.TOTP(self.seed).generate_otp(step)
+            time.sleep(0.5)
+
+
+class LiveSite:
+    """A running portal with its customers. Every browser of it comes from an address of its own."""
+
+    def __init__(self, live: LivePortal) -> None:
+        self.live = live
+        self.url = live.url
+        made = json.loads(live.manage("shell", "--no-imports", "-c", PEOPLE.format(count=CUSTOMERS)))
+        self._people = {kind: [Customer(*fields) for fields in rows] for kind, rows in made.items()}
+        self._addresses = (f"203.0.113.{number}" for number in range(1, 255))
+
+    def customer(self) -> Customer:
+        """Somebody with both factors, whom no other test knows."""
+        return self._people["customers"].pop()
+
+    def newcomer(self) -> Customer:
+        """Somebody with an account and no factor."""
+        return self._people["newcomers"].pop()
+
+    def address(self) -> str:
+        return next(self._addresses)
+
+    def messages(self, phone: str) -> list[dict[str, Any]]:
+        """All SMS to ``phone``, oldest first."""
+        paths = sorted((self.live.data_dir / "sms").glob("[!.]*.json"))
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [message for message in found if message["to"] == phone]
+
+    def sql(self, statement: str, *values: object) -> list[Any]:
+        """Rows of the portal's database, written and read past the portal."""
+        database = self.live.data_dir / "portal.sqlite3"
+        with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+
+class Visitor:
+    """A customer and a browser. ``complaints`` holds what the console and the portal had to find fault with."""
+
+    def __init__(self, site: LiveSite, context: BrowserContext, customer: Customer, address: str) -> None:
+        self.site, self.context, self.customer, self.address = site, context, customer, address
+        self.complaints: list[str] = []
+        self.clicks = 0
+        self.fields: set[str] = set()
+        context.set_default_timeout(PATIENCE_MS)
+        context.on("console", self._heard)
+        context.on("weberror", lambda fault: self.complaints.append(str(fault.error)))
+        context.on(
+            "response",
+            lambda answer: (
+                self.complaints.append(f"{answer.status} {answer.url}") if answer.status >= 500 else None
+            ),
+        )
+        context.expose_binding("report", self._counted)
+        context.add_init_script(COUNTER)
+        self.page = context.new_page()
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _counted(self, source: dict[str, Any], kind: str, name: str) -> None:
+        if kind == "click":
+            self.clicks += 1
+        else:
+            self.fields.add(name)
+
+    def forgive(self, status: str) -> None:
+        """Takes back the console's complaint of an answer that the test has asked for."""
+        said = f"Failed to load resource: the server responded with a status of {status}"
+        kept = [text for text in self.complaints if not text.startswith((said, f"Response Status Error Code {status}"))]
+        assert len(kept) < len(self.complaints)
+        self.complaints = kept
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.site.url + path)
+
+    def at(self, path: str) -> None:
+        """Waits until the browser is on ``path`` (a glob)."""
+        self.page.wait_for_url(self.site.url + path)
+
+    def button(self, name: str) -> Locator:
+        return self.page.locator("main").get_by_role("button", name=name, exact=True)
+
+    def give_password(self) -> None:
+        self.page.get_by_label("شمارهٔ موبایل", exact=True).fill(self.customer.phone)
+        self.page.get_by_label("گذرواژه", exact=True).fill(self.customer.password)
+        self.button("ورود").click()
+
+    def log_in(self, target: str = "/dashboard/") -> None:
+        """Both steps, from whatever page stands open; waits for ``target``."""
+        if "/login/" not in self.page.url:
+            self.open("/login/")
+        self.give_password()
+        self.at("/login/second-factor/")
+        self.page.get_by_label(TOTP_CODE, exact=True).fill(self.customer.totp())
+        self.button(SUBMIT).click()
+        self.at(target)
+
+    def sms_code(self) -> str:
+        return str(self.site.messages(self.customer.phone)[-1]["code"])
+
+    def name_key(self, name: str) -> None:
+        """Step 2 of the guide, from the dashboard: the name, and on to the codes."""
+        self.page.locator("main").get_by_role("link", name=MANAGEMENT, exact=True).click()
+        self.at("/keys/")
+        self.page.get_by_label("نام کلید", exact=True).fill(name)
+        self.button(CREATE).click()
+        self.at("/keys/new/verify/")
+
+    def give_codes(self) -> None:
+        """Step 3, without sending them."""
+        self.page.get_by_label(SMS_CODE, exact=True).fill(self.sms_code())
+        self.page.get_by_label(TOTP_CODE, exact=True).fill(self.customer.totp())
+
+    def make_key(self, name: str) -> tuple[str, str]:
+        """From the dashboard to the page that shows the new key: (key, secret)."""
+        self.name_key(name)
+        self.give_codes()
+        self.button(SUBMIT).click()
+        expect(self.secret).to_be_visible()
+        return self.page.locator("#api-key").inner_text(), self.secret.inner_text()
+
+    @property
+    def secret(self) -> Locator:
+        return self.page.locator("#api-secret")
+
+    @property
+    def network(self) -> Locator:
+        return self.page.get_by_label(NETWORK, exact=True)
+
+    def chips(self) -> list[str]:
+        """The addresses of the allow-list as it stands on the page."""
+        return self.page.locator(".chip bdi").all_inner_texts()
+
+    def lose_session(self) -> None:
+        """As after twelve hours: the browser still sends its cookie, and the portal knows it no longer."""
+        key = next(c["value"] for c in self.context.cookies() if c["name"] == "session")
+        self.site.sql("DELETE FROM django_session WHERE session_key = ?", key)
+
+    def keys(self) -> int:
+        """How many keys this customer has in the database, whatever their state."""
+        rows = self.site.sql(
+            "SELECT count(*) FROM apikeys_apikey k JOIN accounts_user u ON u.id = k.owner_id WHERE u.phone = ?",
+            self.customer.phone,
+        )
+        return int(rows[0][0])
+
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    """The demo behind a proxy that is believed, so that browsers can come from several addresses."""
+    live = LivePortal(tmp_path_factory.mktemp("live-walk"), {"PORTAL_TRUSTED_PROXIES": "127.0.0.1"})
+    yield LiveSite(live.start())
+    live.stop()
+
+
+@pytest.fixture
+def visit(portal: LiveSite, browser: Browser) -> Iterator[Visit]:
+    """``visit(customer)`` is a new browser of theirs; at the end none of them may have complained."""
+    visitors: list[Visitor] = []
+
+    def start(customer: Customer | None = None, **options: Any) -> Visitor:
+        visitors.append(new_visitor(portal, browser, customer or portal.customer(), **options))
+        return visitors[-1]
+
+    yield start
+    for visitor in visitors:
+        visitor.context.close()
+    assert [text for visitor in visitors for text in visitor.complaints] == []
+
+
+def new_visitor(site: LiveSite, browser: Browser, customer: Customer, **options: Any) -> Visitor:
+    """A browser of ``customer``. ``options`` are Playwright's: ``java_script_enabled=False``, ``viewport``."""
+    address = site.address()
+    settings: dict[str, Any] = {
+        "viewport": DESKTOP,
+        "reduced_motion": "reduce",
+        "permissions": ["clipboard-read", "clipboard-write"],
+        "extra_http_headers": {"X-Forwarded-For": address},
+    }
+    return Visitor(site, browser.new_context(**{**settings, **options}), customer, address)
