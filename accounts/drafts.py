@@ -5,15 +5,21 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from hitobit_portal import ratelimits
+from hitobit_portal.context import address_of
+from hitobit_portal.ratelimits import Rate
+
 DRAFT = "draft"
 FIELDS = ("name", "permissions", "ip_policy", "network", "networks")
 LONGEST = 2000
+LONGEST_DRAFT = 8000  # an allow-list of 30 networks and a full text box have 5300
 
 
 def keep(request: HttpRequest) -> None:
     """Keeps the named fields of a refused POST in the visitor's session.
 
-    SECURITY: only for browsers that come with a session cookie, or anybody could fill the session table.
+    SECURITY: only for browsers that come with a session cookie, a few KB and a few times in a while: the cookie may be
+    made up, and anybody could fill the session table.
     """
     if request.method != "POST" or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return
@@ -22,7 +28,10 @@ def keep(request: HttpRequest) -> None:
         for name in FIELDS
         if name in request.POST
     }
-    if fields:
+    length = sum(len(value) for values in fields.values() for value in values)
+    if not fields or length > LONGEST_DRAFT:
+        return
+    if ratelimits.take(Rate.DRAFT_ADDRESS, ratelimits.address_bucket(address_of(request))) is None:
         request.session[DRAFT] = {"path": request.path, "fields": fields}
 
 

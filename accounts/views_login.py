@@ -36,7 +36,7 @@ def login(request: HttpRequest) -> HttpResponse:
         phone = form.cleaned_data["phone"]
         wait = _limited(request, phone)
         if wait is not None:
-            audit.record(Event.LOGIN_LIMITED, request, customer=_owner(phone), succeeded=False)
+            _note_limited(request, phone)
             return errors.too_many(request, wait)
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
@@ -53,6 +53,14 @@ def _owner(phone: str) -> User | None:
     return User.objects.filter(phone=phone).first()
 
 
+def _note_limited(request: HttpRequest, phone: str) -> None:
+    """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
+    owner = _owner(phone)
+    value = f"{owner.pk if owner else ''}|{ratelimits.address_bucket(address_of(request))}"
+    if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
+        audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
+
+
 def _counters(request: HttpRequest, phone: str) -> list[tuple[Rate, str]]:
     address = ratelimits.address_bucket(address_of(request))
     return [
@@ -63,9 +71,13 @@ def _counters(request: HttpRequest, phone: str) -> list[tuple[Rate, str]]:
 
 
 def _limited(request: HttpRequest, phone: str) -> int | None:
-    """Takes one of each rate; None, or the seconds to wait."""
-    waits = [ratelimits.take(rate, value) for rate, value in _counters(request, phone)]
-    return max((wait for wait in waits if wait is not None), default=None)
+    """Takes one of each rate up to the first that is used up; None, or the seconds to wait.
+
+    SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
+    counters of others out of the in-process cache.
+    """
+    waits = (ratelimits.take(rate, value) for rate, value in _counters(request, phone))
+    return next((wait for wait in waits if wait is not None), None)
 
 
 def _counted_right(request: HttpRequest, phone: str) -> None:

@@ -63,7 +63,7 @@ def decide(request: HttpRequest, permission: str) -> verification.Decision:
     api_key = request.headers.get("X-MBX-APIKEY")
     address = address_of(request)
     decision = verification.decide(
-        records.load(api_key) if api_key and len(api_key) == 64 and api_key.isascii() else None,
+        records.load(api_key) if api_key and verification.is_key_id(api_key) else None,
         api_key=api_key,
         # WSGI (PEP 3333) hands bytes over as latin-1 text.
         query=request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),

@@ -71,7 +71,7 @@ class ApiKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("customer"))
     label = models.CharField(_("name"), max_length=names.LONGEST)
-    label_folded = models.CharField(max_length=200, editable=False)
+    label_folded = models.CharField(max_length=names.LONGEST_FOLDED, editable=False)
     key_id = models.CharField(_("API key"), max_length=KEY_LENGTH, unique=True, editable=False)
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.ACTIVE)
     can_read = models.BooleanField(_("read"), default=True)
@@ -209,7 +209,11 @@ class Credential(models.Model):
 
     @property
     def seal_owner(self) -> str:
-        return f"apikeys.credential:{self.serial}"
+        return self.seal_owner_of(self.serial)
+
+    @staticmethod
+    def seal_owner_of(serial: uuid.UUID) -> str:
+        return f"apikeys.credential:{serial}"
 
     def reveal(self) -> str | None:
         """The secret, the first time this is asked; None ever after.

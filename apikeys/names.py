@@ -1,10 +1,12 @@
 """Names that people give to keys: cleaned, compared. Pure."""
 
 import enum
+import hashlib
 import re
 import unicodedata
 
 LONGEST = 50
+LONGEST_FOLDED = 200
 # Marks that reorder text around them: a name with one of these can show other words than it holds (Trojan Source).
 BIDI_MARKS = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 SPACES = re.compile(r"\s+")
@@ -43,6 +45,8 @@ def clean(text: str) -> str:
 def fold(name: str) -> str:
     """What two names have in common when people take them for the same: case, width, Arabic letters, joiners."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    return unicodedata.normalize(
+    text = unicodedata.normalize(
         "NFKC", folded.translate({0x064A: "ی", 0x0649: "ی", 0x0643: "ک", 0x200C: None, 0x200D: None})
     )
+    # One character may stand for 18 (U+FDFA), and the column holds 200.
+    return text if len(text) <= LONGEST_FOLDED else hashlib.sha256(text.encode()).hexdigest()

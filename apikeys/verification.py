@@ -137,6 +137,11 @@ _NOBODY = KeyRecord(
 )
 
 
+def is_key_id(text: str) -> bool:
+    """Check 1: 64 ASCII letters and digits."""
+    return _KEY_ID.fullmatch(text) is not None
+
+
 def decide(
     record: KeyRecord | None,
     *,
@@ -158,7 +163,7 @@ def decide(
         permission: ``read``, ``trade`` or ``withdraw``: what the request needs.
         now_ms: the server's clock.
     """
-    if api_key is None or _KEY_ID.fullmatch(api_key) is None:
+    if api_key is None or not is_key_id(api_key):
         return Decision.of(Outcome.KEY_MALFORMED)
     # SECURITY: reading, matching and signing all happen before the first answer that depends on the key,
     # so that the time taken does not tell an unknown key from a known one.

@@ -21,6 +21,7 @@ from accounts.purposes import Approval
 from accounts.stages import customer
 from apikeys import wizard
 from apikeys.models import ApiKey, KeyLimitReached
+from apikeys.rules import State
 from apikeys.views_key import apply_change, own_key
 from hitobit_portal.context import address_of
 
@@ -81,7 +82,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes give an existing key more power: exactly the change that the page and the SMS name."""
     key = own_key(request, pk)
     change = wizard.pending_change(request, key)
-    if change is None:
+    if change is None or key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     approval = wizard.change_approval(key, change)
     if "resend" in request.POST:

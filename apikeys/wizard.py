@@ -30,7 +30,9 @@ def create_approval(name: str) -> Approval:
 def made(request: HttpRequest, key: ApiKey) -> None:
     """The key exists: this session may see its secret and give its first settings, for ten minutes."""
     request.session.pop(NEW_KEY, None)
-    request.session[MADE_KEY] = {"key": str(key.pk), "until": int(time.time()) + FIRST_SETTINGS_SECONDS}
+    # SECURITY: from the key's birth, not from now: a repeated submission needs no right codes and must not prolong it.
+    until = int(key.created_at.timestamp()) + FIRST_SETTINGS_SECONDS
+    request.session[MADE_KEY] = {"key": str(key.pk), "until": until}
 
 
 def made_key(request: HttpRequest) -> str | None:

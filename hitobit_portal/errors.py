@@ -1,10 +1,16 @@
 """Error pages, and their JSON twins for machines."""
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
 
+#: A dependency that is down.
+FAULTS = (OperationalError, InterfaceError, RedisError)
 MACHINE_PREFIXES = ("/api/", "/sapi/", "/gateway/")
 
 
@@ -25,6 +31,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Sessions and people are loaded before a view is called, where no middleware sees the exception."""
+    if isinstance(sys.exc_info()[1], FAULTS):
+        return unavailable(request)
     return _page(request, 500)
 
 

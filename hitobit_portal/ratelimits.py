@@ -32,6 +32,8 @@ class Rate(enum.Enum):
         10, 5 * MINUTE, "password guessing on one account; others are not locked out by it"
     )
     LOGIN_PHONE = Limit(100, HOUR, "password guessing on one account from many addresses")
+    LOGIN_LIMITED_EVENT = Limit(1, 5 * MINUTE, "filling of the audit trail by logins that are refused anyway")
+    DRAFT_ADDRESS = Limit(30, 5 * MINUTE, "filling of the session table by visitors without a login")
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
     SMS_PHONE = Limit(20, 10 * MINUTE, "flooding of somebody's phone")
     SMS_ACCOUNT = Limit(100, DAY, "SMS cost by one account")

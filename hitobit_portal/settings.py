@@ -56,7 +56,8 @@ if any(host.strip() == "*" for host in ALLOWED_HOSTS):
         "PORTAL_ALLOWED_HOSTS contains '*', which admits forged Host headers; name the hosts."
     )
 
-# SECURITY: a wrong guess here lets callers choose their own address, so the operator has to say it.
+# SECURITY: a wrong guess here lets callers choose their own address, so the operator has to say it. To WSGI the header
+# `X_Forwarded_For` is the same as `X-Forwarded-For`, and the later one counts: the proxy must drop underscored names.
 _proxies = required("PORTAL_TRUSTED_PROXIES", "none")
 try:
     TRUSTED_PROXIES = parse_trusted(

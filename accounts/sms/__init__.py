@@ -27,8 +27,9 @@ def send(phone: str, text: str, *, code: str, purpose: str) -> None:
         try:
             import_module(path).send(phone, text, code=code, purpose=purpose)
             delivered = True
-        except (SmsError, OSError) as error:
-            # SECURITY: the class only: a provider's message may repeat the code it was given.
+        except Exception as error:
+            # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
+            # repeat the code, or an address with the provider's password in it.
             logger.error("SMS back-end %s failed: %s", path, type(error).__name__)
     if not delivered:
         raise SmsError("no SMS back-end took the message")
