@@ -1,8 +1,12 @@
 """What tests run in processes of their own: ``python -m tests.children TASK ARGUMENT...`` (see `tests.crowd`)."""
 
+import json
 import os
 import signal
+import sqlite3
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import django
@@ -39,16 +43,75 @@ def reveal(moment: str, session: str, path: str) -> None:
         return execute(sql, *arguments)
 
     if moment == "after":
-        crypto.unseal = killed
+        crypto.unseal = killed  # type: ignore[assignment]
     browser = people.browser()
     browser.cookies[settings.SESSION_COOKIE_NAME] = session
     with connection.execute_wrapper(watch):
         print(browser.get(path).content.decode())
 
 
+def rows() -> dict[str, int]:
+    """How many rows each table has."""
+    from django.apps import apps
+
+    return {model._meta.label: model._default_manager.count() for model in apps.get_models()}
+
+
+@contextmanager
+def held(path: str) -> Iterator[None]:
+    """Another program writes to the SQLite database meanwhile, and does not come to an end."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def locked() -> None:
+    """Makes a key on SQLite while another program holds the database, and prints as JSON what happened."""
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection
+
+    from apikeys.models import ApiKey
+    from tests import people, sms_collector
+
+    settings.SMS_BACKENDS = ["tests.sms_collector"]
+    connection.settings_dict["OPTIONS"]["timeout"] = 0.2
+    call_command("migrate", verbosity=0)
+    sara = people.with_password(people.customer())
+    browser, waiting = people.logged_in(sara), people.half_logged_in(sara)
+    browser.post("/keys/", {"name": "bot"})
+    codes = {"sms_code": sms_collector.newest().code, "totp_code": sara.totp()}
+    login = {"phone": sara.user.phone, "password": sara.password}
+    before = rows()
+    with held(settings.DATABASES["default"]["NAME"]):
+        answers = [
+            browser.post("/keys/new/verify/", codes),
+            browser.post("/keys/", {"name": "other"}),
+            waiting.post("/login/second-factor/?method=totp", {"code": codes["totp_code"]}),
+            people.browser().post("/login/", login),
+        ]
+        unchanged = rows() == before
+    made = browser.post("/keys/new/verify/", codes)
+    page = browser.get(made.headers["Location"])
+    found = {
+        "while locked": [answer.status_code for answer in answers],
+        "unchanged": unchanged,
+        "afterwards": [
+            made.status_code,
+            page.status_code,
+            people.browser().post("/login/", login).status_code,
+        ],
+        "secret shown": people.secret_of(ApiKey.objects.get()).encode() in page.content,
+    }
+    print(json.dumps(found))
+
+
 def main(task: str, *arguments: str) -> None:
     django.setup()
-    {"limiter": limiter, "reveal": reveal}[task](*arguments)
+    tasks: dict[str, Callable[..., None]] = {"limiter": limiter, "reveal": reveal, "locked": locked}
+    tasks[task](*arguments)
 
 
 if __name__ == "__main__":

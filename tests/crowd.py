@@ -4,17 +4,23 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, connections
 from django.http import HttpResponse
+from django.test import Client
 
+from accounts.events import Event
+from accounts.models import AuditEvent, FactorGuard
+from tests.people import Person
 from tests.production import ROOT
 
 T = TypeVar("T")
+#: A browser, a path, and the fields of the form.
+Post = tuple[Client, str, Mapping[str, Any]]
 SIXTY = 60
 WAIT_SECONDS = 60
 
@@ -51,14 +57,46 @@ def _resize(size: int) -> None:
     connection.settings_dict["OPTIONS"]["pool"]["max_size"] = size
 
 
+def sending(client: Client, path: str, fields: Mapping[str, Any]) -> Callable[[], HttpResponse]:
+    """A post that `at_once` runs."""
+    return lambda: _plain(client.post(path, fields))
+
+
+def visiting(client: Client, path: str) -> Callable[[], HttpResponse]:
+    """A visit that `at_once` runs."""
+    return lambda: _plain(client.get(path))
+
+
+def _plain(answer: Any) -> HttpResponse:
+    """The test client's answer as what it is; its type stubs don't say so."""
+    assert isinstance(answer, HttpResponse)
+    return answer
+
+
+def all_at_once(posts: Sequence[Post]) -> list[HttpResponse]:
+    """The answers to all posts, sent at the same moment."""
+    return at_once([sending(*post) for post in posts])
+
+
+def happened(event: Event) -> int:
+    """How many events of this kind the audit trail holds."""
+    return AuditEvent.objects.filter(event=event.value).count()
+
+
+def failures(person: Person) -> tuple[int, int]:
+    """What is stored against the person: failures in the windows, failures in a row."""
+    guard = FactorGuard.objects.filter(user=person.user).first()
+    return (len(guard.failures), guard.in_a_row) if guard else (0, 0)
+
+
 def went_to(answers: Sequence[HttpResponse], path: str) -> int:
     """How many of the answers redirect to ``path``. None of them may be a failure of the portal."""
     assert not [answer.status_code for answer in answers if answer.status_code >= 500]
     return sum(answer.status_code == 302 and answer.headers["Location"] == path for answer in answers)
 
 
-def start_child(task: str, *arguments: str) -> subprocess.Popen[str]:
-    """``python -m tests.children task arguments``: a process of its own on the database of the running test."""
+def start_child(task: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """``python -m tests.children task arguments``: a process of its own on the running test's database."""
     parts = connection.settings_dict
     database = (
         f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
@@ -67,6 +105,6 @@ def start_child(task: str, *arguments: str) -> subprocess.Popen[str]:
     )
     return subprocess.Popen(
         [sys.executable, "-m", "tests.children", task, *arguments],
-        cwd=ROOT, env={**os.environ, "DATABASE_URL": database}, text=True,
+        cwd=ROOT, env={**os.environ, "DATABASE_URL": database, **environ}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

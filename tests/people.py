@@ -9,6 +9,7 @@ password where none is typed, so that sixty sessions take milliseconds. Codes ar
     waiting.post("/login/second-factor/?method=totp", {"code": sara.totp()})
 """
 
+import functools
 import itertools
 import secrets
 import time
@@ -23,6 +24,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
+from django.test.client import ClientHandler
 from django.utils import timezone
 
 from accounts import otp, recovery, stages
@@ -31,6 +33,7 @@ from accounts.purposes import Approval
 from apikeys import wizard
 from apikeys.models import ApiKey, Credential
 from hitobit_portal import crypto
+from tests import sms_collector
 from tests.production import HOST
 
 #: Documentation addresses (RFC 5737); a test that means several callers takes `address(n)`.
@@ -132,12 +135,19 @@ def address(number: int) -> str:
 
 def browser(from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
     """A browser without cookies, behind the TLS proxy of production. Its 500s are answers, not exceptions."""
-    return Client(
-        enforce_csrf_checks=csrf,
+    client = Client(
         raise_request_exception=False,
         headers={"x-forwarded-proto": "https", "host": HOST, "user-agent": BROWSER},
         REMOTE_ADDR=from_address,
     )
+    client.handler = _portal(csrf)
+    return client
+
+
+@functools.cache
+def _portal(csrf: bool) -> ClientHandler:
+    """The portal that all browsers share, as in production; building it (static files) costs more than a request."""
+    return ClientHandler(enforce_csrf_checks=csrf)
 
 
 def twin(client: Client, from_address: str | None = None) -> Client:
@@ -236,3 +246,8 @@ def live_sms_code(person: Person, approval: Approval, code: str = "", *, lifetim
         },
     )
     return code
+
+
+def both_codes(person: Person, purpose: str = "key.create") -> dict[str, str]:
+    """What the person types to approve ``purpose``: the newest SMS of the collector, and the authenticator's code."""
+    return {"sms_code": sms_collector.newest(purpose).code, "totp_code": person.fresh_totp()}

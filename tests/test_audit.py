@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.http import HttpRequest
 from django.test import RequestFactory
 
@@ -99,7 +100,7 @@ def test_event_is_neither_changed_nor_deleted(sara: Person) -> None:
         lambda: AuditEvent.objects.update_or_create(pk=event.pk, defaults={"label": "x"}),
     ]
     for attempt in attempts:
-        with pytest.raises(TypeError, match="append-only"):
+        with pytest.raises(TypeError, match="append-only"), transaction.atomic():
             attempt()
     assert AuditEvent.objects.get().label == ""
 

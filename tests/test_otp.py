@@ -73,10 +73,15 @@ def fail(person: Person, caller: str = "203.0.113.7") -> Result:
 
 
 def test_both_right_codes_are_accepted_and_do_their_work_once(sara: Person) -> None:
-    done: list[int] = []
+    done: list[str] = []
+
+    def effect() -> str:
+        done.append("once")
+        return "made"
+
     codes = {Factor(name): code for name, code in both(sara).items()}
-    result = otp.verify(request_from(), sara.user, CREATE, codes, effect=lambda: done.append(1) or "made")
-    assert (result.outcome, result.value, done) == (Outcome.ACCEPTED, "made", [1])
+    result = otp.verify(request_from(), sara.user, CREATE, codes, effect=effect)
+    assert (result.outcome, result.value, done) == (Outcome.ACCEPTED, "made", ["once"])
 
 
 @pytest.mark.parametrize("wrong", [("sms",), ("totp",), ("sms", "totp")])

@@ -1,12 +1,11 @@
 """Codes under attack by many requests at once: each is used once, and every wrong one is counted. On PostgreSQL."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import Client
 
 from accounts import purposes
 from accounts.events import Event
@@ -14,14 +13,24 @@ from accounts.models import AuditEvent, FactorGuard, RecoveryCode, SmsCode, Totp
 from apikeys import wizard
 from apikeys.models import ApiKey
 from tests import people, sms_collector
-from tests.crowd import SIXTY, at_once, connections_for, went_to
+from tests.crowd import (
+    SIXTY,
+    Post,
+    all_at_once,
+    at_once,
+    connections_for,
+    failures,
+    happened,
+    sending,
+    visiting,
+    went_to,
+)
 from tests.people import Person
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 SECOND_FACTOR = "/login/second-factor/"
 COMPARED_BEFORE_LOCK = 5
-Post = tuple[Client, str, dict[str, str]]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,25 +43,6 @@ def _room(django_db_setup: None) -> Iterator[None]:
 def _phone(settings: Any) -> None:
     settings.SMS_BACKENDS = ["tests.sms_collector"]
     sms_collector.reset()
-
-
-def all_at_once(posts: list[Post]) -> list[HttpResponse]:
-    """The answers to all posts, sent at the same moment."""
-
-    def sender(client: Client, path: str, data: dict[str, str]) -> Callable[[], HttpResponse]:
-        return lambda: client.post(path, data)
-
-    return at_once([sender(*post) for post in posts])
-
-
-def happened(event: Event) -> int:
-    return AuditEvent.objects.filter(event=event.value).count()
-
-
-def failures(person: Person) -> tuple[int, int]:
-    """What is stored: failures in the windows, failures in a row."""
-    guard = FactorGuard.objects.get(user=person.user)
-    return len(guard.failures), guard.in_a_row
 
 
 def compared(person: Person) -> int:
@@ -71,15 +61,20 @@ def login_by(method: str, person: Person, code: str, *, same: bool = False) -> l
     return [(browser, f"{SECOND_FACTOR}?method={method}", {"code": code}) for browser in browsers]
 
 
+def code_for(method: str, person: Person) -> str:
+    """A right code for one login."""
+    if method == "totp":
+        return person.totp()
+    return (
+        people.live_sms_code(person, purposes.LOGIN) if method == "sms" else people.recovery_codes(person)[0]
+    )
+
+
 @pytest.mark.parametrize("same", [False, True], ids=["sixty browsers", "one browser"])
 @pytest.mark.parametrize("method", ["totp", "sms", "recovery"])
 def test_one_code_makes_one_login(method: str, same: bool) -> None:
     sara = people.customer()
-    code = {
-        "totp": sara.totp,
-        "sms": lambda: people.live_sms_code(sara, purposes.LOGIN),
-        "recovery": lambda: people.recovery_codes(sara)[0],
-    }[method]()
+    code = code_for(method, sara)
     answers = all_at_once(login_by(method, sara, code, same=same))
     assert went_to(answers, "/dashboard/") == 1
     assert happened(Event.LOGIN) == 1
@@ -212,12 +207,9 @@ def test_the_right_code_behind_twelve_wrong_ones_in_one_burst_is_never_accepted(
             < 5
         ):
             time.sleep(0.001)
-        return behind.post(path, {"code": sara.totp()})
+        return sending(behind, path, {"code": sara.totp()})()
 
-    def sender(client: Client, path: str, data: dict[str, str]) -> Callable[[], HttpResponse]:
-        return lambda: client.post(path, data)
-
-    answers = at_once([right, *(sender(*post) for post in wrong)])
+    answers = at_once([right, *(sending(*post) for post in wrong)])
     assert went_to(answers, "/dashboard/") == 0
     assert happened(Event.LOGIN) == 0
     assert failures(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
@@ -246,10 +238,7 @@ def test_of_sixty_visits_one_shows_the_recovery_codes() -> None:
     sara = people.customer()
     browsers = [people.proved_in(sara, "totp", people.address(n)) for n in range(SIXTY)]
 
-    def visitor(client: Client) -> Callable[[], HttpResponse]:
-        return lambda: client.get("/enrol/recovery-codes/")
-
-    answers = at_once([visitor(browser) for browser in browsers])
+    answers = at_once([visiting(browser, "/enrol/recovery-codes/") for browser in browsers])
     assert {answer.status_code for answer in answers} == {200}
     assert sum(b'id="codes"' in answer.content for answer in answers) == 1
     assert RecoveryCode.objects.count() == 10

@@ -123,10 +123,21 @@ def test_every_setting_may_come_from_a_file(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_demo_back_ends_of_sms_are_refused_at_deployment(tmp_path: Path) -> None:
-    result = manage(tmp_path, {"PORTAL_SMS_BACKENDS": "accounts.sms.console"}, "check", "--deploy")
+@pytest.mark.parametrize(
+    ("value", "check"),
+    [
+        ("accounts.sms.console", "E005"),
+        ("accounts.sms.nothing", "E007"),
+        ("accounts.models", "E007"),
+        ("", "E006"),
+    ],
+)
+def test_sms_back_end_that_cannot_serve_is_refused_at_deployment(
+    tmp_path: Path, value: str, check: str
+) -> None:
+    result = manage(tmp_path, {"PORTAL_SMS_BACKENDS": value}, "check", "--deploy")
     assert result.returncode == 1
-    assert "portal.E005" in result.stderr
+    assert f"portal.{check}" in result.stderr
 
 
 @pytest.mark.parametrize(

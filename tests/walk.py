@@ -3,25 +3,17 @@
 A test module takes the fixtures by name: ``portal = walk.portal`` and ``visit = walk.visit``.
 """
 
-import json
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
-import pyotp
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, expect
 
 from tests.live import LivePortal
+from tests.live_site import Customer, LiveSite
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-PERIOD = 30
-LEFT_IN_STEP = 5  # s; a step older than the last one is refused, so none is used that is about to become it
-CUSTOMERS = 20  # of each kind, a customer a test; made by one process, with one (slow) password hash
 PATIENCE_MS = 20_000
 MANAGEMENT, CREATE, SUBMIT, SAVE, CONFIRM = "مدیریت APIها", "ایجاد API", "ارسال", "ذخیره", "تایید"
 SMS_CODE, TOTP_CODE = "کد تایید", "کد احراز هویت"
@@ -30,17 +22,6 @@ TRUSTED, UNRESTRICTED = "دسترسی محدود فقط به IP های قابل 
 OWN_ADDRESS, NETWORK = "IP فعلی من", "IP یا شبکه (CIDR)"
 DELETE = "حذف این API"
 
-#: Runs in the portal's own environment; prints phone, password and seed of newcomers and of customers.
-PEOPLE = """
-import json
-from django.contrib.auth.hashers import make_password
-from tests import people
-word = "a password of the tests"
-made = {{"newcomers": [people.newcomer() for n in range({count})], "customers": [people.customer() for n in range({count})]}}
-type(made["customers"][0].user).objects.exclude(phone="+989121234567").update(password=make_password(word))
-print(json.dumps({{kind: [[p.user.phone, word, p.seed] for p in persons] for kind, persons in made.items()}}))
-"""  # noqa: E501
-
 #: Counts what a hand does: pointers going down, and text fields typed into. Reported as it happens.
 COUNTER = """
 addEventListener("pointerdown", (event) => { if (event.isTrusted) report("click", ""); }, true);
@@ -48,62 +29,6 @@ addEventListener("input", (event) => {
   if (event.target.matches("input:not([type=checkbox], [type=radio]), textarea")) report("field", event.target.name);
 }, true);
 """
-
-
-@dataclass
-class Customer:
-    """Somebody with an account in the live portal. ``seed`` is base32, "" before an authenticator exists."""
-
-    phone: str
-    password: str
-    seed: str
-    last_step: int = 0
-
-    def totp(self) -> str:
-        """A code that is right now and was not used: steps t-1, t and t+1 are three within one moment."""
-        while True:
-            now = time.time()
-            late = now % PERIOD > PERIOD - LEFT_IN_STEP
-            current = int(now) // PERIOD
-            step = max(self.last_step + 1, current - (0 if late else 1))
-            if step <= current + 1:
-                self.last_step = step
-                return pyotp.TOTP(self.seed).generate_otp(step)
-            time.sleep(0.5)
-
-
-class LiveSite:
-    """A running portal with its customers. Every browser of it comes from an address of its own."""
-
-    def __init__(self, live: LivePortal) -> None:
-        self.live = live
-        self.url = live.url
-        made = json.loads(live.manage("shell", "--no-imports", "-c", PEOPLE.format(count=CUSTOMERS)))
-        self._people = {kind: [Customer(*fields) for fields in rows] for kind, rows in made.items()}
-        self._addresses = (f"203.0.113.{number}" for number in range(1, 255))
-
-    def customer(self) -> Customer:
-        """Somebody with both factors, whom no other test knows."""
-        return self._people["customers"].pop()
-
-    def newcomer(self) -> Customer:
-        """Somebody with an account and no factor."""
-        return self._people["newcomers"].pop()
-
-    def address(self) -> str:
-        return next(self._addresses)
-
-    def messages(self, phone: str) -> list[dict[str, Any]]:
-        """All SMS to ``phone``, oldest first."""
-        paths = sorted((self.live.data_dir / "sms").glob("[!.]*.json"))
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        return [message for message in found if message["to"] == phone]
-
-    def sql(self, statement: str, *values: object) -> list[Any]:
-        """Rows of the portal's database, written and read past the portal."""
-        database = self.live.data_dir / "portal.sqlite3"
-        with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
-            return connection.execute(statement, values).fetchall()
 
 
 class Visitor:
@@ -140,7 +65,11 @@ class Visitor:
     def forgive(self, status: str) -> None:
         """Takes back the console's complaint of an answer that the test has asked for."""
         said = f"Failed to load resource: the server responded with a status of {status}"
-        kept = [text for text in self.complaints if not text.startswith((said, f"Response Status Error Code {status}"))]
+        kept = [
+            text
+            for text in self.complaints
+            if not text.startswith((said, f"Response Status Error Code {status}"))
+        ]
         assert len(kept) < len(self.complaints)
         self.complaints = kept
 
@@ -220,6 +149,14 @@ class Visitor:
 
 
 Visit = Callable[..., Visitor]
+
+
+def to_settings(visit: Visit) -> tuple[Visitor, str]:
+    """A customer on the page that shows a new key, and the secret."""
+    sara = visit()
+    sara.log_in()
+    _key, secret = sara.make_key("ربات")
+    return sara, secret
 
 
 @pytest.fixture(scope="module")

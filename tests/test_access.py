@@ -1,0 +1,233 @@
+"""Who reaches what: every address of the URLconf, as everybody who must not reach it."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as portal
+from django.contrib import admin
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts import purposes
+from accounts.models import RecoveryCode, SmsCode, TotpDevice, User
+from apikeys.models import ApiKey, Credential
+from tests import people, sms_collector
+from tests.people import Person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
+PUBLIC = {
+    "/login/": "the way in",
+    "/healthz": "asks nobody, tells nothing",
+    "/readyz": "tells whether it works, not what doesn't",
+    "/api/v3/ping": "signing-contract",
+    "/api/v3/time": "signing-contract",
+}
+#: Where a half-finished login of each kind may be, besides.
+HALFWAY = {
+    "password": {"/login/second-factor/"},
+    "staff with a password": {"/login/second-factor/"},
+    "newcomer": {"/enrol/sms/"},
+    "one factor": {"/login/second-factor/"},
+    "one factor proved": {"/enrol/totp/"},
+}
+VALUES = {
+    "pk": "00000000-0000-4000-8000-000000000000",
+    "object_id": "1",
+    "app_label": "accounts",
+    "content_type_id": "1",
+    "url": "nowhere/",
+}
+
+
+def addresses() -> Iterator[str]:
+    """Every address of the URLconf, with plausible values for its parts."""
+    yield from _walk(get_resolver().url_patterns, "/")
+
+
+def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
+    for entry in patterns:
+        route = str(entry.pattern).removeprefix("^").removesuffix("$").removesuffix("\\Z")
+        path = prefix + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: VALUES[found[1]], route)
+        if isinstance(entry, URLResolver):
+            yield from _walk(entry.url_patterns, path)
+        elif isinstance(entry, URLPattern):
+            # Django admin's only regular expressions: its applications, and "anything else".
+            path = re.sub(r"\(\?P?<?(\w+)>?[^)]*\)", lambda found: VALUES.get(found[1], "accounts"), path)
+            yield path
+
+
+ALL = sorted(set(addresses()))
+
+
+@pytest.fixture(autouse=True)
+def _phone(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.sms_collector"]
+    sms_collector.reset()
+
+
+def at(path: str, key: ApiKey, row: str) -> str:
+    """``path`` with the id of a key, and of a row of the admin, that exist."""
+    return path.replace(VALUES["pk"], str(key.pk)).replace("/1/", f"/{row}/")
+
+
+def visitors() -> dict[str, Client]:
+    """Everybody who has not finished a login, by name."""
+    sara, staff = people.customer(), people.customer(is_staff=True, is_superuser=True)
+    expired = people.half_logged_in(sara)
+    people.remember(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
+    logged_out = people.logged_in(sara)
+    dead = people.twin(logged_out)
+    assert logged_out.post("/logout/").status_code == 302
+    return {
+        "nobody": people.browser(),
+        "password": people.half_logged_in(sara),
+        "newcomer": people.half_logged_in(people.newcomer()),
+        "one factor": people.half_logged_in(people.half_enrolled()),
+        "one factor proved": people.proved_in(people.half_enrolled(), "sms"),
+        "staff with a password": people.half_logged_in(staff),
+        "staff in a session of Django's own": people.password_only(staff),
+        "customer in a session of Django's own": people.password_only(sara),
+        "an expired login": expired,
+        "a session that was logged out": dead,
+    }
+
+
+def test_the_walk_finds_every_kind_of_address() -> None:
+    assert {"/dashboard/", "/keys/", f"/keys/{VALUES['pk']}/delete/", "/activity/", "/admin/"} <= set(ALL)
+    assert {"/admin/login/", "/admin/accounts/user/", "/admin/apikeys/apikey/1/change/"} <= set(ALL)
+    assert len(ALL) > 30
+    assert not [path for path in ALL if re.search(r"[<>()?\\^$]", path)]
+
+
+@pytest.mark.parametrize("method", ["get", "post", "head", "put", "delete", "options"])
+def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> None:
+    key = people.key_of(people.customer())
+    for who, browser in visitors().items():
+        allowed = set(PUBLIC) | HALFWAY.get(who, set())
+        cookies = {name: morsel.value for name, morsel in browser.cookies.items()}
+        for path in ALL:
+            for name, value in cookies.items():
+                browser.cookies[name] = value
+            answer = getattr(browser, method)(at(path, key, "1"))
+            assert answer.status_code < 500, (who, method, path)
+            if path not in allowed:
+                assert answer.status_code in (301, 302, 400, 401, 404, 405), (
+                    who,
+                    method,
+                    path,
+                    answer.status_code,
+                )
+                assert key.key_id.encode() not in answer.content
+            if answer.status_code == 302:
+                target = answer.headers["Location"]
+                assert target.startswith(("/login/", "/enrol/")) or path == "/language/", (who, path, target)
+    assert not SmsCode.objects.exclude(purpose__in=["login", "enrol.sms"]).exists()
+    assert ApiKey.objects.filter(state="active").count() == 1
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_another_customers_key_does_not_exist(method: str) -> None:
+    key = people.key_of(people.customer(), "bot")
+    stranger = people.made_just_now(people.logged_in(people.customer()), key)
+    form = {"name": "bot", "permissions": ["read", "trade"], "ip_policy": "unrestricted", "resend": "1"}
+    for page in ("", "verify/", "delete/"):
+        answer = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
+        nothing = getattr(stranger, method)(f"/keys/{uuid.uuid4()}/{page}", form)
+        assert answer.status_code == nothing.status_code == 404
+        assert key.key_id.encode() not in answer.content
+    assert ApiKey.objects.get().state == "active"
+    assert Credential.objects.get().revealed_at is None
+    assert not sms_collector.messages
+    assert key.key_id.encode() not in stranger.get("/keys/").content + stranger.get("/dashboard/").content
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path.startswith("/admin/")])
+def test_a_customer_reaches_no_page_of_the_admin(path: str) -> None:
+    key = people.key_of(people.customer())
+    browser = people.logged_in(people.customer())
+    answer = browser.get(at(path, key, "1"))
+    assert answer.status_code in (302, 403, 404, 405)
+    if answer.status_code == 302:
+        assert browser.get(answer.headers["Location"]).status_code in (302, 403)
+    assert key.key_id.encode() not in answer.content
+
+
+def test_a_post_from_another_site_is_refused_on_every_page() -> None:
+    sara = people.customer()
+    key = people.key_of(sara, "bot")
+    finished = people.logged_in(sara, csrf=True)
+    waiting = people.half_logged_in(people.customer(is_staff=True), csrf=True)
+    staff = people.logged_in(people.customer(is_staff=True, is_superuser=True), csrf=True)
+    for browser in (finished, waiting, staff, people.browser(csrf=True)):
+        for path in ALL:
+            answer = browser.post(
+                at(path, key, "1"), {"name": "bot"}, headers={"origin": "https://evil.example"}
+            )
+            assert answer.status_code in (301, 403, 404, 405), (path, answer.status_code)
+    assert ApiKey.objects.get().state == "active"
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_forged_host_is_refused_everywhere(path: str) -> None:
+    answer = people.logged_in(people.customer()).get(path, headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert b"evil.example" not in answer.content
+
+
+def test_the_session_id_changes_after_the_password_and_after_the_second_factor() -> None:
+    sara = people.with_password(people.customer())
+    browser = people.browser()
+    name = portal.SESSION_COOKIE_NAME
+    planted = people.half_logged_in(people.customer()).cookies[name].value
+    browser.cookies[name] = planted
+    browser.post("/login/", {"phone": sara.user.phone, "password": sara.password})
+    half = browser.cookies[name].value
+    browser.post("/login/second-factor/?method=totp", {"code": sara.totp()})
+    ids = [planted, half, browser.cookies[name].value]
+    assert len(set(ids)) == 3
+    reached = []
+    for session in ids:
+        visitor = people.browser()
+        visitor.cookies[name] = session
+        reached.append(visitor.get("/dashboard/").status_code)
+    assert reached == [302, 302, 200]
+
+
+def canaries(person: Person, key: ApiKey) -> list[str]:
+    """Everything secret that the database holds of the person, in clear and as it is stored."""
+    codes = people.recovery_codes(person)
+    sms = people.live_sms_code(person, purposes.LOGIN, "918273")
+    stored = [
+        TotpDevice.objects.get(user=person.user).seed_sealed,
+        Credential.objects.get(key=key).sealed,
+        SmsCode.objects.get(user=person.user).digest,
+        User.objects.get(pk=person.user.pk).password,
+        *RecoveryCode.objects.filter(device__user=person.user).values_list("digest", flat=True),
+    ]
+    return [people.secret_of(key), person.seed, sms, *codes, *stored]
+
+
+def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
+    staff = people.customer(is_staff=True, is_superuser=True)
+    sara = people.with_password(people.customer(name="Sara"))
+    key = people.key_of(sara, "bot")
+    secrets = canaries(sara, key)
+    browser = people.logged_in(staff)
+    # Leaves rows in the audit trail and in the admin's own log.
+    browser.post(f"/admin/accounts/user/{sara.user.pk}/change/", {"name": "Sara R.", "is_active": "on"})
+    lists = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/?q=a" for m in admin.site._registry]
+    shown = set()
+    for path in [*ALL, *lists]:
+        for row in (str(sara.user.pk), str(key.pk)):
+            answer = browser.get(at(path, key, row))
+            assert answer.status_code < 500, path
+            text = answer.content.decode()
+            assert not [secret for secret in secrets if secret in text], path
+            shown |= {path} if answer.status_code == 200 else set()
+    assert {"/admin/accounts/user/1/change/", "/admin/apikeys/apikey/1/change/", *lists} <= shown
+    assert User.objects.get(pk=sara.user.pk).name == "Sara R."

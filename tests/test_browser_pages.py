@@ -1,0 +1,226 @@
+"""Every page in both themes and both languages: nothing that axe-core finds, nothing that scrolls sideways on 320 px.
+
+One walk through the portal for each language looks at all pages; the tests are its findings, page by page.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests import walk
+from tests.live_site import LiveSite
+from tests.walk import DESKTOP, PHONE, Visitor, new_visitor
+
+pytestmark = pytest.mark.browser
+portal = walk.portal
+NARROW = {"width": 320, "height": 700}
+#: 50 letters that give no chance to break a line, and the longest address there is.
+LONG_NAME, LONG_NETWORK = "W" * 50, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:fff0/124"
+PAGES = """
+    login login-refused enrol-sms enrol-totp recovery-codes dashboard-empty keys-empty keys-refused verify
+    verify-refused reveal reveal-refused saved detail list dashboard verify-change delete activity sms-inbox not-found
+    recovery-codes-again second-factor second-factor-sms second-factor-recovery
+""".split()
+
+
+@dataclass
+class Findings:
+    """What was found on one page: axe's words by theme, and the sizes of what is wider than 320 px."""
+
+    axe: dict[str, str] = field(default_factory=dict)
+    sideways: dict[str, str] = field(default_factory=dict)
+
+
+class Tour:
+    """One visitor who stops at every page."""
+
+    def __init__(self, visitor: Visitor, language: str) -> None:
+        self.visitor, self.language = visitor, language
+        self.page = visitor.page
+        self.found: dict[str, Findings] = {}
+        target = os.environ.get("PORTAL_TEST_SCREENSHOTS")
+        self.pictures = Path(target) if target and language == "fa" else None
+
+    def stop(self, name: str) -> None:
+        """Looks at the page as it stands, in both themes, on a desk, on a phone and on the narrowest phone."""
+        findings = self.found[name] = Findings()
+        for theme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            for size, kind in ((DESKTOP, "desktop"), (PHONE, "phone")):
+                self.page.set_viewport_size(size)  # type: ignore[arg-type]
+                findings.axe[f"{theme}-{kind}"] = violations(self.page)
+                self.picture(name, theme, kind)
+            self.page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+            findings.sideways[theme] = wider(self.page)
+        self.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        self.page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+
+    def picture(self, name: str, theme: str, kind: str) -> None:
+        """``reveal.png`` is the page on a light desktop; ``reveal-phone-dark.png`` the other extreme."""
+        if self.pictures:
+            parts = [name, "phone" if kind == "phone" else "", "dark" if theme == "dark" else ""]
+            path = self.pictures / ("-".join(filter(None, parts)) + ".png")
+            self.page.screenshot(path=path, full_page=True)
+
+    def send(self, stop: str = "", **fields: str) -> None:
+        """Fills the page's form by the names of its fields and sends it; then stops at what comes."""
+        for name, value in fields.items():
+            self.page.locator(f"main [name={name}]").fill(value)
+        self.page.locator("main button.primary").first.click()
+        if stop:
+            self.stop(stop)
+
+    def visit(self, path: str, stop: str) -> None:
+        self.visitor.open(path)
+        self.stop(stop)
+
+
+def violations(page: Page) -> str:
+    """Axe-core's report, "" when it finds nothing."""
+    results = Axe().run(page)
+    return str(results.generate_report()) if results.violations_count else ""
+
+
+def wider(page: Page) -> str:
+    """The elements that make the page scroll sideways, "" when it does not."""
+    return str(
+        page.evaluate(
+            """() => {
+              const root = document.documentElement;
+              if (root.scrollWidth <= root.clientWidth) return "";
+              const out = [...document.querySelectorAll("body *")].filter((element) => {
+                const box = element.getBoundingClientRect();
+                return box.width && (box.left < -1 || box.right > root.clientWidth + 1);
+              });
+              return `${root.scrollWidth} px: ` + out.slice(0, 5).map((e) => e.outerHTML.slice(0, 150)).join(" | ");
+            }"""
+        )
+    )
+
+
+def enrolment(tour: Tour) -> None:
+    """From the login page to the dashboard of somebody who has nothing yet."""
+    sara = tour.visitor
+    tour.visit("/login/", "login")
+    tour.send("login-refused", phone=sara.customer.phone, password="wrong")
+    tour.send(phone=sara.customer.phone, password=sara.customer.password)
+    sara.at("/enrol/sms/")
+    tour.stop("enrol-sms")
+    tour.send(code=sara.sms_code())
+    sara.at("/enrol/totp/")
+    tour.stop("enrol-totp")
+    sara.customer.seed = tour.page.locator("#totp-secret").inner_text().replace(" ", "")
+    tour.send(code=sara.customer.totp())
+    sara.at("/enrol/recovery-codes/")
+    tour.stop("recovery-codes")
+    tour.page.reload()
+    tour.stop("recovery-codes-again")
+    tour.send()
+    sara.at("/dashboard/")
+    tour.stop("dashboard-empty")
+
+
+def creation(tour: Tour) -> str:
+    """From the empty list to the settings of a new key, whose path is returned."""
+    sara, page = tour.visitor, tour.page
+    tour.visit("/keys/", "keys-empty")
+    tour.send("keys-refused", name="\u200c")
+    tour.send(name=LONG_NAME)
+    sara.at("/keys/new/verify/")
+    tour.stop("verify")
+    tour.send(sms_code="000000" if sara.sms_code() != "000000" else "111111", totp_code="000000")
+    page.locator("main .notice[role=alert]").wait_for()
+    tour.stop("verify-refused")
+    tour.send(sms_code=sara.sms_code(), totp_code=sara.customer.totp())
+    page.locator("#api-secret").wait_for()
+    tour.stop("reveal")
+    page.locator("#network").fill(f"{LONG_NETWORK} 198.51.100.77/28 10.0.0.1 1.2.3.4.5")
+    page.locator("#add-network").click()
+    page.locator("#network-error").wait_for()
+    tour.stop("reveal-refused")
+    page.locator("#network").fill("")
+    page.locator("#save").click()
+    page.locator("#sample").wait_for()
+    tour.stop("saved")
+    return page.url.removeprefix(sara.site.url)
+
+
+def afterwards(tour: Tour, path: str) -> None:
+    """What somebody with a key sees."""
+    sara, page = tour.visitor, tour.page
+    tour.visit(path, "detail")
+    tour.visit("/keys/", "list")
+    tour.visit("/dashboard/", "dashboard")
+    sara.open(path)
+    page.locator("[name=permissions][value=withdraw]").check()
+    page.locator("#save").click()
+    sara.at(f"{path}verify/")
+    tour.stop("verify-change")
+    tour.visit(f"{path}delete/", "delete")
+    tour.visit("/activity/", "activity")
+    tour.visit("/demo/sms/", "sms-inbox")
+    tour.visit("/nothing/", "not-found")
+    sara.forgive("404")
+
+
+def second_login(tour: Tour) -> None:
+    """The three ways of the second factor."""
+    sara = tour.visitor
+    sara.context.clear_cookies(name="session")
+    sara.open("/login/")
+    tour.send(phone=sara.customer.phone, password=sara.customer.password)
+    sara.at("/login/second-factor/")
+    tour.stop("second-factor")
+    tour.visit("/login/second-factor/?method=sms", "second-factor-sms")
+    tour.visit("/login/second-factor/?method=recovery", "second-factor-recovery")
+
+
+@pytest.fixture(scope="module")
+def tour(portal: LiveSite, browser: Browser) -> Callable[[str], Tour]:
+    """``tour("fa")`` has been everywhere, in that language."""
+    tours: dict[str, Tour] = {}
+
+    def take(language: str) -> Tour:
+        if language not in tours:
+            visitor = new_visitor(portal, browser, portal.newcomer())
+            visitor.context.add_cookies([{"name": "language", "value": language, "url": portal.url}])
+            new = Tour(visitor, language)
+            enrolment(new)
+            afterwards(new, creation(new))
+            second_login(new)
+            visitor.context.close()
+            tours[language] = new
+        return tours[language]
+
+    return take
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_axe_finds_nothing_in_either_theme(tour: Callable[[str], Tour], language: str, name: str) -> None:
+    assert {look: report for look, report in tour(language).found[name].axe.items() if report} == {}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_page_does_not_scroll_sideways_on_320_px(
+    tour: Callable[[str], Tour], language: str, name: str
+) -> None:
+    assert {theme: what for theme, what in tour(language).found[name].sideways.items() if what} == {}
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_browser_has_nothing_to_complain_about_on_any_page(
+    tour: Callable[[str], Tour], language: str
+) -> None:
+    assert tour(language).visitor.complaints == []
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_tour_stops_at_every_page_it_names(tour: Callable[[str], Tour], language: str) -> None:
+    assert sorted(tour(language).found) == sorted(PAGES)
