@@ -35,6 +35,13 @@ def keep(request: HttpRequest) -> None:
         request.session[DRAFT] = {"path": request.path, "fields": fields}
 
 
+def hand_on(request: HttpRequest, path: str) -> None:
+    """Gives the draft of this page to the one at ``path``, when the work starts again there."""
+    draft: dict[str, Any] = request.session.get(DRAFT, {})
+    if draft.get("path") == request.path:
+        request.session[DRAFT] = {**draft, "path": path}
+
+
 def take(request: HttpRequest) -> dict[str, list[str]]:
     """The draft of this page, once; {} when there is none."""
     draft: dict[str, Any] = request.session.get(DRAFT, {})

@@ -45,6 +45,7 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
     key = ApiKey.objects.get(key_id=request.headers["X-MBX-APIKEY"])
     never = ("InternalTransfer", "Margin", "Futures", "VanillaOptions", "PortfolioMarginTrading")
+    trading_ends = key.expires_at if key.can_trade else None
     return JsonResponse(
         {
             "ipRestrict": key.ip_policy != IpPolicy.UNRESTRICTED,
@@ -54,6 +55,11 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
             "enableWithdrawals": key.can_withdraw,
             "permitsUniversalTransfer": False,
             **{f"enable{name}": False for name in never},
+            **(
+                {"tradingAuthorityExpirationTime": int(trading_ends.timestamp() * 1000)}
+                if trading_ends
+                else {}
+            ),
         }
     )
 

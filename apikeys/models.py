@@ -209,11 +209,12 @@ class Credential(models.Model):
 
     @property
     def seal_owner(self) -> str:
-        return self.seal_owner_of(self.serial)
+        return self.seal_owner_of(self.serial, self.key_id, self.key.owner_id)
 
     @staticmethod
-    def seal_owner_of(serial: uuid.UUID) -> str:
-        return f"apikeys.credential:{serial}"
+    def seal_owner_of(serial: uuid.UUID, key: uuid.UUID, owner: int) -> str:
+        """SECURITY: row, key and customer: moved to another key, or with the key to another customer, it stays shut."""
+        return f"apikeys.credential:{serial}:{key}:{owner}"
 
     def reveal(self) -> str | None:
         """The secret, the first time this is asked; None ever after.

@@ -11,7 +11,7 @@ from apikeys.rules import IpPolicy, Permission, State
 from apikeys.signing import Kind
 from hitobit_portal import crypto
 
-COLUMNS = ("owner_id", "owner__is_active", "state", "ip_policy", "expires_at", "networks__value")
+COLUMNS = ("pk", "owner_id", "owner__is_active", "state", "ip_policy", "expires_at", "networks__value")
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at")
 NOBODY = "apikeys.nobody"
 
@@ -52,7 +52,7 @@ def _nobodys_secret(key_id: str) -> str:
 def _credential(row: dict[str, Any]) -> verification.CredentialRecord:
     pk, kind, serial, sealed, public_key, retires_at = (row[f"credentials__{name}"] for name in CREDENTIAL)
     if kind == Credential.Kind.HMAC:
-        material = crypto.unseal(sealed, Credential.seal_owner_of(serial))
+        material = crypto.unseal(sealed, Credential.seal_owner_of(serial, row["pk"], row["owner_id"]))
     else:
         material = base64.b64decode(public_key)
     return verification.CredentialRecord(pk, Kind(kind), material, _ms(retires_at))

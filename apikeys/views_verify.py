@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, messages, otp, sms_codes
+from accounts import audit, drafts, messages, otp, sms_codes
 from accounts.events import Event
 from accounts.forms import TwoCodesForm
 from accounts.models import User
@@ -33,6 +33,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
     if not pending:
         # Back, refresh or a second click after the key was made: show the key.
         made = wizard.made_key(request)
+        drafts.hand_on(request, reverse("keys"))
         return redirect("key_detail", made) if made else redirect("keys")
     approval = wizard.create_approval(pending["name"])
     if "resend" in request.POST:
@@ -64,7 +65,14 @@ def verify_new(request: HttpRequest) -> HttpResponse:
             return redirect("key_detail", result.value.pk)
         form.add_error(None, messages.of_result(result))
     facts = [(_("Operation"), _("Create API"), False), (_("Key name"), pending["name"], False)]
-    page = {"title": _("Create API"), "facts": facts, "back": reverse("keys"), "stepper": True, "diff": []}
+    page = {
+        "title": _("Create API"),
+        "name": pending["name"],
+        "facts": facts,
+        "back": reverse("keys"),
+        "stepper": True,
+        "diff": [],
+    }
     return _page(request, form, approval, page)
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from accounts.purposes import Approval, Purpose
 from apikeys.changes import Change, Settings
 from apikeys.models import ApiKey
-from apikeys.rules import FIRST_SETTINGS_SECONDS
+from apikeys.rules import FIRST_SETTINGS_SECONDS, State
 
 NEW_KEY = "new_key"
 MADE_KEY = "made_key"
@@ -43,7 +43,7 @@ def made_key(request: HttpRequest) -> str | None:
 
 def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
     """Whether first settings need no codes: made in this session, ten minutes ago at most, and none were given yet."""
-    return key.first_settings_at is None and made_key(request) == str(key.pk)
+    return key.state == State.ACTIVE and key.first_settings_at is None and made_key(request) == str(key.pk)
 
 
 def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:

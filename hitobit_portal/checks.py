@@ -39,6 +39,15 @@ def names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def sms_modules(**kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(f"PORTAL_SMS_BACKENDS: {path} is not a module with send().", id="portal.E007")
+        for path in settings.SMS_BACKENDS
+        if not _has_send(path)
+    ]
+
+
 @register(deploy=True)
 def sms(**kwargs: Any) -> list[CheckMessage]:
     """Codes shown on a terminal are for the demo."""
@@ -52,9 +61,6 @@ def sms(**kwargs: Any) -> list[CheckMessage]:
                 id="portal.E005",
             )
         ]
-    for path in settings.SMS_BACKENDS:
-        if not _has_send(path):
-            return [Error(f"PORTAL_SMS_BACKENDS: {path} is not a module with send().", id="portal.E007")]
     if not settings.SMS_BACKENDS:
         return [
             Error("PORTAL_SMS_BACKENDS is empty: nobody can log in by SMS or create a key.", id="portal.E006")

@@ -6,13 +6,18 @@ import os
 import secrets
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
 def prepare(directory: Path) -> Path:
     """The data directory, made if it is missing, with mode 0700."""
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"PORTAL_DATA_DIR can't be made: {error.strerror}.") from None
     return directory
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
+from environs import validate
 
 from hitobit_portal import demo
 from hitobit_portal.client_ip import parse_trusted
@@ -18,7 +19,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEMO = read("PORTAL_DEMO", env.bool, default=False)
 DATA_DIR = Path(read("PORTAL_DATA_DIR", env.str, default=str(BASE_DIR / "var"))).resolve()
-PORT = read("PORT", env.int, default=8000)
+PORT = read("PORT", env.int, default=8000, validate=validate.Range(1, 65_535))
 PROCESSES = read("PORTAL_PROCESSES", env.int, default=1)
 
 
@@ -36,10 +37,18 @@ if len(SECRET_KEY) < 50:
         "PORTAL_SECRET_KEY is shorter than 50 characters; make one with 'openssl rand -base64 48'."
     )
 SECRET_KEY_FALLBACKS = read("PORTAL_SECRET_KEY_FALLBACKS", env.list, default=[])
+if any(len(key) < 50 for key in SECRET_KEY_FALLBACKS):
+    raise ImproperlyConfigured("PORTAL_SECRET_KEY_FALLBACKS has a key that is shorter than 50 characters.")
 MASTER_KEYS = parse_master_keys(required("PORTAL_MASTER_KEYS", demo.master_keys(DATA_DIR) if DEMO else ""))
 
 BASE_URL = required("PORTAL_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
-_address = urlsplit(BASE_URL)
+try:
+    _address = urlsplit(BASE_URL)
+    _port = _address.port
+except ValueError:
+    raise ImproperlyConfigured(
+        "PORTAL_BASE_URL is not an address such as https://keys.example.com."
+    ) from None
 if _address.scheme not in ("http", "https") or not _address.hostname or _address.path:
     raise ImproperlyConfigured("PORTAL_BASE_URL is not an address such as https://keys.example.com.")
 if _address.scheme != "https" and not DEMO:
@@ -51,9 +60,9 @@ ALLOWED_HOSTS = [
     _address.hostname,
     *read("PORTAL_ALLOWED_HOSTS", env.list, default=["localhost", "127.0.0.1", "[::1]"] if DEMO else []),
 ]
-if any(host.strip() == "*" for host in ALLOWED_HOSTS):
+if any(host.strip() in ("*", ".") for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured(
-        "PORTAL_ALLOWED_HOSTS contains '*', which admits forged Host headers; name the hosts."
+        "PORTAL_ALLOWED_HOSTS contains '*' or '.', which admits forged Host headers; name the hosts."
     )
 
 # SECURITY: a wrong guess here lets callers choose their own address, so the operator has to say it. To WSGI the header
@@ -63,9 +72,9 @@ try:
     TRUSTED_PROXIES = parse_trusted(
         [] if _proxies == "none" else [part.strip() for part in _proxies.split(",")]
     )
-except ValueError as error:
+except ValueError:
     raise ImproperlyConfigured(
-        f"PORTAL_TRUSTED_PROXIES: {error} Give 'none' or networks such as 10.0.0.0/8."
+        "PORTAL_TRUSTED_PROXIES is neither 'none' nor networks such as 10.0.0.0/8 (no host bits; /0 would trust everybody)."
     ) from None
 
 SMS_BACKENDS = read(
@@ -190,7 +199,11 @@ LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_SSL_REDIRECT = SECURE
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-SECURE_HSTS_SECONDS = read("PORTAL_HSTS_SECONDS", env.int, default=31_536_000) if SECURE else 0
+SECURE_HSTS_SECONDS = (
+    read("PORTAL_HSTS_SECONDS", env.int, default=31_536_000, validate=validate.Range(0, 63_072_000))
+    if SECURE
+    else 0
+)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
 SECURE_HSTS_PRELOAD = SECURE
 SECURE_REFERRER_POLICY = "same-origin"

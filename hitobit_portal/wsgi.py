@@ -4,12 +4,17 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")
 
 portal = get_wsgi_application()
+# A server asks no `manage.py check`: what is wrong has to stop it, too.
+if wrong := [message for message in run_checks() if message.is_serious()]:
+    raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -132,6 +132,12 @@ def _fresh_cache() -> Iterator[None]:
     cache.clear()
 
 
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """PostgreSQL is thrown away whole; dropping its databases first would wait for every connection."""
+    return os.environ.get("PORTAL_TEST_DATABASE") != "sqlite"
+
+
 @pytest.fixture
 def client() -> "Client":
     """Django's test client, behind the TLS proxy that production has."""

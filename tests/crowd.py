@@ -30,8 +30,9 @@ def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
-        barrier.wait(WAIT_SECONDS)
+        connection.ensure_connection()  # or the first ones would be done before the others are connected
         try:
+            barrier.wait(WAIT_SECONDS)
             return work()
         finally:
             connections.close_all()

@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from accounts import audit, purposes
 from accounts.events import Event
@@ -82,6 +83,13 @@ def test_nobody_and_half_finished_logins_are_led_to_the_portals_login(chief: Per
             answer = client.get(path)
             assert answer.status_code == 302, path
             assert re.match("/(login|enrol)/", answer["Location"]), path
+
+
+def test_admin_itself_asks_for_the_second_factor(chief: Person) -> None:
+    """The guard before it would have to fail as well: a row of `User` without a session has proved nothing."""
+    request = RequestFactory().get("/admin/")
+    request.user = chief.user
+    assert not admin.site.has_permission(request)
 
 
 def test_customer_is_no_staff(sara: Person) -> None:

@@ -233,7 +233,7 @@ def test_settings_typed_survive_the_login_after_the_session_ran_out(visit: Visit
     assert sara.chips() == ["198.51.100.1"]
 
 
-def test_codes_typed_do_not_survive_the_session(visit: Visit) -> None:
+def test_name_survives_a_session_that_ran_out_at_the_codes_and_the_codes_do_not(visit: Visit) -> None:
     sara = visit()
     sara.log_in()
     sara.name_key("ربات")
@@ -244,5 +244,6 @@ def test_codes_typed_do_not_survive_the_session(visit: Visit) -> None:
     sara.at("/login/?next=*")
     assert typed not in sara.page.content()
     sara.log_in("/keys/")
+    expect(sara.page.get_by_label("نام کلید", exact=True)).to_have_value("ربات")
     assert typed not in sara.page.content()
     assert sara.keys() == 0

@@ -77,7 +77,8 @@ def test_a_process_killed_while_it_shows_the_secret_never_makes_it_seen_twice(mo
     assert visits == [moment == "before", False, False]
 
 
-def test_forty_creations_at_29_keys_leave_30() -> None:
+@pytest.mark.parametrize("run", range(3))
+def test_forty_creations_at_29_keys_leave_30(run: int) -> None:
     sara = people.customer()
     for n in range(LIVE_KEYS - 1):
         people.key_of(sara, f"key {n}")

@@ -17,7 +17,7 @@ from accounts.models import AuditEvent
 from apikeys import names, wizard
 from apikeys.models import ApiKey
 from apikeys.rules import State
-from hitobit_portal import wsgi
+from hitobit_portal import crypto, wsgi
 from hitobit_portal.ratelimits import Rate
 from tests import people
 from tests.production import HOST
@@ -186,3 +186,33 @@ def test_an_unknown_key_costs_the_queries_of_a_known_one(django_assert_num_queri
         known.get(path, headers={"x-mbx-apikey": key.key_id})
     with django_assert_num_queries(1):
         unknown.get(path, headers={"x-mbx-apikey": "a" * 64})
+
+
+def test_a_secret_does_not_open_for_another_key_or_another_owner() -> None:
+    victim, mallory = people.customer(), people.customer()
+    theirs, own = people.key_of(victim, "theirs"), people.key_of(mallory, "own")
+    credential = theirs.credentials.get()
+    type(credential).objects.filter(pk=credential.pk).update(key=own, revealed_at=None)
+    with pytest.raises(crypto.SealError):
+        type(credential).objects.get(pk=credential.pk).reveal()
+    type(credential).objects.filter(pk=credential.pk).update(key=theirs, revealed_at=None)
+    ApiKey.objects.filter(pk=theirs.pk).update(owner=mallory.user)
+    with pytest.raises(crypto.SealError):
+        type(credential).objects.get(pk=credential.pk).reveal()
+
+
+def test_a_network_moved_to_another_key_takes_withdraw_with_it() -> None:
+    person = people.customer()
+    rich, other = people.key_of(person, "rich"), people.key_of(person, "other")
+    rich.apply({"read", "withdraw"}, "trusted", ["203.0.113.1"])
+    rich.networks.update(key=other)
+    rich.refresh_from_db()
+    assert not rich.can_withdraw
+
+
+def test_a_key_deleted_before_it_was_shown_reveals_nothing() -> None:
+    person = people.customer()
+    key = people.key_of(person)
+    browser = people.made_just_now(people.logged_in(person), key)
+    key.set_state(State.REVOKED)
+    assert b"api-secret" not in browser.get(f"/keys/{key.pk}/").content

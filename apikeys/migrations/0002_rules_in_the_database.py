@@ -20,6 +20,8 @@ SQLITE = [
     BEGIN SELECT RAISE(ABORT, 'withdraw needs a trusted network'); END""",
     f"""CREATE TRIGGER apikeys_last_network AFTER DELETE ON apikeys_allowednetwork
     BEGIN {DROP_WITHDRAW.format(false="0")}; END""",
+    f"""CREATE TRIGGER apikeys_moved_network AFTER UPDATE OF key_id ON apikeys_allowednetwork
+    BEGIN {DROP_WITHDRAW.format(false="0")}; END""",
 ]
 POSTGRESQL = [
     f"""CREATE FUNCTION apikeys_guard_key() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -37,7 +39,7 @@ POSTGRESQL = [
         {DROP_WITHDRAW.format(false="false")};
         RETURN NULL;
     END $$""",
-    """CREATE TRIGGER apikeys_last_network AFTER DELETE ON apikeys_allowednetwork
+    """CREATE TRIGGER apikeys_last_network AFTER DELETE OR UPDATE OF key_id ON apikeys_allowednetwork
     FOR EACH ROW EXECUTE FUNCTION apikeys_last_network()""",
 ]
 UNDO = {
@@ -46,6 +48,7 @@ UNDO = {
         "DROP TRIGGER apikeys_withdraw_insert",
         "DROP TRIGGER apikeys_withdraw_update",
         "DROP TRIGGER apikeys_last_network",
+        "DROP TRIGGER apikeys_moved_network",
     ],
     "postgresql": [
         "DROP TRIGGER apikeys_guard_key ON apikeys_apikey",
