@@ -74,7 +74,7 @@ try:
     )
 except ValueError:
     raise ImproperlyConfigured(
-        "PORTAL_TRUSTED_PROXIES is neither 'none' nor networks such as 10.0.0.0/8 (no host bits; /0 would trust everybody)."
+        "PORTAL_TRUSTED_PROXIES is not 'none' or networks such as 10.0.0.0/8; /0 would trust everybody."
     ) from None
 
 SMS_BACKENDS = read(
