@@ -81,7 +81,11 @@ def verify(
     wait = ratelimits.take(Rate.FACTOR_ADDRESS, address)
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
-    result = _verify_locked(user, approval, codes, effect, already_done)
+    try:
+        result = _verify_locked(user, approval, codes, effect, already_done)
+    except Exception:
+        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)  # the codes were right; what they allow failed
+        raise
     if result.outcome is not Outcome.REFUSED:
         ratelimits.give_back(Rate.FACTOR_ADDRESS, address)
     if result.outcome is Outcome.REFUSED:

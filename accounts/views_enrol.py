@@ -46,7 +46,9 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 stages.prove(request, Factor.SMS.value)
                 return redirect("enrol_totp")
             form.add_error("code", messages.of_one(result))
-    elif "resend" in request.POST or not sms_codes.resend_in(user, purposes.ENROL_SMS):
+    elif "resend" in request.POST or (
+        request.method == "GET" and not sms_codes.resend_in(user, purposes.ENROL_SMS)
+    ):
         problem = messages.of_sending(sms_codes.send_code(request, user, purposes.ENROL_SMS))
         if problem:
             notices.error(request, problem)

@@ -40,10 +40,6 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         return _resend(request, user, approval, reverse("key_verify_new"))
     form = TwoCodesForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-
-        def exists() -> ApiKey | None:
-            return ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first()
-
         try:
             result = otp.verify(
                 request,
@@ -51,7 +47,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
                 approval,
                 _codes(form),
                 effect=lambda: _create(request, user, pending),
-                already_done=exists,
+                already_done=ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first,
             )
         except KeyLimitReached:
             notices.error(request, _("You have the most keys that are allowed. Delete one first."))

@@ -1,12 +1,9 @@
 """The cast of the tests: people in every state of enrolment, their real codes, and browsers in every state of login.
 
-Rows and sessions are made by the portal's own functions (`accounts.stages`), without the pages and without hashing a
-password where none is typed, so that sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
+Rows and sessions are made by the portal's own functions (`accounts.stages`), not by pages, and no password is hashed
+where none is typed: sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
 
-    sara = customer()                      # both factors confirmed
-    browser = logged_in(sara)              # a finished login
-    waiting = half_logged_in(sara)         # the password was right, the second factor is asked for
-    waiting.post("/login/second-factor/?method=totp", {"code": sara.totp()})
+    browser = logged_in(customer())  # both factors confirmed, and a finished login
 """
 
 import functools

@@ -12,6 +12,7 @@ from django.db import IntegrityError
 from django_ratelimit.core import _get_window
 
 from accounts.events import Event
+from accounts.models import AuditEvent
 from apikeys.models import ApiKey, Credential, KeyLimitReached
 from apikeys.rules import LIVE_KEYS
 from hitobit_portal.ratelimits import Rate
@@ -130,6 +131,23 @@ def test_of_sixty_first_settings_one_needs_no_codes() -> None:
     assert list(key.networks.values_list("value", flat=True)) == [people.address(saved[0])]
     assert happened(Event.KEY_CHANGED) == 1
     assert len(sms_collector.messages) <= Rate.SMS_PHONE.value.count
+
+
+def test_a_permission_taken_away_is_not_given_back_by_a_page_that_still_showed_it() -> None:
+    sara = people.customer()
+    key = people.key_of(sara)
+    key.apply(["read", "trade"], "trusted", [people.address(1), people.address(2)])
+    # Both reduce what the key was, and need no codes; but the second one applied to the first one's work adds "trade".
+    fields = {"ip_policy": "trusted", "networks": [people.address(1)]}
+    without, within = {**fields, "permissions": ["read"]}, {**fields, "permissions": ["read", "trade"]}
+    browsers = [people.logged_in(sara, people.address(n)) for n in range(SIXTY)]
+    posts = [(b, f"/keys/{key.pk}/", without if n % 2 else within) for n, b in enumerate(browsers)]
+    went_to(all_at_once(posts), "")
+    changes = [event.detail["changes"] for event in AuditEvent.objects.filter(event=Event.KEY_CHANGED.value)]
+    taken = sum("-trade" in change for change in changes)
+    assert taken <= 1
+    assert not any("+trade" in change for change in changes)
+    assert ("trade" in ApiKey.objects.get().permissions) == (taken == 0)
 
 
 def test_sixty_deletions_leave_one_event() -> None:
