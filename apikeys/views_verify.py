@@ -100,12 +100,15 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
                 approval,
                 _codes(form),
                 effect=lambda: apply_change(request, key, change, approved=True),
+                already_done=lambda: (
+                    ApiKey.objects.get(pk=key.pk).settings.as_json() == change.after.as_json()
+                ),
             )
         except ValidationError as error:
             wizard.end_change(request)
             notices.error(request, " ".join(error.messages))
             return redirect("key_detail", key.pk)
-        if result.accepted:
+        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
             wizard.end_change(request)
             notices.success(request, _("Saved. The key works with these settings from now on."))
             return redirect("key_detail", key.pk)

@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts import drafts, sms
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, FactorGuard
 from apikeys import names, wizard
 from apikeys.models import ApiKey
 from apikeys.rules import State
@@ -216,3 +216,16 @@ def test_a_key_deleted_before_it_was_shown_reveals_nothing() -> None:
     browser = people.made_just_now(people.logged_in(person), key)
     key.set_state(State.REVOKED)
     assert b"api-secret" not in browser.get(f"/keys/{key.pk}/").content
+
+
+def test_a_second_click_on_an_applied_change_is_no_wrong_code() -> None:
+    person = people.customer()
+    key = people.key_of(person)
+    browser = people.logged_in(person)
+    before = key.settings.as_json()
+    key.apply({"read", "trade"}, "unrestricted", [])
+    change = {"key": str(key.pk), "before": before, "after": key.settings.as_json()}
+    people.remember(browser, **{wizard.CHANGE: change})
+    answer = browser.post(f"/keys/{key.pk}/verify/", {"sms_code": "000000", "totp_code": "000000"})
+    assert (answer.status_code, answer["Location"]) == (302, f"/keys/{key.pk}/")
+    assert not FactorGuard.objects.filter(user=person.user, in_a_row__gt=0).exists()
