@@ -61,9 +61,19 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def has_both_factors(self) -> bool:
-        """Whether both mandatory factors are confirmed, the SMS one for the number that the account has now."""
-        totp, sms = getattr(self, "totp", None), getattr(self, "sms", None)
-        return bool(totp and totp.confirmed and sms and sms.confirmed and sms.number == self.phone)
+        """Whether both mandatory factors are confirmed."""
+        return self.has_authenticator and self.has_phone
+
+    @property
+    def has_authenticator(self) -> bool:
+        totp = getattr(self, "totp", None)
+        return bool(totp and totp.confirmed)
+
+    @property
+    def has_phone(self) -> bool:
+        """Whether the SMS factor is confirmed, and for the number that the account has now."""
+        sms = getattr(self, "sms", None)
+        return bool(sms and sms.confirmed and sms.number == self.phone)
 
 
 class PortalDevice(Device):

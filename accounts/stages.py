@@ -73,16 +73,12 @@ def finish(request: HttpRequest, user: User, device: PortalDevice) -> str:
 
 def next_step(request: HttpRequest, user: User) -> str:
     """The name of the page on which a half-finished login goes on."""
-    sms, totp = getattr(user, "sms", None), getattr(user, "totp", None)
-    sms_confirmed = bool(sms and sms.confirmed and sms.number == user.phone)
-    totp_confirmed = bool(totp and totp.confirmed)
-    done = proved(request)
     # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
-    if (totp_confirmed or sms_confirmed) and not done:
+    if (user.has_authenticator or user.has_phone) and not proved(request):
         return "second_factor"
-    if not sms_confirmed:
+    if not user.has_phone:
         return "enrol_sms"
-    if not totp_confirmed:
+    if not user.has_authenticator:
         return "enrol_totp"
     return "recovery_codes"
 

@@ -120,9 +120,9 @@ def second_factor(request: HttpRequest) -> HttpResponse:
 
 def _available(user: User) -> list[Factor]:
     factors = []
-    if (totp := getattr(user, "totp", None)) and totp.confirmed:
+    if user.has_authenticator:
         factors.append(Factor.TOTP)
-    if (sms := getattr(user, "sms", None)) and sms.confirmed and sms.number == user.phone:
+    if user.has_phone:
         factors.append(Factor.SMS)
     if otp.recovery_left(user):
         factors.append(Factor.RECOVERY)
