@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest
 
+from accounts import notices
 from accounts.events import Event
 from accounts.models import AuditEvent, User
 
@@ -26,6 +28,22 @@ def record(
 
     Called in the transaction of what it tells of, so that neither exists without the other.
     """
+    with transaction.atomic():
+        left = _create(event, request, customer, actor, target, label, succeeded, detail)
+        notices.put(left)
+    return left
+
+
+def _create(
+    event: Event,
+    request: HttpRequest | None,
+    customer: User | None,
+    actor: User | None,
+    target: str,
+    label: str,
+    succeeded: bool,
+    detail: dict[str, Any],
+) -> AuditEvent:
     return AuditEvent.objects.create(
         event=event.value,
         actor=actor or customer,

@@ -30,6 +30,29 @@ class Event(enum.Enum):
     KEY_FROZEN = "key.frozen"
     KEY_THAWED = "key.thawed"
     KEY_REVOKED = "key.revoked"
+    KEY_EXPIRES_SOON = "key.expires_soon"
+    SIGNED_UP = "account.signed_up"
+    INVITED = "account.invited"
+    LOGIN_NEW_DEVICE = "login.new_device"
+    DEVICE_TRUSTED = "device.trusted"
+    DEVICE_FORGOTTEN = "device.forgotten"
+    SESSION_ENDED = "session.ended"
+    SESSIONS_ENDED = "session.others_ended"
+    PASSWORD_CHANGED = "password.changed"  # nosec B105
+    PASSWORD_RESET = "password.reset"  # nosec B105
+    PHONE_CHANGED = "factor.phone_changed"
+    PHONE_CHANGE_ASKED = "factor.phone_change_asked"
+    TOTP_CHANGED = "factor.totp_changed"
+    FACTORS_RESET_ASKED = "factor.reset_asked"
+    FACTORS_RESET = "factor.reset"
+    DELAYED_STOPPED = "factor.change_stopped"
+    EMAIL_ASKED = "email.asked"
+    EMAIL_CHANGED = "email.changed"
+    ACCOUNT_FROZEN = "account.frozen"
+    ACCOUNT_THAWED = "account.thawed"
+    QUARANTINE_LIFTED = "account.quarantine_lifted"
+    PREFERENCES_CHANGED = "account.preferences"
+    NOTICE_FAILED = "notice.failed"
     STAFF_CHANGED_USER = "staff.changed_user"
 
     @property
@@ -70,5 +93,28 @@ LOOKS = {
     Event.KEY_FROZEN: Look(_("API key paused"), "pause", "info"),
     Event.KEY_THAWED: Look(_("API key resumed"), "play", "info"),
     Event.KEY_REVOKED: Look(_("API key deleted"), "trash", "danger"),
+    Event.KEY_EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
+    Event.SIGNED_UP: Look(_("Account opened"), "user", "ok"),
+    Event.INVITED: Look(_("Invitation made"), "user", ""),
+    Event.LOGIN_NEW_DEVICE: Look(_("Login from a new device"), "devices", "warn"),
+    Event.DEVICE_TRUSTED: Look(_("Device trusted for 30 days"), "devices", "info"),
+    Event.DEVICE_FORGOTTEN: Look(_("Device no longer trusted"), "devices", "info"),
+    Event.SESSION_ENDED: Look(_("Session ended from another device"), "exit", "info"),
+    Event.SESSIONS_ENDED: Look(_("All other sessions ended"), "exit", "info"),
+    Event.PASSWORD_CHANGED: Look(_("Password changed"), "lock", "warn"),
+    Event.PASSWORD_RESET: Look(_("Forgotten password replaced"), "lock", "danger"),
+    Event.PHONE_CHANGED: Look(_("Mobile number changed"), "sms", "danger"),
+    Event.PHONE_CHANGE_ASKED: Look(_("Change of a lost mobile number asked for"), "sms", "danger"),
+    Event.TOTP_CHANGED: Look(_("Authenticator changed"), "shield", "danger"),
+    Event.FACTORS_RESET_ASKED: Look(_("Reset of both factors asked for"), "shield", "danger"),
+    Event.FACTORS_RESET: Look(_("Both factors reset"), "shield", "danger"),
+    Event.DELAYED_STOPPED: Look(_("Waiting change of factors stopped"), "shield", "ok"),
+    Event.EMAIL_ASKED: Look(_("Confirmation link sent to a new e-mail"), "info", "info"),
+    Event.EMAIL_CHANGED: Look(_("E-mail for notices changed"), "info", "warn"),
+    Event.ACCOUNT_FROZEN: Look(_("Account frozen"), "lock", "danger"),
+    Event.ACCOUNT_THAWED: Look(_("Account thawed"), "play", "ok"),
+    Event.QUARANTINE_LIFTED: Look(_("Quarantine of the keys ended"), "shield", "ok"),
+    Event.PREFERENCES_CHANGED: Look(_("Preferences changed"), "sliders", ""),
+    Event.NOTICE_FAILED: Look(_("A notice could not be delivered"), "alert", "warn"),
     Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
 }

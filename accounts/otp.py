@@ -5,6 +5,7 @@ commit, answer. A refusal travels out as a value: an exception would roll its ow
 """
 
 import enum
+import functools
 import hmac
 import logging
 import time
@@ -21,7 +22,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.events import Event
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
-from accounts.purposes import Approval, Purpose
+from accounts.purposes import NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
@@ -36,6 +37,7 @@ WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
 LONGEST_WAIT = 900  # the owner is back within 15 minutes, whatever an attacker did
 MOST_IN_A_ROW = 100
 FOREVER = 365 * 86_400
+NOBODY = "accounts.totp:nobody"
 
 
 class Factor(enum.Enum):
@@ -105,20 +107,19 @@ def _verify_locked(
         if already_done is not None and (value := already_done()):
             return Result(Outcome.ALREADY_DONE, value=value)
         now = time.time()
-        wait = waiting_time(guard, now)
+        outside = approval.purpose in OUTSIDE
+        wait = waiting_time(guard, now, outside=outside)
         if wait:
             return Result(Outcome.LOCKED, retry_after=wait)
         # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
         uses = [_match(factor, user, approval, code, now) for factor, code in codes.items()]
         if not uses or not all(uses):
-            _count_failure(guard, now)
+            _count_failure(guard, now, outside)
             return Result(Outcome.REFUSED)
         for use in uses:
             if use is not None:
                 use()
-        if guard.in_a_row:
-            guard.in_a_row = 0
-            guard.save(update_fields=["in_a_row"])
+        _forgive(guard, outside or approval.purpose is Purpose.LOGIN)
         return Result(Outcome.ACCEPTED, value=effect() if effect else None)
 
 
@@ -128,22 +129,36 @@ def lock(user: User) -> FactorGuard:
     return FactorGuard.objects.select_for_update().get(user=user)
 
 
-def waiting_time(guard: FactorGuard, now: float) -> int:
-    """Seconds until codes are compared again; 0 when they are now."""
-    if guard.in_a_row >= MOST_IN_A_ROW:
+def waiting_time(guard: FactorGuard, now: float, *, outside: bool = False) -> int:
+    """Seconds until codes are compared again; 0 when they are now. ``outside``: those of `purposes.OUTSIDE`."""
+    failures = guard.outside_failures if outside else guard.failures
+    if (guard.outside_in_a_row if outside else guard.in_a_row) >= MOST_IN_A_ROW:
         return FOREVER
     waits = [0.0]
     for count, seconds in WINDOWS:
-        recent = [at for at in guard.failures if at > now - seconds]
+        recent = [at for at in failures if at > now - seconds]
         if len(recent) >= count:
             waits.append(min(recent[-count] + seconds, recent[-1] + LONGEST_WAIT) - now)
     return int(max(waits)) + 1 if max(waits) > 0 else 0
 
 
-def _count_failure(guard: FactorGuard, now: float) -> None:
-    guard.failures = [*guard.failures, now][-max(count for count, _ in WINDOWS) :]
-    guard.in_a_row += 1
-    guard.save(update_fields=["failures", "in_a_row"])
+def _count_failure(guard: FactorGuard, now: float, outside: bool) -> None:
+    most = max(count for count, _ in WINDOWS)
+    if outside:
+        guard.outside_failures = [*guard.outside_failures, now][-most:]
+        guard.outside_in_a_row += 1
+    else:
+        guard.failures = [*guard.failures, now][-most:]
+        guard.in_a_row += 1
+    guard.save()
+
+
+def _forgive(guard: FactorGuard, outside: bool) -> None:
+    """What was right ends the row of failures; a whole login also that of the codes before any password."""
+    if guard.in_a_row or (outside and guard.outside_in_a_row):
+        guard.in_a_row = 0
+        guard.outside_in_a_row = 0 if outside else guard.outside_in_a_row
+        guard.save(update_fields=["in_a_row", "outside_in_a_row"])
 
 
 def _match(
@@ -159,19 +174,19 @@ def _match(
 
 def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callable[[], None] | None:
     device = TotpDevice.objects.filter(user=user).first()
-    # SECURITY: an unconfirmed device satisfies nothing but its own enrolment; a posted device id is never looked at.
-    if device is None or (not device.confirmed and approval.purpose is not Purpose.ENROL_TOTP):
-        return None
-    generator = pyotp.TOTP(crypto.unseal(device.seed_sealed, seal_owner(user)).decode())
+    sealed, owner = _sealed_seed(device, user, approval.purpose)
+    generator = pyotp.TOTP(crypto.unseal(sealed, owner).decode())
     step = int(now) // TOTP_PERIOD
     # SECURITY: the step is compared, not the code: A(t), B(t+1), then A again is refused.
     found = [
         candidate
         for candidate in range(step - TOTP_DRIFT_STEPS, step + TOTP_DRIFT_STEPS + 1)
         if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode())
-        and candidate > device.last_step
     ]
-    if not found:
+    # A new seed has its own steps; the last step of the old one says nothing about it.
+    last = device.last_step if device and approval.purpose is not Purpose.CONFIRM_TOTP else -1
+    found = [candidate for candidate in found if candidate > last]
+    if device is None or owner == NOBODY or not found:
         return None
 
     def use() -> None:
@@ -182,8 +197,25 @@ def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callab
     return use
 
 
-def seal_owner(user: User) -> str:
-    return f"accounts.totp:{user.pk}"
+def _sealed_seed(device: TotpDevice | None, user: User, purpose: Purpose) -> tuple[str, str]:
+    """The seed that counts for ``purpose`` and its owner; nobody's where there is none, so that it costs the same."""
+    if device is not None and purpose is Purpose.CONFIRM_TOTP and device.next_seed_sealed:
+        return device.next_seed_sealed, seal_owner(user, "next")
+    # SECURITY: an unconfirmed device satisfies nothing but its own enrolment; a posted device id is never looked at.
+    if device is not None and purpose is not Purpose.CONFIRM_TOTP:
+        if device.confirmed or purpose is Purpose.ENROL_TOTP:
+            return device.seed_sealed, seal_owner(user)
+    return _nobodys_seed(crypto.current_key_id()), NOBODY
+
+
+@functools.cache
+def _nobodys_seed(key_id: str) -> str:
+    return crypto.seal(pyotp.random_base32().encode(), NOBODY)
+
+
+def seal_owner(user: User, which: str = "") -> str:
+    """The owner of a sealed seed; ``which`` is "next" for the one that waits for its first code."""
+    return f"accounts.totp{'.' + which if which else ''}:{user.pk}"
 
 
 def _match_sms(user: User, approval: Approval, code: str) -> Callable[[], None] | None:
@@ -196,7 +228,7 @@ def _match_sms(user: User, approval: Approval, code: str) -> Callable[[], None] 
         return None
     # SECURITY: a phone that was never confirmed proves nothing, except in its own enrolment.
     confirmed = SmsDevice.objects.filter(user=user, confirmed=True, number=user.phone).exists()
-    if not confirmed and approval.purpose is not Purpose.ENROL_SMS:
+    if not confirmed and approval.purpose not in NEW_NUMBER:
         return None
 
     def use() -> None:
@@ -221,7 +253,7 @@ def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
 
 def _tell_refusal(request: HttpRequest, user: User, approval: Approval) -> None:
     guard = FactorGuard.objects.get(user=user)
-    locked = waiting_time(guard, time.time()) > 0
+    locked = waiting_time(guard, time.time(), outside=approval.purpose in OUTSIDE) > 0
     event = Event.CODE_LOCKED if locked else Event.CODE_REFUSED
     audit.record(event, request, customer=user, succeeded=False, purpose=approval.purpose.value)
     if locked:

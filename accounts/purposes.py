@@ -17,6 +17,24 @@ class Purpose(enum.Enum):
     ENROL_TOTP = "enrol.totp"
     CREATE_KEY = "key.create"
     CHANGE_KEY = "key.change"
+    SIGN_UP = "account.sign_up"
+    FORGOT = "password.forgot"
+    CHANGE_PASSWORD = "password.change"  # nosec B105
+    CHANGE_PHONE = "phone.change"
+    LOST_PHONE = "phone.lost"
+    CONFIRM_PHONE = "phone.confirm"
+    CHANGE_TOTP = "totp.change"
+    CONFIRM_TOTP = "totp.confirm"
+    CHANGE_EMAIL = "email.change"
+    RENEW_RECOVERY = "recovery.renew"
+    THAW = "account.thaw"
+    LIFT_QUARANTINE = "account.lift_quarantine"
+
+
+#: Approved before any password: their failures are counted apart (`FactorGuard`).
+OUTSIDE = frozenset({Purpose.SIGN_UP, Purpose.FORGOT})
+#: The SMS goes to a number that is not confirmed yet, and proves just that number.
+NEW_NUMBER = frozenset({Purpose.ENROL_SMS, Purpose.SIGN_UP, Purpose.CONFIRM_PHONE})
 
 
 #: What the SMS and the page say that a code is for.
@@ -26,6 +44,18 @@ SENTENCES = {
     Purpose.ENROL_TOTP: _("turning the authenticator on"),
     Purpose.CREATE_KEY: _("creating the API “%(name)s”"),
     Purpose.CHANGE_KEY: _("changing the API “%(name)s”: %(changes)s"),
+    Purpose.SIGN_UP: _("opening an account with this number"),
+    Purpose.FORGOT: _("replacing your forgotten password"),
+    Purpose.CHANGE_PASSWORD: _("changing your password"),
+    Purpose.CHANGE_PHONE: _("changing your mobile number to %(phone)s"),
+    Purpose.LOST_PHONE: _("replacing your lost mobile number by %(phone)s"),
+    Purpose.CONFIRM_PHONE: _("confirming %(phone)s as the new mobile number"),
+    Purpose.CHANGE_TOTP: _("setting up another authenticator"),
+    Purpose.CONFIRM_TOTP: _("turning the new authenticator on"),
+    Purpose.CHANGE_EMAIL: _("changing your e-mail to %(email)s"),
+    Purpose.RENEW_RECOVERY: _("making new recovery codes"),
+    Purpose.THAW: _("thawing your account: all API keys work again"),
+    Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
 }
 
 
@@ -60,3 +90,28 @@ class Approval:
 LOGIN = Approval(Purpose.LOGIN, {}, {})
 ENROL_SMS = Approval(Purpose.ENROL_SMS, {}, {})
 ENROL_TOTP = Approval(Purpose.ENROL_TOTP, {}, {})
+SIGN_UP = Approval(Purpose.SIGN_UP, {}, {})
+FORGOT = Approval(Purpose.FORGOT, {}, {})
+CHANGE_PASSWORD = Approval(Purpose.CHANGE_PASSWORD, {}, {})
+CHANGE_TOTP = Approval(Purpose.CHANGE_TOTP, {}, {})
+CONFIRM_TOTP = Approval(Purpose.CONFIRM_TOTP, {}, {})
+RENEW_RECOVERY = Approval(Purpose.RENEW_RECOVERY, {}, {})
+THAW = Approval(Purpose.THAW, {}, {})
+LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
+
+
+def change_phone(phone: str) -> Approval:
+    """``phone``: the new number, E.164."""
+    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": phone})
+
+
+def lost_phone(phone: str) -> Approval:
+    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": phone})
+
+
+def confirm_phone(phone: str) -> Approval:
+    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": phone})
+
+
+def change_email(email: str) -> Approval:
+    return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": email})

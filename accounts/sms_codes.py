@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts import audit, otp, sms
@@ -35,8 +36,14 @@ class Sent:
     resend_in: int
 
 
-def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
-    """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing."""
+def send_code(
+    request: HttpRequest, user: User, approval: Approval, *, phone: str = "", spoken: bool = False
+) -> Sent:
+    """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing.
+
+    ``phone``: where to, when it is not the account's own number. ``spoken``: by a voice call.
+    """
+    phone = phone or user.phone
     code = f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):
@@ -44,7 +51,7 @@ def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
         wait = resend_in(user, approval)
         if wait:
             return Sent(Sending.WAITING, wait)
-        capped = _caps(request, user)
+        capped = _caps(request, user, phone)
         if capped is None:
             row = _store(user, approval, code)
     if capped is not None:
@@ -53,7 +60,7 @@ def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
         )
         return Sent(Sending.CAPPED, capped)
     try:
-        sms.send(user.phone, _text(approval, code), code=code, purpose=approval.purpose.value)
+        _hand_over(phone, approval, code, spoken)
     except sms.SmsError:
         # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
         SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
@@ -65,6 +72,13 @@ def send_code(request: HttpRequest, user: User, approval: Approval) -> Sent:
     return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
 
 
+def _hand_over(phone: str, approval: Approval, code: str, spoken: bool) -> None:
+    if spoken:
+        sms.speak(phone, code, language=get_language() or "fa", purpose=approval.purpose.value)
+    else:
+        sms.send(phone, _text(approval, code), code=code, purpose=approval.purpose.value)
+
+
 def resend_in(user: User, approval: Approval) -> int:
     """Seconds until the code for ``approval`` can be sent again; 0 when now."""
     row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
@@ -72,13 +86,20 @@ def resend_in(user: User, approval: Approval) -> int:
     return int(left) + 1 if left > 0 else 0
 
 
-def _caps(request: HttpRequest, user: User) -> int | None:
+def is_sent(user: User, approval: Approval) -> bool:
+    """Whether a code for exactly this is under way and still holds."""
+    return SmsCode.objects.filter(
+        user=user, purpose=approval.purpose.value, binding=approval.binding, expires_at__gt=timezone.now()
+    ).exists()
+
+
+def _caps(request: HttpRequest, user: User, phone: str) -> int | None:
     """None when every cap has room (and counts this one), else the seconds to wait."""
     counted = (
-        (Rate.SMS_PHONE, user.phone),
+        (Rate.SMS_PHONE, phone),
         (Rate.SMS_ACCOUNT, str(user.pk)),
         (Rate.SMS_ADDRESS, ratelimits.address_bucket(address_of(request))),
-        (Rate.SMS_PREFIX, user.phone[:PREFIX_LENGTH]),
+        (Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
         (Rate.SMS_DAY, "all"),
     )
     for rate, value in counted:

@@ -13,9 +13,10 @@ from django.contrib.auth import login as django_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-from accounts import drafts
+from accounts import drafts, sessions
 from accounts.models import PortalDevice, User
 
 PENDING = "pending_login"
@@ -39,14 +40,24 @@ def begin(request: HttpRequest, user: User, next_url: str) -> None:
     """After the right password. The session id changes; nothing of the password is kept."""
     # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on.
     request.session.cycle_key()
-    request.session[PENDING] = {"user": user.pk, "at": int(time.time()), "next": next_url, "proved": []}
+    request.session[PENDING] = {
+        "user": user.pk,
+        "at": int(time.time()),
+        "next": next_url,
+        "proved": [],
+        # SECURITY: a new password, or "end all sessions", also ends the logins that are half done.
+        "hash": user.get_session_auth_hash(),
+    }
 
 
 def pending_user(request: HttpRequest) -> User | None:
     state = request.session.get(PENDING)
     if not isinstance(state, dict) or time.time() - state["at"] > PENDING_SECONDS:
         return None
-    return User.objects.select_related("totp", "sms").filter(pk=state["user"], is_active=True).first()
+    user = User.objects.select_related("totp", "sms").filter(pk=state["user"], is_active=True).first()
+    if user is None or not constant_time_compare(state.get("hash", ""), user.get_session_auth_hash()):
+        return None
+    return user
 
 
 def prove(request: HttpRequest, factor: str) -> None:
@@ -60,7 +71,7 @@ def proved(request: HttpRequest) -> set[str]:
     return set(request.session.get(PENDING, {}).get("proved", []))
 
 
-def finish(request: HttpRequest, user: User, device: PortalDevice) -> str:
+def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:
     """The login is complete: the address to go to. Only for people with both factors confirmed."""
     if not user.has_both_factors:
         raise AssertionError("a login can't finish before both factors are confirmed")
@@ -68,6 +79,7 @@ def finish(request: HttpRequest, user: User, device: PortalDevice) -> str:
     django_login(request, user, backend="accounts.backends.PhoneBackend")
     request.session.cycle_key()
     django_otp.login(request, device)
+    sessions.start(request, user, method)
     return next_url or reverse("dashboard")
 
 
@@ -80,7 +92,19 @@ def next_step(request: HttpRequest, user: User) -> str:
         return "enrol_sms"
     if not user.has_authenticator:
         return "enrol_totp"
+    if is_replacing_authenticator(request):
+        return "replace_totp"
     return "recovery_codes"
+
+
+def replace_authenticator(request: HttpRequest) -> None:
+    """Notes, after a recovery code, that this login is to set up an authenticator in place of a lost one."""
+    request.session[PENDING] = {**request.session[PENDING], "replaces": "totp"}
+
+
+def is_replacing_authenticator(request: HttpRequest) -> bool:
+    state = request.session.get(PENDING, {})
+    return state.get("replaces") == "totp" and "recovery" in state.get("proved", [])
 
 
 def safe_next(request: HttpRequest, target: str) -> str:
@@ -113,9 +137,9 @@ class DefaultDenyMiddleware:
             return None
         user = request.user
         if user.is_authenticated:
-            if user.is_verified() and user.has_both_factors:
+            if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
                 return None if access == "full" else redirect("dashboard")
-            # A factor was reset while this session was open: it is over.
+            # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
             request.session.flush()
             return to_login(request)
         waiting = pending_user(request)

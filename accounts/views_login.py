@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import agents, audit, messages, otp, purposes, sms_codes, stages
+from accounts import agents, audit, messages, otp, purposes, sessions, sms_codes, stages, trusted
 from accounts.events import Event
 from accounts.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.models import PortalDevice, User
@@ -43,6 +43,8 @@ def login(request: HttpRequest) -> HttpResponse:
         if isinstance(user, User):
             _counted_right(request, phone)
             stages.begin(request, user, next_url)
+            if user.has_both_factors and trusted.recognise(request, user):
+                return complete(request, user, user.totp, "trusted")
             return redirect(stages.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
         form.add_error(None, _("Mobile number or password is wrong."))
@@ -162,7 +164,7 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
     """Both steps are done: logs in, and goes where the visitor wanted to go."""
-    target = stages.finish(request, user, device)
+    target = stages.finish(request, user, device, method)
     audit.record(Event.LOGIN, request, customer=user, method=method)
     return redirect(target)
 
@@ -173,6 +175,8 @@ def logout(request: HttpRequest) -> HttpResponse:
     """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
     if request.user.is_authenticated and isinstance(request.user, User):
         audit.record(Event.LOGOUT, request, customer=request.user)
+        trusted.forget(request, request.user)
+        sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'

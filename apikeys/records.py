@@ -11,7 +11,10 @@ from apikeys.rules import IpPolicy, Permission, State
 from apikeys.signing import Kind
 from hitobit_portal import crypto
 
-COLUMNS = ("pk", "owner_id", "owner__is_active", "state", "ip_policy", "expires_at", "networks__value")
+COLUMNS = (
+    *("pk", "owner_id", "owner__is_active", "owner__frozen_at", "owner__quarantined_until"),
+    *("state", "ip_policy", "expires_at", "networks__value"),
+)
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at")
 NOBODY = "apikeys.nobody"
 
@@ -36,6 +39,8 @@ def load(key_id: str) -> verification.KeyRecord | None:
         key=key_id,
         active=key["state"] == State.ACTIVE,
         owner_active=key["owner__is_active"],
+        owner_frozen=key["owner__frozen_at"] is not None,
+        reads_until_ms=_ms(key["owner__quarantined_until"]),
         expires_at_ms=_ms(key["expires_at"]),
         permissions=frozenset(value for value in Permission.values if key[f"can_{value}"]),
         restricted=key["ip_policy"] != IpPolicy.UNRESTRICTED,

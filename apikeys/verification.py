@@ -25,6 +25,7 @@ class Outcome(enum.Enum):
     KEY_INACTIVE = "key_inactive"  # revoked or frozen
     KEY_EXPIRED = "key_expired"
     OWNER_INACTIVE = "owner_inactive"
+    OWNER_FROZEN = "owner_frozen"
     ADDRESS_REFUSED = "address_refused"
     PARAMETER_MISSING = "parameter_missing"
     PARAMETER_DUPLICATE = "parameter_duplicate"
@@ -33,6 +34,9 @@ class Outcome(enum.Enum):
     AHEAD = "ahead"
     SIGNATURE = "signature"
     PERMISSION = "permission"
+    QUARANTINE = (
+        "quarantine"  # the permission is there, but the account's password or factor was just replaced
+    )
     RATE_LIMITED = "rate_limited"
 
     @property
@@ -61,6 +65,7 @@ _ANSWERS: dict[Outcome, tuple[int, int, str]] = {
     Outcome.KEY_INACTIVE: _REFUSED,
     Outcome.KEY_EXPIRED: _REFUSED,
     Outcome.OWNER_INACTIVE: _REFUSED,
+    Outcome.OWNER_FROZEN: _REFUSED,
     Outcome.ADDRESS_REFUSED: _REFUSED,
     Outcome.PARAMETER_MISSING: (400, -1102, _MISSING),
     Outcome.PARAMETER_DUPLICATE: (400, -1101, "Too many parameters; expected '%d' and received '%d'."),
@@ -69,6 +74,7 @@ _ANSWERS: dict[Outcome, tuple[int, int, str]] = {
     Outcome.AHEAD: (400, -1021, _AHEAD),
     Outcome.SIGNATURE: (400, -1022, "Signature for this request is not valid."),
     Outcome.PERMISSION: _REFUSED,
+    Outcome.QUARANTINE: _REFUSED,
     Outcome.RATE_LIMITED: (429, -1003, "Too many requests; current limit is %s requests per %s."),
 }
 
@@ -89,6 +95,7 @@ class KeyRecord:
     """A key as it stands at the moment of the decision. Times are in ms since 1970.
 
     `restricted` with an empty `networks` admits nobody. There are two `credentials` while one is rotated.
+    Until `reads_until_ms` (the account's quarantine) nothing but reading is permitted.
     """
 
     user: str
@@ -100,6 +107,8 @@ class KeyRecord:
     restricted: bool
     networks: Matcher
     credentials: tuple[CredentialRecord, ...]
+    owner_frozen: bool = False
+    reads_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +203,8 @@ def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | N
         return Outcome.KEY_UNKNOWN
     if not key.owner_active:
         return Outcome.OWNER_INACTIVE
+    if key.owner_frozen:
+        return Outcome.OWNER_FROZEN
     if not key.active:
         return Outcome.KEY_INACTIVE
     if _is_over(key.expires_at_ms, now_ms):
@@ -216,6 +227,8 @@ def _judge(
         return Decision.of(Outcome.SIGNATURE)
     if not _permits(key, permission):
         return Decision.of(Outcome.PERMISSION)
+    if permission != "read" and key.reads_until_ms is not None and now_ms < key.reads_until_ms:
+        return Decision.of(Outcome.QUARANTINE)
     return Decision.of(Outcome.ALLOWED, credential_id=signer)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
+import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from environs import validate
@@ -79,6 +80,32 @@ except ValueError:
 
 SMS_BACKENDS = read(
     "PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else []
+)
+
+SIGNUP = read("PORTAL_SIGNUP", env.str, default="open" if DEMO else "closed")
+if SIGNUP not in ("open", "invite", "closed"):
+    raise ImproperlyConfigured("PORTAL_SIGNUP is not 'open', 'invite' or 'closed'.")
+
+# Notices only. Without PORTAL_EMAIL_URL nobody can add an e-mail address; in the demo messages are files in var/mail.
+_email_url = read("PORTAL_EMAIL_URL", env.str, default="")
+EMAIL = DEMO or bool(_email_url)
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = str(DATA_DIR / "mail")
+EMAIL_TIMEOUT = 10
+if _email_url:
+    try:
+        _email = dj_email_url.parse(_email_url)
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured("PORTAL_EMAIL_URL is not an address such as smtp+tls://...") from None
+    EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = (
+        _email["EMAIL_BACKEND"],
+        _email["EMAIL_HOST"],
+        _email["EMAIL_PORT"],
+    )
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
+    EMAIL_USE_TLS, EMAIL_USE_SSL = _email["EMAIL_USE_TLS"], _email["EMAIL_USE_SSL"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = read(
+    "PORTAL_EMAIL_FROM", env.str, default=f"Hitobit <no-reply@{_address.hostname}>"
 )
 
 INSTALLED_APPS = [

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.i18n import set_language
 
-from accounts import views_activity, views_enrol, views_login
+from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
 from accounts.stages import public
 from apikeys import gateway, views, views_key, views_verify
 
@@ -24,6 +24,9 @@ urlpatterns = [
     path("keys/<uuid:pk>/verify/", views_verify.verify_change, name="key_verify"),
     path("keys/<uuid:pk>/delete/", views_key.key_delete, name="key_delete"),
     path("activity/", views_activity.activity, name="activity"),
+    *urls_outside.urlpatterns,
+    *urls_settings.urlpatterns,
+    *urls_safety.urlpatterns,
     path("language/", public(set_language), name="set_language"),
     path("admin/", admin.site.urls),
     path("api/v3/ping", gateway.ping, name="ping"),

@@ -24,7 +24,7 @@ from tests.servers import Missing, Postgres, Server, Valkey, create_database
 
 if TYPE_CHECKING:
     from django.test import Client
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("local", deadline=None)
@@ -132,6 +132,20 @@ def _fresh_cache() -> Iterator[None]:
     cache.clear()
 
 
+class Now:
+    """Stands in for the pool of `hitobit_portal.later`: a thread would not see the transaction of the test."""
+
+    def submit(self, work: Callable[..., object], *arguments: object) -> None:
+        work(*arguments)
+
+
+@pytest.fixture(autouse=True)
+def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hitobit_portal import later
+
+    monkeypatch.setattr(later, "_pool", Now())
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """PostgreSQL is thrown away whole; dropping its databases first would wait for every connection."""
@@ -207,15 +221,3 @@ def portal_on_postgres(
     portal = LivePortal(tmp_path_factory.mktemp("live-postgres"), environ)
     yield portal.start()
     portal.stop()
-
-
-@pytest.fixture
-def shot() -> Callable[["Page", str], None]:
-    """``shot(page, name)`` keeps a picture in PORTAL_TEST_SCREENSHOTS, when that is set (``make screenshots``)."""
-    target = os.environ.get("PORTAL_TEST_SCREENSHOTS")
-
-    def take(page: "Page", name: str) -> None:
-        if target:
-            page.screenshot(path=Path(target) / f"{name}.png", full_page=True)
-
-    return take

@@ -33,3 +33,13 @@ def send(phone: str, text: str, *, code: str, purpose: str) -> None:
             logger.error("SMS back-end %s failed: %s", path, type(error).__name__)
     if not delivered:
         raise SmsError("no SMS back-end took the message")
+
+
+def can_speak() -> bool:
+    """Whether a back-end can say a code by a voice call."""
+    return any(hasattr(import_module(path), "speak") for path in settings.SMS_BACKENDS)
+
+
+def speak(phone: str, code: str, *, language: str, purpose: str) -> None:
+    """Has ``code`` said to ``phone`` by a voice call. Raises `SmsError` when no back-end can."""
+    raise SmsError("no SMS back-end can speak")

@@ -1,0 +1,53 @@
+"""Stopping an account's keys: frozen by its owner (nothing passes), or in quarantine (reading passes).
+
+Both stand on the account and not on its keys: one write stops all of them, also those that are made meanwhile, and
+thawing leaves keys that were paused one by one as they were.
+"""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import audit, sessions
+from accounts.events import Event
+from accounts.models import User
+
+QUARANTINE = timedelta(hours=24)
+
+
+def freeze(request: HttpRequest | None, user: User, **detail: str) -> bool:
+    """Freezes all keys and ends all sessions at once; whether the account was not frozen before."""
+    with transaction.atomic():
+        changed = User.objects.filter(pk=user.pk, frozen_at=None).update(frozen_at=timezone.now()) == 1
+        sessions.end_all(user)
+        if changed:
+            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, **detail)
+    user.refresh_from_db(fields=["frozen_at"])
+    return changed
+
+
+def thaw(request: HttpRequest, user: User) -> bool:
+    """Only after both codes (`Purpose.THAW`), as their effect."""
+    changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1
+    if changed:
+        audit.record(Event.ACCOUNT_THAWED, request, customer=user)
+    return changed
+
+
+def quarantine(user: User) -> None:
+    """For 24 hours the keys only read. Called in the transaction that replaced the password or a factor."""
+    # SECURITY: whoever took an account over by a stolen phone or mailbox can't empty it before its owner has the notice.
+    User.objects.filter(pk=user.pk).update(quarantined_until=timezone.now() + QUARANTINE)
+    user.refresh_from_db(fields=["quarantined_until"])
+
+
+def lift_quarantine(request: HttpRequest, user: User) -> bool:
+    """Only after both codes (`Purpose.LIFT_QUARANTINE`), as their effect."""
+    changed = User.objects.filter(pk=user.pk, quarantined_until__gt=timezone.now()).update(
+        quarantined_until=None
+    )
+    if changed:
+        audit.record(Event.QUARANTINE_LIFTED, request, customer=user)
+    return changed == 1

@@ -1,0 +1,35 @@
+"""The tables of `accounts`, by what they know."""
+
+from accounts.models.access import DelayedChange, Invitation, LoginSession, TrustedDevice
+from accounts.models.factors import (
+    FactorGuard,
+    PortalDevice,
+    RecoveryCode,
+    RecoveryDevice,
+    SmsCode,
+    SmsDevice,
+    TotpDevice,
+)
+from accounts.models.messages import Notice, SmsDelivery
+from accounts.models.people import User, UserManager
+from accounts.models.trail import AuditEvent, AuditEventQuerySet
+
+__all__ = [
+    "AuditEvent",
+    "AuditEventQuerySet",
+    "DelayedChange",
+    "FactorGuard",
+    "Invitation",
+    "LoginSession",
+    "Notice",
+    "PortalDevice",
+    "RecoveryCode",
+    "RecoveryDevice",
+    "SmsCode",
+    "SmsDelivery",
+    "SmsDevice",
+    "TotpDevice",
+    "TrustedDevice",
+    "User",
+    "UserManager",
+]

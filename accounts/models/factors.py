@@ -1,0 +1,93 @@
+"""What proves who somebody is, and what counts against guessing it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django_otp.models import Device
+
+from accounts.models.people import User
+
+
+class PortalDevice(Device):
+    """A factor as django-otp knows it, so that ``is_verified()`` and its admin site work."""
+
+    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True)
+
+    class Meta:
+        abstract = True
+
+    def verify_token(self, token: str) -> bool:
+        """Never: codes are checked by `accounts.otp` alone."""
+        # SECURITY: django_otp.match_token() would check codes without our lock, our count and our purposes.
+        return False
+
+
+class TotpDevice(PortalDevice):
+    """An authenticator (RFC 6238): 30 s, 6 digits, SHA-1. ``last_step`` is the last accepted time step."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="totp")
+    seed_sealed = models.TextField(editable=False)
+    last_step = models.BigIntegerField(default=-1, editable=False)
+    #: The seed that takes this one's place when a code of it is typed; the old one works until then.
+    next_seed_sealed = models.TextField(blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("authenticator")
+
+
+class SmsDevice(PortalDevice):
+    """The phone as a factor; ``number`` is the one that was confirmed."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="sms")
+    number = models.CharField(max_length=16)
+
+    class Meta:
+        verbose_name = _("confirmed phone")
+
+
+class RecoveryDevice(PortalDevice):
+    """The set of recovery codes of one person."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="recovery")
+
+    class Meta:
+        verbose_name = _("recovery codes")
+
+
+class RecoveryCode(models.Model):
+    """One recovery code, as a keyed digest."""
+
+    device = models.ForeignKey(RecoveryDevice, models.CASCADE, related_name="codes")
+    digest = models.CharField(max_length=96, editable=False)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+
+class SmsCode(models.Model):
+    """The one live SMS code of a person and purpose; a resend replaces it."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="sms_codes")
+    purpose = models.CharField(max_length=32)
+    binding = models.CharField(max_length=64)
+    digest = models.CharField(max_length=96)
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "purpose"], name="one_sms_code_a_purpose")]
+
+
+class FactorGuard(models.Model):
+    """What is locked before any code is compared, and the count of failures.
+
+    ``failures``: epoch seconds of the last failures, newest last. ``in_a_row``: failures since the last success.
+    ``outside_*``: the same for codes that are typed before any password (`purposes.OUTSIDE`).
+    SECURITY: apart, or whoever knows a phone number could lock its owner out by wrong codes in "forgotten password".
+    """
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="guard", primary_key=True)
+    failures = models.JSONField(default=list)
+    in_a_row = models.PositiveIntegerField(default=0)
+    outside_failures = models.JSONField(default=list)
+    outside_in_a_row = models.PositiveIntegerField(default=0)

@@ -1,0 +1,53 @@
+"""What is sent to people: notices that wait or went out, and what became of each SMS. Never a text, never a code."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import User
+from accounts.models.trail import AuditEvent
+
+
+class Notice(models.Model):
+    """One security notice: an event, told to one address by one channel. Its text is made when it is sent."""
+
+    class Channel(models.TextChoices):
+        SMS = "sms", _("SMS")
+        EMAIL = "email", _("e-mail")
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="notices")
+    event = models.ForeignKey(AuditEvent, models.DO_NOTHING, related_name="notices", db_constraint=False)
+    channel = models.CharField(max_length=5, choices=Channel.choices)
+    to = models.CharField(max_length=254)
+    created_at = models.DateTimeField(default=timezone.now)
+    next_try_at = models.DateTimeField(default=timezone.now, db_index=True)
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    gave_up_at = models.DateTimeField(null=True)
+    link_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("notice")
+        constraints = [
+            # "Never twice for one event": the database says it.
+            models.UniqueConstraint(fields=["event", "channel", "to"], name="one_notice_an_event_and_address")
+        ]
+
+
+class SmsDelivery(models.Model):
+    """What became of one message at one provider. ``number`` is masked."""
+
+    at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    backend = models.CharField(max_length=80)
+    purpose = models.CharField(max_length=32)
+    number = models.CharField(max_length=16)
+    spoken = models.BooleanField(default=False)
+    succeeded = models.BooleanField()
+    error = models.CharField(max_length=40, blank=True)
+    took_ms = models.PositiveIntegerField(default=0)
+    reference = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("SMS delivery")

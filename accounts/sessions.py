@@ -1,0 +1,92 @@
+"""Where people are logged in: begins, keeps and ends their sessions.
+
+A session ends by itself after IDLE without a request or LONGEST after the login (OWASP ASVS 5.0, 7.3).
+"""
+
+import uuid
+from datetime import timedelta
+
+from django.contrib.auth import update_session_auth_hash
+from django.db.models import F
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.audit import AGENT_LENGTH
+from accounts.models import LoginSession, TrustedDevice, User
+from hitobit_portal.context import address_of
+
+IDLE = timedelta(minutes=30)
+LONGEST = timedelta(hours=12)
+#: "Last seen" is written at most this often: one write a minute and session, not one a request.
+SEEN_EVERY = timedelta(seconds=60)
+LOGIN_SESSION = "login_session"
+
+
+def start(request: HttpRequest, user: User, method: str) -> LoginSession:
+    """Notes a finished login, and names it in the browser's session."""
+    session = LoginSession.objects.create(
+        user=user,
+        address=address_of(request),
+        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+        method=method,
+    )
+    request.session[LOGIN_SESSION] = str(session.pk)
+    return session
+
+
+def alive(request: HttpRequest, user: User) -> bool:
+    """Whether the login of this request goes on; notes that it was seen."""
+    session = current(request, user)
+    now = timezone.now()
+    if session is None:
+        return False
+    if session.seen_at < now - IDLE or session.started_at < now - LONGEST:
+        session.delete()
+        return False
+    if session.seen_at < now - SEEN_EVERY:
+        # An update and no save: a row that another request has ended must not come back.
+        LoginSession.objects.filter(pk=session.pk).update(seen_at=now, address=address_of(request))
+    return True
+
+
+def current(request: HttpRequest, user: User) -> LoginSession | None:
+    """The row of this request's login; of this person only."""
+    number = request.session.get(LOGIN_SESSION)
+    return LoginSession.objects.filter(pk=number, user=user).first() if number else None
+
+
+def open_sessions(user: User) -> list[LoginSession]:
+    """The logins that go on, last seen first."""
+    now = timezone.now()
+    return list(LoginSession.objects.filter(user=user, seen_at__gt=now - IDLE, started_at__gt=now - LONGEST))
+
+
+def end(user: User, number: uuid.UUID) -> bool:
+    """Ends one login of the person; whether there was one."""
+    return LoginSession.objects.filter(user=user, pk=number).delete()[0] > 0
+
+
+def end_current(request: HttpRequest) -> None:
+    LoginSession.objects.filter(pk=request.session.get(LOGIN_SESSION)).delete()
+
+
+def end_all(user: User, keep: HttpRequest | None = None) -> None:
+    """Ends every session, half-finished login and trust of the person, except the session of ``keep``."""
+    # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    user.refresh_from_db(fields=["session_epoch"])
+    TrustedDevice.objects.filter(user=user).delete()
+    others = LoginSession.objects.filter(user=user)
+    if keep is not None:
+        others = others.exclude(pk=keep.session.get(LOGIN_SESSION))
+        update_session_auth_hash(keep, user)
+    others.delete()
+
+
+def clear_ended() -> int:
+    """Removes rows of logins that ended by themselves."""
+    now = timezone.now()
+    old = LoginSession.objects.filter(seen_at__lt=now - IDLE) | LoginSession.objects.filter(
+        started_at__lt=now - LONGEST
+    )
+    return old.delete()[0]

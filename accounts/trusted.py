@@ -1,0 +1,74 @@
+"""Browsers that skip the login's second factor for 30 days. They skip nothing else: keys always take both codes."""
+
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from accounts import audit
+from accounts.audit import AGENT_LENGTH
+from accounts.events import Event
+from accounts.models import TrustedDevice, User
+from hitobit_portal import crypto
+from hitobit_portal.context import address_of
+
+LIFETIME = timedelta(days=30)
+MOST = 10  # a person's; the oldest goes
+COOKIE = "__Host-device" if settings.SECURE else "device"
+USE = "trusted-device"
+
+
+def trust(request: HttpRequest, response: HttpResponse, user: User) -> None:
+    """Gives this browser the cookie that stands for the second factor of the logins to come."""
+    # SECURITY: staff reach every customer's page; their second factor is asked for at every login.
+    if user.is_staff:
+        return
+    token = secrets.token_urlsafe(32)
+    TrustedDevice.objects.create(
+        user=user,
+        digest=_digest(user, token),
+        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+        address=address_of(request),
+        expires_at=timezone.now() + LIFETIME,
+    )
+    kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MOST]
+    TrustedDevice.objects.filter(user=user).exclude(pk__in=list(kept)).delete()
+    audit.record(Event.DEVICE_TRUSTED, request, customer=user)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(LIFETIME.total_seconds()),
+        secure=settings.SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def recognise(request: HttpRequest, user: User) -> bool:
+    """Whether this browser is trusted by ``user``; notes that it was used."""
+    token = request.COOKIES.get(COOKIE, "")[:100]
+    if not token or user.is_staff:
+        return False
+    now = timezone.now()
+    found = [
+        device
+        for device in TrustedDevice.objects.filter(user=user, expires_at__gt=now)
+        if crypto.matches(device.digest, USE, str(user.pk), token)
+    ]
+    if not found:
+        return False
+    return TrustedDevice.objects.filter(pk=found[0].pk).update(used_at=now, address=address_of(request)) == 1
+
+
+def forget(request: HttpRequest, user: User) -> None:
+    """Logging out on purpose ends the trust in this browser (its cookie goes with `Clear-Site-Data`)."""
+    token = request.COOKIES.get(COOKIE, "")[:100]
+    for device in TrustedDevice.objects.filter(user=user) if token else ():
+        if crypto.matches(device.digest, USE, str(user.pk), token):
+            device.delete()
+
+
+def _digest(user: User, token: str) -> str:
+    return crypto.digest(USE, str(user.pk), token)
