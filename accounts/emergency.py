@@ -38,7 +38,7 @@ def thaw(request: HttpRequest, user: User) -> bool:
 
 def quarantine(user: User) -> None:
     """For 24 hours the keys only read. Called in the transaction that replaced the password or a factor."""
-    # SECURITY: whoever took an account over by a stolen phone or mailbox can't empty it before its owner has the notice.
+    # SECURITY: whoever took an account over by a stolen phone can't empty it before its owner has the notice.
     User.objects.filter(pk=user.pk).update(quarantined_until=timezone.now() + QUARANTINE)
     user.refresh_from_db(fields=["quarantined_until"])
 

@@ -3,7 +3,8 @@
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.otp import FOREVER, Outcome, Result
+from accounts.guessing import FOREVER
+from accounts.otp import Outcome, Result
 from accounts.sms_codes import Sending, Sent
 from hitobit_portal.jalali import digits
 

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.events import Event
+from accounts.guessing import count_failure, forgive, waiting_time
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from accounts.purposes import NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
@@ -32,11 +33,6 @@ logger = logging.getLogger("portal.otp")
 TOTP_PERIOD = 30
 TOTP_DRIFT_STEPS = 1  # RFC 6238 section 5.2: one step either way for the network and slow typists
 SMS_LIFETIME = timedelta(minutes=2)
-#: Failures an account may have in a window of seconds (NIST SP 800-63B asks for at most 100 in a row).
-WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
-LONGEST_WAIT = 900  # the owner is back within 15 minutes, whatever an attacker did
-MOST_IN_A_ROW = 100
-FOREVER = 365 * 86_400
 NOBODY = "accounts.totp:nobody"
 
 
@@ -114,12 +110,12 @@ def _verify_locked(
         # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
         uses = [_match(factor, user, approval, code, now) for factor, code in codes.items()]
         if not uses or not all(uses):
-            _count_failure(guard, now, outside)
+            count_failure(guard, now, outside)
             return Result(Outcome.REFUSED)
         for use in uses:
             if use is not None:
                 use()
-        _forgive(guard, outside or approval.purpose is Purpose.LOGIN)
+        forgive(guard, outside or approval.purpose is Purpose.LOGIN)
         return Result(Outcome.ACCEPTED, value=effect() if effect else None)
 
 
@@ -127,38 +123,6 @@ def lock(user: User) -> FactorGuard:
     """The person's guard row, locked until the transaction ends. SQLite's transactions are IMMEDIATE: already alone."""
     FactorGuard.objects.get_or_create(user=user)
     return FactorGuard.objects.select_for_update().get(user=user)
-
-
-def waiting_time(guard: FactorGuard, now: float, *, outside: bool = False) -> int:
-    """Seconds until codes are compared again; 0 when they are now. ``outside``: those of `purposes.OUTSIDE`."""
-    failures = guard.outside_failures if outside else guard.failures
-    if (guard.outside_in_a_row if outside else guard.in_a_row) >= MOST_IN_A_ROW:
-        return FOREVER
-    waits = [0.0]
-    for count, seconds in WINDOWS:
-        recent = [at for at in failures if at > now - seconds]
-        if len(recent) >= count:
-            waits.append(min(recent[-count] + seconds, recent[-1] + LONGEST_WAIT) - now)
-    return int(max(waits)) + 1 if max(waits) > 0 else 0
-
-
-def _count_failure(guard: FactorGuard, now: float, outside: bool) -> None:
-    most = max(count for count, _ in WINDOWS)
-    if outside:
-        guard.outside_failures = [*guard.outside_failures, now][-most:]
-        guard.outside_in_a_row += 1
-    else:
-        guard.failures = [*guard.failures, now][-most:]
-        guard.in_a_row += 1
-    guard.save()
-
-
-def _forgive(guard: FactorGuard, outside: bool) -> None:
-    """What was right ends the row of failures; a whole login also that of the codes before any password."""
-    if guard.in_a_row or (outside and guard.outside_in_a_row):
-        guard.in_a_row = 0
-        guard.outside_in_a_row = 0 if outside else guard.outside_in_a_row
-        guard.save(update_fields=["in_a_row", "outside_in_a_row"])
 
 
 def _match(
@@ -202,9 +166,9 @@ def _sealed_seed(device: TotpDevice | None, user: User, purpose: Purpose) -> tup
     if device is not None and purpose is Purpose.CONFIRM_TOTP and device.next_seed_sealed:
         return device.next_seed_sealed, seal_owner(user, "next")
     # SECURITY: an unconfirmed device satisfies nothing but its own enrolment; a posted device id is never looked at.
-    if device is not None and purpose is not Purpose.CONFIRM_TOTP:
-        if device.confirmed or purpose is Purpose.ENROL_TOTP:
-            return device.seed_sealed, seal_owner(user)
+    usable = device is not None and (device.confirmed or purpose is Purpose.ENROL_TOTP)
+    if device is not None and usable and purpose is not Purpose.CONFIRM_TOTP:
+        return device.seed_sealed, seal_owner(user)
     return _nobodys_seed(crypto.current_key_id()), NOBODY
 
 

@@ -2,81 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import secrets
 from dataclasses import dataclass, field
 
 from apikeys import signing
 from apikeys.networks import Matcher
+from apikeys.outcomes import Outcome as Outcome
 from hitobit_portal import client_ip as addresses
 
 MAX_AHEAD_US = 1_000_000  # "When it is fresh": timestamp < now + 1000 ms
 
 _KEY_ID = re.compile(r"[A-Za-z0-9]{64}")
-
-
-class Outcome(enum.Enum):
-    """Every answer there is. The caller sees `status`, `code` and `msg`; the key's owner sees the name."""
-
-    ALLOWED = "allowed"
-    KEY_MALFORMED = "key_malformed"
-    KEY_UNKNOWN = "key_unknown"
-    KEY_INACTIVE = "key_inactive"  # revoked or frozen
-    KEY_EXPIRED = "key_expired"
-    OWNER_INACTIVE = "owner_inactive"
-    OWNER_FROZEN = "owner_frozen"
-    ADDRESS_REFUSED = "address_refused"
-    PARAMETER_MISSING = "parameter_missing"
-    PARAMETER_DUPLICATE = "parameter_duplicate"
-    RECV_WINDOW = "recv_window"
-    STALE = "stale"
-    AHEAD = "ahead"
-    SIGNATURE = "signature"
-    PERMISSION = "permission"
-    QUARANTINE = (
-        "quarantine"  # the permission is there, but the account's password or factor was just replaced
-    )
-    RATE_LIMITED = "rate_limited"
-
-    @property
-    def status(self) -> int:
-        return _ANSWERS[self][0]
-
-    @property
-    def code(self) -> int:
-        return _ANSWERS[self][1]
-
-    @property
-    def msg(self) -> str:
-        """The message of the contract, with its placeholders."""
-        return _ANSWERS[self][2]
-
-
-# SECURITY: one answer for all of these, or a caller could find out which keys exist and who owns them.
-_REFUSED = (401, -2015, "Invalid API-key, IP, or permissions for action.")
-_MISSING = "Mandatory parameter '%s' was not sent, was empty/null, or malformed."
-_AHEAD = "Timestamp for this request was 1000ms ahead of the server's time."
-
-_ANSWERS: dict[Outcome, tuple[int, int, str]] = {
-    Outcome.ALLOWED: (200, 0, ""),
-    Outcome.KEY_MALFORMED: (401, -2014, "API-key format invalid."),
-    Outcome.KEY_UNKNOWN: _REFUSED,
-    Outcome.KEY_INACTIVE: _REFUSED,
-    Outcome.KEY_EXPIRED: _REFUSED,
-    Outcome.OWNER_INACTIVE: _REFUSED,
-    Outcome.OWNER_FROZEN: _REFUSED,
-    Outcome.ADDRESS_REFUSED: _REFUSED,
-    Outcome.PARAMETER_MISSING: (400, -1102, _MISSING),
-    Outcome.PARAMETER_DUPLICATE: (400, -1101, "Too many parameters; expected '%d' and received '%d'."),
-    Outcome.RECV_WINDOW: (400, -1131, "recvWindow must be less than 60000"),
-    Outcome.STALE: (400, -1021, "Timestamp for this request is outside of the recvWindow."),
-    Outcome.AHEAD: (400, -1021, _AHEAD),
-    Outcome.SIGNATURE: (400, -1022, "Signature for this request is not valid."),
-    Outcome.PERMISSION: _REFUSED,
-    Outcome.QUARANTINE: _REFUSED,
-    Outcome.RATE_LIMITED: (429, -1003, "Too many requests; current limit is %s requests per %s."),
-}
 
 
 @dataclass(frozen=True, slots=True)

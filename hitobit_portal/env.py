@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
@@ -74,3 +75,13 @@ def parse_master_keys(text: str) -> dict[str, bytes]:
     if not ring:
         raise ImproperlyConfigured("PORTAL_MASTER_KEYS is empty; it needs at least one 'id:base64' entry.")
     return ring
+
+
+def parse_email_url(url: str) -> dict[str, object]:
+    """``smtp+tls://user:password@host:587/`` as Django's mail settings."""
+    try:
+        found: dict[str, object] = dict(dj_email_url.parse(url))
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured("PORTAL_EMAIL_URL is not an address such as smtp+tls://...") from None
+    wanted = ("BACKEND", "HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH")
+    return {f"EMAIL_{name}": found[f"EMAIL_{name}"] for name in wanted if found.get(f"EMAIL_{name}")}

@@ -31,7 +31,8 @@ class Rate(enum.Enum):
     LOGIN_PHONE_ADDRESS = Limit(
         10, 5 * MINUTE, "password guessing on one account; others are not locked out by it"
     )
-    LOGIN_PHONE = Limit(100, HOUR, "password guessing on one account from many addresses")
+    # A quarter of an hour: whoever uses this up on somebody's number must not keep the owner out for longer.
+    LOGIN_PHONE = Limit(25, 15 * MINUTE, "password guessing on one account from many addresses")
     LOGIN_LIMITED_EVENT = Limit(1, 5 * MINUTE, "filling of the audit trail by logins that are refused anyway")
     DRAFT_ADDRESS = Limit(30, 5 * MINUTE, "filling of the session table by visitors without a login")
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")

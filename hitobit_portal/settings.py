@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
-import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from environs import validate
@@ -14,7 +13,7 @@ from environs import validate
 from hitobit_portal import demo
 from hitobit_portal.client_ip import parse_trusted
 from hitobit_portal.env import environment as env
-from hitobit_portal.env import parse_master_keys, read
+from hitobit_portal.env import parse_email_url, parse_master_keys, read
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -93,17 +92,7 @@ EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
 EMAIL_TIMEOUT = 10
 if _email_url:
-    try:
-        _email = dj_email_url.parse(_email_url)
-    except (KeyError, ValueError):
-        raise ImproperlyConfigured("PORTAL_EMAIL_URL is not an address such as smtp+tls://...") from None
-    EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = (
-        _email["EMAIL_BACKEND"],
-        _email["EMAIL_HOST"],
-        _email["EMAIL_PORT"],
-    )
-    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
-    EMAIL_USE_TLS, EMAIL_USE_SSL = _email["EMAIL_USE_TLS"], _email["EMAIL_USE_SSL"]
+    globals().update(parse_email_url(_email_url))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read(
     "PORTAL_EMAIL_FROM", env.str, default=f"Hitobit <no-reply@{_address.hostname}>"
 )

@@ -12,7 +12,7 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from accounts import otp, purposes
+from accounts import guessing, otp, purposes
 from accounts.models import AuditEvent, FactorGuard, SmsCode, TotpDevice
 from accounts.otp import Factor, Outcome, Result
 from accounts.purposes import Approval, Purpose
@@ -259,7 +259,7 @@ def test_owner_is_never_kept_out_longer_than_a_quarter_of_an_hour(sara: Person, 
     last = now + max(pattern)
     FactorGuard.objects.create(user=sara.user, failures=[now + offset for offset in pattern])
     with at(last):
-        assert otp.waiting_time(FactorGuard.objects.get(user=sara.user), last) <= 15 * 60 + 1
+        assert guessing.waiting_time(FactorGuard.objects.get(user=sara.user), last) <= 15 * 60 + 1
     with at(last + 901):
         assert verify(sara, purposes.LOGIN, totp=sara.totp_at(last + 901)).accepted
 
