@@ -17,13 +17,16 @@ from accounts.models import User
 QUARANTINE = timedelta(hours=24)
 
 
-def freeze(request: HttpRequest | None, user: User, **detail: str) -> bool:
-    """Freezes all keys and ends all sessions at once; whether the account was not frozen before."""
+def freeze(request: HttpRequest | None, user: User, *, via: str = "page") -> bool:
+    """Freezes all keys and ends all sessions at once; whether the account was not frozen before.
+
+    ``via``: "page", or "link" of a notice, for the audit trail.
+    """
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at=None).update(frozen_at=timezone.now()) == 1
         sessions.end_all(user)
         if changed:
-            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, **detail)
+            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, via=via)
     user.refresh_from_db(fields=["frozen_at"])
     return changed
 

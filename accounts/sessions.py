@@ -67,7 +67,8 @@ def end(user: User, number: uuid.UUID) -> bool:
 
 
 def end_current(request: HttpRequest) -> None:
-    LoginSession.objects.filter(pk=request.session.get(LOGIN_SESSION)).delete()
+    if number := request.session.get(LOGIN_SESSION):
+        LoginSession.objects.filter(pk=number).delete()
 
 
 def end_all(user: User, keep: HttpRequest | None = None) -> None:
@@ -76,11 +77,11 @@ def end_all(user: User, keep: HttpRequest | None = None) -> None:
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     user.refresh_from_db(fields=["session_epoch"])
     TrustedDevice.objects.filter(user=user).delete()
+    kept = current(keep, user) if keep is not None else None
     others = LoginSession.objects.filter(user=user)
+    (others.exclude(pk=kept.pk) if kept else others).delete()
     if keep is not None:
-        others = others.exclude(pk=keep.session.get(LOGIN_SESSION))
         update_session_auth_hash(keep, user)
-    others.delete()
 
 
 def clear_ended() -> int:

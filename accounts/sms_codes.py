@@ -1,9 +1,11 @@
 """SMS codes: 6 digits, 2 minutes, bound to what they approve, capped before the provider is asked."""
 
 import enum
+import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 from django.http import HttpRequest
@@ -19,6 +21,7 @@ from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
 
+logger = logging.getLogger("portal.sms")
 RESEND_AFTER = timedelta(seconds=60)
 PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the block
 
@@ -55,10 +58,8 @@ def send_code(
         if capped is None:
             row = _store(user, approval, code)
     if capped is not None:
-        audit.record(
-            Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=approval.purpose.value
-        )
-        return Sent(Sending.CAPPED, capped)
+        _alarm(request, user, approval, capped.rate)
+        return Sent(Sending.CAPPED, capped.wait)
     try:
         _hand_over(phone, approval, code, spoken)
     except sms.SmsError:
@@ -93,8 +94,13 @@ def is_sent(user: User, approval: Approval) -> bool:
     ).exists()
 
 
-def _caps(request: HttpRequest, user: User, phone: str) -> int | None:
-    """None when every cap has room (and counts this one), else the seconds to wait."""
+class Capped(NamedTuple):
+    rate: Rate
+    wait: int
+
+
+def _caps(request: HttpRequest, user: User, phone: str) -> Capped | None:
+    """None when every cap has room (and counts this one), else the one that has none, and the seconds to wait."""
     counted = (
         (Rate.SMS_PHONE, phone),
         (Rate.SMS_ACCOUNT, str(user.pk)),
@@ -105,8 +111,18 @@ def _caps(request: HttpRequest, user: User, phone: str) -> int | None:
     for rate, value in counted:
         wait = ratelimits.take(rate, value)
         if wait is not None:
-            return wait
+            return Capped(rate, wait)
     return None
+
+
+def _alarm(request: HttpRequest, user: User, approval: Approval, rate: Rate) -> None:
+    """A cap was hit: the owner's trail and the operators' log name which, each person and cap once in an hour."""
+    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{user.pk}") is None:
+        purpose = approval.purpose.value
+        audit.record(
+            Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()
+        )
+        logger.warning("SMS cap hit: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
 
 
 def _store(user: User, approval: Approval, code: str) -> SmsCode:

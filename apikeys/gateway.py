@@ -43,7 +43,8 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
     decision = decide(request, "read")
     if not decision.allowed:
         return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
-    key = ApiKey.objects.get(key_id=request.headers["X-MBX-APIKEY"])
+    key = ApiKey.objects.select_related("owner").get(key_id=request.headers["X-MBX-APIKEY"])
+    reads_only = key.owner.in_quarantine  # a program that asks what it may do is told what would pass now
     never = ("InternalTransfer", "Margin", "Futures", "VanillaOptions", "PortfolioMarginTrading")
     trading_ends = key.expires_at if key.can_trade else None
     return JsonResponse(
@@ -51,8 +52,8 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
             "ipRestrict": key.ip_policy != IpPolicy.UNRESTRICTED,
             "createTime": int(key.created_at.timestamp() * 1000),
             "enableReading": key.can_read,
-            "enableSpotAndMarginTrading": key.can_trade,
-            "enableWithdrawals": key.can_withdraw,
+            "enableSpotAndMarginTrading": key.can_trade and not reads_only,
+            "enableWithdrawals": key.can_withdraw and not reads_only,
             "permitsUniversalTransfer": False,
             **{f"enable{name}": False for name in never},
             **(

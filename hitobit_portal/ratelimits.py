@@ -40,6 +40,7 @@ class Rate(enum.Enum):
     SMS_ACCOUNT = Limit(100, DAY, "SMS cost by one account")
     SMS_ADDRESS = Limit(100, HOUR, "SMS pumping from one address")
     SMS_PREFIX = Limit(1000, HOUR, "SMS pumping of a range of numbers that the attacker is paid for")
+    SMS_CAPPED_EVENT = Limit(1, HOUR, "filling of the audit trail by SMS that are refused anyway")
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 
 

@@ -211,12 +211,13 @@ def live_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePortal
 def portal_on_postgres(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, valkey_url: str
 ) -> Iterator[LivePortal]:
-    """The demo with production's parts: PostgreSQL, Valkey and two processes."""
+    """The demo with production's parts: PostgreSQL, Valkey, four processes, and a proxy that is believed."""
     database, last = valkey_url.rpartition("/")[0], int(valkey_url.rpartition("/")[2])
     environ = {
         "DATABASE_URL": create_database(postgres_url),
         "REDIS_URL": f"{database}/{last + 32}",
-        "PORTAL_PROCESSES": "2",
+        "PORTAL_PROCESSES": "4",
+        "PORTAL_TRUSTED_PROXIES": "127.0.0.1/32",
     }
     portal = LivePortal(tmp_path_factory.mktemp("live-postgres"), environ)
     yield portal.start()

@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pyotp
@@ -44,8 +44,8 @@ class Person:
     """A row of people, with what only that person knows. ``seed`` is base32, "" before an authenticator exists."""
 
     user: User
-    password: str
-    seed: str = ""
+    password: str = field(repr=False)  # a failing test prints its people
+    seed: str = field(default="", repr=False)
 
     def totp(self, steps: int = 0) -> str:
         """The authenticator's code, ``steps`` of 30 s from now: -1, 0 and 1 are taken, and each of them once."""
