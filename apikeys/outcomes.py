@@ -13,6 +13,7 @@ class Outcome(enum.Enum):
     KEY_UNKNOWN = "key_unknown"
     KEY_INACTIVE = "key_inactive"  # revoked or frozen
     KEY_EXPIRED = "key_expired"
+    KEY_DEGRADED = "key_degraded"  # expired within the last week: reading goes on
     OWNER_INACTIVE = "owner_inactive"
     OWNER_FROZEN = "owner_frozen"
     ADDRESS_REFUSED = "address_refused"
@@ -23,6 +24,7 @@ class Outcome(enum.Enum):
     AHEAD = "ahead"
     SIGNATURE = "signature"
     PERMISSION = "permission"
+    TRADE_LAPSED = "trade_lapsed"  # an unrestricted key's permission to trade was not renewed in time
     QUARANTINE = (
         "quarantine"  # the permission is there, but the account's password or factor was just replaced
     )
@@ -53,6 +55,7 @@ _ANSWERS: dict[Outcome, tuple[int, int, str]] = {
     Outcome.KEY_UNKNOWN: _REFUSED,
     Outcome.KEY_INACTIVE: _REFUSED,
     Outcome.KEY_EXPIRED: _REFUSED,
+    Outcome.KEY_DEGRADED: _REFUSED,
     Outcome.OWNER_INACTIVE: _REFUSED,
     Outcome.OWNER_FROZEN: _REFUSED,
     Outcome.ADDRESS_REFUSED: _REFUSED,
@@ -63,6 +66,7 @@ _ANSWERS: dict[Outcome, tuple[int, int, str]] = {
     Outcome.AHEAD: (400, -1021, _AHEAD),
     Outcome.SIGNATURE: (400, -1022, "Signature for this request is not valid."),
     Outcome.PERMISSION: _REFUSED,
+    Outcome.TRADE_LAPSED: _REFUSED,
     Outcome.QUARANTINE: _REFUSED,
     Outcome.RATE_LIMITED: (429, -1003, "Too many requests; current limit is %s requests per %s."),
 }

@@ -11,6 +11,8 @@ from apikeys.networks import Matcher
 from apikeys.outcomes import Outcome as Outcome
 from hitobit_portal import client_ip as addresses
 
+#: A bot's owner sees the expiry before open positions are orphaned: reading goes on for a week.
+READ_GRACE_MS = 7 * 86_400_000
 MAX_AHEAD_US = 1_000_000  # "When it is fresh": timestamp < now + 1000 ms
 
 _KEY_ID = re.compile(r"[A-Za-z0-9]{64}")
@@ -31,6 +33,9 @@ class CredentialRecord:
 class KeyRecord:
     """A key as it stands at the moment of the decision. Times are in ms since 1970.
 
+    From `expires_at_ms` the key is degraded: it only reads, and READ_GRACE_MS later it does nothing any more.
+    From `trade_until_ms` it no longer trades (an unrestricted key has to have that renewed).
+
     `restricted` with an empty `networks` admits nobody. There are two `credentials` while one is rotated.
     Until `reads_until_ms` (the account's quarantine) nothing but reading is permitted.
     """
@@ -46,6 +51,7 @@ class KeyRecord:
     credentials: tuple[CredentialRecord, ...]
     owner_frozen: bool = False
     reads_until_ms: int | None = None
+    trade_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | N
         return Outcome.OWNER_FROZEN
     if not key.active:
         return Outcome.KEY_INACTIVE
-    if _is_over(key.expires_at_ms, now_ms):
+    if key.expires_at_ms is not None and _is_over(key.expires_at_ms + READ_GRACE_MS, now_ms):
         return Outcome.KEY_EXPIRED
     if not address_known or (key.restricted and not listed):
         return Outcome.ADDRESS_REFUSED
@@ -162,10 +168,9 @@ def _judge(
         return Decision.of(Outcome.AHEAD)
     if signer is None:
         return Decision.of(Outcome.SIGNATURE)
-    if not _permits(key, permission):
-        return Decision.of(Outcome.PERMISSION)
-    if permission != "read" and key.reads_until_ms is not None and now_ms < key.reads_until_ms:
-        return Decision.of(Outcome.QUARANTINE)
+    refusal = _missing_power(key, permission, now_ms)
+    if refusal is not None:
+        return Decision.of(refusal)
     return Decision.of(Outcome.ALLOWED, credential_id=signer)
 
 
@@ -184,11 +189,22 @@ def _signer(
     return found
 
 
-def _permits(key: KeyRecord, permission: str) -> bool:
+def _missing_power(key: KeyRecord, permission: str, now_ms: int) -> Outcome | None:
+    """Check 9: why the key may not do this now; ``None`` if it may."""
+    if permission not in key.permissions:
+        return Outcome.PERMISSION
+    if permission == "read":
+        return None
     # SECURITY: a stolen key must not withdraw from anywhere, even if a row got past the model's constraint.
     if permission == "withdraw" and not (key.restricted and key.networks):
-        return False
-    return permission in key.permissions
+        return Outcome.PERMISSION
+    if _is_over(key.expires_at_ms, now_ms):
+        return Outcome.KEY_DEGRADED
+    if permission == "trade" and _is_over(key.trade_until_ms, now_ms):
+        return Outcome.TRADE_LAPSED
+    if key.reads_until_ms is not None and not _is_over(key.reads_until_ms, now_ms):
+        return Outcome.QUARANTINE
+    return None
 
 
 def _is_over(end_ms: int | None, now_ms: int) -> bool:

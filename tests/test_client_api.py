@@ -102,7 +102,7 @@ def _bare(key: ApiKey) -> None:
 CAUSES: dict[str, Callable[[ApiKey], object]] = {
     "revoked": lambda key: key.set_state(State.REVOKED),
     "frozen": lambda key: key.set_state(State.FROZEN),
-    "expired": lambda key: _off(ApiKey, key, expires_at=timezone.now()),
+    "expired": lambda key: _off(ApiKey, key, expires_at=timezone.now() - timedelta(days=7)),
     "owner inactive": lambda key: _off(User, key, is_active=False),
     "address": lambda key: key.apply(["read"], "trusted", ["198.51.100.1"]),
     "no network left": lambda key: _bare(key),

@@ -24,6 +24,7 @@ OTHER_SECRET = "b" * 64
 NOW = 1499827319559
 HOME = "203.0.113.7"
 AWAY = "198.51.100.1"
+WEEK = 7 * 86_400_000
 
 RECORD = KeyRecord(
     user="ada",
@@ -65,6 +66,10 @@ ANSWERS = {
     Outcome.KEY_UNKNOWN: REFUSED,
     Outcome.KEY_INACTIVE: REFUSED,
     Outcome.KEY_EXPIRED: REFUSED,
+    Outcome.KEY_DEGRADED: REFUSED,
+    Outcome.TRADE_LAPSED: REFUSED,
+    Outcome.QUARANTINE: REFUSED,
+    Outcome.OWNER_FROZEN: REFUSED,
     Outcome.OWNER_INACTIVE: REFUSED,
     Outcome.ADDRESS_REFUSED: REFUSED,
     Outcome.PARAMETER_MISSING: (
@@ -184,8 +189,9 @@ def test_malformed_key_is_told_before_all_else(api_key: str | None) -> None:
         (but(key="a" * 64), Outcome.KEY_UNKNOWN),
         (but(active=False), Outcome.KEY_INACTIVE),
         (but(owner_active=False), Outcome.OWNER_INACTIVE),
-        (but(expires_at_ms=NOW), Outcome.KEY_EXPIRED),
-        (but(expires_at_ms=NOW - 1), Outcome.KEY_EXPIRED),
+        (but(owner_frozen=True), Outcome.OWNER_FROZEN),
+        (but(expires_at_ms=NOW - WEEK), Outcome.KEY_EXPIRED),
+        (but(expires_at_ms=NOW - WEEK - 1), Outcome.KEY_EXPIRED),
         (but(networks=Matcher()), Outcome.ADDRESS_REFUSED),
         (but(networks=compile_networks(["198.51.100.0/24"])), Outcome.ADDRESS_REFUSED),
         (but(permissions=frozenset()), Outcome.PERMISSION),
@@ -197,8 +203,29 @@ def test_caller_cannot_tell_the_causes_of_a_refusal(record: KeyRecord | None, ou
     assert (answer.status, answer.code, answer.msg) == REFUSED
 
 
-def test_key_works_until_the_moment_it_expires() -> None:
-    assert ask(but(expires_at_ms=NOW + 1)).allowed
+@pytest.mark.parametrize(
+    ("record", "permission", "outcome"),
+    [
+        (but(expires_at_ms=NOW + 1), "trade", Outcome.ALLOWED),
+        (but(expires_at_ms=NOW), "trade", Outcome.KEY_DEGRADED),
+        (but(expires_at_ms=NOW), "withdraw", Outcome.KEY_DEGRADED),
+        (but(expires_at_ms=NOW), "read", Outcome.ALLOWED),
+        (but(expires_at_ms=NOW - WEEK + 1), "read", Outcome.ALLOWED),
+        (but(trade_until_ms=NOW + 1), "trade", Outcome.ALLOWED),
+        (but(trade_until_ms=NOW), "trade", Outcome.TRADE_LAPSED),
+        (but(trade_until_ms=NOW), "read", Outcome.ALLOWED),
+        (but(trade_until_ms=NOW), "withdraw", Outcome.ALLOWED),
+        (but(reads_until_ms=NOW + 1), "trade", Outcome.QUARANTINE),
+        (but(reads_until_ms=NOW + 1), "withdraw", Outcome.QUARANTINE),
+        (but(reads_until_ms=NOW + 1), "read", Outcome.ALLOWED),
+        (but(reads_until_ms=NOW), "withdraw", Outcome.ALLOWED),
+    ],
+)
+def test_power_ends_before_reading_does(record: KeyRecord, permission: str, outcome: Outcome) -> None:
+    answer = ask(record, permission=permission)
+    assert answer.outcome is outcome
+    if outcome is not Outcome.ALLOWED:
+        assert (answer.status, answer.code, answer.msg) == REFUSED
 
 
 @pytest.mark.parametrize(
