@@ -31,6 +31,13 @@ class Event(enum.Enum):
     KEY_THAWED = "key.thawed"
     KEY_REVOKED = "key.revoked"
     KEY_EXPIRES_SOON = "key.expires_soon"
+    KEY_RENAMED = "key.renamed"
+    KEY_RENEWED = "key.trade_renewed"
+    KEY_ROTATED = "key.rotated"
+    KEY_CREDENTIAL_ENDED = "key.credential_ended"
+    KEY_RESCUE_ASKED = "key.rescue_asked"
+    KEY_RESCUE_CLOSED = "key.rescue_closed"
+    KEYS_EXPORTED = "key.exported"
     SIGNED_UP = "account.signed_up"
     INVITED = "account.invited"
     LOGIN_NEW_DEVICE = "login.new_device"
@@ -93,6 +100,13 @@ LOOKS = {
     Event.KEY_FROZEN: Look(_("API key paused"), "pause", "info"),
     Event.KEY_THAWED: Look(_("API key resumed"), "play", "info"),
     Event.KEY_REVOKED: Look(_("API key deleted"), "trash", "danger"),
+    Event.KEY_RENAMED: Look(_("API key renamed"), "edit", ""),
+    Event.KEY_RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
+    Event.KEY_ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
+    Event.KEY_CREDENTIAL_ENDED: Look(_("Old credential of an API key ended"), "x", "info"),
+    Event.KEY_RESCUE_ASKED: Look(_("A new address asks to use an API key"), "alert", "warn"),
+    Event.KEY_RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
+    Event.KEYS_EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     Event.KEY_EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
     Event.SIGNED_UP: Look(_("Account opened"), "user", "ok"),
     Event.INVITED: Look(_("Invitation made"), "user", ""),

@@ -1,8 +1,11 @@
 """Words for what audit events hold in their details. Pure: details are stored as codes and read in any language."""
 
+from datetime import datetime
+
 from django.utils.translation import gettext as _
 
 from accounts.purposes import Purpose
+from hitobit_portal.jalali import date_local
 
 
 def isolated(text: str) -> str:
@@ -40,6 +43,11 @@ def change_text(code: str) -> str:
         return (
             _("IP: trusted → unrestricted") if code == "ip:unrestricted" else _("IP: unrestricted → trusted")
         )
+    if code.startswith("expires:"):
+        day = code.removeprefix("expires:")
+        if not day:
+            return _("Expiry: never")
+        return _("Expires: %(date)s") % {"date": date_local(datetime.fromisoformat(day))}
     sign, what = code[:1], code[1:]
     if what in names:
         return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}

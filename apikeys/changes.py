@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -13,11 +14,15 @@ ORDER = ("read", "trade", "withdraw")
 
 @dataclass(frozen=True)
 class Settings:
-    """Permissions, IP policy and networks of a key, as they are or as they are wanted."""
+    """Permissions, IP policy, networks and expiry of a key, as they are or as they are wanted.
+
+    ``expires_at``: ISO 8601 with offset; "" for never.
+    """
 
     permissions: frozenset[str]
     ip_policy: str
     networks: tuple[str, ...]
+    expires_at: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """JSON values in one spelling: equal settings give equal JSON, so an approval can be bound to them."""
@@ -25,11 +30,18 @@ class Settings:
             "permissions": [value for value in ORDER if value in self.permissions],
             "ip_policy": self.ip_policy,
             "networks": sorted(self.networks),
+            "expires_at": self.expires_at,
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Settings:
-        return cls(frozenset(data["permissions"]), data["ip_policy"], tuple(data["networks"]))
+        return cls(
+            frozenset(data["permissions"]), data["ip_policy"], tuple(data["networks"]), data["expires_at"]
+        )
+
+    @property
+    def expiry(self) -> datetime | None:
+        return datetime.fromisoformat(self.expires_at) if self.expires_at else None
 
 
 @dataclass(frozen=True)
@@ -42,12 +54,19 @@ class Change:
         """Whether the key could do anything, from anywhere, that it could not do before."""
         if self.after.permissions - self.before.permissions:
             return True
+        if self._lives_longer:
+            return True
         if self.before.ip_policy == "unrestricted":
             return False
         if self.after.ip_policy == "unrestricted":
             return True
         old = [ip_network(value) for value in self.before.networks]
         return any(not _inside(ip_network(value), old) for value in self.after.networks)
+
+    @property
+    def _lives_longer(self) -> bool:
+        before, after = self.before.expiry, self.after.expiry
+        return before is not None and (after is None or after > before)
 
     def codes(self) -> list[str]:
         """The difference in the codes of `accounts.wording.change_text`, for the audit trail."""
@@ -60,6 +79,8 @@ class Change:
             codes.append(f"ip:{self.after.ip_policy}")
         codes += [f"+{value}" for value in self.after.networks if value not in self.before.networks]
         codes += [f"-{value}" for value in self.before.networks if value not in self.after.networks]
+        if self.before.expires_at != self.after.expires_at:
+            codes.append(f"expires:{self.after.expires_at}")
         return codes
 
     def lines(self) -> list[str]:

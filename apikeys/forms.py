@@ -1,10 +1,12 @@
 """Forms of the key pages: the name, the settings, the typed confirmation."""
 
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -14,9 +16,20 @@ from apikeys import names, networks
 from apikeys.changes import Settings
 from apikeys.models import ApiKey
 from apikeys.rules import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
-from hitobit_portal.jalali import digits
+from hitobit_portal.fields import DayField
+from hitobit_portal.jalali import TEHRAN, digits
 
 LONGEST_LIST = 4000
+KEEP, NEVER, ON_A_DAY = "keep", "never", "date"
+EXPIRIES = [
+    (KEEP, gettext_lazy("As it is")),
+    (NEVER, gettext_lazy("Never expires")),
+    ("30", gettext_lazy("In 30 days")),
+    ("90", gettext_lazy("In 90 days")),
+    ("180", gettext_lazy("In 180 days")),
+    ("365", gettext_lazy("In one year")),
+    (ON_A_DAY, gettext_lazy("On a day of my choice")),
+]
 
 
 class NameForm(forms.Form):
@@ -60,14 +73,36 @@ class SettingsForm(forms.Form):
     )
     ip_policy = forms.ChoiceField(choices=IpPolicy.choices, widget=forms.RadioSelect)
     network = forms.CharField(required=False, widget=forms.Textarea, max_length=LONGEST_LIST)
+    expiry = forms.ChoiceField(choices=EXPIRIES, required=False)
+    expiry_date = DayField(label=gettext_lazy("Last day"), required=False)
 
-    def __init__(self, data: Any = None, *, chips: list[str], **kwargs: Any) -> None:
+    def __init__(self, data: Any = None, *, chips: list[str], expires_at: str = "", **kwargs: Any) -> None:
+        self.expires_at = expires_at
         self.typed: QueryDict = data.copy() if data is not None else QueryDict(mutable=True)
         super().__init__(self.typed if data is not None else None, **kwargs)
         self.chips = list(
             dict.fromkeys(value for raw in chips[: NETWORKS_A_KEY + 1] if (value := _normalised(raw)))
         )
         self.notes: list[str] = []
+
+    def clean(self) -> dict[str, Any]:
+        """Adds ``expires_at``: as it is, "" for never, or the end of the last day on Tehran's clock."""
+        data = super().clean() or {}
+        chosen, day = data.get("expiry") or KEEP, data.get("expiry_date")
+        data["expires_at"] = self.expires_at
+        if chosen == NEVER:
+            data["expires_at"] = ""
+        elif chosen.isdigit():
+            data["expires_at"] = (timezone.now() + timedelta(days=int(chosen))).isoformat()
+        elif chosen == ON_A_DAY and not self.errors.get("expiry_date"):
+            if day is None:
+                self.add_error("expiry_date", _("Write the last day on which the key works."))
+            else:
+                end = datetime.combine(day, time(23, 59, 59), TEHRAN)
+                data["expires_at"] = end.astimezone(UTC).isoformat()
+                if end <= timezone.now():
+                    self.add_error("expiry_date", _("This day has passed."))
+        return data
 
     def add(self, text: str) -> bool:
         """Moves what is right in ``text`` to the chips and leaves the rest in the box with an error.
@@ -115,6 +150,7 @@ class SettingsForm(forms.Form):
             frozenset(self.cleaned_data["permissions"]),
             self.cleaned_data["ip_policy"],
             tuple(self.chips) if trusted else (),
+            self.cleaned_data["expires_at"],
         )
         try:
             check_rules(settings.permissions, settings.ip_policy, list(settings.networks))

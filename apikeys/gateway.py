@@ -2,22 +2,20 @@
 
 import re
 import time
-from datetime import timedelta
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from accounts.stages import public
-from apikeys import records, verification
-from apikeys.models import ApiKey, Credential
+from apikeys import records, usage, verification
+from apikeys.models import ApiKey
+from apikeys.outcomes import Outcome
 from apikeys.rules import IpPolicy
+from hitobit_portal import later
 from hitobit_portal.context import address_of
 
 LARGEST_BODY = 65_536  # a megabyte of "&" takes 1.5 s to read as parameters
-LAST_USED_GRAIN = timedelta(seconds=60)  # "last used" is coarse: one write a minute, not one a request
 
 
 @public
@@ -79,18 +77,10 @@ def decide(request: HttpRequest, permission: str) -> verification.Decision:
         permission=permission,
         now_ms=now_ms(),
     )
-    if decision.allowed and api_key is not None:
-        note_use(api_key, address, decision.credential_id)
+    if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
+        # SECURITY: outside the time of the answer, which would tell existing keys from others by what is written.
+        later.run(usage.note, api_key, decision, address, permission)
     return decision
-
-
-def note_use(key_id: str, address: str, credential_id: int | None) -> None:
-    """Records that, when and from where a key was used; at most one write a minute and address."""
-    now = timezone.now()
-    older = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_GRAIN) | ~Q(last_used_ip=address)
-    ApiKey.objects.filter(older, key_id=key_id).update(last_used_at=now, last_used_ip=address)
-    if credential_id is not None:
-        Credential.objects.filter(pk=credential_id, first_used_at=None).update(first_used_at=now)
 
 
 def now_ms() -> int:

@@ -13,7 +13,7 @@ from hitobit_portal import crypto
 
 COLUMNS = (
     *("pk", "owner_id", "owner__is_active", "owner__frozen_at", "owner__quarantined_until"),
-    *("state", "ip_policy", "expires_at", "networks__value"),
+    *("state", "ip_policy", "expires_at", "trade_until", "networks__value"),
 )
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at")
 NOBODY = "apikeys.nobody"
@@ -40,6 +40,7 @@ def load(key_id: str) -> verification.KeyRecord | None:
         active=key["state"] == State.ACTIVE,
         owner_active=key["owner__is_active"],
         owner_frozen=key["owner__frozen_at"] is not None,
+        trade_until_ms=_ms(key["trade_until"]),
         reads_until_ms=_ms(key["owner__quarantined_until"]),
         expires_at_ms=_ms(key["expires_at"]),
         permissions=frozenset(value for value in Permission.values if key[f"can_{value}"]),

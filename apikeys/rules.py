@@ -1,5 +1,7 @@
 """What a key may be: its states, permissions and limits, and the rules that they keep together. No ORM."""
 
+from datetime import timedelta
+
 from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -9,6 +11,8 @@ from hitobit_portal.jalali import digits
 LIVE_KEYS = 30
 NETWORKS_A_KEY = 30
 FIRST_SETTINGS_SECONDS = 600
+#: A key that trades from any address is the one that thieves look for: its permission has to be renewed.
+UNRESTRICTED_TRADE = timedelta(days=90)
 
 
 class State(TextChoices):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apikeys import signing
 from apikeys.networks import Matcher
@@ -56,13 +56,19 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome, the answer to the caller, and which credential signed (only when allowed)."""
+    """An outcome, the answer to the caller, and which credential signed (only when allowed).
+
+    For the key's owner alone: whether the request was signed by a live credential and fresh, and how far the client's
+    clock is ahead (ms; only of rightly signed requests, or anybody could write into the key's statistics).
+    """
 
     outcome: Outcome
     status: int
     code: int
     msg: str
     credential_id: int | None = None
+    rightly_signed: bool = False
+    skew_ms: int | None = None
 
     @property
     def allowed(self) -> bool:
@@ -124,10 +130,16 @@ def decide(
     signer = _signer(key, request, now_ms)
     standing = _standing(key, client_ip, now_ms)
     if standing is not None:
-        return Decision.of(standing)
-    if isinstance(request, signing.ContractError):
+        decision = Decision.of(standing)
+    elif isinstance(request, signing.ContractError):
         return Decision.of(Outcome[request.refusal.name], *request.arguments)
-    return _judge(key, request, signer, permission, now_ms)
+    else:
+        decision = _judge(key, request, signer, permission, now_ms)
+    if isinstance(request, signing.ContractError) or signer is None:
+        return decision
+    fresh = _freshness(request, now_ms) is None
+    skew_ms = request.timestamp_us // 1000 - now_ms
+    return replace(decision, rightly_signed=fresh, skew_ms=skew_ms)
 
 
 def _read(query: bytes, body: bytes) -> signing.SignedRequest | signing.ContractError:
@@ -161,17 +173,23 @@ def _judge(
     key: KeyRecord, request: signing.SignedRequest, signer: int | None, permission: str, now_ms: int
 ) -> Decision:
     """Checks 7 to 9."""
-    now_us = now_ms * 1000
-    if now_us - request.timestamp_us > request.recv_window_us:
-        return Decision.of(Outcome.STALE)
-    if request.timestamp_us >= now_us + MAX_AHEAD_US:
-        return Decision.of(Outcome.AHEAD)
+    stale = _freshness(request, now_ms)
+    if stale is not None:
+        return Decision.of(stale)
     if signer is None:
         return Decision.of(Outcome.SIGNATURE)
     refusal = _missing_power(key, permission, now_ms)
     if refusal is not None:
         return Decision.of(refusal)
     return Decision.of(Outcome.ALLOWED, credential_id=signer)
+
+
+def _freshness(request: signing.SignedRequest, now_ms: int) -> Outcome | None:
+    """Check 7: ``None`` when the request is neither too old nor from the future."""
+    now_us = now_ms * 1000
+    if now_us - request.timestamp_us > request.recv_window_us:
+        return Outcome.STALE
+    return Outcome.AHEAD if request.timestamp_us >= now_us + MAX_AHEAD_US else None
 
 
 def _signer(

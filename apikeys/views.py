@@ -51,9 +51,11 @@ def keys(request: HttpRequest) -> HttpResponse:
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
         .exclude(state=State.REVOKED)
+        .select_related("owner")
         .prefetch_related("networks")
     )
-    if request.method == "POST" and len(listed) < LIVE_KEYS:
+    can_create = len(listed) < LIVE_KEYS and customer(request).frozen_at is None
+    if request.method == "POST" and can_create:
         form = NameForm(request.POST, owner=customer(request))
         if form.is_valid():
             begin(request, form.cleaned_data["name"], uuid.uuid4())
@@ -65,6 +67,6 @@ def keys(request: HttpRequest) -> HttpResponse:
         "keys": listed,
         "live_count": len(listed),
         "limit": LIVE_KEYS,
-        "can_create": len(listed) < LIVE_KEYS,
+        "can_create": can_create,
     }
     return render(request, "apikeys/keys.html", context)

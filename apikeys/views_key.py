@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit, drafts, sms_codes
 from accounts.events import Event
 from accounts.stages import customer
-from apikeys import wizard
+from apikeys import frozen, wizard
 from apikeys.changes import Change, Settings
 from apikeys.forms import DeleteForm, SettingsForm
 from apikeys.models import ApiKey
@@ -26,7 +26,7 @@ from hitobit_portal.context import address_of
 
 def own_key(request: HttpRequest, pk: Any) -> ApiKey:
     """The customer's own key, or 404: another customer's key does not exist for them."""
-    key = ApiKey.objects.filter(owner=customer(request), pk=pk).first()
+    key = ApiKey.objects.filter(owner=customer(request), pk=pk).select_related("owner").first()
     if key is None:
         raise Http404
     return key
@@ -63,13 +63,16 @@ def _form(request: HttpRequest, key: ApiKey, fresh: bool) -> SettingsForm:
         "ip_policy": draft.get("ip_policy", [policy])[0],
         "network": draft.get("network", [""])[0],
     }
-    return SettingsForm(chips=draft.get("networks", list(key.settings.networks)), initial=initial)
+    chips = draft.get("networks", list(key.settings.networks))
+    return SettingsForm(chips=chips, expires_at=key.settings.expires_at, initial=initial)
 
 
 def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
     if key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
-    form = SettingsForm(request.POST, chips=request.POST.getlist("networks"))
+    form = SettingsForm(
+        request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
+    )
     removed = request.POST.get("remove_network")
     if removed is not None:
         form.chips = [value for value in form.chips if value != removed]
@@ -92,6 +95,8 @@ def _save(
     """Applies at once what needs no codes, and sends everything else to them."""
     change = Change(key.settings, wanted)
     try:
+        if change.adds_power:
+            frozen.refuse(customer(request))
         with transaction.atomic():
             first = fresh and _take_first_settings(key)
             needs_codes = change.adds_power and not first
@@ -107,7 +112,7 @@ def _save(
         return _page(
             request,
             key,
-            SettingsForm(chips=list(wanted.networks), initial=_initial(wanted)),
+            SettingsForm(chips=list(wanted.networks), expires_at=wanted.expires_at, initial=_initial(wanted)),
             fresh=False,
             saved=True,
         )
@@ -121,7 +126,8 @@ def apply_change(request: HttpRequest, key: ApiKey, change: Change, *, approved:
     # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
     if current.settings.as_json() != change.before.as_json():
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
-    current.apply(change.after.permissions, change.after.ip_policy, change.after.networks)
+    after = change.after
+    current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
     user, pk = customer(request), str(key.pk)
     if approved:
         audit.record(

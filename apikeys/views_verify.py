@@ -18,6 +18,7 @@ from accounts.models import User
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
 from apikeys import wizard
+from apikeys.frozen import AccountFrozen
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.rules import State
 from apikeys.views_key import apply_change, own_key
@@ -56,6 +57,8 @@ def verify_new(request: HttpRequest) -> HttpResponse:
             done=done,
             already_done=ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first,
         )
+    except AccountFrozen as error:
+        notices.error(request, str(error.message))
     except KeyLimitReached:
         notices.error(request, _("You have the most keys that are allowed. Delete one first."))
     except IntegrityError:

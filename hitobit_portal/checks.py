@@ -48,6 +48,18 @@ def sms_modules(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def sms_keys(**kwargs: Any) -> list[CheckMessage]:
+    """A provider without its key refuses every message; ``REQUIRED`` of its module names the settings."""
+    return [
+        Error(f"PORTAL_SMS_BACKENDS has {path}, and PORTAL_{name} is not set.", id="portal.E008")
+        for path in settings.SMS_BACKENDS
+        if _has_send(path)
+        for name in getattr(import_module(path), "REQUIRED", ())
+        if not getattr(settings, name, "")
+    ]
+
+
 @register(deploy=True)
 def sms(**kwargs: Any) -> list[CheckMessage]:
     """Codes shown on a terminal are for the demo."""

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +25,9 @@ KEY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 KNOWN = frozenset(
     "PORTAL_DEMO PORTAL_DATA_DIR PORTAL_SECRET_KEY PORTAL_SECRET_KEY_FALLBACKS PORTAL_MASTER_KEYS PORTAL_BASE_URL "
     "PORTAL_ALLOWED_HOSTS PORTAL_TRUSTED_PROXIES PORTAL_PROCESSES PORTAL_SMS_BACKENDS PORTAL_LOG_LEVEL "
-    "PORTAL_HSTS_SECONDS PORTAL_SIGNUP PORTAL_EMAIL_URL PORTAL_EMAIL_FROM".split()
+    "PORTAL_HSTS_SECONDS PORTAL_SIGNUP PORTAL_EMAIL_URL PORTAL_EMAIL_FROM "
+    "PORTAL_KAVENEGAR_API_KEY PORTAL_KAVENEGAR_SENDER PORTAL_KAVENEGAR_URL PORTAL_SMSIR_API_KEY PORTAL_SMSIR_LINE "
+    "PORTAL_SMSIR_URL PORTAL_SMS_HTTP_URL PORTAL_SMS_HTTP_TOKEN".split()
 )
 
 environment = FileAwareEnv(strip_whitespace=True)
@@ -44,6 +47,24 @@ def read(name: str, reader: Callable[..., T], **options: object) -> T:
         # SECURITY: a parser's message may repeat the value, and the value may be a password.
         reason = str(error) if f"{name}_FILE" in os.environ else type(error).__name__
         raise ImproperlyConfigured(f"{name} is not understood ({reason}).") from None
+
+
+def provider_url(name: str, default: str) -> str:
+    """An address that gets keys and codes, without a slash at its end: https, or http on this machine alone."""
+    value = read(name, environment.str, default=default).rstrip("/")
+    try:
+        address = urlsplit(value)
+        _port = address.port
+        safe = address.scheme == "https" or (address.scheme == "http" and address.hostname == "127.0.0.1")
+        good = not value or (safe and bool(address.hostname) and "@" not in address.netloc)
+    except ValueError:
+        good = False
+    if not good:
+        raise ImproperlyConfigured(
+            f"{name} is not an address such as https://sms.example.com; http is for 127.0.0.1 only, and a key or "
+            "password has a setting of its own."
+        )
+    return value
 
 
 def unknown_names() -> list[str]:

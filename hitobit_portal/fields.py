@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from datetime import date
 from typing import Any
 
+import jdatetime
 import phonenumbers
 from django import forms
 from django.core.exceptions import ValidationError
@@ -19,6 +21,7 @@ SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2066-\u2
 CODE = re.compile(r"[0-9]{6}")
 RECOVERY_CODE = re.compile(r"[a-z0-9]{8}")
 LONGEST_INPUT = 100
+FIRST_GREGORIAN_YEAR = 1700
 
 
 def ascii_digits(text: str) -> str:
@@ -104,3 +107,27 @@ class PhoneField(forms.CharField):
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
         return {"autocomplete": "username", "inputmode": "tel", "dir": "ltr"}
+
+
+class DayField(forms.Field):
+    """A day, Jalali (1405/9/1) or Gregorian (2026-11-22), in any digits; cleans to `datetime.date`.
+
+    No year is both: the Jalali 1700 is the Gregorian 2321.
+    """
+
+    default_error_messages = {"invalid": _("Write a day such as 1405/09/01 or 2026-11-22.")}
+    pattern = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
+
+    def to_python(self, value: Any) -> date | None:
+        found = self.pattern.fullmatch(ascii_digits(str(value or ""))[:LONGEST_INPUT].strip())
+        if not str(value or "").strip():
+            return None
+        try:
+            if found is None:
+                raise ValueError
+            year, month, day = map(int, found.groups())
+            if year < FIRST_GREGORIAN_YEAR:
+                return jdatetime.date(year, month, day).togregorian()  # type: ignore[no-any-return]
+            return date(year, month, day)
+        except ValueError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None

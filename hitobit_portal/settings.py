@@ -13,7 +13,7 @@ from environs import validate
 from hitobit_portal import demo
 from hitobit_portal.client_ip import parse_trusted
 from hitobit_portal.env import environment as env
-from hitobit_portal.env import parse_email_url, parse_master_keys, read
+from hitobit_portal.env import parse_email_url, parse_master_keys, provider_url, read
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -81,6 +81,16 @@ SMS_BACKENDS = read(
     "PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else []
 )
 
+# Of the SMS providers; the system check E008 says what one that is configured still needs.
+KAVENEGAR_API_KEY = read("PORTAL_KAVENEGAR_API_KEY", env.str, default="")
+KAVENEGAR_SENDER = read("PORTAL_KAVENEGAR_SENDER", env.str, default="")
+KAVENEGAR_URL = provider_url("PORTAL_KAVENEGAR_URL", "https://api.kavenegar.com")
+SMSIR_API_KEY = read("PORTAL_SMSIR_API_KEY", env.str, default="")
+SMSIR_LINE = read("PORTAL_SMSIR_LINE", env.int, default=0)
+SMSIR_URL = provider_url("PORTAL_SMSIR_URL", "https://api.sms.ir")
+SMS_HTTP_URL = provider_url("PORTAL_SMS_HTTP_URL", "")
+SMS_HTTP_TOKEN = read("PORTAL_SMS_HTTP_TOKEN", env.str, default="")
+
 SIGNUP = read("PORTAL_SIGNUP", env.str, default="open" if DEMO else "closed")
 if SIGNUP not in ("open", "invite", "closed"):
     raise ImproperlyConfigured("PORTAL_SIGNUP is not 'open', 'invite' or 'closed'.")
@@ -120,6 +130,7 @@ MIDDLEWARE = [
     "hitobit_portal.middleware.FaultMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "hitobit_portal.middleware.language",
+    "hitobit_portal.middleware.theme_and_digits",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -186,10 +197,7 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "accounts.passwords.PasswordValidator"}]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "dashboard"
 OTP_LOGIN_URL = "login"
@@ -246,11 +254,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"links": {"()": "hitobit_portal.logs.HideLinks"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
     "root": {"handlers": ["stderr"], "level": read("PORTAL_LOG_LEVEL", env.log_level, default="INFO")},
     "loggers": {
         # SECURITY: at DEBUG these write SQL parameters and form data into the log.
         "django.db.backends": {"level": "INFO"},
         "django.utils.autoreload": {"level": "INFO"},
+        # SECURITY: it writes addresses at WARNING too, and Kavenegar's API key is a part of the address.
+        "urllib3": {"level": "CRITICAL"},
     },
 }

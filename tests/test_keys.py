@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -313,7 +314,7 @@ def test_customer_with_keys_is_not_deleted(sara: Person) -> None:
 
 def test_expired_key_shows_as_expired(sara: Person) -> None:
     key = key_of(sara)
-    key.expires_at = timezone.now()
+    key.expires_at = timezone.now() - timedelta(days=7)
     key.save()
     assert reloaded(key).shown_state == "expired"
     key.set_state(State.FROZEN)

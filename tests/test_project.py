@@ -15,7 +15,10 @@ BESIDES = {".ci", "bench", "docs", "deploy", "examples"}
 #: The parts of the site that put the apps together; everything else in hitobit_portal is a leaf.
 ASSEMBLY = {"hitobit_portal.settings", "hitobit_portal.urls", "hitobit_portal.wsgi"}
 #: Pure modules import the standard library, `cryptography` and one another.
-PURE = ("apikeys.signing", "apikeys.networks", "apikeys.verification", "hitobit_portal.client_ip")
+PURE = (
+    *("apikeys.signing", "apikeys.networks", "apikeys.outcomes", "apikeys.public_keys", "apikeys.verification"),
+    "hitobit_portal.client_ip",
+)
 #: A module of the left kind never imports one of the right kinds of its own app.
 LAYERS = {"models": ("forms", "views", "admin", "gateway"), "forms": ("views", "admin", "gateway")}
 

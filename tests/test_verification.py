@@ -87,7 +87,7 @@ ANSWERS = {
 
 
 def test_signed_request_passes_and_names_its_credential() -> None:
-    assert ask() == Decision(Outcome.ALLOWED, 200, 0, "", 7)
+    assert ask() == Decision(Outcome.ALLOWED, 200, 0, "", 7, rightly_signed=True, skew_ms=0)
     assert ask().allowed
 
 

@@ -1,45 +1,115 @@
 """Sending of SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
 
 A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message) that returns when the
-message is handed over and raises `SmsError` when it is not. The local ones (console, file) each get every message, a
-person watches either of them; of the others the first that succeeds is enough.
+message is handed over, with the provider's id of it or None, and raises `SmsError` when it is not. Where it also takes
+``reference``, it gets an id under which the same message is never sent twice ("" for codes).
+One that can call has ``speak(phone, code, *, language, purpose, reference)`` besides.
+
+The local ones (console, file) each get every message, a person watches either of them; of the others the first that
+succeeds is enough. One that failed three times in a row is passed over for a minute (`circuit`).
 """
 
+import functools
+import inspect
 import logging
+import time
+from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 from django.conf import settings
 
+from accounts.sms import circuit, deliveries
+from accounts.sms.errors import ProviderError, SmsError
+
+__all__ = ["ProviderError", "SmsError", "can_speak", "send", "speak"]
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
+#: Hands one message to one back-end; returns the provider's id of it, or None.
+Hand = Callable[[ModuleType], object]
 
 
-class SmsError(Exception):
-    """The message was not handed over. The text must not hold the message or the whole number."""
+def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
+    """Hands ``text`` to a provider. Raises `SmsError` when none took it.
+
+    ``reference``: the same one never sends twice, where the provider can tell. Call it outside of transactions: it
+    waits for other machines.
+    """
+
+    def hand(module: ModuleType) -> object:
+        known = {"reference": reference} if _takes_reference(module.send) else {}
+        return module.send(phone, text, code=code, purpose=purpose, **known)
+
+    _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False)
 
 
-def send(phone: str, text: str, *, code: str, purpose: str) -> None:
-    """Hands ``text`` to a provider. Raises `SmsError` when none took it."""
-    delivered = False
-    for path in settings.SMS_BACKENDS:
-        if delivered and path not in LOCAL:
-            continue
-        try:
-            import_module(path).send(phone, text, code=code, purpose=purpose)
-            delivered = True
-        except Exception as error:
-            # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
-            # repeat the code, or an address with the provider's password in it.
-            logger.error("SMS back-end %s failed: %s", path, type(error).__name__)
-    if not delivered:
-        raise SmsError("no SMS back-end took the message")
+def speak(phone: str, code: str, *, language: str, purpose: str, reference: str = "") -> None:
+    """Has ``code`` said to ``phone`` by a voice call, in ``language``. Raises `SmsError` when no back-end did."""
+
+    def hand(module: ModuleType) -> object:
+        return module.speak(phone, code, language=language, purpose=purpose, reference=reference)
+
+    paths = [path for path in settings.SMS_BACKENDS if _speaks(path)]
+    _deliver(paths, hand, phone, purpose, spoken=True)
 
 
 def can_speak() -> bool:
     """Whether a back-end can say a code by a voice call."""
-    return any(hasattr(import_module(path), "speak") for path in settings.SMS_BACKENDS)
+    return any(_speaks(path) for path in settings.SMS_BACKENDS)
 
 
-def speak(phone: str, code: str, *, language: str, purpose: str) -> None:
-    """Has ``code`` said to ``phone`` by a voice call. Raises `SmsError` when no back-end can."""
-    raise SmsError("no SMS back-end can speak")
+def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool) -> None:
+    delivered = False
+    passed_over = []
+    for path in paths:
+        if path in LOCAL:
+            delivered |= _try(path, hand, phone, purpose, spoken)
+        elif not delivered:
+            if circuit.lets_through(path):
+                delivered = _try(path, hand, phone, purpose, spoken)
+            else:
+                passed_over.append(path)
+    if not delivered and passed_over:
+        # Rather one that was down a minute ago than nobody: without a code the customer stands outside.
+        delivered = _try(passed_over[0], hand, phone, purpose, spoken)
+    if not delivered:
+        raise SmsError("no SMS back-end took the message")
+
+
+def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool) -> bool:
+    started, identifier, error = time.monotonic(), None, ""
+    answers = False
+    try:
+        identifier = hand(import_module(path))
+        answers = True
+    except ProviderError as refusal:
+        error, answers = refusal.reason, refusal.blames_message
+    except Exception as failure:
+        # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
+        # repeat the code, or an address with the provider's password in it.
+        error = type(failure).__name__
+    if error:
+        logger.error("SMS back-end %s failed: %s", path, error)
+    if path not in LOCAL:
+        # SECURITY: what a message is to blame for opens no circuit; else three wrong numbers silence a provider.
+        (circuit.succeeded if answers else circuit.failed)(path)
+    took = time.monotonic() - started
+    deliveries.record(
+        path, phone, purpose=purpose, spoken=spoken, error=error, took=took, identifier=identifier
+    )
+    return not error
+
+
+@functools.lru_cache(maxsize=64)
+def _takes_reference(function: Callable[..., object]) -> bool:
+    parameters = inspect.signature(function).parameters
+    return "reference" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def _speaks(path: str) -> bool:
+    try:
+        return callable(getattr(import_module(path), "speak", None))
+    except Exception:
+        return False  # portal.E007 tells it, and send() logs it

@@ -1,5 +1,6 @@
 """The demo's second phone: one JSON file a message in ``var/sms/``, names sorting by time."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -9,6 +10,8 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts.sms.speech import sentence
+
 KEPT = 200
 FINISHED = "[!.]*.json"  # a draft begins with a dot, which pathlib's own "*" matches
 
@@ -17,16 +20,31 @@ def directory() -> Path:
     return Path(settings.DATA_DIR) / "sms"
 
 
-def send(phone: str, text: str, *, code: str, purpose: str) -> None:
-    """Writes ``{"to", "text", "code", "purpose", "at"}``; the file appears whole and only its owner can read it."""
+def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
+    """Writes ``{"to", "text", "code", "purpose", "at"}``; the file appears whole and only its owner can read it.
+
+    A ``reference`` that has its file already writes nothing, as a provider that knows it sends nothing.
+    """
+    _write({"to": phone, "text": text, "code": code, "purpose": purpose}, reference)
+
+
+def speak(phone: str, code: str, *, language: str, purpose: str, reference: str = "") -> None:
+    """Writes what the call would say, as `send` does, and ``"spoken": true`` besides."""
+    message = {"to": phone, "text": sentence(code, language), "code": code, "purpose": purpose}
+    _write(message, reference, spoken=True)
+
+
+def _write(message: dict[str, str], reference: str, **more: bool) -> None:
     directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+    tag = hashlib.sha256(reference.encode()).hexdigest()[:16] if reference else secrets.token_hex(3)
+    if reference and any(directory().glob(f"[!.]*-{tag}.json")):
+        return
     now = datetime.now(UTC)
-    name = f"{now:%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(3)}.json"
+    name = f"{now:%Y%m%dT%H%M%S.%f}Z-{tag}.json"
     draft = directory() / f".{name}"
-    message = {"to": phone, "text": text, "code": code, "purpose": purpose, "at": now.isoformat()}
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(message, file, ensure_ascii=False)
+        json.dump({**message, "at": now.isoformat(), **more}, file, ensure_ascii=False)
     draft.rename(directory() / name)
 
 

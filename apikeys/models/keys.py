@@ -1,4 +1,4 @@
-"""Keys, what proves possession of them, and from where they may be used.
+"""Keys: what they may do, and their states.
 
 The rules of a key live here and in the database (constraints, and the triggers of migration 0002), so that no screen,
 form, command or admin page gets around them.
@@ -6,11 +6,10 @@ form, command or admin page gets around them.
 
 from __future__ import annotations
 
-import secrets
-import string
 import uuid
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -21,19 +20,13 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from apikeys import names, networks
-from apikeys.changes import Settings
-from apikeys.rules import LIVE_KEYS, IpPolicy, Permission, State, check_rules
-from hitobit_portal import crypto
+from apikeys import frozen, names, networks
+from apikeys.changes import Change, Settings
+from apikeys.models.credentials import KEY_LENGTH, AllowedNetwork, Credential, random_text
+from apikeys.public_keys import PublicKey
+from apikeys.rules import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
+from apikeys.verification import READ_GRACE_MS
 from hitobit_portal.jalali import digits
-
-KEY_LENGTH = 64
-ALPHABET = string.ascii_letters + string.digits  # 64 of 62 characters: 381 bits
-
-
-def random_text() -> str:
-    """64 letters and digits from the system's CSPRNG."""
-    return "".join(secrets.choice(ALPHABET) for _n in range(KEY_LENGTH))
 
 
 class KeyLimitReached(Exception):
@@ -42,26 +35,26 @@ class KeyLimitReached(Exception):
 
 class ApiKeyManager(models.Manager["ApiKey"]):
     def live(self, owner: User) -> models.QuerySet[ApiKey]:
-        return self.filter(owner=owner).exclude(state=State.REVOKED)
+        return self.filter(owner=owner).exclude(state=State.REVOKED).select_related("owner")
 
-    def create_with_secret(self, owner: User, label: str, wizard: uuid.UUID) -> ApiKey:
-        """A new key: active, read-only, unrestricted, with an HMAC secret that was not shown yet.
+    def create_with_secret(
+        self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
+    ) -> ApiKey:
+        """A new key: active, read-only, unrestricted, with ``public`` or an HMAC secret that was not shown yet.
 
         ``wizard`` names the attempt, so that a repeated submission finds this key and makes no second one.
-        Raises `KeyLimitReached`, and `django.db.IntegrityError` when the name is taken.
+        Raises `AccountFrozen`, `KeyLimitReached`, and `django.db.IntegrityError` when the name is taken.
         """
         with transaction.atomic():
             # The owner's row is the lock under which keys are counted: 30 parallel creations must not see 29 each.
-            User.objects.select_for_update().get(pk=owner.pk)
+            frozen.refuse(User.objects.select_for_update().get(pk=owner.pk))
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
             name = names.clean(label)
             key = self.create(
                 owner=owner, label=name, label_folded=names.fold(name), key_id=random_text(), wizard=wizard
             )
-            credential = Credential(key=key, kind=Credential.Kind.HMAC)
-            credential.sealed = crypto.seal(random_text().encode(), credential.seal_owner)
-            credential.save()
+            Credential.new(key, public).save()
         return key
 
 
@@ -81,12 +74,18 @@ class ApiKey(models.Model):
         _("IP policy"), max_length=12, choices=IpPolicy.choices, default=IpPolicy.UNRESTRICTED
     )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    expiry_told_days = models.PositiveSmallIntegerField(null=True, editable=False)  # see `apikeys.expiry`
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
     last_used_ip = models.GenericIPAddressField(
         _("last used from"), null=True, unpack_ipv4=True, editable=False
     )
+    #: An unrestricted key trades until then, unless that is renewed; None: no end.
+    trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
+    allows_rescue = models.BooleanField(_("ask me about new addresses"), default=True)
+    #: The last measured difference of the client's clock, ms; positive: it is ahead.
+    skew_ms = models.IntegerField(null=True, editable=False)
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
 
@@ -130,13 +129,36 @@ class ApiKey(models.Model):
 
     @property
     def shown_state(self) -> str:
-        expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return "expired" if expired and self.state == State.ACTIVE else self.state
+        """The state in a word, for `parts/key_state.html`: what stops most is said."""
+        if self.state != State.ACTIVE:
+            return self.state
+        if self.owner.frozen_at is not None:
+            return "account_frozen"
+        now = timezone.now()
+        if self.expires_at is None or now < self.expires_at:
+            return "lapsed" if self.can_trade and self.trade_until and self.trade_until <= now else "active"
+        return "degraded" if now < self.reads_until else "expired"
+
+    @property
+    def reads_until(self) -> datetime:
+        """When reading ends as well; only for keys that expire."""
+        if self.expires_at is None:
+            raise ValueError("this key does not expire")
+        return self.expires_at + timedelta(milliseconds=READ_GRACE_MS)
+
+    @property
+    def asks_for_rescue(self) -> bool:
+        """Whether a new address may ask for approval: never for a key that moves money out."""
+        live = self.state == State.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
+        return live and self.allows_rescue and not self.can_withdraw
 
     @property
     def settings(self) -> Settings:
         return Settings(
-            self.permissions, self.ip_policy, tuple(network.value for network in self.networks.all())
+            self.permissions,
+            self.ip_policy,
+            tuple(network.value for network in self.networks.all()),
+            self.expires_at.isoformat() if self.expires_at else "",
         )
 
     @property
@@ -156,8 +178,14 @@ class ApiKey(models.Model):
         self.refresh_from_db(fields=["state", "revoked_at"])
         return changed == 1
 
-    def apply(self, permissions: Iterable[str], ip_policy: str, values: Iterable[str]) -> None:
-        """Sets permissions, IP policy and networks together. Raises `ValidationError` when they break a rule."""
+    def apply(
+        self,
+        permissions: Iterable[str],
+        ip_policy: str,
+        values: Iterable[str],
+        expires_at: datetime | Literal["as it is"] | None = "as it is",
+    ) -> None:
+        """Sets permissions, IP policy, networks and expiry together. Raises `ValidationError` on a broken rule."""
         wanted = frozenset(permissions)
         listed = list(dict.fromkeys(networks.parse_network(value).value for value in values))
         check_rules(wanted, ip_policy, listed)
@@ -165,82 +193,37 @@ class ApiKey(models.Model):
             key = ApiKey.objects.select_for_update().get(pk=self.pk)
             if key.state == State.REVOKED:
                 raise ValidationError(_("A deleted key can't be brought back."))
+            before = key.settings
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))
             AllowedNetwork.objects.bulk_create(
                 [AllowedNetwork(key=key, value=v) for v in listed if v not in existing]
             )
+            key._limit_trading("trade" in wanted and ip_policy == IpPolicy.UNRESTRICTED)
             for value in Permission.values:
                 setattr(key, f"can_{value}", value in wanted)
             key.ip_policy = ip_policy
-            key.save(update_fields=["can_read", "can_trade", "can_withdraw", "ip_policy"])
+            if expires_at != "as it is" and expires_at != key.expires_at:
+                key.expires_at, key.expiry_told_days = expires_at, None
+            key.save()
+            if Change(before, key.settings).adds_power:
+                frozen.refuse(key.owner)
         self.refresh_from_db()
 
+    def _limit_trading(self, unrestricted: bool) -> None:
+        """Trading from anywhere ends after 90 days unless it is renewed; other changes leave the date."""
+        if not unrestricted:
+            self.trade_until = None
+        elif self.trade_until is None:
+            self.trade_until = timezone.now() + UNRESTRICTED_TRADE
 
-class Credential(models.Model):
-    """What proves possession of a key: an HMAC secret (sealed), or a public key (DER, base64)."""
-
-    class Kind(models.TextChoices):
-        HMAC = "hmac", "HMAC-SHA256"
-        ED25519 = "ed25519", "Ed25519"
-        RSA = "rsa", "RSA"
-
-    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="credentials")
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    serial = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    sealed = models.TextField(blank=True, editable=False)
-    public_key = models.TextField(blank=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    revealed_at = models.DateTimeField(null=True, editable=False)
-    first_used_at = models.DateTimeField(null=True, editable=False)
-    retires_at = models.DateTimeField(null=True, editable=False)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=(Q(kind="hmac") & ~Q(sealed="") & Q(public_key=""))
-                | (~Q(kind="hmac") & Q(sealed="") & ~Q(public_key="")),
-                name="credential_has_secret_or_public_key",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.get_kind_display()
-
-    @property
-    def seal_owner(self) -> str:
-        return self.seal_owner_of(self.serial, self.key_id, self.key.owner_id)
-
-    @staticmethod
-    def seal_owner_of(serial: uuid.UUID, key: uuid.UUID, owner: int) -> str:
-        """SECURITY: row, key and customer: moved to another key, or with the key to another customer, it stays shut."""
-        return f"apikeys.credential:{serial}:{key}:{owner}"
-
-    def reveal(self) -> str | None:
-        """The secret, the first time this is asked; None ever after.
-
-        SECURITY: one conditional write decides; a check before it showed the secret to up to 10 of 60 at once.
-        It is committed before the secret is read, so a process killed in between shows it never, not twice.
-        """
-        won = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(
-            revealed_at=timezone.now()
+    def renew_trade(self) -> bool:
+        """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
+        frozen.refuse(User.objects.get(pk=self.owner_id))
+        until = timezone.now() + UNRESTRICTED_TRADE
+        return (
+            ApiKey.objects.filter(
+                pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=State.ACTIVE
+            ).update(trade_until=until)
+            == 1
         )
-        return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if won else None
-
-
-class AllowedNetwork(models.Model):
-    """One address or network of a key's allow-list, normalised by `networks.parse_network`."""
-
-    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="networks")
-    value = models.CharField(_("IP or network"), max_length=43)
-
-    class Meta:
-        ordering = ["pk"]
-        constraints = [models.UniqueConstraint(fields=["key", "value"], name="a_network_once_a_key")]
-
-    def __str__(self) -> str:
-        return self.value
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.value = networks.parse_network(self.value).value
-        super().save(*args, **kwargs)

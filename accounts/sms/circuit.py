@@ -1,0 +1,70 @@
+"""A circuit for each provider: three failures in a row open it for a minute, then one trial decides.
+
+It lives in the cache, so that all processes see it. When the cache fails, every circuit is closed: a provider that
+may be down is asked for nothing, while a wrong "no" would lock customers out.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.core.cache import cache
+
+T = TypeVar("T")
+logger = logging.getLogger("portal.sms")
+FAILURES = 3
+OPEN_SECONDS = 60
+TRIAL_SECONDS = (
+    30  # longer than any request (`wire.TOTAL_SECONDS`): a trial whose process died is given away again
+)
+REMEMBERED_SECONDS = 3600  # failures so far apart are not "in a row"
+
+
+def now() -> float:
+    return time.time()
+
+
+def lets_through(provider: str) -> bool:
+    """Whether ``provider`` may be asked. When the minute of an open circuit is over: True for one caller."""
+    return _or(True, lambda: _lets_through(provider))
+
+
+def succeeded(provider: str) -> None:
+    """Closes the circuit."""
+    _or(None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")]))
+
+
+def failed(provider: str) -> None:
+    """Counts a failure, and opens the circuit when there are enough in a row."""
+    _or(None, lambda: _failed(provider))
+
+
+def _lets_through(provider: str) -> bool:
+    until = cache.get(_key(provider, "open"))
+    if until is None:
+        return True
+    if now() < until:
+        return False
+    # `add` is atomic: of many callers one gets the trial, the others go on to the next provider.
+    return bool(cache.add(_key(provider, "trial"), 1, TRIAL_SECONDS))
+
+
+def _failed(provider: str) -> None:
+    count = _key(provider, "failures")
+    cache.add(count, 0, REMEMBERED_SECONDS)
+    if cache.incr(count) >= FAILURES:
+        cache.set(_key(provider, "open"), now() + OPEN_SECONDS, REMEMBERED_SECONDS)
+        cache.delete(_key(provider, "trial"))
+
+
+def _key(provider: str, what: str) -> str:
+    return f"sms-circuit:{provider}:{what}"
+
+
+def _or(fallback: T, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except Exception as error:
+        logger.warning("the circuits of SMS providers are not known: %s", type(error).__name__)
+        return fallback

@@ -1,0 +1,17 @@
+"""What a back-end raises when a message was not handed over."""
+
+
+class SmsError(Exception):
+    """The message was not handed over. The text must not hold the message or the whole number."""
+
+
+class ProviderError(SmsError):
+    """A provider refused, or could not be reached. ``reason`` is a class or a status, never what was sent or answered.
+
+    ``blames_message``: the provider works, and this one message (its number, its text) is what it refuses.
+    """
+
+    def __init__(self, reason: str, *, blames_message: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.blames_message = blames_message

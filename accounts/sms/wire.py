@@ -1,0 +1,174 @@
+"""One HTTPS request to a provider: bounded in time and size, to the address that was configured and to no other."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Container, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from accounts.sms.errors import ProviderError
+
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 5.0  # between two bytes
+TOTAL_SECONDS = 8.0
+MOST_BYTES = 64 * 1024
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``content`` is the decoded JSON, or None when the answer is none."""
+
+    status: int
+    content: object
+
+    def at(self, *path: str | int) -> object:
+        """What is at ``path`` of the content; None when the content has another shape."""
+        found = self.content
+        for step in path:
+            if isinstance(step, str):
+                found = found.get(step) if isinstance(found, dict) else None
+            else:
+                found = found[step] if isinstance(found, list) and len(found) > step else None
+        return found
+
+
+class Deadline:
+    """Cuts the connection when the time is up.
+
+    SECURITY: every timeout of a socket begins anew with each byte, so a server that drips them, be it in its headers,
+    would hold a worker for hours.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self.passed = False
+
+    def __enter__(self) -> "Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def watch(self, connection: socket.socket) -> None:
+        # A second handle of the same connection: cutting it wakes the reader, below TLS and without touching it.
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        if self.passed:
+            self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            if self._socket is not None:
+                with suppress(OSError):  # the other side was faster
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_deadline: ContextVar[Deadline] = ContextVar("deadline")
+
+
+class _Plain(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _deadline.get().watch(self.sock)
+
+
+class _Tls(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _deadline.get().watch(self.sock)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+def post(url: str, *, headers: Mapping[str, str], **body: Any) -> Answer:
+    """What ``url`` answers to ``body`` (``data=`` for a form, ``json=`` for JSON), whatever its status below 500.
+
+    Raises `ProviderError` with a class or a status when there is no answer in time, it is too long, it redirects, or
+    the server is at fault.
+    """
+    with Deadline(TOTAL_SECONDS) as deadline:
+        token = _deadline.set(deadline)
+        try:
+            status, raw = _exchange(url, headers, body)
+            reason = "" if not deadline.passed else "Deadline"
+        except Exception as error:
+            # SECURITY: the class only. The texts of requests and urllib3 repeat the address, and Kavenegar's has the
+            # API key in it. Raised below and not here, so that no trace shows this error as the context either.
+            reason = "Deadline" if deadline.passed else type(error).__name__
+        finally:
+            _deadline.reset(token)
+    if reason:
+        raise ProviderError(reason)
+    if len(raw) > MOST_BYTES:
+        raise ProviderError("TooLong")
+    if 300 <= status < 400 or status >= 500:
+        raise ProviderError(f"HTTP {status}")
+    return Answer(status, _decoded(raw))
+
+
+def refusal(answer: Answer, status: object, blaming_message: Container[int]) -> ProviderError:
+    """The error of an answer whose own ``status`` is not the one for success, or is no status at all."""
+    if not isinstance(status, int) or isinstance(status, bool):
+        return ProviderError(f"HTTP {answer.status}, not understood")
+    return ProviderError(f"status {status}"[:40], blames_message=status in blaming_message)
+
+
+def _exchange(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
+    with requests.Session() as session:
+        # SECURITY: no proxy and no .netrc of the environment gets to see keys and codes; certificates are certifi's.
+        session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter(max_retries=0))
+        answer = session.post(
+            url,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", **headers},
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            allow_redirects=False,  # SECURITY: else a key and a code go wherever an answer points
+            stream=True,
+            **body,
+        )
+        with answer:
+            raw = bytearray()
+            for chunk in answer.iter_content(CHUNK):
+                raw += chunk
+                if len(raw) > MOST_BYTES:
+                    break
+            return answer.status_code, bytes(raw)
+
+
+def _decoded(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # 64 KB of "[" are too deep
+        return None

@@ -1,0 +1,20 @@
+"""The tables of `apikeys`, by what they know."""
+
+from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Credential, random_text
+from apikeys.models.keys import ApiKey, ApiKeyManager, KeyLimitReached
+from apikeys.models.use import AddressUse, DailyUse, Refusal, RescueRequest
+
+__all__ = [
+    "ALPHABET",
+    "KEY_LENGTH",
+    "AddressUse",
+    "AllowedNetwork",
+    "ApiKey",
+    "ApiKeyManager",
+    "Credential",
+    "DailyUse",
+    "KeyLimitReached",
+    "Refusal",
+    "RescueRequest",
+    "random_text",
+]

@@ -1,0 +1,113 @@
+"""What proves possession of a key, and from where it may be used."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from apikeys import networks
+from apikeys.public_keys import PublicKey
+from hitobit_portal import crypto
+
+if TYPE_CHECKING:
+    from apikeys.models.keys import ApiKey
+
+
+KEY_LENGTH = 64
+ALPHABET = string.ascii_letters + string.digits  # 64 of 62 characters: 381 bits
+
+
+def random_text() -> str:
+    """64 letters and digits from the system's CSPRNG."""
+    return "".join(secrets.choice(ALPHABET) for _n in range(KEY_LENGTH))
+
+
+class Credential(models.Model):
+    """What proves possession of a key: an HMAC secret (sealed), or a public key (DER, base64)."""
+
+    class Kind(models.TextChoices):
+        HMAC = "hmac", "HMAC-SHA256"
+        ED25519 = "ed25519", "Ed25519"
+        RSA = "rsa", "RSA"
+
+    key = models.ForeignKey("apikeys.ApiKey", models.CASCADE, related_name="credentials")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    serial = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    sealed = models.TextField(blank=True, editable=False)
+    public_key = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    revealed_at = models.DateTimeField(null=True, editable=False)
+    first_used_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    retires_at = models.DateTimeField(null=True, editable=False)
+    #: Of a credential that replaces another: how long the other one lives after this one's first use.
+    grace_seconds = models.PositiveIntegerField(null=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=(Q(kind="hmac") & ~Q(sealed="") & Q(public_key=""))
+                | (~Q(kind="hmac") & Q(sealed="") & ~Q(public_key="")),
+                name="credential_has_secret_or_public_key",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+    @classmethod
+    def new(cls, key: ApiKey, public: PublicKey | None, serial: uuid.UUID | None = None) -> Credential:
+        """An unsaved credential of ``key``: the public key that its customer gave, or a secret made here."""
+        serial = serial or uuid.uuid4()
+        if public is not None:
+            shown = timezone.now()  # there is nothing to reveal
+            kind, encoded = public.kind.value, public.encoded
+            return cls(key=key, serial=serial, kind=kind, public_key=encoded, revealed_at=shown)
+        credential = cls(key=key, serial=serial, kind=cls.Kind.HMAC)
+        credential.sealed = crypto.seal(random_text().encode(), credential.seal_owner)
+        return credential
+
+    @property
+    def seal_owner(self) -> str:
+        return self.seal_owner_of(self.serial, self.key_id, self.key.owner_id)
+
+    @staticmethod
+    def seal_owner_of(serial: uuid.UUID, key: uuid.UUID, owner: int) -> str:
+        """SECURITY: row, key and customer: moved to another key, or with the key to another customer, it stays shut."""
+        return f"apikeys.credential:{serial}:{key}:{owner}"
+
+    def reveal(self) -> str | None:
+        """The secret, the first time this is asked; None ever after.
+
+        SECURITY: one conditional write decides; a check before it showed the secret to up to 10 of 60 at once.
+        It is committed before the secret is read, so a process killed in between shows it never, not twice.
+        """
+        won = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(
+            revealed_at=timezone.now()
+        )
+        return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if won else None
+
+
+class AllowedNetwork(models.Model):
+    """One address or network of a key's allow-list, normalised by `networks.parse_network`."""
+
+    key = models.ForeignKey("apikeys.ApiKey", models.CASCADE, related_name="networks")
+    value = models.CharField(_("IP or network"), max_length=43)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["key", "value"], name="a_network_once_a_key")]
+
+    def __str__(self) -> str:
+        return self.value
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.value = networks.parse_network(self.value).value
+        super().save(*args, **kwargs)
