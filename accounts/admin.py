@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -47,6 +48,10 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     actions = None
     list_select_related = ("totp", "sms")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Accounts only: a number that somebody merely typed is no customer."""
+        return super().get_queryset(request).exclude(joined_at=None)
 
     @admin.display(description=_("second factors"))
     def factors(self, user: User) -> str:

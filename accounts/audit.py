@@ -1,5 +1,6 @@
 """The one way to leave a security event."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
@@ -22,15 +23,17 @@ def record(
     target: str = "",
     label: str = "",
     succeeded: bool = True,
+    also: Sequence[tuple[str, str]] = (),
     **detail: Any,
 ) -> AuditEvent:
     """Writes one event. ``actor`` is the customer unless said otherwise; ``detail`` holds JSON values, never a secret.
 
+    ``also``: further (channel, address) to tell, e.g. ``("sms", old_number)``.
     Called in the transaction of what it tells of, so that neither exists without the other.
     """
     with transaction.atomic():
         left = _create(event, request, customer, actor, target, label, succeeded, detail)
-        notices.put(left)
+        notices.put(left, *also)
     return left
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import pgettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -17,6 +18,10 @@ class Purpose(enum.Enum):
     ENROL_TOTP = "enrol.totp"
     CREATE_KEY = "key.create"
     CHANGE_KEY = "key.change"
+    ROTATE_KEY = "key.rotate"
+    THAW_KEY = "key.thaw"
+    RENEW_KEY = "key.renew"
+    RESCUE_KEY = "key.rescue"
     SIGN_UP = "account.sign_up"
     FORGOT = "password.forgot"
     CHANGE_PASSWORD = "password.change"  # nosec B105
@@ -44,6 +49,10 @@ SENTENCES = {
     Purpose.ENROL_TOTP: _("turning the authenticator on"),
     Purpose.CREATE_KEY: _("creating the API “%(name)s”"),
     Purpose.CHANGE_KEY: _("changing the API “%(name)s”: %(changes)s"),
+    Purpose.ROTATE_KEY: _("a second credential for the API “%(name)s”"),
+    Purpose.THAW_KEY: _("resuming the paused API “%(name)s”"),
+    Purpose.RENEW_KEY: _("90 more days of trading for the API “%(name)s”"),
+    Purpose.RESCUE_KEY: _("letting the API “%(name)s” be used from %(address)s"),
     Purpose.SIGN_UP: _("opening an account with this number"),
     Purpose.FORGOT: _("replacing your forgotten password"),
     Purpose.CHANGE_PASSWORD: _("changing your password"),
@@ -114,4 +123,6 @@ def confirm_phone(phone: str) -> Approval:
 
 
 def change_email(email: str) -> Approval:
-    return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": email})
+    """``email``: the new address; "" when there is to be none."""
+    shown = email or pgettext("e-mail", "none, it is removed")
+    return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

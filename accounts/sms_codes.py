@@ -40,14 +40,21 @@ class Sent:
 
 
 def send_code(
-    request: HttpRequest, user: User, approval: Approval, *, phone: str = "", spoken: bool = False
+    request: HttpRequest,
+    user: User,
+    approval: Approval,
+    *,
+    phone: str = "",
+    spoken: bool = False,
+    instead: str = "",
 ) -> Sent:
     """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing.
 
-    ``phone``: where to, when it is not the account's own number. ``spoken``: by a voice call.
+    ``phone``: where to, when it is not the account's own number. ``spoken``: by a voice call. ``instead``: the text
+    that is sent in the code's place; what is stored then is nothing that anybody could type.
     """
     phone = phone or user.phone
-    code = f"{secrets.randbelow(1_000_000):06d}"
+    code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):
         otp.lock(user)
@@ -61,7 +68,7 @@ def send_code(
         _alarm(request, user, approval, capped.rate)
         return Sent(Sending.CAPPED, capped.wait)
     try:
-        _hand_over(phone, approval, code, spoken)
+        _hand_over(phone, approval, code, spoken, instead)
     except sms.SmsError:
         # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
         SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
@@ -73,8 +80,10 @@ def send_code(
     return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
 
 
-def _hand_over(phone: str, approval: Approval, code: str, spoken: bool) -> None:
-    if spoken:
+def _hand_over(phone: str, approval: Approval, code: str, spoken: bool, instead: str) -> None:
+    if instead:
+        sms.send(phone, instead, code="", purpose=approval.purpose.value)
+    elif spoken:
         sms.speak(phone, code, language=get_language() or "fa", purpose=approval.purpose.value)
     else:
         sms.send(phone, _text(approval, code), code=code, purpose=approval.purpose.value)

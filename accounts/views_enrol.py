@@ -1,29 +1,19 @@
 """Enrolment: mobile number, authenticator, recovery codes; in this order, and nothing else before it is done."""
 
-import base64
-import io
-from urllib.parse import quote
-
-import pyotp
-import qrcode
 from django.contrib import messages as notices
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, messages, otp, purposes, recovery, sms_codes, stages
+from accounts import audit, authenticator, messages, otp, purposes, recovery, sms_codes, stages
 from accounts.events import Event
 from accounts.forms import CodeForm
-from accounts.models import SmsDevice, TotpDevice, User
+from accounts.models import SmsDevice, User
 from accounts.otp import Factor
 from accounts.stages import pending
 from accounts.views_login import complete
-from hitobit_portal import crypto
-
-ISSUER = "Hitobit"
 
 
 @pending
@@ -78,61 +68,22 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
     user: User = request.pending_user  # type: ignore[attr-defined]
     if stages.next_step(request, user) != "enrol_totp":
         return redirect(stages.next_step(request, user))
-    seed = _unconfirmed_seed(user)
+    seed = authenticator.first_seed(user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
         result = otp.verify(
-            request, user, purposes.ENROL_TOTP, code, effect=lambda: _confirm_totp(request, user)
+            request,
+            user,
+            purposes.ENROL_TOTP,
+            code,
+            effect=lambda: authenticator.confirm_first(request, user),
         )
         if result.accepted:
             stages.prove(request, Factor.TOTP.value)
             return redirect("recovery_codes")
         form.add_error("code", messages.of_one(result))
-    path, size = qr_path(provisioning_uri(user, seed))
-    context = {
-        "form": form,
-        "secret": seed,
-        "qr_path": path,
-        "qr_size": size,
-        "account_name": f"{ISSUER}: {user.phone}",
-    }
-    return render(request, "accounts/enrol_totp.html", context)
-
-
-def _unconfirmed_seed(user: User) -> str:
-    """The seed that waits for its first code; made on the first visit, the same after a refresh."""
-    with transaction.atomic(durable=True):
-        otp.lock(user)
-        device = TotpDevice.objects.filter(user=user).first()
-        if device is None:
-            device = TotpDevice(user=user, confirmed=False, name="totp")
-            device.seed_sealed = crypto.seal(pyotp.random_base32().encode(), otp.seal_owner(user))
-            device.save()
-        return crypto.unseal(device.seed_sealed, otp.seal_owner(user)).decode()
-
-
-def _confirm_totp(request: HttpRequest, user: User) -> None:
-    TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
-    audit.record(Event.TOTP_CONFIRMED, request, customer=user)
-
-
-def provisioning_uri(user: User, seed: str) -> str:
-    """``otpauth://`` of the authenticator apps (Key URI Format)."""
-    return pyotp.TOTP(seed).provisioning_uri(name=user.phone, issuer_name=ISSUER)
-
-
-def qr_path(text: str) -> tuple[str, int]:
-    """The QR code as one SVG path (``d``) of unit squares, and the side of its view box with the quiet zone of 4."""
-    code = qrcode.QRCode(border=4, error_correction=qrcode.constants.ERROR_CORRECT_M)
-    code.add_data(text)
-    rows = code.get_matrix()
-    path = io.StringIO()
-    for y, row in enumerate(rows):
-        for x, dark in enumerate(row):
-            if dark:
-                path.write(f"M{x} {y}h1v1h-1z")
-    return path.getvalue(), len(rows)
+    return render(request, "accounts/enrol_totp.html", {"form": form, **authenticator.picture(user, seed)})
 
 
 @pending
@@ -146,9 +97,5 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
     codes = recovery.make(request, user, renew=request.method == "POST")
-    text = "\r\n".join(codes)
-    encoded = quote(base64.b64encode(text.encode()).decode())
-    download = f"data:text/plain;charset=utf-8;base64,{encoded}"
-    return render(
-        request, "accounts/recovery_codes.html", {"codes": codes, "download": download if codes else ""}
-    )
+    context = {"codes": codes, "download": recovery.as_download(codes)}
+    return render(request, "accounts/recovery_codes.html", context)

@@ -5,21 +5,39 @@ from django.contrib.auth import authenticate
 from django.contrib.auth import logout as django_logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import agents, audit, messages, otp, purposes, sessions, sms_codes, stages, trusted
+from accounts import (
+    agents,
+    audit,
+    authenticator,
+    delayed,
+    devices,
+    messages,
+    otp,
+    preferences,
+    purposes,
+    sessions,
+    sms_codes,
+    stages,
+    trusted,
+)
 from accounts.events import Event
 from accounts.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.models import PortalDevice, User
 from accounts.otp import Factor
 from accounts.stages import pending, public
-from hitobit_portal import errors, ratelimits
+from hitobit_portal import errors, looks, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.jalali import digits
 from hitobit_portal.ratelimits import Rate
+
+#: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
+TRUSTABLE = (Factor.TOTP, Factor.SMS)
 
 
 @public
@@ -31,6 +49,8 @@ def login(request: HttpRequest) -> HttpResponse:
     next_url = stages.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated and request.user.is_verified():
         return redirect(next_url or "dashboard")
+    if carried := preferences.restored(request):
+        return carried
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
@@ -38,6 +58,8 @@ def login(request: HttpRequest) -> HttpResponse:
         if wait is not None:
             _note_limited(request, phone)
             return errors.too_many(request, wait)
+        # For everybody: a number that was lost is replaced by now, even if no sender of notices runs.
+        delayed.apply_due(number=phone)
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
@@ -116,6 +138,8 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         "masked_phone": user.phone,
         "resend_in": sms_codes.resend_in(user, purposes.LOGIN) if method is Factor.SMS else None,
         "device": agents.describe(request.headers.get("User-Agent", "")),
+        "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
+        "trust": "trust" in request.POST,
     }
     return render(request, "accounts/second_factor.html", context)
 
@@ -156,17 +180,29 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
             _("A recovery code was used up. %(left)s are left.") % {"left": digits(otp.recovery_left(user))},
         )
     stages.prove(request, method.value)
+    if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
+        authenticator.new_seed(user)
+        stages.replace_authenticator(request)
+        return redirect(stages.next_step(request, user))
     if not user.has_both_factors:
         return redirect(stages.next_step(request, user))
-    devices = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
-    return complete(request, user, getattr(user, devices[method]), method.value)
+    proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
+    response = complete(request, user, getattr(user, proved[method]), method.value)
+    if method in TRUSTABLE and request.POST.get("trust") == "1":
+        trusted.trust(request, response, user)
+    return response
 
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
     """Both steps are done: logs in, and goes where the visitor wanted to go."""
     target = stages.finish(request, user, device, method)
+    is_new = devices.is_new(request, user)
     audit.record(Event.LOGIN, request, customer=user, method=method)
-    return redirect(target)
+    if is_new:
+        audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, method=method)
+    response = redirect(target)
+    looks.store(response, preferences.of_account(user))
+    return response
 
 
 @public
@@ -179,5 +215,8 @@ def logout(request: HttpRequest) -> HttpResponse:
         sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
+    # Language and theme go with the cookies; the login page takes them out of its address again.
+    if chosen := looks.chosen(request):
+        response["Location"] += f"?{urlencode(chosen)}"
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'
     return response

@@ -1,4 +1,4 @@
-"""What every template may use: ``portal.origin``, ``.demo``, ``.now_ms``, ``.address``."""
+"""What every template may use: ``portal.origin``, ``.demo``, ``.signup_open``, ``.now_ms``, ``.address``."""
 
 import time
 from typing import Any
@@ -18,6 +18,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "portal": {
             "origin": settings.BASE_URL,
             "demo": settings.DEMO,
+            "signup_open": settings.SIGNUP == "open",
             "now_ms": int(time.time() * 1000),
             "address": address_of(request),
         }

@@ -1,11 +1,13 @@
 """Error pages, and their JSON twins for machines."""
 
 import sys
+from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
@@ -46,7 +48,8 @@ def unavailable(request: HttpRequest) -> HttpResponse:
 
 def too_many(request: HttpRequest, retry_after: int) -> HttpResponse:
     """429 with when to try again (seconds)."""
-    context = {"retry_after": retry_after, "retry_url": request.path}
+    retry_at = timezone.now() + timedelta(seconds=retry_after)
+    context = {"retry_after": retry_after, "retry_at": retry_at, "retry_url": request.path}
     response = render(request, "429.html", context, status=429)
     response["Retry-After"] = str(retry_after)
     return response

@@ -13,9 +13,11 @@ import jdatetime
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
+
+from hitobit_portal import looks
 
 register = template.Library()
 
@@ -33,8 +35,16 @@ def _tehran(value: dt.datetime) -> dt.datetime:
 
 @register.filter
 def digits(value: object) -> str:
-    """The text with its ASCII digits in the digits of the language."""
-    return str(value).translate(PERSIAN_DIGITS) if _persian() else str(value)
+    """The text with its ASCII digits in the digits of the language, unless the visitor prefers those as they are."""
+    persian = _persian() and looks.digits.get() != "latin"
+    return str(value).translate(PERSIAN_DIGITS) if persian else str(value)
+
+
+@register.simple_tag
+def looks_of_page() -> SafeString:
+    """The attributes of ``<html>`` by which style sheet and scripts know the visitor's theme and digits."""
+    chosen = [("data-theme", looks.theme.get()), ("data-digits", looks.digits.get())]
+    return format_html_join("", ' {}="{}"', [pair for pair in chosen if pair[1]])
 
 
 @register.filter
@@ -87,6 +97,18 @@ def ago(value: dt.datetime | None) -> str:
     if days < 7:
         return digits(ngettext("%(n)d day ago", "%(n)d days ago", days) % {"n": days})
     return day_local(value)
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """A time to wait, rounded up: seconds below a minute, minutes below an hour and a half, hours above."""
+    if seconds < 60:
+        return digits(ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds})
+    minutes = -(-seconds // 60)
+    if minutes <= 90:
+        return digits(ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes})
+    hours = -(-minutes // 60)
+    return digits(ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours})
 
 
 @register.filter

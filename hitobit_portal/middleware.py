@@ -1,4 +1,4 @@
-"""What every response passes through: request id, caller's address, security headers, language, failed dependencies."""
+"""What every response passes through: request id, caller's address, security headers, looks, failed dependencies."""
 
 import logging
 import uuid
@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
-from hitobit_portal import client_ip, errors
+from hitobit_portal import client_ip, errors, looks
 
 logger = logging.getLogger("portal.faults")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -79,13 +79,28 @@ def language(get_response: GetResponse) -> GetResponse:
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        chosen = request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME, "")
-        code = chosen if chosen in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+        code = looks.chosen(request).get(settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_CODE)
         with translation.override(code):
             request.LANGUAGE_CODE = code
             response = get_response(request)
             response.setdefault("Content-Language", code)
             return response
+
+    return middleware
+
+
+def theme_and_digits(get_response: GetResponse) -> GetResponse:
+    """The choices for everything that is drawn for this request, also without a context (error pages)."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        chosen = looks.chosen(request)
+        theme = looks.theme.set(chosen.get("theme", ""))
+        digits = looks.digits.set(chosen.get("digits", ""))
+        try:
+            return get_response(request)
+        finally:
+            looks.theme.reset(theme)
+            looks.digits.reset(digits)
 
     return middleware
 

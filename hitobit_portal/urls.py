@@ -3,10 +3,8 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import path
-from django.views.i18n import set_language
 
 from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
-from accounts.stages import public
 from apikeys import gateway, views, views_key, views_verify
 
 urlpatterns = [
@@ -27,7 +25,6 @@ urlpatterns = [
     *urls_outside.urlpatterns,
     *urls_settings.urlpatterns,
     *urls_safety.urlpatterns,
-    path("language/", public(set_language), name="set_language"),
     path("admin/", admin.site.urls),
     path("api/v3/ping", gateway.ping, name="ping"),
     path("api/v3/time", gateway.server_time, name="server_time"),

@@ -81,14 +81,17 @@ class LivePortal:
         return max((path.name for path in (self.data_dir / "sms").glob("[!.]*.json")), default="")
 
     def sms(self, after: str = "") -> dict[str, Any]:
-        """The newest message that is newer than the file ``after``; waits for it, since they're sent off-request."""
+        """The newest message with a code that is newer than the file ``after``; waits for it, since they're sent
+        off-request. Notices, which the sender beside the server sends when it likes, are passed over."""
         deadline = time.monotonic() + SMS_SECONDS
-        while (name := self.newest_sms()) <= after:
+        while True:
+            for path in sorted((self.data_dir / "sms").glob("[!.]*.json"), reverse=True):
+                message: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                if path.name > after and message["code"]:
+                    return message
             if time.monotonic() > deadline:
                 raise RuntimeError(f"No message came within {SMS_SECONDS:.0f} s:\n{self.tail()}")
             time.sleep(POLL_SECONDS)
-        message: dict[str, Any] = json.loads((self.data_dir / "sms" / name).read_text(encoding="utf-8"))
-        return message
 
     def stop(self) -> None:
         if self.process is not None:

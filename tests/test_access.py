@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 #: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
 PUBLIC = {
     "/login/": "the way in",
+    "/frozen/": "where freezing ends, which logs out",
     "/healthz": "asks nobody, tells nothing",
     "/readyz": "tells whether it works, not what doesn't",
     "/api/v3/ping": "signing-contract",
@@ -36,6 +37,7 @@ HALFWAY = {
     "one factor proved": {"/enrol/totp/"},
 }
 VALUES = {
+    "token": "1f-0123456789abcdefghijkl",
     "pk": "00000000-0000-4000-8000-000000000000",
     "object_id": "1",
     "app_label": "accounts",

@@ -5,9 +5,10 @@ import { otp } from "./otp.js";
 import { countdown } from "./countdown.js";
 import { menus } from "./menu.js";
 import { password } from "./password.js";
+import { strength } from "./strength.js";
 import { clock } from "./clock.js";
 import { once } from "./once.js";
 import { secrets } from "./secrets.js";
 import { settings } from "./settings.js";
 
-for (const start of [theme, copy, otp, countdown, menus, password, clock, once, secrets, settings]) start();
+for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings]) start();

@@ -8,8 +8,8 @@ import qrcode
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import demo_account
+from accounts.authenticator import provisioning_uri
 from accounts.models import User
-from accounts.views_enrol import provisioning_uri
 
 
 class Command(BaseCommand):

@@ -1,6 +1,7 @@
 """``manage.py run_demo``: everything that ``make run`` needs after the packages, then the server."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Migrates, collects static files, makes the demo customer and serves on 127.0.0.1:$PORT (8000)."
+    help = "Migrates, collects static files, makes the demo customer, sends notices, serves on 127.0.0.1:$PORT (8000)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO:
@@ -24,10 +25,18 @@ class Command(BaseCommand):
         self.stdout.write(
             f"  SMS                   this terminal, {Path(settings.DATA_DIR) / 'sms'}, {settings.BASE_URL}/demo/sms/"
         )
+        self.stdout.write(f"  e-mail                {settings.EMAIL_FILE_PATH}")
         self.stdout.write("  stop                  Ctrl+C\n")
         self.stdout.flush()
+        self._start_sender()
         serve = f"--interface wsgi --host 127.0.0.1 --port {settings.PORT} --workers {settings.PROCESSES}"
         tune = "--blocking-threads 4 --no-ws --http 1 --log-level warning"
         target = "hitobit_portal.wsgi:application"
         arguments = [sys.executable, "-m", "granian", *serve.split(), *tune.split(), target]
         os.execv(sys.executable, arguments)
+
+    def _start_sender(self) -> None:
+        """The notices' sender, beside the server that this process turns into; it ends by itself when that ends."""
+        manage = str(settings.BASE_DIR / "manage.py")
+        options = ["send_notices", "--loop", "--every", "1", "--while-pid", str(os.getpid())]
+        subprocess.Popen([sys.executable, manage, *options], stdin=subprocess.DEVNULL)
