@@ -10,7 +10,6 @@ from typing import NamedTuple
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts import audit, otp, sms
@@ -84,7 +83,7 @@ def _hand_over(phone: str, approval: Approval, code: str, spoken: bool, instead:
     if instead:
         sms.send(phone, instead, code="", purpose=approval.purpose.value)
     elif spoken:
-        sms.speak(phone, code, language=get_language() or "fa", purpose=approval.purpose.value)
+        sms.speak(phone, _spoken_text(approval, code), code=code, purpose=approval.purpose.value)
     else:
         sms.send(phone, _text(approval, code), code=code, purpose=approval.purpose.value)
 
@@ -154,4 +153,12 @@ def _text(approval: Approval, code: str) -> str:
     return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nGive it to nobody, not even to support.") % {
         "code": code,
         "what": approval.sentence,
+    }
+
+
+def _spoken_text(approval: Approval, code: str) -> str:
+    """What a call says: what it is for, and the digits one by one (commas make pauses) and twice."""
+    return _("A code of Hitobit, for %(what)s. The code is: %(digits)s. Once more: %(digits)s.") % {
+        "what": approval.sentence,
+        "digits": ", ".join(code),
     }

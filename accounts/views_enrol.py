@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, authenticator, messages, otp, purposes, recovery, sms_codes, stages
+from accounts import audit, authenticator, messages, otp, purposes, recovery, sms, sms_codes, stages
 from accounts.events import Event
 from accounts.forms import CodeForm
 from accounts.models import SmsDevice, User
@@ -25,7 +25,8 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
     if stages.next_step(request, user) != "enrol_sms":
         return redirect(stages.next_step(request, user))
     form = CodeForm()
-    if request.method == "POST" and "resend" not in request.POST:
+    asked_again = {"resend", "speak"} & set(request.POST)
+    if request.method == "POST" and not asked_again:
         form = CodeForm(request.POST)
         if form.is_valid():
             code = {Factor.SMS: form.cleaned_data["code"]}
@@ -36,10 +37,10 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 stages.prove(request, Factor.SMS.value)
                 return redirect("enrol_totp")
             form.add_error("code", messages.of_one(result))
-    elif "resend" in request.POST or (
-        request.method == "GET" and not sms_codes.resend_in(user, purposes.ENROL_SMS)
-    ):
-        problem = messages.of_sending(sms_codes.send_code(request, user, purposes.ENROL_SMS))
+    elif asked_again or (request.method == "GET" and not sms_codes.resend_in(user, purposes.ENROL_SMS)):
+        problem = messages.of_sending(
+            sms_codes.send_code(request, user, purposes.ENROL_SMS, spoken="speak" in request.POST)
+        )
         if problem:
             notices.error(request, problem)
         if request.method == "POST":
@@ -48,6 +49,7 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
         "form": form,
         "masked_phone": user.phone,
         "resend_in": sms_codes.resend_in(user, purposes.ENROL_SMS),
+        "can_speak": sms.can_speak(),
         "sent": user.sms_codes.filter(purpose=purposes.ENROL_SMS.purpose.value).exists(),
     }
     return render(request, "accounts/enrol_sms.html", context)

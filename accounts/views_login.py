@@ -22,6 +22,7 @@ from accounts import (
     preferences,
     purposes,
     sessions,
+    sms,
     sms_codes,
     stages,
     trusted,
@@ -123,7 +124,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
     form = form_class()
     if request.method == "POST":
-        if "switch" in request.POST or "resend" in request.POST:
+        if {"switch", "resend", "speak"} & set(request.POST):
             return _switch(request, user, method)
         form = form_class(request.POST)
         if form.is_valid():
@@ -136,6 +137,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         "method": method.value,
         "methods": [factor.value for factor in available],
         "masked_phone": user.phone,
+        "can_speak": sms.can_speak(),
         "resend_in": sms_codes.resend_in(user, purposes.LOGIN) if method is Factor.SMS else None,
         "device": agents.describe(request.headers.get("User-Agent", "")),
         "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
@@ -164,7 +166,9 @@ def _method(request: HttpRequest, available: list[Factor]) -> Factor:
 def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     """Sends the SMS where one is needed, and comes back by GET."""
     if method is Factor.SMS:
-        problem = messages.of_sending(sms_codes.send_code(request, user, purposes.LOGIN))
+        problem = messages.of_sending(
+            sms_codes.send_code(request, user, purposes.LOGIN, spoken="speak" in request.POST)
+        )
         if problem:
             notices.error(request, problem)
     response = redirect("second_factor")

@@ -215,3 +215,17 @@ def test_names_of_message_files_sort_by_time(settings: Any, tmp_path: Path) -> N
     assert [message["code"] for message in file.messages()] == [f"{n:06d}" for n in range(4, -1, -1)]
     file.clear()
     assert file.messages() == []
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_a_call_says_what_the_code_is_for_and_each_digit_twice(
+    sara: Person, language: str, settings: Any, tmp_path: Path
+) -> None:
+    settings.DATA_DIR, settings.SMS_BACKENDS = tmp_path, ["accounts.sms.file"]
+    with translation.override(language):
+        sent = sms_codes.send_code(request_from(), sara.user, named("bot"), spoken=True)
+        assert named("bot").sentence in file.messages()[0]["text"]
+    (message,) = file.messages()
+    assert (sent.state, message["spoken"], message["purpose"]) == (Sending.SENT, True, "key.create")
+    assert message["text"].count(", ".join(message["code"])) == 2
+    assert message["code"] not in message["text"]

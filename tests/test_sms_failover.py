@@ -32,8 +32,8 @@ class Provider(types.ModuleType):
     def send(self, phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
         return self._take({"code": code, "reference": reference})
 
-    def speak(self, phone: str, code: str, *, language: str, purpose: str, reference: str) -> str:
-        return self._take({"code": code, "language": language, "reference": reference})
+    def speak(self, phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
+        return self._take({"code": code, "spoken": text, "reference": reference})
 
     def _take(self, message: dict[str, str]) -> str:
         self.taken.append(message)
@@ -225,8 +225,8 @@ def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], sett
     settings.SMS_BACKENDS = ["tests.sms_collector", "accounts.sms.nothing", "provider_one", "provider_two"]
     assert sms.can_speak()
     two[0].error = ProviderError("HTTP 503")
-    sms.speak(PHONE, CODE, language="en", purpose="login")
-    assert two[1].taken == [{"code": CODE, "language": "en", "reference": ""}]
+    sms.speak(PHONE, TEXT, code=CODE, purpose="login")
+    assert two[1].taken == [{"code": CODE, "spoken": TEXT, "reference": ""}]
     assert set(SmsDelivery.objects.values_list("backend", "spoken")) == {
         ("provider_one", True),
         ("provider_two", True),
@@ -234,16 +234,16 @@ def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], sett
     settings.SMS_BACKENDS = ["tests.sms_collector", "accounts.sms.nothing", "accounts.sms.smsir"]
     assert not sms.can_speak()
     with pytest.raises(SmsError):
-        sms.speak(PHONE, CODE, language="en", purpose="login")
+        sms.speak(PHONE, TEXT, code=CODE, purpose="login")
 
 
 def test_demo_shows_a_spoken_code_on_both_phones(
     settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.DATA_DIR, settings.SMS_BACKENDS = tmp_path, ["accounts.sms.console", "accounts.sms.file"]
-    sms.speak(PHONE, CODE, language="en", purpose="login")
+    sms.speak(PHONE, TEXT, code=CODE, purpose="login")
     (message,) = file.messages()
     assert list(message) == ["to", "text", "code", "purpose", "at", "spoken"]
     assert (message["code"], message["spoken"]) == (CODE, True)
-    assert "4, 9, 3, 8, 1, 7" in message["text"]
+    assert message["text"] == TEXT
     assert message["text"] in capsys.readouterr().out

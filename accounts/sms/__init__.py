@@ -3,7 +3,7 @@
 A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message) that returns when the
 message is handed over, with the provider's id of it or None, and raises `SmsError` when it is not. Where it also takes
 ``reference``, it gets an id under which the same message is never sent twice ("" for codes).
-One that can call has ``speak(phone, code, *, language, purpose, reference)`` besides.
+One that can call has ``speak(phone, text, *, code, purpose, reference)`` besides.
 
 The local ones (console, file) each get every message, a person watches either of them; of the others the first that
 succeeds is enough. One that failed three times in a row is passed over for a minute (`circuit`).
@@ -43,11 +43,11 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
     _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False)
 
 
-def speak(phone: str, code: str, *, language: str, purpose: str, reference: str = "") -> None:
+def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
     """Has ``code`` said to ``phone`` by a voice call, in ``language``. Raises `SmsError` when no back-end did."""
 
     def hand(module: ModuleType) -> object:
-        return module.speak(phone, code, language=language, purpose=purpose, reference=reference)
+        return module.speak(phone, text, code=code, purpose=purpose, reference=reference)
 
     paths = [path for path in settings.SMS_BACKENDS if _speaks(path)]
     _deliver(paths, hand, phone, purpose, spoken=True)

@@ -10,8 +10,6 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts.sms.speech import sentence
-
 KEPT = 200
 FINISHED = "[!.]*.json"  # a draft begins with a dot, which pathlib's own "*" matches
 
@@ -28,9 +26,9 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
     _write({"to": phone, "text": text, "code": code, "purpose": purpose}, reference)
 
 
-def speak(phone: str, code: str, *, language: str, purpose: str, reference: str = "") -> None:
+def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
     """Writes what the call would say, as `send` does, and ``"spoken": true`` besides."""
-    message = {"to": phone, "text": sentence(code, language), "code": code, "purpose": purpose}
+    message = {"to": phone, "text": text, "code": code, "purpose": purpose}
     _write(message, reference, spoken=True)
 
 

@@ -11,7 +11,6 @@ from django.conf import settings
 from accounts.sms import wire
 from accounts.sms.errors import ProviderError
 from accounts.sms.phones import national
-from accounts.sms.speech import sentence
 
 REQUIRED = ("KAVENEGAR_API_KEY",)
 ACCEPTED = 200
@@ -29,9 +28,9 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> s
     return _post("sms/send.json", fields)
 
 
-def speak(phone: str, code: str, *, language: str, purpose: str, reference: str) -> str:
+def speak(phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
     """Has the code read out by a call; returns Kavenegar's id of it. Raises `ProviderError`."""
-    fields = {"receptor": national(phone), "message": sentence(code, language), **_local_id(reference)}
+    fields = {"receptor": national(phone), "message": text, **_local_id(reference)}
     return _post("call/maketts.json", fields)
 
 
