@@ -55,7 +55,7 @@ def recognise(request: HttpRequest, user: User) -> bool:
     found = [
         device
         for device in TrustedDevice.objects.filter(user=user, expires_at__gt=now)
-        if crypto.matches(device.digest, USE, str(user.pk), token)
+        if crypto.matches(device.digest, USE, *_owner(user), token)
     ]
     if not found:
         return False
@@ -66,9 +66,14 @@ def forget(request: HttpRequest, user: User) -> None:
     """Logging out on purpose ends the trust in this browser (its cookie goes with `Clear-Site-Data`)."""
     token = request.COOKIES.get(COOKIE, "")[:100]
     for device in TrustedDevice.objects.filter(user=user) if token else ():
-        if crypto.matches(device.digest, USE, str(user.pk), token):
+        if crypto.matches(device.digest, USE, *_owner(user), token):
             device.delete()
 
 
 def _digest(user: User, token: str) -> str:
-    return crypto.digest(USE, str(user.pk), token)
+    return crypto.digest(USE, *_owner(user), token)
+
+
+def _owner(user: User) -> tuple[str, str]:
+    # SECURITY: a login that was half done when all sessions were ended must not leave trust behind: its epoch is over.
+    return str(user.pk), str(user.session_epoch)

@@ -40,7 +40,9 @@ class Rate(enum.Enum):
     NOTICE_LINK_ADDRESS = Limit(30, 5 * MINUTE, "guessing of the links in notices; right ones don't count")
     PASSWORD_STRENGTH_ADDRESS = Limit(60, MINUTE, "processor time: a long password takes 0.1 s to judge")
     NEW_PASSWORD_ADDRESS = Limit(30, 5 * MINUTE, "processor time: argon2 and the judging of strength")
-    PASSWORD_CHECK = Limit(5, 5 * MINUTE, "guessing of the current password by somebody who has session and codes")
+    PASSWORD_CHECK = Limit(
+        5, 5 * MINUTE, "guessing of the current password by somebody who has session and codes"
+    )
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
     SMS_PHONE = Limit(20, 10 * MINUTE, "flooding of somebody's phone")
     # 48 a day: whoever types another's number must leave the owner half of SMS_ACCOUNT.
@@ -50,7 +52,10 @@ class Rate(enum.Enum):
     SMS_PREFIX = Limit(1000, HOUR, "SMS pumping of a range of numbers that the attacker is paid for")
     SMS_CAPPED_EVENT = Limit(1, HOUR, "filling of the audit trail by SMS that are refused anyway")
     # Only of notices that a thief can bring about by the dozen; those of stolen factors are never held back.
-    NOTICE_ACCOUNT = Limit(60, DAY, "burying of an owner in notices, so that the one that matters is overlooked")
+    NOTICE_ACCOUNT = Limit(
+        60, DAY, "burying of an owner in notices, so that the one that matters is overlooked"
+    )
+    EXPORT_ACCOUNT = Limit(20, HOUR, "filling of the audit trail; an export reads up to 10 000 rows")
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 
 
