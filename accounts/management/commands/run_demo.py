@@ -1,7 +1,7 @@
 """``manage.py run_demo``: everything that ``make run`` needs after the packages, then the server."""
 
 import os
-import subprocess
+import subprocess  # nosec B404
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Command(BaseCommand):
         self._start_sender()
         serve = f"--interface wsgi --host 127.0.0.1 --port {settings.PORT} --workers {settings.PROCESSES}"
         tune = "--blocking-threads 4 --no-ws --http 1 --log-level warning"
+        # Ctrl+C reaches the workers as well as their parent, and now and then one of them waits forever.
+        tune += " --workers-kill-timeout 3s"
         target = "hitobit_portal.wsgi:application"
         arguments = [sys.executable, "-m", "granian", *serve.split(), *tune.split(), target]
         os.execv(sys.executable, arguments)
@@ -39,4 +41,4 @@ class Command(BaseCommand):
         """The notices' sender, beside the server that this process turns into; it ends by itself when that ends."""
         manage = str(settings.BASE_DIR / "manage.py")
         options = ["send_notices", "--loop", "--every", "1", "--while-pid", str(os.getpid())]
-        subprocess.Popen([sys.executable, manage, *options], stdin=subprocess.DEVNULL)
+        subprocess.Popen([sys.executable, manage, *options], stdin=subprocess.DEVNULL)  # nosec B603
