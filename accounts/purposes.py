@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import pgettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -109,20 +109,25 @@ THAW = Approval(Purpose.THAW, {}, {})
 LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
 
 
+def _ltr(text: str) -> str:
+    """An island in a right-to-left sentence (isolates, UAX #9): else ``+98912`` reads ``98912+``."""
+    return f"\u2066{text}\u2069"
+
+
 def change_phone(phone: str) -> Approval:
     """``phone``: the new number, E.164."""
-    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": phone})
+    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
 
 
 def lost_phone(phone: str) -> Approval:
-    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": phone})
+    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
 
 
 def confirm_phone(phone: str) -> Approval:
-    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": phone})
+    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
 
 
 def change_email(email: str) -> Approval:
     """``email``: the new address; "" when there is to be none."""
-    shown = email or pgettext("e-mail", "none, it is removed")
+    shown = _ltr(email) if email else gettext("none, it is removed")
     return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from accounts.purposes import Purpose
 from hitobit_portal.jalali import date_local
@@ -20,6 +21,7 @@ def method_text(value: str) -> str:
         "sms": _("by SMS"),
         "recovery": _("by recovery code"),
         "enrolment": _("after enrolment"),
+        "trusted": _("on a trusted device, without a code"),
     }
     return words.get(value, "")
 
@@ -32,23 +34,30 @@ def purpose_text(value: str) -> str:
         Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
         Purpose.CREATE_KEY.value: _("for creating an API"),
         Purpose.CHANGE_KEY.value: _("for changing an API"),
+        Purpose.RESCUE_KEY.value: _("for letting a new IP use an API"),
+        Purpose.THAW.value: _("for thawing the account"),
+        Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),
     }
     return words.get(value, "")
 
 
 def change_text(code: str) -> str:
-    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``."""
+    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``, ``"expires:old>new"``."""
     names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
     if code.startswith("ip:"):
         return (
             _("IP: trusted → unrestricted") if code == "ip:unrestricted" else _("IP: unrestricted → trusted")
         )
     if code.startswith("expires:"):
-        day = code.removeprefix("expires:")
-        if not day:
-            return _("Expiry: never")
-        return _("Expires: %(date)s") % {"date": date_local(datetime.fromisoformat(day))}
+        before, _arrow, after = code.removeprefix("expires:").partition(">")
+        return _("Expiry: %(before)s → %(after)s") % {"before": _expiry(before), "after": _expiry(after)}
+    if code.startswith("rescue:"):
+        return _("New IPs ask: off → on") if code == "rescue:on" else _("New IPs ask: on → off")
     sign, what = code[:1], code[1:]
     if what in names:
         return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
     return isolated(f"{sign} {what}")
+
+
+def _expiry(iso: str) -> str:
+    return date_local(datetime.fromisoformat(iso)) if iso else pgettext("expiry", "Never")

@@ -1,0 +1,115 @@
+"""Another authenticator, and new recovery codes; the authenticator also for somebody who lost the old one."""
+
+from django.contrib import messages as notices
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+
+from accounts import authenticator, messages, otp, proof, purposes, recovery, stages
+from accounts.forms import CodeForm
+from accounts.models import User
+from accounts.otp import Factor
+from accounts.purposes import Purpose
+from accounts.stages import customer, pending
+from accounts.views_codes import Asked
+from accounts.views_login import complete
+from accounts.views_settings import codes_then, form_view
+
+
+@form_view
+def settings_totp(request: HttpRequest) -> HttpResponse:
+    """Both codes of now approve another authenticator."""
+    user, title = customer(request), _("Set up another authenticator")
+    asked = Asked(purposes.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
+    return codes_then(request, asked, "settings_totp_new", effect=lambda: authenticator.new_seed(user))
+
+
+@never_cache
+@form_view
+def settings_totp_new(request: HttpRequest) -> HttpResponse:
+    """Shows the new seed until a code of it was typed. The old one works until then."""
+    user = customer(request)
+    seed = authenticator.next_seed(user)
+    if not seed or not proof.holds(request, user, Purpose.CHANGE_TOTP):
+        return redirect("settings_totp")
+
+    def effect() -> bool:
+        if not proof.holds(request, user, Purpose.CHANGE_TOTP):
+            return False
+        authenticator.replace(request, user, keep=True)
+        return True
+
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        code = {Factor.TOTP: form.cleaned_data["code"]}
+        result = otp.verify(request, user, purposes.CONFIRM_TOTP, code, effect=effect)
+        if result.accepted:
+            proof.end(request)
+            _tell(request)
+            return redirect("settings")
+        form.add_error("code", messages.of_one(result))
+    context = {"form": form, **authenticator.picture(user, seed)}
+    return render(request, "accounts/settings_totp_new.html", context)
+
+
+def _tell(request: HttpRequest) -> None:
+    notices.success(
+        request,
+        _(
+            "The new authenticator is on and all other sessions have ended. For 24 hours your API keys can only "
+            "read; both codes end that earlier."
+        ),
+    )
+
+
+@pending
+@never_cache
+@form_view
+def replace_totp(request: HttpRequest) -> HttpResponse:
+    """The same for somebody whose authenticator is lost: after the password and a recovery code, within the login."""
+    user: User = request.pending_user  # type: ignore[attr-defined]
+    if stages.next_step(request, user) != "replace_totp":
+        return redirect(stages.next_step(request, user))
+    seed = authenticator.next_seed(user)
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        code = {Factor.TOTP: form.cleaned_data["code"]}
+        result = otp.verify(
+            request,
+            user,
+            purposes.CONFIRM_TOTP,
+            code,
+            effect=lambda: authenticator.replace(request, user, keep=False),
+        )
+        if result.accepted:
+            _tell(request)
+            fresh = User.objects.select_related("totp", "sms").get(pk=user.pk)
+            return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
+        form.add_error("code", messages.of_one(result))
+    context = {"form": form, **authenticator.picture(user, seed)}
+    return render(request, "accounts/replace_totp.html", context)
+
+
+@form_view
+def settings_recovery(request: HttpRequest) -> HttpResponse:
+    """Both codes approve new recovery codes."""
+    title = _("Make new recovery codes")
+    asked = Asked(purposes.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
+    return codes_then(request, asked, "settings_recovery_new")
+
+
+@never_cache
+@form_view
+def settings_recovery_new(request: HttpRequest) -> HttpResponse:
+    """Ten new codes, shown once a proof; whoever comes again is told that they were."""
+    user = customer(request)
+    codes = []
+    # Not for HEAD: nobody would see them.
+    if request.method == "GET" and proof.holds(request, user, Purpose.RENEW_RECOVERY):
+        codes = recovery.make(
+            request, user, renew=True, only_if=lambda: proof.holds(request, user, Purpose.RENEW_RECOVERY)
+        )
+    context = {"codes": codes, "download": recovery.as_download(codes)}
+    return render(request, "accounts/settings_recovery_new.html", context)

@@ -1,0 +1,71 @@
+"""Another password: both codes, then the current and the new one."""
+
+from django.contrib import messages as notices
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts import audit, otp, proof, purposes, sessions
+from accounts.events import Event
+from accounts.forms_settings import ChangePasswordForm
+from accounts.models import User
+from accounts.purposes import Purpose
+from accounts.stages import customer
+from accounts.views_codes import Asked
+from accounts.views_settings import codes_then, form_view
+from hitobit_portal import errors, ratelimits
+from hitobit_portal.ratelimits import Rate
+
+
+@form_view
+def settings_password(request: HttpRequest) -> HttpResponse:
+    """Both codes approve the change of the password."""
+    title = _("Change password")
+    asked = Asked(purposes.CHANGE_PASSWORD, title=title, back=reverse("settings"), operation=title)
+    return codes_then(request, asked, "settings_password_new")
+
+
+@never_cache
+@sensitive_post_parameters("current_password", "password")
+@form_view
+def settings_password_new(request: HttpRequest) -> HttpResponse:
+    """The current password and the new one. The keys go on: both codes and the old password are three proofs."""
+    user = customer(request)
+    if not proof.holds(request, user, Purpose.CHANGE_PASSWORD):
+        return redirect("settings_password")
+    form = ChangePasswordForm(user)
+    if request.method == "POST":
+        # SECURITY: taken before comparing: a found session and a borrowed phone are no licence to guess the password.
+        wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
+        if wait is not None:
+            return errors.too_many(request, wait)
+        form = ChangePasswordForm(user, request.POST)
+        if form.is_valid():
+            return _replace(request, user, form.cleaned_data["password"])
+        if "current_password" not in form.errors:
+            ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    return render(request, "accounts/settings_password_new.html", {"form": form})
+
+
+def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
+    ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    hashed = make_password(password)  # slow, so before the lock
+    with transaction.atomic(durable=True):
+        otp.lock(user)
+        changed = proof.holds(request, user, Purpose.CHANGE_PASSWORD)
+        if changed:
+            User.objects.filter(pk=user.pk).update(password=hashed)
+            user.refresh_from_db()
+            sessions.end_all(user, keep=request)
+            audit.record(Event.PASSWORD_CHANGED, request, customer=user)
+    if not changed:
+        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        return redirect("settings")
+    proof.end(request)
+    notices.success(request, _("Your password was changed. All other sessions have ended."))
+    return redirect("settings")

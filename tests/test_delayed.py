@@ -1,0 +1,214 @@
+"""Changes that wait a day: the operators' reset of both factors, stopping it, and its taking force exactly once."""
+
+import io
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from accounts import delayed
+from accounts.events import Event
+from accounts.models import (
+    DelayedChange,
+    FactorGuard,
+    Notice,
+    RecoveryCode,
+    SmsDevice,
+    TotpDevice,
+    User,
+)
+from tests import sms_collector
+from tests.crowd import happened
+from tests.people import (
+    Person,
+    browser,
+    customer,
+    half_logged_in,
+    logged_in,
+    next_phone,
+    recovery_codes,
+    with_password,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _collected_sms(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.sms_collector"]
+    sms_collector.reset()
+
+
+def command(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("reset_second_factor", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def asked(person: Person, *more: str) -> DelayedChange:
+    command(person.user.phone, "--reason", "came with a passport", "--yes", *more)
+    return DelayedChange.objects.latest("pk")
+
+
+def make_due() -> None:
+    DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_command_makes_a_change_that_waits_a_day_and_tells_every_channel() -> None:
+    person = customer()
+    User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
+    change = asked(person)
+    assert change.due_at - change.asked_at == timedelta(hours=24)
+    told = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
+    assert set(told.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
+    assert delayed.apply_due() == 0
+    assert person.reload().has_both_factors
+
+
+def test_command_prints_when_it_takes_force_and_json_for_scripts() -> None:
+    person = customer()
+    due = json.loads(command(person.user.phone, "--reason", "r", "--yes", "--json"))
+    change = DelayedChange.objects.get()
+    assert due == {
+        "phone": person.user.phone,
+        "state": "waiting",
+        "due_at": change.due_at.isoformat(timespec="seconds"),
+    }
+    delayed.stop_all(person.user, None)
+    said = command(person.user.phone, "--reason", "r", "--yes")
+    assert DelayedChange.objects.latest("pk").due_at.isoformat(timespec="seconds") in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["{phone}", "--yes"], 2),
+        (["{phone}", "--yes", "--reason", "x" * 201], 2),
+        (["{phone}", "--stop"], 1),
+        (["nobody", "--yes", "--reason", "r"], 1),
+        (["+989120000000", "--yes", "--reason", "r"], 1),
+    ],
+)
+def test_command_refuses_with_its_exit_code(arguments: list[str], code: int) -> None:
+    person = customer()
+    with pytest.raises(CommandError) as refused:
+        command(*[argument.format(phone=person.user.phone) for argument in arguments])
+    assert refused.value.returncode == code
+    assert not DelayedChange.objects.exists()
+
+
+@pytest.mark.parametrize("answer", ["", "no", "y"])
+def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    person = customer()
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    with pytest.raises(CommandError):
+        command(person.user.phone, "--reason", "r")
+    monkeypatch.setattr("builtins.input", lambda prompt: "yes")
+    command(person.user.phone, "--reason", "r")
+    assert DelayedChange.objects.count() == 1
+
+
+def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() -> None:
+    person = customer()
+    asked(person)
+    with pytest.raises(CommandError):
+        asked(person)
+    assert json.loads(command(person.user.phone, "--stop", "--json"))["state"] == "stopped"
+    make_due()
+    assert delayed.apply_due() == 0
+    assert happened(Event.DELAYED_STOPPED) == 1
+    asked(person)
+
+
+def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_keys() -> None:
+    person = customer()
+    recovery_codes(person)
+    client = logged_in(person)
+    FactorGuard.objects.filter(user=person.user).update(
+        failures=[time.time()] * 5, in_a_row=100, outside_failures=[1.0], outside_in_a_row=7
+    )
+    asked(person)
+    make_due()
+    assert delayed.apply_due() == 1
+    for rows in (TotpDevice, SmsDevice, RecoveryCode):
+        assert not rows.objects.exists()
+    guard = FactorGuard.objects.get(user=person.user)
+    assert (guard.failures, guard.in_a_row, guard.outside_failures, guard.outside_in_a_row) == ([], 0, [], 0)
+    assert person.reload().in_quarantine
+    assert client.get("/dashboard/").status_code == 302
+    assert Notice.objects.filter(event__event=Event.FACTORS_RESET.value, to=person.user.phone).count() == 1
+
+
+def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own_number() -> None:
+    """SECURITY: who stole the password needs the phone as well, and could not wait unnoticed."""
+    person = customer()
+    asked(person)
+    make_due()
+    delayed.apply_due()
+    client = half_logged_in(Person(person.reload(), ""))
+    assert client.get("/dashboard/")["Location"] == "/enrol/sms/"
+    client.get("/enrol/sms/")
+    assert sms_collector.newest().to == person.user.phone
+    assert client.get("/enrol/totp/")["Location"] == "/enrol/sms/"
+
+
+def test_half_finished_login_of_before_the_reset_is_over() -> None:
+    person = customer()
+    client = half_logged_in(person)
+    asked(person)
+    make_due()
+    delayed.apply_due()
+    assert client.get("/enrol/sms/")["Location"].startswith("/login/")
+
+
+def test_what_is_due_takes_force_at_the_settings_even_if_nothing_else_runs() -> None:
+    person = customer()
+    client = logged_in(person)
+    asked(person)
+    make_due()
+    assert client.get("/settings/")["Location"] == "/login/"
+    assert not person.reload().has_authenticator
+
+
+def test_what_is_due_takes_force_at_the_login_by_the_new_number() -> None:
+    person, new = with_password(customer()), next_phone()
+    now = timezone.now()
+    DelayedChange.objects.create(user=person.user, kind="phone", phone=new, due_at=now)
+    answer = browser().post("/login/", {"phone": new, "password": person.password})
+    assert answer["Location"] == "/login/second-factor/"
+    assert person.reload().phone == new
+
+
+def test_settings_show_the_reset_and_its_owner_stops_it() -> None:
+    person = customer()
+    change = asked(person)
+    client = logged_in(person)
+    assert f"/settings/stop/{change.pk}/" in client.get("/settings/").content.decode()
+    client.post(f"/settings/stop/{change.pk}/")
+    assert not delayed.waiting(person.user).exists()
+    client.post(f"/settings/stop/{change.pk}/")
+    assert happened(Event.DELAYED_STOPPED) == 1
+
+
+def test_reset_of_both_factors_stops_a_waiting_number() -> None:
+    person = customer()
+    due = timezone.now() + timedelta(hours=40)
+    DelayedChange.objects.create(user=person.user, kind="phone", phone=next_phone(), due_at=due)
+    asked(person)
+    DelayedChange.objects.filter(kind="factors").update(due_at=timezone.now())
+    assert delayed.apply_due() == 1
+    assert not delayed.waiting(person.user).exists()
+
+
+def test_changes_of_others_are_left_alone() -> None:
+    person, other = customer(), customer()
+    asked(person)
+    make_due()
+    assert delayed.apply_due(user=other.user) == 0
+    assert delayed.apply_due(number=other.user.phone) == 0
+    assert delayed.apply_due(user=person.user) == 1
+    assert other.reload().has_both_factors
