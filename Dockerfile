@@ -23,6 +23,7 @@ HEALTHCHECK --interval=10s --timeout=4s --start-period=20s CMD ["python", "-c", 
 import os, urllib.parse, urllib.request as http; \
 host = urllib.parse.urlsplit(os.environ['PORTAL_BASE_URL']).netloc; \
 http.urlopen(http.Request('http://127.0.0.1:8000/healthz', headers={'Host': host}), timeout=3)"]
+# The sender of notices is the same image with the command "python manage.py send_notices --loop" (see compose.yaml).
 # Processes without shared state behind the proxy; PORTAL_PROCESSES says how many, and the settings check what that needs.
 CMD ["sh", "-c", "exec granian --interface wsgi --host 0.0.0.0 --port 8000 --http 1 --no-ws \
 --workers \"${PORTAL_PROCESSES:-1}\" --blocking-threads 8 --respawn-failed-workers --log-level warning \

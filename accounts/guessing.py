@@ -12,7 +12,9 @@ FOREVER = 365 * 86_400
 def waiting_time(guard: FactorGuard, now: float, *, outside: bool = False) -> int:
     """Seconds until codes are compared again; 0 when they are now. ``outside``: those of `purposes.OUTSIDE`."""
     failures = guard.outside_failures if outside else guard.failures
-    if (guard.outside_in_a_row if outside else guard.in_a_row) >= MOST_IN_A_ROW:
+    # Not for `outside`: a stranger with a phone number could block its owner's "forgotten password" for good. One guess
+    # there has to hit an SMS code and a second proof at once (10^12), and the windows below still hold.
+    if not outside and guard.in_a_row >= MOST_IN_A_ROW:
         return FOREVER
     waits = [0.0]
     for count, seconds in WINDOWS:

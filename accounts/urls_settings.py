@@ -6,7 +6,7 @@ from accounts import views_authenticator, views_email, views_password, views_pho
 
 urlpatterns: list[URLPattern] = [
     path("settings/", views_settings.settings, name="settings"),
-    path("settings/stop/<int:pk>/", views_settings.settings_stop, name="settings_stop"),
+    path("settings/stop/<int:object_id>/", views_settings.settings_stop, name="settings_stop"),
     path("settings/password/", views_password.settings_password, name="settings_password"),
     path("settings/password/new/", views_password.settings_password_new, name="settings_password_new"),
     path("settings/phone/", views_phone.settings_phone, name="settings_phone"),

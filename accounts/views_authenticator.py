@@ -73,6 +73,10 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
     if stages.next_step(request, user) != "replace_totp":
         return redirect(stages.next_step(request, user))
     seed = authenticator.next_seed(user)
+    if not seed:
+        # Used up or dropped in another window meanwhile.
+        authenticator.new_seed(user)
+        return redirect("replace_totp")
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}

@@ -35,9 +35,9 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def settings_stop(request: HttpRequest, pk: int) -> HttpResponse:
+def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
     """Stops one of the person's own waiting changes."""
-    if delayed.stop(customer(request), pk, request):
+    if delayed.stop(customer(request), object_id, request):
         notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
     else:
         notices.info(request, _("This change does not wait any more."))

@@ -24,7 +24,8 @@ from django.test import Client, RequestFactory
 from django.test.client import ClientHandler
 from django.utils import timezone
 
-from accounts import otp, recovery, stages
+from accounts import authenticator, otp, recovery, stages
+from accounts import outside as ways
 from accounts.models import SmsDevice, TotpDevice, User
 from accounts.purposes import Approval
 from apikeys import wizard
@@ -171,6 +172,27 @@ def proved_in(person: Person, factor: str, from_address: str = ADDRESS) -> Clien
     request = _request()
     stages.begin(request, person.user, "")
     stages.prove(request, factor)
+    return _carrying(client, request)
+
+
+def replacing_authenticator(person: Person) -> Client:
+    """A half-finished login in which a recovery code stands for a lost authenticator."""
+    client = browser()
+    request = _request()
+    stages.begin(request, person.user, "")
+    stages.prove(request, "recovery")
+    stages.replace_authenticator(request)
+    authenticator.new_seed(person.user)
+    return _carrying(client, request)
+
+
+def outside(user: User, way: str, *, proved: bool = False) -> Client:
+    """A browser on the way of sign-up or "forgotten password" (`accounts.outside`), before or after the codes."""
+    client = browser()
+    request = _request()
+    ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))
+    if proved:
+        ways.prove(request, way, user)
     return _carrying(client, request)
 
 

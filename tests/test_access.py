@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from accounts import purposes
+from accounts import outside, placeholder, purposes
 from accounts.models import RecoveryCode, SmsCode, TotpDevice, User
 from apikeys.models import ApiKey, Credential
 from tests import people, sms_collector
@@ -23,6 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PUBLIC = {
     "/login/": "the way in",
     "/frozen/": "where freezing ends, which logs out",
+    "/signup/": "the way in for who has no account",
+    "/forgot/": "the way in for who has no password",
+    "/password-strength/": "judges what is sent to it; knows nobody",
     "/healthz": "asks nobody, tells nothing",
     "/readyz": "tells whether it works, not what doesn't",
     "/api/v3/ping": "signing-contract",
@@ -35,11 +38,20 @@ HALFWAY = {
     "newcomer": {"/enrol/sms/"},
     "one factor": {"/login/second-factor/"},
     "one factor proved": {"/enrol/totp/"},
+    "lost authenticator, recovery code proved": {"/enrol/totp/replace/"},
+    "sign-up, number typed": {"/signup/code/"},
+    "sign-up, code proved": {"/signup/password/"},
+    "forgotten password, number typed": {"/forgot/codes/"},
+    "forgotten password, codes proved": {"/forgot/password/"},
 }
+#: What somebody without a finished login can have sent; none of it approves anything about a key.
+OUTSIDE_CODES = ["login", "enrol.sms", "account.sign_up", "password.forgot"]
 VALUES = {
     "token": "1f-0123456789abcdefghijkl",
     "pk": "00000000-0000-4000-8000-000000000000",
     "object_id": "1",
+    "refusal": "1",
+    "asked": "1",
     "app_label": "accounts",
     "content_type_id": "1",
     "url": "nowhere/",
@@ -80,6 +92,7 @@ def at(path: str, key: ApiKey, row: str) -> str:
 def visitors() -> dict[str, Client]:
     """Everybody who has not finished a login, by name."""
     sara, staff = people.customer(), people.customer(is_staff=True, is_superuser=True)
+    known = people.with_password(people.customer())
     expired = people.half_logged_in(sara)
     people.remember(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
     logged_out = people.logged_in(sara)
@@ -94,6 +107,13 @@ def visitors() -> dict[str, Client]:
         "staff with a password": people.half_logged_in(staff),
         "staff in a session of Django's own": people.password_only(staff),
         "customer in a session of Django's own": people.password_only(sara),
+        "lost authenticator, recovery code proved": people.replacing_authenticator(people.customer()),
+        "sign-up, number typed": people.outside(placeholder.row_of(people.next_phone()), outside.SIGN_UP),
+        "sign-up, code proved": people.outside(
+            placeholder.row_of(people.next_phone()), outside.SIGN_UP, proved=True
+        ),
+        "forgotten password, number typed": people.outside(sara.user, outside.FORGOT),
+        "forgotten password, codes proved": people.outside(known.user, outside.FORGOT, proved=True),
         "an expired login": expired,
         "a session that was logged out": dead,
     }
@@ -127,8 +147,9 @@ def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> 
                 assert key.key_id.encode() not in answer.content
             if answer.status_code == 302:
                 target = answer.headers["Location"]
-                assert target.startswith(("/login/", "/enrol/")) or path == "/language/", (who, path, target)
-    assert not SmsCode.objects.exclude(purpose__in=["login", "enrol.sms"]).exists()
+                outward = ("/login/", "/enrol/", "/signup/", "/forgot/")
+                assert target.startswith(outward) or path == "/language/", (who, path, target)
+    assert not SmsCode.objects.exclude(purpose__in=OUTSIDE_CODES).exists()
     assert ApiKey.objects.filter(state="active").count() == 1
 
 
