@@ -10,7 +10,7 @@ from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
 
 DRAFT = "draft"
-FIELDS = ("name", "permissions", "ip_policy", "network", "networks")
+FIELDS = ("name", "permissions", "ip_policy", "network", "networks", "expiry", "expiry_date")
 LONGEST = 2000
 LONGEST_DRAFT = 8000  # an allow-list of 30 networks and a full text box have 5300
 

@@ -24,6 +24,8 @@ MANDATORY = frozenset(
         Event.KEY_CHANGED,
         Event.KEY_REVOKED,
         Event.KEY_ROTATED,
+        Event.KEY_THAWED,
+        Event.KEY_RENEWED,
         Event.KEY_RESCUE_ASKED,
         Event.KEY_EXPIRES_SOON,
         Event.ACCOUNT_FROZEN,
@@ -66,7 +68,11 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
 def may_wait(event: AuditEvent) -> bool:
     """Whether the event's SMS counts against `Rate.NOTICE_ACCOUNT`. A change that adds power to a key never waits."""
     changes = event.detail.get("changes", ())
-    adds_power = any(code in ADDS_POWER or _is_added_network(code, changes) for code in changes)
+    # An expiry that moved may add power: which way it moved is not looked at.
+    adds_power = any(
+        code in ADDS_POWER or code.startswith("expires:") or _is_added_network(code, changes)
+        for code in changes
+    )
     return Event(event.event) in HELD_BACK and not adds_power
 
 

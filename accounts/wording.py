@@ -42,7 +42,7 @@ def purpose_text(value: str) -> str:
 
 
 def change_text(code: str) -> str:
-    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``, ``"expires:old>new"``."""
+    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``, ``"expires:a>b"``."""
     names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
     if code.startswith("ip:"):
         return (

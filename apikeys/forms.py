@@ -48,13 +48,14 @@ class NameForm(forms.Form):
         try:
             name = names.clean(self.cleaned_data["name"])
         except names.InvalidName as error:
-            raise ValidationError(_problem(error.problem)) from None
+            raise ValidationError(name_problem(error.problem)) from None
         if ApiKey.objects.live(self.owner).filter(label_folded=names.fold(name)).exists():
             raise ValidationError(_("You have a key of this name already. Choose another one."))
         return name
 
 
-def _problem(problem: names.Problem) -> str:
+def name_problem(problem: names.Problem) -> str:
+    """Why a name can't be one, in words."""
     return {
         names.Problem.EMPTY: _("Write a name."),
         names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
@@ -90,6 +91,8 @@ class SettingsForm(forms.Form):
         data = super().clean() or {}
         chosen, day = data.get("expiry") or KEEP, data.get("expiry_date")
         data["expires_at"] = self.expires_at
+        if chosen == KEEP and data.get("expiry_date"):
+            chosen = ON_A_DAY  # who wrote a day meant it
         if chosen == NEVER:
             data["expires_at"] = ""
         elif chosen.isdigit():

@@ -42,23 +42,20 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
     if not decision.allowed:
         return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
     key = ApiKey.objects.select_related("owner").get(key_id=request.headers["X-MBX-APIKEY"])
-    reads_only = key.owner.in_quarantine  # a program that asks what it may do is told what would pass now
+    # A program that asks what it may do is told what would pass now.
+    reads_only = key.owner.in_quarantine or key.shown_state == "degraded"
     never = ("InternalTransfer", "Margin", "Futures", "VanillaOptions", "PortfolioMarginTrading")
-    trading_ends = key.expires_at if key.can_trade else None
+    ends = [end for end in (key.expires_at, key.trade_until) if end is not None and key.can_trade]
     return JsonResponse(
         {
             "ipRestrict": key.ip_policy != IpPolicy.UNRESTRICTED,
             "createTime": int(key.created_at.timestamp() * 1000),
             "enableReading": key.can_read,
-            "enableSpotAndMarginTrading": key.can_trade and not reads_only,
+            "enableSpotAndMarginTrading": key.can_trade and not (reads_only or key.trade_has_ended),
             "enableWithdrawals": key.can_withdraw and not reads_only,
             "permitsUniversalTransfer": False,
             **{f"enable{name}": False for name in never},
-            **(
-                {"tradingAuthorityExpirationTime": int(trading_ends.timestamp() * 1000)}
-                if trading_ends
-                else {}
-            ),
+            **({"tradingAuthorityExpirationTime": int(min(ends).timestamp() * 1000)} if ends else {}),
         }
     )
 

@@ -2,7 +2,7 @@
 
 import base64
 import functools
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apikeys import networks, verification
@@ -17,6 +17,7 @@ COLUMNS = (
 )
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at")
 NOBODY = "apikeys.nobody"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def load(key_id: str) -> verification.KeyRecord | None:
@@ -65,4 +66,5 @@ def _credential(row: dict[str, Any]) -> verification.CredentialRecord:
 
 
 def _ms(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp() * 1000)
+    # In whole numbers: a float loses the last of them, and an end would come a millisecond early.
+    return None if at is None else (at - EPOCH) // timedelta(milliseconds=1)

@@ -4,29 +4,39 @@ Home connections change their address, and a bot that stops at night costs money
 knows a key id, and could fill the owner's phone.
 """
 
+import uuid
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.events import Event
+from accounts.models import User
+from accounts.purposes import Approval, Purpose
+from apikeys import networks
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.outcomes import Outcome
+from apikeys.rules import State
 from apikeys.verification import Decision
 
 EVERY = timedelta(hours=1)
+#: So long an approval waits, and so long the same address does not ask again.
 LIFETIME = timedelta(hours=24)
 
 
 def ask(key: ApiKey, decision: Decision, address: str) -> RescueRequest | None:
-    """Opens an approval for ``address``, at most one a key and hour, and tells the owner; None when it is not asked."""
+    """Opens an approval for ``address``, at most one a key and hour, and tells the owner; None when it does not."""
     if decision.outcome is not Outcome.ADDRESS_REFUSED or not decision.rightly_signed or not address:
         return None
     with transaction.atomic():
-        locked = ApiKey.objects.select_for_update().select_related("owner").get(pk=key.pk)
-        recent = locked.rescues.filter(asked_at__gt=timezone.now() - EVERY).exists()
-        if recent or not locked.asks_for_rescue:
+        # The key's row is the lock: of many at once all but one see that it was asked.
+        locked = locked_key(key.pk)
+        if not locked.asks_for_rescue or _was_asked(locked, address) or _is_listed(locked, address):
             return None
         request = RescueRequest.objects.create(key=locked, address=address)
         audit.record(
@@ -40,12 +50,99 @@ def ask(key: ApiKey, decision: Decision, address: str) -> RescueRequest | None:
     return request
 
 
-def waiting(key: ApiKey) -> RescueRequest | None:
-    """The approval that the owner can give now."""
-    return key.rescues.filter(closed_at=None, asked_at__gt=timezone.now() - LIFETIME).first()
+def locked_key(pk: uuid.UUID) -> ApiKey:
+    """The key with its row alone locked: `life.delete_all` holds the owner's row and waits for the keys'."""
+    return ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("owner").get(pk=pk)
+
+
+def _was_asked(key: ApiKey, address: str) -> bool:
+    now = timezone.now()
+    asked = key.rescues.filter(asked_at__gt=now - LIFETIME).values_list("asked_at", "address")
+    return any(at > now - EVERY or of == address for at, of in asked)
+
+
+def _is_listed(key: ApiKey, address: str) -> bool:
+    """Whether the owner added the address between the decision and now."""
+    return networks.compile_networks(key.networks.values_list("value", flat=True)).contains(address)
+
+
+def waiting(owner: User) -> QuerySet[RescueRequest]:
+    """The approvals that ``owner`` can give now, newest first; none while the account is frozen.
+
+    SECURITY: all of them, not the newest: a thief with the secret must not hide the owner's address behind his own.
+    """
+    # What the owner has changed since: a key that withdraws, or reads from anywhere, lets no address in like this.
+    can_be_let_in = {
+        "key__state": State.ACTIVE,
+        "key__ip_policy": "trusted",
+        "key__can_withdraw": False,
+        "key__owner__frozen_at": None,
+    }
+    since = timezone.now() - LIFETIME
+    requests = RescueRequest.objects.filter(
+        key__owner=owner, closed_at=None, asked_at__gt=since, **can_be_let_in
+    )
+    return requests.select_related("key")
+
+
+def approval(request: RescueRequest) -> Approval:
+    """Bound to key and address: a code for one lets no other in, nor into another key."""
+    content = {"key": str(request.key_id), "address": request.address}
+    return Approval(Purpose.RESCUE_KEY, content, {"name": request.key.label, "address": request.address})
+
+
+def approve(http: HttpRequest, request: RescueRequest) -> None:
+    """Adds the address to the key's networks; only after both codes, as their effect.
+
+    Raises `ValidationError` when it was answered meanwhile, or when the key no longer takes it.
+    """
+    key = locked_key(request.key_id)
+    if not waiting(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
+        raise ValidationError(
+            _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+        )
+    listed = [*key.networks.values_list("value", flat=True), request.address]
+    key.apply(key.permissions, key.ip_policy, listed)
+    for event, detail in (
+        (Event.KEY_APPROVED, {"purpose": Purpose.RESCUE_KEY.value}),
+        (Event.KEY_CHANGED, {"changes": [f"+{request.address}"]}),
+        (Event.KEY_RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
+    ):
+        audit.record(event, http, customer=key.owner, target=str(key.pk), label=key.label, **detail)
+
+
+def dismiss(http: HttpRequest, request: RescueRequest) -> bool:
+    """Answers no, without codes: nothing gets in. Whether it still waited."""
+    with transaction.atomic():
+        closed = close(request, approved=False)
+        if closed:
+            key = request.key
+            audit.record(
+                Event.KEY_RESCUE_CLOSED,
+                http,
+                customer=key.owner,
+                target=str(key.pk),
+                label=key.label,
+                changes=[f"-{request.address}"],
+            )
+    return closed
 
 
 def close(request: RescueRequest, *, approved: bool) -> bool:
     """Once: of two tabs one decides."""
     open_one = RescueRequest.objects.filter(pk=request.pk, closed_at=None)
     return open_one.update(closed_at=timezone.now(), approved=approved) == 1
+
+
+def allow(http: HttpRequest, key: ApiKey, *, allowed: bool) -> bool:
+    """Turns the asking on or off; whether that changed anything. No codes: asking lets nobody in."""
+    with transaction.atomic():
+        changed = ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE, allows_rescue=not allowed)
+        if not changed.update(allows_rescue=allowed):
+            return False
+        # Not "+rescue": with a plus begin what adds power, whose notices are never held back.
+        codes = [f"rescue:{'on' if allowed else 'off'}"]
+        audit.record(
+            Event.KEY_CHANGED, http, customer=key.owner, target=str(key.pk), label=key.label, changes=codes
+        )
+    return True

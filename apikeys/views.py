@@ -27,7 +27,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     """Where the customer arrives: keys, protection, last events."""
-    keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks"))
+    keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks", "credentials"))
     # The newest login is this one; the one before it is the one to recognise.
     logins = AuditEvent.objects.filter(customer=customer(request), event=Event.LOGIN.value).order_by("-pk")[
         1:2
@@ -35,7 +35,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context = {
         "live_count": len(keys),
         "limit": LIVE_KEYS,
-        "keys": keys[:DASHBOARD_KEYS],
+        "keys": keys,
+        "shown_keys": DASHBOARD_KEYS,
         "last_login": next((activity.row(event) for event in logins), None),
         "recovery_left": otp.recovery_left(customer(request)),
         "events": activity.latest(customer(request), DASHBOARD_EVENTS),

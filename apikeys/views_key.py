@@ -16,10 +16,11 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit, drafts, sms_codes
 from accounts.events import Event
 from accounts.stages import customer
-from apikeys import frozen, wizard
+from apikeys import frozen, life, rotation, wizard
 from apikeys.changes import Change, Settings
-from apikeys.forms import DeleteForm, SettingsForm
-from apikeys.models import ApiKey
+from apikeys.forms import KEEP, DeleteForm, SettingsForm
+from apikeys.forms_life import RenameForm, taken_text
+from apikeys.models import ApiKey, Credential
 from apikeys.rules import IpPolicy, State
 from hitobit_portal.context import address_of
 
@@ -41,7 +42,8 @@ def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
     if request.method == "POST":
         return _posted(request, key, fresh)
     secret = _reveal(request, key) if fresh and request.method == "GET" else None
-    return _page(request, key, _form(request, key, fresh), fresh=fresh, secret=secret)
+    form, rename = _forms(request, key, fresh)
+    return _page(request, key, form, rename, fresh=fresh, secret=secret)
 
 
 def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
@@ -54,17 +56,21 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
     return secret
 
 
-def _form(request: HttpRequest, key: ApiKey, fresh: bool) -> SettingsForm:
-    """The form as the key is (a new one: the recommended IP policy chosen), or as it was typed before a new login."""
+def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
+    """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
     draft = drafts.take(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
         "permissions": draft.get("permissions", sorted(key.permissions)),
         "ip_policy": draft.get("ip_policy", [policy])[0],
         "network": draft.get("network", [""])[0],
+        "expiry": draft.get("expiry", [KEEP])[0],
+        "expiry_date": draft.get("expiry_date", [""])[0],
     }
-    chips = draft.get("networks", list(key.settings.networks))
-    return SettingsForm(chips=chips, expires_at=key.settings.expires_at, initial=initial)
+    settings = key.settings
+    chips = draft.get("networks", list(settings.networks))
+    form = SettingsForm(chips=chips, expires_at=settings.expires_at, initial=initial)
+    return form, RenameForm(key=key, initial={"name": draft.get("name", [key.label])[0]})
 
 
 def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
@@ -73,6 +79,8 @@ def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
     form = SettingsForm(
         request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
     )
+    # The page of a new key does not ask for the name again.
+    rename = RenameForm(request.POST if "name" in request.POST else None, key=key)
     removed = request.POST.get("remove_network")
     if removed is not None:
         form.chips = [value for value in form.chips if value != removed]
@@ -84,40 +92,51 @@ def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
         form.add(request.POST.get("network", ""))
     else:
         wanted = form.wanted()
-        if wanted is not None:
-            return _save(request, key, form, wanted, fresh)
-    return _page(request, key, form, fresh=fresh)
+        if (rename.is_valid() or not rename.is_bound) and wanted is not None:
+            return _save(request, key, form, rename, wanted, fresh)
+    return _page(request, key, form, rename, fresh=fresh)
 
 
 def _save(
-    request: HttpRequest, key: ApiKey, form: SettingsForm, wanted: Settings, fresh: bool
+    request: HttpRequest,
+    key: ApiKey,
+    form: SettingsForm,
+    rename: RenameForm,
+    wanted: Settings,
+    fresh: bool,
 ) -> HttpResponse:
-    """Applies at once what needs no codes, and sends everything else to them."""
-    change = Change(key.settings, wanted)
+    """Applies at once what needs no codes (the name never does), and sends everything else to them."""
+    change = Change.of(key.settings, wanted)
     try:
         if change.adds_power:
             frozen.refuse(customer(request))
         with transaction.atomic():
+            if rename.is_bound:
+                life.rename(request, key, rename.cleaned_data["name"])
             first = fresh and _take_first_settings(key)
             needs_codes = change.adds_power and not first
-            if not needs_codes:
+            if change.codes() and not needs_codes:
                 apply_change(request, key, change, approved=False)
+    except life.NameTaken:
+        rename.add_error("name", taken_text())
+        return _page(request, key, form, rename, fresh=fresh)
     except ValidationError as error:
         form.add_error(None, error)
-        return _page(request, key, form, fresh=fresh)
+        return _page(request, key, form, rename, fresh=fresh)
     if needs_codes:
         return _ask_for_codes(request, key, change)
     key.refresh_from_db()
-    if request.htmx:  # type: ignore[attr-defined]
+    if request.htmx and not rename.is_bound:  # type: ignore[attr-defined]
         return _page(
             request,
             key,
             SettingsForm(chips=list(wanted.networks), expires_at=wanted.expires_at, initial=_initial(wanted)),
+            RenameForm(key=key),
             fresh=False,
             saved=True,
         )
     notices.success(request, _("Saved. The key works with these settings from now on."))
-    return redirect("key_detail", key.pk)
+    return _go(request, reverse("key_detail", args=[key.pk]))
 
 
 def apply_change(request: HttpRequest, key: ApiKey, change: Change, *, approved: bool) -> None:
@@ -152,7 +171,11 @@ def _take_first_settings(key: ApiKey) -> bool:
 def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
     sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
     request.session["sms_failed"] = sent.state.value in ("failed", "capped")
-    target = reverse("key_verify", args=[key.pk])
+    return _go(request, reverse("key_verify", args=[key.pk]))
+
+
+def _go(request: HttpRequest, target: str) -> HttpResponse:
+    """To another page; htmx has to be told that the form is not what comes."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=204, headers={"HX-Redirect": target})
     return redirect(target)
@@ -162,15 +185,24 @@ def _page(
     request: HttpRequest,
     key: ApiKey,
     form: SettingsForm,
+    rename: RenameForm,
     *,
     fresh: bool,
     secret: str | None = None,
     saved: bool = False,
 ) -> HttpResponse:
+    kinds = _kinds(key)
     context = {
         "key": key,
         "form": form,
+        "rename": rename,
+        # A page that may still show a new key's secret asks for no name, also when the form alone is swapped again.
+        "asks_name": not fresh and (rename.is_bound or not request.htmx),  # type: ignore[attr-defined]
         "fresh": fresh,
+        "kinds": kinds,
+        # A key of the customer's own has no secret to show, and is as new.
+        "just_made": fresh and Credential.Kind.HMAC.label not in kinds,
+        "renewable": life.is_renewable(key),
         "secret": secret,
         "saved": saved,
         "networks": form.shown_chips(),
@@ -182,6 +214,12 @@ def _page(
     return response
 
 
+def _kinds(key: ApiKey) -> list[str]:
+    """The kinds of what signs; of a key whose credentials have all ended, of the last one."""
+    credentials: list[Credential] = rotation.live(key) or list(key.credentials.order_by("-pk")[:1])
+    return list(dict.fromkeys(credential.get_kind_display() for credential in credentials))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     """Deletes a key for good, after its name was typed."""
@@ -191,15 +229,7 @@ def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            if key.set_state(State.REVOKED):
-                audit.record(
-                    Event.KEY_REVOKED,
-                    request,
-                    customer=customer(request),
-                    target=str(key.pk),
-                    label=key.label,
-                )
+        life.delete(request, key)
         notices.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     return render(request, "apikeys/key_delete.html", {"key": key, "form": form})

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import path
 
 from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
-from apikeys import gateway, urls_state, urls_usage, views, views_key, views_verify
+from apikeys import gateway, urls_debugger, urls_state, urls_usage, views, views_key, views_verify
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -26,6 +26,7 @@ urlpatterns = [
     *urls_settings.urlpatterns,
     *urls_safety.urlpatterns,
     *urls_state.urlpatterns,
+    *urls_debugger.urlpatterns,
     *urls_usage.urlpatterns,
     path("admin/", admin.site.urls),
     path("api/v3/ping", gateway.ping, name="ping"),

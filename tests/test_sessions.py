@@ -1,6 +1,5 @@
 """The page of open sessions, trusted devices and last logins."""
 
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_a_session_ends_after_half_an_hour_of_rest_and_after_twelve_hours(
     assert is_in(client) is not is_over
 
 
-@pytest.mark.parametrize("number", ["", "x", "0", str(uuid.uuid4()), "\x00", "9" * 40])
+@pytest.mark.parametrize("number", ["", "x", "0", "ec02b738-9364-4155-9e47-fe131b770e84", "\x00", "9" * 40])
 @pytest.mark.parametrize("field", ["end", "forget"])
 def test_what_is_not_there_can_not_be_ended(sara: Person, field: str, number: str) -> None:
     assert logged_in(sara).post("/sessions/", {field: number}).status_code == 404

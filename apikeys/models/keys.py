@@ -136,7 +136,7 @@ class ApiKey(models.Model):
             return "account_frozen"
         now = timezone.now()
         if self.expires_at is None or now < self.expires_at:
-            return "lapsed" if self.can_trade and self.trade_until and self.trade_until <= now else "active"
+            return "lapsed" if self.trade_has_ended else "active"
         return "degraded" if now < self.reads_until else "expired"
 
     @property
@@ -159,7 +159,13 @@ class ApiKey(models.Model):
             self.ip_policy,
             tuple(network.value for network in self.networks.all()),
             self.expires_at.isoformat() if self.expires_at else "",
+            self.trade_has_ended,
         )
+
+    @property
+    def trade_has_ended(self) -> bool:
+        """Whether the 90 days of an unrestricted key are over, so that it no longer trades."""
+        return self.can_trade and self.trade_until is not None and self.trade_until <= timezone.now()
 
     @property
     def ip_summary(self) -> str:

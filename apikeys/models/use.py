@@ -23,7 +23,7 @@ class Refusal(models.Model):
 
 
 class DailyUse(models.Model):
-    """How many requests of a key had this outcome on this day (UTC)."""
+    """How many requests of a key had this outcome on this day (by Tehran's calendar)."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="daily_use")
     day = models.DateField()

@@ -1,0 +1,113 @@
+"""What a customer does with a key besides its settings: rename, pause, resume, renew, delete. Each leaves its event."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import audit
+from accounts.events import Event
+from accounts.models import User
+from accounts.purposes import Approval, Purpose
+from apikeys import frozen, names
+from apikeys.models import ApiKey
+from apikeys.rules import IpPolicy, State
+
+#: The renewal is offered from a month before the end: time enough for whoever looks in once in a while.
+RENEW_BEFORE = timedelta(days=30)
+
+
+class NameTaken(Exception):
+    """Another live key of the customer has this name."""
+
+
+def rename(request: HttpRequest, key: ApiKey, name: str) -> bool:
+    """Gives an active key the clean name ``name``; whether that changed anything. Raises `NameTaken`."""
+    if name == key.label:
+        return False
+    active, before = ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE), key.label
+    try:
+        with transaction.atomic():
+            changed = active.update(label=name, label_folded=names.fold(name)) == 1
+            if changed:
+                _record(Event.KEY_RENAMED, request, key, name, before=before)
+    except IntegrityError:
+        raise NameTaken from None
+    key.refresh_from_db(fields=["label", "label_folded"])
+    return changed
+
+
+def pause(request: HttpRequest, key: ApiKey) -> bool:
+    """Every request with the key is refused from now on; whether it was active."""
+    return _move(request, key, State.FROZEN, Event.KEY_FROZEN)
+
+
+def resume_approval(key: ApiKey) -> Approval:
+    return Approval(Purpose.THAW_KEY, {"key": str(key.pk)}, {"name": key.label})
+
+
+def resume(request: HttpRequest, key: ApiKey) -> bool:
+    """Only after both codes, as their effect. Raises `AccountFrozen`, and `ValidationError` for a deleted key."""
+    frozen.refuse(User.objects.get(pk=key.owner_id))
+    if not _move(request, key, State.ACTIVE, Event.KEY_THAWED):
+        raise ValidationError(_("A deleted key can't be brought back."))
+    return True
+
+
+def is_renewable(key: ApiKey) -> bool:
+    """Whether 90 more days of trading are offered: in the last 30 days, and when they are over."""
+    now = timezone.now()
+    trades = key.state == State.ACTIVE and key.can_trade and key.ip_policy == IpPolicy.UNRESTRICTED
+    if not trades or key.trade_until is None or (key.expires_at is not None and key.expires_at <= now):
+        return False
+    return key.trade_until - RENEW_BEFORE <= now
+
+
+def renew_approval(key: ApiKey) -> Approval:
+    return Approval(Purpose.RENEW_KEY, {"key": str(key.pk)}, {"name": key.label})
+
+
+def renew(request: HttpRequest, key: ApiKey) -> ApiKey:
+    """90 more days of trading from now; only after the authenticator's code, as its effect. Returns the key as it is.
+
+    Raises `AccountFrozen`, and `ValidationError` when there is nothing to renew.
+    """
+    current = ApiKey.objects.select_for_update().get(pk=key.pk)
+    if not is_renewable(current) or not current.renew_trade():
+        raise ValidationError(
+            _("There is nothing to renew: the key was changed in another window meanwhile.")
+        )
+    current.refresh_from_db(fields=["trade_until"])
+    until = current.trade_until.isoformat() if current.trade_until else ""
+    _record(Event.KEY_RENEWED, request, current, until=until)
+    return current
+
+
+def delete(request: HttpRequest, key: ApiKey) -> bool:
+    """Ends the key for good; whether it was alive."""
+    return _move(request, key, State.REVOKED, Event.KEY_REVOKED)
+
+
+def delete_all(request: HttpRequest, user: User) -> int:
+    """Ends all keys of ``user`` for good, all or none; how many."""
+    with transaction.atomic():
+        # A key that is made meanwhile is deleted with the others or made after them. NO KEY: an event of a single
+        # key's deletion refers to this row while it holds that key's row, and the two would wait for each other.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        return sum(delete(request, key) for key in ApiKey.objects.live(user).order_by("pk"))
+
+
+def _move(request: HttpRequest, key: ApiKey, state: State, event: Event) -> bool:
+    with transaction.atomic():
+        moved = key.set_state(state)
+        if moved:
+            _record(event, request, key)
+    return moved
+
+
+def _record(event: Event, request: HttpRequest, key: ApiKey, label: str = "", **detail: Any) -> None:
+    audit.record(event, request, customer=key.owner, target=str(key.pk), label=label or key.label, **detail)

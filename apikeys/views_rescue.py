@@ -1,0 +1,85 @@
+"""A new address asks to use a key: its owner approves with both codes, says no without, or turns the asking off."""
+
+from typing import Any
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.stages import customer
+from accounts.views_codes import Asked, both_codes
+from accounts.wording import change_text
+from apikeys import frozen, rescue
+from apikeys.models import RescueRequest
+from apikeys.views_key import own_key
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+    """Both codes add the address to the key's list."""
+    row = _own_request(request, pk, asked)
+    key = row.key
+    if not rescue.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
+        notices.info(
+            request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+        )
+        return redirect("key_detail", key.pk)
+    page = Asked(
+        rescue.approval(row),
+        title=key.label,
+        back=reverse("key_detail", args=[key.pk]),
+        operation=_("Add a trusted IP"),
+        facts=[(_("Key name"), key.label, False), (_("New IP"), row.address, True)],
+        diff=[change_text(f"+{row.address}")],
+        is_key=True,
+    )
+
+    def done(_value: Any) -> HttpResponse:
+        notices.success(request, _("Saved. The key works with these settings from now on."))
+        return redirect("key_detail", key.pk)
+
+    try:
+        frozen.refuse(customer(request))  # before an SMS is sent for nothing
+        return both_codes(
+            request,
+            page,
+            effect=lambda: rescue.approve(request, row),
+            done=done,
+            already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
+        )
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+    """Says no. The address does not ask again for a day."""
+    row = _own_request(request, pk, asked)
+    if request.method == "POST" and rescue.dismiss(request, row):
+        notices.success(request, _("The new IP was not added. Its requests stay refused."))
+    return redirect("key_detail", row.key_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def toggle(request: HttpRequest, pk: str) -> HttpResponse:
+    """Turns the asking on or off. No codes: an address that asks is still refused."""
+    key = own_key(request, pk)
+    wanted = request.POST.get("asks")
+    asks = wanted == "on"
+    if request.method == "POST" and wanted in ("on", "off") and rescue.allow(request, key, allowed=asks):
+        text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
+        notices.success(request, text)
+    return redirect("key_detail", key.pk)
+
+
+def _own_request(request: HttpRequest, pk: str, asked: int) -> RescueRequest:
+    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=asked)
+    row = rows.select_related("key").first()
+    if row is None:
+        raise Http404
+    return row

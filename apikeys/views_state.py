@@ -1,0 +1,122 @@
+"""A key's states: paused at once, resumed by both codes, its trading renewed by one; and all keys deleted at once."""
+
+from typing import Any
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods
+
+from accounts import messages, otp
+from accounts.forms import CodeForm
+from accounts.otp import Factor, Outcome
+from accounts.stages import customer
+from accounts.views_codes import Asked, both_codes
+from apikeys import frozen, life
+from apikeys.forms_life import DeleteAllForm, delete_all_phrase
+from apikeys.models import ApiKey
+from apikeys.rules import State
+from apikeys.views_key import own_key
+from hitobit_portal.jalali import date_local, digits
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def pause(request: HttpRequest, pk: str) -> HttpResponse:
+    """What pausing does, and one button. No code: it only takes power away."""
+    key = own_key(request, pk)
+    if key.state != State.ACTIVE:
+        return redirect("key_detail", key.pk)
+    if request.method != "POST":
+        return render(request, "apikeys/key_pause.html", {"key": key})
+    life.pause(request, key)
+    notices.success(
+        request, _("The API “%(name)s” is paused. Every request with it is refused.") % {"name": key.label}
+    )
+    return redirect("key_detail", key.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def resume(request: HttpRequest, pk: str) -> HttpResponse:
+    """Both codes: a paused key gets all its power back."""
+    key = own_key(request, pk)
+    if key.state != State.FROZEN:
+        return redirect("key_detail", key.pk)
+    asked = Asked(
+        life.resume_approval(key),
+        title=key.label,
+        back=reverse("key_detail", args=[key.pk]),
+        operation=_("Resume this API"),
+        facts=[(_("Key name"), key.label, False)],
+        diff=[_("State: paused → active")],
+        is_key=True,
+    )
+
+    def done(_value: Any) -> HttpResponse:
+        notices.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
+        return redirect("key_detail", key.pk)
+
+    try:
+        frozen.refuse(customer(request))  # before an SMS is sent for nothing
+        return both_codes(
+            request,
+            asked,
+            effect=lambda: life.resume(request, key),
+            done=done,
+            already_done=ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE).exists,
+        )
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def renew(request: HttpRequest, pk: str) -> HttpResponse:
+    """The authenticator's code gives an unrestricted key 90 more days of trading."""
+    key = own_key(request, pk)
+    if not life.is_renewable(key):
+        return redirect("key_detail", key.pk)
+    form = CodeForm(request.POST or None)
+    try:
+        frozen.refuse(customer(request))
+        if request.method == "POST" and form.is_valid():
+            result = otp.verify(
+                request,
+                customer(request),
+                life.renew_approval(key),
+                {Factor.TOTP: form.cleaned_data["code"]},
+                effect=lambda: life.renew(request, key),
+                already_done=ApiKey.objects.filter(pk=key.pk, trade_until__gt=key.trade_until).first,
+            )
+            if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+                return _renewed(request, result.value)
+            form.add_error(None, messages.of_one(result))
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+    return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
+
+
+def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    words = {"name": key.label, "until": date_local(key.trade_until)}
+    notices.success(request, _("The API “%(name)s” may trade until %(until)s.") % words)
+    return redirect("key_detail", key.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_all(request: HttpRequest) -> HttpResponse:
+    """Ends all keys for good, after a phrase was typed. Lists what ends."""
+    keys = list(ApiKey.objects.live(customer(request)))
+    if not keys:
+        return redirect("keys")
+    form = DeleteAllForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        count = life.delete_all(request, customer(request))
+        text = ngettext("%(n)s key was deleted.", "%(n)s keys were deleted.", count) % {"n": digits(count)}
+        notices.success(request, text)
+        return redirect("keys")
+    context = {"keys": keys, "form": form, "phrase": delete_all_phrase()}
+    return render(request, "apikeys/keys_delete_all.html", context)

@@ -1,0 +1,76 @@
+"""What mends a refusal or a weakness at once: an address added (with both codes), permissions taken away (without)."""
+
+from dataclasses import replace
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts import sms_codes
+from accounts.stages import customer
+from apikeys import frozen, networks, wizard
+from apikeys.changes import Change
+from apikeys.models import ApiKey
+from apikeys.outcomes import Outcome
+from apikeys.rules import IpPolicy, State, check_rules
+from apikeys.views_key import apply_change, own_key
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
+    """Asks for both codes to add the address of a refusal to the key's list; never adds it by itself."""
+    key = own_key(request, pk)
+    # SECURITY: of this key, and signed with its secret: others are anybody's, and not offered by one click.
+    signed = key.refusals.filter(outcome=Outcome.ADDRESS_REFUSED.value, skew_ms__isnull=False)
+    row = signed.filter(pk=refusal).first()
+    if row is None:
+        raise Http404
+    if request.method != "POST":
+        return redirect("key_detail", key.pk)
+    try:
+        change = _with_address(key, row.address)
+        frozen.refuse(customer(request))
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+    if not change.adds_power:
+        notices.info(request, _("This IP is in the list already."))
+        return redirect("key_detail", key.pk)
+    sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
+    request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+    return redirect("key_verify", key.pk)
+
+
+def _with_address(key: ApiKey, address: str) -> Change:
+    """The change that adds ``address``. Raises `ValidationError` when the key takes no more, or needs none."""
+    if key.state != State.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
+        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+    before = key.settings
+    values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
+    check_rules(before.permissions, before.ip_policy, values)
+    return Change.of(before, replace(before, networks=tuple(values)))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
+    """Takes the posted permissions away, at once and without codes; one is always left."""
+    key = own_key(request, pk)
+    unwanted = frozenset(request.POST.getlist("permissions"))
+    left = key.permissions - unwanted
+    if request.method != "POST" or key.state != State.ACTIVE or left == key.permissions:
+        return redirect("key_detail", key.pk)
+    before = key.settings
+    change = Change.of(before, replace(before, permissions=left))
+    try:
+        check_rules(left, before.ip_policy, list(before.networks))
+        with transaction.atomic():
+            apply_change(request, key, change, approved=False)
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+    else:
+        notices.success(request, _("Saved. The key works with these settings from now on."))
+    return redirect("key_detail", key.pk)
