@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.wording import isolated
 from apikeys import pasted
 from apikeys.models import ApiKey
 from apikeys.rules import Permission
@@ -37,6 +38,7 @@ class DebuggerForm(forms.Form):
 
     def __init__(self, data: Any = None, *, keys: Sequence[ApiKey]) -> None:
         super().__init__(data)
+        self.pasted: pasted.Pasted | None = None
         # SECURITY: only the customer's own keys are choices; any other value is refused like one that does not exist.
         self.fields["key"].choices = [  # type: ignore[attr-defined]
             ("", _("As the request says")),
@@ -60,7 +62,8 @@ class DebuggerForm(forms.Form):
             return None
         moment = pasted.moment_ms(text)
         if moment is None:
-            raise ValidationError(_("Write a time such as 2026-11-22T13:38:51 or milliseconds since 1970."))
+            words = {"example": isolated("2026-11-22T13:38:51")}
+            raise ValidationError(_("Write a time such as %(example)s or milliseconds since 1970.") % words)
         return moment
 
     def clean_address(self) -> str:
@@ -68,3 +71,14 @@ class DebuggerForm(forms.Form):
         if text and parse_address(text) is None:
             raise ValidationError(_("This is not an IP address."))
         return text
+
+    def clean(self) -> dict[str, Any]:
+        """Reads the request, also when another field is wrong, so that all errors are told at once."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if "request" in data:
+            try:
+                self.pasted = pasted.read(data["request"], data.get("body", ""))
+            except pasted.UnreadableError:
+                words = _("This is neither a curl command nor the text of an HTTP request nor a URL.")
+                self.add_error("request", words)
+        return data

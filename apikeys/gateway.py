@@ -76,7 +76,7 @@ def decide(request: HttpRequest, permission: str) -> verification.Decision:
     )
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
         # SECURITY: outside the time of the answer, which would tell existing keys from others by what is written.
-        later.run(usage.note, api_key, decision, address, permission)
+        later.note(usage.note, api_key, decision, address, permission)
     return decision
 
 

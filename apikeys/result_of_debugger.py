@@ -117,14 +117,15 @@ def skew(diagnosis: Diagnosis) -> Skew | None:
     )
 
 
-def sent_at(diagnosis: Diagnosis) -> datetime | None:
-    """The timestamp as a moment; ``None`` if there is none, or it lies beyond the calendar."""
+def sent_at(diagnosis: Diagnosis) -> str:
+    """The timestamp as a moment in UTC; "" if there is none, or it lies beyond the calendar."""
     if diagnosis.timestamp_us is None:
-        return None
+        return ""
     try:
-        return datetime.fromtimestamp(diagnosis.timestamp_us / 1_000_000, UTC)
+        at = datetime.fromtimestamp(diagnosis.timestamp_us // 1000 / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return None
+        return ""
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
 def visible(text: str) -> str:

@@ -32,7 +32,7 @@ PUBLIC_KEY_COST = 65_536
 HMAC_COST = 512
 _ALGORITHMS = {16: ("md5",), 20: ("sha1",), 28: ("sha224",), 32: ("sha256", "sha3_256"), 48: ("sha384",)}
 _BY_LENGTH = {**_ALGORITHMS, 64: ("sha512", "sha3_512")}
-_RSA_HASHES: dict[str, hashes.HashAlgorithm] = {"sha1": hashes.SHA1(), "sha512": hashes.SHA512()}
+_RSA_HASHES: dict[str, hashes.HashAlgorithm] = {"sha1": hashes.SHA1(), "sha512": hashes.SHA512()}  # nosec B303
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,12 +77,12 @@ def _diagnosed(request: HttpRequest, own: Own) -> HttpResponse:
     form = DebuggerForm(typed, keys=own.keys)
     if not form.is_valid() and form.is_too_long:
         form.data = {**typed, "request": ""}
-    text = _read(form)
+    text = form.pasted
     secrets = [secret for key in own.keys for secret in own.secrets(key)]
     if leaks.is_disguised("\n".join(typed.values()), _read_parts(text), secrets):
         # SECURITY: a secret that can't be masked letter by letter takes everything with it.
         return _page(request, DebuggerForm(keys=own.keys), own, leaked=own.keys)
-    if text is None:
+    if text is None or not form.is_valid():
         return _page(request, form, own, leaked=leaked)
     key = _meant(form, text, own.keys)
     if key is None:
@@ -93,18 +93,6 @@ def _diagnosed(request: HttpRequest, own: Own) -> HttpResponse:
     result = _result(text, explain(text, situation))
     result["permission"] = Permission(situation.permission).label if situation.permission else ""
     return _page(request, form, own, leaked=leaked, key=key, at_given=situation.at_given, **result)
-
-
-def _read(form: DebuggerForm) -> pasted.Pasted | None:
-    if not form.is_valid():
-        return None
-    try:
-        return pasted.read(form.cleaned_data["request"], form.cleaned_data["body"])
-    except pasted.UnreadableError:
-        form.add_error(
-            "request", _("This is neither a curl command nor the text of an HTTP request nor a URL.")
-        )
-        return None
 
 
 def _without_secrets(request: HttpRequest, own: Own) -> tuple[dict[str, str], list[ApiKey]]:

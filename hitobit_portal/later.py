@@ -14,24 +14,46 @@ from django.db import close_old_connections
 from django.utils import translation
 
 logger = logging.getLogger("portal.later")
-THREADS = 4
-#: More waiting work than this is refused: memory is bounded, and each piece of it sends an SMS.
+#: More waiting work than this is refused: memory is bounded, and each piece of `run` sends an SMS.
 LONGEST_QUEUE = 500
 
-_pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="later")
+_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="later")
 _room = threading.BoundedSemaphore(LONGEST_QUEUE)
+# SECURITY: what requests to the machine door leave behind waits in a line of its own: whoever floods that door must not
+# crowd out the codes that people wait for.
+_note_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notes")
+_note_room = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 
 def run(work: Callable[..., object], *arguments: Any) -> bool:
     """Has ``work`` done soon, in the language of now; False when there is no room for it."""
-    if not _room.acquire(blocking=False):
+    return _submit(_pool, _room, work, arguments)
+
+
+def note(work: Callable[..., object], *arguments: Any) -> bool:
+    """The same for statistics, which may be lost when there are too many."""
+    return _submit(_note_pool, _note_room, work, arguments)
+
+
+def _submit(
+    pool: ThreadPoolExecutor,
+    room: threading.BoundedSemaphore,
+    work: Callable[..., object],
+    arguments: tuple[Any, ...],
+) -> bool:
+    if not room.acquire(blocking=False):
         logger.error("too much work is waiting; %s was dropped", work.__name__)
         return False
-    _pool.submit(_work, work, arguments, translation.get_language())
+    pool.submit(_work, room, work, arguments, translation.get_language())
     return True
 
 
-def _work(work: Callable[..., object], arguments: tuple[Any, ...], language: str | None) -> None:
+def _work(
+    room: threading.BoundedSemaphore,
+    work: Callable[..., object],
+    arguments: tuple[Any, ...],
+    language: str | None,
+) -> None:
     close_old_connections()
     try:
         with translation.override(language):
@@ -41,4 +63,4 @@ def _work(work: Callable[..., object], arguments: tuple[Any, ...], language: str
         logger.error("%s failed: %s", work.__name__, type(error).__name__)
     finally:
         close_old_connections()
-        _room.release()
+        room.release()

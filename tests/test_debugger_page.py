@@ -49,7 +49,8 @@ def curl(key_id: str, query: str, signature: str) -> str:
 
 def look(client: Client, request: str, **fields: str) -> HttpResponse:
     client.cookies["language"] = "en"
-    return client.post(PAGE, {"request": request, **fields})
+    response: Any = client.post(PAGE, {"request": request, **fields})
+    return response  # type: ignore[no-any-return]
 
 
 def text_of(response: HttpResponse) -> str:
@@ -232,6 +233,13 @@ def test_the_moment_of_sending_is_what_the_clock_is_compared_with(sara: Person) 
     assert 'id="sent-error"' in look(client, text, sent="yesterday").content.decode()
 
 
+def test_all_wrong_fields_are_told_at_once(sara: Person) -> None:
+    key_of(sara)
+    page = look(logged_in(sara), "hello", sent="x", address="y", key="z", permission="w").content.decode()
+    for name in ("request", "sent", "address", "key", "permission"):
+        assert f'id="{name}-error"' in page
+
+
 def test_what_was_typed_is_kept_except_too_much_of_it(sara: Person) -> None:
     key_of(sara)
     client = logged_in(sara)
@@ -295,6 +303,9 @@ TRICKS = [
 class AnyPaste(TestCase):
     """No input makes a 5xx, or shows the secret or the right signature."""
 
+    person: Person
+    key: ApiKey
+
     @classmethod
     def setUpTestData(cls) -> None:
         cls.person = customer()
@@ -322,6 +333,6 @@ class AnyPaste(TestCase):
         assert response.status_code == 200
         page = response.content.decode()
         assert secret[:16] not in page
-        payload = getattr(response.context and response.context.get("diagnosis"), "payload", None)
+        payload = getattr((getattr(response, "context", None) or {}).get("diagnosis"), "payload", None)
         if payload is not None:
             assert hmac.new(secret.encode(), payload, hashlib.sha256).hexdigest()[:16] not in page

@@ -16,7 +16,13 @@ BESIDES = {".ci", "bench", "docs", "deploy", "examples"}
 ASSEMBLY = {"hitobit_portal.settings", "hitobit_portal.urls", "hitobit_portal.wsgi"}
 #: Pure modules import the standard library, `cryptography` and one another.
 PURE = (
-    *("apikeys.signing", "apikeys.networks", "apikeys.outcomes", "apikeys.public_keys", "apikeys.verification"),
+    *(
+        "apikeys.signing",
+        "apikeys.networks",
+        "apikeys.outcomes",
+        "apikeys.public_keys",
+        "apikeys.verification",
+    ),
     "hitobit_portal.client_ip",
 )
 #: A module of the left kind never imports one of the right kinds of its own app.

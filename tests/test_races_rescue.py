@@ -12,7 +12,7 @@ from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
 from tests import people, sms_collector
 from tests.crowd import SIXTY, all_at_once, at_once, connections_for, happened, went_to
 from tests.people import ADDRESS, Person
-from tests.requests_of_keys import decided, send
+from tests.requests_of_keys import WRONG, decided, send
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 NEW = "198.51.100.77"
@@ -47,6 +47,14 @@ def test_sixty_requests_from_new_addresses_ask_once(run: int) -> None:
     assert Refusal.objects.count() == usage.REFUSALS_A_MINUTE
 
 
+def test_of_sixty_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
+    key = bot_of(people.customer())
+    decision = decided(key, NEW, secret=WRONG)  # nothing but the counting locks the key then
+    at_once([lambda n=n: usage.note(key.key_id, decision, NEW, f"p{n}") for n in range(SIXTY)])  # type: ignore[misc]
+    assert DailyUse.objects.count() == SIXTY
+    assert Refusal.objects.count() == usage.REFUSALS_A_MINUTE
+
+
 def test_sixty_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> None:
     key = bot_of(people.customer())
     key.apply(["read", "trade"], "unrestricted", [])
@@ -55,7 +63,7 @@ def test_sixty_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> N
         for n in range(SIXTY // 2)
         for permission in ("read", "trade")
     ]
-    works = [lambda d=d, a=a, p=p: usage.note(key.key_id, d, a, p) for d, a, p in uses]  # type: ignore[misc]
+    works = [lambda d=d, a=a, p=p: usage.note(key.key_id, d, a, p) for d, a, p in uses]
     at_once(works)
     assert sum(DailyUse.objects.values_list("count", flat=True)) == SIXTY
     assert AddressUse.objects.count() == usage.KEPT_ADDRESSES

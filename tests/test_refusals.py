@@ -134,7 +134,7 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
     other = refusals.button(key, stranger, listed)
     assert other is not None
     assert (other.url, other.posts) == ("#ip", False)
-    assert "stranger" in str(refusals.words(stranger).hint)
+    assert refusals.words(stranger) is refusals.UNSIGNED_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
 
 def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
     today = usage.today()
-    for days, outcome, count in ((0, "stale", 4), (6, "stale", 2), (0, "signature", 5), (7, "ahead", 9)):
+    for ago, outcome, count in ((0, "stale", 4), (6, "stale", 2), (0, "signature", 5), (7, "ahead", 9)):
         DailyUse.objects.create(
-            key=key, day=today - timedelta(days=days), outcome=outcome, permission="read", count=count
+            key=key, day=today - timedelta(days=ago), outcome=outcome, permission="read", count=count
         )
     days, table = counts.week_of_refusals(key)
     assert days[0] == today

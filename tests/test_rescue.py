@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts import emergency, notices
@@ -86,6 +88,12 @@ def test_an_unsigned_or_stale_request_never_asks(key: ApiKey) -> None:
     send(key, NEW, skew_ms=61_000)
     send(key, ADDRESS, "withdraw")
     assert not RescueRequest.objects.exists()
+
+
+def test_asking_looks_at_the_signature_itself(key: ApiKey) -> None:
+    for decision in (decided(key, NEW, secret=WRONG), decided(key, NEW, skew_ms=-61_000), decided(key)):
+        assert rescue.ask(key, decision, NEW) is None
+    assert rescue.ask(key, decided(key, NEW), NEW) is not None
 
 
 def test_one_an_hour_whatever_the_address(key: ApiKey) -> None:
@@ -206,6 +214,20 @@ def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiK
     client.post(path(row), {"sms_code": code, "totp_code": sara.fresh_totp()})
     assert addresses(key) == before
     assert not RescueRequest.objects.filter(approved=True).exists()
+
+
+@pytest.mark.parametrize("case", ["withdraws", "dismissed", "old", "approved"])
+def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    if case == "withdraws":
+        key.apply(["read", "withdraw"], "trusted", [ADDRESS])
+    elif case == "old":
+        later(24.01)
+    else:
+        rescue.close(row, approved=case == "approved")
+    with pytest.raises(ValidationError):
+        rescue.approve(RequestFactory().post("/"), row)
+    assert addresses(key) == [ADDRESS]
 
 
 def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, key: ApiKey) -> None:

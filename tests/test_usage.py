@@ -139,10 +139,10 @@ def test_noting_costs_few_statements(key: ApiKey) -> None:
 
 def test_the_month_has_thirty_days_up_to_today(key: ApiKey) -> None:
     today = usage.today()
-    for days in (0, 29, 30):
+    for ago in (0, 29, 30):
         for outcome, count in (("allowed", 10), ("stale", 1), ("signature", 2)):
             DailyUse.objects.create(
-                key=key, day=today - timedelta(days=days), outcome=outcome, permission="read", count=count
+                key=key, day=today - timedelta(days=ago), outcome=outcome, permission="read", count=count
             )
     days = counts.month(key)
     assert len(days) == 30
