@@ -16,6 +16,8 @@ from apikeys.suspects import Parts, deep_rewrites, rewrites
 WORK = 24 * 1024 * 1024
 #: Beyond this many bytes two changes of the parameters are not tried together: making them takes longer than signing.
 LARGEST_COMBINED = 2048
+#: With more parameters than any real request has, only whole texts are changed: each change walks over all of them.
+MOST_PARAMETERS = 500
 MOST_CAUSES = 2
 
 _Payload = tuple[tuple[Found, ...], bytes]
@@ -64,6 +66,8 @@ def _payloads(request: Pasted, parts: Parts, most: int) -> Iterator[_Payload]:
 def _changed(request: Pasted, parts: Parts, most: int) -> list[Iterator[_Payload]]:
     if not most:
         return []
+    if len(parts.query) + len(parts.body) > MOST_PARAMETERS:
+        return [_assembled(request, parts, ())]
     single = [_rewritten(request, parts), _assembled(request, parts, ()), _deep(parts)]
     small = len(parts.payload) <= LARGEST_COMBINED
     return [*single, *([_pairs(request, parts)] if most > 1 and small else [])]

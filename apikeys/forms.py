@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.wording import isolated
 from apikeys import names, networks
 from apikeys.changes import Settings
+from apikeys.forms_credentials import CredentialForm
 from apikeys.models import ApiKey
 from apikeys.rules import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
 from hitobit_portal.fields import DayField
@@ -32,8 +33,8 @@ EXPIRIES = [
 ]
 
 
-class NameForm(forms.Form):
-    """The name of a new key; unique among the customer's live keys."""
+class NameForm(CredentialForm):
+    """The name of a new key, unique among the customer's live keys; and what its programs sign with."""
 
     name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
 
@@ -42,7 +43,7 @@ class NameForm(forms.Form):
         self.owner = owner
         if self.is_bound:
             # What is shown again with an error: a megabyte of pasted text is not sent back.
-            self.data = {"name": str(self.data.get("name", ""))[: names.LONGEST * 21]}
+            self.data["name"] = str(self.data.get("name", ""))[: names.LONGEST * 21]
 
     def clean_name(self) -> str:
         try:

@@ -5,6 +5,7 @@ Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, as SubjectPublicKeyInfo in PEM 
 
 import base64
 import enum
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -38,6 +39,10 @@ SMALL_ORDER = frozenset(
     )
 )
 LEAST_EXPONENT = 65_537
+#: Private keys by their armour, as PuTTY's files and JWKs, and as bare base64 (the first bytes of PKCS#8 and PKCS#1).
+PRIVATE = re.compile(
+    r"PRIVATE[\s-]*(?:KEY|LINES)|\"D\"\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC|MII[0-9A-Z+/]{2,4}IBAAKCA"
+)
 
 
 class Problem(enum.Enum):
@@ -67,13 +72,28 @@ class PublicKey:
     kind: Kind
     encoded: str
 
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.encoded)
+
+
+def fingerprint(encoded: str) -> str:
+    """``SHA256:`` and 43 characters, in the manner of ssh: the base64 of SHA-256 over the DER, without padding."""
+    digest = hashlib.sha256(base64.b64decode(encoded)).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def holds_private(text: str) -> bool:
+    """Whether ``text`` looks like a private key, in whatever wrapping."""
+    return PRIVATE.search(text.upper()) is not None
+
 
 def parse(text: str) -> PublicKey:
     """The key in ``text``. Raises `PublicKeyError`."""
     if not text.strip():
         raise PublicKeyError(Problem.EMPTY)
     # SECURITY: said first and whatever else is wrong: who pastes a private key has to hear that it must not be used.
-    if "PRIVATE KEY" in text.upper():
+    if holds_private(text):
         raise PublicKeyError(Problem.PRIVATE)
     der = _der(text)
     try:

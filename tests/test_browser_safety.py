@@ -13,6 +13,7 @@ from tests.walk import DESKTOP, PHONE, SUBMIT, TOTP_CODE, Visit, Visitor
 pytestmark = pytest.mark.browser
 portal = walk.portal
 visit = walk.visit
+FREEZE = "مسدودسازی فوری حساب"
 NARROW = {"width": 320, "height": 700}
 LINK = """
 from accounts import audit, notice_links
@@ -116,6 +117,15 @@ def test_from_any_page_two_clicks_freeze_and_both_codes_thaw(visit: Visit, size:
     sara.at("/thaw/")
     confirm(sara)
     expect(sara.page.locator(".notice.bar")).to_have_count(0)
+
+
+def test_one_click_on_the_dashboard_freezes(visit: Visit) -> None:
+    sara = visit()
+    sara.log_in()
+    sara.page.locator("main").get_by_role("button", name=FREEZE, exact=True).click()
+    sara.at("/frozen/")
+    sara.open("/dashboard/")
+    sara.at("/login/?next=*")
 
 
 def test_a_link_of_a_notice_freezes_in_a_browser_that_knows_nobody(portal: LiveSite, visit: Visit) -> None:

@@ -237,6 +237,7 @@ STANDING: list[tuple[Cause, int, Situation]] = [
     (Cause.OWNER_INACTIVE, 2, replace(SITUATION, record=replace(RECORD, owner_active=False))),
     (Cause.ADDRESS, 3, replace(SITUATION, address="198.51.100.1")),
     (Cause.ADDRESS, 3, replace(SITUATION, record=replace(RECORD, networks=compile_networks([])))),
+    (Cause.ADDRESS, 3, replace(SITUATION, record=replace(RECORD, networks=compile_networks([])), address_given=False)),
     (Cause.PERMISSION, 9, replace(SITUATION, permission="withdraw")),
     (Cause.KEY_DEGRADED, 9, replace(SITUATION, record=replace(RECORD, expires_at_ms=NOW))),
     (Cause.TRADE_LAPSED, 9, replace(SITUATION, record=replace(RECORD, trade_until_ms=NOW))),
