@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,11 +110,22 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line, yellow=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("PORTAL_TEST_DATABASE") == "sqlite":
-        for item in items:
-            if item.get_closest_marker("postgres"):
-                item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The files with a browser take longest: begun last, one process would be left alone with them.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    if os.environ.get("PORTAL_TEST_DATABASE") != "sqlite":
+        return
+    for item in items:
+        if item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+    # The same on every database: what asks none, and the demo, which has its own.
+    config.hook.pytest_deselected(items=[item for item in items if not asks_database(item)])
+    items[:] = [item for item in items if asks_database(item)]
+
+
+def asks_database(item: pytest.Item) -> bool:
+    names: Sequence[str] = getattr(item, "fixturenames", ())
+    return bool(item.get_closest_marker("django_db")) or bool({"db", "transactional_db"} & set(names))
 
 
 def unavailable(reason: str) -> None:
