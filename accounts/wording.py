@@ -34,6 +34,7 @@ def purpose_text(value: str) -> str:
         Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
         Purpose.CREATE_KEY.value: _("for creating an API"),
         Purpose.CHANGE_KEY.value: _("for changing an API"),
+        Purpose.ROTATE_KEY.value: _("for a new credential of an API"),
         Purpose.RESCUE_KEY.value: _("for letting a new IP use an API"),
         Purpose.THAW.value: _("for thawing the account"),
         Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),

@@ -43,7 +43,7 @@ class NameForm(CredentialForm):
         self.owner = owner
         if self.is_bound:
             # What is shown again with an error: a megabyte of pasted text is not sent back.
-            self.data["name"] = str(self.data.get("name", ""))[: names.LONGEST * 21]
+            self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.LONGEST * 21]}
 
     def clean_name(self) -> str:
         try:

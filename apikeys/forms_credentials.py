@@ -1,4 +1,4 @@
-"""What a key signs with, as forms ask for it: a secret made here, a pair made in the browser, or a public key pasted."""
+"""What a key signs with, as forms ask for it: a secret, a pair made in the browser, or a public key pasted."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class CredentialForm(forms.Form):
             # SECURITY: a private key is neither sent back nor kept, whichever kind is chosen and wherever it stands.
             self.holds_private = public_keys.holds_private(typed)
             kept = "" if self.holds_private else typed[: public_keys.LONGEST + 1]
-            self.data = {**self.data.dict(), "public_key": kept}
+            self.data = {**dict(self.data.items()), "public_key": kept}
 
     def clean_kind(self) -> str:
         return self.cleaned_data["kind"] or HMAC
@@ -92,7 +92,9 @@ def problem_text(problem: Problem) -> str:
         Problem.ALGORITHM: _("This kind of key is not taken. Use Ed25519, or RSA of 3072 to 4096 bits."),
         Problem.RSA_SIZE: _("An RSA key needs 3072 to 4096 bits. Make a new one, or use Ed25519."),
         Problem.RSA_EXPONENT: _("The exponent of this RSA key is too small. Make a new key with 65537."),
-        Problem.WEAK_POINT: _("This key protects nothing: one signature fits every message. Make a new pair."),
+        Problem.WEAK_POINT: _(
+            "This key protects nothing: one signature fits every message. Make a new pair."
+        ),
     }[problem]
 
 
@@ -119,5 +121,5 @@ class RotateForm(CredentialForm):
     @property
     def graces(self) -> list[tuple[int, str, bool]]:
         """(seconds, words, whether it is chosen)."""
-        chosen = str(self["grace"].value() or DEFAULT_GRACE) if not self.is_bound else str(self["grace"].value())
+        chosen = str(self["grace"].value()) if self.is_bound else str(DEFAULT_GRACE)
         return [(seconds, grace_text(seconds), str(seconds) == chosen) for seconds in rotation.GRACES]

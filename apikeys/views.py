@@ -59,8 +59,9 @@ def keys(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and can_create:
         form = NameForm(request.POST, owner=customer(request))
         if form.is_valid():
-            begin(request, form.cleaned_data["name"], uuid.uuid4())
-            sent = sms_codes.send_code(request, customer(request), create_approval(form.cleaned_data["name"]))
+            name = form.cleaned_data["name"]
+            begin(request, name, uuid.uuid4(), form.public)
+            sent = sms_codes.send_code(request, customer(request), create_approval(name, form.public))
             request.session["sms_failed"] = sent.state.value in ("failed", "capped")
             return redirect("key_verify_new")
     context = {

@@ -33,13 +33,13 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         made = wizard.made_key(request)
         drafts.hand_on(request, reverse("keys"))
         return redirect("key_detail", made) if made else redirect("keys")
-    name = pending["name"]
+    name, public = pending["name"], wizard.pending_public(pending)
     asked = Asked(
-        wizard.create_approval(name),
+        wizard.create_approval(name, public),
         title=_("Create API"),
         back=reverse("keys"),
         operation=_("Create API"),
-        facts=[(_("Key name"), name, False)],
+        facts=[(_("Key name"), name, False), *wizard.key_facts(public)],
         name=name,
         is_key=True,
         stepper=True,
@@ -68,7 +68,9 @@ def verify_new(request: HttpRequest) -> HttpResponse:
 
 
 def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey:
-    key = ApiKey.objects.create_with_secret(user, pending["name"], uuid.UUID(pending["wizard"]))
+    key = ApiKey.objects.create_with_secret(
+        user, pending["name"], uuid.UUID(pending["wizard"]), wizard.pending_public(pending)
+    )
     audit.record(
         Event.KEY_APPROVED, request, customer=user, target=str(key.pk), label=key.label, purpose="key.create"
     )

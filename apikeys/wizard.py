@@ -5,26 +5,57 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from accounts.purposes import Approval, Purpose
 from apikeys.changes import Change, Settings
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, Credential
+from apikeys.public_keys import PublicKey
 from apikeys.rules import FIRST_SETTINGS_SECONDS, State
+from apikeys.signing import Kind
 
 NEW_KEY = "new_key"
 MADE_KEY = "made_key"
 CHANGE = "key_change"
 
 
-def begin(request: HttpRequest, name: str, wizard: uuid.UUID) -> None:
-    """Remembers the name of a key to be made. The same name again (a double click) is the same attempt."""
-    pending = request.session.get(NEW_KEY)
-    if not pending or pending["name"] != name:
-        request.session[NEW_KEY] = {"name": name, "wizard": str(wizard)}
+def begin(request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey | None = None) -> None:
+    """Remembers a key to be made. The same once more (a double click) is the same attempt."""
+    wanted = {"name": name, **_as_json(public)}
+    pending = request.session.get(NEW_KEY, {})
+    if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
+        request.session[NEW_KEY] = {**wanted, "wizard": str(wizard)}
 
 
-def create_approval(name: str) -> Approval:
-    return Approval(Purpose.CREATE_KEY, {"name": name}, {"name": name})
+def _as_json(public: PublicKey | None) -> dict[str, str]:
+    """SECURITY: of a pair the session knows the public half only."""
+    if public is None:
+        return {"kind": Kind.HMAC.value, "public_key": ""}
+    return {"kind": public.kind.value, "public_key": public.encoded}
+
+
+def pending_public(pending: dict[str, Any]) -> PublicKey | None:
+    """The public key of an attempt that the session remembers; None for a secret."""
+    encoded = pending.get("public_key", "")
+    return PublicKey(Kind(pending["kind"]), encoded) if encoded else None
+
+
+def create_approval(name: str, public: PublicKey | None = None) -> Approval:
+    """SECURITY: bound to the public key: it can't be swapped for a thief's after the SMS went out."""
+    content = {"name": name, "kind": kind_of(public), "key": public.fingerprint if public else ""}
+    return Approval(Purpose.CREATE_KEY, content, {"name": name})
+
+
+def kind_of(public: PublicKey | None) -> str:
+    return (public.kind if public else Kind.HMAC).value
+
+
+def key_facts(public: PublicKey | None) -> list[tuple[str, str, bool]]:
+    """Kind and fingerprint, as the page of the codes shows them."""
+    facts = [(_("Kind"), str(Credential.Kind(kind_of(public)).label), True)]
+    if public is not None:
+        facts.append((_("Fingerprint"), public.fingerprint, True))
+    return facts
 
 
 def made(request: HttpRequest, key: ApiKey) -> None:

@@ -5,7 +5,16 @@ from django.contrib import admin
 from django.urls import path
 
 from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
-from apikeys import gateway, urls_debugger, urls_state, urls_usage, views, views_key, views_verify
+from apikeys import (
+    gateway,
+    urls_debugger,
+    urls_rotate,
+    urls_state,
+    urls_usage,
+    views,
+    views_key,
+    views_verify,
+)
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -27,6 +36,7 @@ urlpatterns = [
     *urls_safety.urlpatterns,
     *urls_state.urlpatterns,
     *urls_debugger.urlpatterns,
+    *urls_rotate.urlpatterns,
     *urls_usage.urlpatterns,
     path("admin/", admin.site.urls),
     path("api/v3/ping", gateway.ping, name="ping"),

@@ -152,7 +152,7 @@ def creation(tour: Tour) -> str:
     tour.stop("reveal-refused")
     page.locator("#network").fill("")
     page.locator("#save").click()
-    page.locator("#sample").wait_for()
+    page.locator("#try-title").wait_for()
     tour.stop("saved")
     return page.url.removeprefix(sara.site.url)
 

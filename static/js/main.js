@@ -10,5 +10,7 @@ import { clock } from "./clock.js";
 import { once } from "./once.js";
 import { secrets } from "./secrets.js";
 import { settings } from "./settings.js";
+import { keygen } from "./keygen.js";
+import { firstUse } from "./firstuse.js";
 
-for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings]) start();
+for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings, keygen, firstUse]) start();

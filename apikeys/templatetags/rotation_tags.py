@@ -1,0 +1,53 @@
+"""What the pages show of a key's credentials, and the programs for its first request."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import template
+from django.conf import settings
+
+from apikeys import first_use, public_keys, rotation
+from apikeys.models import ApiKey, Credential
+from apikeys.signing import Kind
+
+register = template.Library()
+
+
+@register.filter
+def fingerprint(credential: Credential) -> str:
+    """``SHA256:…`` of a public key; "" of a secret."""
+    return public_keys.fingerprint(credential.public_key) if credential.public_key else ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A live credential; ``in_use``: it signed the last request; ``is_new``: it replaces the other one."""
+
+    credential: Credential
+    in_use: bool
+    is_new: bool
+
+
+@register.simple_tag
+def key_credentials(key: ApiKey) -> dict[str, Any]:
+    """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
+    live = rotation.live(key)
+    used = [credential for credential in live if credential.last_used_at is not None]
+    # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
+    latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
+    lines = [
+        Line(credential, credential == latest, len(live) > 1 and credential == live[-1])
+        for credential in live
+    ]
+    return {"lines": lines, "can_rotate": len(live) < rotation.MOST}
+
+
+@register.simple_tag
+def first_steps(key: ApiKey) -> dict[str, Any]:
+    """``credential`` (the newest), ``snippets`` for its kind, ``state`` of the waiting line."""
+    credential = rotation.live(key)[-1]
+    return {
+        "credential": credential,
+        "snippets": first_use.snippets(key, Kind(credential.kind), settings.BASE_URL),
+        "state": first_use.state(key),
+    }
