@@ -50,6 +50,7 @@ VALUES = {
     "token": "1f-0123456789abcdefghijkl",
     "pk": "00000000-0000-4000-8000-000000000000",
     "object_id": "1",
+    "serial": "00000000-0000-4000-8000-000000000001",
     "refusal": "1",
     "asked": "1",
     "app_label": "accounts",
