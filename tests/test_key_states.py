@@ -1,10 +1,13 @@
 """A key's states on its pages: renamed, paused, resumed, its trading renewed, deleted; and what each state says."""
 
 import re
+from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
@@ -411,7 +414,9 @@ def test_trading_from_anywhere_says_from_the_start_when_it_ends(sara: Person, ke
 def test_kind_comes_from_the_credential(sara: Person, key: ApiKey) -> None:
     client = logged_in(sara)
     assert "HMAC-SHA256" in client.get(page_of(key)).content.decode()
-    Credential.objects.filter(key=key).update(kind="ed25519", sealed="", public_key="x")
+    pair = Ed25519PrivateKey.generate().public_key()
+    encoded = b64encode(pair.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+    Credential.objects.filter(key=key).update(kind="ed25519", sealed="", public_key=encoded)
     page = client.get(page_of(key)).content.decode()
     assert "Ed25519" in page
     Credential.objects.filter(key=key).update(retires_at=timezone.now() - DAY)

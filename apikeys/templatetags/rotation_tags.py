@@ -44,8 +44,11 @@ def key_credentials(key: ApiKey) -> dict[str, Any]:
 
 @register.simple_tag
 def first_steps(key: ApiKey) -> dict[str, Any]:
-    """``credential`` (the newest), ``snippets`` for its kind, ``state`` of the waiting line."""
-    credential = rotation.live(key)[-1]
+    """``credential`` (the newest), ``snippets`` for its kind, ``state`` of the waiting line; {} when none signs."""
+    live = rotation.live(key)
+    if not live:
+        return {}
+    credential = live[-1]
     return {
         "credential": credential,
         "snippets": first_use.snippets(key, Kind(credential.kind), settings.BASE_URL),
