@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Network, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from hitobit_portal import client_ip
 
@@ -18,6 +20,7 @@ _SEPARATORS = re.compile("[\\s,;\u060c\u061b\u200b-\u200f\u202a-\u202e\u2060\u20
 _DIGITS = {0x066B: "."} | {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
 _SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
+_IPV4_ADDRESSES = 2**32
 
 
 class Problem(enum.Enum):
@@ -53,17 +56,46 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A compiled allow-list. It is false, and admits nobody, when it is empty."""
+    """A compiled allow-list: ranges of `number_of` an address, sorted, none touching the next.
 
-    networks: tuple[client_ip.Network, ...] = ()
+    It is false, and admits nobody, when it is empty.
+    """
+
+    starts: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.networks)
+        return bool(self.starts)
 
     def contains(self, ip_text: str | None) -> bool:
         """Tell whether the address is in the list; a text that is no address never is."""
-        address = client_ip.parse_address(ip_text)
-        return address is not None and any(address in network for network in self.networks)
+        number = number_of(ip_text)
+        return number is not None and self.holds(number)
+
+    def holds(self, number: int) -> bool:
+        """The same for an address that was read already."""
+        place = bisect_right(self.starts, number)
+        return place > 0 and number <= self.ends[place - 1]
+
+    def example(self) -> str | None:
+        """One address that is admitted; None when there is none."""
+        return _text_of(self.starts[0]) if self.starts else None
+
+
+# Gateways see the same callers again and again; reading an address costs more than looking it up here.
+@lru_cache(maxsize=65_536)
+def number_of(ip_text: str | None) -> int | None:
+    """An address as a number: IPv4 (mapped ones too) from 0, IPv6 behind it; ``None`` for what is no address."""
+    address = client_ip.parse_address(ip_text)
+    return None if address is None else _number(address)
+
+
+def _number(address: client_ip.Address) -> int:
+    return int(address) if isinstance(address, IPv4Address) else int(address) + _IPV4_ADDRESSES
+
+
+def _text_of(number: int) -> str:
+    return str(IPv4Address(number) if number < _IPV4_ADDRESSES else IPv6Address(number - _IPV4_ADDRESSES))
 
 
 def split_list(text: str) -> list[str]:
@@ -89,13 +121,20 @@ def compile_networks(values: Iterable[str]) -> Matcher:
 
     A stored value that cannot be read is left out: it admits nobody, and its neighbours stay in force.
     """
-    networks: list[client_ip.Network] = []
+    ranges: list[tuple[int, int]] = []
     for value in values:
         try:
-            networks.append(_read(value)[0])
+            network = _read(value)[0]
         except NetworkError:
             continue
-    return Matcher(tuple(networks))
+        ranges.append((_number(network[0]), _number(network[-1])))
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return Matcher(tuple(start for start, _end in merged), tuple(end for _start, end in merged))
 
 
 def _read(text: str) -> tuple[client_ip.Network, bool]:

@@ -14,6 +14,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -158,7 +160,7 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
         # SECURITY: one spelling per signature, or a replay could pass for another request.
         if base64.b64encode(raw) != signature:
             return False
-        key = load_der_public_key(material)
+        key = _public_key(material)
         if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey):
             key.verify(raw, payload)
             return True
@@ -168,6 +170,12 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, binascii.Error):
         return False
     return False
+
+
+# Reading a key's DER costs as much as half an Ed25519 verification. Public keys only: nothing secret is kept.
+@lru_cache(maxsize=4096)
+def _public_key(material: bytes) -> PublicKeyTypes:
+    return load_der_public_key(material)
 
 
 def _split(raw: bytes) -> list[_Piece]:

@@ -124,7 +124,7 @@ def admitted(record: KeyRecord) -> str | None:
     """An address that check 3 lets pass, if there is one."""
     if not record.restricted:
         return "192.0.2.1"
-    return next((str(network.network_address) for network in record.networks.networks), None)
+    return record.networks.example()
 
 
 def _probe(

@@ -16,7 +16,7 @@ from accounts.stages import customer
 from apikeys import leaks, pasted, records, result_of_debugger, surface
 from apikeys.explain import Diagnosis, explain
 from apikeys.forms_debugger import LONGEST_SHORT, DebuggerForm
-from apikeys.gateway import now_ms
+from apikeys.client_api import now_ms
 from apikeys.models import ApiKey
 from apikeys.rules import Permission, State
 from apikeys.signing import Kind

@@ -6,7 +6,7 @@ from django.urls import path
 
 from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
 from apikeys import (
-    gateway,
+    client_api,
     urls_debugger,
     urls_rotate,
     urls_state,
@@ -39,9 +39,9 @@ urlpatterns = [
     *urls_rotate.urlpatterns,
     *urls_usage.urlpatterns,
     path("admin/", admin.site.urls),
-    path("api/v3/ping", gateway.ping, name="ping"),
-    path("api/v3/time", gateway.server_time, name="server_time"),
-    path("sapi/v1/account/apiRestrictions", gateway.api_restrictions, name="api_restrictions"),
+    path("api/v3/ping", client_api.ping, name="ping"),
+    path("api/v3/time", client_api.server_time, name="server_time"),
+    path("sapi/v1/account/apiRestrictions", client_api.api_restrictions, name="api_restrictions"),
 ]
 
 if settings.DEMO:

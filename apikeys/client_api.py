@@ -1,4 +1,4 @@
-"""The machine door: HTTP in, decision, HTTP out. Today the endpoints that the portal serves to clients itself."""
+"""The endpoints that the portal serves to clients itself: HTTP in, decision, HTTP out."""
 
 import re
 import time
