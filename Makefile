@@ -11,7 +11,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format migrations messages screenshots bench lock clean
+.PHONY: help run gateway test lint check format migrations messages screenshots bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -19,6 +19,9 @@ help: ## Show this list
 
 run: $(VENV)/runtime.stamp $(CATALOGUES) ## Run the demo on http://127.0.0.1:8000 (PORT and PORTAL_DATA_DIR move it)
 	@exec env $(DEMO) $(BIN)/python manage.py run_demo
+
+gateway: $(VENV)/runtime.stamp ## Run the demo's machine door alone on http://127.0.0.1:8001 (PORTAL_GATEWAY_PORT moves it)
+	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
 	$(BIN)/python -m pytest -n $(PROCESSES)

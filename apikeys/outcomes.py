@@ -28,6 +28,7 @@ class Outcome(enum.Enum):
     QUARANTINE = (
         "quarantine"  # the permission is there, but the account's password or factor was just replaced
     )
+    REPLAYED = "replayed"  # this very request passed before
     RATE_LIMITED = "rate_limited"
 
     @property
@@ -68,5 +69,6 @@ _ANSWERS: dict[Outcome, tuple[int, int, str]] = {
     Outcome.PERMISSION: _REFUSED,
     Outcome.TRADE_LAPSED: _REFUSED,
     Outcome.QUARANTINE: _REFUSED,
+    Outcome.REPLAYED: (400, -1022, "Signature for this request is not valid."),
     Outcome.RATE_LIMITED: (429, -1003, "Too many requests; current limit is %s requests per %s."),
 }

@@ -15,7 +15,7 @@ COLUMNS = (
     *("pk", "owner_id", "owner__is_active", "owner__frozen_at", "owner__quarantined_until"),
     *("state", "ip_policy", "expires_at", "trade_until", "networks__value"),
 )
-CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at")
+CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at", "first_used_at")
 NOBODY = "apikeys.nobody"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,12 +57,13 @@ def _nobodys_secret(key_id: str) -> str:
 
 
 def _credential(row: dict[str, Any]) -> verification.CredentialRecord:
-    pk, kind, serial, sealed, public_key, retires_at = (row[f"credentials__{name}"] for name in CREDENTIAL)
+    values = (row[f"credentials__{name}"] for name in CREDENTIAL)
+    pk, kind, serial, sealed, public_key, retires_at, first_used_at = values
     if kind == Credential.Kind.HMAC:
         material = crypto.unseal(sealed, Credential.seal_owner_of(serial, row["pk"], row["owner_id"]))
     else:
         material = base64.b64decode(public_key)
-    return verification.CredentialRecord(pk, Kind(kind), material, _ms(retires_at))
+    return verification.CredentialRecord(pk, Kind(kind), material, _ms(retires_at), first_used_at is None)
 
 
 def _ms(at: datetime | None) -> int | None:

@@ -160,7 +160,7 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
         # SECURITY: one spelling per signature, or a replay could pass for another request.
         if base64.b64encode(raw) != signature:
             return False
-        key = _public_key(material)
+        key = public_key(material)
         if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey):
             key.verify(raw, payload)
             return True
@@ -174,7 +174,8 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
 
 # Reading a key's DER costs as much as half an Ed25519 verification. Public keys only: nothing secret is kept.
 @lru_cache(maxsize=4096)
-def _public_key(material: bytes) -> PublicKeyTypes:
+def public_key(material: bytes) -> PublicKeyTypes:
+    """The key of a DER text (SubjectPublicKeyInfo). Raises `ValueError` and `UnsupportedAlgorithm`."""
     return load_der_public_key(material)
 
 

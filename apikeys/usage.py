@@ -4,6 +4,7 @@ Anybody who knows a key id can be refused with it. So refusals are counted alway
 number, by the minute, and what was not signed with the key's secret never drives out what was.
 """
 
+import uuid
 from datetime import date, timedelta
 
 from django.db import transaction
@@ -44,12 +45,12 @@ def note(key_id: str, decision: Decision, address: str, permission: str) -> None
             return
         _count(key, decision, permission)
         skew_ms = bounded_skew(decision.skew_ms)
-        if skew_ms is not None and _has_moved(key.skew_ms, skew_ms):
+        if skew_ms is not None and has_moved(key.skew_ms, skew_ms):
             ApiKey.objects.filter(pk=key.pk).update(skew_ms=skew_ms)
         if decision.allowed:
             _note_use(key, address, decision.credential_id)
         else:
-            _note_refusal(key, decision, address, permission)
+            note_refusal(key, decision, address, permission)
     if decision.rightly_signed and not decision.allowed:
         rescue.ask(key, decision, address)
 
@@ -61,7 +62,8 @@ def bounded_skew(skew_ms: int | None) -> int | None:
     return max(-LARGEST_SKEW_MS, min(LARGEST_SKEW_MS, skew_ms))
 
 
-def _has_moved(before: int | None, now: int) -> bool:
+def has_moved(before: int | None, now: int) -> bool:
+    """Whether a clock is so much off from before that it is worth a write."""
     return before is None or abs(now - before) >= SKEW_GRAIN_MS
 
 
@@ -84,16 +86,23 @@ def _note_use(key: ApiKey, address: str, credential_id: int | None) -> None:
     used = AddressUse.objects.filter(key=key, address=address)
     if not used.update(last_at=now, count=F("count") + 1):
         AddressUse.objects.create(key=key, address=address, last_at=now, count=1)
-        kept = list(AddressUse.objects.filter(key=key).values_list("pk", flat=True)[:KEPT_ADDRESSES])
-        AddressUse.objects.filter(key=key).exclude(pk__in=kept).delete()
+        forget_old_addresses(key.pk)
     if credential_id is not None:
         rotation.note_first_use(credential_id, now)
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - GRAIN)
         Credential.objects.filter(stale, pk=credential_id).update(last_used_at=now)
 
 
-def _note_refusal(key: ApiKey, decision: Decision, address: str, permission: str) -> None:
-    """Writes a row unless this minute has enough of its kind, and drives out the oldest of the larger kind."""
+def forget_old_addresses(key: uuid.UUID) -> None:
+    """Keeps the addresses that were used last."""
+    kept = list(AddressUse.objects.filter(key=key).values_list("pk", flat=True)[:KEPT_ADDRESSES])
+    AddressUse.objects.filter(key=key).exclude(pk__in=kept).delete()
+
+
+def note_refusal(key: ApiKey, decision: Decision, address: str, permission: str) -> None:
+    """One refusal for the key's owner. Called in a transaction.
+
+    Writes a row unless this minute has enough of its kind, and drives out the oldest of the larger kind."""
     signed = decision.skew_ms is not None
     rows = list(Refusal.objects.filter(key=key).values_list("pk", "at", "skew_ms")[:KEPT_REFUSALS])
     alike = [(pk, at) for pk, at, skew_ms in rows if (skew_ms is not None) == signed]

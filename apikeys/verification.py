@@ -20,13 +20,17 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{64}")
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """What proves possession of a key: `material` as `signing.verify` takes it, until `retires_at_ms`."""
+    """What proves possession of a key: `material` as `signing.verify` takes it, until `retires_at_ms`.
+
+    `is_new`: it never signed a request that passed; when it does, the end of an older one may begin.
+    """
 
     id: int
     kind: signing.Kind
     # SECURITY: an HMAC secret must not reach a log or a trace through repr().
     material: bytes = field(repr=False)
     retires_at_ms: int | None = None
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,13 @@ _NOBODY = KeyRecord(
     networks=Matcher(),
     credentials=(CredentialRecord(0, signing.Kind.HMAC, secrets.token_hex(32).encode()),),
 )
+
+
+def nobody() -> KeyRecord:
+    """A key that nobody holds, with every power: checking a request against it costs what a real key does."""
+    return replace(
+        _NOBODY, active=True, owner_active=True, permissions=frozenset({"read", "trade"}), restricted=False
+    )
 
 
 def is_key_id(text: str) -> bool:

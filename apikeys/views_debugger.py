@@ -14,9 +14,9 @@ from django.views.decorators.http import require_http_methods
 from accounts.models import User
 from accounts.stages import customer
 from apikeys import leaks, pasted, records, result_of_debugger, surface
+from apikeys.client_api import now_ms
 from apikeys.explain import Diagnosis, explain
 from apikeys.forms_debugger import LONGEST_SHORT, DebuggerForm
-from apikeys.client_api import now_ms
 from apikeys.models import ApiKey
 from apikeys.rules import Permission, State
 from apikeys.signing import Kind
@@ -63,7 +63,7 @@ def debugger(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     own = Own.of(user)
     if request.method != "POST":
-        return _page(request, DebuggerForm(keys=own.keys), own)
+        return _page(request, DebuggerForm(keys=own.keys, chosen=request.GET.get("key", "")), own)
     wait = take(Rate.DEBUGGER, str(user.pk))
     if wait is not None:
         return errors.too_many(request, wait)

@@ -1,6 +1,7 @@
 """System checks of the portal's own settings: each names what is unsafe and says what to do."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from hitobit_portal import env
 
 
-@register()
+@register("portal")
 def processes(**kwargs: Any) -> list[CheckMessage]:
     """Several processes need a shared cache and a database with row locks."""
     found: list[CheckMessage] = []
@@ -29,7 +30,18 @@ def processes(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-@register()
+@register("portal")
+def gateways(**kwargs: Any) -> list[CheckMessage]:
+    """What is counted in Valkey needs one."""
+    shared = {"PORTAL_GATEWAY_LIMITS": settings.GATEWAY_LIMITS, "PORTAL_REPLAY_GUARD": settings.REPLAY_GUARD}
+    return [
+        Error(f"{name} is 'valkey' and REDIS_URL is not set.", id="portal.E009")
+        for name, value in shared.items()
+        if value == "valkey" and not settings.REDIS_URL
+    ]
+
+
+@register("portal")
 def names(**kwargs: Any) -> list[CheckMessage]:
     """A variable that nothing reads is a typing error, and what it meant to secure is not secured."""
     hint = "Compare it with the table of settings in the README."
@@ -39,7 +51,17 @@ def names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register()
+@register("portal")
+def audit_sink(**kwargs: Any) -> list[CheckMessage]:
+    """Where it can never be written, nobody would miss it before they need it."""
+    sink = settings.AUDIT_SINK
+    if sink in ("", "stdout") or (Path(sink).is_absolute() and Path(sink).parent.is_dir()):
+        return []
+    hint = "Give 'stdout', or a whole path (/var/log/portal/audit.jsonl) in a directory that exists."
+    return [Error("PORTAL_AUDIT_SINK names no file in an existing directory.", hint=hint, id="portal.E010")]
+
+
+@register("portal")
 def sms_modules(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(f"PORTAL_SMS_BACKENDS: {path} is not a module with send().", id="portal.E007")
@@ -48,7 +70,7 @@ def sms_modules(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register()
+@register("portal")
 def sms_keys(**kwargs: Any) -> list[CheckMessage]:
     """A provider without its key refuses every message; ``REQUIRED`` of its module names the settings."""
     return [
@@ -60,7 +82,7 @@ def sms_keys(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register(deploy=True)
+@register("portal", deploy=True)
 def sms(**kwargs: Any) -> list[CheckMessage]:
     """Codes shown on a terminal are for the demo."""
     local = [path for path in settings.SMS_BACKENDS if path in ("accounts.sms.console", "accounts.sms.file")]
@@ -87,7 +109,7 @@ def _has_send(path: str) -> bool:
         return False
 
 
-@register(deploy=True)
+@register("portal", deploy=True)
 def demo(**kwargs: Any) -> list[CheckMessage]:
     if settings.DEMO:
         return [

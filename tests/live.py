@@ -32,6 +32,7 @@ class LivePortal:
             "PORTAL_DEMO": "true",
             "PORTAL_DATA_DIR": str(data_dir),
             "PORT": str(self.port),
+            "PORTAL_GATEWAY_PORT": "0",
             "PYTHONUNBUFFERED": "1",
             **(environ or {}),
         }

@@ -36,6 +36,7 @@ def settings(data_dir: Path) -> dict[str, str]:
         "PORTAL_PROCESSES": "1",
         "PORTAL_SMS_BACKENDS": "accounts.sms.file",
         "PORTAL_SIGNUP": "open",
+        "PORTAL_GATEWAY_LEASE_MS": "60",  # the shortest: every change of a key waits for it
         "PORTAL_EMAIL_URL": "smtp://127.0.0.1:9/",  # nobody listens; pytest-django keeps what would be sent
         "PORTAL_LOG_LEVEL": "WARNING",
         "DATABASE_URL": f"sqlite:///{data_dir / 'portal.sqlite3'}",

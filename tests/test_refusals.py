@@ -103,7 +103,7 @@ def test_every_refusal_has_words_and_a_remedy_with_a_button(outcome: Outcome) ->
 
 
 def test_every_remedy_leads_somewhere(key: ApiKey) -> None:
-    special = {Remedy.ADD_ADDRESS, Remedy.RENEW, Remedy.NONE}
+    special = {*refusals.GIVE, Remedy.RENEW, Remedy.NONE}
     assert special | set(refusals.ANCHORS) | set(refusals.PAGES) == set(Remedy)
 
 
@@ -140,7 +140,6 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
 @pytest.mark.parametrize(
     ("outcome", "leads_to"),
     [
-        (Outcome.PERMISSION, "#settings"),
         (Outcome.STALE, "#clock"),
         (Outcome.AHEAD, "#clock"),
         (Outcome.KEY_INACTIVE, None),
@@ -149,6 +148,7 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
         (Outcome.OWNER_FROZEN, None),
         (Outcome.KEY_DEGRADED, None),
         (Outcome.RATE_LIMITED, None),
+        (Outcome.REPLAYED, None),
     ],
 )
 def test_a_button_leads_to_what_still_has_to_be_mended(
@@ -227,6 +227,46 @@ def test_addresses_of_others_and_of_strangers_are_not_added(sara: Person, key: A
     assert add(sara, key, refused(key_of(customer()), Outcome.ADDRESS_REFUSED)).status_code == 404
     assert add(sara, key, refused(key, Outcome.ADDRESS_REFUSED, skew_ms=None)).status_code == 404
     assert add(sara, key, refused(key, Outcome.SIGNATURE)).status_code == 404
+    assert not sms_collector.messages
+
+
+# --- a permission of a refusal is given -----------------------------------------------------------------------------
+
+
+def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
+    sara: Person, key: ApiKey
+) -> None:
+    assert send(key, permission="trade") is Outcome.PERMISSION
+    client = logged_in(sara)
+    row = Refusal.objects.get()
+    button = refusals.button(key, row, networks.Matcher())
+    assert button is not None
+    assert (button.url, button.posts) == (f"/keys/{key.pk}/refusals/{row.pk}/grant/", True)
+    assert client.get(button.url)["Location"] == f"/keys/{key.pk}/"
+    answer = client.post(button.url)
+    assert answer["Location"] == f"/keys/{key.pk}/verify/"
+    assert send(key, permission="trade") is Outcome.PERMISSION
+    assert client.post(answer["Location"], both_codes(sara, "key.change")).status_code == 302
+    assert send(key, permission="trade") is Outcome.ALLOWED
+    assert refusals.button(ApiKey.objects.get(), row, networks.Matcher()) is None
+
+
+def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: ApiKey) -> None:
+    key.apply(["read"], "unrestricted", [])
+    row = refused(key, Outcome.PERMISSION, permission="withdraw")
+    button = refusals.button(key, row, networks.Matcher())
+    assert button is not None
+    assert (button.url, button.posts) == ("#settings", False)
+    assert logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/")["Location"] == f"/keys/{key.pk}/"
+    assert not sms_collector.messages
+
+
+def test_permissions_of_others_and_of_other_refusals_are_not_given(sara: Person, key: ApiKey) -> None:
+    own = refused(key, Outcome.PERMISSION, permission="trade")
+    other = refused(key_of(customer()), Outcome.PERMISSION, permission="trade")
+    wrong = refused(key, Outcome.SIGNATURE, permission="trade")
+    for person, row in ((customer(), own), (sara, other), (sara, wrong)):
+        assert logged_in(person).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/").status_code == 404
     assert not sms_collector.messages
 
 

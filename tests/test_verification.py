@@ -69,6 +69,7 @@ ANSWERS = {
     Outcome.KEY_DEGRADED: REFUSED,
     Outcome.TRADE_LAPSED: REFUSED,
     Outcome.QUARANTINE: REFUSED,
+    Outcome.REPLAYED: (400, -1022, "Signature for this request is not valid."),
     Outcome.OWNER_FROZEN: REFUSED,
     Outcome.OWNER_INACTIVE: REFUSED,
     Outcome.ADDRESS_REFUSED: REFUSED,

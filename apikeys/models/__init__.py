@@ -1,6 +1,7 @@
 """The tables of `apikeys`, by what they know."""
 
 from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Credential, random_text
+from apikeys.models.gateway import GatewayToken
 from apikeys.models.keys import ApiKey, ApiKeyManager, KeyLimitReached
 from apikeys.models.use import AddressUse, DailyUse, Refusal, RescueRequest
 
@@ -13,6 +14,7 @@ __all__ = [
     "ApiKeyManager",
     "Credential",
     "DailyUse",
+    "GatewayToken",
     "KeyLimitReached",
     "Refusal",
     "RescueRequest",

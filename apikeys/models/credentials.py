@@ -104,6 +104,7 @@ class AllowedNetwork(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [models.UniqueConstraint(fields=["key", "value"], name="a_network_once_a_key")]
+        indexes = [models.Index(fields=["value"], name="keys_of_a_network")]
 
     def __str__(self) -> str:
         return self.value

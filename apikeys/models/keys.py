@@ -84,6 +84,7 @@ class ApiKey(models.Model):
     )
     #: An unrestricted key trades until then, unless that is renewed; None: no end.
     trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
+    trade_told_days = models.PositiveSmallIntegerField(null=True, editable=False)  # see `apikeys.expiry`
     allows_rescue = models.BooleanField(_("ask me about new addresses"), default=True)
     #: The last measured difference of the client's clock, ms; positive: it is ahead.
     skew_ms = models.IntegerField(null=True, editable=False)
@@ -222,7 +223,7 @@ class ApiKey(models.Model):
         if not unrestricted:
             self.trade_until = None
         elif self.trade_until is None:
-            self.trade_until = timezone.now() + UNRESTRICTED_TRADE
+            self.trade_until, self.trade_told_days = timezone.now() + UNRESTRICTED_TRADE, None
 
     def renew_trade(self) -> bool:
         """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
@@ -231,6 +232,6 @@ class ApiKey(models.Model):
         return (
             ApiKey.objects.filter(
                 pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=State.ACTIVE
-            ).update(trade_until=until)
+            ).update(trade_until=until, trade_told_days=None)
             == 1
         )

@@ -20,6 +20,7 @@ class Refusal(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        indexes = [models.Index(fields=["address"], name="refusals_of_an_address")]
 
 
 class DailyUse(models.Model):
@@ -37,6 +38,8 @@ class DailyUse(models.Model):
                 fields=["key", "day", "outcome", "permission"], name="one_count_a_day_and_outcome"
             )
         ]
+        # Of all keys together, for the staff's overview: refusals are few beside what is allowed.
+        indexes = [models.Index(fields=["day"], condition=~models.Q(outcome="allowed"), name="refused_by_day")]
 
 
 class AddressUse(models.Model):
@@ -50,6 +53,7 @@ class AddressUse(models.Model):
     class Meta:
         ordering = ["-last_at"]
         constraints = [models.UniqueConstraint(fields=["key", "address"], name="one_row_an_address")]
+        indexes = [models.Index(fields=["address"], name="keys_used_from")]
 
 
 class RescueRequest(models.Model):

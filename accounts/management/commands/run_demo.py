@@ -26,9 +26,13 @@ class Command(BaseCommand):
             f"  SMS                   this terminal, {Path(settings.DATA_DIR) / 'sms'}, {settings.BASE_URL}/demo/sms/"
         )
         self.stdout.write(f"  e-mail                {settings.EMAIL_FILE_PATH}")
+        if settings.GATEWAY_PORT:
+            self.stdout.write(f"  gateways              http://127.0.0.1:{settings.GATEWAY_PORT}/gateway/v1/")
         self.stdout.write("  stop                  Ctrl+C\n")
         self.stdout.flush()
-        self._start_sender()
+        self._start("send_notices", "--loop", "--every", "1")
+        if settings.GATEWAY_PORT:
+            self._start("run_gateway")
         serve = f"--interface wsgi --host 127.0.0.1 --port {settings.PORT} --workers {settings.PROCESSES}"
         tune = "--blocking-threads 4 --no-ws --http 1 --log-level warning"
         # Ctrl+C reaches the workers as well as their parent, and now and then one of them waits forever.
@@ -37,8 +41,8 @@ class Command(BaseCommand):
         arguments = [sys.executable, "-m", "granian", *serve.split(), *tune.split(), target]
         os.execv(sys.executable, arguments)
 
-    def _start_sender(self) -> None:
-        """The notices' sender, beside the server that this process turns into; it ends by itself when that ends."""
-        manage = str(settings.BASE_DIR / "manage.py")
-        options = ["send_notices", "--loop", "--every", "1", "--while-pid", str(os.getpid())]
-        subprocess.Popen([sys.executable, manage, *options], stdin=subprocess.DEVNULL)  # nosec B603
+    def _start(self, command: str, *options: str) -> None:
+        """A command beside the server that this process turns into; it ends by itself when that ends."""
+        manage = [sys.executable, str(settings.BASE_DIR / "manage.py"), command]
+        arguments = [*manage, *options, "--while-pid", str(os.getpid())]
+        subprocess.Popen(arguments, stdin=subprocess.DEVNULL)  # nosec B603

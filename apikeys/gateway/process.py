@@ -1,0 +1,126 @@
+"""One gateway process, put together from the settings. ``granian --interface rsgi apikeys.gateway.process:app``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import django
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")
+django.setup()
+
+from django.core.checks import run_checks  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from django.db import DatabaseError, InterfaceError, connection  # noqa: E402
+from psycopg_pool import PoolTimeout  # noqa: E402
+from redis.asyncio import Redis  # noqa: E402
+
+from apikeys.gateway import database, openapi  # noqa: E402
+from apikeys.gateway.door import Answerer, Door, Scope  # noqa: E402
+from apikeys.gateway.gatekeeper import Gatekeeper, Limits, Watch  # noqa: E402
+from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen  # noqa: E402
+from apikeys.gateway.tally import Batch  # noqa: E402
+from apikeys.gateway.tokens import Tokens  # noqa: E402
+from apikeys.gateway.watch_postgresql import PostgresWatch  # noqa: E402
+from apikeys.gateway.watch_sqlite import SqliteWatch  # noqa: E402
+
+logger = logging.getLogger("portal.gateway")
+#: Between two writes of what was counted.
+WRITE_SECONDS = 1.0
+
+
+class Process:
+    """The RSGI application: everything that a worker holds lives in its event loop."""
+
+    def __init__(self) -> None:
+        self._door: Door | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database.Database()
+        self._tokens = Tokens(self._database.tokens)
+        self._keeper = Gatekeeper(
+            self._database.load,
+            self._database.first_use,
+            limits(),
+            size=settings.GATEWAY_CACHE,
+            grace=float(settings.GATEWAY_GRACE),
+        )
+        self._keeper.tokens_changed = self._tokens.changed
+        self._keeper.watch = self._tokens.watch = watch(self._keeper)
+        self._door = Door(self._keeper, self._tokens, self._database.answers, openapi.text)
+        self._tasks = [
+            loop.create_task(self._keeper.watch.run()),
+            loop.create_task(self._write_now_and_then()),
+        ]
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._database.close()
+        try:
+            database.write(self._keeper.batch, tuple(self._tokens.used))
+        except (DatabaseError, InterfaceError, PoolTimeout, OSError) as error:
+            logger.error("the last counts of a gateway are lost: %s", type(error).__name__)
+
+    async def __rsgi__(self, scope: Scope, proto: Answerer) -> None:
+        if self._door is None:
+            raise RuntimeError("the server did not begin with __rsgi_init__")
+        await self._door.answer(scope, proto)
+
+    async def _write_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            batch, self._keeper.batch = self._keeper.batch, Batch()
+            used, self._tokens.used = self._tokens.used | set(self._tokens.known.values()), set()
+            try:
+                await self._database.write(batch, used if batch else ())
+            except (DatabaseError, InterfaceError, PoolTimeout, OSError) as error:
+                # Statistics: bounded, and not worth holding on to while the database is away.
+                logger.error("counts of a gateway are lost: %s", type(error).__name__)
+
+
+def limits() -> Limits:
+    """As `settings` has it; in Valkey over all processes, or in this one."""
+    found = Limits(settings.GATEWAY_KEY_RATE, settings.GATEWAY_ADDRESS_RATE)
+    redis = (
+        Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+        if settings.REDIS_URL
+        else None
+    )
+    if settings.GATEWAY_LIMITS == "process":
+        found.keys = Buckets(settings.GATEWAY_KEY_RATE)
+        found.addresses = Buckets(settings.GATEWAY_ADDRESS_RATE)
+    elif settings.GATEWAY_LIMITS == "valkey" and redis is not None:
+        found.keys = SharedBuckets(redis, "key", settings.GATEWAY_KEY_RATE)
+        found.addresses = SharedBuckets(redis, "address", settings.GATEWAY_ADDRESS_RATE)
+    if settings.REPLAY_GUARD == "process":
+        found.seen = Seen()
+    elif settings.REPLAY_GUARD == "valkey" and redis is not None:
+        found.seen = SharedSeen(redis)
+    return found
+
+
+def watch(keeper: Gatekeeper) -> Watch:
+    """What tells this database's changes."""
+    if connection.vendor == "sqlite":
+        return SqliteWatch(str(settings.DATABASES["default"]["NAME"]), keeper.dropped)
+    return PostgresWatch(_parameters(), settings.GATEWAY_LEASE_MS / 1000, keeper.dropped)
+
+
+def _parameters() -> dict[str, Any]:
+    """Of the listening connection, which is none of the pool's."""
+    wanted = connection.get_connection_params()
+    for name in ("pool", "context", "cursor_factory", "prepare_threshold"):
+        wanted.pop(name, None)
+    return {**wanted, "application_name": "portal-gateway", "connect_timeout": 2}
+
+
+# A server asks no `manage.py check`: what is wrong has to stop it, too.
+if wrong := [message for message in run_checks(tags=["portal"]) if message.is_serious()]:
+    raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))
+app = Process()

@@ -1,0 +1,65 @@
+"""What a gateway process remembers of its decisions until it is written: bounded, and no event of security among it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from apikeys.gateway.compiled import Compiled
+from apikeys.outcomes import Outcome
+from apikeys.verification import Decision
+
+#: Different (key, permission, address) between two writes; beyond it addresses are left out, then keys.
+MOST_USES = 50_000
+#: Refusals that are kept whole between two writes, and of one key; all are counted.
+MOST_REFUSALS = 500
+MOST_OF_A_KEY = 10
+
+Use = tuple[Compiled, str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One refused request of a key that exists."""
+
+    key_id: str
+    decision: Decision
+    address: str
+    permission: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What happened since the last write.
+
+    ``uses``: how many requests passed, by (key, permission, address, credential); ``refusals``: by (public key id,
+    outcome, permission); ``refused``: some of the latter whole; ``outcomes``: of all requests, unknown keys too.
+    """
+
+    uses: dict[Use, int] = field(default_factory=dict)
+    refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    refused: list[Refused] = field(default_factory=list)
+    of_a_key: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    def __bool__(self) -> bool:
+        return bool(self.uses or self.refusals)
+
+    def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
+        """``address`` is text that a caller of the gateway chose: no longer than an address can be."""
+        name = (key_id, decision.outcome.value, permission[:8])
+        if name in self.refusals or len(self.refusals) < MOST_USES:
+            self.refusals[name] += 1
+        if len(self.refused) < MOST_REFUSALS and self.of_a_key[key_id] < MOST_OF_A_KEY:
+            self.of_a_key[key_id] += 1
+            self.refused.append(Refused(key_id, decision, address[:45], permission[:8]))
+
+    def use(self, key: Compiled, permission: str, address: str, credential_id: int) -> None:
+        name = (key, permission, address, credential_id)
+        count = self.uses.get(name)
+        if count is None and len(self.uses) >= MOST_USES:
+            name = (key, permission, "", credential_id)
+            count = self.uses.get(name, 0 if len(self.uses) < 2 * MOST_USES else None)
+            if count is None:
+                return
+        self.uses[name] = (count or 0) + 1

@@ -1,0 +1,53 @@
+"""The gateways' tokens as a process knows them: read once, and again when the database says that they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from apikeys.gateway.gatekeeper import Watch
+from apikeys.models.gateway import digest_of
+
+SCHEME = "Bearer "
+#: Headers that were found good; more than there are tokens, and bounded.
+MOST_KNOWN = 1_000
+
+
+class Tokens:
+    """``load`` gives {digest: id} of the tokens that are good now; it raises `Unavailable`."""
+
+    def __init__(self, load: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        self._load = load
+        self._good: dict[str, int] | None = None
+        self._generation = 0
+        #: The whole header, of gateways that were here before: looking it up is all that a request costs.
+        self.known: dict[str, int] = {}
+        self.used: set[int] = set()
+        self.watch: Watch | None = None
+
+    def changed(self) -> None:
+        self._good = None
+        self._generation += 1
+        self.known.clear()
+
+    def knows(self, header: str | None) -> bool:
+        """Whether the token is good, as far as that can be said without asking."""
+        return header in self.known and self.watch is not None and self.watch.believed()
+
+    async def admit(self, header: str | None) -> bool:
+        """Whether the token is good. Raises `Unavailable`."""
+        if header is None or not header.startswith(SCHEME):
+            return False
+        believed = self.watch is not None and self.watch.believed()
+        good = self._good if believed else None
+        if good is None:
+            generation = self._generation
+            good = await self._load()
+            if believed and generation == self._generation:
+                self._good = good
+        number = good.get(digest_of(header.removeprefix(SCHEME)))
+        if number is None:
+            return False
+        self.used.add(number)
+        if believed and self._good is good and len(self.known) < MOST_KNOWN:
+            self.known[header] = number
+        return True

@@ -1,0 +1,44 @@
+"""Who may ask the machine door: the exchange's gateways."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+PREFIX = "hbgw_"  # so that a token in the wrong place is recognised for what it is
+TOKEN_BYTES = 32
+
+
+class GatewayToken(models.Model):
+    """What a gateway shows with each question. Several are good at once, so that one can be replaced without a pause.
+
+    Stored as SHA-256: of 256 random bits there is nothing to guess, and no salt or stretching to add.
+    """
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+
+    class Meta:
+        ordering = ["created_at", "pk"]
+        verbose_name = _("gateway token")
+        verbose_name_plural = _("gateway tokens")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def new(cls, name: str) -> tuple[GatewayToken, str]:
+        """An unsaved token, and its text, which exists nowhere else."""
+        text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+        return cls(name=name, digest=digest_of(text)), text
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,167 @@
+"""The quick way to a yes never says more than the decision itself, and does say yes to what nearly all programs send."""
+
+import dataclasses
+import hashlib
+import hmac
+import urllib.parse
+from base64 import b64encode
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apikeys.gateway.compiled import Compiled
+from apikeys.networks import compile_networks, number_of
+from apikeys.signing import Kind
+from apikeys.verification import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
+
+NOW = 1_800_000_000_000
+KEY, SECRET, OLD = "k" * 64, b"s" * 64, b"o" * 64
+RECORD = KeyRecord(
+    user="7",
+    key=KEY,
+    active=True,
+    owner_active=True,
+    expires_at_ms=None,
+    permissions=frozenset({"read", "trade"}),
+    restricted=False,
+    networks=compile_networks([]),
+    credentials=(CredentialRecord(1, Kind.HMAC, SECRET),),
+)
+LISTED, STRANGER = "203.0.113.9", "198.51.100.1"
+TRUSTED = dataclasses.replace(
+    RECORD, restricted=True, networks=compile_networks(["203.0.113.0/24"]),
+    permissions=frozenset({"read", "trade", "withdraw"}),
+)  # fmt: skip
+
+
+def hmac_of(query: str, secret: bytes = SECRET) -> str:
+    return hmac.new(secret, query.encode(), hashlib.sha256).hexdigest()
+
+
+def signed(query: str, secret: bytes = SECRET) -> str:
+    return f"{query}&signature={hmac_of(query, secret)}"
+
+
+def quick(record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> int:
+    return Compiled(record).passes(query, number_of(address), permission, now)
+
+
+def slow(record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> int:
+    decision = decide(
+        record, api_key=record.key, query=query.encode(), body=b"", client_ip=address, permission=permission,
+        now_ms=now,
+    )  # fmt: skip
+    return (decision.credential_id or 0) if decision.allowed else 0
+
+
+times = st.one_of(
+    st.integers(NOW - 70_000, NOW + 70_000).map(str),
+    st.sampled_from([
+        str(NOW), str(NOW * 1000), str(NOW - 5000), str(NOW - 5001), str(NOW + 999), str(NOW + 1000), "", "0", "x",
+        "0" + str(NOW), str(NOW)[:-1], "\u06f1" * 13, f"{NOW}.0", f"+{NOW}", f"%3{NOW}",
+    ]),
+)  # fmt: skip
+windows = st.sampled_from(["5000", "60000", "60001", "0", "", "05000", "5000.123", "5e3", "-1", "999999", "%35000"])
+names = st.sampled_from(["symbol", "side", "a", "timestamp", "recvWindow", "signature", "%73ignature", "sig+x", "", "ü"])
+values = st.text(alphabet="aB0-._~%+=!$'()*,;:@/?#[]<\" é", max_size=6)
+pieces = st.one_of(
+    times.map(lambda value: f"timestamp={value}"),
+    windows.map(lambda value: f"recvWindow={value}"),
+    st.tuples(names, values).map("=".join),
+    values,
+)
+spans = st.one_of(st.none(), st.integers(NOW - 3, NOW + 3), st.just(NOW - READ_GRACE_MS))
+credentials = st.lists(
+    st.builds(
+        CredentialRecord,
+        id=st.integers(1, 3),
+        kind=st.just(Kind.HMAC),
+        material=st.sampled_from([SECRET, OLD, b""]),
+        retires_at_ms=spans,
+    ),
+    max_size=3,
+).map(tuple)
+records = st.builds(
+    KeyRecord,
+    user=st.just("7"),
+    key=st.just(KEY),
+    active=st.booleans(),
+    owner_active=st.booleans(),
+    owner_frozen=st.booleans(),
+    expires_at_ms=spans,
+    trade_until_ms=spans,
+    reads_until_ms=spans,
+    permissions=st.frozensets(st.sampled_from(["read", "trade", "withdraw"])),
+    restricted=st.booleans(),
+    networks=st.sampled_from([compile_networks([]), TRUSTED.networks]),
+    credentials=credentials,
+)
+good = st.sampled_from([RECORD, TRUSTED])
+addresses = st.sampled_from([LISTED, STRANGER, "", "::ffff:203.0.113.9", "2001:db8::1", "203.0.113.09", "x"])
+permissions = st.sampled_from(["read", "trade", "withdraw", "", "admin"])
+bodies = st.lists(pieces, max_size=4).map("&".join)
+queries = st.one_of(
+    bodies.map(signed),
+    bodies.map(lambda body: signed(body, OLD)),
+    bodies.map(lambda body: f"{body}&signature={hmac_of(body).upper()}"),
+    st.tuples(bodies, bodies).map(lambda pair: f"{signed(pair[0])}&{pair[1]}"),
+    bodies,
+)
+
+
+@given(st.one_of(good, records), queries, addresses, permissions)
+def test_quick_yes_is_never_more_than_the_decision(
+    record: KeyRecord, query: str, address: str, permission: str
+) -> None:
+    found = quick(record, query, address, permission)
+    if found:
+        assert slow(record, query, address, permission) == found
+
+
+@given(records, permissions, st.sampled_from([LISTED, STRANGER]))
+def test_ordinary_request_is_decided_the_quick_way_alone(
+    record: KeyRecord, permission: str, address: str
+) -> None:
+    query = signed(f"symbol=BTCIRT&price=1%2C5&recvWindow=5000&timestamp={NOW}")
+    assert quick(record, query, address, permission) == slow(record, query, address, permission)
+
+
+@pytest.mark.parametrize("kind", [Kind.ED25519, Kind.RSA])
+def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: Kind) -> None:
+    payload = f"symbol=BTCIRT&timestamp={NOW}"
+    if kind is Kind.ED25519:
+        pair: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey = ed25519.Ed25519PrivateKey.generate()
+        assert isinstance(pair, ed25519.Ed25519PrivateKey)
+        raw = pair.sign(payload.encode())
+    else:
+        pair = rsa.generate_private_key(65_537, 3072)
+        raw = pair.sign(payload.encode(), padding.PKCS1v15(), SHA256())
+    der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, kind, der),))
+    text = b64encode(raw).decode()
+    right = f"{payload}&signature={urllib.parse.quote(text, safe='')}"
+    assert quick(record, right) == slow(record, right) == 1
+    for wrong in (f"{payload}&signature={text[:-4]}", f"{payload}&signature=AAAA{right[-80:]}", signed(payload)):
+        assert quick(record, wrong) == slow(record, wrong) == 0
+    other = f"{payload}&signature={text}"
+    assert quick(record, other) in (0, slow(record, other))
+
+
+def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> None:
+    fresh = dataclasses.replace(RECORD.credentials[0], is_new=True)
+    record = dataclasses.replace(RECORD, credentials=(fresh,))
+    query = signed(f"timestamp={NOW}")
+    assert quick(record, query) == 0
+    assert slow(record, query) == 1
+
+
+def test_clock_of_the_last_request_that_passed_is_known() -> None:
+    key = Compiled(RECORD)
+    assert key.passes(signed(f"timestamp={NOW - 250}"), number_of(LISTED), "read", NOW) == 1
+    assert key.skew_ms == -250
+    assert key.passes(signed(f"timestamp={NOW - 900}", OLD), number_of(LISTED), "read", NOW) == 0
+    assert key.skew_ms == -250
