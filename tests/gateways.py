@@ -33,7 +33,7 @@ def database_url() -> str:
     parts = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{parts['NAME']}"
-    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{parts['NAME']}"
+    return f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
 
 
 @dataclass
@@ -68,7 +68,8 @@ class GatewayProcess:
     def start(self) -> Self:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "run_gateway"],
-            cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
+            cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while True:

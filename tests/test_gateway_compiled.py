@@ -1,4 +1,4 @@
-"""The quick way to a yes never says more than the decision itself, and does say yes to what nearly all programs send."""
+"""The quick way to a yes never says more than the decision itself, and says yes to what nearly all programs send."""
 
 import dataclasses
 import hashlib
@@ -46,11 +46,15 @@ def signed(query: str, secret: bytes = SECRET) -> str:
     return f"{query}&signature={hmac_of(query, secret)}"
 
 
-def quick(record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> int:
+def quick(
+    record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
+) -> int:
     return Compiled(record).passes(query, number_of(address), permission, now)
 
 
-def slow(record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> int:
+def slow(
+    record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
+) -> int:
     decision = decide(
         record, api_key=record.key, query=query.encode(), body=b"", client_ip=address, permission=permission,
         now_ms=now,
@@ -65,8 +69,12 @@ times = st.one_of(
         "0" + str(NOW), str(NOW)[:-1], "\u06f1" * 13, f"{NOW}.0", f"+{NOW}", f"%3{NOW}",
     ]),
 )  # fmt: skip
-windows = st.sampled_from(["5000", "60000", "60001", "0", "", "05000", "5000.123", "5e3", "-1", "999999", "%35000"])
-names = st.sampled_from(["symbol", "side", "a", "timestamp", "recvWindow", "signature", "%73ignature", "sig+x", "", "ü"])
+windows = st.sampled_from(
+    ["5000", "60000", "60001", "0", "", "05000", "5000.123", "5e3", "-1", "999999", "%35000"]
+)
+names = st.sampled_from(
+    ["symbol", "side", "a", "timestamp", "recvWindow", "signature", "%73ignature", "sig+x", "", "ü"]
+)
 values = st.text(alphabet="aB0-._~%+=!$'()*,;:@/?#[]<\" é", max_size=6)
 pieces = st.one_of(
     times.map(lambda value: f"timestamp={value}"),
@@ -145,7 +153,11 @@ def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: K
     text = b64encode(raw).decode()
     right = f"{payload}&signature={urllib.parse.quote(text, safe='')}"
     assert quick(record, right) == slow(record, right) == 1
-    for wrong in (f"{payload}&signature={text[:-4]}", f"{payload}&signature=AAAA{right[-80:]}", signed(payload)):
+    for wrong in (
+        f"{payload}&signature={text[:-4]}",
+        f"{payload}&signature=AAAA{right[-80:]}",
+        signed(payload),
+    ):
         assert quick(record, wrong) == slow(record, wrong) == 0
     other = f"{payload}&signature={text}"
     assert quick(record, other) in (0, slow(record, other))

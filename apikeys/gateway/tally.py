@@ -11,9 +11,9 @@ from apikeys.verification import Decision
 
 #: Different (key, permission, address) between two writes; beyond it addresses are left out, then keys.
 MOST_USES = 50_000
-#: Refusals that are kept whole between two writes, and of one key; all are counted.
-MOST_REFUSALS = 500
-MOST_OF_A_KEY = 10
+#: Refusals that are kept whole between two writes, and of one key; all are counted. Each costs a few statements.
+MOST_REFUSALS = 100
+MOST_OF_A_KEY = 5
 
 Use = tuple[Compiled, str, str, int]
 
