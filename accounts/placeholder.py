@@ -44,8 +44,18 @@ def open_account(request: HttpRequest, user: User, password: str, invitation: in
 
     ``invitation``: the id of the one that is used up by this, where one is needed.
     """
-    now = timezone.now()
     hashed = make_password(password)  # slow, so before the lock
+    try:
+        account = _open(request, user, hashed, invitation)
+    except FactorGuard.DoesNotExist:  # the row was cleared away at this very moment
+        account = None
+    if account is None:
+        raise TakenError
+    return account
+
+
+def _open(request: HttpRequest, user: User, hashed: str, invitation: int | None) -> User | None:
+    now = timezone.now()
     with transaction.atomic(durable=True):
         otp.lock(user)
         opened = User.objects.filter(pk=user.pk, joined_at=None).update(
@@ -61,7 +71,7 @@ def open_account(request: HttpRequest, user: User, password: str, invitation: in
             audit.record(Event.SIGNED_UP, request, customer=account)
             audit.record(Event.PHONE_CONFIRMED, request, customer=account)
             return account
-    raise TakenError
+    return None
 
 
 def release(phone: str) -> None:

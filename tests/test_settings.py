@@ -15,6 +15,7 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
 
 from hitobit_portal import env
+from hitobit_portal import settings as portal_settings
 from tests.production import ROOT, settings, without_settings
 
 #: Stands in every bad value that can hold it, and in no output.
@@ -182,4 +183,5 @@ def test_secrets_of_the_settings_are_not_in_the_debug_page(settings: Any) -> Non
 
 
 def test_passwords_are_kept_as_argon2id() -> None:
+    assert portal_settings.PASSWORD_HASHERS == ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     assert make_password("x").startswith("argon2$argon2id$v=19$m=")
