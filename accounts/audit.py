@@ -1,17 +1,21 @@
 """The one way to leave a security event."""
 
+import getpass
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
 from django.http import HttpRequest
 
-from accounts import notices
+from accounts import audit_chain, notices
 from accounts.events import Event
 from accounts.models import AuditEvent, User
+from hitobit_portal import in_force
 
 AGENT_LENGTH = 200
 LABEL_LENGTH = 80
+#: Events of what may change what a key can do: nobody is told of it before every gateway knows.
+CHANGES = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
 
 
 def record(
@@ -29,11 +33,14 @@ def record(
     """Writes one event. ``actor`` is the customer unless said otherwise; ``detail`` holds JSON values, never a secret.
 
     ``also``: further (channel, address) to tell, e.g. ``("sms", old_number)``.
-    Called in the transaction of what it tells of, so that neither exists without the other.
+    Called in the transaction of what it tells of, so that neither exists without the other; it is linked after that.
     """
     with transaction.atomic():
         left = _create(event, request, customer, actor, target, label, succeeded, detail)
         notices.put(left, *also)
+        audit_chain.soon(left)
+        if event.value.startswith(CHANGES):
+            in_force.changed()
     return left
 
 
@@ -59,3 +66,11 @@ def _create(
         request_id=getattr(request, "request_id", ""),
         detail=detail,
     )
+
+
+def operator() -> str:
+    """Who runs a command on this machine, for the ``detail`` of its event; empty where users have no names."""
+    try:
+        return getpass.getuser()[:LABEL_LENGTH]
+    except (KeyError, OSError):
+        return ""

@@ -31,6 +31,7 @@ class Event(enum.Enum):
     KEY_THAWED = "key.thawed"
     KEY_REVOKED = "key.revoked"
     KEY_EXPIRES_SOON = "key.expires_soon"
+    KEY_TRADE_ENDS_SOON = "key.trade_ends_soon"
     KEY_RENAMED = "key.renamed"
     KEY_RENEWED = "key.trade_renewed"
     KEY_ROTATED = "key.rotated"
@@ -60,7 +61,20 @@ class Event(enum.Enum):
     QUARANTINE_LIFTED = "account.quarantine_lifted"
     PREFERENCES_CHANGED = "account.preferences"
     NOTICE_FAILED = "notice.failed"
+    AUDIT_PRUNED = "audit.pruned"
+    AUDIT_EXPORTED = "audit.exported"
+    AUDIT_RESTARTED = "audit.restarted"
+    GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
+    GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
     STAFF_CHANGED_USER = "staff.changed_user"
+    STAFF_VIEWED = "staff.viewed"
+    STAFF_SEARCHED = "staff.searched"
+    STAFF_EXPORTED = "staff.exported"
+    STAFF_ENDED_SESSIONS = "staff.ended_sessions"
+    QUARANTINED = "account.quarantined"
+    ACCOUNT_CLOSED = "account.closed"
+    ACCOUNT_REOPENED = "account.reopened"
+    NOTICE_RESENT = "notice.resent"
 
     @property
     def look(self) -> "Look":
@@ -108,6 +122,7 @@ LOOKS = {
     Event.KEY_RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
     Event.KEYS_EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     Event.KEY_EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
+    Event.KEY_TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
     Event.SIGNED_UP: Look(_("Account opened"), "user", "ok"),
     Event.INVITED: Look(_("Invitation made"), "user", ""),
     Event.LOGIN_NEW_DEVICE: Look(_("Login from a new device"), "devices", "warn"),
@@ -130,5 +145,18 @@ LOOKS = {
     Event.QUARANTINE_LIFTED: Look(_("Quarantine of the keys ended"), "shield", "ok"),
     Event.PREFERENCES_CHANGED: Look(_("Preferences changed"), "sliders", ""),
     Event.NOTICE_FAILED: Look(_("A notice could not be delivered"), "alert", "warn"),
+    Event.AUDIT_PRUNED: Look(_("Old security events pruned"), "trash", "warn"),
+    Event.AUDIT_EXPORTED: Look(_("Security events exported by an operator"), "download", "info"),
+    Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
+    Event.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
+    Event.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
     Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
+    Event.STAFF_VIEWED: Look(_("Looked at by staff"), "eye", ""),
+    Event.STAFF_SEARCHED: Look(_("Searched by staff"), "search", ""),
+    Event.STAFF_EXPORTED: Look(_("Security events exported"), "download", "warn"),
+    Event.STAFF_ENDED_SESSIONS: Look(_("All sessions ended by staff"), "exit", "warn"),
+    Event.QUARANTINED: Look(_("Keys put in quarantine"), "shield", "danger"),
+    Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
+    Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
+    Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
 }

@@ -79,6 +79,11 @@ def digest(use: str, *parts: str) -> str:
     return _digest(current_key_id(), use, parts)
 
 
+def digest_by(key_id: str, use: str, *parts: str) -> str:
+    """`digest` by the named key of the ring. Raises `KeyError` when it is not there."""
+    return _digest(key_id, use, parts)
+
+
 def matches(stored: str, use: str, *parts: str) -> bool:
     """Whether ``stored`` is the digest of the parts, by whichever key of the ring made it; constant time."""
     key_id = stored.partition(":")[0]

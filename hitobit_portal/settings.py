@@ -14,6 +14,17 @@ from hitobit_portal import demo
 from hitobit_portal.client_ip import parse_trusted
 from hitobit_portal.env import environment as env
 from hitobit_portal.env import parse_email_url, parse_master_keys, provider_url, read
+from hitobit_portal.gateway_settings import (  # noqa: F401
+    GATEWAY_ADDRESS_RATE,
+    GATEWAY_CACHE,
+    GATEWAY_GRACE,
+    GATEWAY_KEY_RATE,
+    GATEWAY_LEASE_MS,
+    GATEWAY_LIMITS,
+    GATEWAY_LOADERS,
+    GATEWAY_PORT,
+    REPLAY_GUARD,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -81,6 +92,12 @@ SMS_BACKENDS = read(
     "PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else []
 )
 
+# What one part of an SMS costs, in the operator's currency; 0: the staff's overview shows counts only.
+SMS_PRICE = read("PORTAL_SMS_PRICE", env.float, default=0.0, validate=validate.Range(0, 1_000_000))
+
+# Each security event as a line of JSON besides: "stdout" (of the server's processes) or the path of a file.
+AUDIT_SINK = read("PORTAL_AUDIT_SINK", env.str, default="")
+
 # Of the SMS providers; the system check E008 says what one that is configured still needs.
 KAVENEGAR_API_KEY = read("PORTAL_KAVENEGAR_API_KEY", env.str, default="")
 KAVENEGAR_SENDER = read("PORTAL_KAVENEGAR_SENDER", env.str, default="")
@@ -123,6 +140,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "hitobit_portal.health.middleware",
+    "hitobit_portal.in_force.middleware",
     "hitobit_portal.middleware.request_context",
     "hitobit_portal.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",

@@ -50,6 +50,20 @@ def reveal(moment: str, session: str, path: str) -> None:
         print(browser.get(path).content.decode())
 
 
+def unsealed(phone: str) -> None:
+    """Records an event of the account, and dies by SIGKILL between its commit and its link."""
+    from accounts import audit, audit_chain
+    from accounts.events import Event
+    from accounts.models import User
+
+    def killed(*arguments: Any) -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("a process outlived SIGKILL")
+
+    audit_chain._round = killed
+    audit.record(Event.LOGOUT, None, customer=User.objects.get(phone=phone))
+
+
 def rows() -> dict[str, int]:
     """How many rows each table has."""
     from django.apps import apps
@@ -110,7 +124,12 @@ def locked() -> None:
 
 def main(task: str, *arguments: str) -> None:
     django.setup()
-    tasks: dict[str, Callable[..., None]] = {"limiter": limiter, "reveal": reveal, "locked": locked}
+    tasks: dict[str, Callable[..., None]] = {
+        "limiter": limiter,
+        "reveal": reveal,
+        "locked": locked,
+        "unsealed": unsealed,
+    }
     tasks[task](*arguments)
 
 

@@ -84,6 +84,8 @@ def load_settings() -> None:
     from django.conf import settings
 
     assert settings.DATABASES
+    # A third of the suite's time was spent on the passwords of its people.
+    settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -158,6 +160,18 @@ def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later, "_note_pool", Now())
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
     monkeypatch.setattr(later, "close_old_connections", lambda: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_may_empty_the_audit_trail() -> Iterator[None]:
+    """The trail's triggers refuse the flush after a test with transactions of its own, as anybody's."""
+    from django.test import TransactionTestCase
+
+    from tests import trail
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", trail.flushing(TransactionTestCase))
+        yield
 
 
 @pytest.fixture(scope="session")

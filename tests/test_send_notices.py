@@ -81,7 +81,7 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     call_command("send_notices")
     assert not sara.user.login_sessions.exists()
     assert "expires soon" in sms_collector.newest().text
-    assert len(send_notices.CHORES) == 5
+    assert len(send_notices.CHORES) == 6
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "99999"])

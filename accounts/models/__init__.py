@@ -12,11 +12,13 @@ from accounts.models.factors import (
 )
 from accounts.models.messages import Notice, SmsDelivery
 from accounts.models.people import User, UserManager
-from accounts.models.trail import AuditEvent, AuditEventQuerySet
+from accounts.models.trail import AuditEvent, AuditEventQuerySet, AuditHead, AuditLink
 
 __all__ = [
     "AuditEvent",
     "AuditEventQuerySet",
+    "AuditHead",
+    "AuditLink",
     "DelayedChange",
     "FactorGuard",
     "Invitation",

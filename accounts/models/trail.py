@@ -1,15 +1,22 @@
-"""The audit trail: append-only."""
+"""The audit trail: append-only, each event with a MAC of its own, all of them linked into one chain."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import connections, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import chain
 from accounts.events import Event
 from accounts.models.people import User
+
+NEXT_ID = {
+    "postgresql": "SELECT nextval(pg_get_serial_sequence('accounts_auditevent', 'id'))",
+    # Under the write lock, which every transaction of ours takes at its beginning.
+    "sqlite": "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'accounts_auditevent'), 0) + 1",
+}
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
@@ -21,12 +28,20 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def delete(self) -> tuple[int, dict[str, int]]:
         raise TypeError("audit events are append-only")
 
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[AuditEvent]:
+        raise TypeError("audit events are made one by one, each with its own MAC")
+
+    def unlinked(self, after: int = 0) -> AuditEventQuerySet:
+        """Events that the chain doesn't have (yet), by number, from beyond ``after``."""
+        links = AuditLink.objects.filter(event_id=models.OuterRef("pk"))
+        return self.filter(~models.Exists(links), pk__gt=after).order_by("pk")
+
 
 class AuditEvent(models.Model):
     """Who did what, on what, from where, and how it ended. Append-only."""
 
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
-    event = models.CharField(_("event"), max_length=40, choices=Event.choices())
+    event = models.CharField(_("event"), max_length=40, choices=Event.choices)
     actor = models.ForeignKey(
         User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("actor")
     )
@@ -40,6 +55,8 @@ class AuditEvent(models.Model):
     agent = models.CharField(_("browser"), max_length=200, blank=True)
     request_id = models.CharField(_("request"), max_length=32, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
+    #: Of all the fields above and the id (`accounts.chain`). Empty in rows of the version that knew no chain.
+    mac = models.CharField(max_length=chain.MAC_LENGTH, default="", db_default="", editable=False)
 
     objects = AuditEventQuerySet.as_manager()
 
@@ -47,7 +64,10 @@ class AuditEvent(models.Model):
         verbose_name = _("security event")
         verbose_name_plural = _("security events")
         ordering = ["-at", "-id"]
-        indexes = [models.Index(fields=["customer", "-at"], name="events_of_a_customer")]
+        indexes = [
+            models.Index(fields=["customer", "-at"], name="events_of_a_customer"),
+            models.Index(fields=["event", "at"], name="events_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event} {self.at:%Y-%m-%d %H:%M:%S}"
@@ -55,7 +75,70 @@ class AuditEvent(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None:
             raise TypeError("audit events are append-only")
-        super().save(*args, **kwargs)
+        using = kwargs.setdefault("using", router.db_for_write(AuditEvent))
+        try:
+            with transaction.atomic(using=using, savepoint=False):
+                # The MAC covers the id, or a copied row would be as good as the first: so the id is taken beforehand.
+                self.pk = _next_id(using)
+                self.mac = chain.event_mac(self)
+                super().save(*args, **kwargs | {"force_insert": True})
+        except BaseException:
+            self.pk = None
+            raise
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("audit events are append-only")
+
+
+def _next_id(using: str) -> int:
+    with connections[using].cursor() as cursor:
+        cursor.execute(NEXT_ID[connections[using].vendor])
+        number: int = cursor.fetchone()[0]
+        return number
+
+
+class AuditLink(models.Model):
+    """One event's place in the chain. The MAC covers the sequence, the link before it, and the event. Append-only."""
+
+    sequence = models.BigIntegerField(primary_key=True)
+    event = models.OneToOneField(AuditEvent, models.DO_NOTHING, related_name="link", db_constraint=False)
+    mac = models.CharField(max_length=chain.MAC_LENGTH)
+
+    class Meta:
+        ordering = ["sequence"]
+
+    def __str__(self) -> str:
+        return f"{self.sequence}"
+
+
+class AuditHead(models.Model):
+    """Where the chain begins and ends: one row, signed as a whole; so a tail that was cut off is missed.
+
+    Links 1 to ``pruned_sequence`` were pruned, and ``pruned_mac`` is what the next one builds on: the checkpoint.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    sequence = models.BigIntegerField(default=0)
+    link_mac = models.CharField(max_length=chain.MAC_LENGTH, blank=True, default="")
+    #: The highest event that was linked; younger ones that are not are looked for around it.
+    highest_event = models.BigIntegerField(default=0)
+    #: All events up to here are linked, or will never be.
+    settled_event = models.BigIntegerField(default=0)
+    #: Up to here an event may be without a MAC: of the version before, and of its processes that were still running.
+    unsigned_to = models.BigIntegerField(default=0)
+    #: The last link that was written to `PORTAL_AUDIT_SINK`.
+    streamed = models.BigIntegerField(default=0)
+    pruned_sequence = models.BigIntegerField(default=0)
+    pruned_mac = models.CharField(max_length=chain.MAC_LENGTH, blank=True, default="")
+    pruned_at = models.DateTimeField(null=True)
+    mac = models.CharField(max_length=chain.MAC_LENGTH)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_head_of_the_chain")]
+
+    def __str__(self) -> str:
+        return f"{self.pruned_sequence}..{self.sequence}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.mac = chain.head_mac(self)
+        super().save(*args, **kwargs)

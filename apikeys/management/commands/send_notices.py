@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from accounts import delayed, outbox, placeholder, sessions
+from accounts import audit_chain, delayed, outbox, placeholder, sessions
 from accounts.outbox import Report
 from apikeys import expiry
 
@@ -33,6 +33,7 @@ def _clear_sessions() -> None:
 #: What to do beside sending: (name, the work, seconds between two rounds of it in a loop).
 CHORES: tuple[tuple[str, Callable[[], object], int], ...] = (
     ("waiting changes of factors", delayed.apply_due, 30),
+    ("events outside of the audit chain", audit_chain.seal_pending, 30),
     ("keys that expire soon", expiry.announce, 600),
     ("ended logins", sessions.clear_ended, 600),
     ("expired sessions", _clear_sessions, 600),

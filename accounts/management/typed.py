@@ -1,0 +1,32 @@
+"""Types of the commands' arguments, and the progress of a long one. What is not understood ends with exit code 2."""
+
+import sys
+from argparse import ArgumentTypeError
+from datetime import datetime, time
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+WIDTH = 40
+
+
+def moment(text: str) -> datetime:
+    """``2026-11-23`` or ``2026-11-23T14:30``, in the portal's time zone unless it names one."""
+    try:
+        day = parse_date(text)
+        found = parse_datetime(text) if day is None else datetime.combine(day, time.min)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-23 or 2026-11-23T14:30")
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+def progress(done: int, total: int) -> None:
+    """A bar on the terminal; nothing where there is none."""
+    if not sys.stderr.isatty() or total <= 0:
+        return
+    filled = WIDTH * done // total
+    end = "\n" if done >= total else ""
+    sys.stderr.write(f"\r[{'#' * filled}{'.' * (WIDTH - filled)}] {done} of {total}{end}")
+    sys.stderr.flush()
