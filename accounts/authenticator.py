@@ -53,8 +53,11 @@ def replace(request: HttpRequest, user: User, *, keep: bool) -> None:
     device.seed_sealed = crypto.seal(seed, otp.seal_owner(user))
     device.next_seed_sealed = ""
     device.confirmed_at = timezone.now()
+    device.drifts = device.drifts[
+        -1:
+    ]  # what was measured of the other authenticator says nothing about this one
     # Not last_step: `otp.verify` has just written the step that was used, and it stays used.
-    device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at"])
+    device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
     emergency.quarantine(user)
     sessions.end_all(user, keep=request if keep else None)
     audit.record(Event.TOTP_CHANGED, request, customer=user)

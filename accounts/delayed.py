@@ -4,6 +4,7 @@ For who lost a phone, or both factors: fewer proofs than two codes, so time and 
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
@@ -43,8 +44,13 @@ def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | 
     return change
 
 
-def ask_reset(user: User, reason: str) -> DelayedChange | None:
-    """Both factors of ``user`` go in 24 hours; None when that waits already. ``reason``: told to the owner."""
+def ask_reset(
+    user: User, reason: str, *, request: HttpRequest | None = None, actor: User | None = None
+) -> DelayedChange | None:
+    """Both factors of ``user`` go in 24 hours; None when that waits already. ``reason``: told to the owner.
+
+    ``request``, ``actor``: of the member of staff who asks.
+    """
     with transaction.atomic(durable=True):
         otp.lock(user)
         if waiting(user).filter(kind=Kind.FACTORS).exists():
@@ -52,8 +58,9 @@ def ask_reset(user: User, reason: str) -> DelayedChange | None:
         change = _ask(user, Kind.FACTORS, reason=reason)
         audit.record(
             Event.FACTORS_RESET_ASKED,
-            None,
+            request,
             customer=user,
+            actor=actor,
             target=str(change.pk),
             also=[("sms", user.phone)],
             reason=reason,
@@ -71,14 +78,30 @@ def stop(user: User, number: int, request: HttpRequest | None) -> bool:
     return _stop(waiting(user).filter(pk=number), user, request) == 1
 
 
-def stop_all(user: User, request: HttpRequest | None, kind: DelayedChange.Kind | None = None) -> int:
-    """Stops all that waits for the person (of one ``kind``); how many."""
+def stop_all(
+    user: User,
+    request: HttpRequest | None,
+    kind: DelayedChange.Kind | None = None,
+    *,
+    actor: User | None = None,
+    reason: str = "",
+) -> int:
+    """Stops all that waits for the person (of one ``kind``); how many. ``actor``, ``reason``: when staff do."""
     found = waiting(user)
-    return _stop(found.filter(kind=kind) if kind else found, user, request)
+    return _stop(found.filter(kind=kind) if kind else found, user, request, actor=actor, reason=reason)
 
 
-def _stop(changes: QuerySet[DelayedChange], user: User, request: HttpRequest | None, why: str = "") -> int:
+def _stop(
+    changes: QuerySet[DelayedChange],
+    user: User,
+    request: HttpRequest | None,
+    why: str = "",
+    *,
+    actor: User | None = None,
+    reason: str = "",
+) -> int:
     stopped = 0
+    more: dict[str, Any] = {"reason": reason} if reason else {}
     with transaction.atomic():
         for change in changes:
             # The conditional write decides: one that takes force at this moment is not stopped as well.
@@ -88,9 +111,11 @@ def _stop(changes: QuerySet[DelayedChange], user: User, request: HttpRequest | N
                     Event.DELAYED_STOPPED,
                     request,
                     customer=user,
+                    actor=actor,
                     target=str(change.pk),
                     of=change.kind,
                     why=why,
+                    **more,
                 )
     return stopped
 

@@ -1,5 +1,6 @@
 """What was typed when a session ran out, kept over the new login; never a code, a password or a secret."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -10,8 +11,21 @@ from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
 
 DRAFT = "draft"
-FIELDS = ("name", "permissions", "ip_policy", "network", "networks", "expiry", "expiry_date")
+FIELDS = (
+    "name",
+    "permissions",
+    "ip_policy",
+    "network",
+    "networks",
+    "expiry",
+    "expiry_date",
+    "kind",
+    "public_key",
+    "grace",
+)
 LONGEST = 2000
+#: SECURITY: of what a field for a public key holds nothing else is kept: a private key may have been pasted into it.
+PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*")
 LONGEST_DRAFT = 8000  # an allow-list of 30 networks and a full text box have 5300
 
 
@@ -28,6 +42,8 @@ def keep(request: HttpRequest) -> None:
         for name in FIELDS
         if name in request.POST
     }
+    if not all(map(PUBLIC_KEY.fullmatch, fields.get("public_key", []))):
+        del fields["public_key"]
     length = sum(len(value) for values in fields.values() for value in values)
     if not fields or length > LONGEST_DRAFT:
         return
@@ -35,11 +51,13 @@ def keep(request: HttpRequest) -> None:
         request.session[DRAFT] = {"path": request.path, "fields": fields}
 
 
-def hand_on(request: HttpRequest, path: str) -> None:
-    """Gives the draft of this page to the one at ``path``, when the work starts again there."""
+def hand_on(request: HttpRequest, path: str) -> bool:
+    """Gives the draft of this page to the one at ``path``, when the work starts again there; whether there is one."""
     draft: dict[str, Any] = request.session.get(DRAFT, {})
-    if draft.get("path") == request.path:
-        request.session[DRAFT] = {**draft, "path": path}
+    if draft.get("path") != request.path:
+        return False
+    request.session[DRAFT] = {**draft, "path": path}
+    return True
 
 
 def take(request: HttpRequest) -> dict[str, list[str]]:

@@ -5,8 +5,10 @@ thawing leaves keys that were paused one by one as they were.
 """
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -17,25 +19,38 @@ from accounts.models import User
 QUARANTINE = timedelta(hours=24)
 
 
-def freeze(request: HttpRequest | None, user: User, *, via: str = "page") -> bool:
+def freeze(
+    request: HttpRequest | None,
+    user: User,
+    *,
+    via: str = "page",
+    actor: User | None = None,
+    reason: str = "",
+) -> bool:
     """Freezes all keys and ends all sessions at once; whether the account was not frozen before.
 
-    ``via``: "page", or "link" of a notice, for the audit trail.
+    ``via``: "page", "link" of a notice, "staff" or "command", for the audit trail; ``actor``: who did it, when it was
+    not the owner; ``reason``: why, which the owner reads.
     """
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at=None).update(frozen_at=timezone.now()) == 1
         sessions.end_all(user)
         if changed:
-            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, via=via)
+            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **_why(reason))
     user.refresh_from_db(fields=["frozen_at"])
     return changed
 
 
-def thaw(request: HttpRequest, user: User) -> bool:
-    """Only after both codes (`Purpose.THAW`), as their effect."""
-    changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1
-    if changed:
-        audit.record(Event.ACCOUNT_THAWED, request, customer=user)
+def _why(reason: str) -> dict[str, Any]:
+    return {"reason": reason} if reason else {}
+
+
+def thaw(request: HttpRequest | None, user: User, *, actor: User | None = None, reason: str = "") -> bool:
+    """After both codes (`Purpose.THAW`), as their effect; or by staff (``actor``) with a ``reason``."""
+    with transaction.atomic():
+        changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1
+        if changed:
+            audit.record(Event.ACCOUNT_THAWED, request, customer=user, actor=actor, **_why(reason))
     return changed
 
 
@@ -44,6 +59,17 @@ def quarantine(user: User) -> None:
     # SECURITY: whoever took an account over by a stolen phone can't empty it before its owner has the notice.
     User.objects.filter(pk=user.pk).update(quarantined_until=timezone.now() + QUARANTINE)
     user.refresh_from_db(fields=["quarantined_until"])
+
+
+def quarantine_by_staff(request: HttpRequest | None, user: User, *, actor: User | None, reason: str) -> bool:
+    """24 hours from now, with an event; False when the account is in quarantine already."""
+    free = Q(quarantined_until=None) | Q(quarantined_until__lte=timezone.now())
+    with transaction.atomic():
+        until = timezone.now() + QUARANTINE
+        changed = User.objects.filter(free, pk=user.pk).update(quarantined_until=until) == 1
+        if changed:
+            audit.record(Event.QUARANTINED, request, customer=user, actor=actor, **_why(reason))
+    return changed
 
 
 def lift_quarantine(request: HttpRequest, user: User) -> bool:

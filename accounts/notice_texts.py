@@ -27,6 +27,8 @@ WAITING = {
     Event.PHONE_CHANGE_ASKED: DelayedChange.Kind.PHONE,
     Event.FACTORS_RESET_ASKED: DelayedChange.Kind.FACTORS,
 }
+#: Of a key; their details hold the date and the days that are left.
+ENDS = (Event.KEY_EXPIRES_SOON, Event.KEY_TRADE_ENDS_SOON)
 JOINERS = "\u200c\u200d"  # part of Persian spelling
 BROWSER_WORDS = frozenset(name for _mark, name in (*agents.BROWSERS, *agents.SYSTEMS))
 
@@ -144,7 +146,7 @@ def content_of(notice: Notice) -> Content:
 def _ask(kind: Event, *, is_waiting: bool) -> str:
     if is_waiting:
         return _("Not you? Stop it:")
-    if kind is Event.KEY_EXPIRES_SOON:
+    if kind in ENDS:
         return _("Not your key? Freeze the account:")
     return _("Not you? Freeze the account:")
 
@@ -178,11 +180,12 @@ def _dates(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, 
     dates = []
     if waiting is not None:
         dates.append((_("Takes force"), date_local(waiting.due_at)))
-    if event.event == Event.KEY_EXPIRES_SOON.value:
+    if Event(event.event) in ENDS:
         left = event.detail["days"]
         days = ngettext("in %(n)s day", "in %(n)s days", left) % {"n": digits(left)}
         when = date_local(datetime.fromisoformat(event.detail["date"]))
-        dates.append((_("Expires"), f"{when} ({days})"))
+        name = _("Expires") if event.event == Event.KEY_EXPIRES_SOON.value else _("Trading ends")
+        dates.append((name, f"{when} ({days})"))
     return dates
 
 

@@ -28,12 +28,18 @@ MANDATORY = frozenset(
         Event.KEY_RENEWED,
         Event.KEY_RESCUE_ASKED,
         Event.KEY_EXPIRES_SOON,
+        Event.KEY_TRADE_ENDS_SOON,
         Event.ACCOUNT_FROZEN,
         Event.ACCOUNT_THAWED,
+        Event.ACCOUNT_CLOSED,
+        Event.ACCOUNT_REOPENED,
+        Event.QUARANTINED,
         Event.CODE_LOCKED,
         Event.LOGIN_LIMITED,
     }
 )
+#: Told when staff did it: the owner would look for the fault in their own program.
+OF_STAFF = frozenset({Event.KEY_FROZEN})
 #: Told to those who want it (`User.optional_notices` holds the values).
 OPTIONAL = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
 #: SECURITY: whoever knows a phone number can bring these about; one of each in an hour is told, and no flood of them.
@@ -46,7 +52,9 @@ HELD_BACK = HOURLY | {
     Event.LOGIN_NEW_DEVICE,
     Event.KEY_CHANGED,
     Event.KEY_REVOKED,
+    Event.KEY_FROZEN,
     Event.KEY_EXPIRES_SOON,
+    Event.KEY_TRADE_ENDS_SOON,
     Event.RECOVERY_MADE,
 }
 
@@ -57,7 +65,11 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
     Called in the event's transaction.
     """
     user, kind = event.customer, Event(event.event)
-    if user is None or not _is_told(kind, user) or (kind in HOURLY and _was_told(event, user)):
+    if (
+        user is None
+        or not (_is_told(kind, user) or _is_of_staff(event))
+        or (kind in HOURLY and _was_told(event, user))
+    ):
         return
     channels = [pair for pair in [*_channels(user), *also] if _can_send(*pair)]
     Notice.objects.bulk_create(
@@ -86,6 +98,10 @@ def _is_added_network(code: str, changes: list[str]) -> bool:
 
 def _is_told(event: Event, user: User) -> bool:
     return event in MANDATORY or (event in OPTIONAL and event.value in user.optional_notices)
+
+
+def _is_of_staff(event: AuditEvent) -> bool:
+    return Event(event.event) in OF_STAFF and event.actor_id not in (None, event.customer_id)
 
 
 def _was_told(event: AuditEvent, user: User) -> bool:

@@ -19,7 +19,7 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, drift
 from accounts.events import Event
 from accounts.guessing import count_failure, forgive, waiting_time
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
@@ -156,7 +156,8 @@ def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callab
     def use() -> None:
         device.last_step = found[0]
         device.last_used_at = timezone.now()
-        device.save(update_fields=["last_step", "last_used_at"])
+        device.drifts = drift.noted(device.drifts, found[0] - step)
+        device.save(update_fields=["last_step", "last_used_at", "drifts"])
 
     return use
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import DatabaseError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import audit, notice_texts, notices, sms
@@ -118,16 +118,32 @@ def _wait_for_cap(notice: Notice) -> int | None:
     return ratelimits.take(Rate.NOTICE_ACCOUNT, str(notice.user_id))
 
 
+def _reference(notice: Notice) -> str:
+    """What names the message to providers and mail programs; a new name when staff have it sent once more."""
+    return f"notice-{notice.pk}" + (f"-{notice.resent}" if notice.resent else "")
+
+
+def send_again(notice: Notice) -> bool:
+    """Puts a notice that went out or was given up into the outbox once more; False while it waits there."""
+    over = Q(sent_at__isnull=False) | Q(gave_up_at__isnull=False)
+    return (
+        Notice.objects.filter(over, pk=notice.pk).update(
+            sent_at=None, gave_up_at=None, attempts=0, next_try_at=timezone.now(), resent=F("resent") + 1
+        )
+        == 1
+    )
+
+
 def _hand_over(notice: Notice) -> None:
     if notice.channel == Notice.Channel.SMS:
         text = notice_texts.sms_text(notice)
-        sms.send(notice.to, text, code="", purpose="notice", reference=f"notice-{notice.pk}")
+        sms.send(notice.to, text, code="", purpose="notice", reference=_reference(notice))
         return
     if not settings.EMAIL:
         raise Unsent("e-mail was turned off")
     mail = notice_texts.mail(notice)
     headers = {
-        "Message-ID": f"<notice-{notice.pk}@{urlsplit(settings.BASE_URL).hostname}>",
+        "Message-ID": f"<{_reference(notice)}@{urlsplit(settings.BASE_URL).hostname}>",
         "Auto-Submitted": "auto-generated",  # RFC 3834: no answer from a holiday
     }
     message = EmailMultiAlternatives(mail.subject, mail.text, to=[notice.to], headers=headers)

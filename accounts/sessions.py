@@ -16,6 +16,8 @@ from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.context import address_of
 
 IDLE = timedelta(minutes=30)
+#: SECURITY: of staff, whose screens show everybody: who leaves the desk for a while is logged out.
+IDLE_STAFF = timedelta(minutes=15)
 LONGEST = timedelta(hours=12)
 #: "Last seen" is written at most this often: one write a minute and session, not one a request.
 SEEN_EVERY = timedelta(seconds=60)
@@ -40,13 +42,18 @@ def alive(request: HttpRequest, user: User) -> bool:
     now = timezone.now()
     if session is None:
         return False
-    if session.seen_at < now - IDLE or session.started_at < now - LONGEST:
+    if session.seen_at < now - idle_of(user) or session.started_at < now - LONGEST:
         session.delete()
         return False
     if session.seen_at < now - SEEN_EVERY:
         # An update and no save: a row that another request has ended must not come back.
         LoginSession.objects.filter(pk=session.pk).update(seen_at=now, address=address_of(request))
     return True
+
+
+def idle_of(user: User) -> timedelta:
+    """How long a session of the person lives without a request."""
+    return IDLE_STAFF if user.is_staff else IDLE
 
 
 def current(request: HttpRequest, user: User) -> LoginSession | None:
@@ -58,7 +65,9 @@ def current(request: HttpRequest, user: User) -> LoginSession | None:
 def open_sessions(user: User) -> list[LoginSession]:
     """The logins that go on, last seen first."""
     now = timezone.now()
-    return list(LoginSession.objects.filter(user=user, seen_at__gt=now - IDLE, started_at__gt=now - LONGEST))
+    return list(
+        LoginSession.objects.filter(user=user, seen_at__gt=now - idle_of(user), started_at__gt=now - LONGEST)
+    )
 
 
 def end(user: User, number: uuid.UUID) -> bool:

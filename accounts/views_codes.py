@@ -1,6 +1,6 @@
 """The page on which both codes approve one thing, whatever it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,11 @@ from hitobit_portal.context import address_of
 
 @dataclass(frozen=True)
 class Asked:
-    """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right)."""
+    """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
+
+    ``kept``: fields of the form before, which the page sends along so that `accounts.drafts` finds them when the
+    session has run out meanwhile.
+    """
 
     approval: Approval
     title: str
@@ -28,7 +32,7 @@ class Asked:
     operation: str
     facts: Sequence[tuple[str, str, bool]] = ()
     diff: Sequence[str] = ()
-    name: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
     is_key: bool = False
     stepper: bool = False
     extra: dict[str, Any] = field(default_factory=dict)

@@ -28,6 +28,7 @@ def settings(request: HttpRequest) -> HttpResponse:
         "sessions_open": len(sessions.open_sessions(user)),
         "recovery_left": otp.recovery_left(user),
         "totp_since": user.totp.confirmed_at,
+        "totp_clock": user.totp.drift,
         "waiting": delayed.waiting(user),
         "can_email": portal.EMAIL,
     }

@@ -36,6 +36,18 @@ def purpose_text(value: str) -> str:
         Purpose.CHANGE_KEY.value: _("for changing an API"),
         Purpose.ROTATE_KEY.value: _("for a new credential of an API"),
         Purpose.RESCUE_KEY.value: _("for letting a new IP use an API"),
+        Purpose.THAW_KEY.value: _("for resuming an API"),
+        Purpose.RENEW_KEY.value: _("for 90 more days of trading"),
+        Purpose.SIGN_UP.value: _("for opening the account"),
+        Purpose.FORGOT.value: _("for replacing a forgotten password"),
+        Purpose.CHANGE_PASSWORD.value: _("for changing the password"),
+        Purpose.CHANGE_PHONE.value: _("for changing the mobile number"),
+        Purpose.LOST_PHONE.value: _("for replacing a lost mobile number"),
+        Purpose.CONFIRM_PHONE.value: _("for confirming the new mobile number"),
+        Purpose.CHANGE_TOTP.value: _("for setting up another authenticator"),
+        Purpose.CONFIRM_TOTP.value: _("for turning the new authenticator on"),
+        Purpose.CHANGE_EMAIL.value: _("for changing the e-mail"),
+        Purpose.RENEW_RECOVERY.value: _("for making new recovery codes"),
         Purpose.THAW.value: _("for thawing the account"),
         Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),
     }
@@ -58,6 +70,11 @@ def change_text(code: str) -> str:
     if what in names:
         return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
     return isolated(f"{sign} {what}")
+
+
+def replaced_text(before: str, after: str) -> str:
+    """What stands in another's place: a mobile number (masked), ``before → after``."""
+    return f"{isolated(before)} → {isolated(after)}"
 
 
 def _expiry(iso: str) -> str:

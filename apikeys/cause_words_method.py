@@ -42,7 +42,7 @@ METHOD: dict[Cause, tuple[str | Promise, str | Promise]] = {
     ),
     Cause.CREDENTIAL_ENDED: (
         _("It was signed with the old secret"),
-        _("The key's secret was replaced and this one has ended. Use the new one."),
+        _("What the key signs with was replaced, and this one has ended. Use the new one."),
     ),
     Cause.ALGORITHM: (
         _("It was signed with another hash function"),

@@ -1,50 +1,72 @@
-"""Keys that expire soon are told to their owners: 30, 7 and 1 days before."""
+"""Keys that expire, and keys whose trading ends, are told to their owners: 30, 7 and 1 days before."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import audit
 from accounts.events import Event
 from apikeys.models import ApiKey
-from apikeys.rules import State
+from apikeys.rules import IpPolicy, State
 
 #: Days before; ascending, so that of several that have passed at once the nearest is told and no other.
 THRESHOLDS = (1, 7, 30)
 DAY = timedelta(days=1)
 
 
-def announce(now: datetime | None = None) -> int:
-    """Tells of the keys that came nearer than a threshold; how many were told. Safe to run many times at once.
+@dataclass(frozen=True)
+class End:
+    """Something of a key that ends: the columns of its date and of the smallest threshold that was told, the event.
 
-    `ApiKey.expiry_told_days` holds the smallest threshold that was told. Whoever changes `expires_at` sets it to None.
+    Whoever changes the date sets what was told to None. ``only``: the keys that it concerns.
     """
+
+    date: str
+    told: str
+    event: Event
+    only: Q
+
+    def waiting(self, days: int, now: datetime) -> Q:
+        near = Q((f"{self.date}__gt", now), (f"{self.date}__lte", now + days * DAY)) & ~Q(state=State.REVOKED)
+        return self.only & near & (Q((self.told, None)) | Q((f"{self.told}__gt", days)))
+
+
+EXPIRY = End("expires_at", "expiry_told_days", Event.KEY_EXPIRES_SOON, Q())
+#: Not of a key that expires before: its expiry is told, and a renewal would not help it.
+TRADE = End(
+    "trade_until",
+    "trade_told_days",
+    Event.KEY_TRADE_ENDS_SOON,
+    Q(can_trade=True, ip_policy=IpPolicy.UNRESTRICTED)
+    & (Q(expires_at=None) | Q(expires_at__gt=F("trade_until"))),
+)
+
+
+def announce(now: datetime | None = None) -> int:
+    """Tells of the ends that came nearer than a threshold; how many were told. Safe to run many times at once."""
     now = now or timezone.now()
     told = 0
-    for days in THRESHOLDS:
-        for key in ApiKey.objects.filter(_waiting(days, now)).select_related("owner"):
-            told += _tell(key, days, now)
+    for end in (EXPIRY, TRADE):
+        for days in THRESHOLDS:
+            for key in ApiKey.objects.filter(end.waiting(days, now)).select_related("owner"):
+                told += _tell(end, key, days, now)
     return told
 
 
-def _waiting(days: int, now: datetime) -> Q:
-    near = Q(expires_at__gt=now, expires_at__lte=now + days * DAY) & ~Q(state=State.REVOKED)
-    return near & (Q(expiry_told_days=None) | Q(expiry_told_days__gt=days))
-
-
-def _tell(key: ApiKey, days: int, now: datetime) -> bool:
-    expires_at = key.expires_at
-    if expires_at is None:
+def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:
+    date: datetime | None = getattr(key, end.date)
+    if date is None:
         return False
     with transaction.atomic():
         # One conditional write decides who tells, and only of the date that the event will hold.
-        still = ApiKey.objects.filter(_waiting(days, now), pk=key.pk, expires_at=expires_at)
-        if not still.update(expiry_told_days=days):
+        still = ApiKey.objects.filter(end.waiting(days, now), Q((end.date, date)), pk=key.pk)
+        if not still.update(**{end.told: days}):
             return False
         audit.record(
-            Event.KEY_EXPIRES_SOON, None, customer=key.owner, target=str(key.pk), label=key.label,
-            days=-((now - expires_at) // DAY), date=expires_at.isoformat(),
+            end.event, None, customer=key.owner, target=str(key.pk), label=key.label,
+            days=-((now - date) // DAY), date=date.isoformat(),
         )  # fmt: skip
     return True

@@ -4,7 +4,6 @@ Column names and times (ISO 8601, UTC) are for programs and the same in every la
 are the words that the customer reads.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -12,9 +11,10 @@ from datetime import UTC, datetime
 from django.utils import translation
 
 from accounts import activity
-from accounts.models import AuditEvent, User
+from accounts.models import User
 from apikeys.models import ApiKey
 from apikeys.rules import Permission
+from hitobit_portal import spreadsheet
 
 #: A file that a spreadsheet still opens: older rows are left out.
 MOST_ROWS = 10_000
@@ -23,9 +23,6 @@ KEY_COLUMNS = (
     *("created_at", "expires_at", "trade_until", "deleted_at", "last_used_at", "last_used_ip"),
 )
 EVENT_COLUMNS = ("at", "event", "what", "detail", "succeeded", "ip", "device")
-#: SECURITY: with these a spreadsheet takes a cell for a formula, and a key's name or a browser's name is free text.
-#: The last four are their full-width forms, which some take as well.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 Value = str | bool | list[str]
 Row = dict[str, Value]
 
@@ -54,7 +51,7 @@ def keys_of(user: User) -> Iterator[Row]:
 
 def events_of(user: User) -> Iterator[Row]:
     """What the page of activities shows, newest first."""
-    events = AuditEvent.objects.filter(customer=user).order_by("-pk")[:MOST_ROWS]
+    events = activity.shown_to(user)[:MOST_ROWS]
     for event in events.iterator(chunk_size=500):
         shown = activity.row(event)
         yield {
@@ -72,27 +69,15 @@ def _iso(moment: datetime | None) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else ""
 
 
-class _Echo:
-    """A file that hands each line back instead of keeping it."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
 def as_csv(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
-    """CSV with every cell quoted, and the mark by which Excel knows UTF-8."""
-    writer = csv.writer(_Echo(), quoting=csv.QUOTE_ALL)
-    yield "\ufeff" + str(writer.writerow(columns))
-    for row in rows:
-        yield str(writer.writerow([cell(row[column]) for column in columns]))
+    """CSV with every cell quoted, and none that a spreadsheet takes for a formula."""
+    return spreadsheet.lines(columns, ([_cell(row[column]) for column in columns] for row in rows))
 
 
-def cell(value: Value) -> str:
-    """One cell as text that no spreadsheet takes for a formula."""
+def _cell(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = " ".join(value) if isinstance(value, list) else value
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return " ".join(value) if isinstance(value, list) else value
 
 
 def as_json(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.wording import isolated
 from apikeys import refusals
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, Credential
 from apikeys.signing import Kind
 
 #: Plain text, not templates: braces and dollars belong to the languages in them.
@@ -47,12 +47,18 @@ def snippets(key: ApiKey, kind: Kind, origin: str) -> list[Snippet]:
     return found
 
 
-def state(key: ApiKey) -> FirstUse:
-    """What the waiting line says: the first request passed, or the last one was refused and why, or none came."""
-    if key.last_used_at is not None:
+def state(key: ApiKey, credential: Credential | None = None) -> FirstUse:
+    """What the waiting line says: the first request passed, or the last one was refused and why, or none came.
+
+    ``credential``: of a key that is in use already, the new credential whose first request is waited for.
+    """
+    if credential is not None and credential.first_used_at is not None:
+        return {"used": True, "text": _("It works: a request signed with the new credential came.")}
+    if credential is None and key.last_used_at is not None:
         address = isolated(key.last_used_ip or "")
         return {"used": True, "text": _("It works: a signed request came from %(ip)s.") % {"ip": address}}
-    refusal = key.refusals.first()
+    refused = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
+    refusal = refused.first()
     if refusal is not None:
         why = refusals.words(refusal).title
         return {"used": False, "text": _("A request came and was refused: %(why)s") % {"why": why}}

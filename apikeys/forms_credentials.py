@@ -1,5 +1,6 @@
 """What a key signs with, as forms ask for it: a secret, a pair made in the browser, or a public key pasted."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -20,6 +21,19 @@ KINDS = [
 ]
 DAY_SECONDS, HOUR_SECONDS = 86_400, 3600
 DEFAULT_GRACE = DAY_SECONDS
+
+
+def kept_fields(public: PublicKey | None) -> dict[str, str]:
+    """What brings a form back to this choice. A pair made in the browser comes back as the public key that it has."""
+    return {"kind": PUBLIC, "public_key": public.pem} if public else {"kind": HMAC}
+
+
+def from_draft(draft: Mapping[str, list[str]]) -> dict[str, str]:
+    """Initial values of a `CredentialForm`, of what was typed before a new login."""
+    fields = {name: draft[name][0] for name in ("kind", "public_key", "grace") if draft.get(name)}
+    if fields.get("kind") == ED25519 and "public_key" in fields:
+        fields["kind"] = PUBLIC
+    return fields
 
 
 class CredentialForm(forms.Form):
@@ -121,5 +135,5 @@ class RotateForm(CredentialForm):
     @property
     def graces(self) -> list[tuple[int, str, bool]]:
         """(seconds, words, whether it is chosen)."""
-        chosen = str(self["grace"].value()) if self.is_bound else str(DEFAULT_GRACE)
+        chosen = str(self["grace"].value() or (0 if self.is_bound else DEFAULT_GRACE))
         return [(seconds, grace_text(seconds), str(seconds) == chosen) for seconds in rotation.GRACES]

@@ -36,8 +36,8 @@ class DebuggerForm(forms.Form):
         label=gettext_lazy("Needed permission"), required=False, error_messages=_wrong
     )
 
-    def __init__(self, data: Any = None, *, keys: Sequence[ApiKey]) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any = None, *, keys: Sequence[ApiKey], chosen: str = "") -> None:
+        super().__init__(data, initial={"key": chosen})
         self.pasted: pasted.Pasted | None = None
         # SECURITY: only the customer's own keys are choices; any other value is refused like one that does not exist.
         self.fields["key"].choices = [  # type: ignore[attr-defined]

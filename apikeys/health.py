@@ -143,6 +143,6 @@ def _expires(key: ApiKey) -> Check:
 def _secret(key: ApiKey, now: datetime) -> Check:
     newest = max((credential.created_at for credential in key.credentials.all()), default=key.created_at)
     if newest > now - OLD_SECRET:
-        return Check(Name.OLD_SECRET, True, _("The secret is fresh"))
-    text = _("The secret is more than %(n)s days old") % {"n": digits(OLD_SECRET.days)}
+        return Check(Name.OLD_SECRET, True, _("What it signs with is fresh"))
+    text = _("What it signs with is more than %(n)s days old") % {"n": digits(OLD_SECRET.days)}
     return Check(Name.OLD_SECRET, False, text, _("Rotate"), "key_rotate")

@@ -7,6 +7,7 @@ import base64
 import enum
 import hashlib
 import re
+import textwrap
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -75,6 +76,11 @@ class PublicKey:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.encoded)
+
+    @property
+    def pem(self) -> str:
+        lines = "\n".join(textwrap.wrap(self.encoded, 64))
+        return f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
 
 
 def fingerprint(encoded: str) -> str:

@@ -21,6 +21,7 @@ class Remedy(enum.Enum):
     NETWORKS = "networks"
     RENEW = "renew"
     PERMISSIONS = "permissions"
+    GRANT = "grant"
     CLOCK = "clock"
     DEBUGGER = "debugger"
     STATE = "state"
@@ -107,8 +108,8 @@ WORDS: dict[Outcome, Words] = {
     ),
     Outcome.PERMISSION: Words(
         _("The key lacks this permission"),
-        _("Give it in the settings if the program needs it."),
-        Remedy.PERMISSIONS,
+        _("Give it only if the program needs it."),
+        Remedy.GRANT,
     ),
     Outcome.TRADE_LAPSED: Words(
         _("Trading from any IP ended after 90 days"),
@@ -119,6 +120,13 @@ WORDS: dict[Outcome, Words] = {
         _("The account's keys are in quarantine"),
         _("Password, phone or authenticator was just replaced: until it ends, keys only read."),
         Remedy.QUARANTINE,
+    ),
+    Outcome.REPLAYED: Words(
+        _("This very request passed before"),
+        _(
+            "Each request is accepted once. A program that repeats one has to sign it anew, with the time of now."
+        ),
+        Remedy.NONE,
     ),
     Outcome.RATE_LIMITED: Words(
         _("Too many requests"), _("Send fewer, or wait as long as the answer says."), Remedy.NONE
@@ -139,6 +147,7 @@ LABELS: dict[Remedy, Promise] = {
     Remedy.NETWORKS: _("See the list of IPs"),
     Remedy.RENEW: _("Renew for 90 days"),
     Remedy.PERMISSIONS: _("Edit permissions"),
+    Remedy.GRANT: _("Give this permission"),
     Remedy.CLOCK: _("Set the clock"),
     Remedy.DEBUGGER: _("Open the debugger"),
     Remedy.STATE: _("See the key's state"),
@@ -156,6 +165,8 @@ ANCHORS = {
 PAGES = {Remedy.DEBUGGER: "debugger", Remedy.QUARANTINE: "quarantine", Remedy.FREEZE: "freeze"}
 #: What stands in the settings, which only an active key shows.
 IN_SETTINGS = frozenset({Remedy.NETWORKS, Remedy.PERMISSIONS, Remedy.EXPIRY})
+#: One click that leads to both codes.
+GIVE = {Remedy.ADD_ADDRESS: "key_add_address", Remedy.GRANT: "key_grant_permission"}
 
 
 def words_of(outcome: str) -> Words:
@@ -178,10 +189,12 @@ def button(key: ApiKey, refusal: Refusal, listed: Matcher) -> Button | None:
     remedy = words(refusal).remedy
     if remedy is Remedy.NONE or key.state == State.REVOKED or _is_mended(key, refusal, remedy, listed):
         return None
-    if key.state != State.ACTIVE and remedy in IN_SETTINGS | {Remedy.ADD_ADDRESS}:
+    if key.state != State.ACTIVE and remedy in IN_SETTINGS | GIVE.keys():
         return Button(LABELS[Remedy.STATE], ANCHORS[Remedy.STATE])
-    if remedy is Remedy.ADD_ADDRESS:
-        return Button(LABELS[remedy], reverse("key_add_address", args=[key.pk, refusal.pk]), posts=True)
+    if remedy is Remedy.GRANT and refusal.permission == "withdraw" and key.ip_policy != IpPolicy.TRUSTED:
+        remedy = Remedy.PERMISSIONS  # it needs trusted IPs first, which only the settings take
+    if remedy in GIVE:
+        return Button(LABELS[remedy], reverse(GIVE[remedy], args=[key.pk, refusal.pk]), posts=True)
     if remedy in ANCHORS:
         return Button(LABELS[remedy], ANCHORS[remedy])
     url = address_of_page("key_renew", key.pk) if remedy is Remedy.RENEW else address_of_page(PAGES[remedy])
@@ -194,7 +207,7 @@ def _is_mended(key: ApiKey, refusal: Refusal, remedy: Remedy, listed: Matcher) -
         return key.ip_policy != IpPolicy.TRUSTED or listed.contains(refusal.address)
     return {
         Remedy.RENEW: not key.trade_has_ended,
-        Remedy.PERMISSIONS: refusal.permission in key.permissions,
+        Remedy.GRANT: refusal.permission in key.permissions,
         Remedy.STATE: key.state == State.ACTIVE,
         Remedy.EXPIRY: key.shown_state not in ("degraded", "expired"),
         Remedy.QUARANTINE: not key.owner.in_quarantine,

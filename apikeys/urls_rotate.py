@@ -9,5 +9,10 @@ urlpatterns: list[URLPattern] = [
     path("keys/<uuid:pk>/rotate/verify/", views_rotate.verify, name="key_rotate_verify"),
     path("keys/<uuid:pk>/rotate/<uuid:serial>/", views_rotate.rotated, name="key_rotated"),
     path("keys/<uuid:pk>/credentials/<uuid:serial>/end/", views_rotate.end, name="key_credential_end"),
+    path(
+        "keys/<uuid:pk>/credentials/<uuid:serial>/first-use/",
+        views_rotate.credential_first_used,
+        name="key_credential_first_use",
+    ),
     path("keys/<uuid:pk>/first-use/", views_rotate.first_used, name="key_first_use"),
 ]

@@ -11,6 +11,7 @@ from accounts.events import Event
 from accounts.models import AuditEvent
 from accounts.stages import customer
 from apikeys.forms import NameForm
+from apikeys.forms_credentials import from_draft
 from apikeys.models import ApiKey
 from apikeys.rules import LIVE_KEYS, State
 from apikeys.wizard import begin, create_approval
@@ -39,6 +40,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "shown_keys": DASHBOARD_KEYS,
         "last_login": next((activity.row(event) for event in logins), None),
         "recovery_left": otp.recovery_left(customer(request)),
+        "totp_clock": customer(request).totp.drift,
         "events": activity.latest(customer(request), DASHBOARD_EVENTS),
     }
     return render(request, "dashboard.html", context)
@@ -48,7 +50,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def keys(request: HttpRequest) -> HttpResponse:
     """The list; a POST of a good name sends the SMS and goes on to the codes."""
     draft = drafts.take(request)
-    form = NameForm(owner=customer(request), initial={"name": draft.get("name", [""])[0]})
+    typed = {"name": draft.get("name", [""])[0], **from_draft(draft)}
+    form = NameForm(owner=customer(request), initial=typed)
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
         .exclude(state=State.REVOKED)

@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import audit, sms_codes
+from accounts import audit, drafts, sms_codes
 from accounts.events import Event
 from accounts.models import User
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
 from apikeys import first_use, frozen, rotation, wizard_rotation
-from apikeys.forms_credentials import RotateForm, grace_text
+from apikeys.forms_credentials import RotateForm, from_draft, grace_text, kept_fields
 from apikeys.models import ApiKey, Credential
 from apikeys.rules import State
 from apikeys.views_key import own_key
@@ -35,7 +35,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     if len(rotation.live(key)) >= rotation.MOST:
         notices.info(request, cannot_text())
         return redirect("key_detail", key.pk)
-    form = RotateForm(request.POST or None)
+    form = RotateForm(request.POST or None, initial=from_draft(drafts.take(request)))
     try:
         frozen.refuse(customer(request))  # before an SMS is sent for nothing
     except ValidationError as error:
@@ -71,6 +71,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
             *key_facts(public),
             (_("Old one, after the first use of the new one"), grace_text(grace), False),
         ],
+        kept={**kept_fields(public), "grace": str(grace)},
         is_key=True,
     )
 
@@ -95,8 +96,10 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
 
 
 def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Back, refresh or a second click after the credential was made: its page."""
+    """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
     serial = wizard_rotation.made_serial(request)
+    if key.state == State.ACTIVE and drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
+        return redirect("key_rotate", key.pk)
     if serial is not None and key.credentials.filter(serial=serial).exists():
         return redirect("key_rotated", key.pk, serial)
     return redirect("key_detail", key.pk)
@@ -165,3 +168,14 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
 def first_used(request: HttpRequest, pk: str) -> JsonResponse:
     """Whether a signed request of the key was answered: ``{"used": bool, "text": str}``, for the waiting line."""
     return JsonResponse(first_use.state(own_key(request, pk)))
+
+
+@never_cache
+@require_safe
+def credential_first_used(request: HttpRequest, pk: str, serial: uuid.UUID) -> JsonResponse:
+    """The same of one credential: while a key is rotated its other one is in use already."""
+    key = own_key(request, pk)
+    credential = key.credentials.filter(serial=serial).first()
+    if credential is None:
+        raise Http404
+    return JsonResponse(first_use.state(key, credential))

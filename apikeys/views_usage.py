@@ -1,5 +1,6 @@
-"""What mends a refusal or a weakness at once: an address added (with both codes), permissions taken away (without)."""
+"""What mends a refusal or a weakness at once: an address or permission given (by both codes), or power taken away."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from django.contrib import messages as notices
@@ -29,20 +30,47 @@ def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
     row = signed.filter(pk=refusal).first()
     if row is None:
         raise Http404
+    has_it = _("This IP is in the list already.")
+    return _to_codes(request, key, lambda: _with_address(key, row.address), has_it)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
+    """Asks for both codes to give the permission that a refused request needed; never gives it by itself."""
+    key = own_key(request, pk)
+    row = key.refusals.filter(outcome=Outcome.PERMISSION.value, pk=refusal).first()
+    if row is None:
+        raise Http404
+    has_it = _("The key has this permission already.")
+    return _to_codes(request, key, lambda: _with_permission(key, row.permission), has_it)
+
+
+def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], has_it: str) -> HttpResponse:
+    """To the page of both codes for the change ``wanted``; back to the key where there is nothing to approve."""
     if request.method != "POST":
         return redirect("key_detail", key.pk)
     try:
-        change = _with_address(key, row.address)
+        change = wanted()
         frozen.refuse(customer(request))
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if not change.adds_power:
-        notices.info(request, _("This IP is in the list already."))
+        notices.info(request, has_it)
         return redirect("key_detail", key.pk)
     sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
     request.session["sms_failed"] = sent.state.value in ("failed", "capped")
     return redirect("key_verify", key.pk)
+
+
+def _with_permission(key: ApiKey, permission: str) -> Change:
+    """The change that adds ``permission``. Raises `ValidationError` when the key can't have it."""
+    if key.state != State.ACTIVE:
+        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+    before = key.settings
+    wanted = before.permissions | {permission}
+    check_rules(wanted, before.ip_policy, list(before.networks))
+    return Change.of(before, replace(before, permissions=wanted))
 
 
 def _with_address(key: ApiKey, address: str) -> Change:

@@ -18,6 +18,7 @@ from accounts.models import User
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
 from apikeys import wizard
+from apikeys.forms_credentials import kept_fields
 from apikeys.frozen import AccountFrozen
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.rules import State
@@ -40,7 +41,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         back=reverse("keys"),
         operation=_("Create API"),
         facts=[(_("Key name"), name, False), *wizard.key_facts(public)],
-        name=name,
+        kept={"name": name, **kept_fields(public)},
         is_key=True,
         stepper=True,
     )

@@ -55,6 +55,7 @@ class Rate(enum.Enum):
     NOTICE_ACCOUNT = Limit(
         60, DAY, "burying of an owner in notices, so that the one that matters is overlooked"
     )
+    STAFF_VIEWED_EVENT = Limit(1, MINUTE, "filling of the audit trail by staff who reload a page")
     EXPORT_ACCOUNT = Limit(20, HOUR, "filling of the audit trail; an export reads up to 10 000 rows")
     DEBUGGER = Limit(60, 5 * MINUTE, "processor time: one diagnosis tries up to thousands of signatures")
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")

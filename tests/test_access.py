@@ -53,8 +53,9 @@ VALUES = {
     "serial": "00000000-0000-4000-8000-000000000001",
     "refusal": "1",
     "asked": "1",
-    "app_label": "accounts",
-    "content_type_id": "1",
+    "customer_id": "1",
+    "act_name": "freeze",
+    "notice_id": "1",
     "url": "nowhere/",
 }
 
@@ -242,8 +243,8 @@ def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
     key = people.key_of(sara, "bot")
     secrets = canaries(sara, key)
     browser = people.logged_in(staff)
-    # Leaves rows in the audit trail and in the admin's own log.
-    browser.post(f"/admin/accounts/user/{sara.user.pk}/change/", {"name": "Sara R.", "is_active": "on"})
+    # Leaves rows in the audit trail, and the reason on the pages.
+    browser.post(f"/admin/accounts/user/{sara.user.pk}/act/freeze/", {"reason": "Ticket 4711"})
     lists = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/?q=a" for m in admin.site._registry]
     shown = set()
     for path in [*ALL, *lists]:
@@ -254,4 +255,4 @@ def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
             assert not [secret for secret in secrets if secret in text], path
             shown |= {path} if answer.status_code == 200 else set()
     assert {"/admin/accounts/user/1/change/", "/admin/apikeys/apikey/1/change/", *lists} <= shown
-    assert User.objects.get(pk=sara.user.pk).name == "Sara R."
+    assert User.objects.get(pk=sara.user.pk).frozen_at is not None

@@ -32,8 +32,8 @@ def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
     return key
 
 
-def told() -> list[int]:
-    events = AuditEvent.objects.filter(event=Event.KEY_EXPIRES_SOON.value).order_by("pk")
+def told(event: Event = Event.KEY_EXPIRES_SOON) -> list[int]:
+    events = AuditEvent.objects.filter(event=event.value).order_by("pk")
     return [event.detail["days"] for event in events]
 
 
@@ -109,8 +109,45 @@ def test_a_date_that_was_changed_meanwhile_is_not_told(monkeypatch: pytest.Monke
     now = timezone.now()
     key = key_expiring(now + DAY)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
-    assert not expiry._tell(key, 1, now)
+    assert not expiry._tell(expiry.EXPIRY, key, 1, now)
     assert told() == []
+
+
+def key_trading(until: datetime) -> ApiKey:
+    key = people.key_of(people.customer())
+    key.apply(["read", "trade"], "unrestricted", [])
+    ApiKey.objects.filter(pk=key.pk).update(trade_until=until)
+    key.refresh_from_db()
+    return key
+
+
+@pytest.mark.django_db
+def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_after_a_renewal() -> None:
+    end = timezone.now() + 40 * DAY
+    key = key_trading(end)
+    User.objects.update(language="en")
+    assert announce(end - 30 * DAY - SECOND) == 0
+    for days in (30, 7, 1):
+        assert announce(end - days * DAY) == 1
+        assert announce(end - days * DAY) == 0
+    assert told(Event.KEY_TRADE_ENDS_SOON) == [30, 7, 1]
+    assert told() == []
+    outbox.send_due()
+    assert "Trading ends" in sms_collector.newest().text
+    assert key.renew_trade()
+    assert announce() == 0
+    assert announce(timezone.now() + 60 * DAY) == 1
+
+
+@pytest.mark.django_db
+def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
+    now = timezone.now()
+    ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(expires_at=now + 4 * DAY, expiry_told_days=1)
+    key_trading(now + 5 * DAY).set_state(State.REVOKED)
+    key_trading(now - DAY)
+    key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])
+    key_trading(now + 5 * DAY).apply(["read", "trade"], "trusted", [people.ADDRESS])
+    assert announce(now) == 0
 
 
 @pytest.mark.django_db(transaction=True)

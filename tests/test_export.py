@@ -16,6 +16,7 @@ from accounts.models import AuditEvent, RecoveryCode
 from apikeys import export
 from apikeys.models import ApiKey, Credential
 from apikeys.rules import State
+from hitobit_portal import spreadsheet
 from hitobit_portal.ratelimits import Rate
 from tests import people, sms_collector
 from tests.people import ADDRESS, Person, both_codes, customer, key_of, logged_in, made_just_now, secret_of
@@ -95,8 +96,8 @@ def test_nothing_to_export_is_still_a_file(sara: Person, kind: str) -> None:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    assert export.cell(f"{start}cmd|' /C calc'!A1") == f"'{start}cmd|' /C calc'!A1"
-    assert export.cell([f"{start}1"]) == f"'{start}1"
+    assert spreadsheet.harmless(f"{start}cmd|' /C calc'!A1") == f"'{start}cmd|' /C calc'!A1"
+    assert list(export.as_csv(("a",), [{"a": [f"{start}1"]}]))[1].startswith(f"\"'{start}1")
 
 
 def test_a_name_that_is_a_formula_arrives_as_text_and_in_json_as_it_is(sara: Person) -> None:
@@ -106,7 +107,7 @@ def test_a_name_that_is_a_formula_arrives_as_text_and_in_json_as_it_is(sara: Per
     head, row = cells(download(sara, "keys", "csv"))
     assert dict(zip(head, row, strict=True))["name"] == f"'{name}"
     for row in cells(download(sara, "events", "csv")):
-        assert not any(cell.startswith(export.FORMULA) for cell in row)
+        assert not any(cell.startswith(spreadsheet.FORMULA) for cell in row)
     assert json.loads(download(sara, "keys", "json"))[0]["name"] == name
 
 

@@ -228,9 +228,9 @@ def test_programs_hold_the_key_and_never_the_secret(sara: Person, client: Client
 
 
 @pytest.mark.parametrize("kind", [Kind.ED25519, Kind.RSA])
-def test_public_kinds_have_programs_for_shell_and_python(sara: Person, kind: Kind) -> None:
+def test_public_kinds_have_programs_in_all_languages(sara: Person, kind: Kind) -> None:
     found = {s.language for s in first_use.snippets(people.key_of(sara), kind, "https://api.example")}
-    assert found >= {"curl", "python"}
+    assert found == set(first_use.LANGUAGES)
 
 
 def test_key_page_hands_out_the_programs_as_they_run(sara: Person, client: Client, tmp_path: Path) -> None:

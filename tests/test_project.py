@@ -23,6 +23,12 @@ PURE = (
         "apikeys.public_keys",
         "apikeys.verification",
     ),
+    *("apikeys.clock", "apikeys.chart", "apikeys.names"),
+    # The debugger: what was pasted, what it means, and what differs from what would verify.
+    *("apikeys.curl", "apikeys.pasted", "apikeys.surface", "apikeys.leaks"),
+    *("apikeys.causes", "apikeys.suspects", "apikeys.assemblies", "apikeys.signers", "apikeys.culprit"),
+    *("apikeys.freshness", "apikeys.standing", "apikeys.explain"),
+    "accounts.drift",
     "hitobit_portal.client_ip",
 )
 #: A module of the left kind never imports one of the right kinds of its own app.

@@ -194,6 +194,22 @@ def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> No
     assert "By reason and day, 7 days" in text(page(sara, key))
 
 
+def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person, key: ApiKey) -> None:
+    for _n in range(usage.KEPT_REFUSALS):
+        refused(key, Outcome.ADDRESS_REFUSED)
+    html = page(sara, key)
+    assert html.count("Add this IP</button>") == usage.KEPT_REFUSALS
+    assert "42 older ones" in text(html)
+
+
+def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: Person, key: ApiKey) -> None:
+    for _n in range(10):
+        refused(key, Outcome.ADDRESS_REFUSED)
+    forms = re.findall(r"<form.*?</form>", page(sara, key), re.DOTALL)
+    assert len(forms) > 10
+    assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
+
+
 # --- an address of a refusal is added -------------------------------------------------------------------------------
 
 

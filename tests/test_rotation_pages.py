@@ -250,7 +250,8 @@ def test_frozen_account_gets_no_credential(sara: Person, client: Client, key: Ap
 def test_another_customers_credentials_do_not_exist(client: Client) -> None:
     key = people.key_of(people.customer())
     serial = key.credentials.get().serial
-    for page in ("rotate/", "rotate/verify/", f"rotate/{serial}/", f"credentials/{serial}/end/"):
+    of_one = (f"credentials/{serial}/end/", f"credentials/{serial}/first-use/")
+    for page in ("rotate/", "rotate/verify/", f"rotate/{serial}/", *of_one):
         assert client.get(path(key, page)).status_code == 404
         assert client.post(path(key, page)).status_code in (404, 405)
 
@@ -297,6 +298,35 @@ def test_signing_goes_on_while_the_key_is_rotated(sara: Person, client: Client, 
     for text in (old, new, old, new):
         answers.append(answered(key, signed(key, text)))
     assert set(answers) == {200}
+
+
+def test_the_new_credentials_page_has_programs_and_waits_for_its_own_first_request(
+    sara: Person, client: Client, key: ApiKey
+) -> None:
+    client.cookies["language"] = "en"
+    old = people.secret_of(key)
+    answered(key, signed(key, old))
+    page = client.get(rotate(sara, client, key))
+    new, waiting = (
+        page.context["secret"],
+        path(key, f"credentials/{page.context['credential'].serial}/first-use/"),
+    )
+    text = page.content.decode()
+    assert f'data-first-use="{waiting}"' in text
+    assert key.key_id in text[text.index('id="snippet-curl"') :]
+    assert text.count(new) == 1
+    answered(key, signed(key, old))
+    assert client.get(waiting).json()["used"] is False  # the old one's requests are not its own
+    answered(key, signed(key, "wrong"))
+    assert "refused" in client.get(waiting).json()["text"]
+    answered(key, signed(key, new))
+    assert client.get(waiting).json()["used"] is True
+
+
+def test_the_programs_of_a_new_public_key_are_of_its_kind(sara: Person, client: Client, key: ApiKey) -> None:
+    page = client.get(rotate(sara, client, key, kind="public", public_key=public_pem(rsa_of(3072)))).content
+    assert b"PRIVATE_KEY_FILE" in page
+    assert b"API_SECRET" not in page
 
 
 # --- many at once, on PostgreSQL ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_otp.models import Device
 
+from accounts.drift import judge
 from accounts.models.people import User
 
 
@@ -32,9 +33,16 @@ class TotpDevice(PortalDevice):
     last_step = models.BigIntegerField(default=-1, editable=False)
     #: The seed that takes this one's place when a code of it is typed; the old one works until then.
     next_seed_sealed = models.TextField(blank=True, editable=False)
+    #: By how many steps the last accepted codes were early or late: see `accounts.drift`.
+    drifts = models.JSONField(default=list, editable=False)
 
     class Meta:
         verbose_name = _("authenticator")
+
+    @property
+    def drift(self) -> str:
+        """The judgement on the authenticator's clock, a value of `Drift`."""
+        return judge(self.drifts).value
 
 
 class SmsDevice(PortalDevice):

@@ -27,6 +27,8 @@ class Notice(models.Model):
     sent_at = models.DateTimeField(null=True)
     gave_up_at = models.DateTimeField(null=True)
     link_used_at = models.DateTimeField(null=True)
+    #: How often staff had it sent again; part of the reference by which a provider knows a message.
+    resent = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name = _("notice")
@@ -48,6 +50,8 @@ class SmsDelivery(models.Model):
     error = models.CharField(max_length=40, blank=True)
     took_ms = models.PositiveIntegerField(default=0)
     reference = models.CharField(max_length=64, blank=True)
+    #: Messages that providers charge for: a text of several parts is as many.
+    parts = models.PositiveSmallIntegerField(default=1, db_default=1)
 
     class Meta:
         verbose_name = _("SMS delivery")

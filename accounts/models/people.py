@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from accounts import roles
 from hitobit_portal.fields import parse_phone
 
 
@@ -63,6 +65,19 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("customer")
         verbose_name_plural = _("customers")
+        permissions = [*roles.CUSTOM]
+        indexes = [
+            # Of what is rare: staff look for it, and most rows are not in it.
+            models.Index(Upper("email"), condition=~models.Q(email=""), name="users_by_email"),
+            models.Index(
+                fields=["frozen_at"], condition=models.Q(frozen_at__isnull=False), name="frozen_users"
+            ),
+            models.Index(
+                fields=["quarantined_until"],
+                condition=models.Q(quarantined_until__isnull=False),
+                name="quarantined_users",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.phone

@@ -40,7 +40,8 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
         known = {"reference": reference} if _takes_reference(module.send) else {}
         return module.send(phone, text, code=code, purpose=purpose, **known)
 
-    _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False)
+    parts = deliveries.parts_of(text)
+    _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False, parts=parts)
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
@@ -50,7 +51,7 @@ def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = ""
         return module.speak(phone, text, code=code, purpose=purpose, reference=reference)
 
     paths = [path for path in settings.SMS_BACKENDS if _speaks(path)]
-    _deliver(paths, hand, phone, purpose, spoken=True)
+    _deliver(paths, hand, phone, purpose, spoken=True, parts=1)
 
 
 def can_speak() -> bool:
@@ -58,25 +59,25 @@ def can_speak() -> bool:
     return any(_speaks(path) for path in settings.SMS_BACKENDS)
 
 
-def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool) -> None:
+def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool, parts: int) -> None:
     delivered = False
     passed_over = []
     for path in paths:
         if path in LOCAL:
-            delivered |= _try(path, hand, phone, purpose, spoken)
+            delivered |= _try(path, hand, phone, purpose, spoken, parts)
         elif not delivered:
             if circuit.lets_through(path):
-                delivered = _try(path, hand, phone, purpose, spoken)
+                delivered = _try(path, hand, phone, purpose, spoken, parts)
             else:
                 passed_over.append(path)
     if not delivered and passed_over:
         # Rather one that was down a minute ago than nobody: without a code the customer stands outside.
-        delivered = _try(passed_over[0], hand, phone, purpose, spoken)
+        delivered = _try(passed_over[0], hand, phone, purpose, spoken, parts)
     if not delivered:
         raise SmsError("no SMS back-end took the message")
 
 
-def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool) -> bool:
+def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool, parts: int) -> bool:
     started, identifier, error = time.monotonic(), None, ""
     answers = False
     try:
@@ -95,7 +96,14 @@ def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool) -> bool:
         (circuit.succeeded if answers else circuit.failed)(path)
     took = time.monotonic() - started
     deliveries.record(
-        path, phone, purpose=purpose, spoken=spoken, error=error, took=took, identifier=identifier
+        path,
+        phone,
+        purpose=purpose,
+        spoken=spoken,
+        error=error,
+        took=took,
+        identifier=identifier,
+        parts=parts,
     )
     return not error
 

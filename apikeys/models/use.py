@@ -39,7 +39,9 @@ class DailyUse(models.Model):
             )
         ]
         # Of all keys together, for the staff's overview: refusals are few beside what is allowed.
-        indexes = [models.Index(fields=["day"], condition=~models.Q(outcome="allowed"), name="refused_by_day")]
+        indexes = [
+            models.Index(fields=["day"], condition=~models.Q(outcome="allowed"), name="refused_by_day")
+        ]
 
 
 class AddressUse(models.Model):

@@ -1,10 +1,11 @@
 """What the pages show of a key's credentials, and the programs for its first request."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django import template
 from django.conf import settings
+from django.urls import reverse
 
 from apikeys import first_use, public_keys, rotation
 from apikeys.models import ApiKey, Credential
@@ -43,14 +44,21 @@ def key_credentials(key: ApiKey) -> dict[str, Any]:
 
 
 @register.simple_tag
-def first_steps(key: ApiKey) -> dict[str, Any]:
-    """``credential`` (the newest), ``snippets`` for its kind, ``state`` of the waiting line; {} when none signs."""
-    live = rotation.live(key)
+def first_steps(key: ApiKey, rotated: Credential | Literal[""] = "") -> dict[str, Any]:
+    """``credential`` (the newest), ``snippets`` for its kind, ``state`` and ``url`` of the waiting line.
+
+    ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
+    """
+    live = [rotated] if rotated else rotation.live(key)
     if not live:
         return {}
     credential = live[-1]
+    page, names = (
+        ("key_credential_first_use", [key.pk, credential.serial]) if rotated else ("key_first_use", [key.pk])
+    )
     return {
         "credential": credential,
         "snippets": first_use.snippets(key, Kind(credential.kind), settings.BASE_URL),
-        "state": first_use.state(key),
+        "state": first_use.state(key, rotated or None),
+        "url": reverse(page, args=names),
     }

@@ -17,6 +17,8 @@ from apikeys.usage import KEPT_REFUSALS
 from hitobit_portal.jalali import day_local, digits
 
 register = template.Library()
+#: Shown without a click: fifty make a page of ten screens on a phone.
+OPEN_REFUSALS = 8
 
 
 @register.filter
@@ -68,7 +70,7 @@ class Line:
 
 @register.simple_tag
 def key_refusals(key: ApiKey) -> dict[str, Any]:
-    """``lines``, newest first; ``days`` and ``reasons``: (words, count a day, sum) of the last week."""
+    """``lines`` and ``older``, newest first; ``days`` and ``reasons``: (words, count a day, sum) of the last week."""
     listed = networks.compile_networks(network.value for network in key.networks.all())
     labels = {permission.value: permission.label for permission in Permission}
     lines = [
@@ -80,7 +82,7 @@ def key_refusals(key: ApiKey) -> dict[str, Any]:
         (refusals.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
         for outcome, week in table.items()
     ]
-    return {"lines": lines, "days": days, "reasons": reasons}
+    return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
 
 
 @dataclass(frozen=True)
