@@ -1,86 +1,160 @@
-"""What staff see of keys: never a secret. They may pause and delete, with an event each; they can't add power."""
+"""API keys in Django admin. Staff stop them, with a reason and an event each; they add no power and see no secret."""
 
+import uuid
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts import audit
-from accounts.events import Event
+from accounts.models import AuditEvent
+from accounts.roles import Right
+from accounts.staff import access, looked, rows
+from accounts.staff.forms import ReasonForm
+from accounts.staff.read_only import ReadOnly
 from accounts.stages import customer
 from apikeys.models import ApiKey
-from apikeys.rules import State
+from apikeys.staff_acts import ACTS, Act
+from apikeys.staff_keys import KeyFilter
+from apikeys.staff_standing import reasons
 from hitobit_portal.jalali import digits
+
+PAGE = 50
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = (
-        "label",
-        "key_id",
-        "owner",
-        "state",
-        "ip_policy",
-        "can_trade",
-        "can_withdraw",
-        "last_used_at",
-        "created_at",
-    )
-    list_filter = ("state", "ip_policy", "can_trade", "can_withdraw")
-    search_fields = ("label", "key_id", "owner__phone", "networks__value")
-    list_select_related = ("owner",)
-    actions = ("freeze", "revoke")
-    fields = (
-        *(
-            "label",
-            "key_id",
-            "owner",
-            "state",
-            "can_read",
-            "can_trade",
-            "can_withdraw",
-            "ip_policy",
-            "allowed",
-        ),
-        *("expires_at", "created_at", "revoked_at", "last_used_at", "last_used_ip"),
-    )
+class ApiKeyAdmin(ReadOnly):
+    """The list with its filters, one key's page, and two acts on one or many keys."""
 
-    @admin.display(description=_("trusted IPs"))
-    def allowed(self, key: ApiKey) -> str:
-        return ", ".join(network.value for network in key.networks.all()) or "-"
+    right = Right.VIEW_KEY
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """GET lists; POST with ``action`` and ``_selected_action`` asks for the reason, and with it acts."""
+        access.need(request, self.right)
+        if request.method == "POST":
+            return self._act(request)
+        form = KeyFilter(request.GET)
+        keys = self._visible(request).order_by("-created_at", "-pk")
+        keys = form.chosen(keys) if form.is_valid() else keys.none()
+        page = Paginator(keys, PAGE).get_page(request.GET.get("p"))
+        shown = list(page.object_list)
+        asked = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
+        if asked:
+            text = asked.pop("q", "") or asked.pop("address", "")
+            looked.searched(request, "keys", text, page.paginator.count, filters=asked)
+        else:
+            looked.at(request, "keys")
+        sent = request.GET.copy()
+        sent.pop("p", None)
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "keys",
+            "form": form,
+            "keys": shown,
+            "page": page,
+            "query": sent.urlencode(),
+            "is_filtered": any(sent.values()),
+            "acts": [act for act in ACTS.values() if access.may(request, act.right)],
+        }
+        return TemplateResponse(request, "admin/keys.html", context)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One key: what it may do, why it is refused, who did what to it."""
+        access.need(request, self.right)
+        pk = _uuid(object_id)
+        key = get_object_or_404(self._visible(request).prefetch_related("networks"), pk=pk)
+        looked.at(request, "key", of=key.owner, target=str(pk), label=key.label)
+        events = AuditEvent.objects.filter(customer=key.owner, target=str(pk)).order_by("-pk")
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "keys",
+            "key": key,
+            "reasons": reasons(key),
+            "credentials": list(key.credentials.order_by("pk")),
+            "acts": [
+                act
+                for act in ACTS.values()
+                if access.may(request, act.right)
+                and access.may_act_on(request, key.owner)
+                and key.state in act.from_states
+            ],
+            "events": rows.key_events(request, events),
+        }
+        return TemplateResponse(request, "admin/key.html", context)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is None and super().has_change_permission(request, obj)
+    def _act(self, request: HttpRequest) -> HttpResponse:
+        act = ACTS.get(request.POST.get("action", ""))
+        if act is None:
+            messages.warning(request, _("Choose what is to be done with the keys."))
+            return redirect("admin:apikeys_apikey_changelist")
+        access.need(request, act.right)
+        chosen = [pk for text in request.POST.getlist("_selected_action")[:PAGE] if (pk := _uuid(text, None))]
+        keys = list(self._visible(request).filter(pk__in=chosen).order_by("-created_at", "-pk"))
+        hit = [key for key in keys if key.state in act.from_states and access.may_act_on(request, key.owner)]
+        if not hit:
+            messages.warning(request, _("None of the chosen keys can be changed like that."))
+            return redirect("admin:apikeys_apikey_changelist")
+        form = ReasonForm(request.POST if "reason" in request.POST else None)
+        if form.is_bound and form.is_valid():
+            self._do(request, act, hit, form.cleaned_data["reason"])
+            if len(hit) == 1:
+                return redirect("admin:apikeys_apikey_change", hit[0].pk)
+            return redirect("admin:apikeys_apikey_changelist")
+        one = hit[0].pk if len(chosen) == 1 else None
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "keys",
+            "act": act,
+            "keys": hit,
+            "owners": len({key.owner_id for key in hit}),
+            "left_out": len(chosen) - len(hit),
+            "form": form,
+            "back": reverse("admin:apikeys_apikey_change", args=[one])
+            if one
+            else reverse("admin:apikeys_apikey_changelist"),
+        }
+        return TemplateResponse(request, "admin/key_act.html", context)
 
-    @admin.action(description=_("Pause the selected keys"), permissions=["change"])
-    def freeze(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        self._move(request, keys, State.FROZEN, Event.KEY_FROZEN)
-
-    @admin.action(description=_("Delete the selected keys for good"), permissions=["change"])
-    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        self._move(request, keys, State.REVOKED, Event.KEY_REVOKED)
-
-    def _move(self, request: HttpRequest, keys: QuerySet[ApiKey], state: State, event: Event) -> None:
-        count = 0
-        with transaction.atomic():
-            for key in keys.select_related("owner"):
-                if key.set_state(state):
+    def _do(self, request: HttpRequest, act: Act, keys: list[ApiKey], reason: str) -> None:
+        changed = 0
+        for key in keys:
+            # A transaction a key: staff who stop two hundred keys hold no row while they wait for another.
+            with transaction.atomic():
+                # The conditional write decides: of two who press at once, one leaves the event.
+                if key.set_state(act.state):
+                    changed += 1
                     audit.record(
-                        event,
+                        act.event,
                         request,
                         customer=key.owner,
                         actor=customer(request),
                         target=str(key.pk),
                         label=key.label,
+                        reason=reason,
                     )
-                    count += 1
-        self.message_user(request, _("%(n)s keys were changed.") % {"n": digits(count)}, messages.SUCCESS)
+        said = ngettext("%(n)s key was changed.", "%(n)s keys were changed.", changed)
+        (messages.success if changed else messages.info)(request, said % {"n": digits(changed)})
+
+    def _visible(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        keys = ApiKey.objects.select_related("owner")
+        return keys if access.may(request, Right.SEE_STAFF) else keys.filter(owner__is_staff=False)
+
+
+def _uuid(text: str, missing: Any = Http404) -> Any:
+    """The id in ``text``; otherwise ``missing``, raised when it is an exception."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        if missing is Http404:
+            raise Http404 from None
+        return missing

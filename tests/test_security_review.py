@@ -78,7 +78,11 @@ def test_staff_cannot_search_people_by_their_password_digest() -> None:
     staff.user.user_permissions.add(Permission.objects.get(codename="view_user"))
     browser = people.logged_in(staff)
     assert browser.get("/admin/accounts/user/").status_code == 200
-    assert browser.get("/admin/accounts/user/?password__startswith=argon2").status_code == 400
+    plain, searched = (
+        browser.get(f"/admin/accounts/user/?password__startswith={letter}").content.count(b"<tr")
+        for letter in "ax"
+    )
+    assert plain == searched
 
 
 def test_a_name_that_folds_to_nine_hundred_characters_makes_a_key() -> None:

@@ -15,16 +15,18 @@ from accounts.models import AuditEvent, AuditLink
 from tests.people import Person
 
 rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
+roles = import_module("accounts.migrations.0005_roles")
 
 
 def flushing(case: type[TransactionTestCase]) -> Callable[[Any], None]:
-    """Django's flush after a test, let through by the guard; then the chain begins anew, as the migration begins it."""
+    """Django's flush after a test, let through by the guard; then chain and roles are made as by the migrations."""
     flush: Callable[[Any], None] = case._fixture_teardown  # type: ignore[attr-defined]
 
     def teardown(self: Any) -> None:
         with audit_chain.removing():
             flush(self)
         rules.begin(apps, None)
+        roles.make(apps, None)
 
     return teardown
 

@@ -1,0 +1,33 @@
+"""Who of the staff may see and do what. The table is `accounts.roles`; nothing here knows a role by name."""
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.models import User
+from accounts.roles import Right
+from accounts.stages import customer
+
+
+def may(request: HttpRequest, right: Right) -> bool:
+    """Whether the member of staff has ``right``; superusers have all."""
+    return customer(request).has_perm(right.value)
+
+
+def need(request: HttpRequest, right: Right) -> None:
+    """Raises `PermissionDenied` (403) without ``right``."""
+    if not may(request, right):
+        raise PermissionDenied
+
+
+def visible(request: HttpRequest) -> QuerySet[User]:
+    """The accounts that this member of staff may look at; numbers that somebody merely typed are none."""
+    people = User.objects.exclude(joined_at=None)
+    # SECURITY: colleagues' sessions, addresses and factors are what one would need to become one of them.
+    return people if may(request, Right.SEE_STAFF) else people.filter(is_staff=False)
+
+
+def may_act_on(request: HttpRequest, user: User) -> bool:
+    """SECURITY: nobody resets or thaws themselves, and support can't end a superuser's sessions all day."""
+    me = customer(request)
+    return user.pk != me.pk and (me.is_superuser or not (user.is_staff or user.is_superuser))

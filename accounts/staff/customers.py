@@ -1,0 +1,184 @@
+"""Customers in Django admin: find one, see what stands about them on one page, and act with a reason."""
+
+import time
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts import audit, delayed, guessing, outbox, sessions
+from accounts.events import Event
+from accounts.models import FactorGuard, Notice, TrustedDevice, User
+from accounts.roles import Right
+from accounts.staff import access, finding, looked, rows
+from accounts.staff.acts import ACTS, BY_NAME, Act
+from accounts.staff.forms import LONGEST_ID, ReasonForm, SearchForm
+from accounts.staff.read_only import ReadOnly
+from accounts.stages import customer
+
+PAGE = 50
+STATES = [
+    ("", gettext_lazy("All")),
+    ("frozen", gettext_lazy("Frozen")),
+    ("quarantine", gettext_lazy("In quarantine")),
+    ("closed", gettext_lazy("Closed")),
+    ("resetting", gettext_lazy("Reset or new number waits")),
+]
+
+
+class CustomerAdmin(ReadOnly):
+    """The list (`changelist_view`), the page of one customer (`change_view`), and the acts."""
+
+    right = Right.VIEW_CUSTOMER
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:customer_id>/act/<slug:act_name>/", wrap(self.act_view), name="accounts_user_act"),
+            path(
+                "<int:customer_id>/notice/<int:notice_id>/",
+                wrap(self.resend_view),
+                name="accounts_user_resend",
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """A POST of ``q`` searches: SECURITY: a phone number in an address would stand in every proxy's log."""
+        access.need(request, self.right)
+        form = SearchForm(request.POST if request.method == "POST" else request.GET)
+        text = form.cleaned_data["q"] if form.is_valid() else ""
+        state = request.GET.get("state", "")
+        state = state if state in finding.STATES else ""
+        lists = access.may(request, Right.SEARCH_MANY)
+        found = finding.by_text(request, text) if text else access.visible(request).order_by("-pk")
+        if not text and not lists:
+            found = found.none()
+        people = Paginator(finding.in_state(found, state), PAGE).get_page(request.GET.get("p"))
+        shown = list(people.object_list)
+        if text:
+            looked.searched(request, "customers", text, people.paginator.count, state=state)
+            if len(shown) == 1 and request.method == "POST":
+                return redirect("admin:accounts_user_change", shown[0].pk)
+        elif lists:
+            looked.at(request, "customers")
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "customers",
+            "people": shown,
+            "page": people,
+            "q": text,
+            "bad_search": not form.is_valid(),
+            "state": state,
+            "states": STATES if lists else [],
+            "lists": lists,
+        }
+        return TemplateResponse(request, "admin/customers.html", context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        user = self._find(request, object_id)
+        looked.at(request, "customer", of=user)
+        guard = FactorGuard.objects.filter(user=user).first() or FactorGuard(user=user)
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "customers",
+            "customer": user,
+            "acts": [act for act in ACTS if self._is_offered(request, act, user)],
+            "factors": rows.factors_of(request, user),
+            "codes_wait": guessing.waiting_time(guard, time.time()),
+            "waiting": list(delayed.waiting(user)),
+            "sessions": sessions.open_sessions(user),
+            "trusted": list(TrustedDevice.objects.filter(user=user)),
+            "events": rows.events_of(request, user),
+            "notices": rows.notices_of(request, user),
+        }
+        return TemplateResponse(request, "admin/customer.html", context)
+
+    def act_view(self, request: HttpRequest, customer_id: int, act_name: str) -> HttpResponse:
+        """GET says what will be hit; POST with a ``reason`` does it."""
+        act = BY_NAME.get(act_name)
+        if act is None:
+            raise Http404
+        access.need(request, act.right)
+        user = self._find(request, str(customer_id))
+        if not access.may_act_on(request, user):
+            return self.forbidden(request)
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            if act.work(request, user, form.cleaned_data["reason"]):
+                messages.success(request, str(act.done))
+            else:
+                messages.info(request, _("Nothing to do: it stands like that already."))
+            return redirect("admin:accounts_user_change", user.pk)
+        looked.at(request, "customer", of=user)
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "customers",
+            "customer": user,
+            "act": act,
+            "form": form,
+            "open_sessions": len(sessions.open_sessions(user)),
+            "back": reverse("admin:accounts_user_change", args=[user.pk]),
+        }
+        return TemplateResponse(request, "admin/act.html", context)
+
+    def resend_view(self, request: HttpRequest, customer_id: int, notice_id: int) -> HttpResponse:
+        """The same for one notice."""
+        access.need(request, Right.RESEND_NOTICE)
+        user = self._find(request, str(customer_id))
+        notice = get_object_or_404(Notice.objects.select_related("event"), pk=notice_id, user=user)
+        row = rows.notice_row(request, user, notice)
+        if not row.may_resend:
+            return self.forbidden(request)
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            self._resend(request, user, row, form.cleaned_data["reason"])
+            return redirect("admin:accounts_user_change", user.pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "section": "customers",
+            "customer": user,
+            "row": row,
+            "form": form,
+            "back": reverse("admin:accounts_user_change", args=[user.pk]),
+        }
+        return TemplateResponse(request, "admin/resend.html", context)
+
+    def _resend(self, request: HttpRequest, user: User, row: rows.NoticeRow, reason: str) -> None:
+        with transaction.atomic():
+            again = outbox.send_again(row.notice)
+            if again:
+                audit.record(
+                    Event.NOTICE_RESENT,
+                    request,
+                    customer=user,
+                    actor=customer(request),
+                    target=str(row.notice.pk),
+                    reason=reason,
+                    channel=row.notice.channel,
+                    of=row.notice.event.event,
+                )
+        if again:
+            messages.success(request, _("The notice waits in the outbox and goes out at once."))
+        else:
+            messages.info(request, _("Nothing to do: it stands like that already."))
+
+    def _find(self, request: HttpRequest, number: str) -> User:
+        access.need(request, self.right)
+        if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_ID):
+            raise Http404
+        people = access.visible(request).select_related("totp", "sms", "recovery")
+        return get_object_or_404(people, pk=int(number))
+
+    def _is_offered(self, request: HttpRequest, act: Act, user: User) -> bool:
+        allowed = access.may(request, act.right) and access.may_act_on(request, user)
+        return allowed and act.applies(user)

@@ -1,0 +1,95 @@
+"""What staff type: reasons, searches, filters. All of it is bounded, and nothing of it reaches SQL as text."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from accounts.events import Event
+from accounts.notice_texts import plain
+from hitobit_portal.client_ip import parse_address
+from hitobit_portal.fields import DayField, parse_phone
+from hitobit_portal.jalali import TEHRAN
+
+LONGEST_REASON, LONGEST_SEARCH, LONGEST_ID = 200, 254, 18
+SHORTEST_REASON = 5
+
+
+class ReasonForm(forms.Form):
+    """Why, in words that the customer reads too."""
+
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        strip=True,
+        error_messages={
+            "required": _("Write why. The customer reads it, and so does who looks into this later."),
+            "max_length": _("At most 200 characters."),
+        },
+    )
+
+    def clean_reason(self) -> str:
+        # SECURITY: it goes out in notices; a link or a mark that reorders text in it would be Hitobit's word.
+        reason = plain(self.cleaned_data["reason"])
+        if len(reason) < SHORTEST_REASON:
+            raise forms.ValidationError(_("Write a few words: which ticket, what was said, what was seen."))
+        return reason
+
+
+class SearchForm(forms.Form):
+    q = forms.CharField(max_length=LONGEST_SEARCH, required=False, strip=True)
+
+
+class EventFilter(forms.Form):
+    """Filters of the events. ``who`` and ``whom`` take a phone number or an account's id."""
+
+    first = DayField(required=False)
+    last = DayField(required=False)
+    event = forms.ChoiceField(required=False, choices=lambda: [("", _("All events")), *sorted_events()])
+    who = forms.CharField(max_length=20, required=False)
+    whom = forms.CharField(max_length=20, required=False)
+    address = forms.CharField(max_length=45, required=False)
+    target = forms.CharField(max_length=64, required=False)
+
+    def clean_address(self) -> str:
+        text = self.cleaned_data["address"]
+        found = parse_address(text) if text else None
+        if text and found is None:
+            raise forms.ValidationError(_("This is no IP address."))
+        return str(found) if found else ""
+
+    def clean_who(self) -> str:
+        return self._person("who")
+
+    def clean_whom(self) -> str:
+        return self._person("whom")
+
+    def _person(self, name: str) -> str:
+        """An account's id in ASCII digits, or a number in E.164."""
+        text = self.cleaned_data[name]
+        if text.isdecimal() and len(text) < 10 and not text.startswith(("0", "۰", "٠")):
+            return str(int(text))
+        number = parse_phone(text) if text else None
+        if text and number is None:
+            raise forms.ValidationError(_("Type a mobile number, or an account's id."))
+        return number or ""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        first, last = values.get("first"), values.get("last")
+        if first and last and last < first:
+            self.add_error("last", _("This day is before the first one."))
+        return values
+
+
+def sorted_events() -> list[tuple[str, str]]:
+    return sorted(((value, str(title)) for value, title in Event.choices()), key=lambda pair: pair[1])
+
+
+def start_of(day: date) -> datetime:
+    """The moment at which ``day`` begins in Tehran."""
+    return datetime.combine(day, time.min, TEHRAN)
+
+
+def end_of(day: date) -> datetime:
+    return start_of(day + timedelta(days=1)) if day < date.max else start_of(day)

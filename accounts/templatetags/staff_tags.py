@@ -1,0 +1,62 @@
+"""What staff may see of a person, in templates: numbers and e-mails whole or masked, names of who did something."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from accounts import agents
+from accounts.models import User
+from accounts.roles import Right
+from accounts.staff import access, rows
+from hitobit_portal.jalali import digits
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def phone_of(context: dict[str, Any], person: User) -> SafeString:
+    """The number, masked unless the role may see it whole."""
+    return format_html('<bdi dir="ltr">{}</bdi>', rows.phone_shown(context["request"], person.phone))
+
+
+@register.simple_tag(takes_context=True)
+def email_of(context: dict[str, Any], person: User) -> SafeString:
+    return format_html('<bdi dir="ltr">{}</bdi>', rows.email_shown(context["request"], person.email))
+
+
+@register.simple_tag(takes_context=True)
+def person(context: dict[str, Any], who: User | None) -> SafeString:
+    """Name and id of somebody in an event; never more of the number than the role may see."""
+    if who is None:
+        return format_html('<span class="muted">{}</span>', _("the portal itself"))
+    name = who.name or rows.phone_shown(context["request"], who.phone)
+    return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, digits(who.pk))
+
+
+@register.simple_tag(takes_context=True)
+def may_act(context: dict[str, Any], right: str, whom: User) -> bool:
+    """Whether the member of staff has ``right`` (a name of `roles.Right`) and may use it on ``whom``."""
+    request: HttpRequest = context["request"]
+    return access.may(request, Right[right]) and access.may_act_on(request, whom)
+
+
+@register.simple_tag(takes_context=True)
+def may(context: dict[str, Any], right: str) -> bool:
+    return access.may(context["request"], Right[right])
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """``Firefox, Windows``."""
+    return agents.describe(agent) or _("Unknown browser")
+
+
+@register.filter
+def utc(moment: datetime) -> str:
+    """To the microsecond, for who compares logs."""
+    return moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00")

@@ -1,0 +1,53 @@
+"""Keys and figures on the staff's pages about people, which know nothing of `apikeys` themselves."""
+
+from typing import Any
+
+from django import template
+
+from accounts.models import User
+from apikeys import clock, refusals, staff_board
+from apikeys.models import ApiKey
+from apikeys.rules import Permission, State
+from apikeys.templatetags.usage_tags import number
+from apikeys.usage import KEPT_REFUSALS
+
+register = template.Library()
+MOST = 100
+
+
+@register.simple_tag
+def keys_of(person: User) -> list[ApiKey]:
+    """The customer's keys, newest first, deleted ones too."""
+    keys = ApiKey.objects.filter(owner=person).select_related("owner").prefetch_related("networks")
+    return list(keys.order_by("-created_at")[:MOST])
+
+
+@register.simple_tag
+def live_keys(person: User) -> list[ApiKey]:
+    return list(ApiKey.objects.filter(owner=person).exclude(state=State.REVOKED).order_by("-created_at"))
+
+
+@register.simple_tag
+def refusals_of(key: ApiKey) -> list[dict[str, Any]]:
+    """The last refusals with the reason that only the owner and staff see; ``permission``: what the request needed."""
+    labels = {permission.value: permission.label for permission in Permission}
+    return [
+        {"row": row, "words": refusals.words(row), "permission": labels.get(row.permission)}
+        for row in key.refusals.all()[:KEPT_REFUSALS]
+    ]
+
+
+@register.filter
+def clock_of(key: ApiKey) -> str:
+    return clock.judge(key.skew_ms).value
+
+
+@register.simple_tag
+def staff_figures() -> staff_board.Board:
+    return staff_board.board()
+
+
+@register.filter
+def money(value: float) -> str:
+    """A sum in the operator's currency, without parts of it."""
+    return number(round(value))

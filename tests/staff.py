@@ -1,0 +1,45 @@
+"""The staff in tests: one of each role, logged in, as `manage.py create_staff` would make them."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.models import AuditEvent
+from apikeys.models import ApiKey
+from tests.people import Person, customer, logged_in
+
+USERS, KEYS, EVENTS = "/admin/accounts/user/", "/admin/apikeys/apikey/", "/admin/accounts/auditevent/"
+ROLES = ("support", "security", "auditor")
+WHY = "Ticket 4711: phone stolen"
+
+
+def member(role: str, name: str = "") -> Person:
+    """A member of staff; ``role`` is a group's name, "chief" for a superuser, "none" for somebody without a role."""
+    person = customer(is_staff=True, is_superuser=role == "chief", name=name or role)
+    if role in ROLES:
+        person.user.groups.add(Group.objects.get(name=role))
+    return person
+
+
+def at_work(role: str) -> Client:
+    """A browser of a new member of staff."""
+    return logged_in(member(role))
+
+
+def page_of(person: Person) -> str:
+    return f"{USERS}{person.user.pk}/change/"
+
+
+def act_on(client: Client, person: Person, act: str, reason: str = WHY) -> Any:
+    return client.post(f"{USERS}{person.user.pk}/act/{act}/", {"reason": reason})
+
+
+def act_on_keys(client: Client, act: str, *keys: ApiKey, reason: str | None = WHY) -> Any:
+    fields: dict[str, Any] = {"action": act, "_selected_action": [str(key.pk) for key in keys]}
+    return client.post(KEYS, fields if reason is None else {**fields, "reason": reason})
+
+
+def events(*kinds: str) -> list[AuditEvent]:
+    """Events of these kinds, oldest first."""
+    return list(AuditEvent.objects.filter(event__in=kinds).order_by("pk"))
