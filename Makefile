@@ -53,8 +53,10 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 	mkdir -p docs/screenshots
 	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure the decision and the pages
+bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins and the gateway (bench/results.md)
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.logins
+	$(BIN)/python -m bench.gateway
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
 	for name in requirements requirements-dev; do \

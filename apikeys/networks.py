@@ -134,7 +134,9 @@ def compile_networks(values: Iterable[str]) -> Matcher:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
             merged.append((start, end))
-    return Matcher(tuple(start for start, _end in merged), tuple(end for _start, end in merged))
+    # Of a single address both ends are one number in memory, too: gateways remember a hundred thousand lists.
+    ends = (start if start == end else end for start, end in merged)
+    return Matcher(tuple(start for start, _end in merged), tuple(ends))
 
 
 def _read(text: str) -> tuple[client_ip.Network, bool]:

@@ -1,7 +1,7 @@
 """Writes what a gateway process counted: a few statements for everything together, whatever the number of requests.
 
 The rows of a batch travel as one JSON document each statement, and the database joins them with its keys: with 10 000
-keys a batch takes this process 0.04 s. Through the ORM it took 3 s, in which the gateway answered a tenth as much.
+keys a batch takes 0.13 s of this process. Through the ORM it took 1.9 s, and the answers waited for it.
 """
 
 import json

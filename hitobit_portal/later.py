@@ -13,6 +13,8 @@ from typing import Any
 from django.db import close_old_connections
 from django.utils import translation
 
+from hitobit_portal import logs
+
 logger = logging.getLogger("portal.later")
 #: More waiting work than this is refused: memory is bounded, and each piece of `run` sends an SMS.
 LONGEST_QUEUE = 500
@@ -44,7 +46,7 @@ def _submit(
     if not room.acquire(blocking=False):
         logger.error("too much work is waiting; %s was dropped", work.__name__)
         return False
-    pool.submit(_work, room, work, arguments, translation.get_language())
+    pool.submit(_work, room, work, arguments, translation.get_language(), logs.request_id.get())
     return True
 
 
@@ -53,7 +55,9 @@ def _work(
     work: Callable[..., object],
     arguments: tuple[Any, ...],
     language: str | None,
+    request: str,
 ) -> None:
+    token = logs.request_id.set(request)
     close_old_connections()
     try:
         with translation.override(language):
@@ -63,4 +67,5 @@ def _work(
         logger.error("%s failed: %s", work.__name__, type(error).__name__)
     finally:
         close_old_connections()
+        logs.request_id.reset(token)
         room.release()

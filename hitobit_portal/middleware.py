@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
-from hitobit_portal import client_ip, errors, looks
+from hitobit_portal import client_ip, errors, logs, looks
 
 logger = logging.getLogger("portal.faults")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -25,6 +25,13 @@ def request_context(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
+        token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+        try:
+            return answer(request)
+        finally:
+            logs.request_id.reset(token)
+
+    def answer(request: HttpRequest) -> HttpResponse:
         # SECURITY: an address that can't be read must not become an empty rate-limit bucket or audit entry.
         address = client_ip.resolve(
             request.META.get("REMOTE_ADDR", ""),
@@ -126,7 +133,5 @@ class FaultMiddleware:
     @staticmethod
     def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
         # The class only: a driver's message may hold the statement's parameters.
-        logger.error(
-            "dependency failed: %s request=%s", type(fault).__name__, getattr(request, "request_id", "-")
-        )
+        logger.error("dependency failed: %s", type(fault).__name__)
         return errors.unavailable(request)

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from environs import validate
 
-from hitobit_portal import demo
+from hitobit_portal import demo, logs
 from hitobit_portal.client_ip import parse_trusted
 from hitobit_portal.env import environment as env
 from hitobit_portal.env import parse_email_url, parse_master_keys, provider_url, read
@@ -140,6 +140,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "hitobit_portal.health.middleware",
+    "apikeys.metrics.middleware",
     "hitobit_portal.in_force.middleware",
     "hitobit_portal.middleware.request_context",
     "hitobit_portal.middleware.security_headers",
@@ -268,18 +269,7 @@ STORAGES = {"staticfiles": {"BACKEND": "hitobit_portal.staticfiles.HashedStaticF
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "filters": {"links": {"()": "hitobit_portal.logs.HideLinks"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
-    "root": {"handlers": ["stderr"], "level": read("PORTAL_LOG_LEVEL", env.log_level, default="INFO")},
-    "loggers": {
-        # SECURITY: at DEBUG these write SQL parameters and form data into the log.
-        "django.db.backends": {"level": "INFO"},
-        "django.utils.autoreload": {"level": "INFO"},
-        # SECURITY: it writes addresses at WARNING too, and Kavenegar's API key is a part of the address.
-        "urllib3": {"level": "CRITICAL"},
-    },
-}
+LOG_FORMAT = read("PORTAL_LOG_FORMAT", env.str, default="line" if DEMO else "json")
+if LOG_FORMAT not in logs.FORMATTERS:
+    raise ImproperlyConfigured("PORTAL_LOG_FORMAT is not 'json' or 'line'.")
+LOGGING = logs.configuration(LOG_FORMAT, read("PORTAL_LOG_LEVEL", env.log_level, default="INFO"))

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 
 class Setting(NamedTuple):
-    """One variable of the environment. ``default`` is Markdown; a ``secret`` one belongs into a file (``NAME_FILE``)."""
+    """One variable of the environment. ``default`` is Markdown; what is ``secret`` belongs into a file (NAME_FILE)."""
 
     name: str
     meaning: str
@@ -48,9 +48,7 @@ TABLE: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "`closed`",
             ),
             Setting("PORTAL_HSTS_SECONDS", "HTTP Strict Transport Security; `0` turns it off", "one year"),
-            Setting(
-                "PORTAL_DEMO", "the demonstration: demo customer, SMS on a page, plain http", "`false`"
-            ),
+            Setting("PORTAL_DEMO", "the demonstration: demo customer, SMS on a page, plain http", "`false`"),
             Setting("PORT", "where the demo listens", "`8000`"),
         ),
     ),
@@ -63,9 +61,7 @@ TABLE: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "SQLite in the data directory",
                 True,
             ),
-            Setting(
-                "REDIS_URL", "Redis or Valkey, for counters shared by processes", "in the process", True
-            ),
+            Setting("REDIS_URL", "Redis or Valkey, for counters shared by processes", "in the process", True),
             Setting(
                 "PORTAL_PROCESSES",
                 "server processes in all, on all machines; more than 1 needs `REDIS_URL` and PostgreSQL",
@@ -166,7 +162,10 @@ def markdown() -> str:
     lines: list[str] = []
     for title, settings in TABLE:
         lines += [f"### {title}", "", "| name | meaning | default |", "|---|---|---|"]
-        lines += [f"| `{name}`{'*' * secret} | {meaning} | {default} |" for name, meaning, default, secret in settings]
+        lines += [
+            f"| `{name}`{'*' * secret} | {meaning} | {default} |"
+            for name, meaning, default, secret in settings
+        ]
         lines.append("")
     return "\n".join(lines).rstrip("\n")
 

@@ -14,18 +14,19 @@ class TwoGenerations(Generic[Value]):
     may use it.
     """
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "young")
 
     def __init__(self, limit: int) -> None:
         self._half = max(limit // 2, 1)
-        self._young: dict[str, Value] = {}
+        #: Where a value is that was asked for lately; what is asked each request reads it without a call.
+        self.young: dict[str, Value] = {}
         self._old: dict[str, Value] = {}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, name: str) -> Value | None:
-        value = self._young.get(name)
+        value = self.young.get(name)
         if value is None and self._old:
             value = self._old.pop(name, None)
             if value is not None:
@@ -33,15 +34,15 @@ class TwoGenerations(Generic[Value]):
         return value
 
     def put(self, name: str, value: Value) -> None:
-        if len(self._young) >= self._half and name not in self._young:
-            self._old, self._young = self._young, {}
+        if len(self.young) >= self._half and name not in self.young:
+            self._old, self.young = self.young, {}
         self._old.pop(name, None)
-        self._young[name] = value
+        self.young[name] = value
 
     def drop(self, name: str) -> None:
-        self._young.pop(name, None)
+        self.young.pop(name, None)
         self._old.pop(name, None)
 
     def clear(self) -> None:
-        self._young.clear()
+        self.young.clear()
         self._old.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -50,9 +51,10 @@ class Database:
             return False
         return True
 
-    async def write(self, batch: Batch, tokens: Iterable[int]) -> None:
+    async def write(self, batch: Batch, tokens: Iterable[int]) -> float:
+        """How much of this process's time it took, in seconds: the answers waited for it, one way or the other."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, functools.partial(write, batch, tuple(tokens)))
+        return await loop.run_in_executor(self._writer, functools.partial(write, batch, tuple(tokens)))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -77,8 +79,9 @@ def _asked(question: Callable[..., Found], *arguments: Any) -> Found:
         close_old_connections()
 
 
-def write(batch: Batch, tokens: tuple[int, ...] = ()) -> None:
-    """Raises what the database raises: the batch is then not written at all."""
+def write(batch: Batch, tokens: tuple[int, ...] = ()) -> float:
+    """The seconds of work. Raises what the database raises: the batch is then not written at all."""
+    began = time.thread_time()
     close_old_connections()
     try:
         if batch:
@@ -87,6 +90,7 @@ def write(batch: Batch, tokens: tuple[int, ...] = ()) -> None:
             GatewayToken.objects.filter(pk__in=tokens).update(last_used_at=timezone.now())
     finally:
         close_old_connections()
+    return time.thread_time() - began
 
 
 def _tokens() -> dict[str, int]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from apikeys.gateway import answers, asks
+from apikeys.gateway import answers, asks, exposition
 from apikeys.gateway.asks import Ask, AskError
 from apikeys.gateway.gatekeeper import Gatekeeper, Unavailable, Verdict
 from apikeys.gateway.tokens import Tokens
@@ -48,7 +48,8 @@ class TooLarge(Exception):
 
 
 class Door:
-    """The endpoints. ``ready`` says whether the process can answer; ``describe`` gives the OpenAPI document."""
+    """The endpoints. ``ready`` says whether the process can answer; ``describe`` gives the OpenAPI document,
+    ``measures`` the metrics."""
 
     def __init__(
         self,
@@ -56,25 +57,43 @@ class Door:
         tokens: Tokens,
         ready: Callable[[], Awaitable[bool]],
         describe: Callable[[], str],
+        measures: Callable[[], str],
     ) -> None:
         self._keeper = keeper
         self._tokens = tokens
         self._ready = ready
         self._describe = describe
+        self._measures = measures
         self._endpoints = {
             AUTH: ("GET", self._auth),
             PREFIX + "authorize": ("POST", self._authorize),
             PREFIX + "openapi.json": ("GET", self._openapi),
         }
 
-    async def answer(self, scope: Scope, proto: Answerer) -> None:
+    def swift(self, scope: Scope, proto: Answerer) -> bool:
+        """Answers what nearly every request is; says False to whatever it does not understand: that is for `answer`."""
+        # SECURITY: belief first: asking may drop tokens.
+        if scope.path != AUTH or not self._keeper.believed():
+            return False
         headers = scope.headers
-        if scope.path == AUTH and self._tokens.knows(headers.get("authorization")):
-            # What nearly every request is; whatever this does not understand goes the long way below.
-            record = self._swift(headers)
-            if record is not None and scope.method == "GET":
-                proto.response_empty(204, answers.allowed_headers(record))
-                return
+        if headers.get("authorization") not in self._tokens.known or scope.method != "GET":
+            return False
+        keys, uris = headers.get_all("x-mbx-apikey"), headers.get_all("x-original-uri")
+        callers, permissions = headers.get_all("x-client-ip"), headers.get_all("x-required-permission")
+        # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
+        if (
+            not len(keys) == len(uris) == len(callers) == len(permissions) == 1
+            or "x-forwarded-uri" in headers
+        ):
+            return False
+        record = self._keeper.swift(keys[0], uris[0].partition("?")[2], callers[0], permissions[0])
+        if record is None:
+            return False
+        proto.response_empty(204, answers.allowed_headers(record))
+        return True
+
+    async def answer(self, scope: Scope, proto: Answerer) -> None:
+        """Answers everything."""
         try:
             await self._answer(scope, proto)
         except TooLarge:
@@ -84,20 +103,11 @@ class Door:
         except Unavailable:
             proto.response_empty(503, [("retry-after", "1")])
 
-    def _swift(self, headers: Any) -> Any:
-        keys, uris = headers.get_all("x-mbx-apikey"), headers.get_all("x-original-uri")
-        callers, permissions = headers.get_all("x-client-ip"), headers.get_all("x-required-permission")
-        # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
-        if (
-            not len(keys) == len(uris) == len(callers) == len(permissions) == 1
-            or "x-forwarded-uri" in headers
-        ):
-            return None
-        return self._keeper.swift(keys[0], uris[0].partition("?")[2], callers[0], permissions[0])
-
     async def _answer(self, scope: Scope, proto: Answerer) -> None:
         path = scope.path
-        if not path.startswith(PREFIX):
+        if path == "/metrics":
+            await self._metrics(scope, proto)
+        elif not path.startswith(PREFIX):
             await self._probe(path, proto)
         # SECURITY: before anything else is looked at: without a token nobody learns even which addresses exist.
         elif not await self._tokens.admit(scope.headers.get("authorization")):
@@ -121,6 +131,18 @@ class Door:
             )
         else:
             proto.response_empty(404, [])
+
+    async def _metrics(self, scope: Scope, proto: Answerer) -> None:
+        header = scope.headers.get("authorization")
+        try:
+            admitted = await self._tokens.admit(header)
+        except Unavailable:
+            # Numbers, and never wanted more than now: whose token was good when the database was last heard of.
+            admitted = header in self._tokens.known
+        if admitted:
+            proto.response_str(200, [("content-type", exposition.CONTENT_TYPE)], self._measures())
+        else:
+            proto.response_empty(403, [])
 
     async def _decide(self, ask: Ask) -> Verdict:
         """Raises `Unavailable`."""

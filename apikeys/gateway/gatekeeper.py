@@ -89,7 +89,10 @@ class Gatekeeper:
         self._unknown: TwoGenerations[float] = TwoGenerations(size)
         self._loading: dict[str, asyncio.Task[tuple[KeyRecord | None, bool]]] = {}
         self._loads = 0
-        self._quick = not isinstance(limits.addresses, SharedBuckets) and limits.seen is None
+        self._addresses = limits.addresses if isinstance(limits.addresses, Buckets) else None
+        self._holders = limits.keys if isinstance(limits.keys, Buckets) else None
+        shared = isinstance(limits.addresses, SharedBuckets) or isinstance(limits.keys, SharedBuckets)
+        self._quick = not shared and limits.seen is None
         self.watch: Watch | None = None
         self.tokens_changed: Callable[[], None] = lambda: None
         self.batch = Batch()
@@ -111,27 +114,30 @@ class Gatekeeper:
             # What is being read may be older than the change: whoever waits for it asks again.
             self._loading.pop(name, None)
 
+    def believed(self) -> bool:
+        """Whether memory can be believed at this moment."""
+        return self.watch is not None and self.watch.believed()
+
     def swift(self, api_key: str, query: str, client_ip: str, permission: str) -> KeyRecord | None:
         """The key when the request passes, without a question to anybody; None when `verdict` has to be asked."""
-        if len(query) > LARGEST_PAYLOAD:
+        # Belief first: asking may drop keys.
+        if not self._quick or not self.believed() or len(query) > LARGEST_PAYLOAD:
             return None
-        key = self._keys.get(api_key)
+        key = self._keys.young.get(api_key) or self._keys.get(api_key)
         if key is None:
             # SECURITY: an unknown key costs the work of a known one.
             if self._unknown.get(api_key) is not None:
-                _NOBODY.passes(query, networks.number_of(client_ip), permission, _now_ms())
+                _NOBODY.passes(query, networks.number_of(client_ip), permission, time.time_ns() // 1_000_000)
             return None
-        if not self._quick or self.watch is None or not self.watch.believed():
+        credential = key.passes(query, networks.number_of(client_ip), permission, time.time_ns() // 1_000_000)
+        if not credential:
             return None
-        credential = key.passes(query, networks.number_of(client_ip), permission, _now_ms())
-        if not credential or self._keys.get(api_key) is not key:
+        now = time.monotonic()
+        # `verdict` says which one it was, and how long to wait.
+        if self._addresses is not None and self._addresses.take(client_ip, now):
             return None
-        limits = self._limits
-        if limits.addresses is not None or limits.keys is not None:
-            now = time.monotonic()
-            # `verdict` says which one it was, and how long to wait.
-            if _refused(limits.addresses, client_ip, now) or _refused(limits.keys, api_key, now):
-                return None
+        if self._holders is not None and self._holders.take(api_key, now):
+            return None
         self.batch.use(key, permission, client_ip, credential)
         return key.record
 
@@ -202,7 +208,7 @@ class Gatekeeper:
 
     async def _key(self, key_id: str) -> Compiled | None:
         """The key as it stands now. Raises `Unavailable`."""
-        believed = self.watch is not None and self.watch.believed()
+        believed = self.believed()
         if believed:
             key = self._keys.get(key_id)
             if key is not None:
@@ -262,10 +268,6 @@ class Gatekeeper:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _refused(buckets: Buckets | SharedBuckets | None, name: str, now: float) -> bool:
-    return isinstance(buckets, Buckets) and buckets.take(name, now) > 0
 
 
 async def _take(buckets: Buckets | SharedBuckets | None, name: str) -> float:

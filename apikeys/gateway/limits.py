@@ -31,11 +31,16 @@ class Buckets:
 
     def take(self, name: str, now: float) -> float:
         """Takes a token at ``now`` (s, any clock that only goes on). 0, or how many seconds until there is one."""
-        full = self._fulls.get(name)
-        full = (now if full is None or full < now else full) + self._step
+        young = self._fulls.young
+        full = young.get(name)
+        if full is None:
+            full = self._fulls.get(name) or now
+            self._fulls.put(name, full)
+            young = self._fulls.young
+        full = (full if full > now else now) + self._step
         if full - now > MINUTE:
             return full - now - MINUTE
-        self._fulls.put(name, full)
+        young[name] = full
         return 0.0
 
 

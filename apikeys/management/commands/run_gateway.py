@@ -5,10 +5,13 @@ import signal
 import subprocess  # nosec B404
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+
+from hitobit_portal import logs
 
 #: Slow senders of headers are cut off, and a header line can hold the longest payload.
 SERVER = (
@@ -16,11 +19,14 @@ SERVER = (
     "--http1-header-read-timeout 10000 --http1-buffer-size 131072 --respawn-failed-workers"
 )
 
+LOG_CONFIG = Path(logs.__file__).with_name("granian-logging.json")
 PARENT_SECONDS = 0.5
 
 
 class Command(BaseCommand):
-    help = "Serves the gateways' questions on 127.0.0.1 (--host) and PORTAL_GATEWAY_PORT (8001), until SIGTERM."
+    help = (
+        "Serves the gateways' questions on 127.0.0.1 (--host) and PORTAL_GATEWAY_PORT (8001), until SIGTERM."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -39,7 +45,17 @@ class Command(BaseCommand):
             "--workers",
             str(options["workers"]),
         ]
-        arguments = [sys.executable, "-m", "granian", *SERVER.split(), *where, "apikeys.gateway.process:app"]
+        # The server's own lines in the form of all others.
+        log = ["--log-config", str(LOG_CONFIG)] if settings.LOG_FORMAT == "json" else []
+        arguments = [
+            sys.executable,
+            "-m",
+            "granian",
+            *SERVER.split(),
+            *log,
+            *where,
+            "apikeys.gateway.process:app",
+        ]
         if options["while_pid"]:
             self._serve_while(options["while_pid"], arguments)
         else:

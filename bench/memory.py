@@ -1,0 +1,75 @@
+"""What a key costs in a gateway's memory: RSS before and after 100 000 of them, and tracemalloc's word beside it.
+
+A process of its own (``python -m bench.memory KIND``) builds them with the gateway's own code, each from an owner, a
+secret and two networks of its own, and prints bytes a key as JSON.
+"""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+from apikeys.gateway.cache import TwoGenerations
+from apikeys.gateway.compiled import Compiled
+from apikeys.networks import compile_networks
+from apikeys.signing import Kind
+from apikeys.verification import CredentialRecord, KeyRecord
+
+KEYS = 100_000
+PERMISSIONS = frozenset({"read", "trade"})
+
+
+def resident() -> int:
+    text = Path("/proc/self/statm").read_text(encoding="ascii")
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def key(number: int) -> Compiled:
+    networks = [
+        f"203.{number // 65536}.{number // 256 % 256}.{number % 256}",
+        f"198.{18 + number % 2}.0.0/24",
+    ]
+    secret = f"{number:064d}".encode()
+    record = KeyRecord(
+        user=str(number),
+        key=f"{number:064d}",
+        active=True,
+        owner_active=True,
+        expires_at_ms=1_900_000_000_000 + number,
+        permissions=PERMISSIONS,  # `records.load` shares them, too
+        restricted=True,
+        networks=compile_networks(networks),
+        credentials=(CredentialRecord(number + 1000, Kind.HMAC, secret),),
+    )
+    return Compiled(record)
+
+
+def main() -> None:
+    traced = "traced" in sys.argv
+    if traced:
+        tracemalloc.start()
+    cache: TwoGenerations[Compiled] = TwoGenerations(2 * KEYS)
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0] if traced else resident()
+    for number in range(KEYS):
+        made = key(number)
+        cache.put(made.record.key, made)
+    gc.collect()
+    after = tracemalloc.get_traced_memory()[0] if traced else resident()
+    sys.stdout.write(json.dumps({"bytes_a_key": (after - before) / KEYS}))
+
+
+def measure(how: str) -> float:
+    """Bytes a key, by ``rss`` or ``traced`` (which does not see what OpenSSL holds)."""
+    said = subprocess.run(
+        [sys.executable, "-m", "bench.memory", how], capture_output=True, text=True, check=True
+    )
+    found: float = json.loads(said.stdout)["bytes_a_key"]
+    return found
+
+
+if __name__ == "__main__":
+    main()

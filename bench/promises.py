@@ -1,0 +1,81 @@
+"""What the gateway promises of itself: memory, how soon a change is heard, and public keys near the library's limit."""
+
+import base64
+import statistics
+import time
+import urllib.parse
+from collections.abc import Callable
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from apikeys.models import Credential
+from bench import drops, keys, load, memory
+from bench.report import Row
+from bench.world import Gateway, World
+
+SIGNERS = 200
+LOOP = 2_000
+
+
+def rows(world: World, token: str, highest: float, seconds: float, count: int) -> list[Row]:
+    return [
+        cached_key(),
+        heard(world, token, highest),
+        *(public_keys(world, token, kind, seconds, count) for kind in ("ed25519", "rsa")),
+    ]
+
+
+def cached_key() -> Row:
+    rss, traced = memory.measure("rss"), memory.measure("traced")
+    beside = f"of them {traced:,.0f} seen by tracemalloc; {memory.KEYS:,} keys"
+    return Row("memory per cached key", f"{rss:,.0f} bytes", "<= 2,048 bytes", beside)
+
+
+def heard(world: World, token: str, highest: float) -> Row:
+    rate = highest / 2 / drops.PROCESSES
+    median, late = drops.measure(world.directory, world.url, keys.hmac_holders(500), token, rate)
+    return Row(
+        f"from a change's commit to the drop in the last of {drops.PROCESSES} processes, p99 under load",
+        f"{late * 1e3:.2f} ms",
+        "<= 10 ms",
+        f"median {median * 1e3:.2f} ms; {drops.CHANGES} changes, {rate:,.0f} /s on each process",
+    )
+
+
+def public_keys(world: World, token: str, kind: str, seconds: float, count: int) -> Row:
+    """Signatures checked a second over HTTP, against a loop of `cryptography`'s verify on the same core."""
+    holders = keys.public_key_holders(kind, SIGNERS)
+    prepare = partial(keys.write_requests, world.directory / "requests", holders, token, 10)
+    path, ratios, rates, limits = world.directory / "requests", [], [], []
+    with Gateway(token, {}) as server:
+        prepare()
+        load.wrk(server.port, path, 4)
+        for _ in range(count):
+            prepare()
+            run = load.wrk(server.port, path, seconds)
+            if run.wrong:
+                raise RuntimeError(f"{kind}: {run.wrong} of {run.answers} answers were wrong")
+            with load.on_core(load.SERVER_CORE):
+                limits.append(_verify_rate(kind, holders[0]))
+            rates.append(run.rate)
+            ratios.append(run.rate / limits[-1])
+    spread = load.Spread.of(ratios)
+    beside = f"{statistics.median(rates):,.0f} : {statistics.median(limits):,.0f} /s"
+    text = f"{spread.median:.2f} ({spread.least:.2f}-{spread.most:.2f})"
+    return Row(f"{kind} over HTTP, against `cryptography`'s own verify in a loop", text, ">= 0.7", beside)
+
+
+def _verify_rate(kind: str, holder: keys.Holder) -> float:
+    credential = Credential.objects.get(key__key_id=holder.key_id)
+    key = load_der_public_key(base64.b64decode(credential.public_key))
+    payload = keys.QUERY.format(n=1, at=1_800_000_000_000).encode()
+    signature = base64.b64decode(urllib.parse.unquote(holder.sign(payload)))
+    extra = (PKCS1v15(), SHA256()) if kind == "rsa" else ()
+    verify: Callable[..., None] = key.verify  # type: ignore[union-attr]
+    began = time.perf_counter()
+    for _ in range(LOOP):
+        verify(signature, payload, *extra)
+    return LOOP / (time.perf_counter() - began)

@@ -1,0 +1,67 @@
+"""The table, on the screen and in ``bench/results.md``, with the machine that it was measured on."""
+
+import os
+import platform
+import re
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results.md"
+PROGRAMS = {"nginx": ["nginx", "-v"], "Node": ["node", "--version"], "wrk": ["wrk", "-v"]}
+PACKAGES = ("granian", "cryptography", "Django", "psycopg")
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    found: str
+    wanted: str
+    beside: str = ""
+
+
+def write(rows: list[Row], began: float) -> None:
+    table = ["| against | reached | must reach | figures |", "|---|---|---|---|"]
+    table += [f"| {row.name} | {row.found} | {row.wanted} | {row.beside} |" for row in rows]
+    text = "\n".join(
+        [
+            "# The gateway's figures",
+            "",
+            "Written by `make bench`: median (least-most) of the rounds' ratios; server on one core, wrk and",
+            "PostgreSQL on the other. Absolute figures are this machine's, and of a machine with other work on it.",
+            "",
+            *table,
+            "",
+            *machine(began),
+            "",
+        ]
+    )
+    RESULTS.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def machine(began: float) -> list[str]:
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    programs = [f"{name} {_version(command)}" for name, command in PROGRAMS.items()]
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
+    averages = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    return [
+        f"- {len(os.sched_getaffinity(0))} cores of {cpu[1] if cpu else platform.machine()}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        f"- {', '.join(programs + packages)}",
+        f"- {time.strftime('%Y-%m-%d %H:%M', time.gmtime(began))} UTC, {(time.time() - began) / 60:.0f} minutes; "
+        f"load average at the end (1, 5, 15 min): {averages}",
+    ]
+
+
+def _version(command: list[str]) -> str:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "missing"
+    found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
+    return found[0] if found else "?"

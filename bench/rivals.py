@@ -1,0 +1,178 @@
+"""The servers that the gateway is measured against, each one process on the server's core."""
+
+import http.client
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Self
+
+from apikeys.management.commands.run_gateway import SERVER
+from bench.keys import Holder, networks_of
+from bench.load import SERVER_CORE, on_core
+from tests.production import ROOT
+from tests.servers import die_with_parent, free_port
+
+FILES = Path(__file__).resolve().parent / "rivals"
+LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
+START_SECONDS = 30.0
+FAR_MS = 4_000_000_000_000
+
+
+class Rival:
+    """A server that answers 204 to what may pass. ``missing`` says why this machine can't have it."""
+
+    name = ""
+    core: int | None = SERVER_CORE
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environ(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def __enter__(self) -> Self:
+        with on_core(self.core), (self.directory / f"{type(self).__name__}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=ROOT, env=self.environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError(f"{self.name} does not start, see {self.directory}")
+            time.sleep(0.05)
+        return self
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status < 300
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+
+class Bare(Rival):
+    name = "the same server answering 204 with nothing to do"
+
+    def command(self) -> list[str]:
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "-m", "granian", *SERVER.split(), *where, "bench.bare:app"]
+
+
+class Plain(Rival):
+    name = "nginx + Lua HMAC from a shared dictionary, written plainly"
+    kind = "plain"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        if shutil.which("nginx") and LUA_MODULE.exists():
+            return None
+        return "nginx with Lua is not installed: apt-get install nginx libnginx-mod-http-lua"
+
+    def command(self) -> list[str]:
+        text = (FILES / "nginx.conf").read_text(encoding="ascii")
+        home = self.directory / f"nginx-{self.kind}"
+        home.mkdir(exist_ok=True)
+        shutil.copy(self.directory / "keys", home / "keys")
+        filled = {"DIRECTORY": str(home), "RIVALS": str(FILES), "PORT": str(self.port), "KIND": self.kind}
+        for word, value in filled.items():
+            text = text.replace(word, value)
+        (home / "nginx.conf").write_text(text, encoding="ascii")
+        # Started by root, nginx gives its worker to nobody, who has to be able to read its files.
+        return ["nginx", "-e", str(home / "log"), "-p", str(home), "-c", str(home / "nginx.conf")]
+
+
+class Tuned(Plain):
+    name = "the same, tuned by hand (per-worker cache of HMAC states)"
+    kind = "tuned"
+
+
+class Node(Rival):
+    name = "Node http with HMAC from a Map"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if shutil.which("node") else "node is not installed: apt-get install nodejs"
+
+    def command(self) -> list[str]:
+        return ["node", str(FILES / "gateway.mjs"), str(self.port), str(self.directory / "keys")]
+
+
+class Leanest(Rival):
+    """Made in a virtual environment of its own, which ends with the run."""
+
+    name = "djangorestframework-api-key, leanest setting, granian and PostgreSQL"
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        self.home = directory / "leanest"
+        venv.create(self.home, with_pip=True)
+        self.python = str(self.home / "bin" / "python")
+        packages = [
+            "djangorestframework",
+            "djangorestframework-api-key",
+            "Django<6",
+            "granian",
+            "psycopg[binary]",
+        ]
+        pip = [self.python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*pip, *packages], check=True, stdin=subprocess.DEVNULL)
+        user, _, where = url.removeprefix("postgresql://").partition("@")
+        host, _, name = where.partition("/")
+        self.database = {
+            "PGUSER": user.partition(":")[0], "PGPASSWORD": user.partition(":")[2], "PGDATABASE": name,
+            "PGHOST": host.partition(":")[0], "PGPORT": host.partition(":")[2],
+            "LEANEST_SECRET": secrets.token_urlsafe(32), "PYTHONPATH": str(FILES),
+        }  # fmt: skip
+
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, **self.database}
+
+    def prepare(self, count: int) -> list[str]:
+        """Keys, in a database of its own."""
+        return subprocess.run(
+            [self.python, str(FILES / "leanest.py"), str(count)],
+            env=self.environ(), cwd=self.home, stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+
+    def command(self) -> list[str]:
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        served = ["--interface", "wsgi", "--log-level", "warning", "--blocking-threads", "1"]
+        return [self.python, "-m", "granian", *served, *where, "leanest:app"]
+
+
+def write_keys(directory: Path, holders: Sequence[Holder], token: str) -> None:
+    """For those that hold all keys in memory: see ``rivals/check.lua``."""
+    lines = [token]
+    for holder in holders:
+        ranges = ",".join(
+            f"{int(network[0])}-{int(network[-1])}" for network in map(ip_network, networks_of(holder))
+        )
+        lines.append(f"{holder.key_id} {holder.secret}|{holder.user}|read,trade|{FAR_MS}|{ranges}")
+    (directory / "keys").write_text("\n".join(lines) + "\n", encoding="ascii")

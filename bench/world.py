@@ -1,0 +1,86 @@
+"""What all measurements stand in: a database with keys, a directory, and gateways that are started on demand."""
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.load import LOAD_CORE, SERVER_CORE, on_core
+from tests.production import settings, without_settings
+from tests.servers import Postgres, create_database
+
+#: So high that the limits do their work and refuse nobody.
+RATE = str(10**9)
+
+
+class World:
+    """``with World() as world``; Django is set up on its database from then on, in this process too."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "World":
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-bench-"))
+        self.directory = Path(directory)
+        self.directory.chmod(0o755)  # nginx's worker is another user
+        with on_core(LOAD_CORE):
+            self.postgres = self._stack.enter_context(Postgres())
+        self.url = create_database(self.postgres.url())
+        environ = {
+            **without_settings(dict(os.environ)),
+            **settings(self.directory),
+            "DATABASE_URL": self.url,
+            "PORTAL_GATEWAY_KEY_RATE": RATE,
+            "PORTAL_GATEWAY_ADDRESS_RATE": RATE,
+            "PORTAL_GATEWAY_LEASE_MS": "200",
+            "PORTAL_GATEWAY_CACHE": "200000",
+        }
+        os.environ.clear()
+        os.environ.update(environ)
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        from django.db import connections
+
+        connections.close_all()
+        self._stack.close()
+
+
+class Gateway:
+    """`tests.gateways.GatewayProcess`, on the server's core."""
+
+    def __init__(self, token: str, environ: dict[str, str], core: int | None = SERVER_CORE) -> None:
+        from tests.gateways import GatewayProcess
+
+        self._process = GatewayProcess(token, environ)
+        self._core = core
+        self.port = self._process.port
+
+    def __enter__(self) -> "Gateway":
+        if self._core is None:
+            self._process.start()
+        else:
+            with on_core(self._core):
+                self._process.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.stop()
+
+    @property
+    def pid(self) -> int:
+        """Of the worker, which holds the cache."""
+        assert self._process.process is not None
+        parent = self._process.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+        return max((int(child) for child in children), key=resident)
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that stand in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
