@@ -1,0 +1,80 @@
+"""What a gateway counted is added to what is known, on both databases, in a few statements whatever its size."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apikeys import records, usage_batches
+from apikeys.gateway.compiled import Compiled
+from apikeys.gateway.tally import Batch
+from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
+from tests import people
+from tests.requests_of_keys import decided
+
+pytestmark = pytest.mark.django_db
+
+
+def compiled(key: ApiKey) -> Compiled:
+    record = records.load(key.key_id)
+    assert record is not None
+    made = Compiled(record)
+    made.skew_ms = -120
+    return made
+
+
+def batch_of(keys: list[Compiled], times: int) -> Batch:
+    batch = Batch()
+    for key in keys:
+        credential = key.record.credentials[0].id
+        for _ in range(times):
+            batch.use(key, "read", "203.0.113.9", credential)
+            batch.use(key, "trade", "::ffff:198.51.100.7", credential)
+    return batch
+
+
+def counts(key: ApiKey) -> dict[str, int]:
+    return {f"{row.outcome} {row.permission}": row.count for row in DailyUse.objects.filter(key=key)}
+
+
+def test_counts_addresses_times_and_clock_are_added_to_what_is_there() -> None:
+    key, other = (people.key_of(people.customer(), name) for name in ("one", "other"))
+    for _ in range(2):
+        usage_batches.write(batch_of([compiled(key), compiled(other)], 3))
+    assert counts(key) == counts(other) == {"allowed read": 6, "allowed trade": 6}
+    assert {use.address: use.count for use in AddressUse.objects.filter(key=key)} == {
+        "203.0.113.9": 6, "::ffff:198.51.100.7": 6,
+    }  # fmt: skip
+    key.refresh_from_db()
+    assert key.last_used_at is not None
+    assert timezone.now() - key.last_used_at < timedelta(minutes=5)
+    assert key.last_used_ip in ("203.0.113.9", "198.51.100.7")
+    assert key.skew_ms == -120
+    assert Credential.objects.get(key=key).last_used_at is not None
+
+
+def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() -> None:
+    key = people.key_of(people.customer())
+    batch = Batch()
+    for name in (key.key_id, "g" * 64):
+        batch.refuse(name, decided(key, permission="trade"), "203.0.113.9", "trade")
+    usage_batches.write(batch)
+    assert counts(key) == {"permission trade": 1}
+    assert list(Refusal.objects.values_list("key", "outcome")) == [(key.pk, "permission")]
+    assert DailyUse.objects.count() == 1
+
+
+def test_a_hundred_keys_cost_no_more_statements_than_two() -> None:
+    owners = [people.customer() for _ in range(25)]
+    made = [compiled(people.key_of(owner, f"bot {n}")) for owner in owners for n in range(4)]
+
+    def statements(keys: list[Compiled]) -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as caught:
+            usage_batches.write(batch_of(keys, 2))
+        return len(caught)
+
+    assert statements(made[:2]) == statements(made) <= 12
