@@ -1,0 +1,50 @@
+"""The exchange behind a proxy, for trials: answers with what it was told. ``python example_upstream.py 9000``."""
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """Believes X-Portal-*, since nobody but the proxy reaches it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def body_is_whole(self) -> bool:
+        """Reads it; False when it breaks off."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return True
+        while size := int(self.rfile.readline().partition(b";")[0].strip() or b"-1", 16):
+            if size < 0 or len(self.rfile.read(size + 2)) < size + 2:
+                return False
+        return True
+
+    def answer(self) -> None:
+        if not self.body_is_whole():
+            self.close_connection = True
+            return
+        told = {name.lower(): value for name, value in self.headers.items()}
+        body = json.dumps(
+            {
+                "path": self.path,
+                "user": told.get("x-portal-user"),
+                "key": told.get("x-portal-key"),
+                "permissions": told.get("x-portal-permissions"),
+                "client_ip": told.get("x-client-ip"),
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = answer
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: a query string holds a signature."""
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Exchange).serve_forever()

@@ -1,0 +1,278 @@
+"""A Binance client through the real nginx and the real Caddy, with the configurations that operators get."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apikeys.models import ApiKey
+from apikeys.rules import State
+from hitobit_portal import in_force
+from tests import people
+from tests.binance_client import BinanceClient, Call
+from tests.gateways import GatewayProcess, token
+from tests.production import ROOT
+from tests.servers import die_with_parent, free_port
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+START_SECONDS = 20.0
+HOME = "127.0.0.1"
+
+
+@dataclass
+class Proxy:
+    """A proxy in front of ``gateway`` and the example upstream."""
+
+    name: str
+    port: int
+    gateway: GatewayProcess
+    token_file: Path
+
+    def send(
+        self, call: Call, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, Any, Any]:
+        """(status, document, headers) that the client gets."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        try:
+            path = call.path + ("?" + call.query.decode() if call.query else "")
+            connection.request(call.method, path, body, {**call.headers, **(headers or {})})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read()), dict(answer.getheaders())
+        finally:
+            connection.close()
+
+
+def programs(name: str, directory: Path, port: int, gateway: int, upstream: int, bearer: str) -> list[str]:
+    """The command that serves the shipped configuration with these ports, in ``directory``."""
+    ports = {"127.0.0.1:8001": gateway, "127.0.0.1:9000": upstream, "127.0.0.1:8080": port}
+    source = ROOT / "deploy" / ("nginx/gateway.conf" if name == "nginx" else "caddy/Caddyfile")
+    text = source.read_text()
+    for address, real in ports.items():
+        assert address in text
+        text = text.replace(address, f"127.0.0.1:{real}")
+    if name == "caddy":
+        (directory / "Caddyfile").write_text(text)
+        return ["caddy", "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
+    (directory / "token.conf").write_text(f'proxy_set_header Authorization "Bearer {bearer}";')
+    text = text.replace("/etc/nginx/portal-token.conf", str(directory / "token.conf"))
+    temporary = "".join(
+        f"{kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        f"daemon off; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1;"
+        f"events {{}} http {{ access_log off; {temporary} {text} }}"
+    )
+    return [_nginx(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
+
+
+def _nginx() -> str:
+    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxy(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: Any,
+) -> Iterator[Proxy]:
+    name = request.param
+    if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
+        if IN_CI:
+            pytest.fail(f"{name} is not installed (Debian: apt-get install {name}).")
+        pytest.skip(f"{name} is not installed")
+    directory = tmp_path_factory.mktemp(name)
+    upstream, port = free_port(), free_port()
+    bearer = "hbgw_for-the-proxies-of-the-tests"
+    environ = {
+        **os.environ,
+        "PORTAL_GATEWAY_TOKEN": bearer,
+        "HOME": str(directory),
+        "XDG_DATA_HOME": str(directory),
+    }
+    with django_db_blocker.unblock(), GatewayProcess(bearer, {"PORTAL_GATEWAY_KEY_RATE": "40"}) as gateway:
+        commands = [
+            [sys.executable, str(ROOT / "deploy" / "example_upstream.py"), str(upstream)],
+            programs(name, directory, port, gateway.port, upstream, bearer),
+        ]
+        running = [
+            subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                preexec_fn=die_with_parent,
+            )
+            for command in commands
+        ]  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not (listens(port) and listens(upstream)):
+            assert time.monotonic() < deadline, f"{name} does not start"
+            time.sleep(0.05)
+        yield Proxy(name, port, gateway, directory)
+        for process in running:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def front(proxy: Proxy) -> Proxy:
+    """With its token in the database, which each test begins empty."""
+    from apikeys.models import GatewayToken
+    from apikeys.models.gateway import digest_of
+
+    GatewayToken.objects.create(name="proxy", digest=digest_of(proxy.gateway.bearer))
+    return proxy
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return people.key_of(people.customer())
+
+
+def signed(
+    key: ApiKey, path: str = "/api/v3/account", method: str = "GET", secret: str = "", **more: str
+) -> Call:
+    pairs = {"timestamp": str(time.time_ns() // 1_000_000), **more}
+    client = BinanceClient(key.key_id, secret or people.secret_of(key))
+    return client.call(method, path, list(pairs.items()), content_type=None)
+
+
+def code(answer: tuple[int, Any, Any]) -> tuple[int, int]:
+    return answer[0], answer[1].get("code", 0)
+
+
+def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy, key: ApiKey) -> None:
+    call = signed(key, symbol="BTC IRT", note="a+b/ü")
+    status, told, _headers = front.send(call)
+    assert status == 200
+    assert told == {
+        "path": f"{call.path}?{call.query.decode()}", "user": str(key.owner_id), "key": key.key_id,
+        "permissions": "read", "client_ip": HOME,
+    }  # fmt: skip
+
+
+def test_refusals_are_in_the_contracts_words(front: Proxy, key: ApiKey) -> None:
+    wrong = signed(key, secret="w" * 64)
+    assert code(front.send(wrong)) == (400, -1022)
+    assert front.send(wrong)[1]["msg"] == "Signature for this request is not valid."
+    assert code(front.send(signed(key, "/api/v3/order", "POST"), body=None)) == (401, -2015)
+    assert code(front.send(signed(key, "/what/is/this"))) == (401, -2015)
+    for path in ("/api/v3/../../x", "/api/v3/%2e%2e/x", "/api/v3//order", "/api/v3/order;x"):
+        assert code(front.send(signed(key, path))) == (400, -1000)
+    assert code(front.send(signed(key, timestamp="1499827319559"))) == (400, -1021)
+    assert code(front.send(Call("GET", "/api/v3/account", b"timestamp=1", b"", {}))) == (401, -2014)
+    key.apply(["read"], "trusted", ["203.0.113.9"])
+    in_force.changed()
+    in_force.wait()
+    assert code(front.send(signed(key))) == (401, -2015)
+
+
+def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
+    front: Proxy, key: ApiKey
+) -> None:
+    assert [front.send(signed(key))[0] for _ in range(5)] == [200] * 5
+    key.set_state(State.REVOKED)
+    in_force.changed()
+    in_force.wait()
+    assert {
+        code(front.send(BinanceClient(key.key_id, "x" * 64).call("GET", "/api/v3/account"))) for _ in range(3)
+    } == {(401, -2015)}
+
+
+def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKey) -> None:
+    said = {
+        "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
+        "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
+        "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
+    }  # fmt: skip
+    status, told, _headers = front.send(signed(key), said)
+    assert (status, told["user"], told["key"], told["permissions"], told["client_ip"]) == (
+        200, str(key.owner_id), key.key_id, "read", HOME,
+    )  # fmt: skip
+    other = signed(key)
+    elsewhere = {"X-Original-URI": f"/api/v3/account?{other.query.decode()}"}
+    assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**said, **elsewhere})) == (401, -2015)
+    forged = Call("GET", "/api/v3/account", b"timestamp=1", b"", {"X-MBX-APIKEY": key.key_id})
+    for name in ("X-Original-URI", "X-Forwarded-Uri"):
+        assert front.send(forged, {name: elsewhere["X-Original-URI"]})[0] in (400, 401)
+    key.apply(["read"], "trusted", ["203.0.113.9"])
+    in_force.changed()
+    in_force.wait()
+    assert code(front.send(signed(key), said)) == (401, -2015)
+
+
+def test_body_that_nobody_checked_does_not_pass(front: Proxy, key: ApiKey) -> None:
+    assert front.send(signed(key), body=b"quantity=1000000")[0] == 400
+    connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=15)
+    call = signed(key)
+    connection.request(
+        "GET",
+        f"{call.path}?{call.query.decode()}",
+        iter([b"quantity=", b"1000000"]),
+        call.headers,
+        encode_chunked=True,
+    )
+    try:
+        assert connection.getresponse().status >= 400
+    except http.client.HTTPException:
+        pass  # hung up on
+    finally:
+        connection.close()
+
+
+def test_rate_limit_says_when_to_come_back(front: Proxy, key: ApiKey) -> None:
+    answers = [front.send(signed(key)) for _ in range(42)]
+    assert [code(answer) for answer in answers[:40]] == [(200, 0)] * 40
+    status, document, headers = answers[-1]
+    assert (status, document["code"]) == (429, -1003)
+    assert re.fullmatch("[0-9]{1,2}", headers["Retry-After"])
+
+
+def test_nothing_passes_without_the_portals_word(front: Proxy, key: ApiKey) -> None:
+    process = front.gateway.process
+    assert process is not None
+    pids = [
+        int(pid)
+        for pid in subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True).stdout.split()
+    ]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        assert code(front.send(signed(key))) == (503, -1001)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert code(front.send(signed(key))) == (200, 0)
+    token("other")
+    from apikeys.models import GatewayToken
+
+    GatewayToken.objects.filter(name="proxy").delete()
+    in_force.changed()
+    in_force.wait()
+    assert code(front.send(signed(key))) == (503, -1001)
+
+
+def test_stopped_portal_fails_closed(front: Proxy, key: ApiKey) -> None:
+    front.gateway.stop()
+    try:
+        assert code(front.send(signed(key))) == (503, -1001)
+    finally:
+        front.gateway.start()
+    assert code(front.send(signed(key))) == (200, 0)
