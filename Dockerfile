@@ -1,30 +1,41 @@
-# Two stages: the first has pip and the sources of messages, the second only what runs.
-FROM python:3.11-slim AS build
-WORKDIR /portal
-RUN python -m venv /venv
-COPY requirements.txt .
-RUN /venv/bin/python -m pip install --no-cache-dir --require-hashes -r requirements.txt
-COPY . .
-RUN /venv/bin/pybabel compile -D django -d locale
-# Collected with the demo's settings, whose throwaway secrets stay behind in this stage.
-RUN PORTAL_DEMO=true PORTAL_DATA_DIR=/build /venv/bin/python manage.py collectstatic --noinput
+# Two stages: the first has pip and the sources of messages; the second an interpreter, the packages and the portal, no shell.
+# Both are Debian 12 and Python 3.11, so that what was compiled for one runs in the other.
+# For builds that give the same bytes for ever, name both by digest as well:
+#   docker build --build-arg BUILD=python:3.11-slim-bookworm@sha256:... --build-arg RUNTIME=...:nonroot@sha256:... .
+ARG BUILD=python:3.11-slim-bookworm
+ARG RUNTIME=gcr.io/distroless/python3-debian12:nonroot
 
-FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home portal
+FROM ${BUILD} AS build
 WORKDIR /portal
-COPY --from=build /venv /venv
-COPY --from=build /portal .
+COPY requirements.txt .
+# Wheels with the hashes of the lock, and nothing that a package would compile or run while it is installed.
+RUN python -m pip install --no-cache-dir --no-compile --only-binary :all: --require-hashes \
+    --target /packages -r requirements.txt
+COPY . .
+ENV PYTHONPATH=/packages PYTHONDONTWRITEBYTECODE=1
+# Files are collected with the demo's settings, whose throwaway secrets stay behind in this stage. Then goes what no request
+# needs: Babel compiles messages and does nothing else, phone numbers are not looked up on a map, Django speaks two languages.
+# Byte code is bound to the sources by their hash, not by the time of the build.
+RUN python -m babel.messages.frontend --quiet compile -D django -d locale \
+    && PORTAL_DEMO=true PORTAL_DATA_DIR=/build python manage.py collectstatic --noinput --verbosity 0 \
+    && rm -rf /packages/bin /packages/babel /packages/babel-*.dist-info \
+        /packages/phonenumbers/geodata /packages/phonenumbers/carrierdata /packages/phonenumbers/tzdata \
+    && find /packages/django -path '*/locale/*' -prune -type d ! -name en ! -name fa ! -name __pycache__ -exec rm -rf {} + \
+    && find /packages /portal -name '*.po' -delete \
+    && python -m compileall -q --invalidation-mode unchecked-hash /packages /portal
+
+FROM ${RUNTIME}
+WORKDIR /portal
+COPY --from=build /packages /packages
+COPY --from=build /portal /portal
 COPY --from=build /build/static /data/static
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PYTHONPATH=/portal:/packages PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=hitobit_portal.settings PORTAL_DATA_DIR=/data
-USER portal
-EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=4s --start-period=20s CMD ["python", "-c", "\
-import os, urllib.parse, urllib.request as http; \
-host = urllib.parse.urlsplit(os.environ['PORTAL_BASE_URL']).netloc; \
-http.urlopen(http.Request('http://127.0.0.1:8000/healthz', headers={'Host': host}), timeout=3)"]
-# The sender of notices is the same image with the command "python manage.py send_notices --loop" (see compose.yaml).
-# Processes without shared state behind the proxy; PORTAL_PROCESSES says how many, and the settings check what that needs.
-CMD ["sh", "-c", "exec granian --interface wsgi --host 0.0.0.0 --port 8000 --http 1 --no-ws \
---workers \"${PORTAL_PROCESSES:-1}\" --blocking-threads 8 --respawn-failed-workers --log-level warning \
-hitobit_portal.wsgi:application"]
+# The base image's own "nonroot", by number, so that orchestrators can see that it is not root.
+USER 65532:65532
+EXPOSE 8000 8001
+HEALTHCHECK --interval=10s --timeout=4s --start-period=20s \
+    CMD ["/usr/bin/python3.11", "-m", "hitobit_portal.probe", "8000"]
+# Every command of manage.py: run_portal, run_gateway, send_notices --loop, migrate, ... (see compose.yaml)
+ENTRYPOINT ["/usr/bin/python3.11", "manage.py"]
+CMD ["run_portal", "--host", "0.0.0.0"]

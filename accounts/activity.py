@@ -44,7 +44,9 @@ def row(event: AuditEvent) -> Row:
     """One event in the words of its customer. Of staff it says that it was they, not who and from where."""
     look = Event(event.event).look
     title = f"{look.title}: {event.label}" if event.label else str(look.title)
-    if event.actor_id in (None, event.customer_id):
+    # An operator's command has no account, so its events stand under the customer's.
+    by_command = event.detail.get("via") == "command"
+    if event.actor_id in (None, event.customer_id) and not by_command:
         device = agents.describe(event.agent)
         return Row(title, detail_of(event), look.tone, look.icon, event.address, device, event.at)
     parts = [_("by Hitobit's staff"), detail_of(event)]

@@ -45,12 +45,15 @@ def _why(reason: str) -> dict[str, Any]:
     return {"reason": reason} if reason else {}
 
 
-def thaw(request: HttpRequest | None, user: User, *, actor: User | None = None, reason: str = "") -> bool:
-    """After both codes (`Purpose.THAW`), as their effect; or by staff (``actor``) with a ``reason``."""
+def thaw(
+    request: HttpRequest | None, user: User, *, actor: User | None = None, via: str = "", reason: str = ""
+) -> bool:
+    """After both codes (`Purpose.THAW`), as their effect; or by staff (``actor``) or a command (``via``)."""
+    how: dict[str, Any] = {"via": via} if via else {}
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1
         if changed:
-            audit.record(Event.ACCOUNT_THAWED, request, customer=user, actor=actor, **_why(reason))
+            audit.record(Event.ACCOUNT_THAWED, request, customer=user, actor=actor, **how, **_why(reason))
     return changed
 
 

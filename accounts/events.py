@@ -75,6 +75,9 @@ class Event(enum.Enum):
     ACCOUNT_CLOSED = "account.closed"
     ACCOUNT_REOPENED = "account.reopened"
     NOTICE_RESENT = "notice.resent"
+    STAFF_MADE = "staff.made"
+    SMS_TESTED = "sms.tested"
+    TRIAL_LOADED = "trial.loaded"
 
     @property
     def look(self) -> "Look":
@@ -159,4 +162,7 @@ LOOKS = {
     Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
     Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
     Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
+    Event.STAFF_MADE: Look(_("Account of staff made"), "user", "warn"),
+    Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
+    Event.TRIAL_LOADED: Look(_("Customers for a trial made"), "user", "warn"),
 }

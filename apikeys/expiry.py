@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -54,6 +56,15 @@ def announce(now: datetime | None = None) -> int:
             for key in ApiKey.objects.filter(end.waiting(days, now)).select_related("owner"):
                 told += _tell(end, key, days, now)
     return told
+
+
+def due(now: datetime | None = None) -> int:
+    """How many `announce` would tell now."""
+    now = now or timezone.now()
+    return sum(
+        ApiKey.objects.filter(reduce(or_, (end.waiting(days, now) for days in THRESHOLDS))).count()
+        for end in (EXPIRY, TRADE)
+    )
 
 
 def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:

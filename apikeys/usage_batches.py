@@ -137,7 +137,7 @@ def _run(
     words = SQLITE if connection.vendor == "sqlite" else POSTGRESQL
     columns = ", ".join(f"{words['column'].format(n=n)} AS c{n}" for n in range(len(rows[0])))
     text = statement.format(
-        rows=f"SELECT {columns} FROM {words['document']}",
+        rows=f"SELECT {columns} FROM {words['document']}",  # nosec B608
         counts=DailyUse._meta.db_table,
         addresses=AddressUse._meta.db_table,
         keys=ApiKey._meta.db_table,

@@ -44,7 +44,7 @@ def gateways(**kwargs: Any) -> list[CheckMessage]:
 @register("portal")
 def names(**kwargs: Any) -> list[CheckMessage]:
     """A variable that nothing reads is a typing error, and what it meant to secure is not secured."""
-    hint = "Compare it with the table of settings in the README."
+    hint = "Compare it with the table of settings in docs/operating.md."
     return [
         Error(f"{name} is not a setting of the portal.", hint=hint, id="portal.E004")
         for name in env.unknown_names()

@@ -56,9 +56,8 @@ def unsealed(phone: str) -> None:
     from accounts.events import Event
     from accounts.models import User
 
-    def killed(*arguments: Any) -> NoReturn:
+    def killed(*arguments: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("a process outlived SIGKILL")
 
     audit_chain._round = killed
     audit.record(Event.LOGOUT, None, customer=User.objects.get(phone=phone))

@@ -17,6 +17,7 @@ from apikeys.models import ApiKey
 from hitobit_portal.middleware import FaultMiddleware
 from tests import sms_collector
 from tests.binance_client import BinanceClient
+from tests.gateways import token
 from tests.people import Person, browser, newcomer
 from tests.test_client_api import RESTRICTIONS, stamp
 
@@ -224,6 +225,12 @@ def test_no_secret_stands_in_the_audit_trail(life: Life) -> None:
 
 def test_no_secret_stands_on_an_error_page(life: Life) -> None:
     assert [life.found_in(page) for page in life.error_pages] == [[], [], []]
+
+
+def test_no_secret_stands_in_the_metrics(life: Life) -> None:
+    text = Client(headers={"authorization": f"Bearer {token()}"}).get("/metrics").content.decode()
+    assert "portal_logins_total" in text
+    assert life.found_in(text) == []
 
 
 def test_no_secret_stands_in_a_cookie(life: Life) -> None:

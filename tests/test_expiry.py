@@ -142,7 +142,9 @@ def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_
 @pytest.mark.django_db
 def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
     now = timezone.now()
-    ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(expires_at=now + 4 * DAY, expiry_told_days=1)
+    ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(
+        expires_at=now + 4 * DAY, expiry_told_days=1
+    )
     key_trading(now + 5 * DAY).set_state(State.REVOKED)
     key_trading(now - DAY)
     key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])

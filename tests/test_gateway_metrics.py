@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from apikeys.gateway import exposition, meters
+from apikeys.gateway import exposition
 from apikeys.gateway.meters import Measures, Siblings
 from apikeys.gateway.tally import Batch
 from apikeys.models import ApiKey
@@ -64,7 +64,7 @@ def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(meters.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def measured(**outcomes: int) -> Measures:
 
 def publish_as(number: int, siblings: Siblings, measures: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(meters.os, "getpid", lambda: number)
+        patch.setattr("os.getpid", lambda: number)
         siblings.publish(measures)
 
 

@@ -147,7 +147,8 @@ def test_the_form_is_a_setting_and_json_outside_of_the_demo(tmp_path: Path) -> N
 
     def said(**values: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path, {**values}), capture_output=True, text=True
+            [sys.executable, "-c", script],
+            cwd=ROOT, env=environment(tmp_path, {**values}), capture_output=True, text=True,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result.stderr

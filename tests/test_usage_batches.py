@@ -62,7 +62,9 @@ def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() ->
         batch.refuse(name, decided(key, permission="trade"), "203.0.113.9", "trade")
     usage_batches.write(batch)
     assert counts(key) == {"permission trade": 1}
-    assert list(Refusal.objects.values_list("key", "outcome")) == [(key.pk, "permission")]
+    assert [(refusal.key_id, refusal.outcome) for refusal in Refusal.objects.all()] == [
+        (key.pk, "permission")
+    ]
     assert DailyUse.objects.count() == 1
 
 

@@ -30,6 +30,11 @@ def lets_through(provider: str) -> bool:
     return _or(True, lambda: _lets_through(provider))
 
 
+def is_open(provider: str) -> bool:
+    """Whether ``provider`` is passed over at present; takes no trial."""
+    return _or(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
+
+
 def succeeded(provider: str) -> None:
     """Closes the circuit."""
     _or(None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")]))

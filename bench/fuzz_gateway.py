@@ -1,0 +1,96 @@
+"""Odd requests without end: ``python -m bench.fuzz_gateway --minutes 10``. Fails at the first that is answered wrongly.
+
+Query, body, headers and JSON documents are generated; nothing may raise, the three forms of a question must be read as
+the same one, and the quick way may say yes only where the decision does.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apikeys.gateway import asks
+from apikeys.gateway.compiled import Compiled
+from apikeys.networks import number_of
+from apikeys.verification import KeyRecord, decide
+from tests import test_gateway_compiled as shapes
+
+EXAMPLES = 20_000
+text = st.text(max_size=40)
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), text),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(text, inner, max_size=3)),
+    max_leaves=12,
+)
+questions = st.dictionaries(
+    st.sampled_from(
+        ["api_key", "query", "body", "client_ip", "permission", "method", "path", "requests", "x"]
+    ),
+    documents,
+)
+
+
+class Said(dict[str, str]):
+    """Headers of a request, each once."""
+
+    def get_all(self, key: str, /) -> list[str]:
+        return [self[key]] if key in self else []
+
+
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(documents, questions))
+def odd_documents(document: Any) -> None:
+    try:
+        read, _batch = asks.from_json(document)
+    except asks.AskError:
+        return
+    for ask in read:
+        judge(shapes.RECORD, ask)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(shapes.good, shapes.records),
+    shapes.queries,
+    shapes.addresses,
+    shapes.permissions,
+    st.text(max_size=8),
+)
+def three_forms(record: KeyRecord, query: str, address: str, permission: str, path: str) -> None:
+    said = Said({"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission})
+    document = {"api_key": record.key, "query": query, "client_ip": address, "permission": permission}
+    [by_json], _batch = asks.from_json(json.loads(json.dumps(document)))
+    plain = path.replace("?", "")
+    by_auth = asks.from_auth(Said(said, **{"x-original-uri": f"/{plain}?{query}"}))
+    assert by_json == by_auth == asks.from_envoy(said, query, b"")
+    judge(record, by_json)
+
+
+def judge(record: KeyRecord, ask: asks.Ask) -> None:
+    decision = decide(record, **dataclasses.asdict(ask), now_ms=shapes.NOW)
+    if ask.body or not ask.query.isascii() or ask.client_ip is None:
+        return
+    quick = Compiled(record).passes(ask.query.decode(), number_of(ask.client_ip), ask.permission, shapes.NOW)
+    assert not quick or (decision.allowed and decision.credential_id == quick), ask.query
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    end = time.monotonic() + parser.parse_args().minutes * 60
+    rounds = 0
+    while time.monotonic() < end:
+        odd_documents()
+        three_forms()
+        rounds += 1
+    sys.stdout.write(f"{rounds * 2 * EXAMPLES} requests, none answered wrongly\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
