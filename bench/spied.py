@@ -3,17 +3,17 @@
 import os
 import time
 
-from apikeys.gateway.gatekeeper import Gatekeeper
+from apikeys.gateway.memory import Memory
 
-_dropped = Gatekeeper.dropped
+_dropped = Memory.dropped
 _file = os.open(f"{os.environ['BENCH_DROPS']}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
-def dropped(self: Gatekeeper, name: str) -> None:
+def dropped(self: Memory, name: str) -> None:
     _dropped(self, name)
     os.write(_file, f"{name or '-'} {time.monotonic()}\n".encode())
 
 
-Gatekeeper.dropped = dropped  # type: ignore[method-assign]
+Memory.dropped = dropped  # type: ignore[method-assign]
 
 from apikeys.gateway.process import app  # noqa: E402, F401 - granian takes it from here

@@ -15,8 +15,9 @@ import pytest
 
 from apikeys.gateway.asks import Ask
 from apikeys.gateway.cache import TwoGenerations
-from apikeys.gateway.gatekeeper import ALL, Gatekeeper, Limits, Unavailable
+from apikeys.gateway.gatekeeper import Gatekeeper, Limits
 from apikeys.gateway.limits import Buckets, Seen
+from apikeys.gateway.memory import ALL, Memory, Unavailable
 from apikeys.gateway.tally import MOST_REFUSALS, Batch
 from apikeys.gateway.watch_sqlite import SqliteWatch
 from apikeys.networks import compile_networks
@@ -75,9 +76,9 @@ def keeper(books: Books, belief: Belief, *, grace: float = 0.0, size: int = 100)
     async def first_use(_credential: int) -> None:
         return None
 
-    made = Gatekeeper(books.load, first_use, UNLIMITED, size=size, grace=grace)
-    made.watch = belief
-    return made
+    memory = Memory(books.load, size, grace)
+    memory.watch = belief
+    return Gatekeeper(memory, first_use, UNLIMITED)
 
 
 def ask(key_id: str = "k" * 64) -> Ask:
@@ -132,7 +133,7 @@ def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() ->
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
         assert books.asked == 1
         books.rows["u" * 64] = record("u" * 64)
-        gate.dropped("u" * 64)
+        gate.memory.dropped("u" * 64)
         assert await passes(gate, "u" * 64)
 
     run(scenario)
@@ -144,7 +145,7 @@ def test_change_drops_the_key(name: str) -> None:
         gate = keeper(books, belief)
         assert await passes(gate)
         books.rows["k" * 64] = record(active=False)
-        gate.dropped(name)
+        gate.memory.dropped(name)
         assert not await passes(gate)
 
     run(scenario)
@@ -158,7 +159,7 @@ def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() 
         await asyncio.sleep(0.01)
         assert books.asked == 1
         books.rows["k" * 64] = record(active=False)
-        gate.dropped("k" * 64)
+        gate.memory.dropped("k" * 64)
         books.gate.set()
         assert not any(await asyncio.gather(*waiting))
         assert not await passes(gate)

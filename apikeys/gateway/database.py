@@ -16,7 +16,7 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from apikeys import records, rotation, usage_batches
-from apikeys.gateway.gatekeeper import Unavailable
+from apikeys.gateway.memory import Unavailable
 from apikeys.gateway.tally import Batch
 from apikeys.models import GatewayToken
 from apikeys.verification import KeyRecord

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from apikeys.gateway import answers, asks, exposition
 from apikeys.gateway.asks import Ask, AskError
-from apikeys.gateway.gatekeeper import Gatekeeper, Unavailable, Verdict
+from apikeys.gateway.gatekeeper import Gatekeeper, Verdict
+from apikeys.gateway.memory import Unavailable
 from apikeys.gateway.tokens import Tokens
 from apikeys.outcomes import Outcome
 from apikeys.verification import Decision
@@ -73,7 +74,7 @@ class Door:
     def swift(self, scope: Scope, proto: Answerer) -> bool:
         """Answers what nearly every request is; says False to whatever it does not understand: that is for `answer`."""
         # SECURITY: belief first: asking may drop tokens.
-        if scope.path != AUTH or not self._keeper.believed():
+        if scope.path != AUTH or not self._keeper.memory.believed():
             return False
         headers = scope.headers
         if headers.get("authorization") not in self._tokens.known or scope.method != "GET":

@@ -21,8 +21,9 @@ from redis.asyncio import Redis  # noqa: E402
 
 from apikeys.gateway import database, exposition, openapi  # noqa: E402
 from apikeys.gateway.door import Answerer, Door, Scope  # noqa: E402
-from apikeys.gateway.gatekeeper import Gatekeeper, Limits, Watch  # noqa: E402
+from apikeys.gateway.gatekeeper import Gatekeeper, Limits  # noqa: E402
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen  # noqa: E402
+from apikeys.gateway.memory import Memory, Watch  # noqa: E402
 from apikeys.gateway.meters import Measures, Siblings, keep_measuring  # noqa: E402
 from apikeys.gateway.tally import Batch  # noqa: E402
 from apikeys.gateway.tokens import Tokens  # noqa: E402
@@ -46,18 +47,14 @@ class Process:
         self._database = database.Database()
         self._tokens = Tokens(self._database.tokens)
         self._measures, self._siblings = Measures(), Siblings()
-        self._keeper = Gatekeeper(
-            self._measures.timed(self._database.load),
-            self._database.first_use,
-            limits(),
-            size=settings.GATEWAY_CACHE,
-            grace=float(settings.GATEWAY_GRACE),
-        )
-        self._keeper.tokens_changed = self._tokens.changed
-        self._keeper.watch = self._tokens.watch = watch(self._keeper)
+        load = self._measures.timed(self._database.load)
+        self._memory = Memory(load, settings.GATEWAY_CACHE, float(settings.GATEWAY_GRACE))
+        self._memory.tokens_changed = self._tokens.changed
+        self._memory.watch = self._tokens.watch = watch(self._memory)
+        self._keeper = Gatekeeper(self._memory, self._database.first_use, limits())
         self._door = Door(self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed)
         self._tasks = [
-            loop.create_task(self._keeper.watch.run()),
+            loop.create_task(self._memory.watch.run()),
             loop.create_task(self._write_now_and_then()),
             loop.create_task(keep_measuring(self._measures, self._siblings, self._door, self._gauges)),
         ]
@@ -96,7 +93,7 @@ class Process:
                 logger.error("counts of a gateway are lost: %s", type(error).__name__)
 
     def _gauges(self) -> dict[str, int]:
-        return {"workers": 1, "believing": int(self._keeper.believed()), "keys_in_memory": len(self._keeper)}
+        return {"workers": 1, "believing": int(self._memory.believed()), "keys_in_memory": len(self._memory)}
 
     def _exposed(self) -> str:
         self._measures.gauges = self._gauges()
@@ -124,11 +121,11 @@ def limits() -> Limits:
     return found
 
 
-def watch(keeper: Gatekeeper) -> Watch:
+def watch(memory: Memory) -> Watch:
     """What tells this database's changes."""
     if connection.vendor == "sqlite":
-        return SqliteWatch(str(settings.DATABASES["default"]["NAME"]), keeper.dropped)
-    return PostgresWatch(_parameters(), settings.GATEWAY_LEASE_MS / 1000, keeper.dropped)
+        return SqliteWatch(str(settings.DATABASES["default"]["NAME"]), memory.dropped)
+    return PostgresWatch(_parameters(), settings.GATEWAY_LEASE_MS / 1000, memory.dropped)
 
 
 def _parameters() -> dict[str, Any]:

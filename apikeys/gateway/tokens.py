@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from apikeys.gateway.gatekeeper import Watch
+from apikeys.gateway.memory import Watch
 from apikeys.models.gateway import digest_of
 
 SCHEME = "Bearer "

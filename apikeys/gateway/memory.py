@@ -1,0 +1,136 @@
+"""The keys that a gateway process remembers, how far that can be believed, and what is asked of the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from apikeys.gateway.cache import TwoGenerations
+from apikeys.gateway.compiled import Compiled
+from apikeys.verification import KeyRecord
+
+#: How long an unknown key is remembered as one; sooner, if the database says that it was made.
+UNKNOWN_SECONDS = 30.0
+#: Questions to the database that may wait at a time; one more is refused, or memory would not be bounded.
+MOST_LOADS = 1_000
+ALL, TOKENS = "*", ""
+
+
+class Unavailable(Exception):
+    """Nobody can say now: 503, and nothing passes."""
+
+
+class Watch(Protocol):
+    """Knows whether memory can be believed."""
+
+    def believed(self) -> bool: ...
+    @property
+    def until(self) -> float: ...
+    async def run(self) -> None: ...
+
+
+class Memory:
+    """``load`` asks the database for a key (None: there is none) and raises `Unavailable`.
+
+    ``size``: keys at most; ``grace``: seconds for which they are answered from while nobody can be asked.
+    """
+
+    def __init__(self, load: Callable[[str], Awaitable[KeyRecord | None]], size: int, grace: float) -> None:
+        self._load = load
+        self._grace = grace
+        self._keys: TwoGenerations[Compiled] = TwoGenerations(size)
+        self._unknown: TwoGenerations[float] = TwoGenerations(size)
+        self._loading: dict[str, asyncio.Task[tuple[KeyRecord | None, bool]]] = {}
+        self._loads = 0
+        self.watch: Watch | None = None
+        self.tokens_changed: Callable[[], None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def dropped(self, name: str) -> None:
+        """The database says that the key ``name`` changed, or all, or the gateways' tokens."""
+        if name in (ALL, TOKENS):
+            self.tokens_changed()
+        if name == ALL:
+            self._keys.clear()
+            self._unknown.clear()
+            self._loading.clear()
+        elif name != TOKENS:
+            self._keys.drop(name)
+            self._unknown.drop(name)
+            # What is being read may be older than the change: whoever waits for it asks again.
+            self._loading.pop(name, None)
+
+    def remembered(self, key_id: str) -> Compiled | None:
+        """The key if it is here; whether that can be believed is another question."""
+        return self._keys.young.get(key_id) or self._keys.get(key_id)
+
+    def is_unknown(self, key_id: str) -> bool:
+        """Whether it is remembered that there is no such key."""
+        return self._unknown.get(key_id) is not None
+
+    def believed(self) -> bool:
+        """Whether memory can be believed at this moment."""
+        return self.watch is not None and self.watch.believed()
+
+    async def find(self, key_id: str) -> Compiled | None:
+        """The key as it stands now. Raises `Unavailable`."""
+        believed = self.believed()
+        if believed:
+            key = self._keys.get(key_id)
+            if key is not None:
+                return key
+            until = self._unknown.get(key_id)
+            if until is not None and time.monotonic() < until:
+                return None
+        try:
+            record = await (self._shared_load(key_id) if believed else self._own_load(key_id))
+        except Unavailable:
+            return self._in_grace(key_id)
+        if record is None:
+            return None
+        key = self._keys.get(key_id)
+        return key if key is not None and key.record is record else Compiled(record)
+
+    async def _own_load(self, key_id: str) -> KeyRecord | None:
+        """A question that is asked after the request came: whatever was answered to an author before, it sees."""
+        if self._loads >= MOST_LOADS:
+            raise Unavailable
+        self._loads += 1
+        try:
+            return await self._load(key_id)
+        finally:
+            self._loads -= 1
+
+    async def _shared_load(self, key_id: str) -> KeyRecord | None:
+        """One question, however many requests wait for it. When the key changed meanwhile, each asks anew."""
+        waiting = self._loading.get(key_id)
+        if waiting is None:
+            waiting = self._loading[key_id] = asyncio.create_task(self._load_and_keep(key_id))
+        record, kept = await asyncio.shield(waiting)
+        return record if kept else await self._own_load(key_id)
+
+    async def _load_and_keep(self, key_id: str) -> tuple[KeyRecord | None, bool]:
+        mine = asyncio.current_task()
+        try:
+            record = await self._own_load(key_id)
+        finally:
+            kept = self._loading.get(key_id) is mine
+            if kept:
+                del self._loading[key_id]
+        if kept and record is not None:
+            self._keys.put(key_id, Compiled(record))
+        elif kept:
+            self._unknown.put(key_id, time.monotonic() + UNKNOWN_SECONDS)
+        return record, kept
+
+    def _in_grace(self, key_id: str) -> Compiled | None:
+        """While nobody can be asked: the key as it was last known, for as long as the operator allows."""
+        lost = self.watch.until if self.watch is not None else 0.0
+        key = self._keys.get(key_id)
+        if key is None or time.monotonic() >= lost + self._grace:
+            raise Unavailable
+        return key
