@@ -1,0 +1,68 @@
+"""What commands share: ``--json``, one document or sentence on stdout, whose account is meant, and a reason."""
+
+import json
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
+
+from accounts.models import User
+from hitobit_portal.fields import parse_phone
+
+LONGEST_REASON = 200
+EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
+
+
+class ReportingCommand(BaseCommand):
+    """A command with ``--json``. Subclasses give ``json_shape``, add arguments in `arguments`, work in `handle`."""
+
+    json_shape = "{}"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help=f"print {self.json_shape} for scripts")
+        self.arguments(parser)
+
+    def arguments(self, parser: CommandParser) -> None:
+        """Arguments beside ``--json``."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Django's; an unreachable database is a sentence, not a trace."""
+        try:
+            return super().execute(*args, **options)
+        except (DatabaseError, InterfaceError) as error:
+            # SECURITY: the class only: messages of databases repeat values and addresses.
+            raise CommandError(f"The database failed: {type(error).__name__}. See portal_doctor.") from None
+
+    def tell(self, options: dict[str, Any], document: Any, *lines: str) -> None:
+        """The document with ``--json``, else the lines."""
+        if options["json"]:
+            self.stdout.write(json.dumps(document, ensure_ascii=False))
+        else:
+            for line in lines:
+                self.stdout.write(line)
+
+
+def phone(text: str) -> str:
+    """An argument's type: a mobile number in any usual spelling, as E.164."""
+    number = parse_phone(text)
+    if number is None:
+        # SECURITY: not repeated: what stands in its place by mistake may be a password.
+        raise ArgumentTypeError("this is no mobile number; write one such as 09121234567")
+    return number
+
+
+def reason(text: str) -> str:
+    """An argument's type: why something is done, which the customer and the trail keep."""
+    stripped = text.strip()
+    if not 0 < len(stripped) <= LONGEST_REASON or not stripped.isprintable():
+        raise ArgumentTypeError(f"a reason is one line of 1 to {LONGEST_REASON} characters")
+    return stripped
+
+
+def account(number: str) -> User:
+    """The account with this number (E.164). Raises `CommandError`."""
+    user = User.objects.select_related("sms").filter(phone=number, joined_at__isnull=False).first()
+    if user is None:
+        raise CommandError("There is no account with this number.")
+    return user

@@ -1,0 +1,49 @@
+"""``manage.py portal_doctor``: whether everything that the portal needs is there and in order, and what to do."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import translation
+
+from accounts.doctor import Finding, State, examine
+from apikeys.doctor import CHECKS
+
+
+class Command(BaseCommand):
+    help = (
+        "Looks at database, migrations, clock, cache, settings, proxies, master keys, SMS, e-mail, notices, audit "
+        "trail and gateway tokens, and says what to do. Sends no message, changes nothing, prints no secret. "
+        "Exit codes: 0 nothing fails (warnings there may be), 1 something fails, 2 wrong usage."
+    )
+    #: They are among the findings, and must not end the command before the others are told.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help='print {"state", "findings": [{"name", "state", "found", "advice"}]}',
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with translation.override("en"):
+            findings = list(examine(CHECKS))
+        states = {finding.state for finding in findings}
+        worst = next((state for state in (State.FAIL, State.WARN) if state in states), State.OK)
+        if options["json"]:
+            rows = [{**asdict(finding), "state": finding.state.value} for finding in findings]
+            self.stdout.write(json.dumps({"state": worst.value, "findings": rows}))
+        else:
+            for finding in findings:
+                self._print(finding)
+        if worst is State.FAIL:
+            raise SystemExit(1)
+
+    def _print(self, finding: Finding) -> None:
+        style = {State.OK: self.style.SUCCESS, State.WARN: self.style.WARNING, State.FAIL: self.style.ERROR}
+        mark = style[finding.state](f"{finding.state.value:4}")
+        self.stdout.write(f"{mark}  {finding.name}: {finding.found}")
+        if finding.advice:
+            self.stdout.write(f"      -> {finding.advice}")

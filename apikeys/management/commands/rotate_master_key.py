@@ -1,0 +1,58 @@
+"""``manage.py rotate_master_key``: everything sealed gets sealed under the first key of PORTAL_MASTER_KEYS."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from accounts import audit
+from accounts.events import Event
+from accounts.management import reporting
+from apikeys import resealing
+from hitobit_portal import crypto
+
+MOST = 5_000
+
+
+class Command(reporting.ReportingCommand):
+    help = (
+        "After a new key was put first in PORTAL_MASTER_KEYS and every process was started again: seals all secrets "
+        "and authenticators anew under it, in batches, while the portal runs. Interrupted, it is simply run again. "
+        + reporting.EXIT_CODES
+    )
+    json_shape = '{"sealed", "left", "dry_run"}'
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--batch", type=int, default=500, help=f"values a transaction, 1 to {MOST} (500)")
+        parser.add_argument("--dry-run", action="store_true", help="only count what each master key seals")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["batch"] <= MOST:
+            raise CommandError(f"--batch takes 1 to {MOST}.")
+        sealed = 0
+        if not options["dry_run"]:
+            try:
+                for count in resealing.batches(options["batch"]):
+                    sealed += count
+                    if self.stderr.isatty():
+                        self.stderr.write(f"\r{sealed} sealed anew", ending="")
+            except crypto.SealError as error:
+                raise CommandError(f"Stopped after {sealed}: {error}. See portal_doctor.") from None
+            if sealed:
+                audit.record(
+                    Event.MASTER_KEY_ROTATED, None, customer=None, operator=audit.operator(), sealed=sealed
+                )
+        left = resealing.counts()
+        current = crypto.current_key_id()
+        lines = [
+            f"{name}: {count} values{' (current)' if name == current else ''}"
+            for name, count in sorted(left.items())
+        ]
+        idle = [name for name in settings.MASTER_KEYS if name != current and not left.get(name)]
+        if idle:
+            lines.append(
+                f"Nothing is sealed under {', '.join(idle)} any more. Keep them listed until prune_audit has passed "
+                "their events and no backup is older than now."
+            )
+        document = {"sealed": sealed, "left": left, "dry_run": options["dry_run"]}
+        self.tell(options, document, f"{sealed} sealed anew.", *lines)

@@ -1,0 +1,54 @@
+"""``manage.py tick``: everything that has to be done from time to time, once; for cron and timers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import CommandError, CommandParser
+from django.db import connection
+
+from accounts.management import reporting
+
+#: Of this command alone: a number that PostgreSQL's advisory locks know it by.
+LOCK = 7_164_205
+
+
+class Command(reporting.ReportingCommand):
+    help = (
+        "Sends what waits in the outbox, announces ends of keys, applies waiting changes of factors, links the audit "
+        "trail, clears what is over. Two at once do it once: the second says so and ends with 0. Exit codes: 0 done, "
+        "1 a part failed (the log says which; the others were done), 2 wrong usage."
+    )
+    json_shape = '{"ran"}'
+
+    def arguments(self, parser: CommandParser) -> None:
+        """None of its own."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with alone() as is_alone:
+            if not is_alone:
+                self.tell(options, {"ran": False}, "Another one runs; nothing was done.")
+                return
+            try:
+                call_command("send_notices", stdout=self.stderr)
+            except CommandError as error:
+                raise CommandError(str(error), returncode=1) from None
+        self.tell(options, {"ran": True}, "Done.")
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether nobody else is within; on SQLite always: its parts are safe to run twice, one after the other."""
+    if connection.vendor != "postgresql":
+        yield True
+        return
+    # For the transaction and not for the session: connections are pooled, and a lock must not outlive its holder.
+    held = connection.copy()
+    try:
+        with held.cursor() as cursor:
+            held.set_autocommit(False)
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+            yield bool(cursor.fetchone()[0])
+    finally:
+        held.close()

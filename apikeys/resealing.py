@@ -1,0 +1,78 @@
+"""Seals again, under the first master key, what an older one sealed: in batches, at any time, as often as wanted."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model, Q
+
+from accounts import otp
+from accounts.models import TotpDevice
+from apikeys.models import Credential
+from hitobit_portal import crypto
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A column of sealed values, and whose each is."""
+
+    name: str
+    model: type[Model]
+    column: str
+    owner: Callable[[Any], str]
+    related: str
+
+
+SEALED = (
+    Sealed("secrets of API keys", Credential, "sealed", lambda row: row.seal_owner, "key"),
+    Sealed("authenticators", TotpDevice, "seed_sealed", lambda row: otp.seal_owner(row.user), "user"),
+    Sealed(
+        "authenticators that wait for a code", TotpDevice, "next_seed_sealed",
+        lambda row: otp.seal_owner(row.user, "next"), "user",
+    ),
+)  # fmt: skip
+
+
+def counts() -> dict[str, int]:
+    """How many values each master key seals, by its id."""
+    found: Counter[str] = Counter()
+    for sealed in SEALED:
+        values = sealed.model._default_manager.exclude(**{sealed.column: ""}).values_list(
+            sealed.column, flat=True
+        )
+        found.update(value.split(":", 2)[1] for value in values.iterator(chunk_size=5_000))
+    return dict(found)
+
+
+def batches(size: int) -> Iterator[int]:
+    """Seals ``size`` values a transaction again, and says how many it were; ends when nothing is left.
+
+    Killed at any point it has done whole batches and none by half: it is begun again. Whatever is read meanwhile opens,
+    before under the old key and after under the new one.
+    """
+    current = f"{crypto.VERSION}:{crypto.current_key_id()}:"
+    for sealed in SEALED:
+        old = ~Q(**{sealed.column: ""}) & ~Q(**{f"{sealed.column}__startswith": current})
+        last: Any = None
+        while True:
+            after = Q() if last is None else Q(pk__gt=last)
+            last, count = _batch(sealed, old & after, size)
+            if last is None:
+                break
+            yield count
+
+
+def _batch(sealed: Sealed, which: Q, size: int) -> tuple[Any, int]:
+    """The id of the last row that was looked at (None: there was none), and how many were sealed again."""
+    manager = sealed.model._default_manager
+    with transaction.atomic():
+        # SECURITY: locked: a credential or seed that is replaced at this moment must not get its old value back.
+        locked = manager.select_for_update(of=("self",)).select_related(sealed.related)
+        rows = list(locked.filter(which).order_by("pk")[:size])
+        for row in rows:
+            owner = sealed.owner(row)
+            setattr(row, sealed.column, crypto.seal(crypto.unseal(getattr(row, sealed.column), owner), owner))
+        manager.bulk_update(rows, [sealed.column])
+    return (rows[-1].pk if rows else None), len(rows)
