@@ -66,6 +66,7 @@ class Event(enum.Enum):
     AUDIT_RESTARTED = "audit.restarted"
     GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
     GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
+    PRUNED = "data.pruned"
     MASTER_KEY_ROTATED = "master_key.rotated"
     STAFF_CHANGED_USER = "staff.changed_user"
     STAFF_VIEWED = "staff.viewed"
@@ -154,6 +155,7 @@ LOOKS = {
     Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
     Event.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
     Event.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
+    Event.PRUNED: Look(_("Old data removed"), "trash", ""),
     Event.MASTER_KEY_ROTATED: Look(_("Secrets sealed under a new master key"), "rotate", "warn"),
     Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
     Event.STAFF_VIEWED: Look(_("Looked at by staff"), "eye", ""),

@@ -1,0 +1,30 @@
+"""``manage.py prune``: removes what is kept no longer; the audit trail has `prune_audit`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from accounts import audit
+from accounts.events import Event
+from accounts.management import reporting
+from apikeys import retention
+
+
+class Command(reporting.ReportingCommand):
+    help = (
+        "Removes old refusals, counts, SMS deliveries, trusted devices, invitations and answered requests, each after "
+        "its days. Safe to run at any time. " + reporting.EXIT_CODES
+    )
+    json_shape = '{"removed": {name: count}, "dry_run"}'
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = {}
+        for kept in retention.RETENTION:
+            found[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
+        if not options["dry_run"] and any(found.values()):
+            audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
+        lines = [f"{kept.name}: {found[kept.name]} (after {kept.days} days)" for kept in retention.RETENTION]
+        self.tell(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)
