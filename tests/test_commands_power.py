@@ -54,6 +54,12 @@ def test_keys_are_shown_first_and_nothing_ends_without_yes_and_reason(keys: dict
     assert set(states().values()) == {"active"}
     with pytest.raises(CommandError, match="--reason"):
         said("revoke_keys", "--all", "--yes")
+    for empty in (["--network", ""], ["--key", ""]):
+        with pytest.raises(CommandError, match=r"empty|no such key"):
+            said("revoke_keys", "--all", *empty, "--yes", "--reason", "leak")
+    with pytest.raises(CommandError, match="no such key"):
+        said("revoke_keys", "--key", keys["a"].key_id, "--key", "k" * 64, "--yes", "--reason", "leak")
+    assert set(states().values()) == {"active"}
     with pytest.raises(CommandError, match="Say which keys"):
         said("revoke_keys", "--yes", "--reason", "leak")
 
@@ -115,10 +121,23 @@ def test_everything_sealed_opens_under_the_new_key_alone(keys: dict[str, ApiKey]
     assert crypto.unseal(seed.next_seed_sealed, otp.seal_owner(user, "next")) == b"next"
 
 
-def test_key_that_left_the_ring_too_early_is_named(keys: dict[str, ApiKey], settings: Any) -> None:
-    settings.MASTER_KEYS = {"new": NEW}
-    with pytest.raises(CommandError, match="not in PORTAL_MASTER_KEYS"):
-        said("rotate_master_key")
+def test_what_does_not_open_is_named_and_keeps_nothing_else_back(
+    keys: dict[str, ApiKey], settings: Any
+) -> None:
+    broken = Credential.objects.get(key=keys["a"])
+    Credential.objects.filter(pk=broken.pk).update(sealed="nonsense")
+    settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
+    with pytest.raises(CommandError, match=f"row {broken.pk}: a sealed value is malformed"):
+        said("rotate_master_key", "--batch", "1")
+    assert set(resealing.counts()) == {"new", "?"}
+
+
+def test_recovery_codes_that_an_old_key_knows_are_said(keys: dict[str, ApiKey], settings: Any) -> None:
+    sara = people.customer()
+    people.recovery_codes(sara)
+    [old] = settings.MASTER_KEYS
+    settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
+    assert said("rotate_master_key")["digests"] == {old: 10}
 
 
 @pytest.mark.postgres

@@ -71,12 +71,19 @@ class Command(reporting.ReportingCommand):
 def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
     """The live keys that match. Raises `CommandError` when nothing was asked for."""
     keys = ApiKey.objects.exclude(state=State.REVOKED).order_by("created_at", "pk")
+    # An empty value is most likely a variable that is not set: left out, the others would hit more than was meant.
+    if any(options[name] in ("", []) for name in SELECTORS):
+        raise CommandError("One of the selectors is empty.")
     if not any(options[name] for name in SELECTORS):
         wanted = ", ".join(f"--{name.replace('_', '-')}" for name in SELECTORS)
         raise CommandError(f"Say which keys: {wanted}.")
     if options["customer"]:
         keys = keys.filter(owner=reporting.account(options["customer"]))
     if options["key"]:
+        known = set(ApiKey.objects.filter(key_id__in=options["key"]).values_list("key_id", flat=True))
+        if unknown := [name for name in options["key"] if name not in known]:
+            # In a hurry after a leak, a misspelt key that stays alive must not look like success.
+            raise CommandError(f"There is no such key: {', '.join(unknown)}. Nothing was done.")
         keys = keys.filter(key_id__in=options["key"])
     if options["network"]:
         keys = keys.filter(pk__in=trusting(options["network"]))

@@ -12,6 +12,7 @@ from apikeys import resealing
 from hitobit_portal import crypto
 
 MOST = 5_000
+SHOWN = 20
 
 
 class Command(reporting.ReportingCommand):
@@ -20,7 +21,7 @@ class Command(reporting.ReportingCommand):
         "and authenticators anew under it, in batches, while the portal runs. Interrupted, it is simply run again. "
         + reporting.EXIT_CODES
     )
-    json_shape = '{"sealed", "left", "dry_run"}'
+    json_shape = '{"sealed", "left", "digests", "dry_run"}'
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch", type=int, default=500, help=f"values a transaction, 1 to {MOST} (500)")
@@ -29,30 +30,46 @@ class Command(reporting.ReportingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["batch"] <= MOST:
             raise CommandError(f"--batch takes 1 to {MOST}.")
-        sealed = 0
+        sealed, damaged = 0, list[str]()
         if not options["dry_run"]:
-            try:
-                for count in resealing.batches(options["batch"]):
-                    sealed += count
-                    if self.stderr.isatty():
-                        self.stderr.write(f"\r{sealed} sealed anew", ending="")
-            except crypto.SealError as error:
-                raise CommandError(f"Stopped after {sealed}: {error}. See portal_doctor.") from None
-            if sealed:
-                audit.record(
-                    Event.MASTER_KEY_ROTATED, None, customer=None, operator=audit.operator(), sealed=sealed
-                )
-        left = resealing.counts()
-        current = crypto.current_key_id()
-        lines = [
-            f"{name}: {count} values{' (current)' if name == current else ''}"
-            for name, count in sorted(left.items())
-        ]
-        idle = [name for name in settings.MASTER_KEYS if name != current and not left.get(name)]
-        if idle:
-            lines.append(
-                f"Nothing is sealed under {', '.join(idle)} any more. Keep them listed until prune_audit has passed "
-                "their events and no backup is older than now."
+            # At the beginning: one that is killed has left its trace all the same.
+            audit.record(
+                Event.MASTER_KEY_ROTATED,
+                None,
+                customer=None,
+                operator=audit.operator(),
+                key=crypto.current_key_id(),
             )
-        document = {"sealed": sealed, "left": left, "dry_run": options["dry_run"]}
-        self.tell(options, document, f"{sealed} sealed anew.", *lines)
+            for count in resealing.batches(options["batch"], damaged):
+                sealed += count
+                if self.stderr.isatty():
+                    self.stderr.write(f"\r{sealed} sealed anew", ending="")
+        left, digests = resealing.counts(), resealing.digests()
+        document = {"sealed": sealed, "left": left, "digests": digests, "dry_run": options["dry_run"]}
+        self.tell(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
+        if damaged:
+            raise CommandError("\n".join(["These do not open and were left as they are:", *damaged[:SHOWN]]))
+
+
+def _lines(left: dict[str, int], digests: dict[str, int]) -> list[str]:
+    current = crypto.current_key_id()
+    lines = [
+        f"{name}: {count} values{' (current)' if name == current else ''}"
+        for name, count in sorted(left.items())
+    ]
+    lines += [
+        f"{name}: {count} digests of recovery codes and trusted devices; without this key they are lost"
+        for name, count in sorted(digests.items())
+        if name != current
+    ]
+    idle = [
+        name
+        for name in settings.MASTER_KEYS
+        if name != current and not left.get(name) and not digests.get(name)
+    ]
+    if idle:
+        lines.append(
+            f"Nothing needs {', '.join(idle)} any more but events: keep them listed until prune_audit has passed "
+            "those, and no backup is older than now."
+        )
+    return lines
