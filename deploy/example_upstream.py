@@ -32,6 +32,7 @@ class Exchange(BaseHTTPRequestHandler):
                 "key": told.get("x-portal-key"),
                 "permissions": told.get("x-portal-permissions"),
                 "client_ip": told.get("x-client-ip"),
+                "underscores": sorted(name for name in told if "_" in name),
             }
         ).encode()
         self.send_response(200)
