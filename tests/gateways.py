@@ -1,13 +1,16 @@
 """Gateway processes as operators run them, and questions to them over real HTTP."""
 
+import asyncio
 import http.client
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db import connection
 
@@ -19,6 +22,13 @@ from tests.servers import die_with_parent, free_port
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ADDRESS = "203.0.113.9"
+Result = TypeVar("Result")
+
+
+def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
+    """In a thread of its own: a browser of another test may have left a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def token(name: str = "test") -> str:

@@ -6,10 +6,8 @@ import hashlib
 import hmac
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -23,9 +21,9 @@ from apikeys.gateway.watch_sqlite import SqliteWatch
 from apikeys.networks import compile_networks
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, Decision, KeyRecord
+from tests.gateways import in_a_loop
 
 SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
-Result = TypeVar("Result")
 UNLIMITED = Limits(1, 1)
 
 
@@ -91,12 +89,6 @@ async def passes(asked: Gatekeeper, key_id: str = "k" * 64) -> bool:
     question = ask(key_id)
     swift = asked.swift(key_id, question.query.decode(), ADDRESS, "read")
     return swift is not None or (await asked.verdict(question)).decision.allowed
-
-
-def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: a browser of another test may have left a loop running in this one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def run(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:

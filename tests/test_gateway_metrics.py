@@ -17,7 +17,7 @@ from apikeys.gateway.tally import Batch
 from apikeys.models import ApiKey
 from apikeys.outcomes import Outcome
 from tests import people
-from tests.gateways import GatewayProcess, token
+from tests.gateways import GatewayProcess, in_a_loop, token
 from tests.test_gateway import signed
 from tests.test_metrics import LABELS, parsed
 
@@ -130,7 +130,6 @@ def test_what_was_found_in_memory_never_becomes_less() -> None:
 
 def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of a request is the one it has without measuring, but for one in some thousand."""
-    import asyncio
 
     class Way:
         quick = True
@@ -149,6 +148,6 @@ def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.Monk
         measures.sample(way)
         for _ in range(3):
             if not way.swift(SimpleNamespace(), None):
-                asyncio.run(way.answer(SimpleNamespace(), None))
+                in_a_loop(way.answer(SimpleNamespace(), None))
     assert vars(way) == {"quick": False, "answered": 3}
     assert sum(measures.answers.counts) == 2
