@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts import chain, outbox
-from accounts.models import AuditEvent, AuditHead, DelayedChange, Notice, SmsDelivery
+from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
 from accounts.sms import LOCAL, circuit
 
 #: Signed requests are good for 5 s (recvWindow), and codes for 30 s: half a second is still harmless.
@@ -28,6 +28,8 @@ SKEW_MS = 500
 #: `send_notices --loop` looks every 5 s; a provider's failure is tried again within the hour.
 NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
+#: The timer of `tick` runs it every minute, a loop notes its run every minute.
+RUN_LATE = timedelta(minutes=15)
 CLOCKS = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400",
@@ -69,6 +71,7 @@ def examine(all_checks: tuple[Check, ...]) -> Iterator[Finding]:
             yield Finding(name, State.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, AGAIN))
 
 
+NOBODY_SENDS = "Nobody sends: start manage.py send_notices --loop (or tick) and keep it running."
 AGAIN = "Mend what fails above, then run this again."
 ADVICE = {
     "database": "Start the database, or correct DATABASE_URL. Checks that need it were left out.",
@@ -209,10 +212,13 @@ def notices() -> Iterator[Finding]:
     sent = (
         f"last sent {_age(now - last.sent_at)} ago" if last is not None and last.sent_at else "none sent yet"
     )
+    run = LastRun.of("send_notices")
+    sent += f"; last run {_age(now - run.at)} ago" if run is not None else "; send_notices never ran"
     told = f"{waiting.count()} wait, oldest for {_age(now - oldest.created_at)}; {sent}" if oldest else sent
     if overdue is not None or late:
-        advice = "Nobody sends: start manage.py send_notices --loop (or tick) and keep it running."
-        yield Finding("notices", State.FAIL, f"{told}; due work is left undone", advice)
+        yield Finding("notices", State.FAIL, f"{told}; due work is left undone", NOBODY_SENDS)
+    elif run is None or now - run.at > RUN_LATE:
+        yield Finding("notices", State.WARN, told, NOBODY_SENDS)
     elif oldest is not None and now - oldest.created_at > NOTICE_STUCK:
         yield Finding(
             "notices", State.WARN, told, "They are tried and fail; see SMS and e-mail, and the log."

@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from base64 import b64encode
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
+from django.utils import timezone
 
 from accounts import otp
 from accounts.events import Event
-from accounts.models import AuditEvent, TotpDevice
+from accounts.models import AuditEvent, LastRun, TotpDevice
 from apikeys import records, resealing
 from apikeys.models import ApiKey, Credential
 from hitobit_portal import crypto
@@ -194,6 +196,7 @@ def test_rotation_killed_ten_times_ends_and_every_key_opens_throughout(settings:
 @pytest.mark.django_db(transaction=True)
 def test_tick_runs_everything_and_of_two_at_once_one() -> None:
     assert said("tick") == {"ran": True}
+    assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune"}
     if connection.vendor != "postgresql":
         return
     from apikeys.management.commands import tick
@@ -202,3 +205,20 @@ def test_tick_runs_everything_and_of_two_at_once_one() -> None:
         assert held
         assert said("tick") == {"ran": False}
     assert said("tick") == {"ran": True}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("hour", "hours_ago", "prunes"),
+    [(4, 21, True), (4, 2, False), (12, 21, False), (12, 37, True), (4, None, True), (12, None, True)],
+)
+def test_tick_prunes_once_a_night_and_makes_up_for_a_missed_one(
+    hour: int, hours_ago: int | None, prunes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apikeys.management.commands import tick
+
+    now = timezone.localtime().replace(hour=hour, minute=30)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    if hours_ago is not None:
+        LastRun.objects.create(name="prune", at=now - timedelta(hours=hours_ago))
+    assert ("prune" in tick.due()) == prunes

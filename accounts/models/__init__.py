@@ -13,6 +13,7 @@ from accounts.models.factors import (
 from accounts.models.messages import Notice, SmsDelivery
 from accounts.models.people import User, UserManager
 from accounts.models.trail import AuditEvent, AuditEventQuerySet, AuditHead, AuditLink
+from accounts.models.upkeep import LastRun
 
 __all__ = [
     "AuditEvent",
@@ -22,6 +23,7 @@ __all__ = [
     "DelayedChange",
     "FactorGuard",
     "Invitation",
+    "LastRun",
     "LoginSession",
     "Notice",
     "PortalDevice",

@@ -3,10 +3,12 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
 from accounts import audit
 from accounts.events import Event
 from accounts.management import reporting
+from accounts.models import LastRun
 from apikeys import retention
 
 
@@ -24,6 +26,8 @@ class Command(reporting.ReportingCommand):
         found = {}
         for kept in retention.RETENTION:
             found[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
+        if not options["dry_run"]:
+            LastRun.objects.update_or_create(name="prune", defaults={"at": timezone.now()})
         if not options["dry_run"] and any(found.values()):
             audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
         lines = [f"{kept.name}: {found[kept.name]} (after {kept.days} days)" for kept in retention.RETENTION]

@@ -49,7 +49,8 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         keys = selected(options)
-        ids = list(keys.values_list("pk", flat=True))
+        found = dict(keys.values_list("pk", "key_id"))
+        ids = list(found)
         revoked = 0
         if options["yes"]:
             if not options["reason"]:
@@ -64,7 +65,7 @@ class Command(reporting.ReportingCommand):
             lines.append(f"... and {len(ids) - SHOWN} more")
         would = f"{len(ids)} keys would be deleted; add --yes --reason WHY."
         said = f"{revoked} keys deleted." if options["yes"] else would
-        document = {"found": len(ids), "revoked": revoked, "keys": [key.key_id for key in shown]}
+        document = {"found": len(ids), "revoked": revoked, "keys": list(found.values())}
         self.tell(options, document, *lines, said)
 
 

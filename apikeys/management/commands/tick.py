@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from django.core.management import call_command
@@ -10,10 +11,13 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.management import reporting
+from accounts.models import LastRun
 
 #: Of this command alone: a number that PostgreSQL's advisory locks know it by.
 LOCK = 7_164_205
 NIGHT = 4
+#: Pruned once a night; a night on which nothing ran is made up for by day.
+OFTEN, SELDOM = timedelta(hours=20), timedelta(hours=36)
 
 
 class Command(reporting.ReportingCommand):
@@ -48,7 +52,10 @@ class Command(reporting.ReportingCommand):
 
 def due() -> list[str]:
     """The commands to run now; what takes long waits for the night, on Tehran's clock."""
-    return ["send_notices", "prune"] if timezone.localtime().hour == NIGHT else ["send_notices"]
+    last, now = LastRun.of("prune"), timezone.now()
+    since = now - last.at if last is not None else SELDOM
+    wait = OFTEN if timezone.localtime(now).hour == NIGHT else SELDOM
+    return ["send_notices", "prune"] if since >= wait else ["send_notices"]
 
 
 @contextmanager
