@@ -14,7 +14,14 @@ ARGUMENTS = [
 
 def chromium() -> str:
     """The path of a Chromium: CHROMIUM, the system's, or Playwright's own. Raises `Missing`."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    # The headless shell is the same engine without a desktop browser around it: a walk takes 2.0 s and not 3.6.
+    names = (
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    )
     candidates = [os.environ.get("CHROMIUM"), *(shutil.which(name) for name in names)]
     cache = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
     candidates += sorted(map(str, cache.glob("chromium-*/chrome-linux*/chrome")), reverse=True)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from django.test import Client
     from playwright.sync_api import Browser
 
+    from tests.live_site import Customer, LiveSite
+    from tests.walk import Visit
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
@@ -233,6 +236,34 @@ def live_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePortal
     portal = LivePortal(tmp_path_factory.mktemp("live"))
     yield portal.start()
     portal.stop()
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveSite"]:
+    """The demo behind a proxy that is believed, so that browsers can come from several addresses; each test of it has
+    customers and addresses of its own."""
+    from tests.live_site import LiveSite
+
+    live = LivePortal(tmp_path_factory.mktemp("live-walk"), {"PORTAL_TRUSTED_PROXIES": "127.0.0.1"})
+    yield LiveSite(live.start())
+    live.stop()
+
+
+@pytest.fixture
+def visit(portal: "LiveSite", browser: "Browser") -> Iterator["Visit"]:
+    """``visit(customer)`` is a new browser of theirs; at the end none of them may have complained."""
+    from tests.walk import Visitor, new_visitor
+
+    visitors: list[Visitor] = []
+
+    def start(customer: "Customer | None" = None, **options: Any) -> Visitor:
+        visitors.append(new_visitor(portal, browser, customer or portal.customer(), **options))
+        return visitors[-1]
+
+    yield start
+    for visitor in visitors:
+        visitor.context.close()
+    assert [text for visitor in visitors for text in visitor.complaints] == []
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ from tests.live_site import LiveSite
 from tests.walk import Visit, Visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no-javascript"])
 
 

@@ -5,13 +5,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests import walk
+from tests.eyes import DESKTOP, PHONE
 from tests.live_site import LiveSite
-from tests.walk import DESKTOP, PHONE, Visit, Visitor
+from tests.walk import Visit, Visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 ID = "replace(id, '-', '')"  # however the database writes a UUID
 WAYS: list[dict[str, Any]] = [
     {"viewport": DESKTOP},

@@ -18,15 +18,13 @@ from playwright.sync_api import Request, expect
 
 from tests import walk
 from tests.binance_client import BinanceClient
+from tests.eyes import DESKTOP, PHONE, faults
 from tests.key_pairs import private_pem, public_pem, rsa_of, signed_query
 from tests.live_site import LiveSite
-from tests.test_browser_pages import NARROW, violations, wider
 from tests.test_client_api import RESTRICTIONS, stamp
-from tests.walk import DESKTOP, PHONE, Visit, Visitor
+from tests.walk import Visit, Visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 PROGRAMS = {
     "curl": ["bash", "-e"],
     "python": [sys.executable, "-"],
@@ -173,16 +171,13 @@ def test_secret_is_rotated_and_the_old_one_ended(portal: LiveSite, visit: Visit,
     assert [signs(portal, key, text) for text in (old, new)] == [400, 200]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit: Visit, theme: str) -> None:
-    sara = in_keys(visit, color_scheme=theme)
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit: Visit) -> None:
+    sara = in_keys(visit)
     page = sara.page
     found: list[str] = []
 
     def look() -> None:
-        for size in (DESKTOP, PHONE, NARROW):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found.extend(filter(None, [violations(page), wider(page)]))
+        found.extend(f"{page.url} {fault}" for fault in faults(page))
 
     choose_kind(sara, "ed25519")
     look()

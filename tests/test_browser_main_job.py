@@ -9,12 +9,11 @@ from binance.spot import Spot
 from playwright.sync_api import Page, expect
 
 from tests import walk
+from tests.eyes import DESKTOP, PHONE
 from tests.live_site import LiveSite
-from tests.walk import DESKTOP, PHONE, Visit, Visitor
+from tests.walk import Visit, Visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 MOST_CLICKS, MOST_FIELDS = 6, 4
 CALLER = "127.0.0.1"  # from where the client below calls the portal
 

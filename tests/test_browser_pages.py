@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests import walk
+from tests.eyes import CROSSED, DESKTOP, LOOKS, NARROW, PHONE, dress, violations, wider
 from tests.live_site import LiveSite
-from tests.walk import DESKTOP, PHONE, Visitor, new_visitor
+from tests.walk import Visitor, new_visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-NARROW = {"width": 320, "height": 700}
 #: 50 letters that give no chance to break a line, and the longest address there is.
 LONG_NAME, LONG_NETWORK = "W" * 50, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:fff0/124"
 #: What ``make screenshots`` keeps, with a name for the key that people would choose.
@@ -36,7 +33,7 @@ class Findings:
     """What was found on one page: axe's words by theme, and the sizes of what is wider than 320 px."""
 
     axe: dict[str, str] = field(default_factory=dict)
-    sideways: dict[str, str] = field(default_factory=dict)
+    sideways: str = ""
 
 
 class Tour:
@@ -51,18 +48,18 @@ class Tour:
         self.key_name = PICTURED_NAME if self.pictures else LONG_NAME
 
     def stop(self, name: str) -> None:
-        """Looks at the page as it stands, in both themes, on a desk, on a phone and on the narrowest phone."""
+        """Looks at the page as it stands: in two of the four pairs of theme and size, the other language in the other
+        two; and on the narrowest phone."""
         findings = self.found[name] = Findings()
-        for theme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-            for size, kind in ((DESKTOP, "desktop"), (PHONE, "phone")):
-                self.page.set_viewport_size(size)  # type: ignore[arg-type]
-                findings.axe[f"{theme}-{kind}"] = violations(self.page)
-                self.picture(name, theme, kind)
-            self.page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-            findings.sideways[theme] = wider(self.page)
-        self.page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        self.page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+        looks = LOOKS + CROSSED if self.pictures else LOOKS if self.language == "fa" else CROSSED
+        for look in looks:
+            dress(self.page, look)
+            kind = "desktop" if look[1] is DESKTOP else "phone"
+            findings.axe[f"{look[0]}-{kind}"] = violations(self.page)
+            self.picture(name, look[0], kind)
+        dress(self.page, ("light", NARROW))
+        findings.sideways = wider(self.page)
+        dress(self.page, ("light", DESKTOP))
 
     def picture(self, name: str, theme: str, kind: str) -> None:
         """``reveal.png`` is the page on a light desktop; ``reveal-phone-dark.png`` the other extreme."""
@@ -85,29 +82,6 @@ class Tour:
     def visit(self, path: str, stop: str) -> None:
         self.visitor.open(path)
         self.stop(stop)
-
-
-def violations(page: Page) -> str:
-    """Axe-core's report, "" when it finds nothing."""
-    results = Axe().run(page)
-    return str(results.generate_report()) if results.violations_count else ""
-
-
-def wider(page: Page) -> str:
-    """The elements that make the page scroll sideways, "" when it does not."""
-    return str(
-        page.evaluate(
-            """() => {
-              const root = document.documentElement;
-              if (root.scrollWidth <= root.clientWidth) return "";
-              const out = [...document.querySelectorAll("body *")].filter((element) => {
-                const box = element.getBoundingClientRect();
-                return box.width && (box.left < -1 || box.right > root.clientWidth + 1);
-              });
-              return `${root.scrollWidth} px: ` + out.slice(0, 5).map((e) => e.outerHTML.slice(0, 150)).join(" | ");
-            }"""
-        )
-    )
 
 
 def enrolment(tour: Tour) -> None:
@@ -218,7 +192,7 @@ def test_axe_finds_nothing_in_either_theme(tour: Callable[[str], Tour], language
 def test_page_does_not_scroll_sideways_on_320_px(
     tour: Callable[[str], Tour], language: str, name: str
 ) -> None:
-    assert {theme: what for theme, what in tour(language).found[name].sideways.items() if what} == {}
+    assert tour(language).found[name].sideways == ""
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])

@@ -7,8 +7,6 @@ from tests import walk
 from tests.walk import Visit, to_settings
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 
 
 @pytest.mark.parametrize("button", [walk.SAVE, walk.CONFIRM], ids=["save", "confirm"])

@@ -7,13 +7,11 @@ from email import message_from_bytes, policy
 import pytest
 from playwright.sync_api import expect
 
-from tests import walk
+from tests.eyes import PHONE
 from tests.live_site import LiveSite
-from tests.walk import PHONE, SMS_CODE, SUBMIT, TOTP_CODE, Visit, Visitor
+from tests.walk import SMS_CODE, SUBMIT, TOTP_CODE, Visit, Visitor
 
 pytestmark = pytest.mark.browser
-portal = walk.portal
-visit = walk.visit
 NEW_PASSWORD = "forty purple kettles hum"
 CHANGE_PASSWORD, CHANGE_NUMBER, SET_UP_AGAIN, MAKE_ANEW = (
     "تغییر گذرواژه",

@@ -6,12 +6,10 @@ import pytest
 from binance.error import ClientError
 from binance.spot import Spot
 
-from tests import walk
 from tests.key_pairs import Private, new_ed25519, private_pem, public_pem, rsa_of
 from tests.live_site import LiveSite
 
 pytestmark = pytest.mark.browser  # with the other tests of a running portal
-portal = walk.portal
 #: Runs in the portal: a key with a secret, and one for each public key (PEM); prints [key id, secret] of each.
 MAKE = """
 import json, uuid
