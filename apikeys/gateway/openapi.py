@@ -10,7 +10,6 @@ _STRING = {"type": "string"}
 _REQUEST = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["api_key"],
     "properties": {
         "api_key": {"type": ["string", "null"], "description": "The header X-MBX-APIKEY as received."},
         "method": {"type": ["string", "null"]},
