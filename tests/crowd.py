@@ -21,7 +21,9 @@ from tests.production import ROOT
 T = TypeVar("T")
 #: A browser, a path, and the fields of the form.
 Post = tuple[Client, str, Mapping[str, Any]]
+#: What codes and secrets are held against; where the same lock is met again, fewer show it as well.
 SIXTY = 60
+MANY = 24
 WAIT_SECONDS = 60
 
 

@@ -192,7 +192,14 @@ class Postgres(Server):
         # 300 connections: races of 60 threads in two test processes at once, and the portal's pools beside them.
         options = [
             "max_connections=300",
+            # What is thrown away needs no care: nothing of it outlives its machine.
             "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "autovacuum=off",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+            "shared_buffers=256MB",
             "unix_socket_directories=",
             "listen_addresses=127.0.0.1",
         ]

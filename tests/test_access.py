@@ -17,7 +17,7 @@ from apikeys.models import ApiKey, Credential
 from tests import people, sms_collector
 from tests.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 #: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
 PUBLIC = {

@@ -36,8 +36,7 @@ def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:
     return [people.twin(one, people.address(n)) for n in range(count)]
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_one_pair_of_codes_resumes_once(run: int) -> None:
+def test_one_pair_of_codes_resumes_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
     key.set_state(State.FROZEN)
@@ -68,8 +67,7 @@ def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None
     assert happened(Event.KEY_FROZEN) <= 1
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_one_code_renews_once(run: int) -> None:
+def test_one_code_renews_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
     key.apply(["read", "trade"], "unrestricted", [])

@@ -12,7 +12,7 @@ from accounts import placeholder
 from accounts.events import Event
 from accounts.models import RecoveryCode, SmsDevice, User
 from tests import people, sms_collector
-from tests.crowd import SIXTY, all_at_once, at_once, connections_for, happened, went_to
+from tests.crowd import MANY, all_at_once, at_once, connections_for, happened, went_to
 from tests.strangers import GOOD_PASSWORD as GOOD
 from tests.test_signup import CODE, PASSWORD, SIGNUP, asked, confirmed
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
+    with connections_for(MANY + 4):
         yield
 
 
@@ -31,21 +31,21 @@ def _phone(settings: Any) -> None:
     sms_collector.reset()
 
 
-def test_one_code_of_sixty_browsers_leads_one_to_the_password() -> None:
+def test_one_code_of_many_browsers_leads_one_to_the_password() -> None:
     phone = people.next_phone()
     first = asked(phone)
     code = sms_collector.newest().code
-    browsers = [first, *(asked(phone, people.address(n)) for n in range(SIXTY - 1))]
+    browsers = [first, *(asked(phone, people.address(n)) for n in range(MANY - 1))]
     assert len(sms_collector.messages) == 1
     answers = all_at_once([(browser, CODE, {"code": code}) for browser in browsers])
     assert went_to(answers, PASSWORD) == 1
     assert User.objects.count() == 1
 
 
-def test_sixty_passwords_with_one_proof_open_one_account() -> None:
+def test_many_passwords_with_one_proof_open_one_account() -> None:
     phone = people.next_phone()
     one = confirmed(phone)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     posts = [(browser, PASSWORD, {"password": f"{GOOD} {n}"}) for n, browser in enumerate(browsers)]
     answers = all_at_once(posts)
     assert went_to(answers, "/enrol/totp/") == 1
@@ -54,15 +54,15 @@ def test_sixty_passwords_with_one_proof_open_one_account() -> None:
     assert happened(Event.SIGNED_UP) == SmsDevice.objects.count() == 1
 
 
-def test_sixty_strangers_asking_at_once_make_one_row_and_one_message() -> None:
+def test_many_strangers_asking_at_once_make_one_row_and_one_message() -> None:
     phone = people.next_phone()
-    posts = [(people.browser(people.address(n)), SIGNUP, {"phone": phone}) for n in range(SIXTY)]
-    assert went_to(all_at_once(posts), CODE) == SIXTY
+    posts = [(people.browser(people.address(n)), SIGNUP, {"phone": phone}) for n in range(MANY)]
+    assert went_to(all_at_once(posts), CODE) == MANY
     assert User.objects.count() == len(sms_collector.messages) == 1
 
 
 def test_placeholder_that_becomes_an_account_is_not_cleared_away() -> None:
-    rows = [placeholder.row_of(people.next_phone()) for _n in range(SIXTY // 2)]
+    rows = [placeholder.row_of(people.next_phone()) for _n in range(MANY // 2)]
     User.objects.update(created_at=timezone.now() - timedelta(days=2))
 
     def opening(user: User) -> Callable[[], str]:
@@ -93,22 +93,22 @@ def may_choose(sara: people.Person, method: str = "totp") -> Client:
     return client
 
 
-def test_of_sixty_new_passwords_with_one_proof_one_counts() -> None:
+def test_of_many_new_passwords_with_one_proof_one_counts() -> None:
     sara = people.with_password(people.customer())
     one = may_choose(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     posts = [
         (browser, "/forgot/password/", {"password": f"{GOOD} {n}"}) for n, browser in enumerate(browsers)
     ]
     went_to(all_at_once(posts), "/login/")
     assert happened(Event.PASSWORD_RESET) == 1
-    assert sum(sara.reload().check_password(f"{GOOD} {n}") for n in range(SIXTY)) == 1
+    assert sum(sara.reload().check_password(f"{GOOD} {n}") for n in range(MANY)) == 1
     assert sara.reload().session_epoch == 1
 
 
-def test_one_recovery_code_of_sixty_browsers_leads_one_to_a_new_password() -> None:
+def test_one_recovery_code_of_many_browsers_leads_one_to_a_new_password() -> None:
     sara = people.with_password(people.customer())
-    browsers = [people.browser(people.address(n)) for n in range(SIXTY)]
+    browsers = [people.browser(people.address(n)) for n in range(MANY)]
     for browser in browsers:
         browser.post("/forgot/", {"phone": sara.user.phone})
     assert len(sms_collector.messages) == 1

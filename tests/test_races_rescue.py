@@ -10,7 +10,7 @@ from accounts.models import Notice
 from apikeys import rescue, usage
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
 from tests import people, sms_collector
-from tests.crowd import SIXTY, all_at_once, at_once, connections_for, happened, went_to
+from tests.crowd import MANY, SIXTY, all_at_once, at_once, connections_for, happened, went_to
 from tests.people import ADDRESS, Person
 from tests.requests_of_keys import WRONG, decided, send
 
@@ -36,26 +36,25 @@ def bot_of(person: Person) -> ApiKey:
     return key
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_sixty_requests_from_new_addresses_ask_once(run: int) -> None:
+def test_many_requests_from_new_addresses_ask_once() -> None:
     key = bot_of(people.customer())
-    asks = [(decided(key, people.address(n)), people.address(n)) for n in range(SIXTY)]
+    asks = [(decided(key, people.address(n)), people.address(n)) for n in range(MANY)]
     at_once([lambda d=d, a=a: usage.note(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
     assert RescueRequest.objects.count() == happened(Event.KEY_RESCUE_ASKED) == 1
     assert Notice.objects.filter(event__event=Event.KEY_RESCUE_ASKED.value).count() == 1
-    assert DailyUse.objects.get().count == SIXTY
+    assert DailyUse.objects.get().count == MANY
     assert Refusal.objects.count() == usage.REFUSALS_A_MINUTE
 
 
-def test_of_sixty_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
+def test_of_many_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
     key = bot_of(people.customer())
     decision = decided(key, NEW, secret=WRONG)  # nothing but the counting locks the key then
-    at_once([lambda n=n: usage.note(key.key_id, decision, NEW, f"p{n}") for n in range(SIXTY)])  # type: ignore[misc]
-    assert DailyUse.objects.count() == SIXTY
+    at_once([lambda n=n: usage.note(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]
+    assert DailyUse.objects.count() == MANY
     assert Refusal.objects.count() == usage.REFUSALS_A_MINUTE
 
 
-def test_sixty_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> None:
+def test_many_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> None:
     key = bot_of(people.customer())
     key.apply(["read", "trade"], "unrestricted", [])
     uses = [
@@ -69,8 +68,7 @@ def test_sixty_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> N
     assert AddressUse.objects.count() == usage.KEPT_ADDRESSES
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_one_pair_of_codes_approves_once(run: int) -> None:
+def test_one_pair_of_codes_approves_once() -> None:
     sara = people.customer()
     key = bot_of(sara)
     send(key, NEW)
@@ -80,7 +78,7 @@ def test_one_pair_of_codes_approves_once(run: int) -> None:
         "totp_code": sara.totp(),
     }
     one = people.logged_in(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     answers = all_at_once([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
     assert went_to(answers, f"/keys/{key.pk}/") >= 1
     assert list(key.networks.values_list("value", flat=True)) == [ADDRESS, NEW]
@@ -88,8 +86,7 @@ def test_one_pair_of_codes_approves_once(run: int) -> None:
     assert happened(Event.KEY_APPROVED) == 1
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_of_yes_and_no_at_once_one_counts(run: int) -> None:
+def test_of_yes_and_no_at_once_one_counts() -> None:
     sara = people.customer()
     key = bot_of(sara)
     send(key, NEW)
@@ -102,7 +99,7 @@ def test_of_yes_and_no_at_once_one_counts(run: int) -> None:
     page = f"/keys/{key.pk}/rescue/{row.pk}/"
     posts = [
         (people.twin(one, people.address(n)), page if n % 2 else f"{page}dismiss/", codes if n % 2 else {})
-        for n in range(SIXTY)
+        for n in range(MANY)
     ]
     went_to(all_at_once(posts), "")
     row.refresh_from_db()

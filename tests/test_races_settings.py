@@ -14,7 +14,7 @@ from accounts import delayed, purposes
 from accounts.events import Event
 from accounts.models import DelayedChange, RecoveryCode, User
 from tests import people, sms_collector
-from tests.crowd import SIXTY, all_at_once, at_once, connections_for, happened, visiting, went_to
+from tests.crowd import MANY, all_at_once, at_once, connections_for, happened, visiting, went_to
 from tests.people import Person, live_sms_code
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -23,7 +23,7 @@ CONFIRM = "/settings/phone/confirm/"
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
+    with connections_for(MANY + 4):
         yield
 
 
@@ -31,9 +31,7 @@ def _room(django_db_setup: None) -> Iterator[None]:
 def _phone(settings: Any) -> None:
     settings.SMS_BACKENDS = ["tests.sms_collector"]
     settings.EMAIL = True
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher"
-    ]  # sixty at once on two cores
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # many at once on two cores
     sms_collector.reset()
 
 
@@ -46,7 +44,7 @@ def approved(sara: Person, path: str, purpose: purposes.Approval) -> Client:
 
 
 def crowd_of(one: Client) -> list[Client]:
-    return [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    return [people.twin(one, people.address(n)) for n in range(MANY)]
 
 
 def with_new_number(sara: Person, number: str, address: str = people.ADDRESS) -> Client:
@@ -171,15 +169,14 @@ def due_reset(sara: Person) -> DelayedChange:
 def test_many_processes_put_a_change_into_force_once() -> None:
     sara = people.customer()
     due_reset(sara)
-    assert sum(at_once([delayed.apply_due] * SIXTY)) == 1
+    assert sum(at_once([delayed.apply_due] * MANY)) == 1
     assert happened(Event.FACTORS_RESET) == 1
 
 
-@pytest.mark.parametrize("run", range(3))
-def test_a_change_is_stopped_or_takes_force_and_never_both(run: int) -> None:
+def test_a_change_is_stopped_or_takes_force_and_never_both() -> None:
     sara = people.customer()
     number = due_reset(sara).pk
-    works = [delayed.apply_due, lambda: int(delayed.stop(sara.user, number, None))] * (SIXTY // 2)
+    works = [delayed.apply_due, lambda: int(delayed.stop(sara.user, number, None))] * (MANY // 2)
     assert sum(at_once(works)) == 1
     assert happened(Event.FACTORS_RESET) + happened(Event.DELAYED_STOPPED) == 1
     assert sara.reload().has_both_factors == (happened(Event.DELAYED_STOPPED) == 1)

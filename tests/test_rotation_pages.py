@@ -331,8 +331,6 @@ def test_the_programs_of_a_new_public_key_are_of_its_kind(sara: Person, client: 
 
 # --- many at once, on PostgreSQL ------------------------------------------------------------------------------------
 
-racing = pytest.mark.parametrize("run", range(3))
-
 
 @pytest.fixture
 def _room(transactional_db: None) -> Iterator[None]:
@@ -340,11 +338,10 @@ def _room(transactional_db: None) -> Iterator[None]:
         yield
 
 
-@racing
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_room")
-def test_sixty_posts_of_the_right_codes_make_one_credential(run: int) -> None:
+def test_sixty_posts_of_the_right_codes_make_one_credential() -> None:
     sara = people.customer()
     key, one = people.key_of(sara), people.logged_in(sara)
     ask(one, key)
@@ -358,11 +355,10 @@ def test_sixty_posts_of_the_right_codes_make_one_credential(run: int) -> None:
     assert happened(Event.CODE_REFUSED) == 0
 
 
-@racing
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_room")
-def test_of_sixty_visits_one_shows_the_new_secret(run: int) -> None:
+def test_of_sixty_visits_one_shows_the_new_secret() -> None:
     sara = people.customer()
     key, one = people.key_of(sara), people.logged_in(sara)
     shown = rotate(sara, one, key)

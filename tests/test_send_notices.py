@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from accounts.models import Notice
+from accounts.models import LastRun, Notice
 from apikeys.management.commands import send_notices
 from apikeys.models import ApiKey
 from tests import people, sms_collector
@@ -81,7 +81,8 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     call_command("send_notices")
     assert not sara.user.login_sessions.exists()
     assert "expires soon" in sms_collector.newest().text
-    assert len(send_notices.CHORES) == 6
+    assert len(send_notices.CHORES) == 7
+    assert LastRun.of("send_notices") is not None
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "99999"])
@@ -199,6 +200,12 @@ def test_a_loop_outlives_a_database_that_is_away_and_ends_when_told(tmp_path: Pa
     assert "Traceback" not in err
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of a demo that is started again and again: the database is made once."""
+    return tmp_path_factory.mktemp("demo")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize(
     ("ending", "reaches"),
@@ -209,9 +216,9 @@ def test_a_loop_outlives_a_database_that_is_away_and_ends_when_told(tmp_path: Pa
     ],
 )
 def test_the_demo_sends_beside_its_server_and_leaves_nobody_behind(
-    tmp_path: Path, ending: signal.Signals, reaches: Callable[[int, int], None]
+    demo: Path, ending: signal.Signals, reaches: Callable[[int, int], None]
 ) -> None:
-    portal = LivePortal(tmp_path).start()
+    portal = LivePortal(demo).start()
     assert portal.process is not None
     try:
         wait_for(lambda: children_of(portal.process.pid))
@@ -223,4 +230,4 @@ def test_the_demo_sends_beside_its_server_and_leaves_nobody_behind(
         with suppress(ProcessLookupError):
             os.killpg(portal.process.pid, signal.SIGKILL)  # the server's own worker outlives a SIGKILL
         portal.process.wait()
-    assert (tmp_path / "mail").stat().st_mode & 0o777 == 0o700
+    assert (demo / "mail").stat().st_mode & 0o777 == 0o700
