@@ -25,7 +25,8 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's machine door alone on http://12
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
 	$(BIN)/python -m pytest -n $(PROCESSES)
-	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres"
+	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
+	  --ignore=tests/test_access.py
 
 lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
 	$(BIN)/ruff check $(SOURCES)

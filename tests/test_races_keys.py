@@ -19,6 +19,7 @@ from hitobit_portal.ratelimits import Rate
 from tests import people, sms_collector
 from tests.children import DEATHS
 from tests.crowd import (
+    MANY,
     SIXTY,
     all_at_once,
     at_once,
@@ -139,7 +140,7 @@ def test_a_permission_taken_away_is_not_given_back_by_a_page_that_still_showed_i
     fields = {"ip_policy": "trusted", "networks": [people.address(1)]}
     without, within = {**fields, "permissions": ["read"]}, {**fields, "permissions": ["read", "trade"]}
     one = people.logged_in(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     posts = [(b, f"/keys/{key.pk}/", without if n % 2 else within) for n, b in enumerate(browsers)]
     went_to(all_at_once(posts), "")
     changes = [event.detail["changes"] for event in AuditEvent.objects.filter(event=Event.KEY_CHANGED.value)]
@@ -165,7 +166,7 @@ def test_a_key_deleted_while_it_is_changed_stays_deleted() -> None:
     key = people.key_of(sara, "bot")
     one = people.made_just_now(people.logged_in(sara), key)
     settings = {"permissions": ["read"], "ip_policy": "trusted", "network": people.address(1)}
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     posts = [
         (browser, f"/keys/{key.pk}/", settings)
         if n % 2

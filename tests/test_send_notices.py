@@ -211,7 +211,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("ending", "reaches"),
     [
         pytest.param(signal.SIGINT, os.killpg, id="Ctrl+C"),
-        pytest.param(signal.SIGTERM, os.kill, id="SIGTERM"),
         pytest.param(signal.SIGKILL, os.kill, id="SIGKILL"),
     ],
 )

@@ -138,6 +138,7 @@ def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
     assert let.count(True) == 1
 
 
+@pytest.mark.postgres  # where Valkey is: the other database has no cache between processes
 def test_circuit_is_seen_by_other_processes(valkey_url: str) -> None:
     script = """
 import django; django.setup()
