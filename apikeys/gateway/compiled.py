@@ -213,6 +213,9 @@ def _raw(signature: str) -> bytes:
     """The bytes of a percent-encoded base64 text. Raises ValueError unless that is its one spelling."""
     if "+" in signature:
         raise binascii.Error("a space")
+    if "%" in signature:
+        # What base64 has besides letters and digits; `unquote_to_bytes` takes 8 µs for an RSA signature's.
+        signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
     text = unquote_to_bytes(signature) if "%" in signature else signature.encode()
     raw = base64.b64decode(text, validate=True)
     if base64.b64encode(raw) != text:
