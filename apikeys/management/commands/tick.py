@@ -1,10 +1,12 @@
 """``manage.py tick``: everything that has to be done from time to time, once; for cron and timers."""
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection
@@ -60,9 +62,15 @@ def due() -> list[str]:
 
 @contextmanager
 def alone() -> Iterator[bool]:
-    """Whether nobody else is within; on SQLite always: its parts are safe to run twice, one after the other."""
+    """Whether nobody else is within, on any machine of this database."""
     if connection.vendor != "postgresql":
-        yield True
+        with (settings.DATA_DIR / "tick.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
         return
     # For the transaction and not for the session: connections are pooled, and a lock must not outlive its holder.
     held = connection.copy()
