@@ -54,9 +54,10 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 	mkdir -p docs/screenshots
 	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins and the gateway (bench/results.md)
+bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, a rotation and the gateway (bench/results.md)
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.logins
+	$(BIN)/python -m bench.rotation
 	$(BIN)/python -m bench.gateway
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
