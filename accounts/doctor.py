@@ -30,6 +30,7 @@ NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
 #: The timer of `tick` runs it every minute, a loop notes its run every minute.
 RUN_LATE = timedelta(minutes=15)
+APPS = ("accounts", "apikeys")
 CLOCKS = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400",
@@ -95,11 +96,7 @@ def migrations() -> Iterator[Finding]:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     known = set(executor.loader.graph.nodes)
-    newer = [
-        name
-        for name in executor.loader.applied_migrations
-        if name not in known and name[0] in settings_apps()
-    ]
+    newer = [name for name in executor.loader.applied_migrations if name not in known and name[0] in APPS]
     if missing:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _back in missing[:5])
         yield Finding("migrations", State.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"])
@@ -109,10 +106,6 @@ def migrations() -> Iterator[Finding]:
         yield Finding("migrations", State.WARN, f"the database has newer ones: {found}", advice)
     else:
         yield Finding("migrations", State.OK, "all applied")
-
-
-def settings_apps() -> tuple[str, ...]:
-    return ("accounts", "apikeys")
 
 
 def clock() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 
 class LastRun(models.Model):
@@ -14,3 +15,8 @@ class LastRun(models.Model):
     @classmethod
     def of(cls, name: str) -> LastRun | None:
         return cls.objects.filter(name=name).first()
+
+    @classmethod
+    def note(cls, name: str) -> None:
+        """A run ended now."""
+        cls.objects.update_or_create(name=name, defaults={"at": timezone.now()})

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from accounts import audit
 from accounts.events import Event
@@ -27,7 +26,7 @@ class Command(reporting.ReportingCommand):
         for kept in retention.RETENTION:
             found[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
         if not options["dry_run"]:
-            LastRun.objects.update_or_create(name="prune", defaults={"at": timezone.now()})
+            LastRun.note("prune")
         if not options["dry_run"] and any(found.values()):
             audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
         lines = [f"{kept.name}: {found[kept.name]} (after {kept.days} days)" for kept in retention.RETENTION]

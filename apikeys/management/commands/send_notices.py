@@ -15,7 +15,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
-from django.utils import timezone
 
 from accounts import audit_chain, delayed, outbox, placeholder, sessions
 from accounts.models import LastRun
@@ -34,7 +33,7 @@ def _clear_sessions() -> None:
 
 def _note_run() -> None:
     """For `portal_doctor`: an empty outbox does not tell whether somebody looks into it."""
-    LastRun.objects.update_or_create(name="send_notices", defaults={"at": timezone.now()})
+    LastRun.note("send_notices")
 
 
 #: What to do beside sending: (name, the work, seconds between two rounds of it in a loop).
