@@ -11,6 +11,7 @@ import re
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 #: Of the request that this thread works for; "" outside of one.
@@ -107,6 +108,11 @@ class PlainLines(logging.Formatter):
         if error is not None:
             line = "\n  ".join([line, *frames(error), told(error)])
         return line
+
+
+def server_options(form: str) -> list[str]:
+    """Granian's arguments, with which its own lines take the form of all others."""
+    return ["--log-config", str(Path(__file__).with_name("granian-logging.json"))] if form == "json" else []
 
 
 FORMATTERS = {"json": JsonLines, "line": PlainLines}

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +13,6 @@ from hitobit_portal import logs
 SERVER = "--interface wsgi --http 1 --no-ws --log-level info --blocking-threads 8 --respawn-failed-workers"
 #: Longer than the longest answer that waits for something (a provider of SMS is asked outside of requests).
 STOP_SECONDS = 20
-LOG_CONFIG = Path(logs.__file__).with_name("granian-logging.json")
 
 
 class Command(BaseCommand):
@@ -42,6 +40,6 @@ class Command(BaseCommand):
             )
         where = f"--host {options['host']} --port {options['port']} --workers {options['workers']}"
         stop = f"--workers-kill-timeout {STOP_SECONDS}s"
-        log = ["--log-config", str(LOG_CONFIG)] if settings.LOG_FORMAT == "json" else []
+        log = logs.server_options(settings.LOG_FORMAT)
         arguments = [*SERVER.split(), *where.split(), *stop.split(), *log, "hitobit_portal.wsgi:application"]
         os.execv(sys.executable, [sys.executable, "-m", "granian", *arguments])  # nosec B606

@@ -5,7 +5,6 @@ import signal
 import subprocess  # nosec B404
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +18,6 @@ SERVER = (
     "--http1-header-read-timeout 10000 --http1-buffer-size 131072 --respawn-failed-workers"
 )
 
-LOG_CONFIG = Path(logs.__file__).with_name("granian-logging.json")
 PARENT_SECONDS = 0.5
 
 
@@ -45,8 +43,7 @@ class Command(BaseCommand):
             "--workers",
             str(options["workers"]),
         ]
-        # The server's own lines in the form of all others.
-        log = ["--log-config", str(LOG_CONFIG)] if settings.LOG_FORMAT == "json" else []
+        log = logs.server_options(settings.LOG_FORMAT)
         arguments = [
             sys.executable,
             "-m",
