@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,6 +10,7 @@ from django.db import DatabaseError, InterfaceError
 
 from accounts.models import User
 from hitobit_portal.fields import parse_phone
+from hitobit_portal.jalali import masked_phone
 
 LONGEST_REASON = 200
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
@@ -41,6 +43,26 @@ class ReportingCommand(BaseCommand):
         else:
             for line in lines:
                 self.stdout.write(line)
+
+
+class AccountCommand(ReportingCommand):
+    """One that puts an account into a ``state``, for a reason that its customer reads.
+
+    ``act`` does it and says whether anything changed; ``changed`` and ``unchanged`` say so to the operator.
+    """
+
+    state, changed, unchanged = "", "", ""
+    act: Callable[..., bool]
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("phone", type=phone, help="the account's mobile number in any spelling")
+        parser.add_argument("--reason", type=reason, required=True, help="why; the customer reads it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = account(options["phone"])
+        changed = self.act(None, user, via="command", reason=options["reason"])
+        said = f"The account of {masked_phone(user.phone)} {self.changed if changed else self.unchanged}"
+        self.tell(options, {"phone": user.phone, "state": self.state, "changed": changed}, said)
 
 
 def phone(text: str) -> str:
