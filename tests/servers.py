@@ -226,6 +226,12 @@ def create_database(url: str) -> str:
     return f"{url.rpartition('/')[0]}/{name}"
 
 
+def nginx_temporary(directory: Path) -> str:
+    """Directives that keep nginx's temporary files below ``directory``, where a test may write."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+
+
 class Valkey(Server):
     """A throwaway Valkey (or Redis) that keeps nothing, on 127.0.0.1; 64 databases."""
 

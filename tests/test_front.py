@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.conftest import unavailable
 from tests.production import ROOT
-from tests.servers import die_with_parent, free_port
+from tests.servers import die_with_parent, free_port, nginx_temporary
 
 HOST = "keys.example.com"
 
@@ -98,13 +98,9 @@ class Front:
         ):
             assert old in text
             text = text.replace(old, new)
-        temporary = "".join(
-            f"{name}_temp_path {directory}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         (directory / "nginx.conf").write_text(
             f"daemon off; pid {directory}/pid; error_log {directory}/error.log; events {{}}\n"
-            f"http {{ {temporary}\n{text} }}"
+            f"http {{ {nginx_temporary(directory)}\n{text} }}"
         )
         command = [
             nginx,

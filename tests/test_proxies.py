@@ -24,7 +24,7 @@ from tests import people
 from tests.binance_client import BinanceClient, Call
 from tests.gateways import GatewayProcess, token
 from tests.production import ROOT
-from tests.servers import die_with_parent, free_port
+from tests.servers import die_with_parent, free_port, nginx_temporary
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -68,13 +68,9 @@ def programs(name: str, directory: Path, port: int, gateway: int, upstream: int,
         return ["caddy", "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
     (directory / "token.conf").write_text(f'proxy_set_header Authorization "Bearer {bearer}";')
     text = text.replace("/etc/nginx/portal-token.conf", str(directory / "token.conf"))
-    temporary = "".join(
-        f"{kind}_temp_path {directory}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     (directory / "nginx.conf").write_text(
         f"daemon off; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1;"
-        f"events {{}} http {{ access_log off; {temporary} {text} }}"
+        f"events {{}} http {{ access_log off; {nginx_temporary(directory)} {text} }}"
     )
     return [_nginx(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
 
