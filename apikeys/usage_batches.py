@@ -79,7 +79,7 @@ def write(batch: Batch) -> None:
 
 def _count(batch: Batch) -> None:
     counts: Counter[tuple[str, str, str]] = Counter(batch.refusals)
-    for (key, permission, _address, _credential), count in batch.uses.items():
+    for key, permission, _address, _credential, count in batch.used():
         counts[key.record.key, Outcome.ALLOWED.value, permission] += count
     day = connection.ops.adapt_datefield_value(usage.today())
     _run(COUNT, [(*name, count) for name, count in counts.items()], [day])
@@ -87,7 +87,7 @@ def _count(batch: Batch) -> None:
 
 def _note_addresses(batch: Batch, now: datetime) -> None:
     counts: Counter[tuple[str, str]] = Counter()
-    for (key, _permission, address, _credential), count in batch.uses.items():
+    for key, _permission, address, _credential, count in batch.used():
         if address:
             counts[key.record.key, address] += count
     _run(ADDRESSES, [(*name, count) for name, count in counts.items()], [_time(now)])
@@ -99,12 +99,12 @@ def _note_addresses(batch: Batch, now: datetime) -> None:
 def _note_last_use(batch: Batch, now: datetime) -> None:
     stale = _time(now - usage.GRAIN)
     rows: dict[str, Row] = {}
-    for key, _permission, address, _credential in batch.uses:
+    for key, _permission, address, _credential, _count in batch.used():
         # The column holds an IPv4 address as one, however the gateway wrote it.
         plain = ApiKey._meta.get_field("last_used_ip").get_prep_value(address) if ":" in address else address
         rows[key.record.key] = (key.record.key, plain, usage.bounded_skew(key.skew_ms))
     _run(LAST_USE, list(rows.values()), [_time(now)], [stale, usage.SKEW_GRAIN_MS])
-    credentials = [(credential,) for credential in {credential for *_rest, credential in batch.uses}]
+    credentials = [(credential,) for credential in {credential for *_rest, credential, _count in batch.used()}]
     _run(CREDENTIALS, credentials, [_time(now)], [stale])
 
 

@@ -185,3 +185,21 @@ def as_json(call: Call, permission: str = "read", address: str = ADDRESS) -> dic
         "client_ip": address,
         "permission": permission,
     }
+
+
+class Belief:
+    """A watch whose word the test decides."""
+
+    def __init__(self) -> None:
+        self.good = True
+        self.lost_at = 0.0
+
+    def believed(self) -> bool:
+        return self.good
+
+    @property
+    def until(self) -> float:
+        return self.lost_at
+
+    async def run(self) -> None:
+        return None

@@ -21,7 +21,7 @@ from apikeys.gateway.watch_sqlite import SqliteWatch
 from apikeys.networks import compile_networks
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, Decision, KeyRecord
-from tests.gateways import in_a_loop
+from tests.gateways import Belief, in_a_loop
 
 SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
 UNLIMITED = Limits(1, 1)
@@ -32,24 +32,6 @@ def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
         user="7", key=key_id, active=active, owner_active=True, expires_at_ms=None, permissions=frozenset({"read"}),
         restricted=False, networks=compile_networks([]), credentials=(CredentialRecord(1, Kind.HMAC, SECRET),),
     )  # fmt: skip
-
-
-class Belief:
-    """A watch whose word the test decides."""
-
-    def __init__(self) -> None:
-        self.good = True
-        self.lost_at = 0.0
-
-    def believed(self) -> bool:
-        return self.good
-
-    @property
-    def until(self) -> float:
-        return self.lost_at
-
-    async def run(self) -> None:
-        return None
 
 
 class Books:
@@ -233,12 +215,12 @@ async def _decision(row: KeyRecord) -> Decision:
 
 def test_bucket_fills_again_at_its_rate() -> None:
     buckets = Buckets(60)
-    assert [buckets.take("a", 0.0) for _ in range(60)] == [0.0] * 60
-    assert 0 < buckets.take("a", 0.0) <= 1.0
-    assert buckets.take("b", 0.0) == 0.0
-    assert buckets.take("a", 1.0) == 0.0
-    assert buckets.take("a", 1.0) > 0
-    assert [buckets.take("a", 61.5) for _ in range(60)] == [0.0] * 60
+    assert [buckets.of("a").take(0.0) for _ in range(60)] == [0.0] * 60
+    assert 0 < buckets.of("a").take(0.0) <= 1.0
+    assert buckets.of("b").take(0.0) == 0.0
+    assert buckets.of("a").take(1.0) == 0.0
+    assert buckets.of("a").take(1.0) > 0
+    assert [buckets.of("a").take(61.5) for _ in range(60)] == [0.0] * 60
 
 
 def test_guard_remembers_for_its_time_and_forgets_then() -> None:

@@ -30,8 +30,8 @@ def batch_of(keys: list[Compiled], times: int) -> Batch:
     for key in keys:
         credential = key.record.credentials[0].id
         for _ in range(times):
-            batch.use(key, "read", "203.0.113.9", credential)
-            batch.use(key, "trade", "::ffff:198.51.100.7", credential)
+            batch.use(key, "read", "203.0.113.9", credential).count += 1
+            batch.use(key, "trade", "::ffff:198.51.100.7", credential).count += 1
     return batch
 
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from apikeys import networks, signing, verification
+from apikeys import signing, verification
 from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
-from apikeys.gateway.compiled import Compiled
+from apikeys.gateway.compiled import Compiled, Use
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen
 from apikeys.gateway.memory import Memory, Unavailable
 from apikeys.gateway.tally import Batch
@@ -72,23 +72,49 @@ class Gatekeeper:
         # Belief first: asking may drop keys.
         if not self._quick or not self.memory.believed() or len(query) > LARGEST_PAYLOAD:
             return None
-        key = self.memory.remembered(api_key)
+        key, now_ms = self.memory.remembered(api_key), time.time_ns() // 1_000_000
         if key is None:
             # SECURITY: an unknown key costs the work of a known one.
             if self.memory.is_unknown(api_key):
-                _NOBODY.passes(query, networks.number_of(client_ip), permission, time.time_ns() // 1_000_000)
+                _NOBODY.signed_by(query, now_ms)
             return None
-        credential = key.passes(query, networks.number_of(client_ip), permission, time.time_ns() // 1_000_000)
+        credential = key.signed_by(query, now_ms)
         if not credential:
             return None
+        use = key.use
+        if (
+            use is None
+            or use.mark is not self.batch.mark
+            or use.address != client_ip
+            or use.permission != permission
+            or use.credential != credential
+            or not use.since_ms <= now_ms < use.until_ms
+        ):
+            use = self._look(key, client_ip, permission, credential, now_ms)
+            if use is None:
+                return None
         now = time.monotonic()
         # `verdict` says which one it was, and how long to wait.
-        if self._addresses is not None and self._addresses.take(client_ip, now):
+        if use.of_address is not None and use.of_address.take(now):
             return None
-        if self._holders is not None and self._holders.take(api_key, now):
+        if use.of_key is not None and use.of_key.take(now):
             return None
-        self.batch.use(key, permission, client_ip, credential)
+        use.count += 1
         return key.record
+
+    def _look(
+        self, key: Compiled, client_ip: str, permission: str, credential: int, now_ms: int
+    ) -> Use | None:
+        """What a signed request uses, if it may: once for all that are alike, until the next write."""
+        span = key.span(client_ip, permission, now_ms)
+        if span is None:
+            return None
+        use = self.batch.use(key, permission, client_ip, credential)
+        use.since_ms, use.until_ms = span
+        use.of_address = None if self._addresses is None else self._addresses.of(client_ip)
+        use.of_key = None if self._holders is None else self._holders.of(key.record.key)
+        key.use = use
+        return use
 
     async def verdict(self, ask: Ask) -> Verdict:
         """The whole decision. Raises `Unavailable`."""
@@ -133,7 +159,7 @@ class Gatekeeper:
             await self._first_use(credential)
         if decision.skew_ms is not None:
             key.skew_ms = decision.skew_ms
-        self.batch.use(key, ask.permission, address, credential)
+        self.batch.use(key, ask.permission, address, credential).count += 1
         return Verdict(decision, key.record)
 
     def _limited(self, ask: Ask, rate: int, wait: float) -> Verdict:
@@ -164,7 +190,7 @@ async def _take(buckets: Buckets | SharedBuckets | None, name: str) -> float:
     if buckets is None:
         return 0.0
     if isinstance(buckets, Buckets):
-        return buckets.take(name, time.monotonic())
+        return buckets.of(name).take(time.monotonic())
     return await _ask_valkey(buckets.take(name))
 
 

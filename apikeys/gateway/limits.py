@@ -20,28 +20,40 @@ MOST_BUCKETS = 100_000
 MOST_SEEN = 500_000
 
 
-class Buckets:
-    """Token buckets of ``rate`` a minute, kept as the time at which each would be full again (GCRA, ITU-T I.371)."""
+class Bucket:
+    """A token bucket of a minute, kept as the time at which it would be full again (GCRA, ITU-T I.371)."""
 
-    __slots__ = ("_fulls", "_step")
+    __slots__ = ("_full", "_step")
 
-    def __init__(self, rate: int) -> None:
-        self._step = MINUTE / rate
-        self._fulls: TwoGenerations[float] = TwoGenerations(MOST_BUCKETS)
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._full = 0.0
 
-    def take(self, name: str, now: float) -> float:
+    def take(self, now: float) -> float:
         """Takes a token at ``now`` (s, any clock that only goes on). 0, or how many seconds until there is one."""
-        young = self._fulls.young
-        full = young.get(name)
-        if full is None:
-            full = self._fulls.get(name) or now
-            self._fulls.put(name, full)
-            young = self._fulls.young
+        full = self._full
         full = (full if full > now else now) + self._step
         if full - now > MINUTE:
             return full - now - MINUTE
-        young[name] = full
+        self._full = full
         return 0.0
+
+
+class Buckets:
+    """One of ``rate`` a minute for each name."""
+
+    __slots__ = ("_buckets", "_step")
+
+    def __init__(self, rate: int) -> None:
+        self._step = MINUTE / rate
+        self._buckets: TwoGenerations[Bucket] = TwoGenerations(MOST_BUCKETS)
+
+    def of(self, name: str) -> Bucket:
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = Bucket(self._step)
+            self._buckets.put(name, bucket)
+        return bucket
 
 
 class SharedBuckets:
@@ -62,7 +74,7 @@ class SharedBuckets:
         self._step = MINUTE / rate
 
     async def take(self, name: str) -> float:
-        """As `Buckets.take`. Raises `redis.RedisError`: whoever asks then refuses."""
+        """As `Bucket.take`. Raises `redis.RedisError`: whoever asks then refuses."""
         return float(await self._take(keys=[self._prefix + name], args=[self._step]))
 
 

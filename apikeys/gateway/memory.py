@@ -45,11 +45,22 @@ class Memory:
         self._unknown: TwoGenerations[float] = TwoGenerations(size)
         self._loading: dict[str, asyncio.Task[tuple[KeyRecord | None, bool]]] = {}
         self._loads = 0
-        self.watch: Watch | None = None
+        self._watch: Watch | None = None
+        #: Whether memory can be believed at this moment.
+        self.believed: Callable[[], bool] = lambda: False
         self.tokens_changed: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def watch(self) -> Watch | None:
+        return self._watch
+
+    @watch.setter
+    def watch(self, watch: Watch) -> None:
+        # Asked at each request: without a call in between.
+        self._watch, self.believed = watch, watch.believed
 
     def dropped(self, name: str) -> None:
         """The database says that the key ``name`` changed, or all, or the gateways' tokens."""
@@ -65,6 +76,10 @@ class Memory:
             # What is being read may be older than the change: whoever waits for it asks again.
             self._loading.pop(name, None)
 
+    def keep(self, record: KeyRecord) -> None:
+        """Remembers a key that was just read."""
+        self._keys.put(record.key, Compiled(record))
+
     def remembered(self, key_id: str) -> Compiled | None:
         """The key if it is here; whether that can be believed is another question."""
         return self._keys.young.get(key_id) or self._keys.get(key_id)
@@ -72,10 +87,6 @@ class Memory:
     def is_unknown(self, key_id: str) -> bool:
         """Whether it is remembered that there is no such key."""
         return self._unknown.get(key_id) is not None
-
-    def believed(self) -> bool:
-        """Whether memory can be believed at this moment."""
-        return self.watch is not None and self.watch.believed()
 
     async def find(self, key_id: str) -> Compiled | None:
         """The key as it stands now. Raises `Unavailable`."""
@@ -123,14 +134,14 @@ class Memory:
             if kept:
                 del self._loading[key_id]
         if kept and record is not None:
-            self._keys.put(key_id, Compiled(record))
+            self.keep(record)
         elif kept:
             self._unknown.put(key_id, time.monotonic() + UNKNOWN_SECONDS)
         return record, kept
 
     def _in_grace(self, key_id: str) -> Compiled | None:
         """While nobody can be asked: the key as it was last known, for as long as the operator allows."""
-        lost = self.watch.until if self.watch is not None else 0.0
+        lost = self._watch.until if self._watch is not None else 0.0
         key = self._keys.get(key_id)
         if key is None or time.monotonic() >= lost + self._grace:
             raise Unavailable

@@ -78,7 +78,7 @@ class Measures:
 
     def count(self, batch: Batch) -> None:
         """The decisions of a batch that was just taken away from the gatekeeper."""
-        allowed = sum(batch.uses.values())
+        allowed = sum(use.count for use in batch.uses.values())
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():

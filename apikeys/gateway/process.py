@@ -50,11 +50,11 @@ class Process:
         load = self._measures.timed(self._database.load)
         self._memory = Memory(load, settings.GATEWAY_CACHE, float(settings.GATEWAY_GRACE))
         self._memory.tokens_changed = self._tokens.changed
-        self._memory.watch = self._tokens.watch = watch(self._memory)
+        heard = self._memory.watch = self._tokens.watch = watch(self._memory)
         self._keeper = Gatekeeper(self._memory, self._database.first_use, limits())
         self._door = Door(self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed)
         self._tasks = [
-            loop.create_task(self._memory.watch.run()),
+            loop.create_task(heard.run()),
             loop.create_task(self._write_now_and_then()),
             loop.create_task(keep_measuring(self._measures, self._siblings, self._door, self._gauges)),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from apikeys.gateway.compiled import Compiled
+from apikeys.gateway.compiled import Compiled, Use
 from apikeys.outcomes import Outcome
 from apikeys.verification import Decision
 
@@ -14,8 +14,6 @@ MOST_USES = 50_000
 #: Refusals that are kept whole between two writes, and of one key; all are counted. Each costs a few statements.
 MOST_REFUSALS = 100
 MOST_OF_A_KEY = 5
-
-Use = tuple[Compiled, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +30,13 @@ class Refused:
 class Batch:
     """What happened since the last write.
 
-    ``uses``: how many requests passed, by (key, permission, address, credential); ``refusals``: by (public key id,
-    outcome, permission); ``refused``: some of the latter whole; ``outcomes``: of all requests, unknown keys too.
+    ``uses``: the requests that passed, by (key, permission, address, credential); ``mark``: of this batch's uses.
+    ``refusals``: how many were refused, by (public key id, outcome, permission); ``refused``: some of them whole;
+    ``outcomes``: of all requests, unknown keys too.
     """
 
-    uses: dict[Use, int] = field(default_factory=dict)
+    mark: object = field(default_factory=object)
+    uses: dict[tuple[Compiled, str, str, int], Use] = field(default_factory=dict)
     refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
     of_a_key: Counter[str] = field(default_factory=Counter)
@@ -44,6 +44,10 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.uses or self.refusals)
+
+    def used(self) -> list[tuple[Compiled, str, str, int, int]]:
+        """(key, permission, address, credential, how often) of what passed at all."""
+        return [(*name, use.count) for name, use in self.uses.items() if use.count]
 
     def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
         """``address`` is text that a caller of the gateway chose: no longer than an address can be."""
@@ -54,12 +58,14 @@ class Batch:
             self.of_a_key[key_id] += 1
             self.refused.append(Refused(key_id, decision, address[:45], permission[:8]))
 
-    def use(self, key: Compiled, permission: str, address: str, credential_id: int) -> None:
-        name = (key, permission, address, credential_id)
-        count = self.uses.get(name)
-        if count is None and len(self.uses) >= MOST_USES:
-            name = (key, permission, "", credential_id)
-            count = self.uses.get(name, 0 if len(self.uses) < 2 * MOST_USES else None)
-            if count is None:
-                return
-        self.uses[name] = (count or 0) + 1
+    def use(self, key: Compiled, permission: str, address: str, credential_id: int) -> Use:
+        """What counts such requests. When there are too many, one that counts for nobody."""
+        use = self.uses.get((key, permission, address, credential_id))
+        if use is None and len(self.uses) >= MOST_USES:
+            address = ""
+            use = self.uses.get((key, permission, address, credential_id))
+        if use is None:
+            use = Use(self.mark, address, permission, credential_id)
+            if len(self.uses) < 2 * MOST_USES:
+                self.uses[key, permission, address, credential_id] = use
+        return use

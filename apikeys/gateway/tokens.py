@@ -29,10 +29,6 @@ class Tokens:
         self._generation += 1
         self.known.clear()
 
-    def knows(self, header: str | None) -> bool:
-        """Whether the token is good, as far as that can be said without asking."""
-        return header in self.known and self.watch is not None and self.watch.believed()
-
     async def admit(self, header: str | None) -> bool:
         """Whether the token is good. Raises `Unavailable`."""
         if header is None or not header.startswith(SCHEME):
