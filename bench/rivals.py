@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 
-from apikeys.management.commands.run_gateway import SERVER
+from apikeys.management.commands.run_gateway import SERVER, in_batches
 from bench.keys import Holder, networks_of
 from bench.load import SERVER_CORE, on_core
 from tests.production import ROOT
@@ -43,6 +43,10 @@ class Rival:
     def command(self) -> list[str]:
         raise NotImplementedError
 
+    def prepare_process(self) -> None:
+        die_with_parent()
+        in_batches()  # all alike
+
     def environ(self) -> dict[str, str]:
         return dict(os.environ)
 
@@ -50,7 +54,7 @@ class Rival:
         with on_core(self.core), (self.directory / f"{type(self).__name__}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), cwd=ROOT, env=self.environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=die_with_parent,
+                preexec_fn=self.prepare_process,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import apps
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
@@ -23,8 +24,15 @@ def flushing(case: type[TransactionTestCase]) -> Callable[[Any], None]:
     flush: Callable[[Any], None] = case._fixture_teardown  # type: ignore[attr-defined]
 
     def teardown(self: Any) -> None:
-        with audit_chain.removing():
-            flush(self)
+        try:
+            with audit_chain.removing():
+                flush(self)
+        except CommandError as error:
+            # A gateway of this test wrote its counts, and the two waited for each other's tables.
+            if "deadlock detected" not in str(error.__cause__):
+                raise
+            with audit_chain.removing():
+                flush(self)
         rules.begin(apps, None)
         roles.make(apps, None)
 

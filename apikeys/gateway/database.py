@@ -52,7 +52,7 @@ class Database:
         return True
 
     async def write(self, batch: Batch, tokens: Iterable[int]) -> float:
-        """How much of this process's time it took, in seconds: the answers waited for it, one way or the other."""
+        """How long it took, in seconds."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, functools.partial(write, batch, tuple(tokens)))
 
@@ -80,8 +80,8 @@ def _asked(question: Callable[..., Found], *arguments: Any) -> Found:
 
 
 def write(batch: Batch, tokens: tuple[int, ...] = ()) -> float:
-    """The seconds of work. Raises what the database raises: the batch is then not written at all."""
-    began = time.thread_time()
+    """The seconds that it took. Raises what the database raises: the batch is then not written at all."""
+    began = time.monotonic()
     close_old_connections()
     try:
         if batch:
@@ -90,7 +90,7 @@ def write(batch: Batch, tokens: tuple[int, ...] = ()) -> float:
             GatewayToken.objects.filter(pk__in=tokens).update(last_used_at=timezone.now())
     finally:
         close_old_connections()
-    return time.thread_time() - began
+    return time.monotonic() - began
 
 
 def _tokens() -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from apikeys.gateway.compiled import Compiled, Use
@@ -45,9 +46,9 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.uses or self.refusals)
 
-    def used(self) -> list[tuple[Compiled, str, str, int, int]]:
+    def used(self) -> Iterator[tuple[Compiled, str, str, int, int]]:
         """(key, permission, address, credential, how often) of what passed at all."""
-        return [(*name, use.count) for name, use in self.uses.items() if use.count]
+        return ((*name, use.count) for name, use in self.uses.items() if use.count)
 
     def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
         """``address`` is text that a caller of the gateway chose: no longer than an address can be."""
