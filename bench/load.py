@@ -69,9 +69,15 @@ def wrk(port: int, requests: Path, seconds: float, *, rate: float = 0, connectio
     with on_core(LOAD_CORE):
         said = subprocess.run(
             [*command, str(HERE / "requests.lua"), f"http://127.0.0.1:{port}/"],
-            env=environ, capture_output=True, text=True, check=True,
+            env=environ, capture_output=True, text=True, check=True, preexec_fn=_before_others,
         ).stdout  # fmt: skip
     return _read(said)
+
+
+def _before_others() -> None:
+    """Of what shares wrk's core: what wrk waits for the database would count as the answers' time. Needs root."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
 def _read(said: str) -> Run:

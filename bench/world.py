@@ -25,9 +25,6 @@ class World:
         self.directory.chmod(0o755)  # nginx's worker is another user
         with on_core(LOAD_CORE):
             self.postgres = self._stack.enter_context(Postgres())
-        # It shares wrk's core: what wrk waits for it would count as the answers' time.
-        assert self.postgres.process is not None
-        os.setpriority(os.PRIO_PROCESS, self.postgres.process.pid, 10)
         self.url = create_database(self.postgres.url())
         environ = {
             **without_settings(dict(os.environ)),
