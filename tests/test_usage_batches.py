@@ -68,6 +68,18 @@ def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() ->
     assert DailyUse.objects.count() == 1
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "a\0b", "\u06f1", "\t\\N\n", "x" * 100])
+def test_odd_words_of_a_gateway_lose_no_counts(odd: str) -> None:
+    key = people.key_of(people.customer())
+    batch = batch_of([compiled(key)], 1)
+    batch.refuse(key.key_id, decided(key, permission="trade"), odd, odd)
+    usage_batches.write(batch)
+    found = counts(key)
+    assert found.pop("allowed read") == found.pop("allowed trade") == 1
+    assert list(found.values()) == [1]
+    assert Refusal.objects.filter(key=key).count() == 1
+
+
 def test_a_hundred_keys_cost_no_more_statements_than_two() -> None:
     owners = [people.customer() for _ in range(25)]
     made = [compiled(people.key_of(owner, f"bot {n}")) for owner in owners for n in range(4)]

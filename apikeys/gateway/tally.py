@@ -51,13 +51,14 @@ class Batch:
         return ((*name, use.count) for name, use in self.uses.items() if use.count)
 
     def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
-        """``address`` is text that a caller of the gateway chose: no longer than an address can be."""
-        name = (key_id, decision.outcome.value, permission[:8])
+        """``address`` and ``permission``: what a gateway said, which may be anything."""
+        address, permission = _writable(address[:45]), _writable(permission[:8])
+        name = (key_id, decision.outcome.value, permission)
         if name in self.refusals or len(self.refusals) < MOST_USES:
             self.refusals[name] += 1
         if len(self.refused) < MOST_REFUSALS and self.of_a_key[key_id] < MOST_OF_A_KEY:
             self.of_a_key[key_id] += 1
-            self.refused.append(Refused(key_id, decision, address[:45], permission[:8]))
+            self.refused.append(Refused(key_id, decision, address, permission))
 
     def use(self, key: Compiled, permission: str, address: str, credential_id: int) -> Use:
         """What counts such requests. When there are too many, one that counts for nobody."""
@@ -70,3 +71,8 @@ class Batch:
             if len(self.uses) < 2 * MOST_USES:
                 self.uses[key, permission, address, credential_id] = use
         return use
+
+
+def _writable(text: str) -> str:
+    """SECURITY: a lone surrogate or a NUL, which no database takes, would lose the counts of all keys with its own."""
+    return text.encode("ascii", "replace").decode().replace("\0", "?")
