@@ -1,6 +1,10 @@
 """What is thrown at the machine door over a raw socket: never a yes, never a 5xx, and it goes on answering."""
 
+import resource
 import socket
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +17,9 @@ from tests.binance_client import BinanceClient
 from tests.gateways import ADDRESS, GatewayProcess, auth_headers, token
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
-IDLE = 1_000
+IDLE = 10_000
+#: A closed connection leaves nothing behind: the machine has 28,000 ports for all tests.
+RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +198,29 @@ def test_odd_documents_get_a_clear_answer(gateway: GatewayProcess, body: bytes) 
     assert "error" in document or document["allowed"] is False
 
 
-def test_many_idle_connections_keep_nobody_out(gateway: GatewayProcess, key: ApiKey) -> None:
-    idle = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(IDLE)]
-    for peer in idle[::2]:
-        peer.sendall(b"GET /gateway/v1/auth HTTP/1.1\r\nHost: a\r\n")
-    assert status(raw(gateway, get(lines(gateway, key)))) == 204
-    for peer in idle:
-        peer.close()
+def test_ten_thousand_idle_connections_keep_nobody_out(gateway: GatewayProcess, key: ApiKey) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    idle = []
+    try:
+        for n in range(IDLE):
+            idle.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=20))
+            if n % 2:
+                idle[-1].sendall(b"GET /gateway/v1/auth HTTP/1.1\r\nHost: a\r\n")
+        assert status(raw(gateway, get(lines(gateway, key)))) == 204
+    finally:
+        for peer in idle:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            peer.close()
+
+
+@pytest.mark.parametrize(("files", "wanted"), [(1_024, 896), (10_000, 8_750), (19_000, 16_384)])
+def test_connections_are_bounded_by_open_files(files: int, wanted: int) -> None:
+    asked = "from apikeys.management.commands import run_gateway; print(run_gateway.connections())"
+    said = subprocess.run(
+        [sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, files)),
+    ).stdout  # fmt: skip
+    assert int(said) == wanted
 
 
 def test_source_address_is_the_last_of_the_proxies_list(gateway: GatewayProcess, key: ApiKey) -> None:

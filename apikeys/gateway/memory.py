@@ -14,7 +14,7 @@ from apikeys.verification import KeyRecord
 #: How long an unknown key is remembered as one; sooner, if the database says that it was made.
 UNKNOWN_SECONDS = 30.0
 #: Questions to the database that may wait at a time; one more is refused, or memory would not be bounded. After a start
-#: every key is asked for, some 1,000 a second: a thousand of the server's requests, some of them batches, may wait.
+#: every key is asked for, some 1,000 a second: nobody waits for longer than ten.
 MOST_LOADS = 10_000
 ALL, TOKENS = "*", ""
 

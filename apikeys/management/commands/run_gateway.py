@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess  # nosec B404
 import sys
@@ -15,11 +16,28 @@ from hitobit_portal import logs
 
 #: Slow senders of headers are cut off, and a header line can hold the longest payload.
 SERVER = (
-    "--interface rsgi --no-ws --http 1 --log-level warning --workers-kill-timeout 3s --backpressure 1024 "
+    "--interface rsgi --no-ws --http 1 --log-level warning --workers-kill-timeout 3s --backlog 4096 "
     "--http1-header-read-timeout 10000 --http1-buffer-size 131072 --respawn-failed-workers"
 )
 
+#: Connections that a process holds, idle ones too; the next is not accepted until one ends.
+#: SECURITY: at the server's own 1,024 whoever opened that many and said nothing kept everybody out. Half a header takes
+#: 128 KB at most, and 10 s later it is cut off: 2 GB that strangers in the gateways' network could hold.
+CONNECTIONS = 16_384
 PARENT_SECONDS = 0.5
+
+
+def connections() -> int:
+    """As many as open files allow, an eighth of them left for all else; has the system allow this process enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS * 8 // 7 + 1
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else min(CONNECTIONS, soft - soft // 8)
 
 
 def in_batches() -> None:
@@ -61,6 +79,7 @@ class Command(BaseCommand):
             "-m",
             "granian",
             *SERVER.split(),
+            *("--backpressure", str(connections())),
             *log,
             *where,
             "apikeys.gateway.process:app",
