@@ -66,12 +66,12 @@ def hmac_holders(count: int) -> list[Holder]:
     return holders
 
 
-def public_key_holders(kind: str, count: int) -> list[Holder]:
-    """The same with ``ed25519`` or ``rsa`` (3072 bits)."""
+def public_key_holders(kind: str, count: int, bits: int = 0) -> list[Holder]:
+    """The same with ``ed25519``, or ``rsa`` of so many ``bits``."""
     made = [_key(owner) for owner in _owners(count)]
     holders, credentials = [], []
     for n, key in enumerate(made):
-        pair, sign = _pair(kind)
+        pair, sign = _pair(kind, bits)
         der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         encoded = base64.b64encode(der).decode()
         credentials.append(Credential(key=key, kind=kind, public_key=encoded, first_used_at=timezone.now()))
@@ -170,11 +170,11 @@ def _hmac(secret: bytes) -> Sign:
     return lambda payload: hmac.digest(secret, payload, hashlib.sha256).hex()
 
 
-def _pair(kind: str) -> tuple[Any, Sign]:
+def _pair(kind: str, bits: int) -> tuple[Any, Sign]:
     if kind == "ed25519":
         small = ed25519.Ed25519PrivateKey.generate()
         return small, lambda payload: _encoded(small.sign(payload))
-    large = rsa.generate_private_key(65_537, 3072)
+    large = rsa.generate_private_key(65_537, bits)
     return large, lambda payload: _encoded(large.sign(payload, padding.PKCS1v15(), SHA256()))
 
 

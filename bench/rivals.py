@@ -89,6 +89,18 @@ class Bare(Rival):
         return [sys.executable, "-m", "granian", *SERVER.split(), *where, "bench.bare:app"]
 
 
+class Stock(Bare):
+    """Without what the gateway's own server is started with besides: no uvloop, scheduled like any process."""
+
+    name = "granian as it comes (asyncio's loop), answering 204 with nothing to do"
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--loop", "asyncio"]
+
+    def prepare_process(self) -> None:
+        die_with_parent()
+
+
 class Plain(Rival):
     name = "nginx + Lua HMAC from a shared dictionary, written plainly"
     kind = "plain"
