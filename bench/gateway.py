@@ -64,10 +64,10 @@ def beside_others(world: World, token: str, seconds: float, count: int) -> tuple
     prepare = partial(keys.write_requests, world.directory / "requests", holders, token)
     wanted = {
         rivals.Bare: ">= 0.65",
+        rivals.Stock: ">= 0.65",
         rivals.Plain: ">= 1.0",
         rivals.Tuned: "reported",
         rivals.Node: ">= 1.3",
-        rivals.Stock: "reported",
     }
     rows, missing = [], [(kind, why) for kind in wanted if (why := kind.missing())]
     with ExitStack() as stack:

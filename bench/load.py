@@ -56,11 +56,14 @@ def missing() -> str | None:
     return None if shutil.which("wrk") else "wrk is not installed: apt-get install wrk"
 
 
-def wrk(port: int, requests: Path, seconds: float, *, rate: float = 0, connections: int = 0) -> Run:
+def wrk(
+    port: int, requests: Path, seconds: float, *, rate: float = 0, connections: int = 0, first: bool = True
+) -> Run:
     """Sends the prepared ``requests`` one after the other, as fast as answers come, or some ``rate`` a second.
 
     With a rate each of `VISITORS` connections waits a random time before its next request, so the arrivals are as good
-    as Poisson's, and an answer's time never delays anybody else's request (wrk itself knows no rate).
+    as Poisson's, and an answer's time never delays anybody else's request (wrk itself knows no rate). ``first``: wrk
+    goes before what shares its core; not where the database's time is what counts.
     """
     count = connections or (VISITORS if rate else CONNECTIONS)
     mean_ms = 1000 * count / rate if rate else 0
@@ -69,7 +72,7 @@ def wrk(port: int, requests: Path, seconds: float, *, rate: float = 0, connectio
     with on_core(LOAD_CORE):
         said = subprocess.run(
             [*command, str(HERE / "requests.lua"), f"http://127.0.0.1:{port}/"],
-            env=environ, capture_output=True, text=True, check=True, preexec_fn=_before_others,
+            env=environ, capture_output=True, text=True, check=True, preexec_fn=_before_others if first else None,
         ).stdout  # fmt: skip
     return _read(said)
 

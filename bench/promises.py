@@ -19,6 +19,7 @@ from bench.world import Gateway, World
 #: How many keys, and their bits. RSA's smallest is the hardest: the less a check costs, the more the rest weighs.
 SIGNERS = {"ed25519": ((200, 0),), "rsa": ((200, 3072), (40, 4096))}
 LOOP = 4_000
+DROPS = 5
 
 
 def rows(world: World, token: str, highest: float, seconds: float, count: int) -> list[Row]:
@@ -41,13 +42,22 @@ def cached_key() -> Row:
 
 def heard(world: World, token: str, highest: float) -> Row:
     rate = highest / 2 / drops.PROCESSES
-    median, late = drops.measure(world.directory, world.url, keys.hmac_holders(500), token, rate)
+    holders = keys.hmac_holders(500)
+    runs = [drops.measure(world.directory, world.url, holders, token, rate) for _ in range(DROPS)]
+    runs.sort(key=lambda run: run.answered[1])
+    delays = runs[DROPS // 2]
     return Row(
         f"from a change's commit to the drop in the last of {drops.PROCESSES} processes, p99 under load",
-        f"{late * 1e3:.2f} ms",
+        f"{delays.answered[1] * 1e3:.2f} ms ({runs[0].answered[1] * 1e3:.2f}-{runs[-1].answered[1] * 1e3:.2f})",
         "<= 10 ms",
-        f"median {median * 1e3:.2f} ms; {drops.CHANGES} changes, {rate:,.0f} /s on each process",
+        f"median {delays.answered[0] * 1e3:.2f} ms; with the commit itself {_told(delays.sent)}, and "
+        f"{_told(delays.alone)} for a listener that does nothing else; "
+        f"{DROPS} x {drops.CHANGES} changes, {rate:,.0f} /s on each process",
     )
+
+
+def _told(spread: tuple[float, float]) -> str:
+    return f"{spread[0] * 1e3:.2f} ms (p99 {spread[1] * 1e3:.2f})"
 
 
 def public_keys(

@@ -6,7 +6,6 @@ import re
 import ssl
 import subprocess
 import sys
-import sysconfig
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -53,20 +52,11 @@ def machine(began: float) -> list[str]:
     return [
         f"- {len(os.sched_getaffinity(0))} cores of {cpu[1] if cpu else platform.machine()}, "
         f"Linux {platform.release()}, {ssl.OPENSSL_VERSION}",
-        f"- Python {platform.python_version()}, {_build()}",
+        f"- Python {platform.python_version()} ({' '.join(platform.python_build())}, {platform.python_compiler()})",
         f"- {', '.join(programs + packages)}",
         f"- {time.strftime('%Y-%m-%d %H:%M', time.gmtime(began))} UTC, {(time.time() - began) / 60:.0f} minutes; "
         f"load average at the end (1, 5, 15 min): {averages}",
     ]
-
-
-def _build() -> str:
-    """What a fifth of the gateway's speed hangs on. The image's Python and Debian's are built with both."""
-    told = str(sysconfig.get_config_var("CONFIG_ARGS"))
-    options = [
-        name for name, option in (("PGO", "--enable-optimizations"), ("LTO", "--with-lto")) if option in told
-    ]
-    return f"built with {' and '.join(options)}" if options else "built without PGO and LTO"
 
 
 def _version(command: list[str]) -> str:

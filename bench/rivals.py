@@ -90,7 +90,7 @@ class Bare(Rival):
 
 
 class Stock(Bare):
-    """Without what the gateway's own server is started with besides: no uvloop, scheduled like any process."""
+    """What `Bare` is without what the gateway's own server has besides: no uvloop, scheduled like any process."""
 
     name = "granian as it comes (asyncio's loop), answering 204 with nothing to do"
 
