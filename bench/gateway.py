@@ -37,12 +37,13 @@ def warm(port: int, prepare: Callable[[], None], world: World, keys: int) -> Non
 def rounds(
     world: World, servers: Mapping[str, Server], prepare: Callable[[], None], seconds: float, count: int
 ) -> dict[str, list[float]]:
-    """Requests a second of each server, which take turns."""
+    """Requests a second of each server, which take turns: each round begins with another of them."""
     rates: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(count):
+    for number in range(count):
         prepare()
-        for name, server in servers.items():
-            run = load.wrk(server.port, world.directory / "requests", seconds)
+        first = number % len(servers)
+        for name in [*servers][first:] + [*servers][:first]:
+            run = load.wrk(servers[name].port, world.directory / "requests", seconds)
             if run.wrong:
                 raise RuntimeError(f"{name}: {run.wrong} of {run.answers} answers were wrong")
             rates[name].append(run.rate)
