@@ -19,10 +19,14 @@ from bench.logins import EACH, Visitor, report
 from tests.live import LivePortal
 from tests.servers import Postgres, Valkey, create_database
 
+#: Accounts that are sent a code, with all the work that it makes after the answer.
 PHONES = f"""
-from accounts.models import User
+from accounts.models import FactorGuard, SmsDevice, User
 first = User.objects.create_user('+989140000000', 'not what is typed')
-User.objects.bulk_create([User(phone=f'+989141{{n:06d}}', password=first.password) for n in range({EACH})])
+made = User.objects.bulk_create(
+    [User(phone=f'+989141{{n:06d}}', password=first.password) for n in range({EACH})])
+FactorGuard.objects.bulk_create([FactorGuard(user=user) for user in made])
+SmsDevice.objects.bulk_create([SmsDevice(user=user, number=user.phone, confirmed=True) for user in made])
 """
 KEYS = """
 import json

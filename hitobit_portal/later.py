@@ -6,6 +6,7 @@ be lost (notices) goes through the outbox instead.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +19,9 @@ from hitobit_portal import logs
 logger = logging.getLogger("portal.later")
 #: More waiting work than this is refused: memory is bounded, and each piece of `run` sends an SMS.
 LONGEST_QUEUE = 500
+# SECURITY: begun at once, the work takes turns with the rest of the answer in the same interpreter: known numbers were
+# answered 5 to 9 % later than unknown ones. By then the answer is gone; nobody notices that an SMS is sent that later.
+PAUSE = 0.1  # seconds
 
 _pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="later")
 _room = threading.BoundedSemaphore(LONGEST_QUEUE)
@@ -46,17 +50,21 @@ def _submit(
     if not room.acquire(blocking=False):
         logger.error("too much work is waiting; %s was dropped", work.__name__)
         return False
-    pool.submit(_work, room, work, arguments, translation.get_language(), logs.request_id.get())
+    begin = time.monotonic() + PAUSE
+    pool.submit(_work, begin, room, work, arguments, translation.get_language(), logs.request_id.get())
     return True
 
 
 def _work(
+    begin: float,
     room: threading.BoundedSemaphore,
     work: Callable[..., object],
     arguments: tuple[Any, ...],
     language: str | None,
     request: str,
 ) -> None:
+    # What has waited in line for longer begins at once: a full line is worked off as fast as without.
+    time.sleep(max(0.0, begin - time.monotonic()))
     token = logs.request_id.set(request)
     close_old_connections()
     try:

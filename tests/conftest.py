@@ -161,6 +161,7 @@ def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(later, "_pool", Now())
     monkeypatch.setattr(later, "_note_pool", Now())
+    monkeypatch.setattr(later, "PAUSE", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
     monkeypatch.setattr(later, "close_old_connections", lambda: None)
 

@@ -7,6 +7,7 @@ import pytest
 
 from accounts.events import Event
 from accounts.models import User
+from hitobit_portal import later
 from tests import people, sms_collector
 from tests.crowd import happened
 from tests.strangers import numbers, seen, work
@@ -87,3 +88,22 @@ def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest
     for kind, done in found.items():
         assert done == found["free"], kind
         assert not [statement for statement in done[0] + done[1] if "accounts_" in statement]
+
+
+def test_what_happens_later_begins_when_the_answer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the answer it would take turns with it, and known numbers be answered later than unknown ones."""
+    done: list[str] = []
+    monkeypatch.setattr(later, "PAUSE", 3600.0)
+    monkeypatch.setattr(
+        "hitobit_portal.later.time.sleep", lambda seconds: done.append(f"slept {round(seconds / 60)} min")
+    )
+    later.run(done.append, "worked")
+    assert done == ["slept 60 min", "worked"]
+
+
+def test_what_waited_in_line_long_enough_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(later, "PAUSE", -3600.0)
+    monkeypatch.setattr("hitobit_portal.later.time.sleep", slept.append)
+    later.run(slept.append, 1.0)
+    assert slept == [0.0, 1.0]
