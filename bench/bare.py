@@ -1,11 +1,28 @@
 """The least that the gateway's server can be asked: every request is answered 204 with nothing to do."""
 
-from typing import Any
+import sys
+
+import uvloop
+
+from apikeys.gateway.exchange import Exchange
+from apikeys.gateway.wire import Hub
+from apikeys.gateway.worker import listen, serve
+
+YES = b"\r\n"
 
 
 class Bare:
-    async def __rsgi__(self, _scope: Any, proto: Any) -> None:
-        proto.response_empty(204, [])
+    def swift(self, _method: bytes, _target: bytes, _names: list[bytes], _values: list[bytes]) -> bytes:
+        return YES
+
+    async def answer(self, exchange: Exchange) -> None:
+        exchange.response_empty(204, [])
 
 
-app = Bare()
+async def main() -> None:
+    hub = Hub(Bare(), 1_000)
+    await serve(hub, await listen(hub, "127.0.0.1", int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

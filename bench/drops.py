@@ -17,7 +17,6 @@ from pathlib import Path
 import psycopg
 
 from apikeys.gateway.watch_postgresql import CHANNEL
-from apikeys.management.commands.run_gateway import SERVER
 from bench.keys import Holder, write_requests
 from bench.load import wrk
 from bench.rivals import Rival
@@ -46,8 +45,7 @@ class Spied(Rival):
     core = None
 
     def command(self) -> list[str]:
-        where = ["--host", "127.0.0.1", "--port", str(self.port)]
-        return [sys.executable, "-m", "granian", *SERVER.split(), *where, "bench.spied:app"]
+        return [sys.executable, "-m", "bench.spied", "127.0.0.1", str(self.port), "1000"]
 
     def environ(self) -> dict[str, str]:
         return {**os.environ, "BENCH_DROPS": str(self.directory / "drops")}

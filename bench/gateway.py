@@ -65,7 +65,8 @@ def beside_others(world: World, token: str, seconds: float, count: int) -> tuple
     prepare = partial(keys.write_requests, world.directory / "requests", holders, token)
     wanted = {
         rivals.Bare: ">= 0.65",
-        rivals.Stock: ">= 0.65",
+        rivals.Granian: ">= 0.65",
+        rivals.Stock: "reported",
         rivals.Plain: ">= 1.0",
         rivals.Tuned: "reported",
         rivals.Node: ">= 1.3",

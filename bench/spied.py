@@ -16,4 +16,6 @@ def dropped(self: Memory, name: str) -> None:
 
 Memory.dropped = dropped  # type: ignore[method-assign]
 
-from apikeys.gateway.process import app  # noqa: E402, F401 - granian takes it from here
+from apikeys.gateway.worker import main  # noqa: E402
+
+main()

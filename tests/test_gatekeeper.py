@@ -69,7 +69,7 @@ def ask(key_id: str = "k" * 64) -> Ask:
 
 async def passes(asked: Gatekeeper, key_id: str = "k" * 64) -> bool:
     question = ask(key_id)
-    swift = asked.swift(key_id, question.query.decode(), ADDRESS, "read")
+    swift = asked.swift(key_id.encode(), question.query, ADDRESS.encode(), b"read")
     return swift is not None or (await asked.verdict(question)).decision.allowed
 
 
@@ -86,8 +86,8 @@ def test_key_is_read_once_and_then_answered_from_memory() -> None:
         gate = keeper(books, belief)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
         assert books.asked == 1
-        assert gate.swift("k" * 64, ask().query.decode(), ADDRESS, "read") is not None
-        assert gate.swift("k" * 64, ask().query.decode(), ADDRESS, "trade") is None
+        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
+        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
 
     run(scenario)
 

@@ -50,7 +50,7 @@ def quick(
     record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
 ) -> int:
     key = Compiled(record)
-    found = key.signed_by(query, now)
+    found = key.signed_by(query.encode(), now)
     return found if key.span(address, permission, now) else 0
 
 
@@ -204,7 +204,7 @@ def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> No
 
 def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
     key = Compiled(RECORD)
-    assert key.signed_by(signed(f"timestamp={NOW - 250}"), NOW) == 1
+    assert key.signed_by(signed(f"timestamp={NOW - 250}").encode(), NOW) == 1
     assert key.skew_ms == -250
-    assert key.signed_by(signed(f"timestamp={NOW - 900}", OLD), NOW) == 0
+    assert key.signed_by(signed(f"timestamp={NOW - 900}", OLD).encode(), NOW) == 0
     assert key.skew_ms == -250

@@ -135,10 +135,10 @@ def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.Monk
         quick = True
         answered = 0
 
-        def swift(self, scope: Any, proto: Any) -> bool:
-            return self.quick
+        def swift(self, *asked: Any) -> bytes | None:
+            return b"" if self.quick else None
 
-        async def answer(self, scope: Any, proto: Any) -> None:
+        async def answer(self, exchange: Any) -> None:
             self.answered += 1
 
     way: Any = Way()
@@ -147,7 +147,7 @@ def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.Monk
         way.quick = quick
         measures.sample(way)
         for _ in range(3):
-            if not way.swift(SimpleNamespace(), None):
-                in_a_loop(way.answer(SimpleNamespace(), None))
+            if way.swift(b"GET", b"/", [], []) is None:
+                in_a_loop(way.answer(SimpleNamespace()))
     assert vars(way) == {"quick": False, "answered": 3}
     assert sum(measures.answers.counts) == 2

@@ -46,7 +46,12 @@ class Asked:
         with pytest.MonkeyPatch.context() as patch:
             clock = SimpleNamespace(time_ns=partial(int, now * 10**6), monotonic=float)
             patch.setattr(gatekeeper, "time", clock)
-            return self.keeper.swift(self._key_id, query, address, permission) is not None
+            return (
+                self.keeper.swift(
+                    self._key_id.encode(), query.encode(), address.encode(), permission.encode()
+                )
+                is not None
+            )
 
 
 async def _nobody(*_arguments: Any) -> Any:

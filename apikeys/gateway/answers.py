@@ -25,6 +25,12 @@ def allowed_headers(record: KeyRecord) -> list[Header]:
     return [("x-portal-user", record.user), ("x-portal-key", record.key), permissions]
 
 
+def allowed_lines(record: KeyRecord) -> bytes:
+    """The same as it stands on the wire, with the line that ends a header."""
+    lines = [f"{name}: {value}\r\n" for name, value in allowed_headers(record)]
+    return "".join([*lines, "\r\n"]).encode("ascii")
+
+
 def ordered(record: KeyRecord) -> list[str]:
     return [name for name in _ORDER if name in record.permissions]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from hmac import compare_digest
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -38,17 +37,19 @@ _MAX_WINDOW_MS = signing.MAX_RECV_WINDOW_US // 1000
 
 class Use:
     """One address that used a key for one permission since the last write (``mark``), how often, and what the next such
-    request needs: for how long it may (ms since 1970, the end not included), and the buckets that it takes from."""
+    request needs: what it has to say, for how long it may (ms since 1970, the end not included), the buckets that it
+    takes from, and the header lines of the yes."""
 
     __slots__ = (
-        *("address", "credential", "mark", "permission", "count"),
-        *("of_address", "of_key", "since_ms", "until_ms"),
+        *("mark", "record", "credential", "count", "said_address", "said_permission"),
+        *("since_ms", "until_ms", "of_address", "of_key", "lines"),
     )
 
-    def __init__(self, mark: object, address: str, permission: str, credential: int) -> None:
+    def __init__(self, mark: object, record: KeyRecord, credential: int) -> None:
         self.mark = mark
-        self.address, self.permission, self.credential = address, permission, credential
+        self.record, self.credential = record, credential
         self.count = self.since_ms = self.until_ms = 0
+        self.said_address = self.said_permission = self.lines = b""
         self.of_address: Bucket | None = None
         self.of_key: Bucket | None = None
 
@@ -73,30 +74,29 @@ class Compiled:
             if (signer := _signer(credential)) is not None and not credential.is_new
         )
 
-    def signed_by(self, query: str, now_ms: int) -> int:
+    def signed_by(self, query: bytes, now_ms: int) -> int:
         """The id of the credential that signed ``query``, if it is fresh; 0 when `decide` has to be asked.
 
         A request with a body is for `decide`.
         """
-        if not query.isascii():
-            return 0
-        payload, _mark, signature = query.rpartition("&signature=")
-        pieces = payload.replace("=", "&").split("&")
+        payload, _mark, signature = query.rpartition(b"&signature=")
+        pieces = payload.replace(b"=", b"&").split(b"&")
         names = tuple(pieces[::2])
         layout = _LAYOUTS.get(names) or _layout(names)
-        raw = payload.encode()
-        shape = raw.translate(None, _ORDINARY)
-        if layout is None or (
-            shape != layout[0] and _ENCODED(b"", raw).translate(None, _ORDINARY) != layout[0]
+        if layout is None:
+            return 0
+        shape, time_at, window_at = layout
+        if payload.translate(None, _ORDINARY) != shape and (
+            _ENCODED(b"", payload).translate(None, _ORDINARY) != shape
         ):
             return 0
-        timestamp = pieces[layout[1]]
-        if len(timestamp) != _MILLISECONDS or not timestamp.isdecimal():
+        timestamp = pieces[time_at]
+        if len(timestamp) != _MILLISECONDS or not timestamp.isdigit():
             return 0
         window_ms = _DEFAULT_WINDOW_MS
-        if layout[2]:
-            window = pieces[layout[2]]
-            if len(window) > 5 or not window.isdecimal():
+        if window_at:
+            window = pieces[window_at]
+            if len(window) > 5 or not window.isdigit():
                 return 0
             window_ms = int(window)
         skew_ms = int(timestamp) - now_ms
@@ -104,7 +104,7 @@ class Compiled:
             return 0
         found = 0
         for signer in self._signers:
-            if signer.verifies(raw, signature) and now_ms < signer.retires_at_ms:
+            if signer.verifies(payload, signature) and now_ms < signer.retires_at_ms:
                 found = signer.number
         if found:
             self.skew_ms = skew_ms
@@ -136,18 +136,18 @@ _PLACES = {"read": 0, "trade": 2, "withdraw": 4}
 Layout = tuple[bytes, int, int]
 #: By the names in their order. A program sends few; only what was rightly signed is remembered, so nobody can fill it
 #: who has no key. With it reading eight parameters takes 1.6 µs, with a dict of them 2.4.
-_LAYOUTS: dict[tuple[str, ...], Layout] = {}
+_LAYOUTS: dict[tuple[bytes, ...], Layout] = {}
 _MOST_LAYOUTS, _ORDINARY_LENGTH = 2_000, 500
 
 
-def _layout(names: tuple[str, ...]) -> Layout | None:
+def _layout(names: tuple[bytes, ...]) -> Layout | None:
     """Of plain name=value pairs, each name once, and none that could be another spelling of one that counts."""
-    if len(set(names)) != len(names) or "signature" in names or "timestamp" not in names:
+    if len(set(names)) != len(names) or b"signature" in names or b"timestamp" not in names:
         return None
-    if any("%" in name or "+" in name for name in names):
+    if any(b"%" in name or b"+" in name for name in names):
         return None
-    window = 2 * names.index("recvWindow") + 1 if "recvWindow" in names else 0
-    return b"&".join([b"="] * len(names)), 2 * names.index("timestamp") + 1, window
+    window = 2 * names.index(b"recvWindow") + 1 if b"recvWindow" in names else 0
+    return b"&".join([b"="] * len(names)), 2 * names.index(b"timestamp") + 1, window
 
 
 def spans(record: KeyRecord) -> tuple[int, ...]:
@@ -181,26 +181,30 @@ class _Signer:
         self.retires_at_ms = _NEVER if credential.retires_at_ms is None else credential.retires_at_ms
         self._key = key
 
-    def verifies(self, payload: bytes, signature: str) -> bool:
-        """``signature``: ASCII text as it stands in the query string."""
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        """``signature``: as it stands in the query string."""
         raise NotImplementedError
 
 
 class _Hmac(_Signer):
-    """HMAC-SHA256 with the secret's two blocks hashed in advance (RFC 2104, 4): 0.9 µs, and `hmac.digest` 3.1."""
+    """HMAC-SHA256 with the secret's two blocks hashed in advance (RFC 2104, 4): 0.6 µs, and `hmac.digest` 1.5."""
 
     __slots__ = ()
 
-    def verifies(self, payload: bytes, signature: str) -> bool:
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
         state = self._key.copy()
         state.update(payload)
-        return compare_digest(state.finalize().hex(), signature.lower())
+        try:
+            state.verify(binascii.unhexlify(signature))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
 class _Ed25519(_Signer):
     __slots__ = ()
 
-    def verifies(self, payload: bytes, signature: str) -> bool:
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
         try:
             self._key.verify(_raw(signature), payload)
         except (InvalidSignature, ValueError):
@@ -211,7 +215,7 @@ class _Ed25519(_Signer):
 class _Rsa(_Signer):
     __slots__ = ()
 
-    def verifies(self, payload: bytes, signature: str) -> bool:
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
         try:
             self._key.verify(_raw(signature), payload, _PADDING, _SHA256)
         except (InvalidSignature, ValueError):
@@ -237,14 +241,14 @@ def _signer(credential: CredentialRecord) -> _Signer | None:
 _PADDING, _SHA256 = PKCS1v15(), SHA256()
 
 
-def _raw(signature: str) -> bytes:
+def _raw(signature: bytes) -> bytes:
     """The bytes of a percent-encoded base64 text. Raises ValueError unless that is its one spelling."""
-    if "+" in signature:
+    if b"+" in signature:
         raise binascii.Error("a space")
-    if "%" in signature:
+    if b"%" in signature:
         # What base64 has besides letters and digits; `unquote_to_bytes` takes 8 µs for an RSA signature's.
-        signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
-    text = unquote_to_bytes(signature) if "%" in signature else signature.encode()
+        signature = signature.replace(b"%2B", b"+").replace(b"%2F", b"/").replace(b"%3D", b"=")
+    text = unquote_to_bytes(signature) if b"%" in signature else signature
     # `a2b_base64` reads over what is no base64; what it read is compared with what was there.
     raw = binascii.a2b_base64(text)
     if binascii.b2a_base64(raw, newline=False) != text:

@@ -1,14 +1,15 @@
-"""HTTP in, decision, HTTP out: the application that granian serves by RSGI (emmett-framework/granian, docs/spec)."""
+"""HTTP in, decision, HTTP out: what stands between the connections and the gatekeeper."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from operator import itemgetter
 
 from apikeys.gateway import answers, asks, exposition
 from apikeys.gateway.asks import Ask, AskError
+from apikeys.gateway.exchange import Exchange
 from apikeys.gateway.gatekeeper import Gatekeeper, Verdict
 from apikeys.gateway.memory import Unavailable
 from apikeys.gateway.tokens import Tokens
@@ -18,6 +19,13 @@ from apikeys.verification import Decision
 ALLOWED = Decision.of(Outcome.ALLOWED)
 PREFIX = "/gateway/v1/"
 AUTH = PREFIX + "auth"
+_AUTH = AUTH.encode("ascii")
+#: What the swift way reads, in this order; each has to be there once.
+_SWIFT = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
+#: What it does not understand: a second address of the request, a body.
+_NOT_SWIFT = {b"x-forwarded-uri", b"content-length", b"transfer-encoding"}
+#: Orders of headers that are remembered: as many as kinds of clients, whose headers a proxy passes on.
+MOST_ORDERS = 1_000
 ENVOY = PREFIX + "envoy/"
 #: A batch of a hundred requests, each with its largest payload, would be 6 MB; nobody sends that.
 LARGEST_BODY = 2_097_152
@@ -25,27 +33,12 @@ LARGEST_BODY = 2_097_152
 BODY_SECONDS = 10.0
 
 
-class Scope(Protocol):
-    """What RSGI says of a request."""
-
-    method: str
-    path: str
-    query_string: str
-
-    @property
-    def headers(self) -> Any: ...
-
-
-class Answerer(Protocol):
-    """How RSGI takes an answer, and hands over the body in pieces."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
-    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None: ...
-
-
 class TooLarge(Exception):
     """413."""
+
+
+#: Takes what `_SWIFT` names from the values of a request's headers.
+Pick = Callable[[list[bytes]], tuple[bytes, ...]]
 
 
 class Door:
@@ -65,125 +58,140 @@ class Door:
         self._ready = ready
         self._describe = describe
         self._measures = measures
+        self._orders: dict[tuple[bytes, ...], Pick] = {}
         self._endpoints = {
             AUTH: ("GET", self._auth),
             PREFIX + "authorize": ("POST", self._authorize),
             PREFIX + "openapi.json": ("GET", self._openapi),
         }
 
-    def swift(self, scope: Scope, proto: Answerer) -> bool:
-        """Answers what nearly every request is; says False to whatever it does not understand: that is for `answer`."""
-        if scope.path != AUTH:
-            return False
-        headers = scope.headers
+    def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
+        """The header lines of a yes, to what nearly every request is; None to what it does not understand: that is for
+        `answer`."""
+        if target != _AUTH or method != b"GET":
+            return None
+        order = tuple(names)
+        pick = self._orders.get(order) or _pick(order)
+        if pick is None:
+            return None
+        token, key, uri, caller, permission = pick(values)
         # SECURITY: whether tokens can be believed is asked with the key, once for both: `Watch.believed` is a no, or
         # what it drops is everything, and without the key nothing is answered here.
-        if headers.get("authorization") not in self._tokens.known or scope.method != "GET":
-            return False
-        keys, uris = headers.get_all("x-mbx-apikey"), headers.get_all("x-original-uri")
-        callers, permissions = headers.get_all("x-client-ip"), headers.get_all("x-required-permission")
-        # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
-        if (
-            not len(keys) == len(uris) == len(callers) == len(permissions) == 1
-            or "x-forwarded-uri" in headers
-        ):
-            return False
-        record = self._keeper.swift(keys[0], uris[0].partition("?")[2], callers[0], permissions[0])
-        if record is None:
-            return False
-        proto.response_empty(204, answers.allowed_headers(record))
-        return True
+        if token not in self._tokens.known:
+            return None
+        use = self._keeper.swift(key, uri.partition(b"?")[2], caller, permission)
+        if use is None:
+            return None
+        if order not in self._orders:
+            self._remember(order, pick)
+        if not use.lines:
+            use.lines = answers.allowed_lines(use.record)
+        return use.lines
 
-    async def answer(self, scope: Scope, proto: Answerer) -> None:
+    def _remember(self, order: tuple[bytes, ...], pick: Pick) -> None:
+        if len(self._orders) >= MOST_ORDERS:
+            self._orders.clear()
+        self._orders[order] = pick
+
+    async def answer(self, exchange: Exchange) -> None:
         """Answers everything."""
         try:
-            await self._answer(scope, proto)
+            await self._answer(exchange)
         except TooLarge:
-            proto.response_empty(413, [])
+            exchange.response_empty(413, [])
         except TimeoutError:
-            proto.response_empty(408, [("connection", "close")])
+            exchange.response_empty(408, [("connection", "close")])
         except Unavailable:
-            proto.response_empty(503, [("retry-after", "1")])
+            exchange.response_empty(503, [("retry-after", "1")])
 
-    async def _answer(self, scope: Scope, proto: Answerer) -> None:
-        path = scope.path
+    async def _answer(self, exchange: Exchange) -> None:
+        path = exchange.path
         if path == "/metrics":
-            await self._metrics(scope, proto)
+            await self._metrics(exchange)
         elif not path.startswith(PREFIX):
-            await self._probe(path, proto)
+            await self._probe(path, exchange)
         # SECURITY: before anything else is looked at: without a token nobody learns even which addresses exist.
-        elif not await self._tokens.admit(scope.headers.get("authorization")):
-            proto.response_empty(403, [])
+        elif not await self._tokens.admit(exchange.headers.get("authorization")):
+            exchange.response_empty(403, [])
         elif path.startswith(ENVOY):
-            await self._envoy(scope, proto)
+            await self._envoy(exchange)
         elif path not in self._endpoints:
-            proto.response_empty(404, [])
-        elif scope.method != self._endpoints[path][0]:
-            proto.response_empty(405, [("allow", self._endpoints[path][0])])
+            exchange.response_empty(404, [])
+        elif exchange.method != self._endpoints[path][0]:
+            exchange.response_empty(405, [("allow", self._endpoints[path][0])])
         else:
-            await self._endpoints[path][1](scope, proto)
+            await self._endpoints[path][1](exchange)
 
-    async def _probe(self, path: str, proto: Answerer) -> None:
+    async def _probe(self, path: str, exchange: Exchange) -> None:
         if path == "/healthz":
-            proto.response_str(200, [("content-type", "text/plain")], "ok\n")
+            exchange.response_str(200, [("content-type", "text/plain")], "ok\n")
         elif path == "/readyz":
             ready = await self._ready()
-            proto.response_str(
+            exchange.response_str(
                 200 if ready else 503, [("content-type", "text/plain")], "ready\n" if ready else "not ready\n"
             )
         else:
-            proto.response_empty(404, [])
+            exchange.response_empty(404, [])
 
-    async def _metrics(self, scope: Scope, proto: Answerer) -> None:
-        header = scope.headers.get("authorization")
+    async def _metrics(self, exchange: Exchange) -> None:
+        header = exchange.headers.get("authorization")
         try:
             admitted = await self._tokens.admit(header)
         except Unavailable:
             # Numbers, and never wanted more than now: whose token was good when the database was last heard of.
-            admitted = header in self._tokens.known
+            admitted = header is not None and header.encode() in self._tokens.known
         if admitted:
-            proto.response_str(200, [("content-type", exposition.CONTENT_TYPE)], self._measures())
+            exchange.response_str(200, [("content-type", exposition.CONTENT_TYPE)], self._measures())
         else:
-            proto.response_empty(403, [])
+            exchange.response_empty(403, [])
 
     async def _decide(self, ask: Ask) -> Verdict:
         """Raises `Unavailable`."""
-        if not ask.body and ask.api_key is not None and ask.client_ip is not None and ask.query.isascii():
-            record = self._keeper.swift(ask.api_key, ask.query.decode(), ask.client_ip, ask.permission)
-            if record is not None:
-                return Verdict(ALLOWED, record)
+        key, caller, permission = ask.api_key or "", ask.client_ip or "", ask.permission
+        if not ask.body and (key + caller + permission).isascii():
+            use = self._keeper.swift(key.encode(), ask.query, caller.encode(), permission.encode())
+            if use is not None:
+                return Verdict(ALLOWED, use.record)
         return await self._keeper.verdict(ask)
 
-    async def _auth(self, scope: Scope, proto: Answerer) -> None:
-        verdict = await self._decide(asks.from_auth(scope.headers))
+    async def _auth(self, exchange: Exchange) -> None:
+        verdict = await self._decide(asks.from_auth(exchange.headers))
         if verdict.record is not None:
-            proto.response_empty(204, answers.allowed_headers(verdict.record))
+            exchange.response_empty(204, answers.allowed_headers(verdict.record))
         else:
             status = 401 if verdict.decision.status == 401 else 403
-            proto.response_empty(status, answers.refused_headers(verdict))
+            exchange.response_empty(status, answers.refused_headers(verdict))
 
-    async def _authorize(self, scope: Scope, proto: Answerer) -> None:
+    async def _authorize(self, exchange: Exchange) -> None:
         try:
-            requests, is_batch = asks.from_json(_parsed(await _body(scope, proto)))
+            requests, is_batch = asks.from_json(_parsed(await _body(exchange)))
         except AskError as error:
-            proto.response_str(400, [answers.JSON], json.dumps({"error": str(error)}))
+            exchange.response_str(400, [answers.JSON], json.dumps({"error": str(error)}))
             return
         verdicts = await asyncio.gather(*(self._decide(request) for request in requests))
         documents = [answers.document(verdict) for verdict in verdicts]
         answer = {"decisions": documents} if is_batch else documents[0]
-        proto.response_str(200, [answers.JSON, answers.NO_STORE], json.dumps(answer))
+        exchange.response_str(200, [answers.JSON, answers.NO_STORE], json.dumps(answer))
 
-    async def _envoy(self, scope: Scope, proto: Answerer) -> None:
-        body = await _body(scope, proto)
-        verdict = await self._decide(asks.from_envoy(scope.headers, scope.query_string, body))
+    async def _envoy(self, exchange: Exchange) -> None:
+        body = await _body(exchange)
+        verdict = await self._decide(asks.from_envoy(exchange.headers, exchange.query_string, body))
         if verdict.record is not None:
-            proto.response_empty(200, answers.allowed_headers(verdict.record))
+            exchange.response_empty(200, answers.allowed_headers(verdict.record))
             return
         headers = [answers.JSON, answers.NO_STORE, *answers.retry_after(verdict)]
-        proto.response_str(verdict.decision.status, headers, answers.client_body(verdict))
+        exchange.response_str(verdict.decision.status, headers, answers.client_body(verdict))
 
-    async def _openapi(self, scope: Scope, proto: Answerer) -> None:
-        proto.response_str(200, [answers.JSON], self._describe())
+    async def _openapi(self, exchange: Exchange) -> None:
+        exchange.response_str(200, [answers.JSON], self._describe())
+
+
+def _pick(order: tuple[bytes, ...]) -> Pick | None:
+    names = [name.lower() for name in order]
+    # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
+    if any(names.count(name) != 1 for name in _SWIFT) or not _NOT_SWIFT.isdisjoint(names):
+        return None
+    return itemgetter(*map(names.index, _SWIFT))
 
 
 def _parsed(body: bytes) -> object:
@@ -193,14 +201,14 @@ def _parsed(body: bytes) -> object:
         raise AskError("the body is not JSON") from None
 
 
-async def _body(scope: Scope, proto: Answerer) -> bytes:
+async def _body(exchange: Exchange) -> bytes:
     """All of the body. Raises `TooLarge` and `TimeoutError`."""
-    said = scope.headers.get("content-length")
+    said = exchange.headers.get("content-length")
     if said is not None and (not said.isdecimal() or int(said) > LARGEST_BODY):
         raise TooLarge
     pieces, size = [], 0
     async with asyncio.timeout(BODY_SECONDS):
-        async for piece in proto:
+        async for piece in exchange:
             size += len(piece)
             if size > LARGEST_BODY:
                 raise TooLarge

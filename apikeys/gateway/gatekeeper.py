@@ -67,15 +67,16 @@ class Gatekeeper:
         self._quick = not shared and limits.seen is None
         self.batch = Batch()
 
-    def swift(self, api_key: str, query: str, client_ip: str, permission: str) -> KeyRecord | None:
-        """The key when the request passes, without a question to anybody; None when `verdict` has to be asked."""
+    def swift(self, api_key: bytes, query: bytes, client_ip: bytes, permission: bytes) -> Use | None:
+        """What the request uses when it passes, without a question to anybody; None when `verdict` has to be asked."""
         # Belief first: asking may drop keys.
         if not self._quick or not self.memory.believed() or len(query) > LARGEST_PAYLOAD:
             return None
-        key, now_ms = self.memory.remembered(api_key), time.time_ns() // 1_000_000
+        name = api_key.decode("latin-1")
+        key, now_ms = self.memory.remembered(name), time.time_ns() // 1_000_000
         if key is None:
             # SECURITY: an unknown key costs the work of a known one.
-            if self.memory.is_unknown(api_key):
+            if self.memory.is_unknown(name):
                 _NOBODY.signed_by(query, now_ms)
             return None
         credential = key.signed_by(query, now_ms)
@@ -85,8 +86,8 @@ class Gatekeeper:
         if (
             use is None
             or use.mark is not self.batch.mark
-            or use.address != client_ip
-            or use.permission != permission
+            or use.said_address != client_ip
+            or use.said_permission != permission
             or use.credential != credential
             or not use.since_ms <= now_ms < use.until_ms
         ):
@@ -100,18 +101,20 @@ class Gatekeeper:
         if use.of_key is not None and use.of_key.take(now):
             return None
         use.count += 1
-        return key.record
+        return use
 
     def _look(
-        self, key: Compiled, client_ip: str, permission: str, credential: int, now_ms: int
+        self, key: Compiled, client_ip: bytes, permission: bytes, credential: int, now_ms: int
     ) -> Use | None:
         """What a signed request uses, if it may: once for all that are alike, until the next write."""
-        span = key.span(client_ip, permission, now_ms)
+        address, power = client_ip.decode("latin-1"), permission.decode("latin-1")
+        span = key.span(address, power, now_ms)
         if span is None:
             return None
-        use = self.batch.use(key, permission, client_ip, credential)
+        use = self.batch.use(key, power, address, credential)
         use.since_ms, use.until_ms = span
-        use.of_address = None if self._addresses is None else self._addresses.of(client_ip)
+        use.said_address, use.said_permission = client_ip, permission
+        use.of_address = None if self._addresses is None else self._addresses.of(address)
         use.of_key = None if self._holders is None else self._holders.of(key.record.key)
         key.use = use
         return use

@@ -108,20 +108,21 @@ class Measures:
         """Has the next request to ``door`` measured, by functions that take themselves away when it comes."""
         own = vars(door)
 
-        def swift(scope: Any, proto: Any) -> bool:
+        def swift(*asked: Any) -> Any:
             own.pop("swift", None)
             began = time.perf_counter()
-            if door.swift(scope, proto):
+            found = door.swift(*asked)
+            if found is not None:
                 self.answers.add(time.perf_counter() - began)
-                return True
+                return found
 
-            async def answer(scope: Any, proto: Any) -> None:
+            async def answer(exchange: Any) -> None:
                 own.pop("answer", None)
-                await door.answer(scope, proto)
+                await door.answer(exchange)
                 self.answers.add(time.perf_counter() - began)
 
             own["answer"] = answer  # called next, with nothing in between
-            return False
+            return None
 
         own["swift"] = swift
 

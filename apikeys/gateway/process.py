@@ -1,4 +1,4 @@
-"""One gateway process, put together from the settings. ``granian --interface rsgi apikeys.gateway.process:app``."""
+"""What stands behind the machine door in one process, put together from the settings. Importing it sets Django up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from psycopg_pool import PoolTimeout  # noqa: E402
 from redis.asyncio import Redis  # noqa: E402
 
 from apikeys.gateway import database, exposition, openapi  # noqa: E402
-from apikeys.gateway.door import Answerer, Door, Scope  # noqa: E402
+from apikeys.gateway.door import Door  # noqa: E402
 from apikeys.gateway.gatekeeper import Gatekeeper, Limits  # noqa: E402
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen  # noqa: E402
 from apikeys.gateway.memory import Memory, Watch  # noqa: E402
@@ -41,13 +41,12 @@ SWITCH_SECONDS = 0.001
 
 
 class Process:
-    """The RSGI application: everything that a worker holds lives in its event loop."""
+    """Everything here lives in one event loop."""
 
     def __init__(self) -> None:
-        self._door: Door | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> Door:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._database = database.Database()
         self._tokens = Tokens(self._database.tokens)
@@ -57,19 +56,19 @@ class Process:
         self._memory.tokens_changed = self._tokens.changed
         heard = self._memory.watch = self._tokens.watch = watch(self._memory)
         self._keeper = Gatekeeper(self._memory, self._database.first_use, limits())
-        self._door = Door(self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed)
+        door = Door(self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed)
         self._tasks = [
             loop.create_task(heard.run()),
             loop.create_task(self._write_now_and_then()),
-            loop.create_task(keep_measuring(self._measures, self._siblings, self._door, self._gauges)),
+            loop.create_task(keep_measuring(self._measures, self._siblings, door, self._gauges)),
         ]
         # What was made until now stays: looking through it for garbage would hold up the answers for 0.1 s.
         gc.collect()
         gc.freeze()
+        return door
 
-    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        for task in self._tasks:
-            task.cancel()
+    def stop(self) -> None:
+        """Writes what was counted; after the loop has ended, with whatever ran in it."""
         self._database.close()
         self._measures.count(self._keeper.batch)
         self._siblings.publish(self._measures)
@@ -77,13 +76,6 @@ class Process:
             database.write(self._keeper.batch, tuple(self._tokens.used))
         except (DatabaseError, InterfaceError, PoolTimeout, OSError) as error:
             logger.error("the last counts of a gateway are lost: %s", type(error).__name__)
-
-    async def __rsgi__(self, scope: Scope, proto: Answerer) -> None:
-        if self._door is None:
-            raise RuntimeError("the server did not begin with __rsgi_init__")
-        # Not all in one coroutine: awaiting another one costs 0.2 µs.
-        if not self._door.swift(scope, proto):
-            await self._door.answer(scope, proto)
 
     async def _write_now_and_then(self) -> None:
         took = 0.0
@@ -147,4 +139,3 @@ def _parameters() -> dict[str, Any]:
 # A server asks no `manage.py check`: what is wrong has to stop it, too.
 if wrong := [message for message in run_checks(tags=["portal"]) if message.is_serious()]:
     raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))
-app = Process()

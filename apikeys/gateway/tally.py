@@ -67,7 +67,7 @@ class Batch:
             address = ""
             use = self.uses.get((key, permission, address, credential_id))
         if use is None:
-            use = Use(self.mark, address, permission, credential_id)
+            use = Use(self.mark, key.record, credential_id)
             if len(self.uses) < 2 * MOST_USES:
                 self.uses[key, permission, address, credential_id] = use
         return use

@@ -19,8 +19,8 @@ class Tokens:
         self._load = load
         self._good: dict[str, int] | None = None
         self._generation = 0
-        #: The whole header, of gateways that were here before: looking it up is all that a request costs.
-        self.known: dict[str, int] = {}
+        #: The whole header as sent, of gateways that were here before: looking it up is all that a request costs.
+        self.known: dict[bytes, int] = {}
         self.used: set[int] = set()
         self.watch: Watch | None = None
 
@@ -45,5 +45,5 @@ class Tokens:
             return False
         self.used.add(number)
         if believed and self._good is good and len(self.known) < MOST_KNOWN:
-            self.known[header] = number
+            self.known[header.encode()] = number
         return True

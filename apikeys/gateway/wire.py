@@ -1,0 +1,263 @@
+"""HTTP/1.1 on one connection: httptools (Node's llhttp) reads it, the door answers, in order.
+
+Why not an ASGI or RSGI server: of a request's 25 µs granian took 13 for the way between its threads and ours, and this
+takes 8, reading included (bench/results.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from apikeys.gateway.exchange import BodyError, Exchange, Headers
+
+logger = logging.getLogger("portal.gateway")
+#: Request line and headers; the longest payload that is looked at has 64 KB.
+LARGEST_HEAD = 131_072
+#: A body that nobody reads (the request was refused before) is read over up to here, so that the answer arrives.
+LARGEST_REST = 2_097_152
+#: Requests that may stand behind the one that is being answered, besides what comes in one reading.
+MOST_WAITING = 16
+#: Who sends nothing for so long, or no whole header, is cut off.
+SILENT_SECONDS = 10
+
+
+class Answers(Protocol):
+    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked."""
+
+    def swift(
+        self, method: bytes, target: bytes, names: list[bytes], values: list[bytes], /
+    ) -> bytes | None: ...
+    async def answer(self, exchange: Exchange, /) -> None: ...
+
+
+class Hub:
+    """What the connections of a process share. ``most``: of them at a time; one more is closed at once."""
+
+    def __init__(self, door: Answers, most: int) -> None:
+        self.door = door
+        self.most = most
+        self.connections: set[Connection] = set()
+        self.second = 0
+        self.ending = False
+        self.tick()
+
+    def tick(self) -> None:
+        """Once a second."""
+        self.second += 1
+        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
+        self.yes = b"HTTP/1.1 204 No Content\r\n" + self.date
+        for connection in [one for one in self.connections if one.is_silent(self.second - SILENT_SECONDS)]:
+            connection.cut()
+
+    def end(self) -> None:
+        """No connection is kept from now on; those that wait for an answer get it."""
+        self.ending = True
+        for connection in list(self.connections):
+            connection.end()
+
+
+class Connection(asyncio.Protocol):
+    """Requests are answered one after the other, however many were sent at once."""
+
+    __slots__ = (
+        *("_hub", "_transport", "_parser", "_write", "_target", "_names", "_values", "_unread"),
+        *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "seen"),
+    )
+    _transport: Any
+    _parser: Any
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._target = b""
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
+        #: Bytes that came since the last header block, or body, was whole; of a body that nobody reads.
+        self._unread = self._rest = 0
+        #: Being answered; those behind it; whose body comes in.
+        self._running: asyncio.Task[None] | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._incoming: Exchange | None = None
+        #: Not reading, because of us, or because the other side does not read.
+        self._paused = self._choked = False
+        self._fault = 0
+        #: The second in which the last request was answered.
+        self.seen = hub.second
+
+    # The transport's.
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._write = self._transport.write
+        self._parser = HttpRequestParser(self)
+        if self._hub.ending or len(self._hub.connections) >= self._hub.most:
+            transport.abort()
+        else:
+            self._hub.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hub.connections.discard(self)
+        self._parser = None  # the two hold each other
+        if self._incoming is not None:
+            self._incoming.fail()
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._fault:
+            return
+        self._unread += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            # The door speaks nothing else: what follows is HTTP, or an error.
+            if rest := data[upgrade.args[0] :]:
+                self.data_received(rest)
+            return
+        except HttpParserError:
+            self._refuse(400)
+            return
+        if self._unread > LARGEST_HEAD and (self._target or self._names):
+            self._refuse(431)
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if not self._paused:
+            self._transport.resume_reading()
+
+    # The parser's.
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._names.append(name)
+        self._values.append(value)
+
+    def on_headers_complete(self) -> None:
+        parser, hub = self._parser, self._hub
+        target, self._target, self._unread = self._target, b"", 0
+        keeps = parser.should_keep_alive()
+        if keeps and self._running is None:
+            lines = hub.door.swift(parser.get_method(), target, self._names, self._values)
+            if lines is not None:
+                self._write(hub.yes + lines)
+                self.seen = hub.second
+                self._names.clear()
+                self._values.clear()
+                return
+        exchange = Exchange(self, parser.get_method(), target, Headers(self._names, self._values), keeps)
+        self._names, self._values = [], []
+        self._incoming, self._rest = exchange, 0
+        if self._running is None:
+            self._running = asyncio.create_task(self._answer(exchange))
+        else:
+            self._waiting.append(exchange)
+
+    def on_body(self, piece: bytes) -> None:
+        exchange = self._incoming
+        if exchange is None:
+            return
+        if exchange.answer is not None:
+            self._rest += len(piece)
+            if self._rest > LARGEST_REST:
+                self._transport.abort()
+        elif not exchange.feed(piece):
+            self._hold()
+
+    def on_message_complete(self) -> None:
+        exchange, self._incoming = self._incoming, None
+        if exchange is None:
+            return
+        # SECURITY: what stands in the trailer of a chunked body would count as headers of the next request.
+        self._names, self._values, self._unread = [], [], 0
+        exchange.end()
+        if len(self._waiting) >= MOST_WAITING:
+            self._hold()
+        if self._running is None and exchange.answer is not None:
+            self._transport.close()
+
+    # The exchange's.
+
+    def send(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._write(data)
+
+    def read_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._choked and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # The hub's.
+
+    def is_silent(self, second: int) -> bool:
+        """Whether nothing was answered since then, and nothing is being answered."""
+        return self._running is None and self.seen <= second
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def end(self) -> None:
+        if self._running is None:
+            self._transport.close()
+
+    # Its own.
+
+    def _hold(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._hub.door.answer(exchange)
+        except BodyError:
+            exchange.keeps = False
+            exchange.response_empty(400, [])
+        except Exception as error:
+            logger.error("a question was not answered: %s", type(error).__name__, exc_info=error)
+        if exchange.answer is None:
+            exchange.keeps = False
+            exchange.response_empty(500, [])
+        self._finish(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        """Sends the answer, and turns to what came meanwhile."""
+        self._running = None
+        self.seen = self._hub.second
+        if self._transport.is_closing() or exchange.answer is None:
+            return
+        status, _end, rest = exchange.answer.partition(b"\r\n")
+        self._write(status + b"\r\n" + self._hub.date + rest)
+        if not exchange.keeps or self._hub.ending:
+            # A body that still comes is read over first, or the system would throw the answer away with it.
+            if exchange.is_whole or self._fault:
+                self._transport.close()
+            self._waiting.clear()
+            self.read_on()
+        elif self._waiting:
+            self._running = asyncio.create_task(self._answer(self._waiting.popleft()))
+        elif self._fault:
+            self._refuse(self._fault)
+        else:
+            self.read_on()
+
+    def _refuse(self, status: int) -> None:
+        """What came is no HTTP, or too much: after the answers to what came before it, nothing more is read."""
+        self._fault = status
+        if self._incoming is not None:
+            self._incoming.fail()
+        if self._running is None and not self._transport.is_closing():
+            refused = Exchange(self, b"GET", b"/", Headers([], []), False)
+            refused.response_empty(status, [])
+            self._finish(refused)
