@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from apikeys.gateway import gatekeeper
 from apikeys.gateway.gatekeeper import Gatekeeper, Limits
 from apikeys.gateway.limits import Buckets
-from apikeys.gateway.memory import Memory
-from apikeys.gateway.tally import Batch
+from apikeys.gateway.memory import ALL, TOKENS, Memory
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, KeyRecord
 from tests.gateways import Belief
 from tests.test_gateway_compiled import (
+    KEY,
     LISTED,
     NOW,
     OLD,
@@ -25,10 +25,14 @@ from tests.test_gateway_compiled import (
     STRANGER,
     TRUSTED,
     good,
+    hmac_of,
     permissions,
     records,
     signed,
     slow,
+    times,
+    values,
+    windows,
 )  # fmt: skip
 
 
@@ -40,16 +44,14 @@ class Asked:
         self.keeper = Gatekeeper(Memory(_nobody, 9, 0), _nobody, limits)
         self.keeper.memory.watch = Belief()
         self.keeper.memory.keep(record)
-        self._key_id = record.key
+        self.key_id = record.key
 
     def passes(self, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> bool:
         with pytest.MonkeyPatch.context() as patch:
             clock = SimpleNamespace(time_ns=partial(int, now * 10**6), monotonic=float)
             patch.setattr(gatekeeper, "time", clock)
             return (
-                self.keeper.swift(
-                    self._key_id.encode(), query.encode(), address.encode(), permission.encode()
-                )
+                self.keeper.swift(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
                 is not None
             )
 
@@ -96,9 +98,124 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
     ):  # fmt: skip
         assert asked.passes(query, address, permission)
     used = asked.keeper.batch.used()
-    assert {(number, address, permission): times for _key, permission, address, number, times in used} == {
+    assert {(number, address, permission): use.count for _key, permission, address, number, use in used} == {
         (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, STRANGER, "read"): 1, (1, LISTED, "trade"): 1,
     }  # fmt: skip
-    asked.keeper.batch = Batch()
+    asked.keeper.take_batch()
     assert asked.passes(mine)
-    assert [times for *_name, times in asked.keeper.batch.used()] == [1]
+    assert [use.count for *_name, use in asked.keeper.batch.used()] == [1]
+
+
+def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"timestamp={NOW - 250}"))
+    assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
+    assert [use.skew_ms for *_name, use in asked.keeper.batch.used()] == [-250]
+    assert asked.passes(signed(f"timestamp={NOW + 20}"))
+    assert [use.skew_ms for *_name, use in asked.keeper.batch.used()] == [20]
+
+
+shapes_of = ("symbol", "a-b.c", "recvWindow", "timestamp")
+
+
+@given(
+    st.one_of(good, records),
+    st.tuples(values, values, st.one_of(windows, values), st.one_of(times, values)),
+    moments,
+)
+def test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads(
+    record: KeyRecord, said: tuple[str, ...], now: int
+) -> None:
+    first = "&".join(
+        f"{name}={value}" for name, value in zip(shapes_of, ("x", "1", "5000", NOW), strict=True)
+    )
+    asked = Asked(record)
+    asked.passes(signed(first))
+    request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
+    if asked.passes(request, now=now):
+        assert slow(record, request, now=now) != 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        f"symbol=x&symbol=y&timestamp={NOW}",
+        f"symbol=x&timestamp=1&timestamp={NOW}",
+        f"symbol=%4&timestamp={NOW}",
+        f"symbol=%4g&timestamp={NOW}",
+        f"symbol=%&timestamp={NOW}",
+        f'symbol="&timestamp={NOW}',
+        f"symbol=\xe9&timestamp={NOW}",
+        f"symbol=x\n&timestamp={NOW}",
+        f"symbol=x&timestamp={NOW}\n",
+        f"symbol=x&timestamp={NOW}a",
+        f"symbol=x&timestamp= {NOW}",
+        f"symbol=x&timestamp={NOW - 5001}",
+        f"symbol=x&timestamp={NOW + 1000}",
+        f"symbol=x&signature=&timestamp={NOW}",
+        f"symbol=x&timestamp={NOW}&signature=1",
+    ],
+)
+def test_what_the_decision_refuses_does_not_pass_by_the_shape_of_an_earlier_request(payload: str) -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
+    assert slow(RECORD, signed(payload)) == 0
+    assert not asked.passes(signed(payload))
+
+
+def test_credential_ends_when_it_ends_however_lately_it_was_used() -> None:
+    ending = dataclasses.replace(RECORD.credentials[0], retires_at_ms=NOW + 2)
+    asked = Asked(dataclasses.replace(RECORD, credentials=(ending,)))
+    query = signed(f"timestamp={NOW}")
+    assert [asked.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
+
+
+def test_uses_of_several_kinds_are_all_remembered_and_all_forgotten_when_the_key_changes() -> None:
+    asked = Asked(RECORD)
+    kinds = [(address, permission) for address in (LISTED, STRANGER) for permission in ("read", "trade")]
+    for _ in range(2):
+        for address, permission in kinds:
+            assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
+    memory = asked.keeper.memory
+    assert len(memory.hot) == len(kinds)
+    memory.dropped("o" * 64)
+    assert len(memory.hot) == len(kinds)
+    memory.dropped(KEY)
+    assert not memory.hot
+    assert not asked.passes(signed(f"timestamp={NOW}"))
+    for name in (ALL, TOKENS):
+        memory.keep(RECORD)
+        assert asked.passes(signed(f"timestamp={NOW}"))
+        memory.dropped(name)
+        assert asked.passes(signed(f"timestamp={NOW}")) is (name == TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("api_key", "address", "permission"),
+    [
+        (KEY + "2", "03.0.113.9", "trade"),
+        (f"{KEY}\n{LISTED}", "trade", ""),
+        (f"{KEY}\n{LISTED}\ntrade", "", ""),
+        (KEY, f"{LISTED}\ntrade", ""),
+        (KEY, STRANGER, f"{LISTED}\ntrade"),
+        (KEY, LISTED, "trade\n"),
+        (KEY[:-1], "k" + LISTED, "trade"),
+    ],
+)
+def test_use_that_is_remembered_answers_for_nothing_that_reads_like_it(
+    api_key: str, address: str, permission: str
+) -> None:
+    asked = Asked(TRUSTED)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query, LISTED, "trade")
+    asked.key_id = api_key
+    assert not asked.passes(query, address, permission)
+
+
+def test_secret_that_was_used_before_does_not_let_another_one_pass() -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"timestamp={NOW}"))
+    assert not asked.passes(signed(f"timestamp={NOW}", OLD))
+    assert not asked.passes(f"timestamp={NOW}&signature=")
+    assert not asked.passes(f"timestamp={NOW}&signature={'0' * 63}x")
+    assert asked.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")

@@ -20,18 +20,16 @@ pytestmark = pytest.mark.django_db
 def compiled(key: ApiKey) -> Compiled:
     record = records.load(key.key_id)
     assert record is not None
-    made = Compiled(record)
-    made.skew_ms = -120
-    return made
+    return Compiled(record)
 
 
 def batch_of(keys: list[Compiled], times: int) -> Batch:
     batch = Batch()
     for key in keys:
         credential = key.record.credentials[0].id
-        for _ in range(times):
-            batch.use(key, "read", "203.0.113.9", credential).count += 1
-            batch.use(key, "trade", "::ffff:198.51.100.7", credential).count += 1
+        for permission, address in (("read", "203.0.113.9"), ("trade", "::ffff:198.51.100.7")):
+            use = batch.use(key, permission, address, credential)
+            use.count, use.skew_ms = times, -120
     return batch
 
 

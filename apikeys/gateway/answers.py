@@ -14,6 +14,7 @@ JSON: Header = ("content-type", "application/json")
 #: Decisions are for one request, here and in whatever stands between.
 NO_STORE: Header = ("cache-control", "no-store")
 _PERMISSIONS: dict[frozenset[str], Header] = {}
+_LINES: dict[Header, bytes] = {}
 
 
 def allowed_headers(record: KeyRecord) -> list[Header]:
@@ -25,10 +26,13 @@ def allowed_headers(record: KeyRecord) -> list[Header]:
     return [("x-portal-user", record.user), ("x-portal-key", record.key), permissions]
 
 
-def allowed_lines(record: KeyRecord) -> bytes:
-    """The same as it stands on the wire, with the line that ends a header."""
-    lines = [f"{name}: {value}\r\n" for name, value in allowed_headers(record)]
-    return "".join([*lines, "\r\n"]).encode("ascii")
+def said_of(record: KeyRecord) -> tuple[bytes, bytes]:
+    """The same as it stands on the wire: the user, and what follows the key up to the end of the header."""
+    permissions = allowed_headers(record)[2]
+    lines = _LINES.get(permissions)
+    if lines is None:
+        lines = _LINES[permissions] = f"\r\n{permissions[0]}: {permissions[1]}\r\n\r\n".encode("ascii")
+    return record.user.encode("ascii"), lines
 
 
 def ordered(record: KeyRecord) -> list[str]:

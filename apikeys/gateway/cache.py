@@ -14,19 +14,18 @@ class TwoGenerations(Generic[Value]):
     may use it.
     """
 
-    __slots__ = ("_half", "_old", "young")
+    __slots__ = ("_half", "_old", "_young")
 
     def __init__(self, limit: int) -> None:
         self._half = max(limit // 2, 1)
-        #: Where a value is that was asked for lately; what is asked each request reads it without a call.
-        self.young: dict[str, Value] = {}
+        self._young: dict[str, Value] = {}
         self._old: dict[str, Value] = {}
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self._young) + len(self._old)
 
     def get(self, name: str) -> Value | None:
-        value = self.young.get(name)
+        value = self._young.get(name)
         if value is None and self._old:
             value = self._old.pop(name, None)
             if value is not None:
@@ -34,15 +33,15 @@ class TwoGenerations(Generic[Value]):
         return value
 
     def put(self, name: str, value: Value) -> None:
-        if len(self.young) >= self._half and name not in self.young:
-            self._old, self.young = self.young, {}
+        if len(self._young) >= self._half and name not in self._young:
+            self._old, self._young = self._young, {}
         self._old.pop(name, None)
-        self.young[name] = value
+        self._young[name] = value
 
     def drop(self, name: str) -> None:
-        self.young.pop(name, None)
+        self._young.pop(name, None)
         self._old.pop(name, None)
 
     def clear(self) -> None:
-        self.young.clear()
+        self._young.clear()
         self._old.clear()

@@ -20,6 +20,7 @@ ALLOWED = Decision.of(Outcome.ALLOWED)
 PREFIX = "/gateway/v1/"
 AUTH = PREFIX + "auth"
 _AUTH = AUTH.encode("ascii")
+_USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
 #: What the swift way reads, in this order; each has to be there once.
 _SWIFT = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
 #: What it does not understand: a second address of the request, a body.
@@ -58,7 +59,7 @@ class Door:
         self._ready = ready
         self._describe = describe
         self._measures = measures
-        self._orders: dict[tuple[bytes, ...], Pick] = {}
+        self._orders: dict[bytes, Pick] = {}
         self._endpoints = {
             AUTH: ("GET", self._auth),
             PREFIX + "authorize": ("POST", self._authorize),
@@ -70,8 +71,8 @@ class Door:
         `answer`."""
         if target != _AUTH or method != b"GET":
             return None
-        order = tuple(names)
-        pick = self._orders.get(order) or _pick(order)
+        order = b"\n".join(names)
+        pick = self._orders.get(order) or _pick(names)
         if pick is None:
             return None
         token, key, uri, caller, permission = pick(values)
@@ -84,11 +85,11 @@ class Door:
             return None
         if order not in self._orders:
             self._remember(order, pick)
-        if not use.lines:
-            use.lines = answers.allowed_lines(use.record)
-        return use.lines
+        if not use.user:
+            use.user, use.powers = answers.said_of(use.record)
+        return b"".join((_USER, use.user, _KEY, key, use.powers))
 
-    def _remember(self, order: tuple[bytes, ...], pick: Pick) -> None:
+    def _remember(self, order: bytes, pick: Pick) -> None:
         if len(self._orders) >= MOST_ORDERS:
             self._orders.clear()
         self._orders[order] = pick
@@ -186,8 +187,8 @@ class Door:
         exchange.response_str(200, [answers.JSON], self._describe())
 
 
-def _pick(order: tuple[bytes, ...]) -> Pick | None:
-    names = [name.lower() for name in order]
+def _pick(sent: list[bytes]) -> Pick | None:
+    names = [name.lower() for name in sent]
     # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
     if any(names.count(name) != 1 for name in _SWIFT) or not _NOT_SWIFT.isdisjoint(names):
         return None

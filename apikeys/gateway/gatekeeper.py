@@ -13,11 +13,12 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from apikeys import signing, verification
+from apikeys.gateway import shapes
 from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
-from apikeys.gateway.compiled import Compiled, Use
+from apikeys.gateway.compiled import Compiled
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen
 from apikeys.gateway.memory import Memory, Unavailable
-from apikeys.gateway.tally import Batch
+from apikeys.gateway.tally import Batch, Use
 from apikeys.outcomes import Outcome
 from apikeys.verification import Decision, KeyRecord
 
@@ -72,28 +73,19 @@ class Gatekeeper:
         # Belief first: asking may drop keys.
         if not self._quick or not self.memory.believed() or len(query) > LARGEST_PAYLOAD:
             return None
-        name = api_key.decode("latin-1")
-        key, now_ms = self.memory.remembered(name), time.time_ns() // 1_000_000
-        if key is None:
-            # SECURITY: an unknown key costs the work of a known one.
-            if self.memory.is_unknown(name):
-                _NOBODY.signed_by(query, now_ms)
+        now_ms = time.time_ns() // 1_000_000
+        # SECURITY: no part of a use that is remembered has a line feed; so nothing else is the same when joined.
+        said = b"\n".join((api_key, client_ip, permission))
+        use = self.memory.hot.get(said)
+        request = shapes.read(query, now_ms, shapes.NO_SHAPE if use is None else use.shape)
+        if request is None:
             return None
-        credential = key.signed_by(query, now_ms)
-        if not credential:
-            return None
-        use = key.use
-        if (
-            use is None
-            or use.mark is not self.batch.mark
-            or use.said_address != client_ip
-            or use.said_permission != permission
-            or use.credential != credential
-            or not use.since_ms <= now_ms < use.until_ms
-        ):
-            use = self._look(key, client_ip, permission, credential, now_ms)
+        if use is None:
+            use = self._look(said, request, now_ms)
             if use is None:
                 return None
+        elif not use.since_ms <= now_ms < use.until_ms or not use.signer.verifies(request[0], request[1]):
+            return None
         now = time.monotonic()
         # `verdict` says which one it was, and how long to wait.
         if use.of_address is not None and use.of_address.take(now):
@@ -101,23 +93,39 @@ class Gatekeeper:
         if use.of_key is not None and use.of_key.take(now):
             return None
         use.count += 1
+        use.skew_ms = request[2]
         return use
 
-    def _look(
-        self, key: Compiled, client_ip: bytes, permission: bytes, credential: int, now_ms: int
-    ) -> Use | None:
-        """What a signed request uses, if it may: once for all that are alike, until the next write."""
-        address, power = client_ip.decode("latin-1"), permission.decode("latin-1")
-        span = key.span(address, power, now_ms)
+    def _look(self, said: bytes, request: shapes.Read, now_ms: int) -> Use | None:
+        """What a request uses, if it may: looked at whole, once for all that are alike until the next write."""
+        name, address, permission = said.decode("latin-1").rsplit("\n", 2)
+        key = self.memory.remembered(name)
+        if key is None:
+            # SECURITY: an unknown key costs the work of a known one.
+            if self.memory.is_unknown(name):
+                _NOBODY.signed_by(request, now_ms)
+            return None
+        signer = key.signed_by(request, now_ms)
+        if signer is None:
+            return None
+        span = key.span(address, permission, now_ms)
         if span is None:
             return None
-        use = self.batch.use(key, power, address, credential)
-        use.since_ms, use.until_ms = span
-        use.said_address, use.said_permission = client_ip, permission
+        use = self.batch.use(key, permission, address, signer.number)
+        use.signer, use.shape = signer, shapes.shape_of(request[0])
+        use.since_ms, use.until_ms = span[0], min(span[1], signer.retires_at_ms)
         use.of_address = None if self._addresses is None else self._addresses.of(address)
-        use.of_key = None if self._holders is None else self._holders.of(key.record.key)
-        key.use = use
+        use.of_key = None if self._holders is None else self._holders.of(name)
+        # Of two credentials one would answer for the other's requests; a use of several addresses for all of them.
+        if len(key.signers) == 1 and not self.batch.is_full:
+            self.memory.heat(name, said, use)
         return use
+
+    def take_batch(self) -> Batch:
+        """What was counted, to be written; from now on the next batch counts."""
+        batch, self.batch = self.batch, Batch()
+        self.memory.cool()
+        return batch
 
     async def verdict(self, ask: Ask) -> Verdict:
         """The whole decision. Raises `Unavailable`."""
@@ -160,9 +168,9 @@ class Gatekeeper:
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
             await self._first_use(credential)
-        if decision.skew_ms is not None:
-            key.skew_ms = decision.skew_ms
-        self.batch.use(key, ask.permission, address, credential).count += 1
+        use = self.batch.use(key, ask.permission, address, credential)
+        use.count += 1
+        use.skew_ms = decision.skew_ms
         return Verdict(decision, key.record)
 
     def _limited(self, ask: Ask, rate: int, wait: float) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from apikeys.gateway.cache import TwoGenerations
 from apikeys.gateway.compiled import Compiled
+from apikeys.gateway.tally import MOST_USES, Use
 from apikeys.verification import KeyRecord
 
 #: How long an unknown key is remembered as one; sooner, if the database says that it was made.
@@ -45,6 +46,10 @@ class Memory:
         self._unknown: TwoGenerations[float] = TwoGenerations(size)
         self._loading: dict[str, asyncio.Task[tuple[KeyRecord | None, bool]]] = {}
         self._loads = 0
+        #: What keys are used for, by (public id, address, permission) as they are sent, a line each: the same again is
+        #: decided from this alone, which lies in a third of the memory that the first time reads.
+        self.hot: dict[bytes, Use] = {}
+        self._hot_of: dict[str, list[bytes]] = {}
         self._watch: Watch | None = None
         #: Whether memory can be believed at this moment.
         self.believed: Callable[[], bool] = lambda: False
@@ -68,13 +73,27 @@ class Memory:
             self.tokens_changed()
         if name == ALL:
             self._keys.clear()
+            self.cool()
             self._unknown.clear()
             self._loading.clear()
         elif name != TOKENS:
             self._keys.drop(name)
+            for said in self._hot_of.pop(name, ()):
+                self.hot.pop(said, None)
             self._unknown.drop(name)
             # What is being read may be older than the change: whoever waits for it asks again.
             self._loading.pop(name, None)
+
+    def heat(self, name: str, said: bytes, use: Use) -> None:
+        """Remembers what a key that is here is used for."""
+        if len(self.hot) < MOST_USES and said not in self.hot:
+            self.hot[said] = use
+            self._hot_of.setdefault(name, []).append(said)
+
+    def cool(self) -> None:
+        """Forgets what keys are used for: another batch counts."""
+        self.hot.clear()
+        self._hot_of.clear()
 
     def keep(self, record: KeyRecord) -> None:
         """Remembers a key that was just read."""
@@ -82,7 +101,7 @@ class Memory:
 
     def remembered(self, key_id: str) -> Compiled | None:
         """The key if it is here; whether that can be believed is another question."""
-        return self._keys.young.get(key_id) or self._keys.get(key_id)
+        return self._keys.get(key_id)
 
     def is_unknown(self, key_id: str) -> bool:
         """Whether it is remembered that there is no such key."""

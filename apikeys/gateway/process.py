@@ -27,7 +27,6 @@ from apikeys.gateway.gatekeeper import Gatekeeper, Limits  # noqa: E402
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen  # noqa: E402
 from apikeys.gateway.memory import Memory, Watch  # noqa: E402
 from apikeys.gateway.meters import Measures, Siblings, keep_measuring  # noqa: E402
-from apikeys.gateway.tally import Batch  # noqa: E402
 from apikeys.gateway.tokens import Tokens  # noqa: E402
 from apikeys.gateway.watch_postgresql import PostgresWatch  # noqa: E402
 from apikeys.gateway.watch_sqlite import SqliteWatch  # noqa: E402
@@ -81,7 +80,7 @@ class Process:
         took = 0.0
         while True:
             await asyncio.sleep(max(WRITE_SECONDS, took / WRITE_SHARE))
-            batch, self._keeper.batch = self._keeper.batch, Batch()
+            batch = self._keeper.take_batch()
             self._measures.count(batch)
             used, self._tokens.used = self._tokens.used | set(self._tokens.known.values()), set()
             try:

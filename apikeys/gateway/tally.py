@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from apikeys.gateway.compiled import Compiled, Use
+from apikeys.gateway.compiled import Compiled
+from apikeys.gateway.limits import Bucket
+from apikeys.gateway.proofs import Signer
+from apikeys.gateway.shapes import Shape
 from apikeys.outcomes import Outcome
-from apikeys.verification import Decision
+from apikeys.verification import Decision, KeyRecord
 
 #: Different (key, permission, address) between two writes; beyond it addresses are left out, then keys.
 MOST_USES = 50_000
@@ -27,16 +30,38 @@ class Refused:
     permission: str
 
 
+class Use:
+    """One address that used a key for one permission since the last write: how often, how far ahead its clock is (ms).
+
+    For the next such request also what it needs, in one place: the shape of its query, for how long it may (ms since
+    1970, the end not included), what checks its signature, the buckets that it takes from, and what the yes says.
+    """
+
+    __slots__ = (
+        *("shape", "since_ms", "until_ms", "signer", "of_address", "of_key"),
+        *("user", "powers", "count", "skew_ms", "record"),
+    )
+    signer: Signer
+    shape: Shape
+
+    def __init__(self, record: KeyRecord) -> None:
+        self.record = record
+        self.user = self.powers = b""
+        self.since_ms = self.until_ms = self.count = 0
+        self.skew_ms: int | None = None
+        self.of_address: Bucket | None = None
+        self.of_key: Bucket | None = None
+
+
 @dataclass(slots=True)
 class Batch:
     """What happened since the last write.
 
-    ``uses``: the requests that passed, by (key, permission, address, credential); ``mark``: of this batch's uses.
+    ``uses``: the requests that passed, by (key, permission, address, credential).
     ``refusals``: how many were refused, by (public key id, outcome, permission); ``refused``: some of them whole;
     ``outcomes``: of all requests, unknown keys too.
     """
 
-    mark: object = field(default_factory=object)
     uses: dict[tuple[Compiled, str, str, int], Use] = field(default_factory=dict)
     refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
@@ -46,9 +71,16 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.uses or self.refusals)
 
-    def used(self) -> Iterator[tuple[Compiled, str, str, int, int]]:
-        """(key, permission, address, credential, how often) of what passed at all."""
-        return ((*name, use.count) for name, use in self.uses.items() if use.count)
+    @property
+    def is_full(self) -> bool:
+        """Whether uses are counted together from now on."""
+        return len(self.uses) >= MOST_USES
+
+    def used(self) -> Iterator[tuple[str, str, str, int, Use]]:
+        """(public key id, permission, address, credential, use) of what passed at all."""
+        for (key, permission, address, credential), use in self.uses.items():
+            if use.count:
+                yield key.record.key, permission, address, credential, use
 
     def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
         """``address`` and ``permission``: what a gateway said, which may be anything."""
@@ -63,11 +95,11 @@ class Batch:
     def use(self, key: Compiled, permission: str, address: str, credential_id: int) -> Use:
         """What counts such requests. When there are too many, one that counts for nobody."""
         use = self.uses.get((key, permission, address, credential_id))
-        if use is None and len(self.uses) >= MOST_USES:
+        if use is None and self.is_full:
             address = ""
             use = self.uses.get((key, permission, address, credential_id))
         if use is None:
-            use = Use(self.mark, key.record, credential_id)
+            use = Use(key.record)
             if len(self.uses) < 2 * MOST_USES:
                 self.uses[key, permission, address, credential_id] = use
         return use

@@ -1,0 +1,120 @@
+"""What checks the signatures of one credential, made ready: the key is read once. Pure: no ORM, no Django."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from apikeys import signing
+from apikeys.signing import Kind
+from apikeys.verification import CredentialRecord
+
+NEVER = 1 << 62
+_BLOCK = 64  # bytes that SHA-256 takes at a time (FIPS 180-4)
+_EMPTY = hashlib.sha256()
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_PADDING, _SHA256 = PKCS1v15(), SHA256()
+
+
+class Signer:
+    """``number``: the credential's."""
+
+    __slots__ = ("_key", "number", "retires_at_ms")
+    _key: Any
+
+    def __init__(self, credential: CredentialRecord, key: object) -> None:
+        self.number = credential.id
+        self.retires_at_ms = NEVER if credential.retires_at_ms is None else credential.retires_at_ms
+        self._key = key
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        """``signature``: as it stands in the query string."""
+        raise NotImplementedError
+
+
+class _Hmac(Signer):
+    """HMAC-SHA256 (RFC 2104, 2) from the secret itself, which takes three of the processor's cache lines.
+
+    `hmac.digest` takes half a microsecond more. States of the two hashes, made in advance, take 0.3 µs less while they
+    are in the cache; but they lie in fourteen lines, and of 10,000 keys none is in the cache: then they take 1 µs more,
+    and 0.7 KB a key.
+    """
+
+    __slots__ = ()
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        inner, outer = _EMPTY.copy(), _EMPTY.copy()
+        inner.update(self._key.translate(_INNER) + payload)
+        outer.update(self._key.translate(_OUTER) + inner.digest())
+        try:
+            return compare_digest(outer.digest(), binascii.unhexlify(signature))
+        except ValueError:
+            return False
+
+
+class _Ed25519(Signer):
+    __slots__ = ()
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        try:
+            self._key.verify(_raw(signature), payload)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+class _Rsa(Signer):
+    __slots__ = ()
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        try:
+            self._key.verify(_raw(signature), payload, _PADDING, _SHA256)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def signer(credential: CredentialRecord) -> Signer | None:
+    """None for what can't be used: `decide` refuses it."""
+    if credential.kind is Kind.HMAC:
+        return _Hmac(credential, _block(credential.material)) if credential.material else None
+    try:
+        key = signing.public_key(credential.material)
+    except ValueError:
+        return None
+    if credential.kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey):
+        return _Ed25519(credential, key)
+    if credential.kind is Kind.RSA and isinstance(key, RSAPublicKey) and key.key_size in signing.RSA_BITS:
+        return _Rsa(credential, key)
+    return None
+
+
+def _block(secret: bytes) -> bytes:
+    """The secret as RFC 2104 has it hashed; of ours, which have 64 characters, the same object."""
+    if len(secret) > _BLOCK:
+        secret = hashlib.sha256(secret).digest()
+    return secret.ljust(_BLOCK, b"\0")
+
+
+def _raw(signature: bytes) -> bytes:
+    """The bytes of a percent-encoded base64 text. Raises ValueError unless that is its one spelling."""
+    if b"+" in signature:
+        raise binascii.Error("a space")
+    if b"%" in signature:
+        # What base64 has besides letters and digits; `unquote_to_bytes` takes 8 µs for an RSA signature's.
+        signature = signature.replace(b"%2B", b"+").replace(b"%2F", b"/").replace(b"%3D", b"=")
+    text = unquote_to_bytes(signature) if b"%" in signature else signature
+    # `a2b_base64` reads over what is no base64; what it read is compared with what was there.
+    raw = binascii.a2b_base64(text)
+    if binascii.b2a_base64(raw, newline=False) != text:
+        raise binascii.Error("another spelling")
+    return raw
