@@ -64,6 +64,8 @@ class Answer:
 class GatewayProcess:
     """``manage.py run_gateway`` on a free port; ``environ`` overrides the settings of the tests."""
 
+    arguments: tuple[str, ...] = ()
+
     def __init__(self, bearer: str, environ: dict[str, str] | None = None) -> None:
         self.bearer = bearer
         self.port = free_port()
@@ -77,7 +79,7 @@ class GatewayProcess:
 
     def start(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "run_gateway"],
+            [sys.executable, "manage.py", "run_gateway", *self.arguments],
             cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip

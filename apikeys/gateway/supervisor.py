@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.1
 #: Between a process's end and the next try.
 AGAIN_SECONDS = 0.5
 #: After asking to end: `worker.END_SECONDS` for answers, and the last write of counts.
-KILL_SECONDS = END_SECONDS + 7
+KILL_SECONDS = END_SECONDS + 5
 
 
 class Supervisor:
@@ -61,7 +61,9 @@ class Supervisor:
                 return 1
             if code is not None:
                 logger.error("process %d of the gateway ended (%d): another is started", worker.pid, code)
-                self._stop.wait(AGAIN_SECONDS)
+                # Whoever ends all of them at once ended this one, too.
+                if self._stop.wait(AGAIN_SECONDS):
+                    return 0
                 self._workers[place] = self._start()
         return 0
 
