@@ -13,7 +13,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results.md"
 PROGRAMS = {"nginx": ["nginx", "-v"], "Node": ["node", "--version"], "wrk": ["wrk", "-v"]}
-PACKAGES = ("granian", "cryptography", "Django", "psycopg")
+PACKAGES = ("uvloop", "httptools", "granian", "cryptography", "Django", "psycopg")
 
 
 @dataclass(frozen=True)
