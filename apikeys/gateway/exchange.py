@@ -82,6 +82,12 @@ class Exchange:
         self._news.set()
 
     @property
+    def has_body(self) -> bool:
+        """Whether its headers announce one."""
+        headers = self.headers
+        return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of the request has come."""
         return self._over

@@ -13,7 +13,7 @@ from collections import deque
 from email.utils import formatdate
 from typing import Any, Protocol
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from apikeys.gateway.exchange import BodyError, Exchange, Headers
 
@@ -28,8 +28,13 @@ MOST_WAITING = 16
 SILENT_SECONDS = 10
 
 
+class Refused(Exception):
+    """Out of the parser's callbacks, which it ends: a status."""
+
+
 class Answers(Protocol):
-    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked."""
+    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked. What has a body is never
+    its yes."""
 
     def swift(
         self, method: bytes, target: bytes, names: list[bytes], values: list[bytes], /
@@ -112,16 +117,16 @@ class Connection(asyncio.Protocol):
         if self._parser is None or self._fault:
             return
         self._unread += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            # The door speaks nothing else: what follows is HTTP, or an error.
-            if rest := data[upgrade.args[0] :]:
-                self.data_received(rest)
-            return
-        except HttpParserError:
-            self._refuse(400)
-            return
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except HttpParserUpgrade as upgrade:
+                # The door speaks nothing else: what follows is HTTP, or an error.
+                data = data[upgrade.args[0] :]
+            except HttpParserError as error:
+                self._refuse(_status_of(error))
+                return
         if self._unread > LARGEST_HEAD and (self._target or self._names):
             self._refuse(431)
 
@@ -157,6 +162,9 @@ class Connection(asyncio.Protocol):
                 return
         exchange = Exchange(self, parser.get_method(), target, Headers(self._names, self._values), keeps)
         self._names, self._values = [], []
+        # SECURITY: the parser takes such a body for the next request, and the door would decide without it.
+        if parser.should_upgrade() and exchange.has_body:
+            raise Refused(400)
         self._incoming, self._rest = exchange, 0
         if self._running is None:
             self._running = asyncio.create_task(self._answer(exchange))
@@ -261,3 +269,9 @@ class Connection(asyncio.Protocol):
             refused = Exchange(self, b"GET", b"/", Headers([], []), False)
             refused.response_empty(status, [])
             self._finish(refused)
+
+
+def _status_of(error: HttpParserError) -> int:
+    """Of the answer to what the parser, or something in its callbacks, did not take."""
+    cause = error.__context__ if isinstance(error, HttpParserCallbackError) else None
+    return int(cause.args[0]) if isinstance(cause, Refused) else 400
