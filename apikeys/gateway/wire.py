@@ -274,4 +274,9 @@ class Connection(asyncio.Protocol):
 def _status_of(error: HttpParserError) -> int:
     """Of the answer to what the parser, or something in its callbacks, did not take."""
     cause = error.__context__ if isinstance(error, HttpParserCallbackError) else None
-    return int(cause.args[0]) if isinstance(cause, Refused) else 400
+    if isinstance(cause, Refused):
+        return int(cause.args[0])
+    if cause is None:
+        return 400
+    logger.error("a question was not answered: %s", type(cause).__name__, exc_info=cause)
+    return 500
