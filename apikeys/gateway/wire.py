@@ -18,7 +18,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from apikeys.gateway.exchange import BodyError, Exchange, Headers
 
 logger = logging.getLogger("portal.gateway")
-#: Request line and headers; the longest payload that is looked at has 64 KB.
+#: Request line and headers, or what stands between pieces of a body; the longest payload that is looked at has 64 KB.
 LARGEST_HEAD = 131_072
 #: A body that nobody reads (the request was refused before) is read over up to here, so that the answer arrives.
 LARGEST_REST = 2_097_152
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._names: list[bytes] = []
         self._values: list[bytes] = []
-        #: Bytes that came since the last header block, or body, was whole; of a body that nobody reads.
+        #: Bytes that came since the last header block, or piece of a body; of a body that nobody reads.
         self._unread = self._rest = 0
         #: Being answered; those behind it; whose body comes in.
         self._running: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
             except HttpParserError as error:
                 self._refuse(_status_of(error))
                 return
-        if self._unread > LARGEST_HEAD and (self._target or self._names):
+        if self._unread > LARGEST_HEAD:
             self._refuse(431)
 
     def pause_writing(self) -> None:
@@ -172,6 +172,8 @@ class Connection(asyncio.Protocol):
             self._waiting.append(exchange)
 
     def on_body(self, piece: bytes) -> None:
+        # SECURITY: so that a trailer without an end is noticed, too: the parser keeps all of it.
+        self._unread = 0
         exchange = self._incoming
         if exchange is None:
             return
