@@ -195,6 +195,8 @@ class Connection(asyncio.Protocol):
             self._hold()
         if self._running is None and exchange.answer is not None:
             self._transport.close()
+            # What came behind it gets no answer, so it is no question either.
+            raise Refused(400)
 
     # The exchange's.
 
@@ -267,7 +269,11 @@ class Connection(asyncio.Protocol):
         self._fault = status
         if self._incoming is not None:
             self._incoming.fail()
-        if self._running is None and not self._transport.is_closing():
+        if self._running is not None or self._transport.is_closing():
+            return
+        if self._incoming is not None:  # whose answer said that it is the last one
+            self._transport.close()
+        else:
             refused = Exchange(self, b"GET", b"/", Headers([], []), False)
             refused.response_empty(status, [])
             self._finish(refused)
