@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._parser = None  # the two hold each other
         if self._incoming is not None:
             self._incoming.fail()
+            self._incoming = None  # so do these
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
