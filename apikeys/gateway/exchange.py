@@ -62,9 +62,16 @@ class Exchange:
         self._pieces: list[bytes] = []
         self._held = 0
         self._over = self._broken = False
+        self._continues = headers.get("expect", "").lower() == "100-continue"
         self._news = asyncio.Event()
 
     # What the connection says.
+
+    def is_old(self) -> None:
+        """HTTP/1.0: its sender knows neither 100 nor chunks."""
+        self._continues = False
+        # SECURITY: who hands them on without reading them sees requests elsewhere (RFC 9112, 6.1).
+        self.keeps = self.keeps and "transfer-encoding" not in self.headers
 
     def feed(self, piece: bytes) -> bool:
         """Takes a piece of the body; says whether more may come at once."""
@@ -96,7 +103,7 @@ class Exchange:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces of the body. Raises `BodyError`."""
-        if not self._over and self.headers.get("expect", "").lower() == "100-continue":
+        if not self._over and self._continues:
             self._peer.send(CONTINUE)
         while True:
             pieces, self._pieces, self._held = self._pieces, [], 0

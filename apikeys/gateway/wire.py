@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
                 self._values.clear()
                 return
         exchange = Exchange(self, parser.get_method(), target, Headers(self._names, self._values), keeps)
+        if parser.get_http_version() == "1.0":
+            exchange.is_old()
         self._names, self._values = [], []
         # SECURITY: the parser takes such a body for the next request, and the door would decide without it.
         if parser.should_upgrade() and exchange.has_body:
