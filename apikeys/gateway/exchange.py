@@ -33,7 +33,8 @@ class Headers:
 
     def __init__(self, names: list[bytes], values: list[bytes]) -> None:
         self._names = [name.lower().decode("latin-1") for name in names]
-        self._values = values
+        # The parser leaves them; they are not of the value (RFC 9110, 5.5).
+        self._values = [value.rstrip(b" \t") for value in values]
 
     def __contains__(self, name: str, /) -> bool:
         return name in self._names
