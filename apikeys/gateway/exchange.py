@@ -53,8 +53,8 @@ class Exchange:
 
     def __init__(self, peer: Peer, method: bytes, target: bytes, headers: Headers, keeps: bool) -> None:
         self.method = method.decode("ascii")
-        path, _mark, query = _origin_form(target).partition(b"?")
-        self.path = path.decode("latin-1")
+        path, _mark, query = target.partition(b"?")
+        self.path = _origin_form(path).decode("latin-1")
         self.query_string = query.decode("ascii", "surrogateescape")
         self.headers = headers
         self.keeps = keeps
@@ -143,9 +143,9 @@ def _is_line(text: str) -> bool:
     return "\r" not in text and "\n" not in text and "\0" not in text
 
 
-def _origin_form(target: bytes) -> bytes:
-    """``/path?query`` of an absolute address too (RFC 9112, 3.2.2)."""
-    if target[:8].lower().startswith((b"http://", b"https://")):
-        _host, slash, rest = target.partition(b"//")[2].partition(b"/")
+def _origin_form(path: bytes) -> bytes:
+    """``/path`` of an absolute address too (RFC 9112, 3.2.2)."""
+    if path[:8].lower().startswith((b"http://", b"https://")):
+        _host, slash, rest = path.partition(b"//")[2].partition(b"/")
         return slash + rest
-    return target
+    return path
