@@ -1,5 +1,6 @@
 """The least that the gateway's server can be asked: every request is answered 204 with nothing to do."""
 
+import os
 import sys
 
 import uvloop
@@ -21,7 +22,7 @@ class Bare:
 
 async def main() -> None:
     hub = Hub(Bare(), 1_000)
-    await serve(hub, await listen(hub, "127.0.0.1", int(sys.argv[1])))
+    await serve(hub, await listen(hub, "127.0.0.1", int(sys.argv[1])), os.getppid())
 
 
 if __name__ == "__main__":

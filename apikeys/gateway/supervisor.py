@@ -112,6 +112,7 @@ def main() -> int:
         said.host,
         str(said.port),
         str(said.connections),
+        str(os.getpid()),
     ]
     return Supervisor([*worker, *shared], said.workers, said.while_pid).run()
 

@@ -1,6 +1,6 @@
 """One process of the machine door: a loop, its connections, and `Process` behind them.
 
-``python -m apikeys.gateway.worker HOST PORT CONNECTIONS [shared]``: what `apikeys.gateway.supervisor` starts.
+``python -m apikeys.gateway.worker HOST PORT CONNECTIONS PARENT [shared]``: what `apikeys.gateway.supervisor` starts.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ async def listen(hub: Hub, host: str, port: int, *, shared: bool = False) -> asy
     )
 
 
-async def serve(hub: Hub, server: asyncio.Server) -> None:
-    """Answers until SIGTERM or SIGINT, or until the parent process is gone."""
-    loop, parent, stop = asyncio.get_running_loop(), os.getppid(), asyncio.Event()
+async def serve(hub: Hub, server: asyncio.Server, parent: int) -> None:
+    """Answers until SIGTERM or SIGINT, or until ``parent`` is this process's no longer."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     while not stop.is_set() and os.getppid() == parent:
@@ -52,13 +52,13 @@ async def serve(hub: Hub, server: asyncio.Server) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _run(process: Process, host: str, port: int, most: int, *, shared: bool) -> None:
+async def _run(process: Process, host: str, port: int, most: int, parent: int, *, shared: bool) -> None:
     hub = Hub(process.start(asyncio.get_running_loop()), most)
     try:
         server = await listen(hub, host, port, shared=shared)
     except OSError as error:
         _give_up(error)
-    await serve(hub, server)
+    await serve(hub, server, parent)
 
 
 def _give_up(error: Exception) -> NoReturn:
@@ -67,7 +67,7 @@ def _give_up(error: Exception) -> NoReturn:
 
 
 def main() -> None:
-    host, port, most, *shared = sys.argv[1:]
+    host, port, most, parent, *shared = sys.argv[1:]
     try:
         from apikeys.gateway.process import Process  # sets Django up
 
@@ -75,7 +75,7 @@ def main() -> None:
     except Exception as error:  # whatever it is: trying again would end alike
         _give_up(error)
     try:
-        uvloop.run(_run(process, host, int(port), int(most), shared=bool(shared)))
+        uvloop.run(_run(process, host, int(port), int(most), int(parent), shared=bool(shared)))
     finally:
         process.stop()
 
