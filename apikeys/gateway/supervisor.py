@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess  # nosec B404
 import sys
-import threading
 import time
 
 from apikeys.gateway.worker import END_SECONDS, MISCONFIGURED
@@ -35,20 +34,25 @@ class Supervisor:
         self._count = workers
         self._parent = parent
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._stop = threading.Event()
+        #: No `threading.Event`: one that a signal sets while the same thread asks for it waits for itself, for ever.
+        self._stopped = False
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT, or ``parent`` is gone; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._stop)
         self._workers = [self._start() for _ in range(self._count)]
         code = 0
-        while not code and not self._stop.wait(LOOK_SECONDS):
+        while not code and not self._stopped:
+            time.sleep(LOOK_SECONDS)
             if self._parent is not None and os.getppid() != self._parent:
                 break
             code = self._look()
         self._end()
         return code
+
+    def _stop(self, *_: object) -> None:
+        self._stopped = True
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # nosec B603
@@ -61,9 +65,10 @@ class Supervisor:
                 return 1
             if code is not None:
                 logger.error("process %d of the gateway ended (%d): another is started", worker.pid, code)
+                time.sleep(AGAIN_SECONDS)
                 # Whoever ends all of them at once ended this one, too.
-                if self._stop.wait(AGAIN_SECONDS):
-                    return 0
+                if self._stopped:
+                    break
                 self._workers[place] = self._start()
         return 0
 

@@ -34,8 +34,10 @@ class Refused(Exception):
 
 
 class Answers(Protocol):
-    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked. What has a body is never
-    its yes."""
+    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked.
+
+    Its yes is never to a request with a body, which would be read over, and what stands in its trailer believed.
+    """
 
     def swift(
         self, method: bytes, target: bytes, names: list[bytes], values: list[bytes], /
