@@ -176,6 +176,19 @@ def test_body_that_two_servers_could_read_differently_smuggles_nothing(
     assert b"x-portal-user" not in answer.lower()
 
 
+def test_body_behind_an_upgrade_is_not_decided_without(gateway: GatewayProcess, key: ApiKey) -> None:
+    query = [("timestamp", str(time.time_ns() // 1_000_000))]
+    call = BinanceClient(key.key_id, people.secret_of(key)).call("GET", "/api/v3/account", query)
+    said = [line for line in lines(gateway, key) if not line.startswith((b"X-Original", b"X-Forwarded"))]
+    path = b"/gateway/v1/envoy" + call.path.encode() + b"?" + call.query
+    assert status(raw(gateway, get(said, path))) == 200
+    body = b"symbol=BTCIRT"
+    said += [b"Content-Length: %d" % len(body)]
+    assert status(raw(gateway, get(said, path) + body)) == 400
+    upgrade = get([*said, b"Upgrade: h2c"], path).replace(b"Connection: close", b"Connection: Upgrade")
+    assert status(raw(gateway, upgrade + body)) == 400
+
+
 def test_pipelined_requests_are_answered_in_order_each_for_itself(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
