@@ -6,7 +6,7 @@ import sys
 import uvloop
 
 from apikeys.gateway.exchange import Exchange
-from apikeys.gateway.wire import Hub
+from apikeys.gateway.hub import Hub
 from apikeys.gateway.worker import listen, serve
 
 YES = b"\r\n"

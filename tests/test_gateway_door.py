@@ -2,7 +2,7 @@
 
 import pytest
 
-from apikeys.gateway.door import AUTH, MOST_ORDERS, Door
+from apikeys.gateway.door import AUTH, LONGEST_ORDER, MOST_ORDERS, Door
 from apikeys.gateway.gatekeeper import Gatekeeper, Limits
 from apikeys.gateway.memory import Memory
 from apikeys.gateway.tokens import Tokens
@@ -131,4 +131,6 @@ def test_orders_of_headers_that_are_remembered_are_bounded() -> None:
     for n in range(MOST_ORDERS + 5):
         assert desk.swift(None, (f"X-{n}", b"")) is not None
         assert desk.swift({"Authorization": b"Bearer no"}, (f"Y-{n}", b"")) is None
+    assert len(desk.door._orders) == 5
+    assert desk.swift(None, ("X" * LONGEST_ORDER, b"")) is not None
     assert len(desk.door._orders) == 5

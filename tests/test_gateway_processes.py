@@ -84,7 +84,7 @@ def test_end_of_a_process_during_the_end_of_all_starts_no_other() -> None:
     ended = supervisor._start()
     supervisor._workers = [ended]
     ended.wait(SECONDS)
-    supervisor._stop.set()
+    supervisor._stop()
     assert supervisor._look() == 0
     assert supervisor._workers == [ended]
 
@@ -97,6 +97,17 @@ def test_start_that_can_only_fail_is_not_tried_again() -> None:
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(number, handler)
+
+
+def test_process_that_fails_when_others_ran_for_long_does_not_end_them() -> None:
+    supervisor = Supervisor([sys.executable, "-c", f"import sys; sys.exit({MISCONFIGURED})"], 1, None)
+    first = supervisor._start()
+    supervisor._workers = [first]
+    first.wait(SECONDS)
+    assert supervisor._look() == 0
+    (second,) = supervisor._workers
+    assert second is not first
+    second.wait(SECONDS)
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
@@ -115,7 +126,7 @@ def test_wrong_settings_stop_the_start_with_their_name() -> None:
     port = free_port()
     assert is_free("127.0.0.1", port)
     said = subprocess.run(
-        [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9"],
+        [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9", "1"],
         cwd=ROOT, env={**os.environ, "PORTAL_GATEWAY_LEASE_MS": "soon"}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip

@@ -6,7 +6,8 @@ import gc
 import pytest
 
 from apikeys.gateway.exchange import AHEAD
-from apikeys.gateway.wire import LARGEST_HEAD, LARGEST_REST, MOST_AT_ONCE, SILENT_SECONDS, Connection
+from apikeys.gateway.hub import SILENT_SECONDS
+from apikeys.gateway.wire import LARGEST_HEAD, LARGEST_REST, MOST_AT_ONCE, Connection
 from tests.wires import CHUNKED, LARGE, LAST, SLOW, SWIFT, Wire, rest, settle, statuses, wired
 
 

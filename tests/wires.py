@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import uvloop
 
 from apikeys.gateway.exchange import Exchange
-from apikeys.gateway.wire import Hub
+from apikeys.gateway.hub import Hub
 from apikeys.gateway.worker import listen
 
 LARGE = "x" * 65_536

@@ -21,7 +21,7 @@ class AskError(ValueError):
 
 
 class Headers(Protocol):
-    """Headers as granian's RSGI hands them over: names in lower case, a value that is no ASCII text is left out."""
+    """Names in lower case; a value that is no ASCII text is left out."""
 
     def __contains__(self, key: str, /) -> bool: ...
     def get(self, key: str, default: Any = None, /) -> Any: ...

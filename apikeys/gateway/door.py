@@ -25,8 +25,9 @@ _USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
 _SWIFT = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
 #: What it does not understand: a second address of the request, a body.
 _NOT_SWIFT = {b"x-forwarded-uri", b"content-length", b"transfer-encoding"}
-#: Orders of headers that are remembered: as many as kinds of clients, whose headers a proxy passes on.
-MOST_ORDERS = 1_000
+#: Orders of headers that are remembered: as many as kinds of clients, whose headers a proxy passes on. A longer one (in
+#: bytes of names) is not, or a client could have the memory filled with what it made up.
+MOST_ORDERS, LONGEST_ORDER = 1_000, 2_000
 ENVOY = PREFIX + "envoy/"
 #: A batch of a hundred requests, each with its largest payload, would be 6 MB; nobody sends that.
 LARGEST_BODY = 2_097_152
@@ -83,7 +84,7 @@ class Door:
         use = self._keeper.swift(key, uri.partition(b"?")[2], caller, permission)
         if use is None:
             return None
-        if order not in self._orders:
+        if order not in self._orders and len(order) <= LONGEST_ORDER:
             self._remember(order, pick)
         if not use.user:
             use.user, use.powers = answers.said_of(use.record)

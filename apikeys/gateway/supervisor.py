@@ -22,6 +22,8 @@ logger = logging.getLogger("portal.gateway")
 LOOK_SECONDS = 0.1
 #: Between a process's end and the next try.
 AGAIN_SECONDS = 0.5
+#: A process that ran for so long showed that the settings are right: what stops a later one passes.
+SETTLED_SECONDS = 30.0
 #: After asking to end: `worker.END_SECONDS` for answers, and the last write of counts.
 KILL_SECONDS = END_SECONDS + 5
 
@@ -34,6 +36,7 @@ class Supervisor:
         self._count = workers
         self._parent = parent
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._settled_at = 0.0
         #: No `threading.Event`: one that a signal sets while the same thread asks for it waits for itself, for ever.
         self._stopped = False
 
@@ -42,6 +45,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self._workers = [self._start() for _ in range(self._count)]
+        self._settled_at = time.monotonic() + SETTLED_SECONDS
         code = 0
         while not code and not self._stopped:
             time.sleep(LOOK_SECONDS)
@@ -61,7 +65,7 @@ class Supervisor:
         """Starts again what died; not 0 when that would be of no use."""
         for place, worker in enumerate(self._workers):
             code = worker.poll()
-            if code == MISCONFIGURED:
+            if code == MISCONFIGURED and time.monotonic() < self._settled_at:
                 return 1
             if code is not None:
                 logger.error("process %d of the gateway ended (%d): another is started", worker.pid, code)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from apikeys.gateway.exchange import BodyError, Exchange, Headers
+from apikeys.gateway.hub import Hub
 
 logger = logging.getLogger("portal.gateway")
 #: Request line and headers, or what stands between pieces of a body; the longest payload that is looked at has 64 KB.
@@ -25,50 +24,10 @@ LARGEST_REST = 2_097_152
 #: Requests that may stand behind the one that is being answered before no more is read; all that one reading may bring.
 #: SECURITY: 256 KB of the smallest are 14,000, which took 10 to 20 MB a connection.
 MOST_WAITING, MOST_AT_ONCE = 16, 256
-#: Who sends nothing for so long, or no whole header, is cut off.
-SILENT_SECONDS = 10
 
 
 class Refused(Exception):
     """Out of the parser's callbacks, which it ends: a status."""
-
-
-class Answers(Protocol):
-    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked.
-
-    Its yes is never to a request with a body, which would be read over, and what stands in its trailer believed.
-    """
-
-    def swift(
-        self, method: bytes, target: bytes, names: list[bytes], values: list[bytes], /
-    ) -> bytes | None: ...
-    async def answer(self, exchange: Exchange, /) -> None: ...
-
-
-class Hub:
-    """What the connections of a process share. ``most``: of them at a time; one more is closed at once."""
-
-    def __init__(self, door: Answers, most: int) -> None:
-        self.door = door
-        self.most = most
-        self.connections: set[Connection] = set()
-        self.second = 0
-        self.ending = False
-        self.tick()
-
-    def tick(self) -> None:
-        """Once a second."""
-        self.second += 1
-        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
-        self.yes = b"HTTP/1.1 204 No Content\r\n" + self.date
-        for connection in [one for one in self.connections if one.is_silent(self.second - SILENT_SECONDS)]:
-            connection.cut()
-
-    def end(self) -> None:
-        """No connection is kept from now on; those that wait for an answer get it."""
-        self.ending = True
-        for connection in list(self.connections):
-            connection.end()
 
 
 class Connection(asyncio.Protocol):

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 
-from apikeys.gateway.wire import Connection, Hub
+from apikeys.gateway.hub import Hub
+from apikeys.gateway.wire import Connection
+from hitobit_portal import logs
 
 if TYPE_CHECKING:
     from apikeys.gateway.process import Process
@@ -62,7 +64,7 @@ async def _run(process: Process, host: str, port: int, most: int, parent: int, *
 
 
 def _give_up(error: Exception) -> NoReturn:
-    sys.stderr.write(f"The gateway does not start. {type(error).__name__}: {error}\n")
+    sys.stderr.write(f"The gateway does not start. {type(error).__name__}: {logs.hidden(str(error))}\n")
     sys.exit(MISCONFIGURED)
 
 
