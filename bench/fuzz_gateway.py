@@ -1,7 +1,8 @@
 """Odd requests without end: ``python -m bench.fuzz_gateway --minutes 10``. Fails at the first that is answered wrongly.
 
-Query, body, headers and JSON documents are generated; nothing may raise, the three forms of a question must be read as
-the same one, and the quick way may say yes only where the decision does.
+Query, body, headers, JSON documents and streams of bytes are generated; nothing may raise, the three forms of a
+question must be read as the same one, the quick way and what it remembers may say yes only where the decision does,
+and where a stream is cut into pieces must not matter.
 """
 
 import argparse
@@ -17,8 +18,11 @@ from hypothesis import strategies as st
 from apikeys.gateway import asks
 from apikeys.verification import KeyRecord, decide
 from tests import test_gateway_compiled as shapes
+from tests import test_gateway_pieces as pieces
+from tests import test_gateway_repeats as repeats
 
 EXAMPLES = 20_000
+often = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 text = st.text(max_size=40)
 documents = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), text),
@@ -40,7 +44,7 @@ class Said(dict[str, str]):
         return [self[key]] if key in self else []
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@often
 @given(st.one_of(documents, questions))
 def odd_documents(document: Any) -> None:
     try:
@@ -51,7 +55,7 @@ def odd_documents(document: Any) -> None:
         judge(shapes.RECORD, ask)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@often
 @given(
     st.one_of(shapes.good, shapes.records),
     shapes.queries,
@@ -77,16 +81,25 @@ def judge(record: KeyRecord, ask: asks.Ask) -> None:
     assert not quick or (decision.allowed and decision.credential_id == quick), ask.query
 
 
+PROPERTIES = (
+    odd_documents,
+    three_forms,
+    often(repeats.test_what_came_before_never_lets_a_request_pass),
+    often(repeats.test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads),
+    often(pieces.test_answers_do_not_depend_on_where_a_stream_is_cut),
+)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     end = time.monotonic() + parser.parse_args().minutes * 60
-    rounds = 0
+    done = 0
     while time.monotonic() < end:
-        odd_documents()
-        three_forms()
-        rounds += 1
-    sys.stdout.write(f"{rounds * 2 * EXAMPLES} requests, none answered wrongly\n")
+        for holds in PROPERTIES:
+            holds()
+            done += EXAMPLES
+    sys.stdout.write(f"{done} requests and streams, none answered wrongly\n")
     return 0
 
 

@@ -1,16 +1,13 @@
 """Gateway processes as operators run them, and questions to them over real HTTP."""
 
-import asyncio
 import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from django.db import connection
 
@@ -22,13 +19,6 @@ from tests.servers import die_with_parent, free_port
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ADDRESS = "203.0.113.9"
-Result = TypeVar("Result")
-
-
-def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: a browser of another test may have left a loop running in this one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def token(name: str = "test") -> str:
@@ -187,21 +177,3 @@ def as_json(call: Call, permission: str = "read", address: str = ADDRESS) -> dic
         "client_ip": address,
         "permission": permission,
     }
-
-
-class Belief:
-    """A watch whose word the test decides."""
-
-    def __init__(self) -> None:
-        self.good = True
-        self.lost_at = 0.0
-
-    def believed(self) -> bool:
-        return self.good
-
-    @property
-    def until(self) -> float:
-        return self.lost_at
-
-    async def run(self) -> None:
-        return None

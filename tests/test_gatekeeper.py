@@ -21,7 +21,7 @@ from apikeys.gateway.watch_sqlite import SqliteWatch
 from apikeys.networks import compile_networks
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, Decision, KeyRecord
-from tests.gateways import Belief, in_a_loop
+from tests.loops import Belief, in_a_loop
 
 SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
 UNLIMITED = Limits(1, 1)

@@ -6,7 +6,7 @@ from apikeys.gateway.door import AUTH, LONGEST_ORDER, MOST_ORDERS, Door
 from apikeys.gateway.gatekeeper import Gatekeeper, Limits
 from apikeys.gateway.memory import Memory
 from apikeys.gateway.tokens import Tokens
-from tests.gateways import Belief
+from tests.loops import Belief
 from tests.test_gatekeeper import ADDRESS, ask, record
 
 TOKEN = b"Bearer hbgw_one"

@@ -17,7 +17,8 @@ from apikeys.gateway.tally import Batch
 from apikeys.models import ApiKey
 from apikeys.outcomes import Outcome
 from tests import people
-from tests.gateways import GatewayProcess, in_a_loop, token
+from tests.gateways import GatewayProcess, token
+from tests.loops import in_a_loop
 from tests.test_gateway import signed
 from tests.test_metrics import LABELS, parsed
 

@@ -15,7 +15,7 @@ from apikeys.gateway.limits import Buckets
 from apikeys.gateway.memory import ALL, TOKENS, Memory
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, KeyRecord
-from tests.gateways import Belief
+from tests.loops import Belief
 from tests.test_gateway_compiled import (
     KEY,
     LISTED,

@@ -1,0 +1,32 @@
+"""What tests of the gateway's insides need: a loop, and a watch that says what they want. No Django."""
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
+    """In a thread of its own: a browser of another test may have left a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+class Belief:
+    """A watch whose word the test decides."""
+
+    def __init__(self) -> None:
+        self.good = True
+        self.lost_at = 0.0
+
+    def believed(self) -> bool:
+        return self.good
+
+    @property
+    def until(self) -> float:
+        return self.lost_at
+
+    async def run(self) -> None:
+        return None
