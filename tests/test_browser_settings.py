@@ -125,12 +125,15 @@ def test_recovery_codes_are_made_anew_and_one_of_them_replaces_a_lost_authentica
 
 
 def mail_to(portal: LiveSite, address: str) -> str:
-    """The text of the mail to ``address``, as the demo writes it into files."""
-    for path in (portal.live.data_dir / "mail").glob("*"):
-        for raw in path.read_bytes().split(b"-" * 79):
-            message = message_from_bytes(raw.lstrip(), policy=policy.default)
-            if message["To"] == address:
-                return str(message.get_content())
+    """The text of the mail to ``address``, as the demo writes it into files; it is sent after the answer."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for path in (portal.live.data_dir / "mail").glob("*"):
+            for raw in path.read_bytes().split(b"-" * 79):
+                message = message_from_bytes(raw.lstrip(), policy=policy.default)
+                if message["To"] == address:
+                    return str(message.get_content())
+        time.sleep(0.05)
     raise LookupError(address)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, Protocol
+
+from httptools import HttpParserCallbackError, HttpParserError
+
+logger = logging.getLogger("portal.gateway")
 
 #: Of a body, before its sender has to wait until the door took what came.
 AHEAD = 65_536
@@ -17,6 +22,10 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class BodyError(Exception):
     """The rest of the body can't be read: the sender is gone, or it broke HTTP's rules."""
+
+
+class Refused(Exception):
+    """Out of the parser's callbacks, which it ends: a status."""
 
 
 class Peer(Protocol):
@@ -149,3 +158,14 @@ def _origin_form(path: bytes) -> bytes:
         _host, slash, rest = path.partition(b"//")[2].partition(b"/")
         return slash + rest
     return path
+
+
+def status_of(error: HttpParserError) -> int:
+    """Of the answer to what the parser, or something in its callbacks, did not take."""
+    cause = error.__context__ if isinstance(error, HttpParserCallbackError) else None
+    if isinstance(cause, Refused):
+        return int(cause.args[0])
+    if cause is None:
+        return 400
+    logger.error("a question was not answered: %s", type(cause).__name__, exc_info=cause)
+    return 500

@@ -11,9 +11,9 @@ import logging
 from collections import deque
 from typing import Any
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from apikeys.gateway.exchange import BodyError, Exchange, Headers
+from apikeys.gateway.exchange import BodyError, Exchange, Headers, Refused, status_of
 from apikeys.gateway.hub import Hub
 
 logger = logging.getLogger("portal.gateway")
@@ -24,10 +24,6 @@ LARGEST_REST = 2_097_152
 #: Requests that may stand behind the one that is being answered before no more is read; all that one reading may bring.
 #: SECURITY: 256 KB of the smallest are 14,000, which took 10 to 20 MB a connection.
 MOST_WAITING, MOST_AT_ONCE = 16, 256
-
-
-class Refused(Exception):
-    """Out of the parser's callbacks, which it ends: a status."""
 
 
 class Connection(asyncio.Protocol):
@@ -88,7 +84,7 @@ class Connection(asyncio.Protocol):
                 # The door speaks nothing else: what follows is HTTP, or an error.
                 data = data[upgrade.args[0] :]
             except HttpParserError as error:
-                self._refuse(_status_of(error))
+                self._refuse(status_of(error))
                 return
         if self._unread > LARGEST_HEAD:
             self._refuse(431)
@@ -244,14 +240,3 @@ class Connection(asyncio.Protocol):
             refused = Exchange(self, b"GET", b"/", Headers([], []), False)
             refused.response_empty(status, [])
             self._finish(refused)
-
-
-def _status_of(error: HttpParserError) -> int:
-    """Of the answer to what the parser, or something in its callbacks, did not take."""
-    cause = error.__context__ if isinstance(error, HttpParserCallbackError) else None
-    if isinstance(cause, Refused):
-        return int(cause.args[0])
-    if cause is None:
-        return 400
-    logger.error("a question was not answered: %s", type(cause).__name__, exc_info=cause)
-    return 500
