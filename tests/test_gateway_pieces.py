@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from apikeys.gateway.exchange import BodyError, Exchange
 from apikeys.gateway.hub import Hub
-from apikeys.gateway.wire import Connection
+from apikeys.gateway.wire import MOST_UNSENT, Connection
 from tests.loops import in_a_loop
 
 
@@ -119,3 +119,22 @@ def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[
 
     whole, cut = in_a_loop(both())
     assert whole == cut
+
+
+def test_yeses_are_sent_together_but_never_very_many_and_not_to_who_is_gone() -> None:
+    async def scenario() -> None:
+        hub, transport = Hub(Echo(), 9), Wire()
+        connection = Connection(hub)
+        connection.connection_made(transport)
+        connection.data_received(SWIFT.encode() * 3)
+        assert (len(transport.written), len(hub.unsent)) == (0, 3)
+        connection.data_received(SWIFT.encode() * 3 * MOST_UNSENT)
+        assert len(hub.unsent) < MOST_UNSENT
+        await asyncio.sleep(0)
+        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        connection.data_received(SWIFT.encode())
+        transport.close()
+        await asyncio.sleep(0)
+        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+
+    in_a_loop(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 from typing import Any, Protocol
@@ -33,6 +34,8 @@ class Hub:
         self.connections: set[Any] = set()  # of `wire.Connection`, which knows this module
         self.second = 0
         self.ending = False
+        #: Yeses that are not sent yet: (transport, data).
+        self.unsent: list[tuple[Any, bytes]] = []
         self.tick()
 
     def tick(self) -> None:
@@ -43,8 +46,24 @@ class Hub:
         for connection in [one for one in self.connections if one.is_silent(self.second - SILENT_SECONDS)]:
             connection.cut()
 
+    def send_soon(self) -> None:
+        """Has `send` called when all that came together is decided.
+
+        Sent one by one, each answer wakes a proxy on the same machine that had just gone to sleep, which costs the
+        sender 2 µs, and on a virtual machine up to 9; of those that are sent together only the first one does.
+        """
+        asyncio.get_running_loop().call_soon(self.send)
+
+    def send(self) -> None:
+        """Sends what waits for it."""
+        unsent, self.unsent = self.unsent, []
+        for transport, data in unsent:
+            if not transport.is_closing():
+                transport.write(data)
+
     def end(self) -> None:
         """No connection is kept from now on; those that wait for an answer get it."""
         self.ending = True
+        self.send()
         for connection in list(self.connections):
             connection.end()

@@ -102,7 +102,7 @@ def _pattern(names: tuple[bytes, ...]) -> Shape:
     }
     parameters = b"&".join(re.escape(name) + b"=" + special.get(name, _VALUE) for name in names)
     nowhere = b"" if b"recvWindow" in names else b"(?P<recvWindow>)"
-    return re.compile(parameters + rb"&signature=(?P<signature>[0-9A-Za-z%/=]++)" + nowhere).fullmatch
+    return re.compile(parameters + rb"&signature=(?P<signature>[^&]*+)" + nowhere).fullmatch
 
 
 def _layout(names: tuple[bytes, ...]) -> Layout | None:

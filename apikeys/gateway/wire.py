@@ -24,13 +24,15 @@ LARGEST_REST = 2_097_152
 #: Requests that may stand behind the one that is being answered before no more is read; all that one reading may bring.
 #: SECURITY: 256 KB of the smallest are 14,000, which took 10 to 20 MB a connection.
 MOST_WAITING, MOST_AT_ONCE = 16, 256
+#: Yeses that are sent together.
+MOST_UNSENT = 128
 
 
 class Connection(asyncio.Protocol):
     """Requests are answered one after the other, however many were sent at once."""
 
     __slots__ = (
-        *("_hub", "_transport", "_parser", "_write", "_target", "_names", "_values", "_unread"),
+        *("_hub", "_transport", "_parser", "_target", "_names", "_values", "_unread"),
         *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "seen"),
     )
     _transport: Any
@@ -57,7 +59,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._write = self._transport.write
         self._parser = HttpRequestParser(self)
         if self._hub.ending or len(self._hub.connections) >= self._hub.most:
             transport.abort()
@@ -114,7 +115,12 @@ class Connection(asyncio.Protocol):
         if keeps and self._running is None:
             lines = hub.door.swift(parser.get_method(), target, self._names, self._values)
             if lines is not None:
-                self._write(hub.yes + lines)
+                unsent = hub.unsent
+                unsent.append((self._transport, hub.yes + lines))
+                if len(unsent) == 1:
+                    hub.send_soon()
+                elif len(unsent) >= MOST_UNSENT:
+                    hub.send()
                 self.seen = hub.second
                 self._names.clear()
                 self._values.clear()
@@ -157,15 +163,16 @@ class Connection(asyncio.Protocol):
         if len(self._waiting) >= MOST_WAITING:
             self._hold()
         if self._running is None and exchange.answer is not None:
-            self._transport.close()
+            self._close()
             # What came behind it gets no answer, so it is no question either.
             raise Refused(400)
 
     # The exchange's.
 
     def send(self, data: bytes) -> None:
+        self._hub.send()  # what this connection was answered before is not overtaken
         if not self._transport.is_closing():
-            self._write(data)
+            self._transport.write(data)
 
     def read_on(self) -> None:
         if self._paused:
@@ -184,9 +191,13 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> None:
         if self._running is None:
-            self._transport.close()
+            self._close()
 
     # Its own.
+
+    def _close(self) -> None:
+        self._hub.send()
+        self._transport.close()
 
     def _hold(self) -> None:
         if not self._paused:
@@ -213,11 +224,11 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing() or exchange.answer is None:
             return
         status, _end, rest = exchange.answer.partition(b"\r\n")
-        self._write(status + b"\r\n" + self._hub.date + rest)
+        self.send(status + b"\r\n" + self._hub.date + rest)
         if not exchange.keeps or self._hub.ending:
             # A body that still comes is read over first, or the system would throw the answer away with it.
             if exchange.is_whole or self._fault:
-                self._transport.close()
+                self._close()
             self._waiting.clear()
             self.read_on()
         elif self._waiting:
@@ -235,7 +246,7 @@ class Connection(asyncio.Protocol):
         if self._running is not None or self._transport.is_closing():
             return
         if self._incoming is not None:  # whose answer said that it is the last one
-            self._transport.close()
+            self._close()
         else:
             refused = Exchange(self, b"GET", b"/", Headers([], []), False)
             refused.response_empty(status, [])
