@@ -6,7 +6,7 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apikeys.gateway.exchange import BodyError, Exchange
+from apikeys.gateway.exchange import CONTINUE, BodyError, Exchange
 from apikeys.gateway.hub import Hub
 from apikeys.gateway.wire import MOST_UNSENT, Connection
 from tests.loops import in_a_loop
@@ -77,7 +77,8 @@ async def answers(pieces: list[bytes]) -> bytes:
             await asyncio.sleep(0)
     connection.connection_lost(None)
     await asyncio.sleep(0)
-    return b"".join(wire.written)
+    # Who has sent the body already is not told to go on (RFC 9110, 10.1.1).
+    return b"".join(wire.written).replace(CONTINUE, b"")
 
 
 names = st.sampled_from(
@@ -110,6 +111,7 @@ SWIFT = "GET /swift HTTP/1.1\r\n\r\n"
 @example(SIZED + SWIFT, [20, 40, 41, 50])
 @example(CHUNKED + SWIFT, [70, 75, 80])
 @example(SWIFT + SWIFT + SIZED, [5, 30])
+@example("GET /swift HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
 def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[int]) -> None:
     data = stream.encode("latin-1")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
