@@ -211,3 +211,11 @@ def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> No
     query = signed(f"timestamp={NOW}")
     assert quick(record, query) == 0
     assert slow(record, query) == 1
+
+
+def test_public_key_of_an_unknown_kind_stands_in_nobodys_way() -> None:
+    # SubjectPublicKeyInfo (RFC 5280) with an algorithm that nobody has.
+    odd = CredentialRecord(2, Kind.RSA, bytes.fromhex("3010300906072a030405060708030300ffff"))
+    record = dataclasses.replace(RECORD, credentials=(odd, *RECORD.credentials))
+    query = signed(f"timestamp={NOW}")
+    assert quick(record, query) == slow(record, query) == 1

@@ -39,8 +39,9 @@ from tests.test_gateway_compiled import (
 class Asked:
     """A gatekeeper that remembers one key, at a time that the test says."""
 
-    def __init__(self, record: KeyRecord) -> None:
-        limits = Limits(9, 9, Buckets(10**6), Buckets(10**6))
+    def __init__(self, record: KeyRecord, rate: int = 10**6) -> None:
+        self.addresses = Buckets(10)
+        limits = Limits(9, 9, Buckets(rate), self.addresses if rate < 10**6 else Buckets(10**6))
         self.keeper = Gatekeeper(Memory(_nobody, 9, 0), _nobody, limits)
         self.keeper.memory.watch = Belief()
         self.keeper.memory.keep(record)
@@ -219,3 +220,10 @@ def test_secret_that_was_used_before_does_not_let_another_one_pass() -> None:
     assert not asked.passes(f"timestamp={NOW}&signature=")
     assert not asked.passes(f"timestamp={NOW}&signature={'0' * 63}x")
     assert asked.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")
+
+
+def test_request_over_its_keys_rate_uses_up_its_address_once() -> None:
+    asked = Asked(RECORD, rate=1)
+    assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
+    # The long way, which is asked for each of the five, takes from it.
+    assert [asked.addresses.of(LISTED).take(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]

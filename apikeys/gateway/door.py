@@ -79,7 +79,7 @@ class Door:
         token, key, uri, caller, permission = pick(values)
         # SECURITY: whether tokens can be believed is asked with the key, once for both: `Watch.believed` is a no, or
         # what it drops is everything, and without the key nothing is answered here.
-        if token not in self._tokens.known:
+        if token not in self._tokens.known or not uri.isascii():
             return None
         use = self._keeper.swift(key, uri.partition(b"?")[2], caller, permission)
         if use is None:

@@ -91,6 +91,8 @@ class Gatekeeper:
         if use.of_address is not None and use.of_address.take(now):
             return None
         if use.of_key is not None and use.of_key.take(now):
+            if use.of_address is not None:
+                use.of_address.give_back()  # `verdict` takes it again
             return None
         use.count += 1
         use.skew_ms = request[2]

@@ -38,6 +38,10 @@ class Bucket:
         self._full = full
         return 0.0
 
+    def give_back(self) -> None:
+        """The token that was taken last."""
+        self._full -= self._step
+
 
 class Buckets:
     """One of ``rate`` a minute for each name."""

@@ -86,7 +86,7 @@ class Process:
             try:
                 took = await self._database.write(batch, used if batch else ())
                 self._measures.counters["batches_written"] += bool(batch)
-            except (DatabaseError, InterfaceError, PoolTimeout, OSError) as error:
+            except Exception as error:  # whatever it is: the next batch is written
                 self._measures.counters["batches_failed"] += 1
                 # Statistics: bounded, and not worth holding on to while the database is away.
                 logger.error("counts of a gateway are lost: %s", type(error).__name__)

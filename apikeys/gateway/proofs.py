@@ -8,7 +8,7 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -89,7 +89,7 @@ def signer(credential: CredentialRecord) -> Signer | None:
         return _Hmac(credential, _block(credential.material)) if credential.material else None
     try:
         key = signing.public_key(credential.material)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return None
     if credential.kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey):
         return _Ed25519(credential, key)
