@@ -55,12 +55,15 @@ def purpose_text(value: str) -> str:
 
 
 def change_text(code: str) -> str:
-    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"+203.0.113.0/24"``, ``"expires:a>b"``."""
+    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"trade:lasting"``, ``"+203.0.113.0/24"``,
+    ``"expires:a>b"``."""
     names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
     if code.startswith("ip:"):
         return (
             _("IP: trusted → unrestricted") if code == "ip:unrestricted" else _("IP: unrestricted → trusted")
         )
+    if code == "trade:lasting":
+        return _("Trading: for 90 days at a time → without an end")
     if code.startswith("expires:"):
         before, _arrow, after = code.removeprefix("expires:").partition(">")
         return _("Expiry: %(before)s → %(after)s") % {"before": _expiry(before), "after": _expiry(after)}

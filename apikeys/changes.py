@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -16,15 +16,13 @@ ORDER = ("read", "trade", "withdraw")
 class Settings:
     """Permissions, IP policy, networks and expiry of a key, as they are or as they are wanted.
 
-    ``expires_at``: ISO 8601 with offset; "" for never. ``trade_ended``: it may trade from anywhere, but the time for
-    which that was given is over.
+    ``expires_at``: ISO 8601 with offset; "" for never.
     """
 
     permissions: frozenset[str]
     ip_policy: str
     networks: tuple[str, ...]
     expires_at: str = ""
-    trade_ended: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """JSON values in one spelling: equal settings give equal JSON, so an approval can be bound to them."""
@@ -33,7 +31,6 @@ class Settings:
             "ip_policy": self.ip_policy,
             "networks": sorted(self.networks),
             "expires_at": self.expires_at,
-            "trade_ended": self.trade_ended,
         }
 
     @classmethod
@@ -43,7 +40,6 @@ class Settings:
             data["ip_policy"],
             tuple(data["networks"]),
             data["expires_at"],
-            data.get("trade_ended", False),
         )
 
     @property
@@ -56,18 +52,10 @@ class Change:
     before: Settings
     after: Settings
 
-    @classmethod
-    def of(cls, before: Settings, wanted: Settings) -> Change:
-        """The change to what a form asks for; a form does not know that the time for trading is over."""
-        keeps = "trade" in wanted.permissions and wanted.ip_policy == before.ip_policy
-        return cls(before, replace(wanted, trade_ended=before.trade_ended and keeps))
-
     @property
     def adds_power(self) -> bool:
-        """Whether the key could do anything, from anywhere, that it could not do before."""
-        if self.after.permissions - self.before.permissions or self._trades_again:
-            return True
-        if self._lives_longer:
+        """Whether the key could do anything, from anywhere, at any time, that it could not do before."""
+        if self.after.permissions - self.before.permissions or self._lives_longer or self._trades_longer:
             return True
         if self.before.ip_policy == "unrestricted":
             return False
@@ -77,9 +65,11 @@ class Change:
         return any(not _inside(ip_network(value), old) for value in self.after.networks)
 
     @property
-    def _trades_again(self) -> bool:
-        # SECURITY: restricted to a thief's own address, a key that no longer trades would trade again without a code.
-        return self.before.trade_ended and not self.after.trade_ended and "trade" in self.after.permissions
+    def _trades_longer(self) -> bool:
+        # SECURITY: trading from anywhere ends after 90 days, and renewing it takes a code. Restricted to a thief's own
+        # address, a key would go on trading for ever, or trade again, without one.
+        trades = "trade" in self.before.permissions & self.after.permissions
+        return trades and self.before.ip_policy == "unrestricted" and self.after.ip_policy != "unrestricted"
 
     @property
     def _lives_longer(self) -> bool:
@@ -91,10 +81,12 @@ class Change:
         codes = []
         for value in ORDER:
             had, has = value in self.before.permissions, value in self.after.permissions
-            if had != has or (value == "trade" and self._trades_again):
+            if had != has:
                 codes.append(f"{'+' if has else '-'}{value}")
         if self.before.ip_policy != self.after.ip_policy:
             codes.append(f"ip:{self.after.ip_policy}")
+        if self._trades_longer:
+            codes.append("trade:lasting")
         codes += [f"+{value}" for value in self.after.networks if value not in self.before.networks]
         codes += [f"-{value}" for value in self.before.networks if value not in self.after.networks]
         if self.before.expires_at != self.after.expires_at:

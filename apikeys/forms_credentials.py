@@ -105,7 +105,7 @@ def problem_text(problem: Problem) -> str:
         Problem.UNREADABLE: _("This key can't be read. Copy it again, with its first and last line."),
         Problem.ALGORITHM: _("This kind of key is not taken. Use Ed25519, or RSA of 3072 to 4096 bits."),
         Problem.RSA_SIZE: _("An RSA key needs 3072 to 4096 bits. Make a new one, or use Ed25519."),
-        Problem.RSA_EXPONENT: _("The exponent of this RSA key is too small. Make a new key with 65537."),
+        Problem.RSA_EXPONENT: _("This RSA key has an unusual exponent. Make a new key with 65537."),
         Problem.WEAK_POINT: _(
             "This key protects nothing: one signature fits every message. Make a new pair."
         ),

@@ -106,7 +106,7 @@ def _save(
     fresh: bool,
 ) -> HttpResponse:
     """Applies at once what needs no codes (the name never does), and sends everything else to them."""
-    change = Change.of(key.settings, wanted)
+    change = Change(key.settings, wanted)
     try:
         if change.adds_power:
             frozen.refuse(customer(request))

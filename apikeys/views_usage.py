@@ -70,7 +70,7 @@ def _with_permission(key: ApiKey, permission: str) -> Change:
     before = key.settings
     wanted = before.permissions | {permission}
     check_rules(wanted, before.ip_policy, list(before.networks))
-    return Change.of(before, replace(before, permissions=wanted))
+    return Change(before, replace(before, permissions=wanted))
 
 
 def _with_address(key: ApiKey, address: str) -> Change:
@@ -80,7 +80,7 @@ def _with_address(key: ApiKey, address: str) -> Change:
     before = key.settings
     values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
     check_rules(before.permissions, before.ip_policy, values)
-    return Change.of(before, replace(before, networks=tuple(values)))
+    return Change(before, replace(before, networks=tuple(values)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -92,7 +92,7 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
     if request.method != "POST" or key.state != State.ACTIVE or left == key.permissions:
         return redirect("key_detail", key.pk)
     before = key.settings
-    change = Change.of(before, replace(before, permissions=left))
+    change = Change(before, replace(before, permissions=left))
     try:
         check_rules(left, before.ip_policy, list(before.networks))
         with transaction.atomic():

@@ -158,6 +158,9 @@ def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Change:
         (("read", TRUSTED, "192.0.2.0/24"), ("read", TRUSTED, "2001:db8::/32"), True),
         (("read", TRUSTED, "2001:db8::/32"), ("read", TRUSTED, "2001:db8:1::/48"), False),
         (("read trade", FREE, ""), ("read withdraw", TRUSTED, "192.0.2.1"), True),
+        # Trading from anywhere ends after 90 days: restricted it has no end.
+        (("read trade", FREE, ""), ("trade", TRUSTED, "192.0.2.1"), True),
+        (("read trade", FREE, ""), ("read", TRUSTED, "192.0.2.1"), False),
     ],
 )
 def test_what_adds_power(before: tuple[str, str, str], after: tuple[str, str, str], adds: bool) -> None:

@@ -307,17 +307,20 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
     assert "key.trade_renewed" not in events()
 
 
-def test_ended_trading_does_not_come_back_by_restricting_the_key_to_an_address(
-    sara: Person, key: ApiKey
+@pytest.mark.parametrize("days", [-1, 50])
+def test_the_end_of_trading_is_not_escaped_by_restricting_the_key_to_an_address(
+    sara: Person, key: ApiKey, days: int
 ) -> None:
-    """SECURITY: a thief with a session restricts the key to an address of their own, and it trades again."""
-    trading(key, -1)
-    client = logged_in(sara)
+    """SECURITY: a thief with a session restricts the key to an address of their own, and it trades for ever."""
+    trading(key, days)
+    client, until = in_english(sara), now_of(key).trade_until
     answer = save(client, key, ip_policy=TRUSTED, network="198.51.100.66")
     assert answer["Location"] == page_of(key, "verify/")
-    assert now_of(key).settings.trade_ended
+    assert now_of(key).trade_until == until
+    assert "Trading: for 90 days at a time → without an end" in text(client.get(answer["Location"]))
     client.post(page_of(key, "verify/"), both_codes(sara, "key.change"))
     assert now_of(key).settings == Settings(frozenset({"read", "trade"}), TRUSTED, ("198.51.100.66",))
+    assert now_of(key).trade_until is None
 
 
 def test_a_key_whose_trading_ended_is_reduced_without_codes(sara: Person, key: ApiKey) -> None:

@@ -5,7 +5,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 
 from apikeys import public_keys
@@ -64,8 +64,12 @@ def test_rsa_of_other_sizes_is_refused(bits: int) -> None:
     assert problem(public_pem(rsa_of(bits))) is Problem.RSA_SIZE
 
 
-def test_rsa_with_a_small_exponent_is_refused() -> None:
-    assert problem(public_pem(rsa_of(3072, 3))) is Problem.RSA_EXPONENT
+@pytest.mark.parametrize("exponent", [3, 65_535, (1 << 32) + 1, (1 << 3000) + 1])
+def test_rsa_with_an_unusual_exponent_is_refused(exponent: int) -> None:
+    """SECURITY: a small one is weak; a large one makes each check of a signature take milliseconds."""
+    public = rsa.RSAPublicNumbers(exponent, rsa_of(3072).public_key().public_numbers().n).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    assert problem(pem) is Problem.RSA_EXPONENT
 
 
 @pytest.mark.parametrize("point", sorted(SMALL_ORDER))

@@ -161,7 +161,6 @@ class ApiKey(models.Model):
             self.ip_policy,
             tuple(network.value for network in self.networks.all()),
             self.expires_at.isoformat() if self.expires_at else "",
-            self.trade_has_ended,
         )
 
     @property
