@@ -10,13 +10,14 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from apikeys.decoys import MOST_CREDENTIALS
 from apikeys.models import ApiKey, Credential
 from apikeys.public_keys import PublicKey
 from apikeys.rules import State
 
 #: What the old credential may live on after the first use of the new one, seconds.
 GRACES = (0, 3600, 86_400, 7 * 86_400)
-MOST = 2
+MOST = MOST_CREDENTIALS
 
 
 class CannotRotate(Exception):

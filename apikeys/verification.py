@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass, field, replace
 
-from apikeys import signing
+from apikeys import decoys, signing
 from apikeys.networks import Matcher
 from apikeys.outcomes import Outcome as Outcome
 from hitobit_portal import client_ip as addresses
@@ -85,8 +85,8 @@ class Decision:
         return cls(outcome, outcome.status, outcome.code, msg, credential_id)
 
 
-# Stands in for a key that does not exist. Nobody knows its secret, not even this process after a restart.
-_NOBODY = KeyRecord(
+#: Stands in for a key that does not exist. Nobody knows its secret, not even this process after a restart.
+NOBODY = KeyRecord(
     user="",
     key="",
     active=False,
@@ -97,13 +97,6 @@ _NOBODY = KeyRecord(
     networks=Matcher(),
     credentials=(CredentialRecord(0, signing.Kind.HMAC, secrets.token_hex(32).encode()),),
 )
-
-
-def nobody() -> KeyRecord:
-    """A key that nobody holds, with every power: checking a request against it costs what a real key does."""
-    return replace(
-        _NOBODY, active=True, owner_active=True, permissions=frozenset({"read", "trade"}), restricted=False
-    )
 
 
 def is_key_id(text: str) -> bool:
@@ -136,7 +129,7 @@ def decide(
         return Decision.of(Outcome.KEY_MALFORMED)
     # SECURITY: reading, matching and signing all happen before the first answer that depends on the key,
     # so that the time taken does not tell an unknown key from a known one.
-    key = record if record is not None and record.key == api_key else _NOBODY
+    key = record if record is not None and record.key == api_key else NOBODY
     request = _read(query, body)
     signer = _signer(key, request, now_ms)
     standing = _standing(key, client_ip, now_ms)
@@ -165,7 +158,7 @@ def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | N
     """Checks 2 and 3: may this key be used at all, now and from here? ``None`` if so."""
     address_known = addresses.parse_address(client_ip) is not None
     listed = key.networks.contains(client_ip)
-    if key is _NOBODY:
+    if key is NOBODY:
         return Outcome.KEY_UNKNOWN
     if not key.owner_active:
         return Outcome.OWNER_INACTIVE
@@ -210,12 +203,22 @@ def _signer(
     if isinstance(request, signing.ContractError):
         return None
     found: int | None = None
+    matches = False
     for credential in key.credentials:
         valid = signing.verify(credential.kind, credential.material, request.payload, request.signature)
         usable = request.well_formed and not _is_over(credential.retires_at_ms, now_ms)
+        matches = matches or valid
         if valid and usable:
             found = credential.id
+    if not matches:
+        raw = decoys.raw(request.signature)
+        decoys.make_up(request.payload, raw, sum(_was_work(one, raw) for one in key.credentials))
     return found
+
+
+def _was_work(credential: CredentialRecord, raw_signature: bytes) -> bool:
+    key = decoys.public_key(credential.kind, credential.material) if raw_signature else None
+    return decoys.is_work_of(credential.kind, key, raw_signature)
 
 
 def _missing_power(key: KeyRecord, permission: str, now_ms: int) -> Outcome | None:

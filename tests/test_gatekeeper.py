@@ -113,6 +113,30 @@ def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() ->
     run(scenario)
 
 
+def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
+    monkeypatch.setattr("apikeys.gateway.memory.UNKNOWN_SECONDS", 0.0)
+
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert not await passes(gate, "u" * 64)
+        books.rows["u" * 64] = record("u" * 64)
+        books.gate = asyncio.Event()
+        for _ in range(3):
+            assert not await passes(gate, "u" * 64)
+            await asyncio.sleep(0.01)
+        assert books.asked == 2
+        books.gate.set()
+        await asyncio.sleep(0.01)
+        assert await passes(gate, "u" * 64)
+        assert books.asked == 2
+        assert not gate.memory.is_unknown("u" * 64), "or it would be one again when it is forgotten"
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
 def test_change_drops_the_key(name: str) -> None:
     async def scenario(books: Books, belief: Belief) -> None:

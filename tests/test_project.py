@@ -18,6 +18,7 @@ ASSEMBLY = {"hitobit_portal.settings", "hitobit_portal.urls", "hitobit_portal.ws
 PURE = (
     *(
         "apikeys.signing",
+        "apikeys.decoys",
         "apikeys.networks",
         "apikeys.outcomes",
         "apikeys.public_keys",

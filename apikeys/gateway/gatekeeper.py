@@ -13,7 +13,7 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from apikeys import signing, verification
-from apikeys.gateway import shapes
+from apikeys.gateway import proofs, shapes
 from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
 from apikeys.gateway.compiled import Compiled
 from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen
@@ -84,7 +84,10 @@ class Gatekeeper:
             use = self._look(said, request, now_ms)
             if use is None:
                 return None
-        elif not use.since_ms <= now_ms < use.until_ms or not use.signer.verifies(request[0], request[1]):
+        elif not use.signer.verifies(request[0], request[1]):
+            proofs.work_as_for_any_key(request[0], request[1], (use.signer,))
+            return None
+        elif not use.since_ms <= now_ms < use.until_ms:
             return None
         now = time.monotonic()
         # `verdict` says which one it was, and how long to wait.
@@ -103,9 +106,8 @@ class Gatekeeper:
         name, address, permission = said.decode("latin-1").rsplit("\n", 2)
         key = self.memory.remembered(name)
         if key is None:
-            # SECURITY: an unknown key costs the work of a known one.
             if self.memory.is_unknown(name):
-                _NOBODY.signed_by(request, now_ms)
+                _NOBODY.signed_by(request, now_ms)  # SECURITY: it costs the work of a known one
             return None
         signer = key.signed_by(request, now_ms)
         if signer is None:
@@ -218,5 +220,4 @@ async def _ask_valkey(question: Awaitable[Answer]) -> Answer:
         raise Unavailable from None
 
 
-# For unknown keys: every permission, from everywhere, and a secret that nobody knows.
-_NOBODY = Compiled(verification.nobody())
+_NOBODY = Compiled(verification.NOBODY)

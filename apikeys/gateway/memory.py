@@ -12,7 +12,7 @@ from apikeys.gateway.compiled import Compiled
 from apikeys.gateway.tally import MOST_USES, Use
 from apikeys.verification import KeyRecord
 
-#: How long an unknown key is remembered as one; sooner, if the database says that it was made.
+#: After so long it is asked anew whether a key is still unknown; sooner, if the database says that it was made.
 UNKNOWN_SECONDS = 30.0
 #: Questions to the database that may wait at a time; one more is refused, or memory would not be bounded. After a start
 #: every key is asked for, some 1,000 a second: nobody waits for longer than ten.
@@ -98,6 +98,7 @@ class Memory:
     def keep(self, record: KeyRecord) -> None:
         """Remembers a key that was just read."""
         self._keys.put(record.key, Compiled(record))
+        self._unknown.drop(record.key)
 
     def remembered(self, key_id: str) -> Compiled | None:
         """The key if it is here; whether that can be believed is another question."""
@@ -115,7 +116,9 @@ class Memory:
             if key is not None:
                 return key
             until = self._unknown.get(key_id)
-            if until is not None and time.monotonic() < until:
+            if until is not None:
+                if time.monotonic() >= until:
+                    self._ask_again(key_id)
                 return None
         try:
             record = await (self._shared_load(key_id) if believed else self._own_load(key_id))
@@ -143,6 +146,12 @@ class Memory:
             waiting = self._loading[key_id] = asyncio.create_task(self._load_and_keep(key_id))
         record, kept = await asyncio.shield(waiting)
         return record if kept else await self._own_load(key_id)
+
+    def _ask_again(self, key_id: str) -> None:
+        """Whether it is still unknown, while nobody waits: a known key is asked for once, too."""
+        if key_id not in self._loading:
+            asking = self._loading[key_id] = asyncio.create_task(self._load_and_keep(key_id))
+            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
 
     async def _load_and_keep(self, key_id: str) -> tuple[KeyRecord | None, bool]:
         mine = asyncio.current_task()

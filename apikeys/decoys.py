@@ -1,0 +1,87 @@
+"""Checks of signatures for which there is no key, so that the time of an answer does not tell which keys exist. Pure.
+
+The work follows what the signature looks like, which its sender knows, and not the key, which may not be there: who
+sends 64 hex digits to a key of Ed25519, or to no key, waits for an HMAC; who sends the base64 of 64 bytes, for an
+Ed25519 verification (90 µs more), whatever they sent it to.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from apikeys import signing
+from apikeys.signing import ED25519_BYTES, RSA_BYTES, Kind, bytes_of
+
+#: Credentials of a key that live at a time, while it is rotated: of every refused signature so many checks are made.
+MOST_CREDENTIALS = 2
+#: Nobody has what belongs to these, not even this process.
+_SECRET = secrets.token_hex(32).encode()
+_ED25519 = Ed25519PrivateKey.generate().public_key()
+_PADDING, _SHA256 = PKCS1v15(), SHA256()
+
+
+def raw(signature: bytes) -> bytes:
+    """The bytes of a public key's signature; empty for what only an HMAC could look like, or nothing."""
+    try:
+        found = base64.b64decode(signature, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+    is_one = len(found) == ED25519_BYTES or len(found) in RSA_BYTES
+    return found if is_one and base64.b64encode(found) == signature else b""
+
+
+def is_work_of(kind: Kind, key: object, raw_signature: bytes) -> bool:
+    """Whether checking the signature with ``key`` (of a public key: as `signing.public_key` reads it) is all the work
+    that such a signature makes; if not, it was refused at a glance, or `check` has to do it."""
+    if kind is Kind.HMAC:
+        return not raw_signature
+    if kind is Kind.ED25519:
+        return isinstance(key, Ed25519PublicKey) and len(raw_signature) == ED25519_BYTES
+    if not isinstance(key, RSAPublicKey) or len(raw_signature) != bytes_of(key):
+        return False
+    # RFC 8017, 5.2.2: what is no number below the modulus is refused before any arithmetic.
+    return int.from_bytes(raw_signature) < key.public_numbers().n
+
+
+def public_key(kind: Kind, material: bytes) -> object:
+    """What a credential's signatures are checked with; None for a secret, and for what can't be read."""
+    try:
+        return None if kind is Kind.HMAC else signing.public_key(material)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def make_up(payload: bytes, raw_signature: bytes, done: int) -> None:
+    """After all credentials refused the signature, for ``done`` of which it was work: makes up for the rest."""
+    for _ in range(MOST_CREDENTIALS - done):
+        check(payload, raw_signature)
+
+
+def check(payload: bytes, raw_signature: bytes) -> None:
+    """Checks a signature that `raw` read against a key of its kind and size that nobody has."""
+    if not raw_signature:
+        hmac.compare_digest(hmac.digest(_SECRET, payload, "sha256"), b"")
+        return
+    try:
+        if len(raw_signature) == ED25519_BYTES:
+            _ED25519.verify(raw_signature, payload)
+        else:
+            _rsa(len(raw_signature)).verify(raw_signature, payload, _PADDING, _SHA256)
+    except InvalidSignature:
+        return
+
+
+@lru_cache(maxsize=len(RSA_BYTES))
+def _rsa(size: int) -> RSAPublicKey:
+    """A modulus above every number of ``size`` bytes but one. It has well-known factors, and opens nothing."""
+    return RSAPublicNumbers(65_537, (1 << 8 * size) - 1).public_key()
