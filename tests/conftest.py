@@ -19,6 +19,7 @@ import pytest
 from tests import production
 from tests.architecture import oversized
 from tests.browsers import ARGUMENTS, chromium
+from tests.examples import FACTOR, times
 from tests.live import LivePortal
 from tests.servers import Missing, Postgres, Server, Valkey, create_database
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ci" if IN_CI else "local")
+hypothesis.settings.register_profile(
+    "hunt", deadline=None, max_examples=times(100), suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile("hunt" if FACTOR > 1 else "ci" if IN_CI else "local")
 running: list[Server] = []
 directories: list[Path] = []
 remarks: list[str] = []

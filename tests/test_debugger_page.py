@@ -23,6 +23,7 @@ from apikeys.causes import Cause
 from apikeys.models import ApiKey, DailyUse, Refusal
 from apikeys.rules import State
 from hitobit_portal.ratelimits import Rate
+from tests.examples import times
 from tests.people import Person, browser, customer, half_logged_in, key_of, logged_in, secret_of
 
 pytestmark = pytest.mark.django_db
@@ -313,7 +314,7 @@ class AnyPaste(TestCase):
         cls.person = customer()
         cls.key = key_of(cls.person)
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=times(60), suppress_health_check=list(HealthCheck), deadline=None)
     @given(
         start=st.sampled_from(["curl ", "POST ", "GET /a?", "https://x/?", "", "curl $'", "> GET /"]),
         pieces=st.lists(

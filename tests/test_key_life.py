@@ -31,6 +31,7 @@ from apikeys import life, records, rotation, usage, verification
 from apikeys.models import ApiKey, Credential
 from hitobit_portal import crypto
 from tests.binance_client import BinanceClient
+from tests.examples import times
 from tests.people import customer, key_of
 
 pytestmark = pytest.mark.django_db
@@ -388,7 +389,8 @@ def refused(error: type[Exception], expected: bool) -> Iterator[None]:
         assert not expected
 
 
+@pytest.mark.hypothesis
 def test_no_request_passes_that_the_rules_forbid_and_none_is_refused_that_they_allow() -> None:
     run_state_machine_as_test(
-        KeyLife, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
+        KeyLife, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
     )
