@@ -24,6 +24,7 @@ MANDATORY = frozenset(
         Event.KEY_CHANGED,
         Event.KEY_REVOKED,
         Event.KEY_ROTATED,
+        Event.KEY_CREDENTIAL_ENDED,
         Event.KEY_THAWED,
         Event.KEY_RENEWED,
         Event.KEY_RESCUE_ASKED,
@@ -88,7 +89,7 @@ def may_wait(event: AuditEvent) -> bool:
     return Event(event.event) in HELD_BACK and not adds_power
 
 
-ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted"})
+ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted", "trade:lasting"})
 
 
 def _is_added_network(code: str, changes: list[str]) -> bool:

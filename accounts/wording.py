@@ -1,12 +1,13 @@
 """Words for what audit events hold in their details. Pure: details are stored as codes and read in any language."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import ngettext, pgettext
 
 from accounts.purposes import Purpose
-from hitobit_portal.jalali import date_local
+from hitobit_portal.jalali import date_local, digits
 
 
 def isolated(text: str) -> str:
@@ -73,6 +74,18 @@ def change_text(code: str) -> str:
     if what in names:
         return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
     return isolated(f"{sign} {what}")
+
+
+def kept_networks_text(values: Sequence[str]) -> str:
+    """Where a key works from already; three by name."""
+    shown = pgettext("list separator", ", ").join(isolated(value) for value in values[:3])
+    more = len(values) - 3
+    if more <= 0:
+        return _("It works from %(networks)s") % {"networks": shown}
+    text = ngettext(
+        "It works from %(networks)s and %(n)s more", "It works from %(networks)s and %(n)s more", more
+    )
+    return text % {"networks": shown, "n": digits(more)}
 
 
 def replaced_text(before: str, after: str) -> str:

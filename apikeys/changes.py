@@ -7,7 +7,7 @@ from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from accounts.wording import change_text
+from accounts.wording import change_text, kept_networks_text
 
 ORDER = ("read", "trade", "withdraw")
 
@@ -95,7 +95,13 @@ class Change:
 
     def lines(self) -> list[str]:
         """The difference in words, one line each, for the page and the SMS."""
-        return [change_text(code) for code in self.codes()]
+        lines = [change_text(code) for code in self.codes()]
+        kept = [value for value in self.after.networks if value in self.before.networks]
+        if self.after.permissions - self.before.permissions and kept:
+            # SECURITY: taking a permission away and listing an address need no codes. A thief with a session does both
+            # and waits until the owner, whose program stopped, gives the permission back.
+            lines.append(kept_networks_text(kept))
+        return lines
 
 
 def _inside(network: IPv4Network | IPv6Network, allowed: list[IPv4Network | IPv6Network]) -> bool:

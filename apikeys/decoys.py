@@ -30,21 +30,26 @@ _ED25519 = Ed25519PrivateKey.generate().public_key()
 _PADDING, _SHA256 = PKCS1v15(), SHA256()
 
 
-def raw(signature: bytes) -> bytes:
-    """The bytes of a public key's signature; empty for what only an HMAC could look like, or nothing."""
+def raw(signature: bytes) -> bytes | None:
+    """The bytes of a public key's signature; empty for what an HMAC could look like; None for what is refused at a
+    glance, whatever the key is."""
+    if len(signature) in signing.LENGTHS[Kind.HMAC]:
+        return b""
+    if not any(len(signature) in signing.LENGTHS[kind] for kind in (Kind.ED25519, Kind.RSA)):
+        return None
     try:
         found = base64.b64decode(signature, validate=True)
     except (ValueError, binascii.Error):
-        return b""
+        return None
     is_one = len(found) == ED25519_BYTES or len(found) in RSA_BYTES
-    return found if is_one and base64.b64encode(found) == signature else b""
+    return found if is_one and base64.b64encode(found) == signature else None
 
 
 def is_work_of(kind: Kind, key: object, raw_signature: bytes) -> bool:
-    """Whether checking the signature with ``key`` (of a public key: as `signing.public_key` reads it) is all the work
-    that such a signature makes; if not, it was refused at a glance, or `check` has to do it."""
-    if kind is Kind.HMAC:
-        return not raw_signature
+    """Whether checking the signature with ``key`` (of a public key: as `public_key` gives it) is all the work that such
+    a signature makes; if not, ``key`` refused it at a glance, and `check` has to do it."""
+    if kind is Kind.HMAC or not raw_signature:
+        return kind is Kind.HMAC and not raw_signature
     if kind is Kind.ED25519:
         return isinstance(key, Ed25519PublicKey) and len(raw_signature) == ED25519_BYTES
     if not isinstance(key, RSAPublicKey) or len(raw_signature) != bytes_of(key):
@@ -57,12 +62,12 @@ def public_key(kind: Kind, material: bytes) -> object:
     """What a credential's signatures are checked with; None for a secret, and for what can't be read."""
     try:
         return None if kind is Kind.HMAC else signing.public_key(material)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
 
 
 def make_up(payload: bytes, raw_signature: bytes, done: int) -> None:
-    """After all credentials refused the signature, for ``done`` of which it was work: makes up for the rest."""
+    """After all credentials refused a signature, for ``done`` of which it was work: makes up for the rest."""
     for _ in range(MOST_CREDENTIALS - done):
         check(payload, raw_signature)
 

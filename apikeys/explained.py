@@ -57,7 +57,7 @@ def of(asked: Asked) -> Explained:
     request = _read(asked.text, asked.body)
     key = _meant(asked.key_id or request.header("X-MBX-APIKEY") or "")
     own = [key, *_other_keys(key)]
-    opened = {one.pk: record for one in own if (record := records.load(one.key_id)) is not None}
+    opened = {one.pk: record for one in own if (record := records.load(one.key_id, ended=True)) is not None}
     secrets = [c.material for record in opened.values() for c in record.credentials if c.kind is Kind.HMAC]
     text, in_text = leaks.hide(asked.text, secrets)
     body, in_body = leaks.hide(asked.body, secrets)

@@ -188,9 +188,9 @@ def _network_problem(entry: str, kind: networks.Problem) -> str:
     if kind is networks.Problem.PREFIX:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
     if kind is networks.Problem.TOO_WIDE:
-        return _("“%(entry)s” means every address; choose “Unrestricted” if you want that.") % {
-            "entry": shown
-        }
+        return _(
+            "“%(entry)s” is too wide: /8 is the most, of IPv6 /16. Choose “Unrestricted” for every address."
+        ) % {"entry": shown}
     return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {
         "entry": shown
     }

@@ -21,6 +21,9 @@ _DIGITS = {0x066B: "."} | {base + value: str(value) for base in (0x0660, 0x06F0)
 _SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 _IPV4_ADDRESSES = 2**32
+#: Prefixes of what may be listed, by IP version. SECURITY: 0.0.0.0/1 and 128.0.0.0/1 are everywhere, and a key that is
+#: restricted to them would withdraw, and trade without an end. Thirty of these are an eighth of the Internet at most.
+_SHORTEST = {4: 8, 6: 16}
 
 
 class Problem(enum.Enum):
@@ -108,9 +111,12 @@ def parse_network(text: str) -> Network:
 
     Raises:
         NetworkError: `Problem.SHAPE` for what is no address, `Problem.PREFIX` for a prefix length that is not
-            a plain number in range, `Problem.TOO_WIDE` for a network that admits every address.
+            a plain number in range, `Problem.TOO_WIDE` for a network of a good part of the Internet: shorter than
+            /8, of IPv6 than /16.
     """
     network, corrected = _read(text.translate(_DIGITS).strip())
+    if network.prefixlen < _SHORTEST[network.version]:
+        raise NetworkError(Problem.TOO_WIDE)
     single = network.prefixlen == network.max_prefixlen
     value = str(network.network_address) if single else str(network)
     return Network(value=value, corrected=corrected, private=not network.is_global)

@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apikeys.models import ApiKey, Refusal
-from apikeys.networks import Matcher
+from apikeys.networks import Matcher, number_of
 from apikeys.outcomes import Outcome
 from apikeys.rules import IpPolicy, State
 from apikeys.usage import LARGEST_SKEW_MS
@@ -189,6 +189,8 @@ def button(key: ApiKey, refusal: Refusal, listed: Matcher) -> Button | None:
     remedy = words(refusal).remedy
     if remedy is Remedy.NONE or key.state == State.REVOKED or _is_mended(key, refusal, remedy, listed):
         return None
+    if remedy is Remedy.ADD_ADDRESS and number_of(refusal.address) is None:
+        return None  # what a gateway said may be anything
     if key.state != State.ACTIVE and remedy in IN_SETTINGS | GIVE.keys():
         return Button(LABELS[Remedy.STATE], ANCHORS[Remedy.STATE])
     if remedy is Remedy.GRANT and refusal.permission == "withdraw" and key.ip_policy != IpPolicy.TRUSTED:

@@ -210,8 +210,9 @@ def _signer(
         matches = matches or valid
         if valid and usable:
             found = credential.id
-    if not matches:
-        raw = decoys.raw(request.signature)
+    # SECURITY: and a signature that nobody made costs the same for every key, and for none.
+    raw = None if matches else decoys.raw(request.signature)
+    if raw is not None:
         decoys.make_up(request.payload, raw, sum(_was_work(one, raw) for one in key.credentials))
     return found
 

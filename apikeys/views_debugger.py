@@ -46,7 +46,7 @@ class Own:
 
     def open(self) -> None:
         for key in self.keys:
-            record = records.load(key.key_id)
+            record = records.load(key.key_id, ended=True)
             if record is not None:
                 self.records[key.key_id] = record
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import sms_codes
 from accounts.stages import customer
+from accounts.wording import isolated
 from apikeys import frozen, networks, wizard
 from apikeys.changes import Change
 from apikeys.models import ApiKey
@@ -78,7 +79,10 @@ def _with_address(key: ApiKey, address: str) -> Change:
     if key.state != State.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
-    values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
+    try:
+        values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
+    except networks.NetworkError:  # what a gateway said may be anything
+        raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
     check_rules(before.permissions, before.ip_policy, values)
     return Change(before, replace(before, networks=tuple(values)))
 

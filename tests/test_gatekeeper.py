@@ -19,6 +19,7 @@ from apikeys.gateway.memory import ALL, Memory, Unavailable
 from apikeys.gateway.tally import MOST_REFUSALS, Batch
 from apikeys.gateway.watch_sqlite import SqliteWatch
 from apikeys.networks import compile_networks
+from apikeys.outcomes import Outcome
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, Decision, KeyRecord
 from tests.loops import Belief, in_a_loop
@@ -276,3 +277,31 @@ def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
     assert dropped == [ALL]
     missing = SqliteWatch(str(tmp_path / "nothing" / "here"), dropped.append)
     assert not missing.believed()
+
+
+def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
+    checked: list[bytes] = []
+    monkeypatch.setattr("apikeys.decoys.check", lambda _payload, raw: checked.append(raw))
+    monkeypatch.setattr(
+        "apikeys.gateway.proofs._Hmac.verifies", lambda *_signed: checked.append(b"") or False
+    )
+
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        gate = Gatekeeper(gate.memory, gate._first_use, Limits(1, 1, None, Buckets(2)))
+        for key_id in ("k" * 64, "u" * 64):
+            checked.clear()
+            question = dataclasses.replace(ask(key_id), client_ip=key_id[:1])
+            for _n in range(4):
+                said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
+                assert gate.swift(*said) is None
+                await gate.verdict(dataclasses.replace(question, query=said[1]))
+            before = len(checked)
+            assert before > 0
+            answer = gate.swift(*said), await gate.verdict(dataclasses.replace(question, query=said[1]))
+            assert answer[0] is None
+            assert answer[1].decision.outcome is Outcome.RATE_LIMITED
+            assert len(checked) == before
+
+    run(scenario)

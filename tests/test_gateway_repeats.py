@@ -227,3 +227,13 @@ def test_request_over_its_keys_rate_uses_up_its_address_once() -> None:
     assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
     # The long way, which is asked for each of the five, takes from it.
     assert [asked.addresses.of(LISTED).take(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
+
+
+def test_a_key_is_remembered_for_its_one_credential_when_the_other_has_ended() -> None:
+    ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
+    asked = Asked(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
+    assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
+    assert not asked.keeper.memory.hot
+    assert asked.passes(signed(f"timestamp={NOW}"))
+    assert asked.keeper.memory.hot
+    assert not asked.passes(signed(f"timestamp={NOW}", OLD))

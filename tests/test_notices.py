@@ -10,6 +10,7 @@ from accounts import audit, notices
 from accounts.events import Event
 from accounts.models import AuditEvent, Notice
 from accounts.notices import HELD_BACK, HOURLY, MANDATORY, OF_STAFF, OPTIONAL
+from apikeys.changes import Change, Settings
 from tests import people
 from tests.crowd import at_once
 from tests.people import Person
@@ -116,3 +117,26 @@ def test_of_twelve_at_once_one_is_told() -> None:
     at_once([lambda: happens(Event.LOGIN_LIMITED, sara)] * 12)
     assert told(sara) == 1
     assert AuditEvent.objects.count() == 12
+
+
+def test_no_change_that_adds_power_waits_for_its_sms() -> None:
+    networks = ((), ("192.0.2.1",), ("192.0.2.1", "198.51.100.0/24"))
+    settings = [
+        Settings(permissions, policy, listed, expires)
+        for permissions in (frozenset({"read"}), frozenset({"trade"}), frozenset({"read", "withdraw"}))
+        for policy, listed in (("unrestricted", ()), *(("trusted", listed) for listed in networks))
+        for expires in ("", "2027-01-01T00:00:00+00:00", "2028-01-01T00:00:00+00:00")
+    ]
+    changes = [Change(before, after) for before in settings for after in settings]
+    powerful = [change for change in changes if change.adds_power]
+    assert len(powerful) > 100
+    for change in powerful:
+        event = AuditEvent(event=Event.KEY_CHANGED.value, detail={"changes": change.codes()})
+        assert not notices.may_wait(event), change
+
+
+def test_the_end_of_a_credential_is_told() -> None:
+    """SECURITY: a thief who ends the new one before its first use keeps the old one, which he has."""
+    sara = owner()
+    happens(Event.KEY_CREDENTIAL_ENDED, sara, label="bot")
+    assert told(sara) > 0

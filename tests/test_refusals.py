@@ -1,6 +1,7 @@
 """Why was I refused: the list on a key's page, bounded against strangers, and the button that mends each reason."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 from django.utils import timezone, translation
 
 from accounts import emergency
-from apikeys import counts, networks, refusals, usage
+from apikeys import counts, networks, refusals, rescue, usage
 from apikeys.models import ApiKey, DailyUse, Refusal
 from apikeys.outcomes import Outcome
 from apikeys.refusals import Remedy
 from apikeys.rules import State
+from apikeys.verification import Decision
 from tests import people, sms_collector
 from tests.people import ADDRESS, Person, both_codes, customer, key_of, logged_in
 from tests.requests_of_keys import WRONG, decided, send
@@ -262,6 +264,9 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
     answer = client.post(button.url)
     assert answer["Location"] == f"/keys/{key.pk}/verify/"
     assert send(key, permission="trade") is Outcome.PERMISSION
+    # SECURITY: a session alone takes a permission away and lists an address: who gives it back has to see which.
+    assert ADDRESS in text(client.get(answer["Location"]).content.decode())
+    assert ADDRESS in sms_collector.newest().text
     assert client.post(answer["Location"], both_codes(sara, "key.change")).status_code == 302
     assert send(key, permission="trade") is Outcome.ALLOWED
     assert refusals.button(ApiKey.objects.get(), row, networks.Matcher()) is None
@@ -301,3 +306,16 @@ def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, 
         emergency.freeze(None, sara.user)
     assert add(sara, key, row)["Location"] == f"/keys/{key.pk}/"
     assert not sms_collector.messages
+
+
+@pytest.mark.parametrize("address", ["unix:", "x", "203.0.113.9:80"])
+def test_an_address_that_is_none_is_offered_to_nobody_and_breaks_nothing(
+    sara: Person, key: ApiKey, address: str
+) -> None:
+    row = refused(key, Outcome.ADDRESS_REFUSED, address=address)
+    assert refusals.button(key, row, networks.compile_networks([ADDRESS])) is None
+    answer = logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
+    assert answer["Location"] == f"/keys/{key.pk}/"
+    signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), rightly_signed=True)
+    assert rescue.ask(key, signed, address) is None
+    assert rescue.ask(key, signed, OTHER) is not None

@@ -128,3 +128,27 @@ def test_a_credential_that_ended_long_ago_does_not_sign(key: ApiKey) -> None:
     old = secret_of(key)
     Credential.objects.filter(key=key).update(retires_at=timezone.now() - timedelta(seconds=1))
     assert use(key, old) is Outcome.SIGNATURE
+
+
+def test_what_has_ended_is_no_work_for_anybody_any_more(key: ApiKey) -> None:
+    """SECURITY: or a key that was rotated a hundred times holds up the gateway, and is told by its time."""
+    for _n in range(5):
+        made = rotation.rotate(key, None, 0, uuid.uuid4())
+        rotation.end(key, rotation.live(key)[0])
+    record, whole = records.load(key.key_id), records.load(key.key_id, ended=True)
+    assert record is not None
+    assert whole is not None
+    assert len(whole.credentials) == key.credentials.count() == 6
+    assert [one.id for one in record.credentials] == [rotation.live(key)[0].pk]
+    assert use(key, secret(made)) is Outcome.ALLOWED
+    rotation.rotate(key, None, DAY, uuid.uuid4())
+    record = records.load(key.key_id)
+    assert record is not None
+    assert len(record.credentials) == 2
+
+
+def test_a_key_without_a_live_credential_is_a_key_still(key: ApiKey) -> None:
+    Credential.objects.filter(key=key).update(retires_at=timezone.now())
+    record = records.load(key.key_id)
+    assert record is not None
+    assert record.credentials == ()

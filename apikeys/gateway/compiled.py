@@ -36,6 +36,10 @@ class Compiled:
             proofs.work_as_for_any_key(payload, signature, self.signers)
         return next((signer for signer in reversed(matching) if now_ms < signer.retires_at_ms), None)
 
+    def has_only(self, signer: proofs.Signer, now_ms: int) -> bool:
+        """Whether no other signs from now on."""
+        return all(other is signer or other.retires_at_ms <= now_ms for other in self.signers)
+
     def span(self, client_ip: str, permission: str, now_ms: int) -> tuple[int, int] | None:
         """From when until when ``client_ip`` has the permission, if it has it now.
 

@@ -16,7 +16,7 @@ from apikeys import signing, verification
 from apikeys.gateway import proofs, shapes
 from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
 from apikeys.gateway.compiled import Compiled
-from apikeys.gateway.limits import Buckets, Seen, SharedBuckets, SharedSeen
+from apikeys.gateway.limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
 from apikeys.gateway.memory import Memory, Unavailable
 from apikeys.gateway.tally import Batch, Use
 from apikeys.outcomes import Outcome
@@ -80,28 +80,30 @@ class Gatekeeper:
         request = shapes.read(query, now_ms, shapes.NO_SHAPE if use is None else use.shape)
         if request is None:
             return None
+        now = time.monotonic()
+        of_address = self._bucket_of(client_ip) if use is None else use.of_address
+        # SECURITY: first, as in `verdict`: whoever asks too often learns nothing by the time, and costs nothing more.
+        if of_address is not None and of_address.take(now):
+            return None
         if use is None:
-            use = self._look(said, request, now_ms)
-            if use is None:
-                return None
+            use = self._look(said, request, now_ms, of_address)
         elif not use.signer.verifies(request[0], request[1]):
             proofs.work_as_for_any_key(request[0], request[1], (use.signer,))
-            return None
+            use = None
         elif not use.since_ms <= now_ms < use.until_ms:
-            return None
-        now = time.monotonic()
-        # `verdict` says which one it was, and how long to wait.
-        if use.of_address is not None and use.of_address.take(now):
-            return None
-        if use.of_key is not None and use.of_key.take(now):
-            if use.of_address is not None:
-                use.of_address.give_back()  # `verdict` takes it again
+            use = None
+        if use is None or (use.of_key is not None and use.of_key.take(now)):
+            if of_address is not None:
+                of_address.give_back()  # `verdict` takes it again
             return None
         use.count += 1
         use.skew_ms = request[2]
         return use
 
-    def _look(self, said: bytes, request: shapes.Read, now_ms: int) -> Use | None:
+    def _bucket_of(self, client_ip: bytes) -> Bucket | None:
+        return None if self._addresses is None else self._addresses.of(client_ip.decode("latin-1"))
+
+    def _look(self, said: bytes, request: shapes.Read, now_ms: int, of_address: Bucket | None) -> Use | None:
         """What a request uses, if it may: looked at whole, once for all that are alike until the next write."""
         name, address, permission = said.decode("latin-1").rsplit("\n", 2)
         key = self.memory.remembered(name)
@@ -118,10 +120,10 @@ class Gatekeeper:
         use = self.batch.use(key, permission, address, signer.number)
         use.signer, use.shape = signer, shapes.shape_of(request[0])
         use.since_ms, use.until_ms = span[0], min(span[1], signer.retires_at_ms)
-        use.of_address = None if self._addresses is None else self._addresses.of(address)
+        use.of_address = of_address
         use.of_key = None if self._holders is None else self._holders.of(name)
         # Of two credentials one would answer for the other's requests; a use of several addresses for all of them.
-        if len(key.signers) == 1 and not self.batch.is_full:
+        if key.has_only(signer, now_ms) and not self.batch.is_full:
             self.memory.heat(name, said, use)
         return use
 

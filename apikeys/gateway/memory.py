@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from apikeys.gateway.cache import TwoGenerations
 from apikeys.gateway.compiled import Compiled
@@ -46,6 +46,7 @@ class Memory:
         self._unknown: TwoGenerations[float] = TwoGenerations(size)
         self._loading: dict[str, asyncio.Task[tuple[KeyRecord | None, bool]]] = {}
         self._loads = 0
+        self._asking: set[asyncio.Task[Any]] = set()
         #: What keys are used for, by (public id, address, permission) as they are sent, a line each: the same again is
         #: decided from this alone, which lies in a third of the memory that the first time reads.
         self.hot: dict[bytes, Use] = {}
@@ -151,7 +152,13 @@ class Memory:
         """Whether it is still unknown, while nobody waits: a known key is asked for once, too."""
         if key_id not in self._loading:
             asking = self._loading[key_id] = asyncio.create_task(self._load_and_keep(key_id))
-            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+            self._asking.add(asking)  # the loop itself holds no task, and `dropped` lets go of this one
+            asking.add_done_callback(self._asked)
+
+    def _asked(self, asking: asyncio.Task[Any]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # nobody waits for it
 
     async def _load_and_keep(self, key_id: str) -> tuple[KeyRecord | None, bool]:
         mine = asyncio.current_task()
