@@ -1,7 +1,7 @@
 """Whether the time of an answer tells strangers what exists: forgotten passwords, requests that are not signed right.
 
-Medians of interleaved classes, 500 each or more, as ratios of the first; over HTTP, on PostgreSQL and Valkey. Repeated tries of
-the same key, as somebody makes them who measures: the first try of any key, known or not, waits for the database.
+Medians of interleaved classes, 500 each or more, as ratios of the first; over HTTP, on PostgreSQL and Valkey. Repeated
+tries of the same key, as somebody makes them who measures: the first try of any key waits for the database.
 """
 
 import base64
