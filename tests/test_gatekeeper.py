@@ -282,10 +282,13 @@ def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
 def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
     checked: list[bytes] = []
-    monkeypatch.setattr("apikeys.decoys.check", lambda _payload, raw: checked.append(raw))
-    monkeypatch.setattr(
-        "apikeys.gateway.proofs._Hmac.verifies", lambda *_signed: checked.append(b"") or False
-    )
+
+    def fails(*_signed: object) -> bool:
+        checked.append(b"")
+        return False
+
+    monkeypatch.setattr("apikeys.decoys.check", fails)
+    monkeypatch.setattr("apikeys.gateway.proofs._Hmac.verifies", fails)
 
     async def scenario(books: Books, belief: Belief) -> None:
         gate = keeper(books, belief)
