@@ -122,7 +122,7 @@ LOOKS = {
     Event.KEY_RENAMED: Look(_("API key renamed"), "edit", ""),
     Event.KEY_RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
     Event.KEY_ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
-    Event.KEY_CREDENTIAL_ENDED: Look(_("Old credential of an API key ended"), "x", "info"),
+    Event.KEY_CREDENTIAL_ENDED: Look(_("Credential of an API key ended by hand"), "x", "info"),
     Event.KEY_RESCUE_ASKED: Look(_("A new address asks to use an API key"), "alert", "warn"),
     Event.KEY_RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
     Event.KEYS_EXPORTED: Look(_("Keys and events exported"), "download", "info"),

@@ -93,14 +93,14 @@ class Change:
             codes.append(f"expires:{self.before.expires_at}>{self.after.expires_at}")
         return codes
 
-    def lines(self) -> list[str]:
-        """The difference in words, one line each, for the page and the SMS."""
+    def lines(self, *, short: bool = False) -> list[str]:
+        """The difference in words, one line each, for the page; ``short``: for the SMS."""
         lines = [change_text(code) for code in self.codes()]
         kept = [value for value in self.after.networks if value in self.before.networks]
         if self.after.permissions - self.before.permissions and kept:
             # SECURITY: taking a permission away and listing an address need no codes. A thief with a session does both
             # and waits until the owner, whose program stopped, gives the permission back.
-            lines.append(kept_networks_text(kept))
+            lines.append(kept_networks_text(kept, short=short))
         return lines
 
 

@@ -116,7 +116,7 @@ class SettingsForm(forms.Form):
         wrong: list[tuple[str, networks.Problem]] = []
         for entry in networks.split_list(text[:LONGEST_LIST]):
             try:
-                network = networks.parse_network(entry)
+                network = networks.parse_entry(entry)
             except networks.NetworkError as error:
                 wrong.append((entry, error.kind))
                 continue
@@ -189,7 +189,7 @@ def _network_problem(entry: str, kind: networks.Problem) -> str:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
     if kind is networks.Problem.TOO_WIDE:
         return _(
-            "“%(entry)s” is too wide: /8 is the most, of IPv6 /16. Choose “Unrestricted” for every address."
+            "“%(entry)s” is too wide: /8 is the most, of IPv6 /24. Choose “Unrestricted” for every address."
         ) % {"entry": shown}
     return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {
         "entry": shown

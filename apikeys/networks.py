@@ -21,9 +21,9 @@ _DIGITS = {0x066B: "."} | {base + value: str(value) for base in (0x0660, 0x06F0)
 _SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 _IPV4_ADDRESSES = 2**32
-#: Prefixes of what may be listed, by IP version. SECURITY: 0.0.0.0/1 and 128.0.0.0/1 are everywhere, and a key that is
-#: restricted to them would withdraw, and trade without an end. Thirty of these are an eighth of the Internet at most.
-_SHORTEST = {4: 8, 6: 16}
+#: Prefixes of what may be listed, by IP version: thirty of them are an eighth of IPv4 at most, and of IPv6 less.
+#: SECURITY: 0.0.0.0/1 and 128.0.0.0/1 are everywhere; a key restricted to them could withdraw, and trade for ever.
+SHORTEST = {4: 8, 6: 24}
 
 
 class Problem(enum.Enum):
@@ -111,15 +111,26 @@ def parse_network(text: str) -> Network:
 
     Raises:
         NetworkError: `Problem.SHAPE` for what is no address, `Problem.PREFIX` for a prefix length that is not
-            a plain number in range, `Problem.TOO_WIDE` for a network of a good part of the Internet: shorter than
-            /8, of IPv6 than /16.
+            a plain number in range, `Problem.TOO_WIDE` for a network that admits every address.
     """
     network, corrected = _read(text.translate(_DIGITS).strip())
-    if network.prefixlen < _SHORTEST[network.version]:
-        raise NetworkError(Problem.TOO_WIDE)
     single = network.prefixlen == network.max_prefixlen
     value = str(network.network_address) if single else str(network)
     return Network(value=value, corrected=corrected, private=not network.is_global)
+
+
+def parse_entry(text: str) -> Network:
+    """Read what somebody wants to list: as `parse_network`, and `Problem.TOO_WIDE` also for what `is_too_wide`."""
+    network = parse_network(text)
+    if is_too_wide(network.value):
+        raise NetworkError(Problem.TOO_WIDE)
+    return network
+
+
+def is_too_wide(value: str) -> bool:
+    """Whether a network (as `Network.value`) is so large a part of the Internet that no list may have it."""
+    network = ip_network(value)
+    return network.prefixlen < SHORTEST[network.version]
 
 
 def compile_networks(values: Iterable[str]) -> Matcher:

@@ -175,7 +175,7 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
         if base64.b64encode(raw) != signature:
             return False
         key = public_key(material)
-        if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey):
+        if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey) and len(raw) == ED25519_BYTES:
             key.verify(raw, payload)
             return True
         if kind is Kind.RSA and isinstance(key, RSAPublicKey) and len(raw) == bytes_of(key):

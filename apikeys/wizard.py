@@ -6,7 +6,6 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from accounts.purposes import Approval, Purpose
 from apikeys.changes import Change, Settings
@@ -101,5 +100,5 @@ def end_change(request: HttpRequest) -> None:
 def change_approval(key: ApiKey, change: Change) -> Approval:
     """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
     content = {"key": str(key.pk), "before": change.before.as_json(), "after": change.after.as_json()}
-    changes = pgettext("list separator", ", ").join(change.lines())
+    changes = _("; ").join(change.lines(short=True))
     return Approval(Purpose.CHANGE_KEY, content, {"name": key.label, "changes": changes})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEvent
 from apikeys.changes import Change, Settings
-from apikeys.models import ApiKey
+from apikeys.models import AllowedNetwork, ApiKey
 from apikeys.networks import compile_networks
 from apikeys.rules import LIVE_KEYS, State
 from tests import sms_collector
@@ -285,3 +285,15 @@ def test_change_leaves_events_that_name_it(sara: Person) -> None:
         "key.changed",
     ]
     assert AuditEvent.objects.get(event="key.changed").detail == {"changes": ["+trade"]}
+
+
+def test_a_network_that_is_too_wide_is_not_posted_past_the_form(sara: Person) -> None:
+    key, client = key_of(sara), logged_in(sara)
+    wide = ["0.0.0.0/1", "128.0.0.0/1"]
+    assert save(client, key, ["read"], TRUSTED, networks=wide).status_code == 200
+    assert settings_of(key) == Settings(frozenset({"read"}), FREE, ())
+    for one in wide:  # as it may have been listed long ago
+        AllowedNetwork.objects.create(key=key, value=one)
+    ApiKey.objects.filter(pk=key.pk).update(ip_policy=TRUSTED)
+    assert save(client, key, ["read"], TRUSTED, networks=wide[:1]).status_code == 302
+    assert settings_of(key) == Settings(frozenset({"read"}), TRUSTED, ("0.0.0.0/1",))

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from apikeys.networks import Network, NetworkError, Problem, compile_networks, parse_network, split_list
+from apikeys.networks import (
+    Network,
+    NetworkError,
+    Problem,
+    compile_networks,
+    parse_entry,
+    parse_network,
+    split_list,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,7 +25,7 @@ from apikeys.networks import Network, NetworkError, Problem, compile_networks, p
         ("8.8.8.8/32", "8.8.8.8", False),
         ("8.8.8.0/24", "8.8.8.0/24", False),
         ("8.8.8.8/24", "8.8.8.0/24", True),
-        ("255.255.255.255/8", "255.0.0.0/8", True),
+        ("255.255.255.255/1", "128.0.0.0/1", True),
         (" 8.8.8.8 ", "8.8.8.8", False),
         ("۸.۸.۸.۰/۲۴", "8.8.8.0/24", False),
         ("٨.٨.٨.٠/٢٤", "8.8.8.0/24", False),
@@ -31,7 +39,7 @@ from apikeys.networks import Network, NetworkError, Problem, compile_networks, p
         ("::ffff:8.8.8.8/128", "8.8.8.8", False),
         ("::ffff:8.8.8.0/120", "8.8.8.0/24", False),
         ("::ffff:8.8.8.8/120", "8.8.8.0/24", True),
-        ("::ffff:128.0.0.0/104", "128.0.0.0/8", False),
+        ("::ffff:128.0.0.0/97", "128.0.0.0/1", False),
     ],
 )
 def test_network_is_normalised(text: str, value: str, corrected: bool) -> None:
@@ -87,12 +95,6 @@ def test_network_is_normalised(text: str, value: str, corrected: bool) -> None:
         ("::ffff:1.2.3.4/96", Problem.TOO_WIDE),
         ("::ffff:1.2.3.4/24", Problem.TOO_WIDE),
         ("::ffff:1.2.3.4/0", Problem.TOO_WIDE),
-        # Two of these are everywhere.
-        ("0.0.0.0/1", Problem.TOO_WIDE),
-        ("128.0.0.0/7", Problem.TOO_WIDE),
-        ("::ffff:128.0.0.0/103", Problem.TOO_WIDE),
-        ("8000::/1", Problem.TOO_WIDE),
-        ("2a00::/15", Problem.TOO_WIDE),
     ],
 )
 def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str, kind: Problem) -> None:
@@ -106,7 +108,7 @@ def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str,
     [
         ("8.8.8.8", False),
         ("2a00::/16", False),
-        ("8.0.0.0/8", False),
+        ("0.0.0.0/1", False),
         ("10.0.0.1", True),
         ("192.168.0.0/16", True),
         ("172.16.5.4", True),
@@ -114,13 +116,28 @@ def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str,
         ("169.254.0.0/16", True),
         ("100.64.0.1", True),
         ("::1", True),
-        ("fe80::/16", True),
+        ("fe80::/10", True),
         ("fd00::1", True),
         ("::ffff:127.0.0.1", True),
     ],
 )
 def test_network_that_nobody_on_the_internet_calls_from_is_marked(text: str, private: bool) -> None:
     assert parse_network(text).private is private
+
+
+@pytest.mark.parametrize(
+    "text", ["128.0.0.0/7", "::ffff:128.0.0.0/103", "8000::/1", "2a00::/23", "1.2.3.4/0"]
+)
+def test_a_good_part_of_the_internet_is_not_listed(text: str) -> None:
+    """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are everywhere."""
+    with pytest.raises(NetworkError) as caught:
+        parse_entry(text)
+    assert caught.value.kind is Problem.TOO_WIDE
+
+
+@pytest.mark.parametrize("text", ["128.0.0.0/8", "::ffff:128.0.0.0/104", "2a00::/24", "8.8.8.8", "2a00::1"])
+def test_what_a_provider_has_is_listed(text: str) -> None:
+    assert parse_entry(text) == parse_network(text)
 
 
 def test_normalised_value_reads_back_as_itself() -> None:

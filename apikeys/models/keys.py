@@ -203,9 +203,10 @@ class ApiKey(models.Model):
             before = key.settings
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))
-            AllowedNetwork.objects.bulk_create(
-                [AllowedNetwork(key=key, value=v) for v in listed if v not in existing]
-            )
+            added = [value for value in listed if value not in existing]
+            if any(networks.is_too_wide(value) for value in added):  # the form says which one
+                raise ValidationError(_("The list has a network that is too wide."))
+            AllowedNetwork.objects.bulk_create([AllowedNetwork(key=key, value=value) for value in added])
             key._limit_trading("trade" in wanted and ip_policy == IpPolicy.UNRESTRICTED)
             for value in Permission.values:
                 setattr(key, f"can_{value}", value in wanted)
