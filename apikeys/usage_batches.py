@@ -96,11 +96,13 @@ def _rows(batch: Batch) -> Iterator[Row]:
     numbers = count()
     allowed = Outcome.ALLOWED.value
     plain_of = ApiKey._meta.get_field("last_used_ip").get_prep_value
-    for name, permission, address, credential, use in batch.used():
+    for name, permission, address, credential, times, skew in batch.uses:
         # The column holds an IPv4 address as one, however the gateway wrote it.
         plain = plain_of(address) if ":" in address else address
-        skew_ms = usage.bounded_skew(use.skew_ms)
-        yield next(numbers), name, allowed, permission, use.count, address, plain, skew_ms, credential
+        yield (
+            *(next(numbers), name, allowed, permission, times, address, plain),
+            *(usage.bounded_skew(skew), credential),
+        )
     for (name, outcome, permission), times in batch.refusals.items():
         yield next(numbers), name, outcome, permission, times, "", "", None, None
 

@@ -1,5 +1,6 @@
 """A request like the key's last one passes without a second look at what cannot have changed, and no other does."""
 
+import asyncio
 import dataclasses
 from functools import partial
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ from apikeys.gateway import gatekeeper
 from apikeys.gateway.gatekeeper import Gatekeeper, Limits
 from apikeys.gateway.limits import Buckets
 from apikeys.gateway.memory import ALL, TOKENS, Memory
+from apikeys.gateway.tally import Used
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord, KeyRecord
-from tests.loops import Belief
+from tests.loops import Belief, in_a_loop
 from tests.test_gateway_compiled import (
     KEY,
     LISTED,
@@ -55,6 +57,9 @@ class Asked:
                 self.keeper.swift(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
                 is not None
             )
+
+    def taken(self) -> list[Used]:
+        return in_a_loop(self.keeper.take_batch()).uses
 
 
 async def _nobody(*_arguments: Any) -> Any:
@@ -98,22 +103,93 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
         (mine, LISTED, "trade"), (mine, LISTED, "read"),
     ):  # fmt: skip
         assert asked.passes(query, address, permission)
-    used = asked.keeper.batch.used()
-    assert {(number, address, permission): use.count for _key, permission, address, number, use in used} == {
+    used = asked.taken()
+    assert {(number, address, permission): times for _key, permission, address, number, times, _ in used} == {
         (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, STRANGER, "read"): 1, (1, LISTED, "trade"): 1,
     }  # fmt: skip
-    asked.keeper.take_batch()
+    assert asked.taken() == []
     assert asked.passes(mine)
-    assert [use.count for *_name, use in asked.keeper.batch.used()] == [1]
+    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+
+
+def test_what_is_used_again_and_again_is_remembered_from_write_to_write() -> None:
+    asked = Asked(RECORD)
+    query, hot = signed(f"timestamp={NOW}"), asked.keeper.memory.hot
+    for permission in ("read", "trade"):
+        assert asked.passes(query, permission=permission)
+    uses = list(hot.values())
+    for _write in range(3):
+        assert len(asked.taken()) == 2
+        for permission in ("read", "trade"):
+            assert asked.passes(query, permission=permission)
+    assert list(hot.values()) == uses
+    asked.taken()
+    asked.taken()
+    assert not hot, "nobody came"
+    assert asked.passes(query)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next(
+    others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``others`` that nobody used since, all uses are forgotten at the end."""
+    monkeypatch.setattr(gatekeeper, "AT_ONCE", 1)
+    asked, query = Asked(TRUSTED), signed(f"timestamp={NOW}")
+    for number in range(others):
+        assert asked.passes(query, f"203.0.113.{100 + number}")
+    asked.taken()
+    assert asked.passes(query)
+
+    async def meanwhile() -> int:
+        taking = asyncio.create_task(asked.keeper.take_batch())
+        await asyncio.sleep(0)
+        passed = sum(asked.passes(query) for _n in range(5))
+        batches = [await taking, await asked.keeper.take_batch()]
+        assert passed == 5
+        return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
+
+    assert in_a_loop(meanwhile()) == 6
+
+
+def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
+    asked = Asked(RECORD)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query)
+    asked.taken()
+    asked.keeper.memory.dropped(KEY)
+    assert not asked.keeper.memory.hot
+    asked.keeper.memory.keep(dataclasses.replace(RECORD, active=False))
+    assert not asked.passes(query)
+    asked.keeper.memory.keep(RECORD)
+    assert asked.passes(query)
+    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+
+
+def test_who_is_remembered_takes_from_the_bucket_that_others_take_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SECURITY: or a hundred thousand other addresses give a key a second bucket, for good."""
+    monkeypatch.setattr("apikeys.gateway.limits.MOST_BUCKETS", 4)
+    asked = Asked(RECORD, rate=3)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query)
+    asked.taken()
+    for number in range(9):
+        asked.addresses.of(f"192.0.2.{number}")
+    assert asked.passes(query)
+    assert asked.taken()
+    assert not asked.keeper.memory.hot
 
 
 def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
     asked = Asked(RECORD)
     assert asked.passes(signed(f"timestamp={NOW - 250}"))
     assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
-    assert [use.skew_ms for *_name, use in asked.keeper.batch.used()] == [-250]
+    assert asked.taken()[0][-1] == -250
+    assert asked.passes(signed(f"timestamp={NOW - 250}"))
     assert asked.passes(signed(f"timestamp={NOW + 20}"))
-    assert [use.skew_ms for *_name, use in asked.keeper.batch.used()] == [20]
+    assert asked.taken()[0][-1] == 20
 
 
 shapes_of = ("symbol", "a-b.c", "recvWindow", "timestamp")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apikeys import records, usage_batches
 from apikeys.gateway.compiled import Compiled
-from apikeys.gateway.tally import Batch
+from apikeys.gateway.tally import Batch, Uses
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
 from tests import people
 from tests.requests_of_keys import decided
@@ -24,13 +24,13 @@ def compiled(key: ApiKey) -> Compiled:
 
 
 def batch_of(keys: list[Compiled], times: int) -> Batch:
-    batch = Batch()
+    uses = Uses()
     for key in keys:
         credential = key.record.credentials[0].id
         for permission, address in (("read", "203.0.113.9"), ("trade", "::ffff:198.51.100.7")):
-            use = batch.use(key, permission, address, credential)
+            use = uses.of(key, permission, address, credential)
             use.count, use.skew_ms = times, -120
-    return batch
+    return Batch(list(uses.take()))
 
 
 def counts(key: ApiKey) -> dict[str, int]:

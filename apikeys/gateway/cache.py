@@ -14,12 +14,14 @@ class TwoGenerations(Generic[Value]):
     may use it.
     """
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "_young", "turns")
 
     def __init__(self, limit: int) -> None:
         self._half = max(limit // 2, 1)
         self._young: dict[str, Value] = {}
         self._old: dict[str, Value] = {}
+        #: How often the half went that was not used.
+        self.turns = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -35,6 +37,7 @@ class TwoGenerations(Generic[Value]):
     def put(self, name: str, value: Value) -> None:
         if len(self._young) >= self._half and name not in self._young:
             self._old, self._young = self._young, {}
+            self.turns += 1
         self._old.pop(name, None)
         self._young[name] = value
 

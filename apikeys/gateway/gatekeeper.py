@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -18,11 +19,13 @@ from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
 from apikeys.gateway.compiled import Compiled
 from apikeys.gateway.limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
 from apikeys.gateway.memory import Memory, Unavailable
-from apikeys.gateway.tally import Batch, Use
+from apikeys.gateway.tally import Batch, Use, Uses
 from apikeys.outcomes import Outcome
 from apikeys.verification import Decision, KeyRecord
 
 logger = logging.getLogger("portal.gateway")
+#: Uses that are counted off before answers have their turn: 0.4 ms.
+AT_ONCE = 500
 #: The longest that a request can be fresh: recvWindow of 60 s, and 1 s ahead of the clock.
 FRESH_SECONDS = 62.0
 
@@ -67,6 +70,8 @@ class Gatekeeper:
         shared = isinstance(limits.addresses, SharedBuckets) or isinstance(limits.keys, SharedBuckets)
         self._quick = not shared and limits.seen is None
         self.batch = Batch()
+        self._uses = Uses()
+        self._turns = 0
 
     def swift(self, api_key: bytes, query: bytes, client_ip: bytes, permission: bytes) -> Use | None:
         """What the request uses when it passes, without a question to anybody; None when `verdict` has to be asked."""
@@ -117,20 +122,30 @@ class Gatekeeper:
         span = key.span(address, permission, now_ms)
         if span is None:
             return None
-        use = self.batch.use(key, permission, address, signer.number)
+        use = self._uses.of(key, permission, address, signer.number)
         use.signer, use.shape = signer, shapes.shape_of(request[0])
         use.since_ms, use.until_ms = span[0], min(span[1], signer.retires_at_ms)
         use.of_address = of_address
         use.of_key = None if self._holders is None else self._holders.of(name)
         # Of two credentials one would answer for the other's requests; a use of several addresses for all of them.
-        if key.has_only(signer, now_ms) and not self.batch.is_full:
+        if key.has_only(signer, now_ms) and not self._uses.is_full:
             self.memory.heat(name, said, use)
         return use
 
-    def take_batch(self) -> Batch:
-        """What was counted, to be written; from now on the next batch counts."""
+    async def take_batch(self) -> Batch:
+        """What was counted, to be written; from now on the next batch counts. Answers go on meanwhile."""
         batch, self.batch = self.batch, Batch()
-        self.memory.cool()
+        for use in self._uses.take():
+            batch.uses.append(use)
+            if len(batch.uses) % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        turns = sum(buckets.turns for buckets in (self._addresses, self._holders) if buckets is not None)
+        # SECURITY: who goes on to take from a bucket that is forgotten has a second one beside it.
+        if turns != self._turns or self._uses.is_full or 2 * len(batch.uses) < len(self._uses):
+            self._turns = turns
+            batch.uses += self._uses.take()  # what passed meanwhile
+            self._uses.clear()
+            self.memory.cool()
         return batch
 
     async def verdict(self, ask: Ask) -> Verdict:
@@ -174,7 +189,7 @@ class Gatekeeper:
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
             await self._first_use(credential)
-        use = self.batch.use(key, ask.permission, address, credential)
+        use = self._uses.of(key, ask.permission, address, credential)
         use.count += 1
         use.skew_ms = decision.skew_ms
         return Verdict(decision, key.record)

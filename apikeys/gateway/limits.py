@@ -52,6 +52,11 @@ class Buckets:
         self._step = MINUTE / rate
         self._buckets: TwoGenerations[Bucket] = TwoGenerations(MOST_BUCKETS)
 
+    @property
+    def turns(self) -> int:
+        """Another number when buckets may have gone that somebody holds on to."""
+        return self._buckets.turns
+
     def of(self, name: str) -> Bucket:
         bucket = self._buckets.get(name)
         if bucket is None:

@@ -92,7 +92,7 @@ class Memory:
             self._hot_of.setdefault(name, []).append(said)
 
     def cool(self) -> None:
-        """Forgets what keys are used for: another batch counts."""
+        """Forgets what keys are used for."""
         self.hot.clear()
         self._hot_of.clear()
 

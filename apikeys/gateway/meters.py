@@ -78,7 +78,7 @@ class Measures:
 
     def count(self, batch: Batch) -> None:
         """The decisions of a batch that was just taken away from the gatekeeper."""
-        allowed = sum(use.count for use in batch.uses.values())
+        allowed = sum(times for *_use, times, _skew_ms in batch.uses)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():
