@@ -75,7 +75,7 @@ class _Statement:
     def __init__(self) -> None:
         flags = [f"can_{value}" for value in Permission.values]
         credential = [f"signing__{name}" for name in CREDENTIAL]
-        self._names = [*COLUMNS, *flags, *credential, "listed"]
+        self.names = [*COLUMNS, *flags, *credential, "listed"]
         lives = Q(credentials__retires_at=None) | Q(credentials__retires_at__gt=EPOCH)
         listed = AllowedNetwork.objects.filter(key=OuterRef("pk")).order_by().values("key")
         keys = ApiKey.objects.filter(key_id="").order_by()
@@ -83,7 +83,7 @@ class _Statement:
             signing=FilteredRelation("credentials", condition=lives),
             listed=Subquery(listed.annotate(all=_Joined("value")).values("all")),
         )
-        self._compiler = keys.values_list(*self._names).query.get_compiler(connection=connection)
+        self._compiler = keys.values_list(*self.names).query.get_compiler(connection=connection)
         self._sql, (_moment, _key_id) = self._compiler.as_sql()  # in this order
         self._converters = self._compiler.get_converters([column for column, *_rest in self._compiler.select])
 
@@ -94,7 +94,7 @@ class _Statement:
             found = cursor.fetchall()
         if self._converters:
             found = self._compiler.apply_converters(found, self._converters)
-        return [dict(zip(self._names, row, strict=True)) for row in found]
+        return [dict(zip(self.names, row, strict=True)) for row in found]
 
 
 @functools.cache
@@ -110,12 +110,8 @@ _permissions = functools.cache(frozenset[str])
 def _nobodys_row(_master_key: str) -> dict[str, Any]:
     """Of a key that does not exist, with a secret under this master key."""
     nobody = uuid.UUID(int=0)
-    names = [
-        *COLUMNS,
-        *(f"can_{value}" for value in Permission.values),
-        *(f"signing__{n}" for n in CREDENTIAL),
-    ]
-    row: dict[str, Any] = {**dict.fromkeys(names), "pk": nobody, "owner_id": 0, "owner__is_active": False}
+    row: dict[str, Any] = dict.fromkeys(_statement(connection.vendor).names)
+    row |= {"pk": nobody, "owner_id": 0, "owner__is_active": False}
     row |= {"expires_at": EPOCH, "listed": "192.0.2.1", "signing__pk": 0, "signing__kind": "hmac"}
     row |= {"signing__serial": nobody, "signing__first_used_at": EPOCH}
     return {**row, "signing__sealed": crypto.seal(bytes(64), Credential.seal_owner_of(nobody, nobody, 0))}

@@ -153,9 +153,7 @@ def to_gateway(connection: http.client.HTTPConnection, bearer: str, signature: s
 def to_portal(connection: http.client.HTTPConnection, signature: str, key: str) -> float:
     path = f"/sapi/v1/account/apiRestrictions?{query_of(signature)}"
     took = one(connection, path, {"X-MBX-APIKEY": key, "X-Forwarded-For": "203.0.113.9"})
-    time.sleep(
-        0.001
-    )  # what is noted after the answer begins 0.1 s later, and must not meet the next one always
+    time.sleep(0.001)  # what is noted 0.1 s after an answer must not always meet the same one
     return took
 
 

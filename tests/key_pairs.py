@@ -23,9 +23,9 @@ def new_ed25519() -> ed25519.Ed25519PrivateKey:
 
 
 @cache
-def rsa_of(bits: int, exponent: int = 65_537) -> rsa.RSAPrivateKey:
+def rsa_of(bits: int) -> rsa.RSAPrivateKey:
     """Made once a process: 4096 bits take seconds."""
-    return rsa.generate_private_key(exponent, bits)
+    return rsa.generate_private_key(65_537, bits)
 
 
 def public_pem(private: Private) -> str:

@@ -13,12 +13,11 @@ from apikeys import decoys
 from apikeys.decoys import MOST_CREDENTIALS
 from apikeys.gateway.compiled import Compiled
 from apikeys.gateway.shapes import read
-from apikeys.networks import compile_networks
 from apikeys.signing import Kind
-from apikeys.verification import NOBODY, CredentialRecord, KeyRecord, Outcome, decide
+from apikeys.verification import NOBODY, CredentialRecord, Outcome, decide
 from tests.key_pairs import rsa_of
+from tests.test_gateway_compiled import KEY, NOW, RECORD
 
-NOW, KEY = 1_800_000_000_000, "k" * 64
 SMALL, LARGE = rsa_of(3072).public_key(), rsa_of(4096).public_key()
 POINT = ed25519.Ed25519PrivateKey.generate().public_key()
 
@@ -31,17 +30,6 @@ HMAC = CredentialRecord(1, Kind.HMAC, b"s" * 64)
 ED25519 = CredentialRecord(2, Kind.ED25519, der(POINT))
 RSA_3072, RSA_4096 = (CredentialRecord(3, Kind.RSA, der(key)) for key in (SMALL, LARGE))
 UNREADABLE = CredentialRecord(4, Kind.RSA, b"no key")
-RECORD = KeyRecord(
-    user="7",
-    key=KEY,
-    active=True,
-    owner_active=True,
-    expires_at_ms=None,
-    permissions=frozenset({"read"}),
-    restricted=False,
-    networks=compile_networks([]),
-    credentials=(HMAC,),
-)
 KEYS = {
     "none": None,
     "HMAC": RECORD,

@@ -216,7 +216,7 @@ def test_matching_agrees_with_arithmetic(
         assume(address.ipv4_mapped is None)
     shift = base.max_prefixlen - length
     same = base.version == address.version and int(base) >> shift == int(address) >> shift
-    matcher = compile_networks([f"{base}/{length}"])
+    matcher = compile_networks([parse_network(f"{base}/{length}").value])
     assert matcher.contains(str(address)) is same
     assert matcher.contains(str(base))
 

@@ -317,6 +317,21 @@ def test_withdrawal_needs_a_restricted_key() -> None:
     assert ask(but(restricted=False), permission="trade").allowed
 
 
+def test_unknown_key_costs_a_signature_check_like_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[signing.Kind] = []
+    real = signing.verify
+
+    def counted(kind: signing.Kind, material: bytes, payload: bytes, signature: bytes) -> bool:
+        calls.append(kind)
+        return real(kind, material, payload, signature)
+
+    monkeypatch.setattr(signing, "verify", counted)
+    for record in (RECORD, None, but(active=False), but(networks=Matcher())):
+        calls.clear()
+        ask(record)
+        assert calls == [signing.Kind.HMAC]
+
+
 def test_every_unreadable_request_has_its_outcome() -> None:
     for refusal in signing.Refusal:
         assert Outcome[refusal.name].value == refusal.value

@@ -21,7 +21,7 @@ NEVER = 1 << 62
 _BLOCK = 64  # bytes that SHA-256 takes at a time (FIPS 180-4)
 _EMPTY = hashlib.sha256()
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
-_HEX = 64  # digits of an HMAC-SHA256
+_HEX = signing.LENGTHS[Kind.HMAC][0]
 #: Of base64 with all of it percent-encoded.
 _LONGEST = 3 * signing.LENGTHS[Kind.RSA][-1]
 _PADDING, _SHA256 = PKCS1v15(), SHA256()
