@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import urllib.parse
 from base64 import b64encode
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
@@ -171,15 +172,15 @@ def test_ordinary_request_is_decided_the_quick_way_alone(
     assert quick(record, query, address, permission) == slow(record, query, address, permission)
 
 
-@pytest.mark.parametrize("kind", [Kind.ED25519, Kind.RSA])
-def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: Kind) -> None:
+@pytest.mark.parametrize(("kind", "bits"), [(Kind.ED25519, 0), (Kind.RSA, 3072), (Kind.RSA, 4096)])
+def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: Kind, bits: int) -> None:
     payload = f"symbol=BTCIRT&timestamp={NOW}"
     if kind is Kind.ED25519:
         pair: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey = ed25519.Ed25519PrivateKey.generate()
         assert isinstance(pair, ed25519.Ed25519PrivateKey)
         raw = pair.sign(payload.encode())
     else:
-        pair = rsa.generate_private_key(65_537, 3072)
+        pair = rsa.generate_private_key(65_537, bits)
         raw = pair.sign(payload.encode(), padding.PKCS1v15(), SHA256())
     der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, kind, der),))
@@ -203,6 +204,45 @@ def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: K
     ):  # fmt: skip
         query = f"{payload}&signature={other}"
         assert quick(record, query) in (0, slow(record, query)), other
+
+
+#: How a signature of RSA names SHA-256 (RFC 8017, 9.2, note 1), and other names.
+SHA256_NAME = bytes.fromhex("3031300d060960864801650304020105000420")
+WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201" + "0420")
+SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        (lambda digest, size: b"\x00\x01".ljust(size - 52, b"\xff") + b"\0" + SHA256_NAME + digest, 1),
+        (lambda digest, size: b"\x00\x01" + b"\xff" * 8 + b"\0" + (SHA256_NAME + digest).ljust(size - 11, b"\0"), 0),
+        (lambda digest, size: b"\x00\x01" + b"\xff" * 8 + b"\0" + (SHA256_NAME + digest).rjust(size - 11, b"x"), 0),
+        (lambda digest, size: b"\x00\x01".ljust(size - 33, b"\xff") + b"\0" + digest, 0),
+        (lambda digest, size: b"\x00\x02".ljust(size - 52, b"\xff") + b"\0" + SHA256_NAME + digest, 0),
+        (lambda digest, size: b"\x00\x01".ljust(size - 52, b"\xfe") + b"\0" + SHA256_NAME + digest, 0),
+        (lambda digest, size: b"\x00\x01".ljust(size - 50, b"\xff") + b"\0" + WITHOUT_NULL + digest, 0),
+        (lambda digest, size: b"\x00\x01".ljust(size - 36, b"\xff") + b"\0" + SHA1_NAME + digest[:20], 0),
+        (lambda digest, size: b"\x00\x01".ljust(size - 52, b"\xff") + b"\0" + SHA256_NAME + digest[::-1], 0),
+        (lambda digest, size: (SHA256_NAME + digest).rjust(size, b"\0"), 0),
+        (lambda digest, size: bytes(size), 0),
+    ],
+    ids=["right", "garbage behind", "garbage before", "no name", "type 2", "other padding", "without NULL", "sha1",
+         "another digest", "no padding", "nothing"],
+)  # fmt: skip
+def test_signature_of_rsa_passes_only_if_it_says_all_that_it_has_to(
+    said: Callable[[bytes, int], bytes], passes: int
+) -> None:
+    """Each is made with the private key itself, so that what it says is all that can be wrong."""
+    pair = rsa.generate_private_key(65_537, 3072)
+    payload, numbers = f"symbol=BTCIRT&timestamp={NOW}", pair.private_numbers()
+    message = said(hashlib.sha256(payload.encode()).digest(), 384)
+    assert len(message) == 384
+    raw = pow(int.from_bytes(message), numbers.d, numbers.public_numbers.n).to_bytes(384)
+    der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, Kind.RSA, der),))
+    query = f"{payload}&signature={urllib.parse.quote(b64encode(raw).decode(), safe='')}"
+    assert quick(record, query) == slow(record, query) == passes
 
 
 def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> None:
