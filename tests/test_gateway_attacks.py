@@ -176,17 +176,26 @@ def test_body_that_two_servers_could_read_differently_smuggles_nothing(
     assert b"x-portal-user" not in answer.lower()
 
 
-def test_body_behind_an_upgrade_is_not_decided_without(gateway: GatewayProcess, key: ApiKey) -> None:
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_body_is_decided_with_the_query_whether_another_protocol_is_offered_or_not(
+    gateway: GatewayProcess, key: ApiKey, upgrade: bool
+) -> None:
+    client, body = BinanceClient(key.key_id, people.secret_of(key)), b"symbol=BTCIRT"
     query = [("timestamp", str(time.time_ns() // 1_000_000))]
-    call = BinanceClient(key.key_id, people.secret_of(key)).call("GET", "/api/v3/account", query)
     said = [line for line in lines(gateway, key) if not line.startswith((b"X-Original", b"X-Forwarded"))]
-    path = b"/gateway/v1/envoy" + call.path.encode() + b"?" + call.query
-    assert status(raw(gateway, get(said, path))) == 200
-    body = b"symbol=BTCIRT"
-    said += [b"Content-Length: %d" % len(body)]
-    assert status(raw(gateway, get(said, path) + body)) == 400
-    upgrade = get([*said, b"Upgrade: h2c"], path).replace(b"Connection: close", b"Connection: Upgrade")
-    assert status(raw(gateway, upgrade + body)) == 400
+    offer = (
+        [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA"]
+        if upgrade
+        else []
+    )
+
+    def answer(signed: list[tuple[str, str]], sent: bytes) -> int:
+        call = client.call("GET", "/api/v3/account", query, signed)
+        path = b"/gateway/v1/envoy" + call.path.encode() + b"?" + call.query
+        return status(raw(gateway, get([*said, *offer, b"Content-Length: %d" % len(sent)], path) + sent))
+
+    assert answer([], b"") == answer([("symbol", "BTCIRT")], body) == 200
+    assert answer([], body) == answer([("symbol", "BTCIRT")], b"") == 400
 
 
 def test_pipelined_requests_are_answered_in_order_each_for_itself(

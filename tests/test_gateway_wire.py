@@ -100,13 +100,30 @@ async def test_sender_is_told_to_go_on_only_when_the_body_is_read(wire: Wire) ->
 
 @wired
 async def test_body_of_a_request_for_another_protocol_is_no_request(wire: Wire) -> None:
-    upgrade = b"POST /echo HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
     for framing in (b"Content-Length: %d\r\n\r\n" % len(SWIFT), b"Transfer-Encoding: chunked\r\n\r\n17\r\n"):
-        for head in (upgrade, b"CONNECT a:1 HTTP/1.1\r\n"):
-            assert statuses(await wire.talk(head + framing + SWIFT)) == [400]
+        assert statuses(await wire.talk(b"CONNECT a:1 HTTP/1.1\r\n" + framing + SWIFT)) == [400]
     assert not wire.door.swift_names
     assert not wire.door.asked
+
+
+@wired
+async def test_offer_of_another_protocol_is_passed_over_and_the_body_behind_it_is_read(wire: Wire) -> None:
+    upgrade = b"POST /echo HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c\r\nHTTP2-Settings: AA\r\n"
+    sized = upgrade + b"Content-Length: %d\r\n\r\n" % len(SWIFT)
+    chunked = upgrade + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(SWIFT)
+    stream = sized + SWIFT + chunked + SWIFT + b"\r\n0\r\n\r\n" + sized + SWIFT + LAST
+    for pieces in ((stream,), (sized, SWIFT, stream[len(sized + SWIFT) :])):
+        assert statuses(await wire.talk(*pieces)) == [200] * 4
+    assert wire.door.bodies == [SWIFT] * 6
+    assert not wire.door.swift_names
     assert statuses(await wire.talk((upgrade + b"\r\n") * 200 + SWIFT + LAST)) == [200] * 202
+
+
+@wired
+async def test_request_that_offers_another_protocol_is_as_large_as_any(wire: Wire) -> None:
+    head = b"POST /echo HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\nX: "
+    whole = head + b"a" * (LARGEST_HEAD - len(head) - 4) + b"\r\n\r\n"
+    assert statuses(await wire.talk(whole, b"b" + LAST)) == [200, 200]
 
 
 @wired

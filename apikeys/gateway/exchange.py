@@ -147,6 +147,17 @@ class Exchange:
         self.answer = head if self.method == "HEAD" else head + body
 
 
+def without_upgrade(
+    method: bytes, target: bytes, version: str, names: list[bytes], values: list[bytes]
+) -> bytes:
+    """The head of a request as sent, but for its offer to go on in another protocol, which nobody has to take up
+    (RFC 9110, 7.8)."""
+    said = (
+        name + b": " + value for name, value in zip(names, values, strict=True) if name.lower() != b"upgrade"
+    )
+    return b"\r\n".join((b"%b %b HTTP/%b" % (method, target, version.encode()), *said, b"", b""))
+
+
 def _is_line(text: str) -> bool:
     """SECURITY: a line feed in a value would begin a header, or an answer, of somebody else's choice."""
     return "\r" not in text and "\n" not in text and "\0" not in text

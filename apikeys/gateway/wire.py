@@ -13,7 +13,7 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from apikeys.gateway.exchange import BodyError, Exchange, Headers, Refused, status_of
+from apikeys.gateway.exchange import BodyError, Exchange, Headers, Refused, status_of, without_upgrade
 from apikeys.gateway.hub import Hub
 
 logger = logging.getLogger("portal.gateway")
@@ -33,14 +33,14 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_hub", "_transport", "_parser", "_target", "_names", "_values", "_unread"),
-        *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "seen"),
+        *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "_again", "seen"),
     )
     _transport: Any
     _parser: Any
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._target = b""
+        self._target = self._again = b""
         self._names: list[bytes] = []
         self._values: list[bytes] = []
         #: Bytes that came since the last header block, or piece of a body; of a body that nobody reads.
@@ -83,7 +83,9 @@ class Connection(asyncio.Protocol):
                 break
             except HttpParserUpgrade as upgrade:
                 # The door speaks nothing else: what follows is HTTP, or an error.
-                data = data[upgrade.args[0] :]
+                data = self._again + data[upgrade.args[0] :]
+                if self._again:
+                    self._parser, self._again = HttpRequestParser(self), b""
             except HttpParserError as error:
                 self._refuse(status_of(error))
                 return
@@ -125,13 +127,18 @@ class Connection(asyncio.Protocol):
                 self._names.clear()
                 self._values.clear()
                 return
-        exchange = Exchange(self, parser.get_method(), target, Headers(self._names, self._values), keeps)
+        names, values, self._names, self._values = self._names, self._values, [], []
+        exchange = Exchange(self, parser.get_method(), target, Headers(names, values), keeps)
         if parser.get_http_version() == "1.0":
             exchange.is_old()
-        self._names, self._values = [], []
-        # SECURITY: the parser takes such a body for the next request, and the door would decide without it.
         if parser.should_upgrade() and exchange.has_body:
-            raise Refused(400)
+            # SECURITY: the parser takes the body for the next request, and the door would decide without it.
+            if exchange.method == "CONNECT":
+                raise Refused(400)
+            # Java's HttpClient offers h2c with each request. It is read again, without that.
+            version = parser.get_http_version()
+            self._again = without_upgrade(parser.get_method(), target, version, names, values)
+            return
         if len(self._waiting) >= MOST_AT_ONCE:
             raise Refused(429)
         self._incoming, self._rest = exchange, 0
