@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from apikeys import signing
-from apikeys.signing import ED25519_BYTES, RSA_BYTES, Kind, bytes_of
+from apikeys.signing import ED25519_BYTES, RSA_BYTES, Kind, is_number_of
 
 #: Credentials of a key that live at a time, while it is rotated: of every refused signature so many checks are made.
 MOST_CREDENTIALS = 2
@@ -52,10 +52,7 @@ def is_work_of(kind: Kind, key: object, raw_signature: bytes) -> bool:
         return kind is Kind.HMAC and not raw_signature
     if kind is Kind.ED25519:
         return isinstance(key, Ed25519PublicKey) and len(raw_signature) == ED25519_BYTES
-    if not isinstance(key, RSAPublicKey) or len(raw_signature) != bytes_of(key):
-        return False
-    # RFC 8017, 5.2.2: what is no number below the modulus is refused before any arithmetic.
-    return int.from_bytes(raw_signature) < key.public_numbers().n
+    return isinstance(key, RSAPublicKey) and is_number_of(key, raw_signature)
 
 
 def public_key(kind: Kind, material: bytes) -> object:

@@ -178,12 +178,20 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
         if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey) and len(raw) == ED25519_BYTES:
             key.verify(raw, payload)
             return True
-        if kind is Kind.RSA and isinstance(key, RSAPublicKey) and len(raw) == bytes_of(key):
+        if kind is Kind.RSA and isinstance(key, RSAPublicKey) and is_number_of(key, raw):
             key.verify(raw, payload, PKCS1v15(), SHA256())
             return key.key_size in RSA_BITS
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, binascii.Error):
         return False
     return False
+
+
+def is_number_of(key: RSAPublicKey, raw: bytes) -> bool:
+    """Whether it is one that ``key`` could have signed with (RFC 8017, 8.2.2, step 1, and 5.2.2, step 1).
+
+    SECURITY: everything else is refused here, at a glance: see `decoys.is_work_of`.
+    """
+    return len(raw) == bytes_of(key) and int.from_bytes(raw) < key.public_numbers().n
 
 
 def bytes_of(key: RSAPublicKey) -> int:

@@ -116,12 +116,16 @@ def unsigned(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[float]]]]
     with gateway:
         connection = gateway.connection()
         for name, signature in SIGNATURES.items():
-            ask = partial(to_gateway, connection, gateway.bearer, signature)
+            ask = partial(to_gateway, connection, gateway.bearer, query_of(signature))
             yield f"not signed right ({name})", measured(keys, ask)
+        ask = partial(
+            to_gateway, connection, gateway.bearer, query_of(SIGNATURES["RSA's"], f"a={'a' * 60_000}&")
+        )
+        yield "not signed right (RSA's, a long payload)", measured(keys, ask)
     connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=60)
     for name in ("HMAC's", "RSA's"):
         # Ten classes of answers that take 2 ms each: their medians are less sure, and the largest of ten is less still.
-        ask = partial(to_portal, connection, SIGNATURES[name])
+        ask = partial(to_portal, connection, query_of(SIGNATURES[name]))
         yield f"apiRestrictions ({name})", measured(keys, ask, 3 * EACH)
 
 
@@ -135,23 +139,27 @@ def measured(keys: dict[str, str], ask: Callable[[str], float], each: int = EACH
     return found
 
 
-def query_of(signature: str) -> str:
-    return f"timestamp={time.time_ns() // 1_000_000}&signature={urllib.parse.quote_plus(signature)}"
+def query_of(signature: str, before: str = "") -> Callable[[], str]:
+    """One that is fresh, each time."""
+    end = f"&signature={urllib.parse.quote_plus(signature)}"
+    return lambda: f"{before}timestamp={time.time_ns() // 1_000_000}{end}"
 
 
-def to_gateway(connection: http.client.HTTPConnection, bearer: str, signature: str, key: str) -> float:
+def to_gateway(
+    connection: http.client.HTTPConnection, bearer: str, query: Callable[[], str], key: str
+) -> float:
     headers = {
         "Authorization": f"Bearer {bearer}",
         "X-MBX-APIKEY": key,
-        "X-Original-URI": f"/api/v3/account?{query_of(signature)}",
+        "X-Original-URI": f"/api/v3/account?{query()}",
         "X-Client-IP": "203.0.113.9",
         "X-Required-Permission": "read",
     }
     return one(connection, "/gateway/v1/auth", headers)
 
 
-def to_portal(connection: http.client.HTTPConnection, signature: str, key: str) -> float:
-    path = f"/sapi/v1/account/apiRestrictions?{query_of(signature)}"
+def to_portal(connection: http.client.HTTPConnection, query: Callable[[], str], key: str) -> float:
+    path = f"/sapi/v1/account/apiRestrictions?{query()}"
     took = one(connection, path, {"X-MBX-APIKEY": key, "X-Forwarded-For": "203.0.113.9"})
     time.sleep(0.001)  # what is noted 0.1 s after an answer must not always meet the same one
     return took

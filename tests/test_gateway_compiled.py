@@ -19,6 +19,7 @@ from apikeys.gateway.shapes import read
 from apikeys.networks import compile_networks
 from apikeys.signing import Kind
 from apikeys.verification import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
+from tests.key_pairs import rsa_of
 
 NOW = 1_800_000_000_000
 KEY, SECRET, OLD = "k" * 64, b"s" * 64, b"o" * 64
@@ -180,7 +181,7 @@ def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: K
         assert isinstance(pair, ed25519.Ed25519PrivateKey)
         raw = pair.sign(payload.encode())
     else:
-        pair = rsa.generate_private_key(65_537, bits)
+        pair = rsa_of(bits)
         raw = pair.sign(payload.encode(), padding.PKCS1v15(), SHA256())
     der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, kind, der),))
@@ -234,7 +235,7 @@ def test_signature_of_rsa_passes_only_if_it_says_all_that_it_has_to(
     said: Callable[[bytes, int], bytes], passes: int
 ) -> None:
     """Each is made with the private key itself, so that what it says is all that can be wrong."""
-    pair = rsa.generate_private_key(65_537, 3072)
+    pair = rsa_of(3072)
     payload, numbers = f"symbol=BTCIRT&timestamp={NOW}", pair.private_numbers()
     message = said(hashlib.sha256(payload.encode()).digest(), 384)
     assert len(message) == 384

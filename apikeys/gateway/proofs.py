@@ -90,24 +90,26 @@ class _Ed25519(Signer):
 class _Rsa(Signer):
     """RSASSA-PKCS1-v1_5 (RFC 8017, 8.2.2): 1.5 µs of 39 quicker than the library's `verify`."""
 
-    __slots__ = ("_size",)
+    __slots__ = ("_modulus",)
     kind = Kind.RSA
 
     def __init__(self, credential: CredentialRecord, key: RSAPublicKey) -> None:
         super().__init__(credential, key)
-        self._size = signing.bytes_of(key)
+        self._modulus = key.public_numbers().n.to_bytes(signing.bytes_of(key))
 
     def verifies(self, payload: bytes, signature: bytes) -> bool:
         try:
             raw = _raw(signature)
-            if len(raw) != self._size:
+            if len(raw) != len(self._modulus) or raw >= self._modulus:
                 return False
+            # SECURITY: hashed in any case, as without a key: a long payload takes 30 µs, which would tell of the key.
+            right = _DIGEST_INFO + hashlib.sha256(payload).digest()
             said = self._key.recover_data_from_signature(raw, _PADDING, None)
         except (InvalidSignature, ValueError):
             return False
         # SECURITY: all that stands behind the padding: if anything else may stand before the digest, or behind it,
         # signatures can be made without the private key (Bleichenbacher, CRYPTO 2006).
-        return bool(said == _DIGEST_INFO + hashlib.sha256(payload).digest())
+        return bool(said == right)
 
 
 def signer(credential: CredentialRecord) -> Signer | None:
