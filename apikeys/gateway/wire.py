@@ -128,16 +128,16 @@ class Connection(asyncio.Protocol):
                 self._values.clear()
                 return
         names, values, self._names, self._values = self._names, self._values, [], []
-        exchange = Exchange(self, parser.get_method(), target, Headers(names, values), keeps)
-        if parser.get_http_version() == "1.0":
+        method, version = parser.get_method(), parser.get_http_version()
+        exchange = Exchange(self, method, target, Headers(names, values), keeps)
+        if version == "1.0":
             exchange.is_old()
         if parser.should_upgrade() and exchange.has_body:
             # SECURITY: the parser takes the body for the next request, and the door would decide without it.
-            if exchange.method == "CONNECT":
+            if method == b"CONNECT":
                 raise Refused(400)
             # Java's HttpClient offers h2c with each request. It is read again, without that.
-            version = parser.get_http_version()
-            self._again = without_upgrade(parser.get_method(), target, version, names, values)
+            self._again = without_upgrade(method, target, version, names, values)
             return
         if len(self._waiting) >= MOST_AT_ONCE:
             raise Refused(429)
