@@ -1,5 +1,6 @@
 # `make run` and `make test` are all the set-up there is; `make help` lists the rest.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Debian's interpreter first: it is what production runs, and other builds of 3.11 hide its faults.
+PYTHON ?= $(shell command -v /usr/bin/python3.11 || command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hitobit_portal accounts apikeys tests bench manage.py
@@ -11,7 +12,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test hunt lint check format migrations messages screenshots bench lock clean
+.PHONY: help run gateway test core hunt lint check format migrations messages screenshots bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -27,6 +28,14 @@ test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, sett
 	$(BIN)/python -m pytest -n $(PROCESSES)
 	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
 	  --ignore=tests/test_access.py
+
+# What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
+CORE := $(wildcard $(addprefix tests/test_,$(addsuffix .py,access bad_codes client_ip crypto decoys fields gatekeeper \
+  gateway gateway_* independent_clients keys networks otp patterns public_keys races* ratelimits rotation \
+  security_review signing usage_batches verification)))
+
+core: $(VENV)/development.stamp $(CATALOGUES) ## The tests of the security core alone, for a second Python (PYTHON=..., VENV=...)
+	$(BIN)/python -m pytest -n $(PROCESSES) $(CORE)
 
 hunt: $(VENV)/development.stamp $(CATALOGUES) ## The property tests alone, with random examples, fifty times as many
 	env -u CI PORTAL_TEST_FACTOR=50 $(BIN)/python -m pytest -n $(PROCESSES) -m "hypothesis and not browser"

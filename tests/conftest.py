@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.live_site import Customer, LiveSite
-    from tests.walk import Visit
+    from tests.walk import Visit, Windows
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("local", deadline=None)
@@ -223,7 +223,7 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def browser(chromium_path: str) -> Iterator["Browser"]:
-    """One headless Chromium for all browser tests of a process; each test opens its own context."""
+    """One headless Chromium for all browser tests of a process."""
     from playwright.sync_api import sync_playwright
 
     # Playwright keeps an event loop in this thread, which Django would take for asynchronous code.
@@ -254,20 +254,28 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveSite"]:
     live.stop()
 
 
+@pytest.fixture(scope="session")
+def windows(browser: "Browser") -> "Windows":
+    """The browser's contexts, reused from test to test."""
+    from tests.walk import Windows
+
+    return Windows(browser)
+
+
 @pytest.fixture
-def visit(portal: "LiveSite", browser: "Browser") -> Iterator["Visit"]:
+def visit(portal: "LiveSite", windows: "Windows") -> Iterator["Visit"]:
     """``visit(customer)`` is a new browser of theirs; at the end none of them may have complained."""
     from tests.walk import Visitor, new_visitor
 
     visitors: list[Visitor] = []
 
     def start(customer: "Customer | None" = None, **options: Any) -> Visitor:
-        visitors.append(new_visitor(portal, browser, customer or portal.customer(), **options))
+        visitors.append(new_visitor(portal, windows, customer or portal.customer(), **options))
         return visitors[-1]
 
     yield start
     for visitor in visitors:
-        visitor.context.close()
+        visitor.leave()
     assert [text for visitor in visitors for text in visitor.complaints] == []
 
 

@@ -38,7 +38,7 @@ class Wire:
 
     def __init__(self, visitor: Visitor) -> None:
         self.sent: list[bytes] = []
-        visitor.context.on("request", self._note)
+        visitor.listen("request", self._note)
 
     def _note(self, request: Request) -> None:
         self.sent += [request.url.encode(), request.post_data_buffer or b"", repr(request.headers).encode()]

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.eyes import CROSSED, DESKTOP, LOOKS, NARROW, PHONE, dress, violations, wider
 from tests.live_site import LiveSite
-from tests.walk import Visitor, new_visitor
+from tests.walk import Visitor, Windows, new_visitor
 
 pytestmark = pytest.mark.browser
 #: 50 letters that give no chance to break a line, and the longest address there is.
@@ -162,19 +161,19 @@ def second_login(tour: Tour) -> None:
 
 
 @pytest.fixture(scope="module")
-def tour(portal: LiveSite, browser: Browser) -> Callable[[str], Tour]:
+def tour(portal: LiveSite, windows: Windows) -> Callable[[str], Tour]:
     """``tour("fa")`` has been everywhere, in that language."""
     tours: dict[str, Tour] = {}
 
     def take(language: str) -> Tour:
         if language not in tours:
-            visitor = new_visitor(portal, browser, portal.newcomer())
+            visitor = new_visitor(portal, windows, portal.newcomer())
             visitor.context.add_cookies([{"name": "language", "value": language, "url": portal.url}])
             new = Tour(visitor, language)
             enrolment(new)
             afterwards(new, creation(new))
             second_login(new)
-            visitor.context.close()
+            visitor.leave()
             tours[language] = new
         return tours[language]
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Response, expect
 
 from tests.eyes import DESKTOP
 from tests.live_site import Customer, LiveSite
@@ -29,32 +29,89 @@ addEventListener("input", (event) => {
 """
 
 
+class Window:
+    """One browser context, reused by the tests of a process: a new one costs a full Chromium a new renderer process.
+
+    Between two tests its pages are closed, and its cookies, permissions and stored data are removed.
+    """
+
+    PERMISSIONS = ("clipboard-read", "clipboard-write")
+
+    def __init__(self, browser: Browser, options: dict[str, Any]) -> None:
+        self.context = browser.new_context(**options)
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.context.expose_binding("report", lambda source, kind, name: self.visitor._counted(kind, name))
+        self.context.add_init_script(COUNTER)
+        self.visitor: Visitor
+        self.free = True
+
+    def clear(self, origin: str) -> None:
+        pages = self.context.pages or [self.context.new_page()]
+        storage = {"origin": origin, "storageTypes": "all"}
+        self.context.new_cdp_session(pages[0]).send("Storage.clearDataForOrigin", storage)
+        for page in pages:
+            page.close()
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        self.context.unroute_all(behavior="ignoreErrors")
+
+
+class Windows:
+    """The contexts of one Chromium, by the options with which they were made."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._all: list[tuple[dict[str, Any], Window]] = []
+
+    def open(self, options: dict[str, Any]) -> Window:
+        for made_with, window in self._all:
+            if window.free and made_with == options:
+                break
+        else:
+            window = Window(self._browser, options)
+            self._all.append((options, window))
+        window.free = False
+        window.context.grant_permissions(list(Window.PERMISSIONS))
+        return window
+
+
 class Visitor:
     """A customer and a browser. ``complaints`` holds what the console and the portal had to find fault with."""
 
-    def __init__(self, site: LiveSite, context: BrowserContext, customer: Customer, address: str) -> None:
-        self.site, self.context, self.customer, self.address = site, context, customer, address
+    def __init__(self, site: LiveSite, window: Window, customer: Customer, address: str) -> None:
+        self.site, self.window, self.customer, self.address = site, window, customer, address
+        self.context = context = window.context
+        window.visitor = self
         self.complaints: list[str] = []
         self.clicks = 0
         self.fields: set[str] = set()
-        context.set_default_timeout(PATIENCE_MS)
-        context.on("console", self._heard)
-        context.on("weberror", lambda fault: self.complaints.append(str(fault.error)))
-        context.on(
-            "response",
-            lambda answer: (
-                self.complaints.append(f"{answer.status} {answer.url}") if answer.status >= 500 else None
-            ),
-        )
-        context.expose_binding("report", self._counted)
-        context.add_init_script(COUNTER)
+        self._listeners: list[tuple[str, Callable[[Any], None]]] = []
+        self.listen("console", self._heard)
+        self.listen("weberror", lambda fault: self.complaints.append(str(fault.error)))
+        self.listen("response", self._answered)
         self.page = context.new_page()
+
+    def listen(self, event: str, listener: Callable[[Any], None]) -> None:
+        """Calls ``listener`` for each such event of the context, until this visitor leaves."""
+        self._listeners.append((event, listener))
+        self.context.on(event, listener)  # type: ignore[call-overload]
+
+    def leave(self) -> None:
+        """Gives the context back, empty."""
+        for event, listener in self._listeners:
+            self.context.remove_listener(event, listener)
+        self.window.clear(self.site.url)
+        self.window.free = True
+
+    def _answered(self, answer: Response) -> None:
+        if answer.status >= 500:
+            self.complaints.append(f"{answer.status} {answer.url}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def _counted(self, source: dict[str, Any], kind: str, name: str) -> None:
+    def _counted(self, kind: str, name: str) -> None:
         if kind == "click":
             self.clicks += 1
         else:
@@ -172,13 +229,12 @@ def to_settings(visit: Visit) -> tuple[Visitor, str]:
     return sara, secret
 
 
-def new_visitor(site: LiveSite, browser: Browser, customer: Customer, **options: Any) -> Visitor:
+def new_visitor(site: LiveSite, windows: Windows, customer: Customer, **options: Any) -> Visitor:
     """A browser of ``customer``. ``options`` are Playwright's: ``java_script_enabled=False``, ``viewport``."""
     address = site.address()
-    settings: dict[str, Any] = {
-        "viewport": DESKTOP,
-        "reduced_motion": "reduce",
-        "permissions": ["clipboard-read", "clipboard-write"],
-        "extra_http_headers": {"X-Forwarded-For": address},
-    }
-    return Visitor(site, browser.new_context(**{**settings, **options}), customer, address)
+    viewport = options.pop("viewport", DESKTOP)
+    window = windows.open({"viewport": DESKTOP, "reduced_motion": "reduce", **options})
+    window.context.set_extra_http_headers({"X-Forwarded-For": address})
+    visitor = Visitor(site, window, customer, address)
+    visitor.page.set_viewport_size(viewport)
+    return visitor
