@@ -11,7 +11,7 @@ from tests.architecture import imports, sources, tracked, within
 from tests.production import ROOT, settings, without_settings
 
 ROOMS = {"accounts", "apikeys", "hitobit_portal", "locale", "static", "templates", "tests"}
-BESIDES = {".ci", "bench", "docs", "deploy", "examples"}
+BESIDES = {".ci", ".github", "bench", "docs", "deploy", "examples"}
 #: The parts of the site that put the apps together; everything else in hitobit_portal is a leaf.
 ASSEMBLY = {"hitobit_portal.settings", "hitobit_portal.urls", "hitobit_portal.wsgi"}
 #: Pure modules import the standard library, `cryptography` and one another.
