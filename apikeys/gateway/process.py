@@ -88,12 +88,13 @@ class Process:
             await asyncio.sleep(max(WRITE_SECONDS, took / WRITE_SHARE))
             batch = await self._keeper.take_batch()
             self._measures.count(batch)
-            used, self._tokens.used = self._tokens.used | set(self._tokens.known.values()), set()
+            used = self._tokens.take_used()
             try:
-                took = await self._database.write(batch, used if batch else ())
+                took = await self._database.write(batch, used)
                 self._measures.counters["batches_written"] += bool(batch)
             except Exception as error:  # whatever it is: the next batch is written
                 self._measures.counters["batches_failed"] += 1
+                self._tokens.used |= used
                 # Statistics: bounded, and not worth holding on to while the database is away.
                 logger.error("counts of a gateway are lost: %s", type(error).__name__)
 
