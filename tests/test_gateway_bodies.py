@@ -91,9 +91,7 @@ def test_body_that_comes_with_the_question_is_part_of_what_was_signed(
 ) -> None:
     def asked(call: Call, body: bytes) -> tuple[int, int]:
         announced, sent = framed(body, chunked)
-        return after_a_yes(
-            gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent
-        )
+        return after_a_yes(gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent)
 
     assert asked(signed(key), EVIL) == (403, -1022)
     assert asked(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
@@ -175,9 +173,7 @@ def test_question_with_more_than_was_signed_gets_a_no(
     gateway: GatewayProcess, key: ApiKey, case: str, method: bytes
 ) -> None:
     target, uri, more, following = changed(case, signed(key))
-    status, code = after_a_yes(
-        gateway, key, head(gateway, key, target, method, *more, uri=uri) + following
-    )
+    status, code = after_a_yes(gateway, key, head(gateway, key, target, method, *more, uri=uri) + following)
     assert (status, code) == (
         401 if NOT_SIGNED.get(case, 0) else 403, NOT_SIGNED.get(case, -1022),
     )  # fmt: skip

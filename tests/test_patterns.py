@@ -100,7 +100,10 @@ def _inner(argument: Any) -> Iterator[Any]:
 def test_no_pattern_has_an_atomic_group_or_a_possessive_repeat_of_a_group() -> None:
     found = list(patterns())
     assert len(found) > 50
-    assert {name for name, _line, _pattern in found} >= {"apikeys/gateway/shapes.py", "hitobit_portal/logs.py"}
+    assert {name for name, _line, _pattern in found} >= {
+        "apikeys/gateway/shapes.py",
+        "hitobit_portal/logs.py",
+    }
     assert [(name, line) for name, line, pattern in found if is_unsafe(pattern)] == []
 
 
@@ -124,13 +127,17 @@ def test_unsafe_pattern_is_found_wherever_it_stands(pattern: str | bytes) -> Non
     assert is_unsafe(pattern)
 
 
-@pytest.mark.parametrize("pattern", [r"[ab]*+", r"a++", r".?+", r"[^&]{1,5}+", r"(?:ab)*", b"(?:%[0-9]{2}[a]*+)*"])
+@pytest.mark.parametrize(
+    "pattern", [r"[ab]*+", r"a++", r".?+", r"[^&]{1,5}+", r"(?:ab)*", b"(?:%[0-9]{2}[a]*+)*"]
+)
 def test_possessive_repeat_of_one_character_is_no_fault(pattern: str | bytes) -> None:
     assert not is_unsafe(pattern)
 
 
 @pytest.mark.parametrize("value", ["%", "x%", "%4", "x%4", "%41%", "%41x%4", "%4g", "x%%41"])
-@pytest.mark.parametrize("order", [(b"symbol", b"timestamp"), (b"timestamp", b"symbol"), (b"a", b"timestamp", b"b")])
+@pytest.mark.parametrize(
+    "order", [(b"symbol", b"timestamp"), (b"timestamp", b"symbol"), (b"a", b"timestamp", b"b")]
+)
 def test_stray_percent_fits_no_shape(value: str, order: tuple[bytes, ...]) -> None:
     now = 1_800_000_000_000
 

@@ -13,7 +13,11 @@ _REQUEST = {
     "properties": {
         "api_key": {"type": ["string", "null"], "description": "The header X-MBX-APIKEY as received."},
         "method": {"type": ["string", "null"]},
-        "path": {"type": ["string", "null"], "pattern": "^[^?#]*$", "description": "Without the query string."},
+        "path": {
+            "type": ["string", "null"],
+            "pattern": "^[^?#]*$",
+            "description": "Without the query string.",
+        },
         "query": {"type": ["string", "null"], "description": "The raw query string, without '?'."},
         "body": {"type": ["string", "null"], "description": "The raw body."},
         "client_ip": {

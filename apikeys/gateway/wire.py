@@ -42,7 +42,18 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_hub", "_transport", "_parser", "_target", "_names", "_values", "_unread"),
-        *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "_says", "_again", "seen"),
+        *(
+            "_running",
+            "_waiting",
+            "_incoming",
+            "_rest",
+            "_paused",
+            "_choked",
+            "_fault",
+            "_says",
+            "_again",
+            "seen",
+        ),
     )
     _transport: Any
     _parser: Any
