@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from hitobit_portal import client_ip
 
@@ -93,8 +93,8 @@ def caller(headers: Headers) -> str | None:
 
 
 def _from_headers(headers: Headers, query: bytes, body: bytes, trailer: bool) -> Ask:
-    # SECURITY: what follows a body goes on to the exchange, and is not signed; and of a body that was cut off (Envoy says
-    # so in this header) the rest is not.
+    # SECURITY: what follows a body goes on to the exchange and is not signed; nor is the rest of one that was cut off,
+    # as Envoy says in this header.
     if trailer or headers.get_all("x-envoy-auth-partial-body") not in ([], ["false"]):
         query += UNSIGNABLE
     named = "x-required-permission" in headers
@@ -117,8 +117,8 @@ def _only(headers: Headers, name: str) -> str | None:
 def _without_path(path: str) -> bytes:
     """What is added to the query string behind ``path``.
 
-    SECURITY: to a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5), what was signed behind it is no
-    query string, and the request has no parameters.
+    SECURITY: to a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5), what was signed behind it is
+    no query string, and the request has no parameters.
     """
     return b"" if path.isascii() and "#" not in path else UNSIGNABLE
 

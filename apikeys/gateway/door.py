@@ -62,6 +62,7 @@ class Door:
         self._describe = describe
         self._measures = measures
         self._orders: dict[bytes, Pick] = {}
+        self._long = 0
         self._endpoints = {
             AUTH: (("GET", "HEAD", "POST"), self._auth),
             PREFIX + "authorize": (("POST",), self._authorize),
@@ -98,6 +99,11 @@ class Door:
         if len(self._orders) >= MOST_ORDERS:
             self._orders.clear()
         self._orders[order] = pick
+
+    def take_long(self) -> int:
+        """Requests that `swift` did not answer, since the last time."""
+        taken, self._long = self._long, 0
+        return taken
 
     async def answer(self, exchange: Exchange) -> None:
         """Answers everything."""
@@ -153,6 +159,7 @@ class Door:
 
     async def _decide(self, ask: Ask) -> Verdict:
         """Raises `Unavailable`."""
+        self._long += 1
         key, caller, permission = ask.api_key or "", ask.client_ip or "", ask.permission
         if not ask.body and (key + caller + permission).isascii():
             use = self._keeper.swift(key.encode(), ask.query, caller.encode(), permission.encode())
@@ -161,7 +168,7 @@ class Door:
         return await self._keeper.verdict(ask)
 
     async def _auth(self, exchange: Exchange) -> None:
-        # SECURITY: whatever comes with the question is decided about: a proxy that sends the body along passes it on, too.
+        # SECURITY: whatever comes with the question is decided about: a proxy that sends a body along passes it on.
         body = await _body(exchange) if exchange.has_body else b""
         ask = asks.from_auth(exchange.headers, exchange.query_string, body, trailer=exchange.has_trailer)
         verdict = await self._decide(ask)
@@ -219,7 +226,7 @@ def _parsed(body: bytes) -> object:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """SECURITY: of a name that is there twice one reader takes the first value, and another one the last (RFC 8259, 4)."""
+    """SECURITY: of a name that is there twice one reader takes the first value, another the last (RFC 8259, 4)."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise AskError("a name is there twice in one object")
