@@ -23,14 +23,13 @@ from accounts import metrics
 from accounts.models import User
 from apikeys import usage
 from apikeys.models import ApiKey, DailyUse, GatewayToken
-from apikeys.models.gateway import digest_of
+from apikeys.models.gateway import bearer, digest_of
 from apikeys.outcomes import Outcome
 from apikeys.rules import State
 from hitobit_portal.jalali import TEHRAN
 
 logger = logging.getLogger("portal.faults")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SCHEME = "Bearer "
 #: Several scrapers cost the database what one does.
 KEEP_SECONDS = 5.0
 _lock = threading.Lock()
@@ -58,10 +57,12 @@ def _answer(request: HttpRequest) -> HttpResponse:
 
 
 def _is_admitted(header: str) -> bool:
-    if not header.startswith(SCHEME):
+    token = bearer(header)
+    if token is None:
         return False
-    digest = digest_of(header.removeprefix(SCHEME))
-    return GatewayToken.objects.filter(digest=digest, revoked_at=None).exists()
+    # Of a token that is used for this alone, too, "last used" stands still once it was replaced.
+    good = GatewayToken.objects.filter(digest=digest_of(token), revoked_at=None)
+    return good.update(last_used_at=timezone.now()) > 0
 
 
 def _text() -> str:

@@ -67,10 +67,15 @@ def three_forms(record: KeyRecord, query: str, address: str, permission: str, pa
     said = Said({"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission})
     document = {"api_key": record.key, "query": query, "client_ip": address, "permission": permission}
     [by_json], _batch = asks.from_json(json.loads(json.dumps(document)))
-    plain = path.replace("?", "")
-    by_auth = asks.from_auth(Said(said, **{"x-original-uri": f"/{plain}?{query}"}))
-    assert by_json == by_auth == asks.from_envoy(said, query, b"")
-    judge(record, by_json)
+    plain = "/" + path.replace("?", "")
+    # As bytes come from the wire: one character each.
+    target, wire = (text.encode().decode("latin-1") for text in (f"{plain}?{query}", query))
+    by_auth = asks.from_auth(Said(said, **{"x-original-uri": target}), "", b"")
+    by_envoy = asks.from_envoy(said, plain.encode().decode("latin-1"), wire, b"")
+    assert by_auth == by_envoy
+    if plain.isascii() and "#" not in plain:
+        assert by_json == by_auth
+    judge(record, by_auth)
 
 
 def judge(record: KeyRecord, ask: asks.Ask) -> None:

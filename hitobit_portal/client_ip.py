@@ -44,6 +44,17 @@ def parse_address(text: str | None) -> Address | None:
     return address
 
 
+def without_port(text: str) -> str:
+    """The address of ``1.2.3.4:55``, ``[2001:db8::1]:443`` or ``[2001:db8::1]``; any other text as it is."""
+    match = _WITH_PORT.fullmatch(text)
+    if match is None:
+        return text
+    if match["six"] is None:
+        return match["four"]
+    # Brackets are for IPv6 alone: "[1.2.3.4]" was not written by any proxy.
+    return match["six"] if ":" in match["six"] else text
+
+
 def unwrap_network(network: Network) -> Network:
     """Turn a network of IPv4-mapped addresses (``::ffff:1.2.3.0/120``) into the IPv4 network it means."""
     if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED_BITS:
@@ -109,12 +120,4 @@ def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
 
 
 def _parse_entry(entry: str) -> Address | None:
-    text = entry.strip(" \t")
-    match = _WITH_PORT.fullmatch(text)
-    if match is None:
-        return parse_address(text)
-    if match["six"] is None:
-        return parse_address(match["four"])
-    address = parse_address(match["six"])
-    # Brackets are for IPv6 alone: "[1.2.3.4]" was not written by any proxy.
-    return address if address is not None and ":" in match["six"] else None
+    return parse_address(without_port(entry.strip(" \t")))

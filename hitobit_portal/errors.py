@@ -1,23 +1,49 @@
 """Error pages, and their JSON twins for machines."""
 
+import json
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import loader
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 #: A dependency that is down.
 FAULTS = (OperationalError, InterfaceError, RedisError)
 MACHINE_PREFIXES = ("/api/", "/sapi/", "/gateway/")
+#: Programs compare these texts: they are English whatever language somebody chose for the pages.
+MACHINE_MESSAGES = {404: "Not found.", 405: "Method not allowed.", 429: "Too many requests."}
+MACHINE_CODES = {429: -1003}
+UNKNOWN_ERROR = "An unknown error occurred while processing the request."
 
 
 def for_machines(request: HttpRequest) -> bool:
     return request.path.startswith(MACHINE_PREFIXES)
+
+
+def for_programs(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: whoever made it, an error below `MACHINE_PREFIXES` is JSON."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        is_json = response.get("Content-Type", "").startswith("application/json")
+        if response.status_code >= 400 and not is_json and for_machines(request):
+            said = {
+                "code": MACHINE_CODES.get(response.status_code, -1000),
+                "msg": MACHINE_MESSAGES.get(response.status_code, UNKNOWN_ERROR),
+            }
+            response.content = json.dumps(said)
+            response["Content-Type"] = "application/json"
+            response["Content-Length"] = str(len(response.content))
+        return response
+
+    return middleware
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -61,12 +87,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _page(request: HttpRequest, status: int) -> HttpResponse:
     if for_machines(request):
-        body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
-        return JsonResponse({**body, "msg": _not_found_message()} if status == 404 else body, status=status)
+        return HttpResponse(status=status)  # `for_programs` says the rest, and nothing here can fail
     # No context processors: they read the session and the user, and those may be what failed.
     page = loader.get_template(f"{status}.html").render({"request_id": getattr(request, "request_id", "")})
     return HttpResponse(page, status=status)
-
-
-def _not_found_message() -> str:
-    return str(_("Not found."))

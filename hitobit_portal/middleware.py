@@ -80,13 +80,15 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
 
 def language(get_response: GetResponse) -> GetResponse:
-    """Persian unless the visitor chose otherwise.
+    """Persian unless the visitor chose otherwise; English for machines.
 
     Django's own middleware follows Accept-Language; most Iranian browsers are installed in English.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         code = looks.chosen(request).get(settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_CODE)
+        if errors.for_machines(request):
+            code = "en"
         with translation.override(code):
             request.LANGUAGE_CODE = code
             response = get_response(request)

@@ -142,6 +142,7 @@ MIDDLEWARE = [
     "hitobit_portal.health.middleware",
     "apikeys.metrics.middleware",
     "hitobit_portal.in_force.middleware",
+    "hitobit_portal.errors.for_programs",
     "hitobit_portal.middleware.request_context",
     "hitobit_portal.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",

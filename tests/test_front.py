@@ -204,3 +204,31 @@ def test_an_upgrade_is_seen_by_nobody(front: Front) -> None:
     front.old.shutdown()
     front.old.server_close()
     assert {front.ask("/dashboard/")[0] for _ in range(6)} == {200}
+
+
+def test_nginx_answers_programs_for_bytes_that_the_portals_server_does_not_take(front: Front) -> None:
+    context = ssl.create_default_context(cafile=str(front.directory / "tls-certificate"))
+
+    def answer(target: bytes) -> bytes:
+        found = b""
+        with (
+            socket.create_connection(("127.0.0.1", front.tls), 10) as raw,
+            context.wrap_socket(raw, server_hostname=HOST) as peer,
+        ):
+            peer.sendall(
+                b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, HOST.encode())
+            )
+            while piece := peer.recv(65_536):
+                found += piece
+        return found
+
+    for byte in (b'"', b"<", b">", b"\x80", b"\xd8", b"\xff", "ü".encode()):
+        for path in (b"/sapi/v1/account/apiRestrictions", b"/api/v3/time"):
+            head, _, body = answer(path + b"?note=" + byte + b"&timestamp=1").partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 "), byte
+            assert b"Content-Type: application/json" in head
+            assert json.loads(body) == {"code": -1022, "msg": "Signature for this request is not valid."}
+    assert json.loads(answer(b"/api/v3/time?note=%22&a=b").partition(b"\r\n\r\n")[2])["path"].endswith(
+        "%22&a=b"
+    )
+    assert answer(b"/api/v3/time?note=\x7f").startswith(b"HTTP/1.1 400 ")

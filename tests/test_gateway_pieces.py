@@ -27,7 +27,7 @@ class Echo:
         return b"said: %d\r\n\r\n" % hash(tuple(said))
 
     async def answer(self, exchange: Exchange) -> None:
-        said = exchange.headers.get_all("x-a")
+        said = [value for value in exchange.headers.get_all("x-a") if value.isascii()]
         if exchange.method == "GET" and exchange.path == "/swift" and not exchange.has_body:
             exchange.response_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
             return

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from operator import itemgetter
+from typing import Any
 
 from apikeys.gateway import answers, asks, exposition
 from apikeys.gateway.asks import Ask, AskError
@@ -23,8 +24,8 @@ _AUTH = AUTH.encode("ascii")
 _USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
 #: What the swift way reads, in this order; each has to be there once.
 _SWIFT = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
-#: What it does not understand: a second address of the request, a body.
-_NOT_SWIFT = {b"x-forwarded-uri", b"content-length", b"transfer-encoding"}
+#: What it does not understand: a second address of the request, a body, a part of one.
+_NOT_SWIFT = {b"x-forwarded-uri", b"content-length", b"transfer-encoding", b"x-envoy-auth-partial-body"}
 #: Orders of headers that are remembered: as many as kinds of clients, whose headers a proxy passes on. A longer one (in
 #: bytes of names) is not, or a client could have the memory filled with what it made up.
 MOST_ORDERS, LONGEST_ORDER = 1_000, 2_000
@@ -61,10 +62,11 @@ class Door:
         self._describe = describe
         self._measures = measures
         self._orders: dict[bytes, Pick] = {}
+        self._long = 0
         self._endpoints = {
-            AUTH: ("GET", self._auth),
-            PREFIX + "authorize": ("POST", self._authorize),
-            PREFIX + "openapi.json": ("GET", self._openapi),
+            AUTH: (("GET", "HEAD", "POST"), self._auth),
+            PREFIX + "authorize": (("POST",), self._authorize),
+            PREFIX + "openapi.json": (("GET", "HEAD"), self._openapi),
         }
 
     def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
@@ -77,13 +79,16 @@ class Door:
         if pick is None:
             return None
         token, key, uri, caller, permission = pick(values)
+        number = self._tokens.known.get(token)
+        path, _mark, query = uri.partition(b"?")
         # SECURITY: whether tokens can be believed is asked with the key, once for both: `Watch.believed` is a no, or
-        # what it drops is everything, and without the key nothing is answered here.
-        if token not in self._tokens.known or not uri.isascii():
+        # what it drops is everything, and without the key nothing is answered here. The path: see `asks`.
+        if number is None or b"#" in path or not path.isascii():
             return None
-        use = self._keeper.swift(key, uri.partition(b"?")[2], caller, permission)
+        use = self._keeper.swift(key, query, caller, permission)
         if use is None:
             return None
+        self._tokens.used.add(number)
         if order not in self._orders and len(order) <= LONGEST_ORDER:
             self._remember(order, pick)
         if not use.user:
@@ -94,6 +99,11 @@ class Door:
         if len(self._orders) >= MOST_ORDERS:
             self._orders.clear()
         self._orders[order] = pick
+
+    def take_long(self) -> int:
+        """Requests that `swift` did not answer, since the last time."""
+        taken, self._long = self._long, 0
+        return taken
 
     async def answer(self, exchange: Exchange) -> None:
         """Answers everything."""
@@ -119,8 +129,8 @@ class Door:
             await self._envoy(exchange)
         elif path not in self._endpoints:
             exchange.response_empty(404, [])
-        elif exchange.method != self._endpoints[path][0]:
-            exchange.response_empty(405, [("allow", self._endpoints[path][0])])
+        elif exchange.method not in self._endpoints[path][0]:
+            exchange.response_empty(405, [("allow", ", ".join(self._endpoints[path][0]))])
         else:
             await self._endpoints[path][1](exchange)
 
@@ -141,7 +151,7 @@ class Door:
             admitted = await self._tokens.admit(header)
         except Unavailable:
             # Numbers, and never wanted more than now: whose token was good when the database was last heard of.
-            admitted = header is not None and header.encode() in self._tokens.known
+            admitted = self._tokens.was_good(header)
         if admitted:
             exchange.response_str(200, [("content-type", exposition.CONTENT_TYPE)], self._measures())
         else:
@@ -149,6 +159,7 @@ class Door:
 
     async def _decide(self, ask: Ask) -> Verdict:
         """Raises `Unavailable`."""
+        self._long += 1
         key, caller, permission = ask.api_key or "", ask.client_ip or "", ask.permission
         if not ask.body and (key + caller + permission).isascii():
             use = self._keeper.swift(key.encode(), ask.query, caller.encode(), permission.encode())
@@ -157,7 +168,10 @@ class Door:
         return await self._keeper.verdict(ask)
 
     async def _auth(self, exchange: Exchange) -> None:
-        verdict = await self._decide(asks.from_auth(exchange.headers))
+        # SECURITY: whatever comes with the question is decided about: a proxy that sends a body along passes it on.
+        body = await _body(exchange) if exchange.has_body else b""
+        ask = asks.from_auth(exchange.headers, exchange.query_string, body, trailer=exchange.has_trailer)
+        verdict = await self._decide(ask)
         if verdict.record is not None:
             exchange.response_empty(204, answers.allowed_headers(verdict.record))
         else:
@@ -166,7 +180,11 @@ class Door:
 
     async def _authorize(self, exchange: Exchange) -> None:
         try:
-            requests, is_batch = asks.from_json(_parsed(await _body(exchange)))
+            body = await _body(exchange)
+            # SECURITY: "?permission=withdraw" would be passed over, and the question be one for "read".
+            if exchange.query_string or exchange.has_trailer:
+                raise AskError("the question has a query string or a trailer")
+            requests, is_batch = asks.from_json(_parsed(body))
         except AskError as error:
             exchange.response_str(400, [answers.JSON], json.dumps({"error": str(error)}))
             return
@@ -177,7 +195,9 @@ class Door:
 
     async def _envoy(self, exchange: Exchange) -> None:
         body = await _body(exchange)
-        verdict = await self._decide(asks.from_envoy(exchange.headers, exchange.query_string, body))
+        path, query = exchange.path, exchange.query_string
+        ask = asks.from_envoy(exchange.headers, path, query, body, trailer=exchange.has_trailer)
+        verdict = await self._decide(ask)
         if verdict.record is not None:
             exchange.response_empty(200, answers.allowed_headers(verdict.record))
             return
@@ -198,9 +218,19 @@ def _pick(sent: list[bytes]) -> Pick | None:
 
 def _parsed(body: bytes) -> object:
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=_object)
+    except AskError:
+        raise
     except (ValueError, RecursionError):
         raise AskError("the body is not JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """SECURITY: of a name that is there twice one reader takes the first value, another the last (RFC 8259, 4)."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise AskError("a name is there twice in one object")
+    return found
 
 
 async def _body(exchange: Exchange) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from httptools import HttpParserCallbackError, HttpParserError
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserInvalidURLError
+
+from apikeys.outcomes import Outcome
 
 logger = logging.getLogger("portal.gateway")
 
@@ -36,7 +39,7 @@ class Peer(Protocol):
 
 
 class Headers:
-    """As sent; names in lower case. A value that is no ASCII text reads as absent, and so does one of several."""
+    """As sent; names in lower case, values as latin-1 text (one character a byte)."""
 
     __slots__ = ("_names", "_values")
 
@@ -49,12 +52,15 @@ class Headers:
         return name in self._names
 
     def get_all(self, name: str, /) -> list[str]:
+        # SECURITY: all of them. One that is left out because it is odd makes two headers look like one.
         pairs = zip(self._names, self._values, strict=True)
-        return [value.decode("ascii") for known, value in pairs if known == name and value.isascii()]
+        return [value.decode("latin-1") for known, value in pairs if known == name]
 
     def get(self, name: str, default: Any = None, /) -> Any:
+        """The value of a header that is there once; one that is no ASCII text reads as absent."""
         # SECURITY: of two tokens one was sent by the client.
-        return self.get_all(name)[0] if self._names.count(name) == len(self.get_all(name)) == 1 else default
+        values = self.get_all(name)
+        return values[0] if len(values) == 1 and values[0].isascii() else default
 
 
 class Exchange:
@@ -64,10 +70,12 @@ class Exchange:
         self.method = method.decode("ascii")
         path, _mark, query = target.partition(b"?")
         self.path = _origin_form(path).decode("latin-1")
-        self.query_string = query.decode("ascii", "surrogateescape")
+        self.query_string = query.decode("latin-1")
         self.headers = headers
         self.keeps = keeps
         self.answer: bytes | None = None
+        #: Whether fields followed the body.
+        self.has_trailer = False
         self._peer = peer
         self._pieces: list[bytes] = []
         self._held = 0
@@ -102,7 +110,7 @@ class Exchange:
     def has_body(self) -> bool:
         """Whether its headers announce one."""
         headers = self.headers
-        return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        return "transfer-encoding" in headers or headers.get_all("content-length") not in ([], ["0"])
 
     @property
     def is_whole(self) -> bool:
@@ -169,6 +177,13 @@ def _origin_form(path: bytes) -> bytes:
         _host, slash, rest = path.partition(b"//")[2].partition(b"/")
         return slash + rest
     return path
+
+
+def body_of(error: HttpParserError) -> str:
+    """What goes with `status_of`: an address with a byte that no URI has is signed by nobody (RFC 3986, 3)."""
+    if not isinstance(error, HttpParserInvalidURLError):
+        return ""
+    return json.dumps({"code": Outcome.SIGNATURE.code, "msg": Outcome.SIGNATURE.msg})
 
 
 def status_of(error: HttpParserError) -> int:

@@ -38,6 +38,14 @@ class Exposed(Collector):
         for label, name in (("memory", "memory"), ("database", "loads")):
             lookups.add_metric([label], measures.counters[name])
         yield lookups
+        ways = CounterMetricFamily(
+            "portal_gateway_ways",
+            "Requests of clients by the way of their decision; the quick one takes what most proxies send about them.",
+            labels=["way"],
+        )
+        for way in ("quick", "long"):
+            ways.add_metric([way], measures.counters[way])
+        yield ways
         yield CounterMetricFamily(
             "portal_gateway_load_failures",
             "Questions for a key that the database did not answer.",

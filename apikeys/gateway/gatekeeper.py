@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from apikeys import signing, verification
+from apikeys import networks, signing, verification
 from apikeys.gateway import proofs, shapes
 from apikeys.gateway.asks import LARGEST_PAYLOAD, Ask
 from apikeys.gateway.compiled import Compiled
@@ -87,7 +87,13 @@ class Gatekeeper:
         if request is None:
             return None
         now = time.monotonic()
-        of_address = self._bucket_of(client_ip) if use is None else use.of_address
+        if use is not None:
+            of_address = use.of_address
+        else:
+            # What is no plain address (with a port, say) has no bucket of its own: `verdict` reads it.
+            if networks.number_of(client_ip.decode("latin-1")) is None:
+                return None
+            of_address = self._bucket_of(client_ip)
         # SECURITY: first, as in `verdict`: whoever asks too often learns nothing by the time, and costs nothing more.
         if of_address is not None and of_address.take(now):
             return None

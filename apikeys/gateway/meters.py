@@ -76,8 +76,8 @@ class Measures:
     loads: Times = field(default_factory=Times)
     gauges: dict[str, int] = field(default_factory=dict)
 
-    def count(self, batch: Batch) -> None:
-        """The decisions of a batch that was just taken away from the gatekeeper."""
+    def count(self, batch: Batch, long: int = 0) -> None:
+        """The decisions of a batch that was just taken away from the gatekeeper; ``long``: see `Door.take_long`."""
         allowed = sum(times for *_use, times, _skew_ms in batch.uses)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
@@ -87,6 +87,9 @@ class Measures:
         # A load is counted before its decision: what was said once is not taken back.
         memory = looked_up - self.counters["loads"]
         self.counters["memory"] = max(self.counters["memory"], memory)
+        self.counters["long"] += long
+        # Of what is being decided, the way may be counted before the decision.
+        self.counters["quick"] = max(self.counters["quick"], self.decisions.total() - self.counters["long"])
 
     def timed(self, load: Callable[..., Awaitable[Found]]) -> Callable[..., Awaitable[Found]]:
         """``load`` with each of its questions to the database measured."""

@@ -13,7 +13,11 @@ _REQUEST = {
     "properties": {
         "api_key": {"type": ["string", "null"], "description": "The header X-MBX-APIKEY as received."},
         "method": {"type": ["string", "null"]},
-        "path": {"type": ["string", "null"]},
+        "path": {
+            "type": ["string", "null"],
+            "pattern": "^[^?#]*$",
+            "description": "Without the query string.",
+        },
         "query": {"type": ["string", "null"], "description": "The raw query string, without '?'."},
         "body": {"type": ["string", "null"], "description": "The raw body."},
         "client_ip": {
@@ -93,11 +97,35 @@ def _envoy(method: str) -> dict[str, Any]:
     }
 
 
+def _auth(method: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "operationId": f"auth_{method}",
+        "summary": "As a sub-request of a proxy: 204, or 401/403 with X-Portal-* headers.",
+        "parameters": [*_SOURCE, _header("X-Original-URI"), _header("X-Forwarded-Uri")],
+        "responses": {
+            "204": {"description": "It may pass: X-Portal-User, -Key, -Permissions."},
+            "401": {"description": "Refused: X-Portal-Code, -Status, -Message."},
+            "403": {"description": "Refused likewise; empty and without these: no gateway token."},
+            **_AWAY,
+        },
+    }
+    if method == "post":
+        found["requestBody"] = {
+            "description": "The original request's body, which is part of what is signed. Others may have one, too.",
+            "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
+        }
+        found["responses"] |= {
+            "408": {"description": "Too slow."},
+            "413": {"description": "Too large."},
+        }
+    return found
+
+
 def document() -> dict[str, Any]:
     """As Python values."""
     batch = {
         "type": "object",
-        "additionalProperties": True,
+        "additionalProperties": False,
         "required": ["requests"],
         "properties": {
             "requests": {"type": "array", "minItems": 1, "maxItems": MOST_REQUESTS, "items": _REQUEST}
@@ -115,21 +143,7 @@ def document() -> dict[str, Any]:
         "security": [{"gateway": []}],
         "components": {"securitySchemes": {"gateway": {"type": "http", "scheme": "bearer"}}},
         "paths": {
-            "/gateway/v1/auth": {
-                "get": {
-                    "operationId": "auth",
-                    "summary": "As a sub-request of a proxy: 204, or 401/403 with X-Portal-* headers.",
-                    "parameters": [*_SOURCE, _header("X-Original-URI"), _header("X-Forwarded-Uri")],
-                    "responses": {
-                        "204": {"description": "It may pass: X-Portal-User, -Key, -Permissions."},
-                        "401": {"description": "Refused: X-Portal-Code, -Status, -Message."},
-                        "403": {
-                            "description": "Refused likewise; empty and without these: no gateway token."
-                        },
-                        **_AWAY,
-                    },
-                }
-            },
+            "/gateway/v1/auth": {method: _auth(method) for method in ("get", "head", "post")},
             "/gateway/v1/authorize": {
                 "post": {
                     "operationId": "authorize",
@@ -154,7 +168,11 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "openapi",
                     "responses": {"200": _json("This document.", {"type": "object"}), **_NOBODY},
-                }
+                },
+                "head": {
+                    "operationId": "openapi_head",
+                    "responses": {"200": {"description": "As for GET, without the document."}, **_NOBODY},
+                },
             },
         },
     }

@@ -59,7 +59,9 @@ class Process:
         self._memory.tokens_changed = self._tokens.changed
         heard = self._memory.watch = self._tokens.watch = watch(self._memory)
         self._keeper = Gatekeeper(self._memory, self._database.first_use, limits())
-        door = Door(self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed)
+        door = self._door = Door(
+            self._keeper, self._tokens, self._database.answers, openapi.text, self._exposed
+        )
         self._tasks = [
             loop.create_task(heard.run()),
             loop.create_task(self._write_now_and_then()),
@@ -75,7 +77,7 @@ class Process:
         """Writes what was counted; after the loop has ended, with whatever ran in it."""
         self._database.close()
         batch = asyncio.run(self._keeper.take_batch())
-        self._measures.count(batch)
+        self._measures.count(batch, self._door.take_long())
         self._siblings.publish(self._measures)
         try:
             database.write(batch, tuple(self._tokens.used))
@@ -87,13 +89,14 @@ class Process:
         while True:
             await asyncio.sleep(max(WRITE_SECONDS, took / WRITE_SHARE))
             batch = await self._keeper.take_batch()
-            self._measures.count(batch)
-            used, self._tokens.used = self._tokens.used | set(self._tokens.known.values()), set()
+            self._measures.count(batch, self._door.take_long())
+            used = self._tokens.take_used()
             try:
-                took = await self._database.write(batch, used if batch else ())
+                took = await self._database.write(batch, used)
                 self._measures.counters["batches_written"] += bool(batch)
             except Exception as error:  # whatever it is: the next batch is written
                 self._measures.counters["batches_failed"] += 1
+                self._tokens.used |= used
                 # Statistics: bounded, and not worth holding on to while the database is away.
                 logger.error("counts of a gateway are lost: %s", type(error).__name__)
 

@@ -15,9 +15,11 @@ from apikeys.verification import MAX_AHEAD_US
 #: RFC 3986's query characters without "&" and "=", which give the shape, and without what has to be decoded.
 _ORDINARY = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$'()*,;:@/?"
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}|\+").sub
-#: The same of a value, as a pattern that never goes back.
+#: The same of a value. SECURITY: the group's repeat is not possessive: CPython before 3.11.5 matches possessive repeats
+#: of a group wrongly (python/cpython gh-106052), and "symbol=%&timestamp=..." passed. The pattern takes linear time all
+#: the same: each repetition begins with "%", which `_PLAIN` does not match, so a value matches in one way only.
 _PLAIN = rb"[A-Za-z0-9\-._~!$'()*,;:@/?+]*+"
-_VALUE = _PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*+"
+_VALUE = _PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*"
 _MILLISECONDS = 13  # digits of a time in ms from 2001 to 2286; the other unit is for `decide`
 _WINDOW_DIGITS = 5
 _MAX_AHEAD_MS = MAX_AHEAD_US // 1000

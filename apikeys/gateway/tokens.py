@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from apikeys.gateway.memory import Watch
-from apikeys.models.gateway import digest_of
+from apikeys.models.gateway import bearer, digest_of
 
-SCHEME = "Bearer "
 #: Headers that were found good; more than there are tokens, and bounded.
 MOST_KNOWN = 1_000
 
@@ -21,6 +20,7 @@ class Tokens:
         self._generation = 0
         #: The whole header as sent, of gateways that were here before: looking it up is all that a request costs.
         self.known: dict[bytes, int] = {}
+        #: Since the last write, by whatever way they were looked at.
         self.used: set[int] = set()
         self.watch: Watch | None = None
 
@@ -31,7 +31,8 @@ class Tokens:
 
     async def admit(self, header: str | None) -> bool:
         """Whether the token is good. Raises `Unavailable`."""
-        if header is None or not header.startswith(SCHEME):
+        token = bearer(header)
+        if header is None or token is None:
             return False
         believed = self.watch is not None and self.watch.believed()
         good = self._good if believed else None
@@ -40,10 +41,23 @@ class Tokens:
             good = await self._load()
             if believed and generation == self._generation:
                 self._good = good
-        number = good.get(digest_of(header.removeprefix(SCHEME)))
+        number = good.get(digest_of(token))
         if number is None:
             return False
         self.used.add(number)
         if believed and self._good is good and len(self.known) < MOST_KNOWN:
             self.known[header.encode()] = number
         return True
+
+    def was_good(self, header: str | None) -> bool:
+        """Whether the token was good when the database was last heard of; for what is no yes to anybody's request."""
+        number = None if header is None else self.known.get(header.encode())
+        if number is None:
+            return False
+        self.used.add(number)
+        return True
+
+    def take_used(self) -> set[int]:
+        """Those that were used since the last time."""
+        used, self.used = self.used, set()
+        return used

@@ -13,7 +13,15 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from apikeys.gateway.exchange import BodyError, Exchange, Headers, Refused, status_of, without_upgrade
+from apikeys.gateway.exchange import (
+    BodyError,
+    Exchange,
+    Headers,
+    Refused,
+    body_of,
+    status_of,
+    without_upgrade,
+)
 from apikeys.gateway.hub import Hub
 
 logger = logging.getLogger("portal.gateway")
@@ -24,6 +32,7 @@ LARGEST_REST = 2_097_152
 #: Requests that may stand behind the one that is being answered before no more is read; all that one reading may bring.
 #: SECURITY: 256 KB of the smallest are 14,000, which took 10 to 20 MB a connection.
 MOST_WAITING, MOST_AT_ONCE = 16, 256
+_JSON = [("content-type", "application/json"), ("cache-control", "no-store")]
 #: Yeses that are sent together.
 MOST_UNSENT = 128
 
@@ -33,7 +42,18 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_hub", "_transport", "_parser", "_target", "_names", "_values", "_unread"),
-        *("_running", "_waiting", "_incoming", "_rest", "_paused", "_choked", "_fault", "_again", "seen"),
+        *(
+            "_running",
+            "_waiting",
+            "_incoming",
+            "_rest",
+            "_paused",
+            "_choked",
+            "_fault",
+            "_says",
+            "_again",
+            "seen",
+        ),
     )
     _transport: Any
     _parser: Any
@@ -51,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._incoming: Exchange | None = None
         #: Not reading, because of us, or because the other side does not read.
         self._paused = self._choked = False
-        self._fault = 0
+        self._fault, self._says = 0, ""
         #: The second in which the last request was answered.
         self.seen = hub.second
 
@@ -87,7 +107,7 @@ class Connection(asyncio.Protocol):
                 if self._again:
                     self._parser, self._again = HttpRequestParser(self), b""
             except HttpParserError as error:
-                self._refuse(status_of(error))
+                self._refuse(status_of(error), body_of(error))
                 return
         if self._unread > LARGEST_HEAD:
             self._refuse(431)
@@ -165,6 +185,7 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             return
         # SECURITY: what stands in the trailer of a chunked body would count as headers of the next request.
+        exchange.has_trailer = bool(self._names)
         self._names, self._values, self._unread = [], [], 0
         exchange.end()
         if len(self._waiting) >= MOST_WAITING:
@@ -241,13 +262,16 @@ class Connection(asyncio.Protocol):
         elif self._waiting:
             self._running = asyncio.create_task(self._answer(self._waiting.popleft()))
         elif self._fault:
-            self._refuse(self._fault)
+            self._refuse(self._fault, self._says)
         else:
             self.read_on()
 
-    def _refuse(self, status: int) -> None:
-        """What came is no HTTP, or too much: after the answers to what came before it, nothing more is read."""
-        self._fault = status
+    def _refuse(self, status: int, says: str = "") -> None:
+        """What came is no HTTP, or too much: after the answers to what came before it, nothing more is read.
+
+        ``says``: a JSON document for the client.
+        """
+        self._fault, self._says = status, says
         if self._incoming is not None:
             self._incoming.fail()
         if self._running is not None or self._transport.is_closing():
@@ -256,5 +280,5 @@ class Connection(asyncio.Protocol):
             self._close()
         else:
             refused = Exchange(self, b"GET", b"/", Headers([], []), False)
-            refused.response_empty(status, [])
+            refused.response_str(status, _JSON if says else [], says)
             self._finish(refused)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 PREFIX = "hbgw_"  # so that a token in the wrong place is recognised for what it is
 TOKEN_BYTES = 32
+SCHEME = "bearer"
 
 
 class GatewayToken(models.Model):
@@ -38,6 +39,12 @@ class GatewayToken(models.Model):
         """An unsaved token, and its text, which exists nowhere else."""
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         return cls(name=name, digest=digest_of(text)), text
+
+
+def bearer(header: str | None) -> str | None:
+    """The token of an ``Authorization`` header; the scheme is read in either case (RFC 9110, 11.1)."""
+    scheme, _space, token = (header or "").partition(" ")
+    return token.lstrip(" ") or None if scheme.lower() == SCHEME else None
 
 
 def digest_of(text: str) -> str:

@@ -1,0 +1,101 @@
+"""When a gateway's token was last used: what a rotation of tokens goes by."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from apikeys.models import ApiKey, GatewayToken
+from tests import people
+from tests.gateways import GatewayProcess, token
+from tests.test_gateway_spelling import signed
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+WRITES = 3
+
+
+@pytest.fixture(scope="module")
+def process(django_db_setup: None, django_db_blocker: Any) -> Iterator[GatewayProcess]:
+    with django_db_blocker.unblock(), GatewayProcess("") as process:
+        yield process
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return people.key_of(people.customer())
+
+
+def last_used(name: str) -> datetime | None:
+    return GatewayToken.objects.get(name=name).last_used_at
+
+
+def until(use: Callable[[], object], name: str, after: datetime | None) -> datetime:
+    """Uses a token until a later use of ``name`` is written than ``after``."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        use()
+        found = last_used(name)
+        if found is not None and found != after:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"no later use of {name} was written")
+
+
+def test_token_that_is_used_no_more_has_a_last_use_that_stands_still(
+    process: GatewayProcess, key: ApiKey
+) -> None:
+    bearers = {name: token(name) for name in ("old", "new")}
+
+    def ask(name: str) -> None:
+        process.bearer = bearers[name]
+        assert process.auth(signed(key)).status == 204
+
+    def ask_both() -> None:
+        ask("old"), ask("new")
+
+    until(ask_both, "old", None)
+    written = until(ask_both, "old", last_used("old"))  # by the quick way, too
+    # What was asked before may stand in the next write still.
+    latest = until(lambda: ask("new"), "new", last_used("new"))
+    latest = until(lambda: ask("new"), "new", latest)
+    still = last_used("old")
+    assert still is not None
+    assert still >= written
+    for _ in range(WRITES):
+        latest = until(lambda: ask("new"), "new", latest)
+    assert last_used("old") == still
+    assert latest > still
+    assert until(lambda: ask("old"), "old", still) > latest
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/gateway/v1/openapi.json", "/gateway/v1/nothing"])
+def test_use_for_anything_is_a_use(process: GatewayProcess, path: str) -> None:
+    process.bearer = token("scraper")
+    first = until(lambda: process.ask("GET", path), "scraper", None)
+    assert until(lambda: process.ask("GET", path), "scraper", first) > first
+
+
+def test_use_for_a_key_that_nobody_has_is_a_use(process: GatewayProcess, key: ApiKey) -> None:
+    process.bearer = token("tehran")
+    unknown = signed(key)
+    unknown.headers["X-MBX-APIKEY"] = "k" * 64
+    assert until(lambda: process.auth(unknown), "tehran", None)
+
+
+def test_use_for_the_portals_metrics_is_a_use(db: None, capsys: pytest.CaptureFixture[str]) -> None:
+    text = token("prometheus")
+    call_command("gateway_token", "list")
+    assert "never" in capsys.readouterr().out
+    assert people.browser().get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 403
+    assert last_used("prometheus") is None
+    assert people.browser().get("/metrics", headers={"Authorization": f"Bearer {text}"}).status_code == 200
+    assert last_used("prometheus") is not None
+
+
+def test_use_just_before_the_end_of_the_process_is_written() -> None:
+    with GatewayProcess(token("last")) as process:
+        assert process.ask("GET", "/metrics").status == 200
+    assert last_used("last") is not None
