@@ -93,6 +93,9 @@ def load_settings() -> None:
     assert settings.DATABASES
     # A third of the suite's time was spent on the passwords of its people.
     settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
+    if "DATABASE_URL" in os.environ and os.environ.get("PORTAL_TEST_DATABASE") == "postgresql":
+        # Tells the tests' own connections from those of processes that they start (`tests.trail`).
+        settings.DATABASES["default"].setdefault("OPTIONS", {})["application_name"] = "portal-tests"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -132,9 +135,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if asks_database(item)]
 
 
+#: Fixtures that give a test the database.
+DATABASES = {"db", "transactional_db", "kept_db"}
+
+
 def asks_database(item: pytest.Item) -> bool:
     names: Sequence[str] = getattr(item, "fixturenames", ())
-    return bool(item.get_closest_marker("django_db")) or bool({"db", "transactional_db"} & set(names))
+    return bool(item.get_closest_marker("django_db")) or not DATABASES.isdisjoint(names)
 
 
 def unavailable(reason: str) -> None:
@@ -186,6 +193,21 @@ def _flush_may_empty_the_audit_trail() -> Iterator[None]:
 def django_db_keepdb() -> bool:
     """PostgreSQL is thrown away whole; dropping its databases first would wait for every connection."""
     return os.environ.get("PORTAL_TEST_DATABASE") != "sqlite"
+
+
+@pytest.fixture(scope="module")
+def kept_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database of a module whose tests share a process: emptied once, after that process, which depends on this.
+
+    ``django_db(transaction=True)`` empties it after each test, under a process that reads it and writes its counts.
+    Tests with this fixture commit, see what the ones before them left, and so make people, keys and tokens of their own
+    and look at nobody else's.
+    """
+    from tests import trail
+
+    with django_db_blocker.unblock():
+        yield
+        trail.empty()
 
 
 @pytest.fixture

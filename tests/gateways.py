@@ -1,6 +1,7 @@
 """Gateway processes as operators run them, and questions to them over real HTTP."""
 
 import http.client
+import itertools
 import json
 import os
 import subprocess
@@ -19,11 +20,14 @@ from tests.servers import die_with_parent, free_port
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ADDRESS = "203.0.113.9"
+#: What is in a hurry takes long on a busy machine; a process that doesn't end by itself is ended, and that is an error.
+STOP_SECONDS = 60.0
+_numbers = itertools.count(1)
 
 
-def token(name: str = "test") -> str:
-    """A new gateway token, committed."""
-    made, text = GatewayToken.new(name)
+def token(name: str = "") -> str:
+    """A new gateway token, committed; named as no other one of this process unless it is given a name."""
+    made, text = GatewayToken.new(name or f"test {next(_numbers)}")
     made.save()
     return text
 
@@ -87,16 +91,21 @@ class GatewayProcess:
 
     def stop(self) -> None:
         """As an operator does; what was counted is written."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(20)
-            self.process = None
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self.process = None
 
     def kill(self) -> None:
         """All of its processes at once, without a word."""
         if self.process is not None:
             subprocess.run(["pkill", "-KILL", "-s", str(self.process.pid)], check=False)
-            self.process.wait(20)
+            self.process.wait(STOP_SECONDS)
             self.process = None
 
     def __enter__(self) -> Self:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -16,15 +15,15 @@ from tests import people
 from tests.binance_client import BinanceClient
 from tests.gateways import ADDRESS, GatewayProcess, auth_headers, token
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 IDLE = 10_000
 #: A closed connection leaves nothing behind: the machine has 28,000 ports for all tests.
 RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture(scope="module")
-def process(django_db_setup: None, django_db_blocker: Any) -> Iterator[GatewayProcess]:
-    with django_db_blocker.unblock(), GatewayProcess("") as process:
+def process(kept_db: None) -> Iterator[GatewayProcess]:
+    with GatewayProcess("") as process:
         yield process
 
 

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from tests.gateways import ADDRESS, GatewayProcess, as_json, token
 from tests.test_gateway_attacks import raw
 from tests.test_gateway_door import Desk
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 EVIL = b"symbol=EVIL&quantity=999"
 METHODS = [b"GET", b"POST", b"HEAD"]
 PATH = "/api/v3/order"
@@ -22,8 +21,8 @@ AUTH, ENVOY = b"/gateway/v1/auth", b"/gateway/v1/envoy"
 
 
 @pytest.fixture(scope="module")
-def process(django_db_setup: None, django_db_blocker: Any) -> Iterator[GatewayProcess]:
-    with django_db_blocker.unblock(), GatewayProcess("") as process:
+def process(kept_db: None) -> Iterator[GatewayProcess]:
+    with GatewayProcess("") as process:
         yield process
 
 

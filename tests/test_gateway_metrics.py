@@ -40,7 +40,7 @@ def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
         for _ in range(2):
             assert gateway.auth(signed(key, "w" * 64)).code == -1022
         gateway.auth(signed(key, timestamp="1"))
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             answer = gateway.ask("GET", "/metrics")
             found = parsed(answer.body.decode())

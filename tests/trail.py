@@ -1,12 +1,13 @@
 """The audit trail in tests: emptied between tests, and tampered with as somebody with all of the database would."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import CommandError
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
@@ -19,24 +20,62 @@ rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
 roles = import_module("accounts.migrations.0005_roles")
 
 
+#: For a process that was killed: until the database has noticed.
+GONE_SECONDS = 20.0
+#: Sessions of other programs in this test's database. Those of the tests themselves have a name of their own.
+OTHERS = """
+    SELECT pid, application_name, state, left(query, 120) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend'
+    AND application_name <> current_setting('application_name')
+"""
+
+
+class StillRunning(AssertionError):
+    """A test did not end the processes that it started before the database is emptied."""
+
+
 def flushing(case: type[TransactionTestCase]) -> Callable[[Any], None]:
     """Django's flush after a test, let through by the guard; then chain and roles are made as by the migrations."""
     flush: Callable[[Any], None] = case._fixture_teardown  # type: ignore[attr-defined]
+    return lambda self: _emptied_by(lambda: flush(self))
 
-    def teardown(self: Any) -> None:
-        try:
-            with audit_chain.removing():
-                flush(self)
-        except CommandError as error:
-            # A gateway of this test wrote its counts, and the two waited for each other's tables.
-            if "deadlock detected" not in str(error.__cause__):
-                raise
-            with audit_chain.removing():
-                flush(self)
-        rules.begin(apps, None)
-        roles.make(apps, None)
 
-    return teardown
+def empty() -> None:
+    """The same for a module whose tests share the database."""
+    _emptied_by(lambda: call_command("flush", verbosity=0, interactive=False, reset_sequences=False))
+
+
+def _emptied_by(flush: Callable[[], None]) -> None:
+    others = _others()
+    with audit_chain.removing():
+        flush()
+    rules.begin(apps, None)
+    roles.make(apps, None)
+    if others:
+        raise StillRunning(
+            f"ended for the flush, which they would have waited for, and it for them: {others}"
+        )
+
+
+def _others() -> list[Any]:
+    """Who is still there after a while, and is not any more now.
+
+    A process that writes its counts while the tables are emptied takes them in another order: a deadlock, which leaves
+    its rows to the next test, or the next test's counts lost, with those of keys that are no more.
+    """
+    if connection.vendor != "postgresql":
+        return []
+    deadline = time.monotonic() + GONE_SECONDS
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(OTHERS)
+            found = cursor.fetchall()
+            if not found or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        for pid, *_about in found:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    return found
 
 
 @contextmanager

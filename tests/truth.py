@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,17 @@ HOME, OFFICE = "203.0.113.9", "198.51.100.7"
 #: After a database is back: until every gateway has heard of it.
 RECOVERY_SECONDS = 5.0
 GATEWAYS, PROGRAMS, AUTHORS = 3, 6, 3
+#: For which an expired key still reads.
+GRACE_MS = 7 * 86_400_000
+#: Clocks are read in whole milliseconds.
+ROUNDING_MS = 2
+TIMES = ("expires", "trades_until", "quarantined_until", "old_until")
+ENDS = ("expiry", "end of grace", "end of trading", "quarantine", "end of the old secret")
 
 
 @dataclass(frozen=True)
 class State:
-    """What a key may do, as its author knows it."""
+    """What a key may do, as its author knows it. Ends are in ms since 1970; None: there is none."""
 
     active: bool = True
     revoked: bool = False
@@ -38,8 +44,13 @@ class State:
     trades: bool = True
     office: bool = True
     old_ended: bool = False
+    expires: int | None = None
+    trades_until: int | None = None
+    quarantined_until: int | None = None
+    old_until: int | None = None
 
-    def admits(self, subject: "Subject") -> bool:
+    def admits(self, subject: "Subject", at: int) -> bool:
+        """Whether a request of ``at`` (ms since 1970) may pass."""
         return (
             self.active
             and not self.revoked
@@ -47,7 +58,30 @@ class State:
             and (subject.permission == "read" or self.trades)
             and (subject.address == HOME or self.office)
             and not (subject.is_old and self.old_ended)
+            and self.ended(subject, at) is None
         )
+
+    def ended(self, subject: "Subject", at: int) -> str | None:
+        """Which end, or quarantine, forbids it at ``at``; None if none does."""
+        if self.expires is not None and at >= self.expires + GRACE_MS:
+            return "end of grace"
+        if subject.is_old and self.old_until is not None and at >= self.old_until:
+            return "end of the old secret"
+        if subject.permission == "read":
+            return None
+        if self.expires is not None and at >= self.expires:
+            return "expiry"
+        if self.trades_until is not None and at >= self.trades_until:
+            return "end of trading"
+        if self.quarantined_until is not None and at < self.quarantined_until:
+            return "quarantine"
+        return None
+
+    def ends(self) -> list[int]:
+        """The moments at which it may admit something else than a millisecond before."""
+        found = [self.expires, self.trades_until, self.quarantined_until, self.old_until]
+        found += [None if self.expires is None else self.expires + GRACE_MS]
+        return [moment for moment in found if moment is not None]
 
 
 @dataclass(frozen=True)
@@ -87,8 +121,21 @@ class Truth:
         self.down: list[tuple[float, float]] = []
         self.lock = threading.Lock()
 
-    def judge(self, key: Known, subject: Subject, begun: float, ended: float, status: int) -> None:
-        truths = {state.admits(subject) for state in key.possible(begun, ended)}
+    def judge(
+        self, key: Known, subject: Subject, begun: float, ended: float, clock: tuple[int, int], status: int
+    ) -> None:
+        """``begun``, ``ended``: on the clock that only goes on; ``clock``: the same in ms since 1970."""
+        first, last = clock[0] - ROUNDING_MS, clock[1] + ROUNDING_MS
+        states = key.possible(begun, ended)
+        truths = {
+            state.admits(subject, at)
+            for state in states
+            for at in (first, last, *(end for end in state.ends() if first < end <= last))
+        }
+        # Between two of these moments nothing ends: a quarantine is over at its end, everything else from it on.
+        truths |= {
+            state.admits(subject, end - 1) for state in states for end in state.ends() if first < end <= last
+        }
         answer = "allowed" if status == 204 else "unavailable" if status == 503 else "refused"
         right = {
             "allowed": True in truths,
@@ -99,6 +146,10 @@ class Truth:
         }[answer]
         with self.lock:
             self.seen[answer] += 1
+            for state in states if answer == "refused" and len(states) == 1 else ():
+                end, endless = state.ended(subject, first), replace(state, **dict.fromkeys(TIMES))
+                if end is not None and endless.admits(subject, first):
+                    self.seen[f"refused for nothing but: {end}"] += 1
             if not right and key.certain:
                 self.wrong.append({"answer": answer, "status": status, "subject": str(subject), "at": begun})
 
@@ -120,7 +171,7 @@ def program(
         client = BinanceClient(key.key_id, key.old if subject.is_old else key.new)
         port = chance.choice(ports)
         connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=30))
-        begun = time.monotonic()
+        begun, clock = time.monotonic(), time.time_ns() // 1_000_000
         call = client.call(
             "GET", "/api/v3/order", [("timestamp", str(time.time_ns() // 1_000_000)), ("recvWindow", "60000")]
         )
@@ -137,7 +188,8 @@ def program(
                 truth.seen["no connection"] += 1
             time.sleep(0.01)
             continue
-        truth.judge(key, subject, begun, time.monotonic(), answer.status)
+        spent = clock, time.time_ns() // 1_000_000
+        truth.judge(key, subject, begun, time.monotonic(), spent, answer.status)
 
 
 def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) -> None:
@@ -149,12 +201,21 @@ def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) ->
 
     chance = random.Random(seed)
     while not stop.is_set():
-        key, change = chance.choice(keys), chance.choice(CHANGES)
+        key = chance.choice(keys)
         before = key.history[-1][2]
-        # Frozen accounts take no more power; the model refuses it.
-        if not key.certain or before.revoked or (before.owner_frozen and not change.name.startswith("thaw")):
+        if not key.certain or before.revoked:
             continue
-        if (after := change.after(before)) is None or (change.name == "delete" and chance.random() < 0.7):
+        # Frozen accounts take no more power; the model refuses it.
+        possible = [
+            (change, after)
+            for change in CHANGES
+            if not before.owner_frozen or change.name.startswith("thaw")
+            if (after := change.after(before, chance)) is not None
+        ]
+        # Every second time what was made least, so that no change is left out.
+        rare = min(possible, key=lambda pair: (truth.seen[f"change: {pair[0].name}"], chance.random()))
+        change, after = rare if chance.random() < 0.5 else chance.choice(possible)
+        if change.name == "delete" and chance.random() < 0.7:
             continue
         begun = time.monotonic()
         place = len(key.history)
