@@ -53,7 +53,8 @@ def test_token_that_is_used_no_more_has_a_last_use_that_stands_still(
         assert process.auth(signed(key)).status == 204
 
     def ask_both() -> None:
-        ask("old"), ask("new")
+        for name in ("old", "new"):
+            ask(name)
 
     until(ask_both, "old", None)
     written = until(ask_both, "old", last_used("old"))  # by the quick way, too
