@@ -224,7 +224,8 @@ def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence
         made.spelled = one_of(percent, percent, _in_lower_percents)
     if one_of(*[True] * 11, False):
         return made
-    return one_of(*_ROUNDABOUT)(made)
+    roundabout: Callable[[Draft], Draft] = one_of(*_ROUNDABOUT)
+    return roundabout(made)
 
 
 def _with_credentials(made: Draft, one_of: Callable[..., Any]) -> None:

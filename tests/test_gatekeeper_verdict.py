@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from apikeys import signing
 from apikeys.gateway import gatekeeper
@@ -482,7 +484,7 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
 @pytest.mark.parametrize("gone", ["addresses", "keys", "seen"])
 def test_nothing_passes_while_limits_or_guard_cannot_be_asked(gone: str) -> None:
     async def scenario() -> None:
-        nobody = redis.asyncio.Redis(port=free_port(), retry=None)
+        nobody = redis.asyncio.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
         stage = Stage()
         setattr(
             stage.limits, gone, SharedSeen(nobody) if gone == "seen" else SharedBuckets(nobody, gone, 10**6)

@@ -36,7 +36,7 @@ class StillRunning(AssertionError):
 
 def flushing(case: type[TransactionTestCase]) -> Callable[[Any], None]:
     """Django's flush after a test, let through by the guard; then chain and roles are made as by the migrations."""
-    flush: Callable[[Any], None] = case._fixture_teardown  # type: ignore[attr-defined]
+    flush: Callable[[Any], object] = case._fixture_teardown  # type: ignore[attr-defined]
     return lambda self: _emptied_by(lambda: flush(self))
 
 
@@ -45,7 +45,7 @@ def empty() -> None:
     _emptied_by(lambda: call_command("flush", verbosity=0, interactive=False, reset_sequences=False))
 
 
-def _emptied_by(flush: Callable[[], None]) -> None:
+def _emptied_by(flush: Callable[[], object]) -> None:
     others = _others()
     with audit_chain.removing():
         flush()
@@ -69,7 +69,7 @@ def _others() -> list[Any]:
     with connection.cursor() as cursor:
         while True:
             cursor.execute(OTHERS)
-            found = cursor.fetchall()
+            found: list[Any] = cursor.fetchall()
             if not found or time.monotonic() > deadline:
                 break
             time.sleep(0.02)

@@ -30,7 +30,6 @@ GATEWAYS, PROGRAMS, AUTHORS = 3, 6, 3
 GRACE_MS = 7 * 86_400_000
 #: Clocks are read in whole milliseconds.
 ROUNDING_MS = 2
-TIMES = ("expires", "trades_until", "quarantined_until", "old_until")
 ENDS = ("expiry", "end of grace", "end of trading", "quarantine", "end of the old secret")
 
 
@@ -147,7 +146,10 @@ class Truth:
         with self.lock:
             self.seen[answer] += 1
             for state in states if answer == "refused" and len(states) == 1 else ():
-                end, endless = state.ended(subject, first), replace(state, **dict.fromkeys(TIMES))
+                end = state.ended(subject, first)
+                endless = replace(
+                    state, expires=None, trades_until=None, quarantined_until=None, old_until=None
+                )
                 if end is not None and endless.admits(subject, first):
                     self.seen[f"refused for nothing but: {end}"] += 1
             if not right and key.certain:
