@@ -44,6 +44,8 @@ _told: set[int] = set()
 #: Events of this process that no round has looked for yet.
 _committed: set[int] = set()
 _one_round = threading.Lock()
+#: The last link that this process has seen committed, with its event.
+_last_seen = (0, 0)
 
 
 class ChainError(Exception):
@@ -109,6 +111,7 @@ def _round(start: Callable[[AuditHead], int], thorough: bool = False) -> tuple[i
     """One page of events: how many were linked, the last one if there may be more, whether the sink is behind."""
     with transaction.atomic():
         head = locked_head()
+        _compare(head)
         after = start(head)
         page = list(AuditEvent.objects.raw(UNLINKED, [after, after, PAGE]))
         links = [link for event in page if (link := _linked(head, event)) is not None]
@@ -120,7 +123,23 @@ def _round(start: Callable[[AuditHead], int], thorough: bool = False) -> tuple[i
         written = audit_sink.stream(head, links)
         if links or written or thorough:
             _move(head)
+    if links and not connection.in_atomic_block:
+        _see(links[-1])
     return len(links), page[-1].pk if is_full else None, bool(written) and head.streamed < head.sequence
+
+
+def _see(link: AuditLink) -> None:
+    global _last_seen
+    _last_seen = max(_last_seen, (link.sequence, link.event_id))
+
+
+def _compare(head: AuditHead) -> None:
+    """Logs that the trail ends before an event that this process knows, as after an old head was put back."""
+    global _last_seen
+    (sequence, event), _last_seen = _last_seen, min(_last_seen, (head.sequence, _last_seen[1]))
+    # A crash of PostgreSQL's server loses links, and no events: those are linked again.
+    if head.sequence < sequence and not AuditEvent.objects.filter(pk=event).exists():
+        logger.error("the audit trail was cut: link %s and event %s are gone", sequence, event)
 
 
 def _store(links: list[AuditLink]) -> None:

@@ -4,15 +4,17 @@ Memory is constant: pages of `PAGE` links, by sequence. Links that are added mea
 what the head said at the beginning.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from django.db import connection
 from django.db.models import Max, Min
 from django.utils import timezone
 
-from accounts import audit_chain, chain
+from accounts import audit_chain, audit_evidence, chain
+from accounts.audit_evidence import Finding, Remark
 from accounts.models import AuditEvent, AuditHead, AuditLink
 
 PAGE = 2000
@@ -25,16 +27,6 @@ TRIGGERS = {
 HOW_MANY = {"postgresql": 3, "sqlite": 8}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: its kind, in which link and event (numbers, where there is one), and in words."""
-
-    kind: str
-    what: str
-    sequence: int | None = None
-    event: int | None = None
-
-
 @dataclass
 class Walk:
     """A walk over the chain. ``links`` counts what was looked at, ``unsigned`` those that had no MAC of their own."""
@@ -42,13 +34,25 @@ class Walk:
     since: datetime | None = None
     #: The last link to look at; None: the end of the chain.
     until: int | None = None
+    #: Files with lines of the sink, to compare with.
+    sinks: Sequence[Path] = ()
     progress: Callable[[int, int], object] = lambda _done, _all: None
     links: int = 0
     unsigned: int = 0
     before: set[str] = field(default_factory=set)
+    #: What has an honest cause, and an operator should know.
+    remarks: list[Remark] = field(default_factory=list)
 
     def findings(self) -> Iterator[Finding]:
-        """Everything that is wrong, by sequence; then what is wrong beside the chain."""
+        """Everything that is wrong, by sequence; then what is wrong beside the chain. Raises `OSError` for a sink."""
+        for found in self._all():
+            if isinstance(found, Remark):
+                self.remarks.append(found)
+            else:
+                yield found
+
+    def _all(self) -> Iterator[Finding]:
+        issued = audit_evidence.issued()
         # Links before the head: they are committed together, so that a link beyond this head is nobody's.
         last = AuditLink.objects.aggregate(last=Max("sequence"))["last"] or 0
         head = AuditHead.objects.first()
@@ -61,6 +65,10 @@ class Walk:
             yield from self._beyond(head or AuditHead(sequence=last), last)
             yield from _unlinked(head or AuditHead())
             yield from _rules()
+            yield from audit_evidence.of_numbers(issued, self.since)
+            yield from audit_evidence.of_notices()
+            for sink in self.sinks:
+                yield from audit_evidence.of_sink(sink, self.since)
 
     def _links(self, head: AuditHead) -> Iterator[Finding]:
         end = head.sequence if self.until is None else self.until

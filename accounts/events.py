@@ -64,6 +64,7 @@ class Event(enum.Enum):
     AUDIT_PRUNED = "audit.pruned"
     AUDIT_EXPORTED = "audit.exported"
     AUDIT_RESTARTED = "audit.restarted"
+    AUDIT_EXPLAINED = "audit.explained"
     GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
     GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
     PRUNED = "data.pruned"
@@ -153,6 +154,7 @@ LOOKS = {
     Event.AUDIT_PRUNED: Look(_("Old security events pruned"), "trash", "warn"),
     Event.AUDIT_EXPORTED: Look(_("Security events exported by an operator"), "download", "info"),
     Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
+    Event.AUDIT_EXPLAINED: Look(_("Missing numbers of security events explained"), "alert", "warn"),
     Event.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
     Event.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
     Event.PRUNED: Look(_("Old data removed"), "trash", ""),

@@ -69,6 +69,10 @@ class KeyFilter(forms.Form):
         except networks.NetworkError:
             raise forms.ValidationError(_("This is no IP or network.")) from None
 
+    def names_a_key(self) -> bool:
+        """Whether a valid form says which key is meant: its public id, whole or as the portal shows it."""
+        return key_condition("", self.cleaned_data["q"]) is not None
+
     def chosen(self, keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
         """Of ``keys`` those that a valid form means."""
         values = self.cleaned_data

@@ -4,8 +4,9 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.urls import reverse
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, Notice
 from apikeys.models import ApiKey
 from tests.people import Person, customer, logged_in
 
@@ -28,11 +29,23 @@ def at_work(role: str) -> Client:
 
 
 def page_of(person: Person) -> str:
-    return f"{USERS}{person.user.pk}/change/"
+    return reverse("admin:accounts_user_change", args=[person.user.pk])
+
+
+def page_of_act(person: Person, act: str) -> str:
+    return reverse("admin:accounts_user_act", args=[person.user.pk, act])
+
+
+def page_of_notice(person: Person, notice: Notice) -> str:
+    return reverse("admin:accounts_user_resend", args=[person.user.pk, notice.pk])
+
+
+def page_of_event(event: AuditEvent) -> str:
+    return reverse("admin:accounts_auditevent_change", args=[event.pk])
 
 
 def act_on(client: Client, person: Person, act: str, reason: str = WHY) -> Any:
-    return client.post(f"{USERS}{person.user.pk}/act/{act}/", {"reason": reason})
+    return client.post(page_of_act(person, act), {"reason": reason})
 
 
 def act_on_keys(client: Client, act: str, *keys: ApiKey, reason: str | None = WHY) -> Any:

@@ -10,12 +10,15 @@ from django.conf import settings as portal
 from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.converters import get_converters
 
 from accounts import outside, placeholder, purposes
 from accounts.models import RecoveryCode, SmsCode, TotpDevice, User
+from accounts.staff import opaque
 from apikeys.models import ApiKey, Credential
 from tests import people, sms_collector
 from tests.people import Person
+from tests.staff import act_on
 
 pytestmark = pytest.mark.django_db
 
@@ -58,6 +61,15 @@ VALUES = {
     "notice_id": "1",
     "url": "nowhere/",
 }
+#: The same by their path converter: ids of the staff's pages, which are made of a row's number.
+HIDDEN = {name: get_converters()[name] for name in (opaque.ACCOUNT, opaque.NOTICE, opaque.EVENT)}
+
+
+def value_of(found: re.Match[str]) -> str:
+    converter, name = found.groups()
+    if converter in HIDDEN:
+        return str(HIDDEN[converter].to_url(1))
+    return VALUES["pk"] if (converter, name) == ("uuid", "object_id") else VALUES[name]
 
 
 def addresses() -> Iterator[str]:
@@ -68,7 +80,7 @@ def addresses() -> Iterator[str]:
 def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
     for entry in patterns:
         route = str(entry.pattern).removeprefix("^").removesuffix("$").removesuffix("\\Z")
-        path = prefix + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: VALUES[found[1]], route)
+        path = prefix + re.sub(r"<(?:(\w+):)?(\w+)>", value_of, route)
         if isinstance(entry, URLResolver):
             yield from _walk(entry.url_patterns, path)
         elif isinstance(entry, URLPattern):
@@ -78,6 +90,7 @@ def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
 
 
 ALL = sorted(set(addresses()))
+USER_1 = f"/admin/accounts/user/{HIDDEN[opaque.ACCOUNT].to_url(1)}/change/"
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +101,8 @@ def _phone(settings: Any) -> None:
 
 def at(path: str, key: ApiKey, row: str) -> str:
     """``path`` with the id of a key, and of a row of the admin, that exist."""
+    for converter in HIDDEN.values():
+        path = path.replace(converter.to_url(1), converter.to_url(int(row)))
     return path.replace(VALUES["pk"], str(key.pk)).replace("/1/", f"/{row}/")
 
 
@@ -123,7 +138,12 @@ def visitors() -> dict[str, Client]:
 
 def test_the_walk_finds_every_kind_of_address() -> None:
     assert {"/dashboard/", "/keys/", f"/keys/{VALUES['pk']}/delete/", "/activity/", "/admin/"} <= set(ALL)
-    assert {"/admin/login/", "/admin/accounts/user/", "/admin/apikeys/apikey/1/change/"} <= set(ALL)
+    assert {
+        "/admin/login/",
+        "/admin/accounts/user/",
+        USER_1,
+        f"/admin/apikeys/apikey/{VALUES['pk']}/change/",
+    } <= set(ALL)
     assert len(ALL) > 30
     assert not [path for path in ALL if re.search(r"[<>()?\\^$]", path)]
 
@@ -244,15 +264,14 @@ def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
     secrets = canaries(sara, key)
     browser = people.logged_in(staff)
     # Leaves rows in the audit trail, and the reason on the pages.
-    browser.post(f"/admin/accounts/user/{sara.user.pk}/act/freeze/", {"reason": "Ticket 4711"})
+    act_on(browser, sara, "freeze")
     lists = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/?q=a" for m in admin.site._registry]
     shown = set()
     for path in [*ALL, *lists]:
-        for row in (str(sara.user.pk), str(key.pk)):
-            answer = browser.get(at(path, key, row))
-            assert answer.status_code < 500, path
-            text = answer.content.decode()
-            assert not [secret for secret in secrets if secret in text], path
-            shown |= {path} if answer.status_code == 200 else set()
-    assert {"/admin/accounts/user/1/change/", "/admin/apikeys/apikey/1/change/", *lists} <= shown
+        answer = browser.get(at(path, key, str(sara.user.pk)))
+        assert answer.status_code < 500, path
+        text = answer.content.decode()
+        assert not [secret for secret in secrets if secret in text], path
+        shown |= {path} if answer.status_code == 200 else set()
+    assert {USER_1, f"/admin/apikeys/apikey/{VALUES['pk']}/change/", *lists} <= shown
     assert User.objects.get(pk=sara.user.pk).frozen_at is not None

@@ -37,7 +37,9 @@ def events(sara: Person) -> list[int]:
 
 
 def found(**options: Any) -> Found:
-    return [(one.kind, one.sequence, one.event) for one in Walk(**options).findings()]
+    """What the chain itself says; `numbers` has what the numbers say."""
+    every = [(one.kind, one.sequence, one.event) for one in Walk(**options).findings()]
+    return [one for one in every if one[0] != "missing_number"]
 
 
 def test_a_trail_that_nobody_touched_is_whole(events: list[int]) -> None:
@@ -90,9 +92,8 @@ def test_events_that_were_removed_with_their_links_are_missed(
 
 def test_a_trail_that_was_emptied_is_missed(events: list[int]) -> None:
     removed(*events)
-    assert [(one.kind, one.what) for one in Walk().findings()] == [
-        ("missing_link", "links 1 to 6 were removed")
-    ]
+    assert found() == [("missing_link", 1, None)]
+    assert next(Walk().findings()).what == "links 1 to 6 were removed"
 
 
 def test_two_events_that_changed_places_are_named(events: list[int]) -> None:

@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from accounts import devices, sessions, trusted
-from accounts.models import AuditEvent, Notice, TrustedDevice
+from accounts.models import AuditEvent, Notice, TrustedDevice, User
 from tests import people, sms_collector
 from tests.people import Person, browser, customer
 
@@ -117,6 +117,18 @@ def test_staff_are_never_trusted() -> None:
     assert b'name="trust"' not in people.half_logged_in(ali).get("/login/second-factor/").content
     assert trusted.COOKIE not in log_in(ali, browser(), trust="1").cookies
     assert not TrustedDevice.objects.exists()
+
+
+def test_a_customer_who_becomes_staff_is_trusted_no_longer(sara: Person) -> None:
+    client = browser()
+    log_in(sara, client, trust="1")
+    again = people.twin(client)
+    del again.cookies["__Host-session"]
+    login = {"phone": sara.user.phone, "password": sara.password}
+    User.objects.filter(pk=sara.user.pk).update(is_staff=True)
+    assert again.post("/login/", login).headers["Location"] == "/login/second-factor/"
+    User.objects.filter(pk=sara.user.pk).update(is_staff=False)
+    assert people.twin(again).post("/login/", login).headers["Location"] == "/dashboard/"
 
 
 def test_the_box_stays_ticked_when_the_code_was_wrong(sara: Person) -> None:

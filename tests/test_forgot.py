@@ -161,6 +161,14 @@ def test_wrong_codes_of_strangers_do_not_lock_the_owner_out_of_the_login() -> No
     assert guard.failures == []
 
 
+def test_an_account_that_is_locked_for_good_gets_a_new_password() -> None:
+    """A hundred failures in a row lock the codes of a login; a stranger can't lock "forgotten password" like that."""
+    person = sara()
+    FactorGuard.objects.update_or_create(user=person.user, defaults={"in_a_row": 100})
+    assert proved(person).post(PASSWORD, {"password": GOOD})["Location"] == "/login/"
+    assert person.reload().check_password(GOOD)
+
+
 def test_proof_is_over_after_fifteen_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     person = sara()
     client = proved(person)

@@ -13,7 +13,8 @@ from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.models import AuditEvent, RecoveryCode
+from accounts import purposes
+from accounts.models import AuditEvent, RecoveryCode, SmsDevice, TotpDevice
 from hitobit_portal.ratelimits import Rate
 from tests import sms_collector
 from tests.people import (
@@ -22,6 +23,7 @@ from tests.people import (
     browser,
     customer,
     half_logged_in,
+    live_sms_code,
     logged_in,
     newcomer,
     next_phone,
@@ -180,6 +182,35 @@ def test_account_switched_off_ends_its_sessions(sara: Person) -> None:
 def test_reset_factor_ends_its_sessions(sara: Person) -> None:
     client = logged_in(sara)
     sara.reload().totp.delete()
+    assert client.get("/dashboard/")["Location"].startswith("/login/")
+
+
+@pytest.mark.parametrize(
+    ("factor", "how"),
+    [
+        ("totp", "deleted"),
+        ("totp", "unconfirmed"),
+        ("sms", "deleted"),
+        ("sms", "unconfirmed"),
+        ("sms", "other number"),
+    ],
+)
+def test_a_session_ends_when_the_factor_goes_that_it_was_not_proved_by(
+    sara: Person, factor: str, how: str
+) -> None:
+    client = half_logged_in(sara)
+    method = {"totp": "sms", "sms": "totp"}[factor]
+    code = live_sms_code(sara, purposes.LOGIN) if method == "sms" else sara.totp()
+    client.post(f"{SECOND}?method={method}", {"code": code})
+    assert is_in(client)
+    model: Any = TotpDevice if factor == "totp" else SmsDevice
+    row = model.objects.filter(user=sara.user)
+    if how == "deleted":
+        row.delete()
+    elif how == "unconfirmed":
+        row.update(confirmed=False)
+    else:
+        row.update(number="+989129999999")
     assert client.get("/dashboard/")["Location"].startswith("/login/")
 
 

@@ -179,6 +179,15 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["2001:db8::/32"], "1.2.3.4", False),
         (["::/1"], "1.2.3.4", False),
         (["9.9.9.9", "1.2.3.0/24"], "1.2.3.255", True),
+        # A network inside another takes nothing of it away, whatever their order.
+        (["10.0.0.0/8", "10.1.0.0/16"], "10.0.0.1", True),
+        (["10.0.0.0/8", "10.1.0.0/16"], "10.1.2.3", True),
+        (["10.0.0.0/8", "10.1.0.0/16"], "10.200.0.1", True),
+        (["10.0.0.0/8", "10.1.0.0/16"], "11.0.0.0", False),
+        (["10.1.0.0/16", "10.0.0.0/8"], "10.255.255.255", True),
+        (["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "12.0.0.1"], "10.255.255.255", True),
+        (["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "12.0.0.1"], "11.255.255.255", False),
+        (["2001:db8::/32", "2001:db8:1::/48"], "2001:db8:ffff::1", True),
         (["1.2.3.0/24"], None, False),
         (["1.2.3.0/24"], "", False),
         (["1.2.3.0/24"], "1.2.3.4 ", False),
@@ -219,6 +228,21 @@ def test_matching_agrees_with_arithmetic(
     matcher = compile_networks([parse_network(f"{base}/{length}").value])
     assert matcher.contains(str(address)) is same
     assert matcher.contains(str(base))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2**16 - 1), st.integers(17, 32)), max_size=6), st.integers(0, 2**16 - 1)
+)
+def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, int]], number: int) -> None:
+    """In one /16, so that networks touch and contain one another."""
+    networks = [ipaddress.ip_network((0x0A010000 + base, length), strict=False) for base, length in listed]
+    address = ipaddress.ip_address(0x0A010000 + number)
+    expected = any(address in network for network in networks)
+    assert (
+        compile_networks([parse_network(str(one)).value for one in networks]).contains(str(address))
+        is expected
+    )
 
 
 @settings(deadline=None)

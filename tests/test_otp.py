@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from accounts import guessing, otp, purposes
-from accounts.models import AuditEvent, FactorGuard, SmsCode, TotpDevice
+from accounts.models import AuditEvent, FactorGuard, SmsCode, SmsDevice, TotpDevice
 from accounts.otp import Factor, Outcome, Result
 from accounts.purposes import Approval, Purpose
 from hitobit_portal import crypto
@@ -190,6 +190,14 @@ def test_unconfirmed_factors_approve_nothing() -> None:
     assert (
         verify(person, purposes.LOGIN, sms=live_sms_code(person, purposes.LOGIN)).outcome is Outcome.REFUSED
     )
+
+
+def test_sms_code_proves_nothing_once_the_confirmed_number_is_another(sara: Person) -> None:
+    codes = both(sara)
+    SmsDevice.objects.filter(user=sara.user).update(number="+989129999999")
+    assert verify(sara, CREATE, **codes).outcome is Outcome.REFUSED
+    SmsDevice.objects.filter(user=sara.user).update(number=sara.user.phone)
+    assert verify(sara, CREATE, **codes).accepted
 
 
 def test_recovery_code_works_once_and_for_its_owner_only(sara: Person) -> None:

@@ -216,18 +216,28 @@ def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiK
     assert not RescueRequest.objects.filter(approved=True).exists()
 
 
-@pytest.mark.parametrize("case", ["withdraws", "dismissed", "old", "approved"])
+@pytest.mark.parametrize(
+    "case", ["withdraws", "unrestricted", "paused", "deleted", "frozen", "dismissed", "old", "approved"]
+)
 def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -> None:
     row = asked(key)
     if case == "withdraws":
         key.apply(["read", "withdraw"], "trusted", [ADDRESS])
+    elif case == "unrestricted":
+        key.apply(["read"], "unrestricted", [])
+    elif case in ("paused", "deleted"):
+        key.set_state(State.FROZEN if case == "paused" else State.REVOKED)
+    elif case == "frozen":
+        # Without the rest of freezing, which ends sessions and codes.
+        type(sara.user).objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
     elif case == "old":
         later(24.01)
     else:
         rescue.close(row, approved=case == "approved")
+    assert not rescue.waiting(sara.user).exists()
     with pytest.raises(ValidationError):
         rescue.approve(RequestFactory().post("/"), row)
-    assert addresses(key) == [ADDRESS]
+    assert addresses(key) == ([] if case == "unrestricted" else [ADDRESS])
 
 
 def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, key: ApiKey) -> None:

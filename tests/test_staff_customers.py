@@ -13,7 +13,18 @@ from accounts.staff import acts
 from accounts.staff.looked import masked_email
 from hitobit_portal.jalali import masked_phone
 from tests.people import Person, customer, key_of, logged_in, newcomer
-from tests.staff import ROLES, USERS, WHY, act_on, at_work, events, member, page_of
+from tests.staff import (
+    ROLES,
+    USERS,
+    WHY,
+    act_on,
+    at_work,
+    events,
+    member,
+    page_of,
+    page_of_act,
+    page_of_notice,
+)
 
 pytestmark = pytest.mark.django_db
 #: Who may do what. The page of an act answers 403 to everybody else, whatever they post.
@@ -96,7 +107,7 @@ def test_no_act_without_a_reason(sara: Person, act: str) -> None:
 def test_page_of_an_act_says_what_it_hits(sara: Person) -> None:
     key_of(sara, "ربات من")
     LoginSession.objects.create(user=sara.user)
-    page = at_work("support").get(f"{USERS}{sara.user.pk}/act/freeze/").content.decode()
+    page = at_work("support").get(page_of_act(sara, "freeze")).content.decode()
     assert "ربات من" in page
     assert masked_phone(sara.user.phone) in page
     assert User.objects.get(pk=sara.user.pk).frozen_at is None
@@ -217,7 +228,7 @@ def test_notice_is_sent_again_under_another_name_for_a_reason(sara: Person, sett
     settings.SMS_BACKENDS = ["tests.sms_collector"]
     notice = notice_of(sara, sent_at=timezone.now(), attempts=1)
     client = at_work("support")
-    path = f"{USERS}{sara.user.pk}/notice/{notice.pk}/"
+    path = page_of_notice(sara, notice)
     assert client.post(path, {"reason": ""}).status_code == 200
     assert client.post(path, {"reason": WHY}).status_code == 302
     assert outbox.send_due().sent >= 1
@@ -232,6 +243,6 @@ def test_notice_that_waits_or_went_to_a_replaced_number_is_not_sent_again(
     sara: Person, fields: dict[str, Any]
 ) -> None:
     notice = notice_of(sara, **fields)
-    answer = at_work("security").post(f"{USERS}{sara.user.pk}/notice/{notice.pk}/", {"reason": WHY})
+    answer = at_work("security").post(page_of_notice(sara, notice), {"reason": WHY})
     assert answer.status_code == 403
     assert events("notice.resent") == []

@@ -24,7 +24,7 @@ def sara() -> Person:
 
 def found(**filters: str) -> set[str]:
     """Names of the keys on the list with these filters."""
-    answer: Any = at_work("support").get(KEYS, filters)
+    answer: Any = at_work("security").get(KEYS, filters)
     assert answer.status_code == 200
     return {key.label for key in answer.context_data["keys"]}
 

@@ -49,6 +49,7 @@ def _emptied_by(flush: Callable[[], object]) -> None:
     others = _others()
     with audit_chain.removing():
         flush()
+    audit_chain._last_seen = (0, 0)
     rules.begin(apps, None)
     roles.make(apps, None)
     if others:

@@ -20,6 +20,14 @@ def need(request: HttpRequest, right: Right) -> None:
         raise PermissionDenied
 
 
+def may_list(request: HttpRequest) -> bool:
+    """Whether the member of staff may see rows of customers whom they could not name: each list asks this.
+
+    SECURITY: without it, a list of keys or of events is the list of customers that the role must not have.
+    """
+    return may(request, Right.SEARCH_MANY)
+
+
 def visible(request: HttpRequest) -> QuerySet[User]:
     """The accounts that this member of staff may look at; numbers that somebody merely typed are none."""
     people = User.objects.exclude(joined_at=None)

@@ -17,9 +17,9 @@ from accounts import audit, delayed, guessing, outbox, sessions
 from accounts.events import Event
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
 from accounts.roles import Right
-from accounts.staff import access, finding, looked, rows
+from accounts.staff import access, finding, looked, opaque, rows
 from accounts.staff.acts import ACTS, BY_NAME, Act
-from accounts.staff.forms import LONGEST_ID, ReasonForm, SearchForm
+from accounts.staff.forms import ReasonForm, SearchForm
 from accounts.staff.read_only import ReadOnly
 from accounts.stages import customer
 
@@ -34,16 +34,17 @@ STATES = [
 
 
 class CustomerAdmin(ReadOnly):
-    """The list (`changelist_view`), the page of one customer (`change_view`), and the acts."""
+    """The list (`changelist_view`), the page of one customer (`row_view`), and the acts."""
 
     right = Right.VIEW_CUSTOMER
+    id_form = opaque.ACCOUNT
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
+        wrap, one = self.admin_site.admin_view, f"<{opaque.ACCOUNT}:customer_id>"
         return [
-            path("<int:customer_id>/act/<slug:act_name>/", wrap(self.act_view), name="accounts_user_act"),
+            path(f"{one}/act/<slug:act_name>/", wrap(self.act_view), name="accounts_user_act"),
             path(
-                "<int:customer_id>/notice/<int:notice_id>/",
+                f"{one}/notice/<{opaque.NOTICE}:notice_id>/",
                 wrap(self.resend_view),
                 name="accounts_user_resend",
             ),
@@ -53,11 +54,11 @@ class CustomerAdmin(ReadOnly):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """A POST of ``q`` searches: SECURITY: a phone number in an address would stand in every proxy's log."""
         access.need(request, self.right)
-        form = SearchForm(request.POST if request.method == "POST" else request.GET)
+        form = SearchForm(request.POST if request.method == "POST" else {})
         text = form.cleaned_data["q"] if form.is_valid() else ""
         state = request.GET.get("state", "")
         state = state if state in finding.STATES else ""
-        lists = access.may(request, Right.SEARCH_MANY)
+        lists = access.may_list(request)
         found = finding.by_text(request, text) if text else access.visible(request).order_by("-pk")
         if not text and not lists:
             found = found.none()
@@ -82,9 +83,7 @@ class CustomerAdmin(ReadOnly):
         }
         return TemplateResponse(request, "admin/customers.html", context)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         user = self._find(request, object_id)
         looked.at(request, "customer", of=user)
         guard = FactorGuard.objects.filter(user=user).first() or FactorGuard(user=user)
@@ -109,7 +108,7 @@ class CustomerAdmin(ReadOnly):
         if act is None:
             raise Http404
         access.need(request, act.right)
-        user = self._find(request, str(customer_id))
+        user = self._find(request, customer_id)
         if not access.may_act_on(request, user):
             return self.forbidden(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
@@ -134,7 +133,7 @@ class CustomerAdmin(ReadOnly):
     def resend_view(self, request: HttpRequest, customer_id: int, notice_id: int) -> HttpResponse:
         """The same for one notice."""
         access.need(request, Right.RESEND_NOTICE)
-        user = self._find(request, str(customer_id))
+        user = self._find(request, customer_id)
         notice = get_object_or_404(Notice.objects.select_related("event"), pk=notice_id, user=user)
         row = rows.notice_row(request, user, notice)
         if not row.may_resend:
@@ -172,12 +171,10 @@ class CustomerAdmin(ReadOnly):
         else:
             messages.info(request, _("Nothing to do: it stands like that already."))
 
-    def _find(self, request: HttpRequest, number: str) -> User:
+    def _find(self, request: HttpRequest, pk: int) -> User:
         access.need(request, self.right)
-        if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_ID):
-            raise Http404
         people = access.visible(request).select_related("totp", "sms", "recovery")
-        return get_object_or_404(people, pk=int(number))
+        return get_object_or_404(people, pk=pk)
 
     def _is_offered(self, request: HttpRequest, act: Act, user: User) -> bool:
         allowed = access.may(request, act.right) and access.may_act_on(request, user)

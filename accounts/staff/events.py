@@ -4,7 +4,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -15,8 +22,8 @@ from accounts import audit
 from accounts.events import Event
 from accounts.models import AuditEvent, User
 from accounts.roles import Right
-from accounts.staff import access, export, looked, rows
-from accounts.staff.forms import LONGEST_ID, EventFilter, end_of, start_of
+from accounts.staff import access, export, looked, opaque, rows
+from accounts.staff.forms import EventFilter, end_of, start_of
 from accounts.staff.read_only import ReadOnly
 from accounts.stages import customer
 from hitobit_portal import errors, ratelimits
@@ -24,10 +31,15 @@ from hitobit_portal.ratelimits import Rate
 
 PAGE = 50
 PEOPLE = {"who": "actor", "whom": "customer"}
+#: Filters of which one is enough to have named somebody: a customer, or what happened to something.
+NAMING = ("whom", "target")
 
 
 class EventAdmin(ReadOnly):
+    """The list with its filters, one event, and the export of what the list shows."""
+
     right = Right.VIEW_EVENT
+    id_form = opaque.EVENT
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -37,45 +49,43 @@ class EventAdmin(ReadOnly):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """GET with filters; a POST of the same goes there with account ids in place of phone numbers.
+        """GET with filters; a POST of the same goes there with opaque ids in place of phone numbers and numbers.
 
         SECURITY: a phone number in an address would stand in every proxy's log and in the browser's history.
         """
         access.need(request, self.right)
-        sent = request.POST if request.method == "POST" else request.GET
-        form = EventFilter(sent)
+        typed = request.method == "POST"
+        form = self._form(request, request.POST if typed else request.GET, typed=typed)
         chosen, values = self._chosen(request, form)
-        if request.method == "POST" and form.is_valid():
-            return redirect(f"{reverse('admin:accounts_auditevent_changelist')}?{urlencode(values)}")
-        before = request.GET.get("before", "")
-        if before.isascii() and before.isdigit() and len(before) <= LONGEST_ID:
-            chosen = chosen.filter(pk__lt=int(before))
+        addressed = _addressed(values)
+        if typed and form.is_valid():
+            return redirect(f"{reverse('admin:accounts_auditevent_changelist')}?{urlencode(addressed)}")
+        if before := request.GET.get("before", ""):
+            newest = opaque.EventId.reveal(before)
+            if newest is None:
+                raise Http404
+            chosen = chosen.filter(pk__lt=newest)
         events = list(chosen.select_related("actor", "customer").order_by("-pk")[: PAGE + 1])
         shown = events[:PAGE]
         self._note(request, values)
-        older = urlencode({**values, "before": shown[-1].pk}) if len(events) > PAGE else ""
+        before = opaque.EventId.hide(shown[-1].pk) if len(events) > PAGE else ""
+        older = urlencode({**addressed, "before": before}) if before else ""
         context = {
             **self.admin_site.each_context(request),
             "section": "events",
             "form": form,
             "events": rows.event_rows(shown),
             "older": older,
-            "values": values,
-            "query": urlencode(values),
-            "may_export": access.may(request, Right.EXPORT_EVENTS),
+            "values": addressed,
+            "lists": access.may_list(request),
+            "may_export": access.may(request, Right.EXPORT_EVENTS) and self._is_shown(request, values),
         }
         return TemplateResponse(request, "admin/events.html", context)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """One event with all that it holds."""
         access.need(request, self.right)
-        if not (object_id.isascii() and object_id.isdigit() and len(object_id) <= LONGEST_ID):
-            raise Http404
-        event = get_object_or_404(
-            self._visible(request).select_related("actor", "customer"), pk=int(object_id)
-        )
+        event = get_object_or_404(self._visible(request).select_related("actor", "customer"), pk=object_id)
         looked.at(request, "event", of=event.customer, target=str(event.pk))
         context = {
             **self.admin_site.each_context(request),
@@ -87,12 +97,15 @@ class EventAdmin(ReadOnly):
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """POST: the filtered set as a file. It leaves an event with the filters before the first line goes out."""
+        access.need(request, self.right)
         access.need(request, Right.EXPORT_EVENTS)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         kind = request.POST.get("format", "")
-        form = EventFilter(request.POST)
+        form = self._form(request, request.POST, typed=True)
         chosen, values = self._chosen(request, form)
+        if form.is_valid() and not self._is_shown(request, values):
+            return errors.forbidden(request)
         if kind not in export.FORMATS or not form.is_valid():
             return errors.bad_request(request)
         wait = ratelimits.take(Rate.EXPORT_ACCOUNT, f"staff:{customer(request).pk}")
@@ -107,6 +120,13 @@ class EventAdmin(ReadOnly):
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
+    def _form(self, request: HttpRequest, sent: QueryDict, *, typed: bool) -> EventFilter:
+        return EventFilter(sent, typed=typed, lists=access.may_list(request))
+
+    def _is_shown(self, request: HttpRequest, values: dict[str, str]) -> bool:
+        """SECURITY: who may not list customers names one, or a thing, to see what happened to it."""
+        return access.may_list(request) or any(name in values for name in NAMING)
+
     def _visible(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()
         if access.may(request, Right.SEE_STAFF):
@@ -115,7 +135,7 @@ class EventAdmin(ReadOnly):
         return events.exclude(customer__is_staff=True)
 
     def _chosen(self, request: HttpRequest, form: EventFilter) -> tuple[QuerySet[AuditEvent], dict[str, str]]:
-        """The events that a valid form chooses (none for another), and its filters with ids of accounts."""
+        """The events that a valid form chooses (none for another), and its filters with numbers of accounts."""
         events = self._visible(request)
         if not form.is_valid():
             return events.none(), {}
@@ -130,7 +150,8 @@ class EventAdmin(ReadOnly):
         if "last" in values:
             events = events.filter(at__lt=end_of(values["last"]))
         plain = {name: values[name] for name in ("event", "address", "target") if name in values}
-        return events.filter(**plain), kept
+        events = events.filter(**plain) if self._is_shown(request, kept) else events.none()
+        return events, kept
 
     def _note(self, request: HttpRequest, values: dict[str, str]) -> None:
         if not values:
@@ -139,6 +160,17 @@ class EventAdmin(ReadOnly):
         if whom is not None:
             return looked.at(request, "events", of=whom)
         return looked.searched(request, "events", "", None, filters=values)
+
+
+def _addressed(values: dict[str, str]) -> dict[str, str]:
+    """Filters as they stand in an address: numbers, which count up, as opaque ids."""
+    shown = dict(values)
+    for name in PEOPLE:
+        if name in shown:
+            shown[name] = opaque.AccountId.hide(int(shown[name]))
+    if shown.get("target", "").isdecimal():
+        shown["target"] = opaque.TargetId.hide(int(shown["target"]))
+    return shown
 
 
 def _person(value: str) -> int:

@@ -7,7 +7,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.models import DelayedChange, User
-from accounts.roles import Right
 from accounts.staff import access
 from hitobit_portal.fields import ascii_digits, parse_phone
 
@@ -32,7 +31,7 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     key = key_condition("api_keys__", text)
     if key is not None:
         return people.filter(key).distinct()
-    if access.may(request, Right.SEARCH_MANY):
+    if access.may_list(request):
         digits = ascii_digits(text)
         is_id = digits.isdecimal() and len(digits) < 10
         return people.filter(Q(pk=int(digits)) if is_id else Q(name__icontains=text))

@@ -13,9 +13,10 @@ from hitobit_portal import errors
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """No adding, editing or deleting. ``right``: what one needs to look."""
+    """No adding, editing or deleting. ``right``: what one needs to look; ``id_form``: the path converter of its ids."""
 
     right: Right
+    id_form: str
     actions = None
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -34,20 +35,28 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """The list, a row's page, and its history, which is a list of events with us."""
+        """The list, a row's page, and its history, which is a list of events with us.
+
+        SECURITY: no id that counts up stands in an address (`accounts.staff.opaque`).
+        """
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
+        row = f"<{self.id_form}:object_id>"
         return [
             path("", wrap(self.changelist_view), name=f"{name}_changelist"),
             path("add/", wrap(self.forbidden), name=f"{name}_add"),
-            path("<path:object_id>/change/", wrap(self.change_view), name=f"{name}_change"),
-            path("<path:object_id>/delete/", wrap(self.forbidden), name=f"{name}_delete"),
-            path("<path:object_id>/history/", wrap(self.to_page), name=f"{name}_history"),
-            path("<path:object_id>/", wrap(self.to_page)),
+            path(f"{row}/change/", wrap(self.row_view), name=f"{name}_change"),
+            path(f"{row}/delete/", wrap(self.forbidden), name=f"{name}_delete"),
+            path(f"{row}/history/", wrap(self.to_page), name=f"{name}_history"),
+            path(f"{row}/", wrap(self.to_page), name=f"{name}_row"),
         ]
 
-    def forbidden(self, request: HttpRequest, object_id: str = "") -> HttpResponse:
+    def row_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+        """The page of one row."""
+        raise NotImplementedError
+
+    def forbidden(self, request: HttpRequest, object_id: Any = None) -> HttpResponse:
         return errors.forbidden(request)
 
-    def to_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def to_page(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         access.need(request, self.right)
         return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", object_id)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from accounts import agents
 from accounts.models import User
 from accounts.roles import Right
-from accounts.staff import access, rows
+from accounts.staff import access, opaque, rows
 from hitobit_portal.jalali import digits
 
 register = template.Library()
@@ -48,6 +48,12 @@ def may_act(context: dict[str, Any], right: str, whom: User) -> bool:
 @register.simple_tag(takes_context=True)
 def may(context: dict[str, Any], right: str) -> bool:
     return access.may(context["request"], Right[right])
+
+
+@register.filter
+def account_id(pk: int) -> str:
+    """An account as it stands in addresses."""
+    return opaque.AccountId.hide(pk)
 
 
 @register.filter

@@ -3,11 +3,13 @@
 import json
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import audit, audit_chain
+from accounts import audit, audit_chain, audit_evidence, audit_sink
 from accounts.audit_verify import Walk
 from accounts.events import Event
 from accounts.management.typed import moment, progress
@@ -20,6 +22,7 @@ class Command(BaseCommand):
     help = (
         "Walks the chain of security events and says which rows were changed, removed, moved or put in. Exit codes: 0 "
         "the trail is whole, 1 it is damaged (or the chain could not be restarted), 2 wrong usage. "
+        "The numbers of events, notices and the lines of PORTAL_AUDIT_SINK are compared with it, too. "
         "Take copies before anything else when it is damaged; see docs/audit.md."
     )
 
@@ -33,27 +36,49 @@ class Command(BaseCommand):
             help="after the head of the chain was lost or changed: go on from the last link; the reason is recorded",
         )
         parser.add_argument(
+            "--explain",
+            metavar="REASON",
+            help="after events with these numbers were found to be missing (missing_number) and the cause is known: "
+            "they are not found again; the numbers and the reason are recorded",
+        )
+        parser.add_argument(
+            "--sink",
+            action="append",
+            type=Path,
+            metavar="FILE",
+            help="compare with this file of the sink's lines; may be given several times. Default: PORTAL_AUDIT_SINK",
+        )
+        parser.add_argument(
             "--json",
             action="store_true",
-            help='print {"whole", "links", "unsigned", "findings": [{"kind", "what", "sequence", "event"}], "more"}',
+            help='print {"whole", "links", "unsigned", "findings": [{"kind", "what", "sequence", "event", "numbers"}], '
+            '"more", "remarks": [...]}; remarks do not change the exit code',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["restart"] is not None:
             return self._restart(options["restart"].strip())
-        walk = Walk(since=options["since"], progress=progress)
+        if options["explain"] is not None:
+            return self._explain(options["explain"].strip())
+        walk = Walk(since=options["since"], sinks=_sinks(options["sink"]), progress=progress)
         found = walk.findings()
-        findings = list(islice(found, MOST_FINDINGS))
-        more = sum(1 for _finding in found)
+        try:
+            findings = list(islice(found, MOST_FINDINGS))
+            more = sum(1 for _finding in found)
+        except OSError as error:
+            raise CommandError(f"The sink's lines can't be read: {error.strerror}.", returncode=2) from None
         if options["json"]:
             result = {"whole": not findings, "links": walk.links, "unsigned": walk.unsigned}
             listed = [asdict(finding) for finding in findings]
-            self.stdout.write(json.dumps({**result, "findings": listed, "more": more}))
+            remarks = [asdict(remark) for remark in walk.remarks]
+            self.stdout.write(json.dumps({**result, "findings": listed, "more": more, "remarks": remarks}))
         else:
             for finding in findings:
                 self.stdout.write(
                     f"link {finding.sequence or '-'}, event {finding.event or '-'}: {finding.what} ({finding.kind})"
                 )
+            for remark in walk.remarks:
+                self.stdout.write(f"Remark: {remark.what} ({remark.kind}).")
             self.stdout.write(f"{walk.links} links looked at.")
             if walk.unsigned:
                 self.stdout.write(
@@ -65,9 +90,20 @@ class Command(BaseCommand):
             self.stdout.write("The audit trail is whole.")
         return None
 
+    def _explain(self, reason: str) -> None:
+        _need(reason, "--explain")
+        found = audit_evidence.of_numbers(audit_evidence.issued())
+        runs = [run for finding in found if (run := finding.numbers)]
+        if not runs:
+            raise CommandError("Not explained: no number is missing.")
+        audit.record(
+            Event.AUDIT_EXPLAINED, None, customer=None, reason=reason, numbers=runs, operator=audit.operator()
+        )
+        for first, last in runs:
+            self.stdout.write(f"Explained: numbers {first} to {last}.")
+
     def _restart(self, reason: str) -> None:
-        if not 0 < len(reason) <= 200:
-            raise CommandError("--restart needs a reason: 1 to 200 characters.", returncode=2)
+        _need(reason, "--restart")
         try:
             last = audit_chain.restart()
         except audit_chain.ChainError as error:
@@ -76,3 +112,16 @@ class Command(BaseCommand):
             Event.AUDIT_RESTARTED, None, customer=None, reason=reason, after=last, operator=audit.operator()
         )
         self.stdout.write(f"The chain goes on after link {last}.")
+
+
+def _need(reason: str, option: str) -> None:
+    if not 0 < len(reason) <= 200:
+        raise CommandError(f"{option} needs a reason: 1 to 200 characters.", returncode=2)
+
+
+def _sinks(named: list[Path] | None) -> list[Path]:
+    """The named files; without any, the one that this machine writes."""
+    if named is not None:
+        return named
+    own = Path(settings.AUDIT_SINK) if settings.AUDIT_SINK not in ("", audit_sink.STDOUT) else None
+    return [own] if own is not None and own.is_file() else []
