@@ -23,7 +23,8 @@ class Asked:
     """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
 
     ``kept``: fields of the form before, which the page sends along so that `accounts.drafts` finds them when the
-    session has run out meanwhile.
+    session has run out meanwhile. ``sends_first``: the page is reached before a code was sent, and begins with the
+    button that sends one.
     """
 
     approval: Approval
@@ -34,6 +35,7 @@ class Asked:
     diff: Sequence[str] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     is_key: bool = False
+    sends_first: bool = False
     stepper: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 

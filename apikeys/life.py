@@ -1,5 +1,6 @@
 """What a customer does with a key besides its settings: rename, pause, resume, renew, delete. Each leaves its event."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,10 @@ from accounts import audit
 from accounts.events import Event
 from accounts.models import User
 from accounts.purposes import Approval, Purpose
-from apikeys import frozen, names
+from apikeys import consent, frozen, names, power
 from apikeys.models import ApiKey
-from apikeys.rules import IpPolicy, State
+from apikeys.power import Codes
+from apikeys.rules import UNRESTRICTED_TRADE, IpPolicy, State
 
 #: The renewal is offered from a month before the end: time enough for whoever looks in once in a while.
 RENEW_BEFORE = timedelta(days=30)
@@ -46,15 +48,20 @@ def pause(request: HttpRequest, key: ApiKey) -> bool:
     return _move(request, key, State.FROZEN, Event.KEY_FROZEN)
 
 
-def resume_approval(key: ApiKey) -> Approval:
-    return Approval(Purpose.THAW_KEY, {"key": str(key.pk)}, {"name": key.label})
+def resume_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
+    return consent.key_approval(Purpose.THAW_KEY, key, asked)
 
 
-def resume(request: HttpRequest, key: ApiKey) -> bool:
-    """Only after both codes, as their effect. Raises `AccountFrozen`, and `ValidationError` for a deleted key."""
+def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = None) -> bool:
+    """Only after both codes, as their effect. ``asked``: `consent.state_of` the key then.
+
+    Raises `AccountFrozen`, and `ValidationError` for a deleted key.
+    """
     frozen.refuse(User.objects.get(pk=key.owner_id))
-    if not _move(request, key, State.ACTIVE, Event.KEY_THAWED):
-        raise ValidationError(_("A deleted key can't be brought back."))
+    with consent.changing(key, Codes.BOTH, asked=asked):
+        if not _move(request, key, State.ACTIVE, Event.KEY_THAWED):
+            raise ValidationError(_("A deleted key can't be brought back."))
+        key.end_first_settings()
     return True
 
 
@@ -67,23 +74,32 @@ def is_renewable(key: ApiKey) -> bool:
     return key.trade_until - RENEW_BEFORE <= now
 
 
-def renew_approval(key: ApiKey) -> Approval:
-    return Approval(Purpose.RENEW_KEY, {"key": str(key.pk)}, {"name": key.label})
+def renewal_codes(key: ApiKey) -> Codes:
+    """The codes that renewing takes now: the authenticator's while trading runs, both once it has ended."""
+    now, before = timezone.now(), key.power
+    return power.codes_for(before, replace(before, trades_until=now + UNRESTRICTED_TRADE), now)
 
 
-def renew(request: HttpRequest, key: ApiKey) -> ApiKey:
-    """90 more days of trading from now; only after the authenticator's code, as its effect. Returns the key as it is.
+def renew_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
+    return consent.key_approval(Purpose.RENEW_KEY, key, asked)
 
-    Raises `AccountFrozen`, and `ValidationError` when there is nothing to renew.
+
+def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any] | None = None) -> ApiKey:
+    """90 more days of trading from now; only as the effect of the codes ``given``. Returns the key as it is.
+
+    ``asked``: `consent.state_of` the key when they were asked for. Raises `AccountFrozen`, `consent.CodesMissing` when
+    trading has ended and both codes were not given, and `ValidationError` when there is nothing to renew.
     """
-    current = ApiKey.objects.select_for_update().get(pk=key.pk)
-    if not is_renewable(current) or not current.renew_trade():
-        raise ValidationError(
-            _("There is nothing to renew: the key was changed in another window meanwhile.")
-        )
-    current.refresh_from_db(fields=["trade_until"])
-    until = current.trade_until.isoformat() if current.trade_until else ""
-    _record(Event.KEY_RENEWED, request, current, until=until)
+    with consent.changing(key, given, asked=asked) as current:
+        if not is_renewable(current) or not current.renew_trade():
+            raise ValidationError(
+                _("There is nothing to renew: the key was changed in another window meanwhile.")
+            )
+        current.refresh_from_db(fields=["trade_until"])
+        until = current.trade_until.isoformat() if current.trade_until else ""
+        if given is Codes.BOTH:
+            _record(Event.KEY_APPROVED, request, current, purpose=Purpose.RENEW_KEY.value)
+        _record(Event.KEY_RENEWED, request, current, until=until)
     return current
 
 

@@ -6,6 +6,7 @@ knows a key id, and could fill the owner's phone.
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -18,9 +19,10 @@ from accounts import audit
 from accounts.events import Event
 from accounts.models import User
 from accounts.purposes import Approval, Purpose
-from apikeys import networks
+from apikeys import consent, frozen, networks
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.outcomes import Outcome
+from apikeys.power import Codes
 from apikeys.rules import State
 from apikeys.verification import Decision
 
@@ -87,30 +89,32 @@ def waiting(owner: User) -> QuerySet[RescueRequest]:
     return requests.select_related("key")
 
 
-def approval(request: RescueRequest) -> Approval:
+def approval(request: RescueRequest, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to key and address: a code for one lets no other in, nor into another key."""
-    content = {"key": str(request.key_id), "address": request.address}
-    return Approval(Purpose.RESCUE_KEY, content, {"name": request.key.label, "address": request.address})
+    words = {"address": request.address}
+    return consent.key_approval(Purpose.RESCUE_KEY, request.key, asked, words, address=request.address)
 
 
-def approve(http: HttpRequest, request: RescueRequest) -> None:
+def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | None = None) -> None:
     """Adds the address to the key's networks; only after both codes, as their effect.
 
-    Raises `ValidationError` when it was answered meanwhile, or when the key no longer takes it.
+    ``asked``: `consent.state_of` the key when they were asked for. Raises `AccountFrozen`, and `ValidationError` when
+    it was answered meanwhile, or when the key no longer takes it.
     """
-    key = locked_key(request.key_id)
-    if not waiting(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
-        raise ValidationError(
-            _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
-        )
-    listed = [*key.networks.values_list("value", flat=True), request.address]
-    key.apply(key.permissions, key.ip_policy, listed)
-    for event, detail in (
-        (Event.KEY_APPROVED, {"purpose": Purpose.RESCUE_KEY.value}),
-        (Event.KEY_CHANGED, {"changes": [f"+{request.address}"]}),
-        (Event.KEY_RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
-    ):
-        audit.record(event, http, customer=key.owner, target=str(key.pk), label=key.label, **detail)
+    with consent.changing(request.key, Codes.BOTH, asked) as key:
+        frozen.refuse(key.owner)  # before `waiting`, which would say that the request was answered
+        if not waiting(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
+            raise ValidationError(
+                _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+            )
+        listed = [*key.networks.values_list("value", flat=True), request.address]
+        key.apply(key.permissions, key.ip_policy, listed)
+        for event, detail in (
+            (Event.KEY_APPROVED, {"purpose": Purpose.RESCUE_KEY.value}),
+            (Event.KEY_CHANGED, {"changes": [f"+{request.address}"]}),
+            (Event.KEY_RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
+        ):
+            audit.record(event, http, customer=key.owner, target=str(key.pk), label=key.label, **detail)
 
 
 def dismiss(http: HttpRequest, request: RescueRequest) -> bool:

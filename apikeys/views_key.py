@@ -8,7 +8,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -16,11 +15,12 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit, drafts, sms_codes
 from accounts.events import Event
 from accounts.stages import customer
-from apikeys import frozen, life, rotation, wizard
+from apikeys import consent, frozen, life, rotation, wizard
 from apikeys.changes import Change, Settings
 from apikeys.forms import KEEP, DeleteForm, SettingsForm
 from apikeys.forms_life import RenameForm, taken_text
 from apikeys.models import ApiKey, Credential
+from apikeys.power import Codes
 from apikeys.rules import IpPolicy, State
 from hitobit_portal.context import address_of
 
@@ -113,10 +113,11 @@ def _save(
         with transaction.atomic():
             if rename.is_bound:
                 life.rename(request, key, rename.cleaned_data["name"])
-            first = fresh and _take_first_settings(key)
+            first = fresh and key.end_first_settings()
             needs_codes = change.adds_power and not first
             if change.codes() and not needs_codes:
-                apply_change(request, key, change, approved=False)
+                # The codes that made the key are those of its first settings.
+                apply_change(request, key, change, Codes.BOTH if first else Codes.NONE, first=first)
     except life.NameTaken:
         rename.add_error("name", taken_text())
         return _page(request, key, form, rename, fresh=fresh)
@@ -139,33 +140,37 @@ def _save(
     return _go(request, reverse("key_detail", args=[key.pk]))
 
 
-def apply_change(request: HttpRequest, key: ApiKey, change: Change, *, approved: bool) -> None:
-    """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`."""
-    current = ApiKey.objects.select_for_update().get(pk=key.pk)
-    # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
-    if current.settings.as_json() != change.before.as_json():
-        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
-    after = change.after
-    current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
-    user, pk = customer(request), str(key.pk)
-    if approved:
+def apply_change(
+    request: HttpRequest,
+    key: ApiKey,
+    change: Change,
+    given: Codes,
+    *,
+    asked: dict[str, Any] | None = None,
+    first: bool = False,
+) -> None:
+    """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`.
+
+    ``given``: the codes for it; ``asked``: `consent.state_of` the key when they were asked for. ``first``: they are the
+    codes that made the key.
+    """
+    user, pk, after = customer(request), str(key.pk), change.after
+    with consent.changing(key, given, asked) as current:
+        # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
+        if current.settings.as_json() != change.before.as_json():
+            raise consent.ChangedMeanwhile
+        current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
+        if given is Codes.BOTH and not first:
+            audit.record(
+                Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+            )
         audit.record(
-            Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+            Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
         )
-    audit.record(
-        Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
-    )
 
 
 def _initial(settings: Settings) -> dict[str, Any]:
     return {"permissions": sorted(settings.permissions), "ip_policy": settings.ip_policy}
-
-
-def _take_first_settings(key: ApiKey) -> bool:
-    """Whether this request is the one that gives the first settings; of many at once, one is."""
-    return (
-        ApiKey.objects.filter(pk=key.pk, first_settings_at=None).update(first_settings_at=timezone.now()) == 1
-    )
 
 
 def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
 from accounts.wording import change_text
-from apikeys import frozen, rescue
-from apikeys.models import RescueRequest
+from apikeys import consent, frozen, rescue
+from apikeys.models import ApiKey, RescueRequest
 from apikeys.views_key import own_key
 
 
@@ -23,13 +23,23 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
     """Both codes add the address to the key's list."""
     row = _own_request(request, pk, asked)
     key = row.key
+    try:
+        frozen.refuse(customer(request))  # before an SMS is sent for nothing
+        return _approve(request, key, row)
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+
+
+def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
     if not rescue.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
         notices.info(
             request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
         )
         return redirect("key_detail", key.pk)
+    state = consent.state_of(key)
     page = Asked(
-        rescue.approval(row),
+        rescue.approval(row, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Add a trusted IP"),
@@ -42,18 +52,13 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
         notices.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
-    try:
-        frozen.refuse(customer(request))  # before an SMS is sent for nothing
-        return both_codes(
-            request,
-            page,
-            effect=lambda: rescue.approve(request, row),
-            done=done,
-            already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
-        )
-    except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
-        return redirect("key_detail", key.pk)
+    return both_codes(
+        request,
+        page,
+        effect=lambda: rescue.approve(request, row, state),
+        done=done,
+        already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

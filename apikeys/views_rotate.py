@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import messages as notices
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,9 +17,10 @@ from accounts.events import Event
 from accounts.models import User
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
-from apikeys import first_use, frozen, rotation, wizard_rotation
+from apikeys import consent, first_use, frozen, rotation, wizard_rotation
 from apikeys.forms_credentials import RotateForm, from_draft, grace_text, kept_fields
 from apikeys.models import ApiKey, Credential
+from apikeys.power import Codes
 from apikeys.rules import State
 from apikeys.views_key import own_key
 from apikeys.wizard import key_facts
@@ -62,7 +62,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
         return _without_attempt(request, key)
     public, grace = wizard_rotation.public_of(pending), pending["grace"]
     asked = Asked(
-        wizard_rotation.approval(key, public, grace),
+        wizard_rotation.approval(key, public, grace, pending["asked"]),
         title=key.label,
         back=reverse("key_rotate", args=[key.pk]),
         operation=_("New credential"),
@@ -107,11 +107,13 @@ def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
 
 def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, Any]) -> Credential:
     frozen.refuse(User.objects.get(pk=user.pk))
-    credential = rotation.rotate(
-        key, wizard_rotation.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
-    )
-    _record(Event.KEY_APPROVED, request, key, purpose="key.rotate")
-    _record(Event.KEY_ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
+    with consent.changing(key, Codes.BOTH, pending["asked"]):
+        credential = rotation.rotate(
+            key, wizard_rotation.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
+        )
+        key.end_first_settings()
+        _record(Event.KEY_APPROVED, request, key, purpose="key.rotate")
+        _record(Event.KEY_ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
     return credential
 
 
@@ -152,7 +154,7 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         raise Http404
     if request.method != "POST":
         return redirect("key_detail", key.pk)
-    with transaction.atomic():
+    with consent.changing(key, Codes.NONE):
         ended = rotation.end(key, credential)
         if ended:
             _record(Event.KEY_CREDENTIAL_ENDED, request, key, kind=credential.kind)

@@ -1,5 +1,6 @@
-"""A key's states: paused at once, resumed by both codes, its trading renewed by one; and all keys deleted at once."""
+"""A key's states: paused at once, resumed by both codes, its trading renewed; and all keys deleted at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages as notices
@@ -16,9 +17,11 @@ from accounts.forms import CodeForm
 from accounts.otp import Factor, Outcome
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
-from apikeys import frozen, life
+from apikeys import consent, frozen, life
+from apikeys.consent import CodesMissing
 from apikeys.forms_life import DeleteAllForm, delete_all_phrase
 from apikeys.models import ApiKey
+from apikeys.power import Codes
 from apikeys.rules import State
 from apikeys.views_key import own_key
 from hitobit_portal.jalali import date_local, digits
@@ -45,8 +48,9 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
     key = own_key(request, pk)
     if key.state != State.FROZEN:
         return redirect("key_detail", key.pk)
+    state = consent.state_of(key)
     asked = Asked(
-        life.resume_approval(key),
+        life.resume_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Resume this API"),
@@ -64,7 +68,7 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
         return both_codes(
             request,
             asked,
-            effect=lambda: life.resume(request, key),
+            effect=lambda: life.resume(request, key, state),
             done=done,
             already_done=ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE).exists,
         )
@@ -75,29 +79,71 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def renew(request: HttpRequest, pk: str) -> HttpResponse:
-    """The authenticator's code gives an unrestricted key 90 more days of trading."""
+    """90 more days of trading for an unrestricted key: by the authenticator's code while it trades, then by both."""
     key = own_key(request, pk)
     if not life.is_renewable(key):
         return redirect("key_detail", key.pk)
-    form = CodeForm(request.POST or None)
     try:
         frozen.refuse(customer(request))
-        if request.method == "POST" and form.is_valid():
-            result = otp.verify(
-                request,
-                customer(request),
-                life.renew_approval(key),
-                {Factor.TOTP: form.cleaned_data["code"]},
-                effect=lambda: life.renew(request, key),
-                already_done=ApiKey.objects.filter(pk=key.pk, trade_until__gt=key.trade_until).first,
-            )
-            if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
-                return _renewed(request, result.value)
-            form.add_error(None, messages.of_one(result))
+        if life.renewal_codes(key) is Codes.BOTH:
+            return _renew_ended(request, key)
+        return _renew_running(request, key)
+    except CodesMissing:
+        return _ended_meanwhile(request)
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
+
+
+def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        result = otp.verify(
+            request,
+            customer(request),
+            life.renew_approval(key),
+            {Factor.TOTP: form.cleaned_data["code"]},
+            effect=lambda: life.renew(request, key, Codes.AUTHENTICATOR),
+            already_done=_is_renewed(key),
+        )
+        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+            return _renewed(request, result.value)
+        form.add_error(None, messages.of_one(result))
     return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
+
+
+def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    """Once trading has ended, a renewal adds power."""
+    if "code" in request.POST:
+        return _ended_meanwhile(request)
+    state = consent.state_of(key)
+    asked = Asked(
+        life.renew_approval(key, state),
+        title=key.label,
+        back=reverse("key_detail", args=[key.pk]),
+        operation=_("Renew for 90 days"),
+        facts=[(_("Key name"), key.label, False), (_("Trading ended"), date_local(key.trade_until), False)],
+        diff=[_("Trading from any IP: ended → for 90 days")],
+        is_key=True,
+        sends_first=True,
+    )
+    return both_codes(
+        request,
+        asked,
+        effect=lambda: life.renew(request, key, Codes.BOTH, state),
+        done=lambda renewed: _renewed(request, renewed),
+        already_done=_is_renewed(key),
+    )
+
+
+def _is_renewed(key: ApiKey) -> Callable[[], Any]:
+    return ApiKey.objects.filter(pk=key.pk, trade_until__gt=key.trade_until).first
+
+
+def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
+    """The form of one code was open while trading ended."""
+    notices.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
+    return redirect(request.path)
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:

@@ -18,6 +18,7 @@ from apikeys import frozen, networks, wizard
 from apikeys.changes import Change
 from apikeys.models import ApiKey
 from apikeys.outcomes import Outcome
+from apikeys.power import Codes
 from apikeys.rules import IpPolicy, State, check_rules
 from apikeys.views_key import apply_change, own_key
 
@@ -100,7 +101,7 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
     try:
         check_rules(left, before.ip_policy, list(before.networks))
         with transaction.atomic():
-            apply_change(request, key, change, approved=False)
+            apply_change(request, key, change, Codes.NONE)
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
     else:

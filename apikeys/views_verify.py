@@ -21,6 +21,7 @@ from apikeys import wizard
 from apikeys.forms_credentials import kept_fields
 from apikeys.frozen import AccountFrozen
 from apikeys.models import ApiKey, KeyLimitReached
+from apikeys.power import Codes
 from apikeys.rules import State
 from apikeys.views_key import apply_change, own_key
 
@@ -83,11 +84,12 @@ def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey
 def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes give an existing key more power: exactly the change that the page and the SMS name."""
     key = own_key(request, pk)
-    change = wizard.pending_change(request, key)
-    if change is None or key.state != State.ACTIVE:
+    pending = wizard.pending_change(request, key)
+    if pending is None or key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
+    change, asked_of = pending
     asked = Asked(
-        wizard.change_approval(key, change),
+        wizard.change_approval(key, change, asked_of),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Change of settings"),
@@ -105,7 +107,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         return both_codes(
             request,
             asked,
-            effect=lambda: apply_change(request, key, change, approved=True),
+            effect=lambda: apply_change(request, key, change, Codes.BOTH, asked=asked_of),
             done=done,
             already_done=lambda: ApiKey.objects.get(pk=key.pk).settings.as_json() == change.after.as_json(),
         )

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from accounts.purposes import Approval, Purpose
+from apikeys import consent
 from apikeys.changes import Change, Settings
 from apikeys.models import ApiKey, Credential
 from apikeys.public_keys import PublicKey
@@ -78,27 +79,31 @@ def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
 
 
 def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
+    asked = consent.state_of(key)
     request.session[CHANGE] = {
         "key": str(key.pk),
         "before": change.before.as_json(),
         "after": change.after.as_json(),
+        "asked": asked,
     }
-    return change_approval(key, change)
+    return change_approval(key, change, asked)
 
 
-def pending_change(request: HttpRequest, key: ApiKey) -> Change | None:
+def pending_change(request: HttpRequest, key: ApiKey) -> tuple[Change, dict[str, Any]] | None:
+    """The change that waits for its codes, and `consent.state_of` the key when they were asked for."""
     state: dict[str, Any] | None = request.session.get(CHANGE)
-    if not state or state["key"] != str(key.pk):
+    if not state or state["key"] != str(key.pk) or "asked" not in state:
         return None
-    return Change(Settings.from_json(state["before"]), Settings.from_json(state["after"]))
+    return Change(Settings.from_json(state["before"]), Settings.from_json(state["after"])), state["asked"]
 
 
 def end_change(request: HttpRequest) -> None:
     request.session.pop(CHANGE, None)
 
 
-def change_approval(key: ApiKey, change: Change) -> Approval:
+def change_approval(key: ApiKey, change: Change, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
-    content = {"key": str(key.pk), "before": change.before.as_json(), "after": change.after.as_json()}
-    changes = _("; ").join(change.lines(short=True))
-    return Approval(Purpose.CHANGE_KEY, content, {"name": key.label, "changes": changes})
+    words = {"changes": _("; ").join(change.lines(short=True))}
+    return consent.key_approval(
+        Purpose.CHANGE_KEY, key, asked, words, before=change.before.as_json(), after=change.after.as_json()
+    )

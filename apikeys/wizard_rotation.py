@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts.purposes import Approval, Purpose
+from apikeys import consent
 from apikeys.models import ApiKey, Credential
 from apikeys.public_keys import PublicKey
 from apikeys.rules import FIRST_SETTINGS_SECONDS
@@ -23,32 +24,32 @@ def begin(request: HttpRequest, key: ApiKey, public: PublicKey | None, grace: in
         "kind": kind_of(public),
         "public_key": public.encoded if public else "",
         "grace": grace,
+        "asked": consent.state_of(key),
     }
     pending = request.session.get(ROTATION, {})
     if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
         request.session[ROTATION] = {**wanted, "wizard": str(uuid.uuid4())}
-    return approval(key, public, grace)
+    return approval(key, public, grace, wanted["asked"])
 
 
 def pending(request: HttpRequest, key: ApiKey) -> dict[str, Any] | None:
-    """The attempt for ``key``: ``kind``, ``public_key`` (base64 of DER), ``grace`` (seconds), ``wizard``."""
+    """The attempt for ``key``: ``kind``, ``public_key`` (base64 of DER), ``grace`` (seconds), ``asked``, ``wizard``."""
     state: dict[str, Any] | None = request.session.get(ROTATION)
-    return state if state and state["key"] == str(key.pk) else None
+    return state if state and state["key"] == str(key.pk) and "asked" in state else None
 
 
 def public_of(state: dict[str, Any]) -> PublicKey | None:
     return pending_public(state)
 
 
-def approval(key: ApiKey, public: PublicKey | None, grace: int) -> Approval:
+def approval(
+    key: ApiKey, public: PublicKey | None, grace: int, asked: dict[str, Any] | None = None
+) -> Approval:
     """SECURITY: bound to the key, the public key and the grace: none of them is swapped after the SMS went out."""
-    content = {
-        "key": str(key.pk),
-        "kind": kind_of(public),
-        "fingerprint": public.fingerprint if public else "",
-        "grace": grace,
-    }
-    return Approval(Purpose.ROTATE_KEY, content, {"name": key.label})
+    fingerprint = public.fingerprint if public else ""
+    return consent.key_approval(
+        Purpose.ROTATE_KEY, key, asked, kind=kind_of(public), fingerprint=fingerprint, grace=grace
+    )
 
 
 def made(request: HttpRequest, credential: Credential) -> None:

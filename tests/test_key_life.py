@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 from accounts import emergency
 from apikeys import life, records, rotation, usage, verification
 from apikeys.models import ApiKey, Credential
+from apikeys.power import Codes
 from hitobit_portal import crypto
 from tests.binance_client import BinanceClient
 from tests.examples import times
@@ -100,7 +101,9 @@ class Account:
 
 which = st.integers(0, 5)
 #: Chosen by name and not each a rule of its own: edits, calls and time are what mistakes need; ends come seldom.
-ACTS = st.sampled_from(["renew", "renew", "pause", "resume", "resume", "delete", "delete_all"])
+ACTS = st.sampled_from(
+    ["renew", "renew_by_one", "renew_by_one", "pause", "resume", "resume", "delete", "delete_all"]
+)
 ACCOUNT = st.sampled_from(
     ["freeze_account", "thaw_account", "thaw_account", "replace_a_factor", "lift_quarantine"]
 )
@@ -248,13 +251,19 @@ class KeyLife(RuleBasedStateMachine):
             life.resume(self.request, key.row)
             key.state = "active"
 
-    def renew(self, number: int) -> None:
+    def renew(self, number: int, by_one: bool = False) -> None:
         key = self.key(number)
         over = key.expires is not None and key.expires <= self.now
         late = key.trades_until is not None and key.trades_until - 30 * DAY <= self.now
-        with refused(ValidationError, self.account.frozen or key.state != "active" or over or not late):
-            life.renew(self.request, key.row)
+        ended = key.trades_until is not None and key.trades_until <= self.now
+        given = Codes.AUTHENTICATOR if by_one else Codes.BOTH
+        cannot = self.account.frozen or key.state != "active" or over or not late
+        with refused(ValidationError, cannot or (ended and by_one)):
+            life.renew(self.request, key.row, given)
             key.trades_until = self.now + 90 * DAY
+
+    def renew_by_one(self, number: int) -> None:
+        self.renew(number, by_one=True)
 
     def delete(self, number: int) -> None:
         key = self.key(number)

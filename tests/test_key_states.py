@@ -18,8 +18,10 @@ from accounts import emergency
 from accounts.models import AuditEvent
 from apikeys import life, wizard
 from apikeys.changes import Change, Settings
+from apikeys.consent import CodesMissing
 from apikeys.frozen import AccountFrozen
 from apikeys.models import ApiKey, Credential
+from apikeys.power import Codes
 from apikeys.rules import State
 from tests import people, sms_collector
 from tests.people import Person, both_codes, customer, key_of, live_sms_code, logged_in, made_just_now
@@ -271,9 +273,8 @@ def test_renewal_is_offered_from_thirty_days_before_the_end(
     assert client.get(page_of(key, "renew/")).status_code == (200 if offered else 302)
 
 
-@pytest.mark.parametrize("days", [10, -10])
-def test_renewal_takes_the_authenticators_code_alone(sara: Person, key: ApiKey, days: float) -> None:
-    until = trading(key, days).trade_until
+def test_renewal_of_running_trade_takes_the_authenticators_code_alone(sara: Person, key: ApiKey) -> None:
+    until = trading(key, 10).trade_until
     client = logged_in(sara)
     for code in ("", "12345", sara.wrong_totp()):
         assert client.post(page_of(key, "renew/"), {"code": code}).status_code == 200
@@ -285,6 +286,92 @@ def test_renewal_takes_the_authenticators_code_alone(sara: Person, key: ApiKey, 
     assert events()[-1] == "key.trade_renewed"
     client.post(page_of(key, "renew/"), {"code": sara.fresh_totp()})
     assert now_of(key).trade_until == after
+
+
+def renew_both(client: Client, sara: Person, key: ApiKey) -> dict[str, str]:
+    """Asks for the codes that renew a key whose trading has ended."""
+    client.post(page_of(key, "renew/"), {"resend": "1"})
+    return both_codes(sara, "key.renew")
+
+
+@pytest.mark.parametrize("days", [-0.001, -10, -400])
+def test_trading_that_has_ended_is_renewed_by_both_codes_and_by_neither_alone(
+    sara: Person, key: ApiKey, days: float
+) -> None:
+    """SECURITY: a session and an authenticator must not make a key trade that was left to lapse."""
+    until = trading(key, days).trade_until
+    client = logged_in(sara)
+    client.post(page_of(key, "renew/"), {"code": sara.fresh_totp()})
+    assert now_of(key).trade_until == until
+    codes = renew_both(client, sara, key)
+    assert "bot" in sms_collector.newest("key.renew").text
+    for wrong in ("sms_code", "totp_code"):
+        client.post(page_of(key, "renew/"), {**codes, wrong: f"{(int(codes[wrong]) + 7) % 1_000_000:06d}"})
+        client.post(page_of(key, "renew/"), {wrong: codes[wrong]})
+        assert now_of(key).trade_until == until
+    assert client.post(page_of(key, "renew/"), codes)["Location"] == page_of(key)
+    after = now_of(key).trade_until
+    assert after is not None
+    assert abs(after - timezone.now() - 90 * DAY) < DAY
+    assert events()[-2:] == ["key.approved", "key.trade_renewed"]
+    assert AuditEvent.objects.get(event="key.approved").detail == {"purpose": "key.renew"}
+
+
+def test_page_of_ended_trading_offers_the_sms_first_and_says_what_is_approved(
+    sara: Person, key: ApiKey
+) -> None:
+    trading(key, -1)
+    client = in_english(sara)
+    page = client.get(page_of(key)).content.decode()
+    assert f'action="{page_of(key, "renew/")}"' in page
+    before = client.get(page_of(key, "renew/")).content.decode()
+    assert 'name="sms_code"' not in before
+    assert "Send the code" in before
+    client.post(page_of(key, "renew/"), {"resend": "1"})
+    answer = client.get(page_of(key, "renew/"))
+    assert "Trading from any IP: ended → for 90 days" in text(answer)
+    assert 'name="sms_code"' in answer.content.decode()
+    answer = client.post(page_of(key, "renew/"), {"sms_code": "000000", "totp_code": sara.wrong_totp()})
+    assert 'name="sms_code"' in answer.content.decode()
+
+
+def test_form_of_one_code_that_was_open_while_trading_ended_renews_nothing_and_asks_for_both(
+    sara: Person, key: ApiKey
+) -> None:
+    trading(key, 0.1)
+    client = in_english(sara)
+    assert 'name="code"' in client.get(page_of(key, "renew/")).content.decode()
+    until = trading(key, -0.001).trade_until
+    code = sara.fresh_totp()
+    answer = client.post(page_of(key, "renew/"), {"code": code})
+    assert answer["Location"] == page_of(key, "renew/")
+    assert "Trading has ended meanwhile" in text(client.get(answer["Location"]))
+    assert now_of(key).trade_until == until
+    codes = {**renew_both(client, sara, key), "totp_code": code}  # which was not used up
+    client.post(page_of(key, "renew/"), codes)
+    assert now_of(key).trade_until != until
+
+
+def test_which_codes_a_renewal_takes_is_decided_at_the_write(sara: Person, key: ApiKey) -> None:
+    read_before = trading(key, 0.1)
+    until = trading(key, -0.001).trade_until
+    with pytest.raises(CodesMissing):
+        life.renew(RequestFactory().post("/"), read_before, Codes.AUTHENTICATOR)
+    assert now_of(key).trade_until == until
+    assert events() == []
+
+
+def test_codes_of_an_ended_trade_renew_no_other_key_and_no_later_end(sara: Person, key: ApiKey) -> None:
+    other = key_of(sara, "other")
+    for one in (key, other):
+        trading(one, -1)
+    client = logged_in(sara)
+    codes = renew_both(client, sara, key)
+    client.post(page_of(other, "renew/"), codes)
+    assert now_of(other).trade_has_ended
+    trading(key, -0.5)
+    client.post(page_of(key, "renew/"), {**codes, "totp_code": sara.fresh_totp()})
+    assert now_of(key).trade_has_ended
 
 
 @pytest.mark.parametrize("state", ["trusted", "no trade", "paused", "expired", "account frozen"])
@@ -300,10 +387,11 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
         ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - DAY)
     else:
         emergency.freeze(None, sara.user)
-    before = now_of(key).trade_until
-    answer = logged_in(sara).post(page_of(key, "renew/"), {"code": sara.fresh_totp()})
-    assert answer.status_code == 302
-    assert now_of(key).trade_until == before
+    before, client = now_of(key).trade_until, logged_in(sara)
+    code = live_sms_code(sara, life.renew_approval(now_of(key)))
+    for codes in ({"code": sara.fresh_totp()}, {"sms_code": code, "totp_code": sara.fresh_totp()}):
+        assert client.post(page_of(key, "renew/"), codes).status_code == 302
+        assert now_of(key).trade_until == before
     assert "key.trade_renewed" not in events()
 
 

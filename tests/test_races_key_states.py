@@ -1,20 +1,24 @@
 """A key's states under many requests at once: one pair of codes resumes once, one code renews once. On PostgreSQL."""
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection, transaction
+from django.http import HttpResponse
 from django.utils import timezone
 
+from accounts import otp
 from accounts.events import Event
 from accounts.models import SmsCode
 from apikeys import life
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.rules import State
 from tests import people, sms_collector
-from tests.crowd import SIXTY, all_at_once, at_once, connections_for, happened, sending, went_to
+from tests.crowd import SIXTY, WAIT_SECONDS, all_at_once, at_once, connections_for, happened, sending, went_to
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -71,7 +75,7 @@ def test_one_code_renews_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
     key.apply(["read", "trade"], "unrestricted", [])
-    ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() - timedelta(days=1))
+    ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() + timedelta(days=1))
     code = {"code": sara.totp()}
     answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", code) for browser in browsers(sara)])
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
@@ -84,7 +88,7 @@ def test_one_code_renews_one_of_many_keys() -> None:
     keys = [people.key_of(sara, f"key {n}") for n in range(20)]
     for key in keys:
         key.apply(["read", "trade"], "unrestricted", [])
-    ApiKey.objects.update(trade_until=timezone.now() - timedelta(days=1))
+    ApiKey.objects.update(trade_until=timezone.now() + timedelta(days=1))
     code = {"code": sara.totp()}
     posts = [
         (browser, f"/keys/{key.pk}/renew/", code)
@@ -92,7 +96,54 @@ def test_one_code_renews_one_of_many_keys() -> None:
     ]
     went_to(all_at_once(posts), "")
     assert happened(Event.KEY_RENEWED) == 1
-    assert ApiKey.objects.filter(trade_until__gt=timezone.now()).count() == 1
+    assert ApiKey.objects.filter(trade_until__gt=timezone.now() + timedelta(days=2)).count() == 1
+
+
+def test_one_pair_of_codes_renews_ended_trading_once() -> None:
+    sara = people.customer()
+    key = people.key_of(sara)
+    key.apply(["read", "trade"], "unrestricted", [])
+    ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() - timedelta(days=1))
+    key.refresh_from_db()
+    codes = {"sms_code": people.live_sms_code(sara, life.renew_approval(key)), "totp_code": sara.totp()}
+    answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", codes) for browser in browsers(sara)])
+    assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
+    assert happened(Event.KEY_RENEWED) == happened(Event.KEY_APPROVED) == 1
+    assert happened(Event.CODE_REFUSED) == 0
+
+
+def test_one_code_that_waits_for_its_turn_until_trading_has_ended_renews_nothing() -> None:
+    """SECURITY: the page has decided that one code suffices; the write decides again."""
+    sara = people.customer()
+    key = people.key_of(sara)
+    key.apply(["read", "trade"], "unrestricted", [])
+    ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() + timedelta(days=1))
+    browser, code = people.logged_in(sara), {"code": sara.totp()}
+    is_held = threading.Event()
+
+    def end_trading_while_the_code_waits() -> None:
+        with transaction.atomic():
+            otp.lock(sara.user)
+            is_held.set()
+            while not somebody_waits():
+                time.sleep(0.01)
+            ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now())
+
+    def renew() -> HttpResponse:
+        assert is_held.wait(WAIT_SECONDS)
+        return sending(browser, f"/keys/{key.pk}/renew/", code)()
+
+    works: list[Any] = [end_trading_while_the_code_waits, renew]
+    answer = at_once(works)[1]
+    assert went_to([answer], f"/keys/{key.pk}/renew/") == 1
+    assert happened(Event.KEY_RENEWED) == 0
+    assert ApiKey.objects.get().trade_has_ended
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_sixty_renames_to_one_name_give_it_to_one_key() -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.events import Event
 from accounts.models import Notice, User
-from apikeys import rotation, wizard_rotation
+from apikeys import consent, rotation, wizard_rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.public_keys import parse
 from apikeys.rules import State
@@ -175,6 +175,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
         "public_key": public.encoded if public else "",
         "grace": 0 if swapped == "grace" else DAY,
         "wizard": str(uuid.uuid4()),
+        "asked": consent.state_of(other),
     }
     people.remember(client, **{wizard_rotation.ROTATION: state})
     codes = {"sms_code": code, "totp_code": sara.fresh_totp()}

@@ -232,7 +232,7 @@ def test_a_second_click_on_an_applied_change_is_no_wrong_code() -> None:
     browser = people.logged_in(person)
     before = key.settings.as_json()
     key.apply({"read", "trade"}, "unrestricted", [])
-    change = {"key": str(key.pk), "before": before, "after": key.settings.as_json()}
+    change = {"key": str(key.pk), "before": before, "after": key.settings.as_json(), "asked": {"name": "bot"}}
     people.remember(browser, **{wizard.CHANGE: change})
     answer = browser.post(f"/keys/{key.pk}/verify/", {"sms_code": "000000", "totp_code": "000000"})
     assert (answer.status_code, answer["Location"]) == (302, f"/keys/{key.pk}/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +24,7 @@ from accounts.models import User
 from apikeys import frozen, names, networks
 from apikeys.changes import Change, Settings
 from apikeys.models.credentials import KEY_LENGTH, AllowedNetwork, Credential, random_text
+from apikeys.power import Power
 from apikeys.public_keys import PublicKey
 from apikeys.rules import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
 from apikeys.verification import READ_GRACE_MS
@@ -164,6 +166,25 @@ class ApiKey(models.Model):
         )
 
     @property
+    def power(self) -> Power:
+        """What the key can do, pauses and ends left aside: see `apikeys.power`."""
+        now = timezone.now()
+        signing = self.credentials.filter(Q(retires_at=None) | Q(retires_at__gt=now))
+        return replace(
+            self.settings.power,
+            trades_until=self.trade_until,
+            credentials=frozenset(
+                (str(serial), end) for serial, end in signing.values_list("serial", "retires_at")
+            ),
+            runs=self.state == State.ACTIVE,
+        )
+
+    @property
+    def newest_serial(self) -> str:
+        """The credential that was added last; "" for none."""
+        return str(self.credentials.order_by("-pk").values_list("serial", flat=True).first() or "")
+
+    @property
     def trade_has_ended(self) -> bool:
         """Whether the 90 days of an unrestricted key are over, so that it no longer trades."""
         return self.can_trade and self.trade_until is not None and self.trade_until <= timezone.now()
@@ -184,6 +205,15 @@ class ApiKey(models.Model):
         changed = ApiKey.objects.filter(before, pk=self.pk).update(**changes)
         self.refresh_from_db(fields=["state", "revoked_at"])
         return changed == 1
+
+    def end_first_settings(self) -> bool:
+        """Ends the right to give the first settings without codes; whether it was there (of many at once, for one).
+
+        SECURITY: the codes that made the key approve the first change of it. After another change, a second credential
+        or a pause, the session that made the key asks for codes like any other.
+        """
+        now = timezone.now()
+        return ApiKey.objects.filter(pk=self.pk, first_settings_at=None).update(first_settings_at=now) == 1
 
     def apply(
         self,
@@ -213,6 +243,7 @@ class ApiKey(models.Model):
             key.ip_policy = ip_policy
             if expires_at != "as it is" and expires_at != key.expires_at:
                 key.expires_at, key.expiry_told_days = expires_at, None
+            key.first_settings_at = key.first_settings_at or timezone.now()
             key.save()
             if Change(before, key.settings).adds_power:
                 frozen.refuse(key.owner)
