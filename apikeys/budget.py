@@ -1,7 +1,7 @@
 """How much work one paste may cost, counted in bytes hashed. Pure.
 
-SECURITY: whoever has a login can paste anything; without an end to the work one paste stalls the portal for others. What
-costs something else than hashing is counted as what hashing takes as long (`signers`, `culprit`).
+SECURITY: whoever has a login can paste anything; without an end to the work one paste stalls the portal for others.
+Other work than hashing is counted as the bytes that could be hashed in the same time (`signers`, `culprit`, `leaks`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """One look at a pasted request: the customer's keys, their secrets masked, the key that is meant, the diagnosis.
 
-The page and the command both use this, so that they can't come to differ. What they add is where the text comes from, what
-stands in for what was not given, and how the result is shown.
+The page and the command both use this, so that they can't come to differ. What they add is where the text comes from,
+what stands in for what was not given, and how the result is shown.
 
-SECURITY: text goes through here in one order. It is masked (`masked`) before anything of it is kept; then what is left of
-it and all that was read out of it is searched again (`leaking`); and so is the result (`revealing`) before it is shown.
-Each transformation on the way (quotes undone, escapes decoded, pieces joined, sorted or encoded) may put a secret together
-that nobody saw before it.
+SECURITY: text goes through here in one order. It is masked (`masked`) before anything of it is kept. Then what is left
+of it, and all that was read out of it, is searched again (`leaking`), and so is the result before it is shown
+(`revealing`): each transformation on the way (quotes undone, escapes decoded, pieces joined, sorted or encoded) may
+put a secret together that did not stand in the text before.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -114,7 +114,7 @@ class DebuggerSession:
         return [key for key in self.keys if key.pk in owners]
 
     def meant(self, request: pasted.Pasted, chosen: str = "") -> ApiKey | None:
-        """The key that the request names if it is the customer's, else the chosen one (a public id), else their only one."""
+        """The key that the request names if it is the customer's, else ``chosen`` (a public id), else the only one."""
         by_id = {key.key_id: key for key in self.keys}
         for key_id in (*_named(request), chosen):
             if key_id in by_id:

@@ -1,10 +1,10 @@
 """Find a customer's own secrets in what they pasted, so that no page shows them again. Pure.
 
 All secrets are looked for in one pass. A text is reduced to its letters and digits in lower case, so that quotes, line
-breaks and changed case hide nothing; pieces of it are then looked up in one table of pieces of all secrets, as the secrets
-are written plain, in hex and in base64. The pieces are GRAM long. The text gives one at each STRIDE, the table has those
-that begin within a spelling's first STRIDE characters, so one of them meets wherever the secret stands. Of a secret in
-plain the table has all pieces: half of one is found, too, if it is longer than GRAM + STRIDE.
+breaks and changed case hide nothing. Pieces of it, GRAM long, are then looked up in one table of pieces of all
+secrets, written plain, in hex and in base64. The text gives a piece at each STRIDE, and the table has those that begin
+within the first STRIDE characters of a spelling, so one of them meets wherever the secret stands. Of a secret in plain
+the table has all pieces: any SHORTEST characters of it in a row are found, too.
 
 SECURITY: the table is a `dict` of `bytes`: it compares hashes (SipHash, with a key of this process) before it compares
 texts, so the time of a look-up does not tell how much of a guess was right. A piece is 32 of 36 letters and digits (165
@@ -42,7 +42,10 @@ _BASES = (0, 16, 16, 16, 16, 16, 10, 8)
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """One way to write down the secret of ``owner``, reduced; ``before`` and ``after``: characters that hold bits of it."""
+    """One way to write down the secret of ``owner``, reduced.
+
+    ``before`` and ``after``: how many characters on each side of it hold some of its bits.
+    """
 
     owner: object
     whole: bytes = field(repr=False)
@@ -126,7 +129,7 @@ def _spellings(owner: object, secret: bytes) -> Iterator[tuple[_Spelling, int]]:
     yield _Spelling(owner, whole), len(whole) - GRAM + 1
     yield _Spelling(owner, secret.hex().encode()), STRIDE
     for before in range(3):
-        # What stands in front of it, such as "name:" of a Basic login, moves it by as many bytes within groups of three.
+        # What stands in front of it, such as "name:" of a Basic login, moves it within the groups of three bytes.
         # Of a character that holds bits of something else, too, nothing is known.
         start, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
         known = base64.b64encode(bytes(before) + secret)[start:end].translate(_LOWER, _NO_LETTER)

@@ -17,8 +17,8 @@ LONGEST_METHOD = 10
 LONGEST_MOMENT = 100
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")
 
-# SECURITY: no expression here has two repeats that can share characters, or one that a search can begin within: each text
-# is gone through once (`tests/test_expressions.py`).
+# SECURITY: no expression here has two repeats that can share characters, or one that a search can begin within, so each
+# text is gone through once. tests/test_expressions.py holds this.
 _METHOD = re.compile(r"[A-Za-z]{3,10}")
 _VERSION = re.compile(r"HTTP/[0-9.]{1,3}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")

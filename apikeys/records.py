@@ -40,8 +40,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def load(key_id: str) -> verification.KeyRecord | None:
     """The key with this public id as `verification.decide` takes it; None when there is none.
 
-    Credentials that no longer sign are left out. Their end never moves away again (`rotation`), so a decision has no use
-    for them.
+    Credentials that no longer sign are left out. Their end never moves away again (`rotation`), so a decision has no
+    use for them.
 
     SECURITY: one statement, hence one snapshot. Read in three, a change from "trade from A" to "read from B" could be
     seen as "trade from B". It gives a row for each credential, two at most: what a key's past and its list add to the
@@ -54,10 +54,10 @@ def load(key_id: str) -> verification.KeyRecord | None:
 
 
 def load_explained(keys: Iterable[ApiKey]) -> dict[str, verification.KeyRecord]:
-    """``keys`` by their public id as `load` gives them, each with its newest credentials, whether or not they still sign.
+    """``keys`` by their public id as `load` gives them, each with its newest credentials, ended ones among them.
 
-    For who explains refusals, which nothing is decided by. SECURITY: EXPLAINED credentials a key and no more: a customer
-    who rotates keys a hundred times must not make each paste into the debugger a hundred times as long.
+    For who explains refusals; nothing is decided by it. SECURITY: EXPLAINED credentials a key and no more: a customer
+    who rotates a key a hundred times must not make each paste into the debugger cost a hundred times as much.
     """
     ids = [key.pk for key in keys]
     statement = _statement(connection.vendor)

@@ -17,7 +17,7 @@ from apikeys.causes import Cause, Found, found
 #: Above so many parameters only whole orders are tried (sorted, reversed), not each permutation or omission.
 MOST_PERMUTED = 5
 MOST_DROPPED = 40
-#: With more parameters than any real request has, only whole texts are put together: each change walks over all of them.
+#: With more parameters than any real request has, only whole texts are put together: a change walks over each of them.
 MOST_PARAMETERS = 500
 #: A client that asks the clock twice, for the request and for the signature, is this many ms apart at most.
 CLOCK_DRIFT_MS = 100
