@@ -25,6 +25,8 @@ GRAM = 32
 STRIDE = 16
 #: What has fewer letters and digits is no secret that the portal makes.
 SHORTEST = GRAM + STRIDE - 1
+#: More than a spelling has places.
+PLACES = 1 << 12
 #: How often an escape may be escaped once more: a shell's, then a URL's, then what was encoded twice.
 ROUNDS = 3
 #: What a look-up, an escape and a character cost, in bytes hashed (`budget`).
@@ -34,8 +36,8 @@ _KEPT = bytes(range(256))
 _NO_LETTER = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 _LOWER = bytes(ord(chr(byte).lower()) if byte < 128 else byte for byte in _KEPT)
 _ESCAPE = re.compile(
-    r"%([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{1,2})|\\u\{?([0-9A-Fa-f]{4})\}?|\\U([0-9A-Fa-f]{8})"
-    r"|&#[xX]([0-9A-Fa-f]{1,4});?|&#([0-9]{1,5});?|\\([0-7]{1,3})"
+    r"%([0-9A-Fa-f]{2})|\\[xX]([0-9A-Fa-f]{1,2})|\\U([0-9A-Fa-f]{8})|\\[uU]\{?([0-9A-Fa-f]{4})\}?"
+    r"|&#[xX]([0-9A-Fa-f]{1,4});?|&#([0-9]{1,5});?|\\([0-7]{1,3})|&[aA][mM][pP];|\\\\"
 )
 _BASES = (0, 16, 16, 16, 16, 16, 10, 8)
 
@@ -58,12 +60,17 @@ class Secrets:
 
     def __init__(self, secrets: Iterable[tuple[object, bytes]], budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
-        self._grams: dict[bytes, tuple[_Spelling, int]] = {}
+        self._spellings: list[_Spelling] = []
+        # The value is a spelling's number and the place in it as one number: a tuple for each of 15,000 pieces would
+        # make the garbage collector go through all of the process's memory at every third paste.
+        self._grams: dict[bytes, int] = {}
         for owner, secret in secrets:
             for spelling, pieces in _spellings(owner, secret):
                 self.budget.spend(pieces * LOOK_UP_COST)
+                number = len(self._spellings) * PLACES
+                self._spellings.append(spelling)
                 for at in range(pieces):
-                    self._grams[spelling.whole[at : at + GRAM]] = (spelling, at)
+                    self._grams[spelling.whole[at : at + GRAM]] = number + at
 
     def hide(self, text: str) -> tuple[str, set[object]]:
         """``text`` with a ``*`` for each character of a secret that stands there in one piece, and whose they are."""
@@ -76,17 +83,18 @@ class Secrets:
         owners = set()
         for at, spelling, offset in hits:
             start, end = at - offset, at - offset + len(spelling.whole)
-            if is_whole := start >= 0 and flat[start:end] == spelling.whole:
-                first, last = places[start], places[end - 1]
-            else:
-                first, last = places[at], places[at + GRAM - 1]
-            if last - first != (end - start if is_whole else GRAM) - 1:
-                continue  # in pieces: see `found_in`
+            is_whole = start >= 0 and flat[start:end] == spelling.whole
+            if not is_whole:
+                start, end = at, at + GRAM
+            first, last = places[start], places[end - 1]
+            # SECURITY: in pieces it is not masked at all, or its other pieces were shown; `found_in` finds it.
+            if last - first != end - 1 - start or hidden[first] == MASK:
+                continue
             if is_whole:
-                first, last = max(first - spelling.before, 0), last + spelling.after
-            elif hidden[first] != MASK:
+                first, last = max(first - spelling.before, 0), min(last + spelling.after, len(text) - 1)
+            else:
                 first, last = _run(text, first, last)
-            hidden[first : last + 1] = MASK * (min(last + 1, len(text)) - first)
+            hidden[first : last + 1] = MASK * (last + 1 - first)
             owners.add(spelling.owner)
         return "".join(hidden), owners
 
@@ -94,7 +102,9 @@ class Secrets:
         """Whose secrets are there in any way: in pieces, in another case, behind escapes that were escaped again."""
         owners = set()
         for view in self._views(text):
-            owners |= {spelling.owner for _at, spelling, _offset in self._hits(self._flat(view))}
+            # Letters beyond ASCII that case folding turns into letters of a secret: U+017F is an s, U+212A a k.
+            for cased in (view,) if view.isascii() else (view, view.casefold()):
+                owners |= {spelling.owner for _at, spelling, _offset in self._hits(self._flat(cased))}
         return owners
 
     def _views(self, text: str) -> Iterator[str]:
@@ -118,13 +128,14 @@ class Secrets:
         for at in range(0, len(flat) - GRAM + 1, STRIDE):
             met = grams.get(flat[at : at + GRAM])
             if met is not None:
-                yield at, *met
+                number, offset = divmod(met, PLACES)
+                yield at, self._spellings[number], offset
 
 
 def _spellings(owner: object, secret: bytes) -> Iterator[tuple[_Spelling, int]]:
     """How a secret may be written down, and of how many of its first characters pieces are kept."""
     whole = secret.translate(_LOWER, _NO_LETTER)
-    if len(whole) < SHORTEST:
+    if not SHORTEST <= len(whole) < PLACES:
         return
     yield _Spelling(owner, whole), len(whole) - GRAM + 1
     yield _Spelling(owner, secret.hex().encode()), STRIDE
@@ -146,6 +157,8 @@ def _run(text: str, first: int, last: int) -> tuple[int, int]:
 
 
 def _character(match: re.Match[str]) -> str:
-    kind = match.lastindex or 1
+    kind = match.lastindex
+    if kind is None:
+        return match[0][0]  # of "&amp;" and two backslashes
     number = int(match[kind], _BASES[kind])
     return chr(number) if number < 0x110000 else ""

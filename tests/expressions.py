@@ -1,9 +1,9 @@
 """Regular expressions of the product, and which of them may take more than one pass over a text.
 
-Python's `re` goes back over what it matched when the rest does not fit. That costs the square of a text's length, or worse,
-where two repeats can share characters, where a repeat stands within a repeat, and where a search can begin anew within what
-a repeat has just gone through. `slow` finds all of these; it also refuses some that are harmless, which can be written
-without, or with a bound.
+Python's `re` goes back over what it matched when the rest does not fit. That costs the square of a text's length, or
+worse, where two repeats can share characters, where a repeat stands within a repeat, and where a search can begin anew
+within what a repeat has just gone through. `slow` finds all of these. It also refuses some that are harmless; those can
+be written in another way, or with a bound.
 """
 
 import ast
