@@ -68,6 +68,7 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 
 bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, a rotation and the gateway (bench/results.md)
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.debugger
 	$(BIN)/python -m bench.logins
 	$(BIN)/python -m bench.rotation
 	$(BIN)/python -m bench.gateway

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from apikeys.causes import Cause, Found, found
 from apikeys.pasted import Pasted
-from apikeys.suspects import Parts, name_of
+from apikeys.suspects import MOST_PARAMETERS, Parts, name_of
+
+LONGEST_NUMBER = 40
 
 Assembly = tuple[Found, bytes]
 
@@ -58,7 +60,7 @@ def _around(payload: bytes) -> Iterator[Assembly]:
 
 def _with_address(parts: Parts, request: Pasted) -> Iterator[Assembly]:
     payload = parts.payload
-    path, method = request.path.encode("utf-8", "replace"), request.method.encode("ascii", "replace")
+    path, method = request.path.encode("utf-8", "replace"), request.method.upper().encode("ascii", "replace")
     origin = request.origin.encode("utf-8", "replace")
     for address, cause in ((path, Cause.PATH_SIGNED), (origin + path, Cause.ADDRESS_SIGNED)):
         for joint in (b"?", b""):
@@ -93,14 +95,8 @@ def _with_address(parts: Parts, request: Pasted) -> Iterator[Assembly]:
 
 def _other_notations(parts: Parts) -> Iterator[Assembly]:
     pieces = (*parts.query, *parts.body)
-    pairs = {
-        _text(name_of(piece)): _text(unquote_to_bytes(piece.partition(b"=")[2].replace(b"+", b" ")))
-        for piece in pieces
-    }
-    numbers = {name: int(value) if value.isdecimal() else value for name, value in pairs.items()}
-    for shown in (pairs, numbers, dict(sorted(pairs.items()))):
-        for separators in ((",", ":"), (", ", ": ")):
-            yield found(Cause.JSON_SIGNED), json.dumps(shown, separators=separators).encode()
+    if len(pieces) <= MOST_PARAMETERS:
+        yield from _json(pieces)
     yield found(Cause.NO_SEPARATOR), b"".join(pieces)
     yield found(Cause.NO_SEPARATOR), b"".join(piece.replace(b"=", b"", 1) for piece in pieces)
     yield found(Cause.NO_SEPARATOR), b"".join(piece.partition(b"=")[2] for piece in pieces)
@@ -108,6 +104,18 @@ def _other_notations(parts: Parts) -> Iterator[Assembly]:
         yield found(Cause.NO_SEPARATOR), separator.join(pieces)
     for charset in ("utf-16-le", "utf-16-be", "utf-16"):
         yield found(Cause.UTF16), _text(parts.payload).encode(charset)
+
+
+def _json(pieces: Iterable[bytes]) -> Iterator[Assembly]:
+    pairs = {
+        _text(name_of(piece)): _text(unquote_to_bytes(piece.partition(b"=")[2].replace(b"+", b" ")))
+        for piece in pieces
+    }
+    # SECURITY: the time that int() takes grows with the square of the digits.
+    numbers = {name: int(v) if len(v) <= LONGEST_NUMBER and v.isdecimal() else v for name, v in pairs.items()}
+    for shown in (pairs, numbers, dict(sorted(pairs.items()))):
+        for separators in ((",", ":"), (", ", ": ")):
+            yield found(Cause.JSON_SIGNED), json.dumps(shown, separators=separators).encode()
 
 
 def _hashed(payload: bytes) -> Iterator[Assembly]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from apikeys.assemblies import assemblies
+from apikeys.budget import Budget
 from apikeys.causes import Found
 from apikeys.pasted import Pasted
 from apikeys.signers import Way
-from apikeys.suspects import Parts, deep_rewrites, rewrites
+from apikeys.suspects import MOST_PARAMETERS, Parts, Suspect, deep_rewrites, rewrites
 
-#: Bytes that may be hashed for one diagnosis: about 0.1 s.
-WORK = 24 * 1024 * 1024
 #: Beyond this many bytes two changes of the parameters are not tried together: making them takes longer than signing.
 LARGEST_COMBINED = 2048
-#: With more parameters than any real request has, only whole texts are changed: each change walks over all of them.
-MOST_PARAMETERS = 500
-MOST_CAUSES = 2
+#: What it costs to make a payload, in bytes hashed (`budget`): at all; to change it for each parameter and byte; to put
+#: it together for each byte; and to read all parameters for the notations that are not HTTP's.
+MADE_COST, CHANGED_PARAMETER, CHANGED_BYTE, JOINED_BYTE, READ_PARAMETER = 1_000, 1_200, 30, 2, 5_000
 
 _Payload = tuple[tuple[Found, ...], bytes]
 
@@ -31,67 +29,104 @@ class Culprit:
     signed: bytes = field(repr=False)
 
 
-def find(request: Pasted, parts: Parts, ways: Sequence[Way]) -> Culprit | None:
-    """The fewest suspects, at most two, that make the signature fit; ``None`` when no suspect does."""
-    work = WORK
-    seen: set[tuple[bytes, int]] = set()
-    ordered = sorted(ways, key=lambda way: len(way.causes))
-    for most in range(MOST_CAUSES + 1):
-        for causes, payload in _payloads(request, parts, most):
-            for number, way in enumerate(ordered):
-                total = len(causes) + len(way.causes)
-                if total > most:
-                    break
-                if total < most or (payload, number) in seen:
-                    continue
-                seen.add((payload, number))
-                work -= way.cost + len(payload)
-                if work < 0:
-                    return None
-                if way.fits(payload):
-                    return Culprit((*causes, *way.causes), payload)
+def find(
+    request: Pasted,
+    parts: Parts,
+    ways: Sequence[Way],
+    others: Sequence[Way] = (),
+    budget: Budget | None = None,
+) -> Culprit | None:
+    """The fewest suspects, at most two, that make the signature fit; ``None`` when no suspect does.
+
+    ``others``: ways of the customer's other keys. They are many, so what is wrong with this key's own is tried before
+    what is wrong besides.
+    """
+    search = _Search(request, parts, budget or Budget())
+    for tried, most in ((ways, 0), (ways, 1), (others, 1), (ways, 2), (others, 2)):
+        met = search.try_all(tried, most)
+        if met is not None or search.is_over:
+            return met
     return None
 
 
-def _payloads(request: Pasted, parts: Parts, most: int) -> Iterator[_Payload]:
-    """Payloads with up to ``most`` suspects in them, those with fewest first, each payload once."""
-    known = {parts.payload}
-    for causes, payload in itertools.chain([((), parts.payload)], *_changed(request, parts, most)):
-        if causes and payload in known:
-            continue
-        known.add(payload)
-        yield causes, payload
+class _Search:
+    """One request's payloads, each made once, and what is left to spend on them."""
 
+    def __init__(self, request: Pasted, parts: Parts, budget: Budget) -> None:
+        self._request = request
+        self._parts = parts
+        self._budget = budget
+        self._pieces = len(parts.query) + len(parts.body)
+        self._known = {parts.payload}
+        #: Payloads that were made, by the number of suspects in them, and where others come from.
+        self._made: list[list[_Payload]] = [[((), parts.payload)], []]
+        self._sources = [iter(()), self._singles(), self._pairs()]
+        self.is_over = False
 
-def _changed(request: Pasted, parts: Parts, most: int) -> list[Iterator[_Payload]]:
-    if not most:
-        return []
-    if len(parts.query) + len(parts.body) > MOST_PARAMETERS:
-        return [_assembled(request, parts, ())]
-    single = [_rewritten(request, parts), _assembled(request, parts, ()), _deep(parts)]
-    small = len(parts.payload) <= LARGEST_COMBINED
-    return [*single, *([_pairs(request, parts)] if most > 1 and small else [])]
+    def try_all(self, ways: Sequence[Way], most: int) -> Culprit | None:
+        """Every way on every payload, with ``most`` suspects in both together."""
+        for count in range(most + 1):
+            fitting = [way for way in ways if len(way.causes) == most - count]
+            for causes, payload in self._payloads(count) if fitting else ():
+                for way in fitting:
+                    if not self._spend(way.cost + way.times * len(payload)):
+                        return None
+                    if way.fits(payload):
+                        return Culprit((*causes, *way.causes), payload)
+        return None
 
+    def _payloads(self, count: int) -> Iterator[_Payload]:
+        """Those with ``count`` suspects that fewer suspects do not make, too."""
+        if count < len(self._made):
+            yield from self._made[count]
+        for causes, payload in self._sources[count]:
+            if self.is_over:
+                return
+            if payload not in self._known:
+                self._known.add(payload)
+                if count < len(self._made):
+                    self._made[count].append((causes, payload))
+                yield causes, payload
 
-def _rewritten(request: Pasted, parts: Parts) -> Iterator[_Payload]:
-    for cause, other in rewrites(parts, request.query, request.body):
-        yield (cause,), other.payload
+    def _spend(self, work: int) -> bool:
+        self.is_over = self.is_over or not self._budget.spend(work)
+        return not self.is_over
 
+    def _singles(self) -> Iterator[_Payload]:
+        """Of long texts the cheaper changes first."""
+        long = len(self._parts.payload) > LARGEST_COMBINED
+        if long:
+            yield from self._assembled(self._parts, ())
+        if self._pieces > MOST_PARAMETERS:
+            return
+        yield from self._changed(rewrites(self._parts, self._request.query, self._request.body), ())
+        if not long:
+            yield from self._assembled(self._parts, ())
+        yield from self._changed(deep_rewrites(self._parts), ())
 
-def _deep(parts: Parts) -> Iterator[_Payload]:
-    for cause, other in deep_rewrites(parts):
-        yield (cause,), other.payload
+    def _pairs(self) -> Iterator[_Payload]:
+        """A change of the parameters and one of the whole, then two changes of the parameters."""
+        if self._pieces > MOST_PARAMETERS or len(self._parts.payload) > LARGEST_COMBINED:
+            return
+        request = self._request
+        changed = [(c, p) for c, p in rewrites(self._parts, request.query, request.body) if p != self._parts]
+        for cause, other in changed:
+            yield from self._assembled(other, (cause,))
+        for cause, other in changed:
+            yield from self._changed(rewrites(other, request.query, request.body), (cause,))
 
+    def _changed(self, suspects: Iterable[Suspect], causes: tuple[Found, ...]) -> Iterator[_Payload]:
+        for cause, other in suspects:
+            payload = other.payload
+            cost = MADE_COST + self._pieces * CHANGED_PARAMETER + len(payload) * CHANGED_BYTE
+            if not self._spend(cost):
+                return
+            yield (*causes, cause), payload
 
-def _assembled(request: Pasted, parts: Parts, causes: tuple[Found, ...]) -> Iterator[_Payload]:
-    for cause, payload in assemblies(parts, request):
-        yield (*causes, cause), payload
-
-
-def _pairs(request: Pasted, parts: Parts) -> Iterator[_Payload]:
-    for cause, other in rewrites(parts, request.query, request.body):
-        if other == parts:
-            continue
-        yield from _assembled(request, other, (cause,))
-        for second, both in rewrites(other, request.query, request.body):
-            yield (cause, second), both.payload
+    def _assembled(self, parts: Parts, causes: tuple[Found, ...]) -> Iterator[_Payload]:
+        if not self._spend(min(self._pieces, MOST_PARAMETERS) * READ_PARAMETER):
+            return
+        for cause, payload in assemblies(parts, self._request):
+            if not self._spend(MADE_COST + len(payload) * JOINED_BYTE):
+                return
+            yield (*causes, cause), payload

@@ -21,7 +21,24 @@ _LONG_FLAGS = frozenset(
     " verbose".split()
 )
 _SHORT_NAMES = {"X": "request", "H": "header", "d": "data", "F": "form", "G": "get", "I": "head"}
-_ANSI_C = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"', "0": "\0"}
+_ANSI_C = {
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "e": "\033",
+    "E": "\033",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "?": "?",
+}
+_CODE = re.compile(r"u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|x([0-9A-Fa-f]{1,2})|([0-7]{1,3})")
+#: What means nothing else to any shell.
+_PLAIN = re.compile(r"[^\s\\;|&$'\"^`]+")
 
 
 @dataclass(slots=True)
@@ -119,34 +136,43 @@ def split(text: str) -> tuple[list[str], bool]:
 
 
 def _words(text: str, *, escape: str, single: bool) -> tuple[list[str], bool]:
+    # Pieces, put together once: a text that is made longer letter by letter is copied with each.
     words: list[str] = []
-    word: str | None = None
+    word: list[str] | None = None
     at = 0
     while at < len(text):
         char = text[at]
-        if char.isspace():
+        if plain := _PLAIN.match(text, at):
+            piece, at = plain[0], plain.end()
+        elif char.isspace():
             if word is not None:
-                words.append(word)
+                words.append("".join(word))
             word, at = None, at + 1
+            continue
         elif char in ";|&" and escape == "\\":
-            return [*words, *([word] if word else [])], char == "&" and bool(word)
+            last = "".join(word or ())
+            return [*words, *([last] if last else [])], char == "&" and bool(last)
         elif char == escape:
-            word, at = (word or "") + text[at + 1 : at + 2], at + 2
+            piece, at = text[at + 1 : at + 2], at + 2
         elif text.startswith("$'", at) and escape == "\\":
             piece, at = _ansi_c(text, at + 2)
-            word = (word or "") + piece
         elif char == '"' or (char == "'" and single):
             piece, at = _quoted(text, at + 1, char, escape)
-            word = (word or "") + piece
         else:
-            word, at = (word or "") + char, at + 1
-    return [*words, *([word] if word is not None else [])], False
+            piece, at = char, at + 1
+        word = word or []
+        word.append(piece)
+    return [*words, *(["".join(word)] if word is not None else [])], False
 
 
 def _quoted(text: str, at: int, quote_char: str, escape: str) -> tuple[str, int]:
     """What stands up to the closing quote (or the end), and where it goes on."""
     piece = []
     while at < len(text) and text[at] != quote_char:
+        if plain := _PLAIN.match(text, at):
+            piece.append(plain[0])
+            at = plain.end()
+            continue
         following = text[at + 1 : at + 2]
         # bash: only these are escaped within double quotes; cmd: the program itself reads \" as a quote.
         escapes = text[at] == "\\" and following and following in '"\\$`'
@@ -161,11 +187,16 @@ def _ansi_c(text: str, at: int) -> tuple[str, int]:
     """``$'…'`` of bash, as browsers write bodies with line breaks in "Copy as cURL"."""
     piece = []
     while at < len(text) and text[at] != "'":
+        if plain := _PLAIN.match(text, at):
+            piece.append(plain[0])
+            at = plain.end()
+            continue
         if text[at] == "\\" and at + 1 < len(text):
             at += 1
-            code = re.compile(r"u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})").match(text, at)
-            if code is not None:
-                piece.append(chr(int(code[1] or code[2], 16)))
+            if code := _CODE.match(text, at):
+                kind = code.lastindex or 1
+                number = int(code[kind], 8 if kind == 4 else 16)
+                piece.append(chr(number) if number < 0x110000 else "\ufffd")
                 at = code.end()
                 continue
             piece.append(_ANSI_C.get(text[at], "\\" + text[at]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from apikeys import culprit, signers, signing, standing, surface
+from apikeys.budget import Budget
 from apikeys.causes import Cause, Found, found
 from apikeys.pasted import Pasted
 from apikeys.signing import Kind
@@ -40,15 +41,16 @@ class Diagnosis:
         return not self.causes
 
 
-def explain(request: Pasted, situation: Situation) -> Diagnosis:
-    """Diagnose one request of the customer's own."""
+def explain(request: Pasted, situation: Situation, budget: Budget | None = None) -> Diagnosis:
+    """Diagnose one request of the customer's own, with no more work than ``budget`` has left."""
+    parts = Parts.of(request.query, request.body)
     parsed = _parsed(request)
     right = parsed if isinstance(parsed, signing.SignedRequest) else None
     first = [_key(request, situation), standing.key_standing(situation), standing.address(situation)]
     if first[0].state is State.OK and request.header("X-MBX-APIKEY") != situation.record.key:
         cause = surface.key_header(request, situation.record.key, situation.leaked)
         first[1] = Check(2, State.FAILED, (cause,) if cause else ())
-    signature, signed = _signature(request, situation, right)
+    signature, signed = _signature(request, situation, right, parts, budget or Budget())
     checks = (
         *first,
         *_parameters(request, parsed),
@@ -61,7 +63,7 @@ def explain(request: Pasted, situation: Situation) -> Diagnosis:
     if not any(check.state is State.FAILED and check.number >= 4 for check in checks):
         text = []
     return Diagnosis(
-        payload=Parts.of(request.query, request.body).payload,
+        payload=parts.payload,
         signed=signed,
         checks=checks,
         causes=tuple(dict.fromkeys((*text, *failed))),
@@ -105,14 +107,18 @@ def _parameters(
 
 
 def _signature(
-    request: Pasted, situation: Situation, right: signing.SignedRequest | None
+    request: Pasted,
+    situation: Situation,
+    right: signing.SignedRequest | None,
+    parts: Parts,
+    budget: Budget,
 ) -> tuple[Check, bytes | None]:
     """Check 8, also of a request that an earlier check refused; and what the client signed instead."""
     sent = right.signature if right else _signature_of(request)
     if not sent:
         return Check(8, State.SKIPPED), None
-    parts = Parts.of(request.query, request.body)
-    met = culprit.find(request, parts, _ways(request, situation, sent))
+    ways, others = _ways(request, situation, sent)
+    met = culprit.find(request, parts, ways, others, budget)
     foreign = surface.foreign_bytes(request)
     causes = (foreign,) if foreign else ()
     if met is None:
@@ -131,17 +137,20 @@ def _signature_of(request: Pasted) -> bytes:
     return b""
 
 
-def _ways(request: Pasted, situation: Situation, sent: bytes) -> list[signers.Way]:
+def _ways(request: Pasted, situation: Situation, sent: bytes) -> tuple[list[signers.Way], list[signers.Way]]:
+    """Those of the key's own credentials, and the right ones of the customer's other keys."""
     ways: list[signers.Way] = []
     key_id = request.header("X-MBX-APIKEY") or situation.record.key
     for credential in situation.record.credentials:
         ended = credential.retires_at_ms is not None and situation.at_ms >= credential.retires_at_ms
         extra = (found(Cause.CREDENTIAL_ENDED),) if ended else ()
         ways += signers.of_credential(credential, sent, *extra, key_id=key_id)
-    for label, record in situation.others:
-        wrong = found(Cause.OTHER_KEY, name=label)
-        ways += [signers.plain(credential, sent, wrong) for credential in record.credentials]
-    return ways
+    others = (
+        signers.plain(credential, sent, found(Cause.OTHER_KEY, name=label))
+        for label, record in situation.others
+        for credential in record.credentials
+    )
+    return ways, [way for way in others if way is not None]
 
 
 def _shape(record: KeyRecord, sent: bytes) -> Found | None:

@@ -1,22 +1,15 @@
 """A request's diagnosis for the terminal and for scripts: what the debugger's page shows, without a browser."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apikeys import leaks, pasted, records, surface
+from apikeys import pasted
 from apikeys import result_of_debugger as shown
 from apikeys.causes import Cause, Found
-from apikeys.client_api import now_ms
-from apikeys.explain import Diagnosis, explain
+from apikeys.debugger_session import Circumstances, DebuggerSession, ids_named_by
+from apikeys.explain import Diagnosis
 from apikeys.models import ApiKey
-from apikeys.rules import State
-from apikeys.signing import Kind
-from apikeys.standing import Situation
-from apikeys.verification import KeyRecord
 
-#: Deleted keys of the customer that a request may still be signed with.
-DELETED_KEYS = 10
 ISOLATES = {0x2066: None, 0x2069: None}
 #: Stands in for an address that the operator did not give; what it leads to is a doubt, never a cause.
 NOWHERE = "0.0.0.0"  # nosec B104
@@ -52,73 +45,44 @@ class Explained:
 
 def of(asked: Asked) -> Explained:
     """The diagnosis against the stored key that the request, or the operator, names. Raises `Refused`."""
-    if len(asked.text) + len(asked.body) > pasted.LONGEST:
-        raise Refused(f"the request is longer than {pasted.LONGEST} characters")
-    request = _read(asked.text, asked.body)
-    key = _meant(asked.key_id or request.header("X-MBX-APIKEY") or "")
-    own = [key, *_other_keys(key)]
-    opened = {one.pk: record for one in own if (record := records.load(one.key_id, ended=True)) is not None}
-    secrets = [c.material for record in opened.values() for c in record.credentials if c.kind is Kind.HMAC]
-    text, in_text = leaks.hide(asked.text, secrets)
-    body, in_body = leaks.hide(asked.body, secrets)
-    request = _read(text, body)
+    if pasted.size(asked.text, asked.body) > pasted.LONGEST:
+        raise Refused(f"the request is longer than {pasted.LONGEST} bytes")
+    named = ids_named_by(asked.text, asked.body)
+    # Whose request it is: the operator's word goes before that of the request, which may name anybody's key.
+    chosen = asked.key_id.strip()
+    ids = (chosen, *named)
+    owners = {key.key_id: key.owner for key in ApiKey.objects.select_related("owner").filter(key_id__in=ids)}
+    owner = next((owners[key_id] for key_id in ids if key_id in owners), None)
+    if owner is None:
+        _read(asked.text, asked.body)
+        raise Refused("no stored key has this id; name the one that is meant with --key KEY_ID")
+    session = DebuggerSession(owner, ids)
+    typed, leaked = session.masked({"text": asked.text, "body": asked.body})
+    request = _read(typed["text"], typed["body"])
+    key = session.meant(request, chosen)
+    if key is None:
+        raise Refused("the request names none of this customer's keys; name one with --key KEY_ID")
+    circumstances = Circumstances(
+        asked.address or NOWHERE, bool(asked.address), asked.permission, asked.at_ms
+    )
+    looked = None
+    if not session.leaking(typed.values(), request):
+        looked = session.look(request, key, circumstances, leaked=bool(leaked))
     # SECURITY: a secret that can't be masked letter by letter takes everything with it.
-    if leaks.is_disguised(f"{text}\n{body}", _parts(request), secrets):
+    if looked is None or session.revealing(looked):
         raise Refused(
             "a secret key of this customer is in the request; tell them to delete the key, remove it and try again"
         )
-    leaked = in_text or in_body
-    others = tuple((one.label, opened[one.pk]) for one in own[1:] if one.pk in opened)
-    situation = _situation(asked, request, key, opened[key.pk], others, leaked)
-    return Explained(key, request, explain(request, situation), leaked)
+    return Explained(key, request, looked.diagnosis, bool(leaked))
 
 
 def _read(text: str, body: str) -> pasted.Pasted:
     try:
         return pasted.read(text, body)
+    except pasted.TooLongError:
+        raise Refused(f"what is read out of the request is longer than {pasted.LONGEST} bytes") from None
     except pasted.UnreadableError:
         raise Refused("this is neither a curl command nor the text of an HTTP request nor a URL") from None
-
-
-def _meant(key_id: str) -> ApiKey:
-    key = ApiKey.objects.select_related("owner").filter(key_id=key_id.strip("'\"<>{}[] ")).first()
-    if key is None:
-        raise Refused("no stored key has this id; name the one that is meant with --key KEY_ID")
-    return key
-
-
-def _other_keys(key: ApiKey) -> list[ApiKey]:
-    own = ApiKey.objects.filter(owner=key.owner_id).exclude(pk=key.pk)
-    deleted = own.filter(state=State.REVOKED).order_by("-revoked_at")
-    return [*own.exclude(state=State.REVOKED), *deleted[:DELETED_KEYS]]
-
-
-def _parts(request: pasted.Pasted) -> list[str]:
-    values = (request.query, request.body, request.fragment)
-    headers = [part for header in request.headers for part in header]
-    return [request.origin, request.path, *headers, *(value.decode("utf-8", "replace") for value in values)]
-
-
-def _situation(
-    asked: Asked,
-    request: pasted.Pasted,
-    key: ApiKey,
-    record: KeyRecord,
-    others: Sequence[tuple[str, KeyRecord]],
-    leaked: bool,
-) -> Situation:
-    at_ms = asked.at_ms if asked.at_ms is not None else pasted.moment_ms(request.header("Date") or "")
-    return Situation(
-        record=record,
-        others=tuple(others),
-        paused=key.state == State.FROZEN,
-        address=asked.address or NOWHERE,
-        address_given=bool(asked.address),
-        permission=asked.permission or surface.needed_permission(request),
-        at_ms=now_ms() if at_ms is None else at_ms,
-        at_given=at_ms is not None,
-        leaked=leaked,
-    )
 
 
 def document(explained: Explained) -> dict[str, Any]:

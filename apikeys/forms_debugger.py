@@ -38,6 +38,7 @@ class DebuggerForm(forms.Form):
 
     def __init__(self, data: Any = None, *, keys: Sequence[ApiKey], chosen: str = "") -> None:
         super().__init__(data, initial={"key": chosen})
+        self._ids = {str(key.pk): key.key_id for key in keys}
         self.pasted: pasted.Pasted | None = None
         # SECURITY: only the customer's own keys are choices; any other value is refused like one that does not exist.
         self.fields["key"].choices = [  # type: ignore[attr-defined]
@@ -48,13 +49,12 @@ class DebuggerForm(forms.Form):
 
     @property
     def is_too_long(self) -> bool:
-        return len(self.data.get("request", "")) + len(self.data.get("body", "")) > pasted.LONGEST
+        return pasted.size(self.data.get("request", ""), self.data.get("body", "")) > pasted.LONGEST
 
-    def clean_request(self) -> str:
-        text: str = self.cleaned_data["request"]
-        if self.is_too_long:
-            raise ValidationError(_("This is too long. At most 16 KB can be looked at."))
-        return text
+    @property
+    def chosen_id(self) -> str:
+        """The public id of the chosen key, "" if none was."""
+        return self._ids.get(self.cleaned_data["key"], "")
 
     def clean_sent(self) -> int | None:
         text = self.cleaned_data["sent"]
@@ -78,6 +78,8 @@ class DebuggerForm(forms.Form):
         if "request" in data:
             try:
                 self.pasted = pasted.read(data["request"], data.get("body", ""))
+            except pasted.TooLongError:
+                self.add_error("request", _("This is too long. At most 16 KB can be looked at."))
             except pasted.UnreadableError:
                 words = _("This is neither a curl command nor the text of an HTTP request nor a URL.")
                 self.add_error("request", words)

@@ -18,7 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from apikeys.signing import RSA_BITS, Kind
 
 LONGEST = 4000  # 4096 bits of RSA are 800 characters of PEM
-ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+BEGIN, DASHES = "-----BEGIN ", "-----"
+_LABEL = re.compile(r"[A-Z0-9 ]+")
+#: A private key within so many characters is looked for; no more than LONGEST of them are ever kept.
+LONGEST_SEARCHED = 16 * LONGEST
 #: The encodings of the points of small order: under such a "key" one signature fits every message.
 SMALL_ORDER = frozenset(
     bytes.fromhex(text)
@@ -93,7 +96,7 @@ def fingerprint(encoded: str) -> str:
 
 def holds_private(text: str) -> bool:
     """Whether ``text`` looks like a private key, in whatever wrapping."""
-    return PRIVATE.search(text.upper()) is not None
+    return PRIVATE.search(text[:LONGEST_SEARCHED].upper()) is not None
 
 
 def parse(text: str) -> PublicKey:
@@ -126,14 +129,25 @@ def parse(text: str) -> PublicKey:
 
 
 def _der(text: str) -> bytes:
-    found = ARMOUR.search(text) if len(text) <= LONGEST else None
-    if found is None:
-        raise PublicKeyError(Problem.NOT_PEM)
-    if "CERTIFICATE" in found[1]:
+    label, encoded = _armoured(text) if len(text) <= LONGEST else ("", "")
+    if "CERTIFICATE" in label:
         raise PublicKeyError(Problem.CERTIFICATE)
-    if found[1] != "PUBLIC KEY":
+    if label != "PUBLIC KEY":
         raise PublicKeyError(Problem.NOT_PEM)
     try:
-        return base64.b64decode("".join(found[2].split()), validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
         raise PublicKeyError(Problem.UNREADABLE) from None
+
+
+def _armoured(text: str) -> tuple[str, str]:
+    """Label and content of the first block that has an end; both "" if there is none."""
+    start = text.find(BEGIN)
+    while start >= 0:
+        label, dashes, rest = text[start + len(BEGIN) :].partition(DASHES)
+        if dashes and _LABEL.fullmatch(label):
+            encoded, end, _after = rest.partition(f"-----END {label}{DASHES}")
+            if end:
+                return label, encoded
+        start = text.find(BEGIN, start + 1)
+    return "", ""

@@ -3,11 +3,22 @@
 import base64
 import functools
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Aggregate, FilteredRelation, OuterRef, Q, Subquery, TextField
+from django.db.models import (
+    Aggregate,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Window,
+)
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from apikeys import networks, verification
@@ -21,23 +32,47 @@ COLUMNS = (
     *("state", "ip_policy", "expires_at", "trade_until"),
 )
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at", "first_used_at")
+#: The two that may sign, and the two before them: a client that still signs with an older one was left behind for long.
+EXPLAINED = 4
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def load(key_id: str, *, ended: bool = False) -> verification.KeyRecord | None:
+def load(key_id: str) -> verification.KeyRecord | None:
     """The key with this public id as `verification.decide` takes it; None when there is none.
 
-    ``ended``: also with the credentials that no longer sign, for who explains a refusal. Their end never moves away
-    again (`rotation`), so a decision has no use for them.
+    Credentials that no longer sign are left out. Their end never moves away again (`rotation`), so a decision has no
+    use for them.
 
     SECURITY: one statement, hence one snapshot. Read in three, a change from "trade from A" to "read from B" could be
     seen as "trade from B". It gives a row for each credential, two at most: what a key's past and its list add to the
     time of an answer would tell that it exists, and a key that was rotated a hundred times would hold up all others.
     """
-    rows = _statement(connection.vendor).rows(key_id, EPOCH if ended else timezone.now())
+    rows = _statement(connection.vendor).rows(key_id, timezone.now())
     # SECURITY: a record is made in any case, a secret opened for it, or the answer's time tells which keys exist.
     record = _record(key_id, rows or [_nobodys_row(crypto.current_key_id())])
     return record if rows else None
+
+
+def load_explained(keys: Iterable[ApiKey]) -> dict[str, verification.KeyRecord]:
+    """``keys`` by their public id as `load` gives them, each with its newest credentials, ended ones among them.
+
+    For who explains refusals; nothing is decided by it. SECURITY: EXPLAINED credentials a key and no more: a customer
+    who rotates a key a hundred times must not make each paste into the debugger cost a hundred times as much.
+    """
+    ids = [key.pk for key in keys]
+    statement = _statement(connection.vendor)
+    found = statement.keys().filter(pk__in=ids).values("key_id", "listed", *COLUMNS, *statement.flags)
+    newest = Window(RowNumber(), partition_by="key", order_by="-pk")
+    signing: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    kept = Credential.objects.filter(key__in=ids).annotate(place=newest).filter(place__lte=EXPLAINED)
+    for row in kept.order_by("pk").values("key", *CREDENTIAL):
+        owner = row.pop("key")
+        signing.setdefault(owner, []).append({f"signing__{name}": value for name, value in row.items()})
+    none = dict.fromkeys(f"signing__{name}" for name in CREDENTIAL)
+    return {
+        key["key_id"]: _record(key["key_id"], [{**key, **one} for one in signing.get(key["pk"], [none])])
+        for key in found
+    }
 
 
 def _record(key_id: str, rows: list[dict[str, Any]]) -> verification.KeyRecord:
@@ -72,20 +107,25 @@ class _Joined(Aggregate):
 class _Statement:
     """The query's SQL, made once: Django needs three times as long to write it as PostgreSQL to answer it."""
 
+    flags = tuple(f"can_{value}" for value in Permission.values)
+
     def __init__(self) -> None:
-        flags = [f"can_{value}" for value in Permission.values]
         credential = [f"signing__{name}" for name in CREDENTIAL]
-        self.names = [*COLUMNS, *flags, *credential, "listed"]
+        self.names = [*COLUMNS, *self.flags, *credential, "listed"]
         lives = Q(credentials__retires_at=None) | Q(credentials__retires_at__gt=EPOCH)
-        listed = AllowedNetwork.objects.filter(key=OuterRef("pk")).order_by().values("key")
-        keys = ApiKey.objects.filter(key_id="").order_by()
-        keys = keys.annotate(
-            signing=FilteredRelation("credentials", condition=lives),
-            listed=Subquery(listed.annotate(all=_Joined("value")).values("all")),
-        )
+        keys = self.keys().filter(key_id="")
+        keys = keys.annotate(signing=FilteredRelation("credentials", condition=lives))
         self._compiler = keys.values_list(*self.names).query.get_compiler(connection=connection)
         self._sql, (_moment, _key_id) = self._compiler.as_sql()  # in this order
         self._converters = self._compiler.get_converters([column for column, *_rest in self._compiler.select])
+
+    @staticmethod
+    def keys() -> QuerySet[ApiKey]:
+        """Keys with their networks as one text."""
+        listed = AllowedNetwork.objects.filter(key=OuterRef("pk")).order_by().values("key")
+        return ApiKey.objects.order_by().annotate(
+            listed=Subquery(listed.annotate(all=_Joined("value")).values("all"))
+        )
 
     def rows(self, key_id: str, moment: datetime) -> list[dict[str, Any]]:
         """One for each credential that signs after ``moment``, or one without."""

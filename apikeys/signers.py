@@ -13,35 +13,41 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote_to_bytes
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from apikeys import signing
 from apikeys.causes import Cause, Found, found
 from apikeys.signing import Kind
 from apikeys.verification import CredentialRecord
 
-#: What a check costs in bytes hashed: one of a public key takes as long as an HMAC over some 16 KiB.
-PUBLIC_KEY_COST = 16_384
-HMAC_COST = 512
+#: What a check costs beside the payload's own length, in bytes hashed (`budget`).
+HMAC_COST, HASH_COST, ED25519_COST, RSA_COST = 1_500, 2_500, 120_000, 60_000
+_PUBLIC_KEY_COST = {Kind.ED25519: ED25519_COST, Kind.RSA: RSA_COST}
 _ALGORITHMS = {16: ("md5",), 20: ("sha1",), 28: ("sha224",), 32: ("sha256", "sha3_256"), 48: ("sha384",)}
+#: Of the bytes that a hash function gives.
+LONGEST_HASH = 64
 _BY_LENGTH = {**_ALGORITHMS, 64: ("sha512", "sha3_512")}
+_PAD_INNER, _PAD_OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))  # RFC 2104, 2
 _RSA_HASHES: dict[str, hashes.HashAlgorithm] = {"sha1": hashes.SHA1(), "sha512": hashes.SHA512()}  # nosec B303
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of signing, ready to be tried on a payload; ``causes`` is empty for the right way."""
+    """One way of signing, ready to be tried on a payload; ``causes`` is empty for the right way.
+
+    It costs ``cost``, and hashes the payload ``times`` times.
+    """
 
     causes: tuple[Found, ...]
     cost: int
     fits: Callable[[bytes], bool] = field(repr=False)
+    times: int = 1
 
 
 def of_credential(
@@ -52,16 +58,23 @@ def of_credential(
         ways = list(_hmac_ways(credential.material, signature, key_id))
     else:
         ways = list(_public_key_ways(credential.kind, credential.material, signature))
-    return [Way((*extra, *way.causes), way.cost, way.fits) for way in ways]
+    return [replace(way, causes=(*extra, *way.causes)) for way in ways]
 
 
-def plain(credential: CredentialRecord, signature: bytes, *extra: Found) -> Way:
-    """The right way, of a credential that should not have been used (``extra`` says why)."""
+def plain(credential: CredentialRecord, signature: bytes, *extra: Found) -> Way | None:
+    """The right way, of a credential that should not have been used (``extra`` says why); ``None`` if it can't fit."""
+    if len(signature) not in signing.LENGTHS[credential.kind]:
+        return None
+    if credential.kind is Kind.HMAC:
+        if re.fullmatch(rb"[0-9A-Fa-f]{64}", signature) is None:
+            return None
+        check = _hmac_check(credential.material, "sha256", bytes.fromhex(signature.decode()))
+        return Way(extra, HMAC_COST, check)
 
     def fits(payload: bytes) -> bool:
         return signing.verify(credential.kind, credential.material, payload, signature)
 
-    return Way(extra, HMAC_COST if credential.kind is Kind.HMAC else PUBLIC_KEY_COST, fits)
+    return Way(extra, _PUBLIC_KEY_COST[credential.kind], fits)
 
 
 def _hmac_ways(secret: bytes, signature: bytes, key_id: str) -> Iterator[Way]:
@@ -74,13 +87,28 @@ def _hmac_ways(secret: bytes, signature: bytes, key_id: str) -> Iterator[Way]:
                 if len(causes) <= 2:
                     yield Way(causes, HMAC_COST, _hmac_check(material, algorithm, raw))
             if len(written) + len(how) <= 1:
-                yield Way(
-                    (found(Cause.PLAIN_HASH), *how, *written), HMAC_COST, _hash_check(secret, algorithm, raw)
-                )
+                causes = (found(Cause.PLAIN_HASH), *how, *written)
+                yield Way(causes, HASH_COST, _hash_check(secret, algorithm, raw), times=3)
 
 
 def _hmac_check(material: bytes, algorithm: str, raw: bytes) -> Callable[[bytes], bool]:
-    return lambda payload: hmac.compare_digest(hmac.digest(material, payload, algorithm), raw)
+    """HMAC (RFC 2104), of which what depends on the key alone is hashed once, and not for each payload.
+
+    With this a check takes a third of the time of `hmac.digest`, so that three times as many fit into the budget.
+    """
+    inner = hashlib.new(algorithm)
+    key = material if len(material) <= inner.block_size else hashlib.new(algorithm, material).digest()
+    key = key.ljust(inner.block_size, b"\0")
+    outer = hashlib.new(algorithm, key.translate(_PAD_OUTER))
+    inner.update(key.translate(_PAD_INNER))
+
+    def fits(payload: bytes) -> bool:
+        first, second = inner.copy(), outer.copy()
+        first.update(payload)
+        second.update(first.digest())
+        return hmac.compare_digest(second.digest(), raw)
+
+    return fits
 
 
 def _hash_check(secret: bytes, algorithm: str, raw: bytes) -> Callable[[bytes], bool]:
@@ -121,17 +149,26 @@ def _hmac_spellings(signature: bytes) -> Iterator[tuple[tuple[Found, ...], bytes
     """The signature's bytes, as they may have been written down."""
     bare = signature.strip(b" \t\r\n\"'<>[]{}").removeprefix(b"0x")
     wrong = () if bare == signature else (found(Cause.SIGNATURE_DECORATED),)
-    text = bare.decode("ascii", "replace")
-    if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
-        raw = bytes.fromhex(text)
+    if (raw := _from_hex(bare, 1, 2 * LONGEST_HASH)) is not None:
         yield wrong, raw
-        if re.fullmatch(rb"[0-9A-Fa-f]{32,128}", raw) and len(raw) % 2 == 0:
-            yield (found(Cause.SIGNATURE_TWICE),), bytes.fromhex(raw.decode())
+        if (twice := _from_hex(raw, 16, LONGEST_HASH)) is not None:
+            yield (found(Cause.SIGNATURE_TWICE),), twice
     for cause, decoded in _base64_spellings(bare):
-        if re.fullmatch(rb"(?:[0-9A-Fa-f]{2}){16,64}", decoded):
-            yield (found(Cause.SIGNATURE_TWICE),), bytes.fromhex(decoded.decode())
+        if (twice := _from_hex(decoded, 16, LONGEST_HASH)) is not None:
+            yield (found(Cause.SIGNATURE_TWICE),), twice
         shown = Cause.SIGNATURE_BASE64 if cause is None else cause
         yield (found(shown),), decoded
+
+
+def _from_hex(text: bytes, least: int, most: int) -> bytes | None:
+    """``least`` to ``most`` bytes written as hex digits and nothing else (`bytes.fromhex` takes spaces, too)."""
+    if (
+        len(text) % 2
+        or not 2 * least <= len(text) <= 2 * most
+        or re.fullmatch(rb"[0-9A-Fa-f]+", text) is None
+    ):
+        return None
+    return bytes.fromhex(text.decode())
 
 
 def _base64_spellings(text: bytes) -> Iterator[tuple[Cause | None, bytes]]:
@@ -158,17 +195,31 @@ def _public_key_ways(kind: Kind, material: bytes, signature: bytes) -> Iterator[
     spellings: dict[bytes, tuple[Found, ...]] = {}
     for cause, raw in _base64_spellings(signature):
         spellings.setdefault(raw, () if cause is None else (found(cause),))
-    if re.fullmatch(rb"(?:[0-9A-Fa-f]{2}){64,512}", signature):
-        spellings.setdefault(bytes.fromhex(signature.decode()), (found(Cause.SIGNATURE_HEX),))
+    if (from_hex := _from_hex(signature, signing.ED25519_BYTES, signing.RSA_BYTES[-1])) is not None:
+        spellings.setdefault(from_hex, (found(Cause.SIGNATURE_HEX),))
+    cost = _PUBLIC_KEY_COST[kind]
     for raw, written in spellings.items():
-        yield Way(written, PUBLIC_KEY_COST, _public_key_check(kind, material, raw))
+        if not _may_be_of(kind, material, raw):
+            continue
+        yield Way(written, cost, _public_key_check(kind, material, raw))
         if kind is Kind.RSA:
             pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
-            yield Way((found(Cause.RSA_PSS), *written), PUBLIC_KEY_COST, _rsa(material, raw, pss))
+            yield Way((found(Cause.RSA_PSS), *written), cost, _rsa(material, raw, pss))
             for name, algorithm in _RSA_HASHES.items():
                 how = (found(Cause.ALGORITHM, name=name.upper()), *written)
                 check = _rsa(material, raw, padding.PKCS1v15(), algorithm)
-                yield Way(how, PUBLIC_KEY_COST, check)
+                yield Way(how, cost, check)
+
+
+def _may_be_of(kind: Kind, material: bytes, raw: bytes) -> bool:
+    """Whether a signature has the length of the key's."""
+    if kind is Kind.ED25519:
+        return len(raw) == signing.ED25519_BYTES
+    try:
+        key = signing.public_key(material)
+    except (UnsupportedAlgorithm, ValueError):
+        return False
+    return isinstance(key, RSAPublicKey) and signing.is_number_of(key, raw)
 
 
 def _public_key_check(kind: Kind, material: bytes, raw: bytes) -> Callable[[bytes], bool]:
@@ -183,7 +234,7 @@ def _rsa(
 ) -> Callable[[bytes], bool]:
     def fits(payload: bytes) -> bool:
         try:
-            key = load_der_public_key(material)
+            key = signing.public_key(material)
             if isinstance(key, RSAPublicKey):
                 key.verify(raw, payload, filling, algorithm or hashes.SHA256())
                 return True

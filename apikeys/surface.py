@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 from apikeys import signing
 from apikeys.causes import Cause, Found, found
-from apikeys.pasted import Pasted
+from apikeys.pasted import METHODS, Pasted
 from apikeys.suspects import name_of
 from apikeys.verification import is_key_id
 
 _KEY_HEADERS = ("xmbxapikey", "xapikey", "apikey", "mbxapikey", "xmbxkey", "xmbxapi", "xkey", "authorization")
 _SIGNATURE_NAMES = ("signature", "sign", "sig", "hmac", "xsignature", "xmbxsignature")
-_METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")
 # RFC 3986, 3.4, as in `signing`: bytes that a query string may hold.
 _FOREIGN = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?%]")
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -38,7 +37,7 @@ def text_causes(request: Pasted) -> list[Found]:
 
 def hints(request: Pasted) -> list[Found]:
     """What is no reason for a refusal by itself."""
-    if request.method not in _METHODS:
+    if request.method not in METHODS:
         return [found(Cause.METHOD_UNKNOWN, method=request.method)]
     if request.method in ("GET", "HEAD") and request.body:
         return [found(Cause.GET_BODY)]
@@ -63,7 +62,7 @@ def key_header(request: Pasted, key_id: str, leaked: bool) -> Found | None:
         return _misnamed(request, key_id)
     if sent == key_id:
         return None
-    bare = re.sub(r"[^A-Za-z0-9]", "", sent)
+    bare = bare_key(sent)
     if leaked and set(sent) == {"*"}:
         return found(Cause.KEY_IS_SECRET)
     if is_key_id(sent):
@@ -72,6 +71,11 @@ def key_header(request: Pasted, key_id: str, leaked: bool) -> Found | None:
         visible = sent.isascii() and sent.isprintable()
         return found(Cause.KEY_DECORATED if visible else Cause.KEY_INVISIBLE)
     return found(Cause.KEY_LENGTH, n=len(sent))
+
+
+def bare_key(sent: str) -> str:
+    """The letters and digits of a key header: what is left without quotes, brackets, spaces and what can't be seen."""
+    return re.sub(r"[^A-Za-z0-9]", "", sent)
 
 
 def _misnamed(request: Pasted, key_id: str) -> Found:

@@ -1,7 +1,6 @@
 """The request debugger: a signed request is pasted, and the page says why it is refused. Nothing of it is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,46 +12,19 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from accounts.stages import customer
-from apikeys import leaks, pasted, records, result_of_debugger, surface
-from apikeys.client_api import now_ms
-from apikeys.explain import Diagnosis, explain
+from apikeys import pasted, result_of_debugger
+from apikeys.debugger_session import Circumstances, DebuggerSession, ids_named_by, keys_of
+from apikeys.explain import Diagnosis
 from apikeys.forms_debugger import LONGEST_SHORT, DebuggerForm
 from apikeys.models import ApiKey
-from apikeys.rules import Permission, State
-from apikeys.signing import Kind
-from apikeys.standing import Situation
-from apikeys.verification import KeyRecord
+from apikeys.rules import Permission
 from hitobit_portal import errors
 from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate, take
 
-#: Deleted keys that a request may still name or be signed with.
-DELETED_KEYS = 10
-TEXTS = ("request", "body", "sent", "address")
-
-
-@dataclass
-class Own:
-    """The customer's keys, newest first, the deleted ones last; and what proves possession of each, by key id."""
-
-    keys: list[ApiKey]
-    records: dict[str, KeyRecord] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, user: User) -> "Own":
-        live = list(ApiKey.objects.live(user))
-        deleted = ApiKey.objects.filter(owner=user, state=State.REVOKED).order_by("-revoked_at")
-        return cls([*live, *deleted[:DELETED_KEYS]])
-
-    def open(self) -> None:
-        for key in self.keys:
-            record = records.load(key.key_id, ended=True)
-            if record is not None:
-                self.records[key.key_id] = record
-
-    def secrets(self, key: ApiKey) -> list[bytes]:
-        record = self.records.get(key.key_id)
-        return [c.material for c in record.credentials if c.kind is Kind.HMAC] if record else []
+SHORT = ("key", "permission", "sent", "address")
+#: A secret in any spelling fits in; what is longer is not searched, and not kept.
+LONGEST_SEARCHED = 1000
 
 
 @never_cache
@@ -61,97 +33,68 @@ class Own:
 def debugger(request: HttpRequest) -> HttpResponse:
     """The form, and below it the diagnosis of what was pasted."""
     user = customer(request)
-    own = Own.of(user)
     if request.method != "POST":
-        return _page(request, DebuggerForm(keys=own.keys, chosen=request.GET.get("key", "")), own)
+        keys = keys_of(user)
+        return _page(request, DebuggerForm(keys=keys, chosen=request.GET.get("key", "")), keys)
     wait = take(Rate.DEBUGGER, str(user.pk))
     if wait is not None:
         return errors.too_many(request, wait)
-    return _diagnosed(request, own)
+    return _diagnosed(request, user)
 
 
 @sensitive_variables()
-def _diagnosed(request: HttpRequest, own: Own) -> HttpResponse:
-    own.open()
-    typed, leaked = _without_secrets(request, own)
-    form = DebuggerForm(typed, keys=own.keys)
+def _diagnosed(request: HttpRequest, user: User) -> HttpResponse:
+    typed = _typed(request)
+    session = DebuggerSession(user, ids_named_by(typed["request"], typed["body"]))
+    typed, leaked = session.masked(typed)
+    for name in ("sent", "address"):
+        # SECURITY: not before its secrets are masked: a quarter of a secret would not be recognised.
+        typed[name] = typed[name][: LONGEST_SHORT + 1]
+    form = DebuggerForm(typed, keys=session.keys)
     if not form.is_valid() and form.is_too_long:
         form.data = {**typed, "request": ""}
     text = form.pasted
-    secrets = [secret for key in own.keys for secret in own.secrets(key)]
-    if leaks.is_disguised("\n".join(typed.values()), _read_parts(text), secrets):
-        # SECURITY: a secret that can't be masked letter by letter takes everything with it.
-        return _page(request, DebuggerForm(keys=own.keys), own, leaked=own.keys)
+    if left := session.leaking(typed.values(), text):
+        return _withheld(request, session, [*leaked, *left])
     if text is None or not form.is_valid():
-        return _page(request, form, own, leaked=leaked)
-    key = _meant(form, text, own.keys)
+        return _page(request, form, session.keys, leaked=leaked)
+    key = session.meant(text, form.chosen_id)
     if key is None:
         form.add_error("key", _("The request names none of your keys. Choose the one that it is meant for."))
-        return _page(request, form, own, leaked=leaked)
+        return _page(request, form, session.keys, leaked=leaked)
     form.data = {**typed, "key": str(key.pk)}
-    situation = _situation(request, form, text, key, own, bool(leaked))
-    result = _result(text, explain(text, situation))
-    result["permission"] = Permission(situation.permission).label if situation.permission else ""
-    return _page(request, form, own, leaked=leaked, key=key, at_given=situation.at_given, **result)
-
-
-def _without_secrets(request: HttpRequest, own: Own) -> tuple[dict[str, str], list[ApiKey]]:
-    """What was typed, with the customer's secrets masked; and whose they are. Too much of it is not kept."""
-    typed = {name: request.POST.get(name, "")[: pasted.LONGEST + 1] for name in ("key", "permission", *TEXTS)}
-    if len(typed["request"]) + len(typed["body"]) > pasted.LONGEST:
-        typed = {**typed, "request": "-" * (pasted.LONGEST + 1), "body": ""}
-    leaked = []
-    for name in typed:
-        for key in own.keys:
-            typed[name], was_there = leaks.hide(typed[name], own.secrets(key))
-            if was_there and key not in leaked:
-                leaked.append(key)
-    for name in ("sent", "address"):
-        # SECURITY: not before its secrets are masked: half a secret would not be recognised.
-        typed[name] = typed[name][: LONGEST_SHORT + 1]
-    return typed, leaked
-
-
-def _read_parts(text: pasted.Pasted | None) -> list[str]:
-    if text is None:
-        return []
-    values = [text.query, text.body, text.fragment]
-    named = [part for header in text.headers for part in header]
-    return [
-        text.method,
-        text.origin,
-        text.path,
-        *named,
-        *(value.decode("utf-8", "replace") for value in values),
-    ]
-
-
-def _meant(form: DebuggerForm, text: pasted.Pasted, keys: Sequence[ApiKey]) -> ApiKey | None:
-    """The key that the request names if it is the customer's, else the chosen one, else their only one."""
-    sent = text.header("X-MBX-APIKEY") or ""
-    named = [key for key in keys if key.key_id in (sent, sent.strip("'\"<>{}[] \u200b\u200e\u200f\ufeff"))]
-    chosen = [key for key in keys if str(key.pk) == form.cleaned_data["key"]]
-    return (named or chosen or (list(keys) if len(keys) == 1 else [None]))[0]  # type: ignore[list-item]
-
-
-def _situation(
-    request: HttpRequest, form: DebuggerForm, text: pasted.Pasted, key: ApiKey, own: Own, leaked: bool
-) -> Situation:
-    others = [(other.label, own.records[other.key_id]) for other in own.keys if other.pk != key.pk]
-    dated = pasted.moment_ms(text.header("Date") or "")
-    at_ms = form.cleaned_data["sent"] if form.cleaned_data["sent"] is not None else dated
     address = form.cleaned_data["address"]
-    return Situation(
-        record=own.records[key.key_id],
-        others=tuple(others),
-        paused=key.state == State.FROZEN,
-        address=address or address_of(request),
-        address_given=bool(address),
-        permission=form.cleaned_data["permission"] or surface.needed_permission(text),
-        at_ms=now_ms() if at_ms is None else at_ms,
-        at_given=at_ms is not None,
-        leaked=leaked,
+    circumstances = Circumstances(
+        address or address_of(request),
+        bool(address),
+        form.cleaned_data["permission"],
+        form.cleaned_data["sent"],
     )
+    looked = session.look(text, key, circumstances, leaked=bool(leaked))
+    if left := session.revealing(looked):
+        return _withheld(request, session, [*leaked, *left])
+    result = _result(text, looked.diagnosis)
+    permission = looked.situation.permission
+    result["permission"] = Permission(permission).label if permission else ""
+    at_given = looked.situation.at_given
+    return _page(request, form, session.keys, leaked=leaked, key=key, at_given=at_given, **result)
+
+
+def _typed(request: HttpRequest) -> dict[str, str]:
+    """What was typed, as far as it is looked at: of a text that is too long, only that it is."""
+    typed = {name: request.POST.get(name, "") for name in ("request", "body", *SHORT)}
+    texts = (typed["request"], typed["body"])
+    if sum(map(len, texts)) > pasted.LONGEST or pasted.size(*texts) > pasted.LONGEST:
+        typed |= {"request": "-" * (pasted.LONGEST + 1), "body": ""}
+    for name in SHORT:
+        if len(typed[name]) > LONGEST_SEARCHED:
+            typed[name] = "-" * (LONGEST_SHORT + 1)
+    return typed
+
+
+def _withheld(request: HttpRequest, session: DebuggerSession, leaked: Sequence[ApiKey]) -> HttpResponse:
+    """SECURITY: a secret that can't be masked letter by letter takes everything with it."""
+    return _page(request, DebuggerForm(keys=session.keys), session.keys, leaked=list(dict.fromkeys(leaked)))
 
 
 def _result(text: pasted.Pasted, diagnosis: Diagnosis) -> dict[str, Any]:
@@ -171,7 +114,7 @@ def _result(text: pasted.Pasted, diagnosis: Diagnosis) -> dict[str, Any]:
         "cut": max(len(diagnosis.payload), len(diagnosis.signed or b"")) > shown.SHOWN_BYTES,
         "dump": shown.dump(diagnosis.payload),
         "dump_cut": len(diagnosis.payload) > shown.DUMPED_BYTES,
-        "read": text,
+        "method": shown.visible(text.method),
         "places": [
             (name, shown.segments(value), len(value))
             for name, value in ((_("Query string"), text.query), (_("Body"), text.body))
@@ -186,7 +129,7 @@ def _result(text: pasted.Pasted, diagnosis: Diagnosis) -> dict[str, Any]:
 def _page(
     request: HttpRequest,
     form: DebuggerForm,
-    own: Own,
+    keys: Sequence[ApiKey],
     *,
     leaked: Sequence[ApiKey] = (),
     **result: Any,
@@ -194,7 +137,7 @@ def _page(
     details = ("body", "sent", "address", "permission")
     context = {
         "form": form,
-        "has_keys": bool(own.keys),
+        "has_keys": bool(keys),
         "leaked": leaked,
         "opened": any(form.data.get(name) or form.errors.get(name) for name in details),
         **result,

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apikeys import pasted
+from apikeys import pasted, signers
+from apikeys.budget import PAGE, Budget
 from apikeys.causes import Cause
-from apikeys.culprit import WORK
 from apikeys.explain import Diagnosis, explain
 from apikeys.networks import compile_networks
 from apikeys.outcomes import Outcome
@@ -34,6 +34,8 @@ SECRET = "sQ9" + "zY8xW6vU4t" * 6 + "M"
 OTHER_SECRET = "oT1" + "rN2pL4kJ6h" * 6 + "C"
 NOW = 1_795_342_131_800
 QUERY = f"symbol=BTCIRT&side=BUY&price=9120000000&note=a%2Fb%20c&timestamp={NOW}"
+#: What one step may cost at most: a change of every byte of the longest text.
+LARGEST_STEP = 32 * 2 * pasted.LONGEST
 HOST = "https://api.hitobit.example"
 PATH = "/api/v3/order"
 ED25519 = ed25519.Ed25519PrivateKey.generate()
@@ -460,19 +462,25 @@ def test_the_first_failed_check_is_the_one_that_the_gateway_answers(
 
 
 @pytest.mark.parametrize("body", ["a&" * 8000, "a=%20&" * 2700, "%zz" * 5000, "=" * 16_000, '"' * 16_000])
-def test_the_work_is_bounded(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("others", [0, 40])
+def test_the_work_is_bounded(body: str, others: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the budget, the work of one more step at most."""
     hashed = 0
-    real = hmac.digest
+    real = hmac.compare_digest
 
-    def counted(key: bytes, payload: bytes, algorithm: str) -> bytes:
+    def counted(first: bytes, second: bytes) -> bool:
         nonlocal hashed
-        hashed += len(payload)
-        return real(key, payload, algorithm)
+        hashed += 1
+        return real(first, second)
 
-    monkeypatch.setattr(hmac, "digest", counted)
-    text = line(f"POST {PATH}?timestamp={NOW}&signature={'0' * 64}", HEADER, body=body)
-    assert named(diagnose(text)) >= {Cause.SIGNATURE_UNKNOWN} or Cause.DUPLICATE in named(diagnose(text))
-    assert hashed <= 2 * (WORK + 10**6)
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    text = line(f"POST {PATH}?timestamp={NOW}&signature={'0' * 64}", HEADER, body=body[:16_100])
+    situation = replace(SITUATION, others=(("another", OTHER),) * others)
+    budget = Budget()
+    diagnosis = explain(pasted.read(text), situation, budget)
+    assert named(diagnosis) & {Cause.SIGNATURE_UNKNOWN, Cause.DUPLICATE}
+    assert budget.spent <= PAGE + LARGEST_STEP
+    assert 1 <= hashed <= PAGE // signers.HMAC_COST
 
 
 def test_the_tables_name_many_kinds() -> None:

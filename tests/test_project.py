@@ -26,7 +26,7 @@ PURE = (
     ),
     *("apikeys.clock", "apikeys.chart", "apikeys.names"),
     # The debugger: what was pasted, what it means, and what differs from what would verify.
-    *("apikeys.curl", "apikeys.pasted", "apikeys.surface", "apikeys.leaks"),
+    *("apikeys.curl", "apikeys.pasted", "apikeys.surface", "apikeys.leaks", "apikeys.budget"),
     *("apikeys.causes", "apikeys.suspects", "apikeys.assemblies", "apikeys.signers", "apikeys.culprit"),
     *("apikeys.freshness", "apikeys.standing", "apikeys.explain"),
     "accounts.drift",

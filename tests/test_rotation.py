@@ -135,10 +135,11 @@ def test_what_has_ended_is_no_work_for_anybody_any_more(key: ApiKey) -> None:
     for _n in range(5):
         made = rotation.rotate(key, None, 0, uuid.uuid4())
         rotation.end(key, rotation.live(key)[0])
-    record, whole = records.load(key.key_id), records.load(key.key_id, ended=True)
+    record, explained = records.load(key.key_id), records.load_explained([key])[key.key_id]
     assert record is not None
-    assert whole is not None
-    assert len(whole.credentials) == key.credentials.count() == 6
+    assert key.credentials.count() == 6
+    newest = key.credentials.order_by("-pk")[: records.EXPLAINED]
+    assert [one.id for one in explained.credentials] == sorted(one.pk for one in newest)
     assert [one.id for one in record.credentials] == [rotation.live(key)[0].pk]
     assert use(key, secret(made)) is Outcome.ALLOWED
     rotation.rotate(key, None, DAY, uuid.uuid4())

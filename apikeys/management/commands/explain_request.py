@@ -35,7 +35,10 @@ class Command(reporting.ReportingCommand):
             "--body", metavar="FILE", help="file with the body, in place of the request's own"
         )
         parser.add_argument(
-            "--key", default="", metavar="KEY_ID", help="public id of the stored key that is meant"
+            "--key",
+            default="",
+            metavar="KEY_ID",
+            help="a key of the customer's; the one that is meant if the request itself names none of theirs",
         )
         parser.add_argument("--address", type=_address, help="from where it was sent")
         parser.add_argument("--permission", choices=Permission.values, default="", help="what it needs")
