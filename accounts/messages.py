@@ -36,8 +36,8 @@ def of_sending(sent: Sent) -> str | None:
         return _("The SMS could not be sent. Nothing was changed; try again with the button below.")
     if sent.state is Sending.ELSEWHERE:
         return _(
-            "A code was sent a moment ago for another login, and counts only there. Ask for one for this login when the "
-            "countdown ends. If the other login is not yours, change your password."
+            "A code was sent a moment ago for another login, and counts only there. Ask for one for this login when "
+            "the countdown ends. If the other login is not yours, change your password."
         )
     if sent.state is Sending.OVER:
         return _("This login has ended. Log in again.")
