@@ -1,14 +1,16 @@
-"""Seeds of the authenticator: the first one, the one that takes its place, and the picture that apps scan."""
+"""Turning an authenticator on: the first one, the one that takes its place, and the picture that apps scan.
+
+Until its first code was typed a seed belongs to the login that shows it (`accounts.logins.seed`) and is stored nowhere.
+"""
 
 import io
 
 import pyotp
 import qrcode
-from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, emergency, otp, sessions
+from accounts import audit, emergency, otp, stages
 from accounts.events import Event
 from accounts.models import TotpDevice, User
 from hitobit_portal import crypto
@@ -16,41 +18,17 @@ from hitobit_portal import crypto
 ISSUER = "Hitobit"
 
 
-def first_seed(user: User) -> str:
-    """The seed (base32) that waits for its first code; made on the first visit, the same after a refresh."""
-    with transaction.atomic(durable=True):
-        otp.lock(user)
-        device = TotpDevice.objects.filter(user=user).first()
-        if device is None:
-            device = TotpDevice(user=user, confirmed=False, name="totp")
-            device.seed_sealed = crypto.seal(pyotp.random_base32().encode(), otp.seal_owner(user))
-            device.save()
-        return crypto.unseal(device.seed_sealed, otp.seal_owner(user)).decode()
-
-
 def confirm_first(request: HttpRequest, user: User) -> None:
-    """The effect of the first seed's first code."""
+    """The effect of the first seed's first code, which `otp.verify` has just stored; within a half-finished login."""
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
+    stages.end_others(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)
 
 
-def new_seed(user: User) -> None:
-    """Makes the seed that is to take the confirmed one's place; one that was shown before confirms nothing any more."""
-    sealed = crypto.seal(pyotp.random_base32().encode(), otp.seal_owner(user, "next"))
-    TotpDevice.objects.filter(user=user, confirmed=True).update(next_seed_sealed=sealed)
-
-
-def next_seed(user: User) -> str:
-    """The seed (base32) that `new_seed` made, the same after a refresh; "" when there is none."""
-    sealed = TotpDevice.objects.filter(user=user).values_list("next_seed_sealed", flat=True).first()
-    return crypto.unseal(sealed, otp.seal_owner(user, "next")).decode() if sealed else ""
-
-
-def replace(request: HttpRequest, user: User, *, keep: bool) -> None:
-    """The effect of the next seed's first code: the old one is over. ``keep``: the session of ``request`` goes on."""
+def replace(request: HttpRequest, user: User, seed: str) -> None:
+    """The effect of the first code of ``seed``: the old one is over, and every login but that of ``request``."""
     device = TotpDevice.objects.get(user=user)
-    seed = crypto.unseal(device.next_seed_sealed, otp.seal_owner(user, "next"))
-    device.seed_sealed = crypto.seal(seed, otp.seal_owner(user))
+    device.seed_sealed = crypto.seal(seed.encode(), otp.seal_owner(user))
     device.next_seed_sealed = ""
     device.confirmed_at = timezone.now()
     device.drifts = device.drifts[
@@ -59,7 +37,7 @@ def replace(request: HttpRequest, user: User, *, keep: bool) -> None:
     # Not last_step: `otp.verify` has just written the step that was used, and it stays used.
     device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
     emergency.quarantine(user)
-    sessions.end_all(user, keep=request if keep else None)
+    stages.end_others(request, user)
     audit.record(Event.TOTP_CHANGED, request, customer=user)
 
 

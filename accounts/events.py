@@ -22,6 +22,7 @@ class Event(enum.Enum):
     PHONE_CONFIRMED = "factor.phone_confirmed"
     TOTP_CONFIRMED = "factor.totp_confirmed"
     RECOVERY_MADE = "factor.recovery_made"
+    RECOVERY_RENEWED = "factor.recovery_renewed"
     RECOVERY_USED = "factor.recovery_used"
     KEY_APPROVED = "key.approved"
     KEY_CREATED = "key.created"
@@ -112,6 +113,7 @@ LOOKS = {
     Event.PHONE_CONFIRMED: Look(_("Mobile number confirmed"), "shield", "ok"),
     Event.TOTP_CONFIRMED: Look(_("Authenticator turned on"), "shield", "ok"),
     Event.RECOVERY_MADE: Look(_("Recovery codes made"), "shield", "info"),
+    Event.RECOVERY_RENEWED: Look(_("New recovery codes made; the old ones are void"), "shield", "warn"),
     Event.RECOVERY_USED: Look(_("Recovery code used"), "shield", "warn"),
     Event.KEY_APPROVED: Look(_("Both codes confirmed"), "shield", "ok"),
     Event.KEY_CREATED: Look(_("API key created"), "key", "brand"),

@@ -34,6 +34,13 @@ def of_sending(sent: Sent) -> str | None:
     """What went wrong with the sending; None when a code is under way."""
     if sent.state is Sending.FAILED:
         return _("The SMS could not be sent. Nothing was changed; try again with the button below.")
+    if sent.state is Sending.ELSEWHERE:
+        return _(
+            "A code was sent a moment ago for another login, and counts only there. Ask for one for this login when "
+            "the countdown ends. If the other login is not yours, change your password."
+        )
+    if sent.state is Sending.OVER:
+        return _("This login has ended. Log in again.")
     if sent.state is Sending.CAPPED:
         return _("Too many SMS were asked for. Try again in %(time)s.") % {"time": wait_text(sent.resend_in)}
     return None

@@ -20,6 +20,7 @@ MANDATORY = frozenset(
         Event.FACTORS_RESET,
         Event.EMAIL_CHANGED,
         Event.RECOVERY_USED,
+        Event.RECOVERY_RENEWED,
         Event.KEY_CREATED,
         Event.KEY_CHANGED,
         Event.KEY_REVOKED,
@@ -43,6 +44,7 @@ MANDATORY = frozenset(
 OF_STAFF = frozenset({Event.KEY_FROZEN})
 #: Told to those who want it (`User.optional_notices` holds the values).
 OPTIONAL = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
+TOLD = MANDATORY | OF_STAFF | frozenset(OPTIONAL)
 #: SECURITY: whoever knows a phone number can bring these about; one of each in an hour is told, and no flood of them.
 HOURLY = frozenset({Event.CODE_LOCKED, Event.LOGIN_LIMITED, Event.LOGIN_PASSWORD_REFUSED})
 HOUR = timedelta(hours=1)
@@ -65,7 +67,12 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
 
     Called in the event's transaction.
     """
-    user, kind = event.customer, Event(event.event)
+    kind = Event(event.event)
+    if event.customer_id is None or kind not in TOLD:
+        return
+    # SECURITY: the row as it is now. The one at hand may have been loaded before the number was replaced, and the
+    # notice would go to the phone that was stolen.
+    user = User.objects.select_related("sms").filter(pk=event.customer_id).first()
     if (
         user is None
         or not (_is_told(kind, user) or _is_of_staff(event))

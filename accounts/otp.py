@@ -1,7 +1,8 @@
 """The one owner of "is this person verified, for what": checks codes, counts failures, uses each code once.
 
-The order is always: lock the person's `FactorGuard` row, look at the count, compare **every** factor, count or consume,
-commit, answer. A refusal travels out as a value: an exception would roll its own count back.
+The order is always: lock the person's `FactorGuard` row, see that the login that asks goes on, look at the count,
+compare **every** factor, count or consume, commit, answer. A refusal travels out as a value: an exception would roll
+its own count back.
 """
 
 import enum
@@ -19,11 +20,11 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, drift
+from accounts import audit, drift, logins
 from accounts.events import Event
 from accounts.guessing import count_failure, forgive, waiting_time
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
-from accounts.purposes import NEW_NUMBER, OUTSIDE, Approval, Purpose
+from accounts.purposes import NEW_AUTHENTICATOR, NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.ratelimits import Rate
@@ -46,6 +47,7 @@ class Outcome(enum.Enum):
     ACCEPTED = "accepted"
     REFUSED = "refused"  # at least one factor was wrong; which one is not said
     LOCKED = "locked"  # too many failures; nothing was compared
+    OVER = "over"  # the login that asks was ended meanwhile; nothing was compared
     ALREADY_DONE = "already done"  # what the codes would approve exists; nothing was compared
 
 
@@ -68,11 +70,13 @@ def verify(
     *,
     effect: Callable[[], Any] | None = None,
     already_done: Callable[[], Any] | None = None,
+    seed: str = "",
 ) -> Result:
     """Checks all ``codes`` together for ``approval``; each is used up at most once, even by 1000 requests at once.
 
     ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
     raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
+    ``seed``: of the authenticator that is turned on (`purposes.NEW_AUTHENTICATOR`), as this login has seen it.
     """
     address = ratelimits.address_bucket(address_of(request))
     # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
@@ -80,7 +84,7 @@ def verify(
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
     try:
-        result = _verify_locked(user, approval, codes, effect, already_done)
+        result = _verify_locked(request, user, approval, codes, effect, already_done, seed)
     except Exception:
         ratelimits.give_back(Rate.FACTOR_ADDRESS, address)  # the codes were right; what they allow failed
         raise
@@ -92,14 +96,21 @@ def verify(
 
 
 def _verify_locked(
+    request: HttpRequest,
     user: User,
     approval: Approval,
     codes: Mapping[Factor, str],
     effect: Callable[[], Any] | None,
     already_done: Callable[[], Any] | None,
+    seed: str,
 ) -> Result:
     with transaction.atomic(durable=True):
         guard = lock(user)
+        # SECURITY: read under the lock that also guards its change: number, password and epoch of before may be over.
+        person = User.objects.get(pk=user.pk)
+        nonce = logins.current(request, person, approval.purpose)
+        if not nonce:
+            return Result(Outcome.OVER)
         if already_done is not None and (value := already_done()):
             return Result(Outcome.ALREADY_DONE, value=value)
         now = time.time()
@@ -108,7 +119,8 @@ def _verify_locked(
         if wait:
             return Result(Outcome.LOCKED, retry_after=wait)
         # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
-        uses = [_match(factor, user, approval, code, now) for factor, code in codes.items()]
+        asked = Asked(person, approval, nonce, seed, now)
+        uses = [_match(factor, asked, code) for factor, code in codes.items()]
         if not uses or not all(uses):
             count_failure(guard, now, outside)
             return Result(Outcome.REFUSED)
@@ -125,22 +137,32 @@ def lock(user: User) -> FactorGuard:
     return FactorGuard.objects.select_for_update().get(user=user)
 
 
-def _match(
-    factor: Factor, user: User, approval: Approval, code: str, now: float
-) -> Callable[[], None] | None:
+@dataclass(frozen=True)
+class Asked:
+    """What the codes are compared for. ``user``: the row as it is under the lock; ``nonce``: of the login that asks."""
+
+    user: User
+    approval: Approval
+    nonce: str
+    seed: str
+    now: float
+
+
+def _match(factor: Factor, asked: Asked, code: str) -> Callable[[], None] | None:
     """What uses the code up, or None when it is wrong."""
     if factor is Factor.TOTP:
-        return _match_totp(user, approval, code, now)
+        return _match_totp(asked, code)
     if factor is Factor.SMS:
-        return _match_sms(user, approval, code)
-    return _match_recovery(user, code)
+        return _match_sms(asked, code)
+    return _match_recovery(asked.user, code)
 
 
-def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callable[[], None] | None:
+def _match_totp(asked: Asked, code: str) -> Callable[[], None] | None:
+    user, purpose = asked.user, asked.approval.purpose
     device = TotpDevice.objects.filter(user=user).first()
-    sealed, owner = _sealed_seed(device, user, approval.purpose)
-    generator = pyotp.TOTP(crypto.unseal(sealed, owner).decode())
-    step = int(now) // TOTP_PERIOD
+    seed = _seed(device, asked)
+    generator = pyotp.TOTP(seed or crypto.unseal(_nobodys_seed(crypto.current_key_id()), NOBODY).decode())
+    step = int(asked.now) // TOTP_PERIOD
     # SECURITY: the step is compared, not the code: A(t), B(t+1), then A again is refused.
     found = [
         candidate
@@ -148,29 +170,36 @@ def _match_totp(user: User, approval: Approval, code: str, now: float) -> Callab
         if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode())
     ]
     # A new seed has its own steps; the last step of the old one says nothing about it.
-    last = device.last_step if device and approval.purpose is not Purpose.CONFIRM_TOTP else -1
+    last = device.last_step if device and purpose not in NEW_AUTHENTICATOR else -1
     found = [candidate for candidate in found if candidate > last]
-    if device is None or owner == NOBODY or not found:
+    if not seed or not found:
         return None
+    row = device or TotpDevice(user=user, name="totp", confirmed=False)
 
     def use() -> None:
-        device.last_step = found[0]
-        device.last_used_at = timezone.now()
-        device.drifts = drift.noted(device.drifts, found[0] - step)
-        device.save(update_fields=["last_step", "last_used_at", "drifts"])
+        row.last_step = found[0]
+        row.last_used_at = timezone.now()
+        row.drifts = drift.noted(row.drifts, found[0] - step)
+        if purpose is Purpose.ENROL_TOTP:
+            # Confirmed by the effect; until then it satisfies nothing.
+            row.seed_sealed = crypto.seal(seed.encode(), seal_owner(user))
+            row.save()
+        else:
+            row.save(update_fields=["last_step", "last_used_at", "drifts"])
 
     return use
 
 
-def _sealed_seed(device: TotpDevice | None, user: User, purpose: Purpose) -> tuple[str, str]:
-    """The seed that counts for ``purpose`` and its owner; nobody's where there is none, so that it costs the same."""
-    if device is not None and purpose is Purpose.CONFIRM_TOTP and device.next_seed_sealed:
-        return device.next_seed_sealed, seal_owner(user, "next")
-    # SECURITY: an unconfirmed device satisfies nothing but its own enrolment; a posted device id is never looked at.
-    usable = device is not None and (device.confirmed or purpose is Purpose.ENROL_TOTP)
-    if device is not None and usable and purpose is not Purpose.CONFIRM_TOTP:
-        return device.seed_sealed, seal_owner(user)
-    return _nobodys_seed(crypto.current_key_id()), NOBODY
+def _seed(device: TotpDevice | None, asked: Asked) -> str:
+    """The seed that counts for what is asked; "" where there is none (then nobody's costs the same)."""
+    purpose, is_confirmed = asked.approval.purpose, device is not None and device.confirmed
+    if purpose in NEW_AUTHENTICATOR:
+        # SECURITY: once somebody has confirmed the first one, no other half-finished login confirms its own.
+        return asked.seed if is_confirmed == (purpose is Purpose.CONFIRM_TOTP) else ""
+    # SECURITY: an unconfirmed device satisfies nothing; a posted device id is never looked at.
+    if device is None or not is_confirmed:
+        return ""
+    return crypto.unseal(device.seed_sealed, seal_owner(asked.user)).decode()
 
 
 @functools.cache
@@ -179,16 +208,27 @@ def _nobodys_seed(key_id: str) -> str:
 
 
 def seal_owner(user: User, which: str = "") -> str:
-    """The owner of a sealed seed; ``which`` is "next" for the one that waits for its first code."""
+    """The owner of a sealed seed; ``which`` is "next" for one that the version before sealed until its first code."""
     return f"accounts.totp{'.' + which if which else ''}:{user.pk}"
 
 
-def _match_sms(user: User, approval: Approval, code: str) -> Callable[[], None] | None:
+def sms_parts(user: User, approval: Approval, nonce: str, code: str) -> tuple[str, ...]:
+    """What the digest of an SMS code is made of, besides its use.
+
+    SECURITY: all that the code depends on: whose it is, what it approves, the login that asked for it, and the number
+    that it went to. If any of them is another one by now, the code is wrong.
+    """
+    number = approval.to or user.phone
+    return str(user.pk), approval.binding, logins.digest(nonce), number, code
+
+
+def _match_sms(asked: Asked, code: str) -> Callable[[], None] | None:
+    user, approval = asked.user, asked.approval
     row = SmsCode.objects.filter(
         user=user, purpose=approval.purpose.value, expires_at__gt=timezone.now()
     ).first()
     digest = row.digest if row else crypto.digest("sms-code", "nobody")
-    right = crypto.matches(digest, "sms-code", str(user.pk), approval.binding, code)
+    right = crypto.matches(digest, "sms-code", *sms_parts(user, approval, asked.nonce, code))
     if row is None or not right or not hmac.compare_digest(row.binding, approval.binding):
         return None
     # SECURITY: a phone that was never confirmed proves nothing, except in its own enrolment.

@@ -1,7 +1,7 @@
 """What sign-up and "forgotten password" share: people without a login, who learn nothing about whose a number is.
 
 Where such a visitor stands is one session key for each way: phone, when it was typed, when an SMS was asked for, and
-after the right codes the proof, which ends when the row's password does.
+after the right codes the proof, which ends when the row's password does. Codes count on the way that asked for them.
 """
 
 import time
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
-from accounts import messages, sms_codes
+from accounts import logins, messages, sms_codes
 from accounts.models import User
 from accounts.purposes import Approval
 from accounts.sms_codes import RESEND_AFTER, Sending, Sent
@@ -20,13 +20,14 @@ from hitobit_portal import later, ratelimits
 from hitobit_portal.ratelimits import Rate
 
 #: The ways, and the keys of the session.
-SIGN_UP, FORGOT = "sign_up", "forgot"
+SIGN_UP, FORGOT = logins.SIGN_UP, logins.FORGOT
 LONGEST = 15 * 60  # seconds from the number to the codes, and from the codes to the new password
 
 
 def begin(request: HttpRequest, way: str, phone: str, **more: Any) -> None:
     """Notes the number with which a visitor sets out; what was proved before is over."""
-    request.session[way] = {"phone": phone, "at": int(time.time()), "asked": 0, **more}
+    state = {"phone": phone, "at": int(time.time()), "asked": 0, "nonce": logins.new_nonce()}
+    request.session[way] = {**state, **more}
 
 
 def state(request: HttpRequest, way: str) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ def replace(request: HttpRequest | None, user: User, phone: str) -> None:
     DelayedChange.objects.filter(
         user=user, kind=DelayedChange.Kind.PHONE, stopped_at=None, done_at=None
     ).update(stopped_at=now)
-    user.refresh_from_db()
+    user.refresh_from_db(fields=["phone"])
     emergency.quarantine(user)
     sessions.end_all(user, keep=request)
     audit.record(

@@ -10,6 +10,7 @@ from django.db.models import Max
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
+from accounts import logins
 from accounts.models import DelayedChange, RecoveryDevice, User
 from accounts.purposes import Purpose
 
@@ -25,6 +26,7 @@ def give(request: HttpRequest, user: User, what: Purpose, **about: str) -> None:
         "what": what.value,
         "until": int(time.time()) + SECONDS,
         "state": _state(user),
+        "nonce": logins.new_nonce(),
         **about,
     }
 
@@ -45,6 +47,11 @@ def of(request: HttpRequest, user: User, *what: Purpose) -> dict[str, Any] | Non
 
 def holds(request: HttpRequest, user: User, what: Purpose) -> bool:
     return of(request, user, what) is not None
+
+
+def seed(found: dict[str, Any], user: User) -> str:
+    """The seed of the authenticator that is set up by this proof (`of`); the same after a refresh."""
+    return logins.seed(found.get("nonce", found["state"]), user)
 
 
 def end(request: HttpRequest) -> None:

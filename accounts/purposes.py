@@ -38,6 +38,8 @@ class Purpose(enum.Enum):
 
 #: Approved before any password: their failures are counted apart (`FactorGuard`).
 OUTSIDE = frozenset({Purpose.SIGN_UP, Purpose.FORGOT})
+#: The code is the first one of an authenticator that is turned on by it.
+NEW_AUTHENTICATOR = frozenset({Purpose.ENROL_TOTP, Purpose.CONFIRM_TOTP})
 #: The SMS goes to a number that is not confirmed yet, and proves just that number.
 NEW_NUMBER = frozenset({Purpose.ENROL_SMS, Purpose.SIGN_UP, Purpose.CONFIRM_PHONE})
 
@@ -73,12 +75,17 @@ class Approval:
     """One thing to approve: its purpose, the exact content, and the words that name it.
 
     ``content`` holds JSON values; two approvals are the same only if purpose and content are equal.
-    ``words`` fill the purpose's sentence, for the SMS and the page.
+    ``words`` fill the purpose's sentence, for the SMS and the page. ``to``: the number (E.164) that the SMS goes to,
+    when it is not the account's own.
+
+    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.otp` and
+    `accounts.sms_codes` take from the request (`accounts.logins`). So no approval can forget it.
     """
 
     purpose: Purpose
     content: dict[str, Any]
     words: dict[str, str]
+    to: str = ""
 
     @property
     def binding(self) -> str:
@@ -124,7 +131,7 @@ def lost_phone(phone: str) -> Approval:
 
 
 def confirm_phone(phone: str) -> Approval:
-    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
+    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": _ltr(phone)}, to=phone)
 
 
 def change_email(email: str) -> Approval:

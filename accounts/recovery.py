@@ -22,7 +22,7 @@ LENGTH = 8
 def make(
     request: HttpRequest | None, user: User, *, renew: bool, only_if: Callable[[], bool] | None = None
 ) -> list[str]:
-    """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones.
+    """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones, and is always told.
 
     ``only_if`` is asked under the lock; [] when it says no.
     """
@@ -40,7 +40,7 @@ def make(
         plain = [_code() for _n in range(CODES)]
         digests = (crypto.digest("recovery-code", str(user.pk), code.replace("-", "")) for code in plain)
         RecoveryCode.objects.bulk_create([RecoveryCode(device=device, digest=digest) for digest in digests])
-        audit.record(Event.RECOVERY_MADE, request, customer=user)
+        audit.record(Event.RECOVERY_MADE if made else Event.RECOVERY_RENEWED, request, customer=user)
         return plain
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.audit import AGENT_LENGTH
+from accounts.logins import LOGIN_SESSION
 from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.context import address_of
 
@@ -21,7 +22,6 @@ IDLE_STAFF = timedelta(minutes=15)
 LONGEST = timedelta(hours=12)
 #: "Last seen" is written at most this often: one write a minute and session, not one a request.
 SEEN_EVERY = timedelta(seconds=60)
-LOGIN_SESSION = "login_session"
 
 
 def start(request: HttpRequest, user: User, method: str) -> LoginSession:
@@ -80,10 +80,17 @@ def end_current(request: HttpRequest) -> None:
         LoginSession.objects.filter(pk=number).delete()
 
 
-def end_all(user: User, keep: HttpRequest | None = None) -> None:
-    """Ends every session, half-finished login and trust of the person, except the session of ``keep``."""
+def end_all(user: User, keep: HttpRequest | None = None) -> bool:
+    """Ends every session, half-finished login and trust of the person, except the session of ``keep``.
+
+    Whether that one goes on: not when somebody else has ended all of them since ``user`` was loaded.
+    """
     # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
-    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    # The conditional write decides: a session that a freeze ended a moment ago does not come back by being kept here.
+    rows = User.objects.filter(pk=user.pk)
+    if not rows.filter(session_epoch=user.session_epoch).update(session_epoch=F("session_epoch") + 1):
+        rows.update(session_epoch=F("session_epoch") + 1)
+        keep = None
     user.refresh_from_db(fields=["session_epoch"])
     TrustedDevice.objects.filter(user=user).delete()
     kept = current(keep, user) if keep is not None else None
@@ -91,6 +98,7 @@ def end_all(user: User, keep: HttpRequest | None = None) -> None:
     (others.exclude(pk=kept.pk) if kept else others).delete()
     if keep is not None:
         update_session_auth_hash(keep, user)
+    return keep is not None
 
 
 def clear_ended() -> int:

@@ -1,4 +1,7 @@
-"""SMS codes: 6 digits, 2 minutes, bound to what they approve, capped before the provider is asked."""
+"""SMS codes: 6 digits, 2 minutes, capped before the provider is asked.
+
+Bound to what they approve, to the login that asked for them, and to the number that they went to.
+"""
 
 import enum
 import logging
@@ -12,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import audit, otp, sms
+from accounts import audit, logins, otp, sms
 from accounts.events import Event
 from accounts.models import SmsCode, User
 from accounts.purposes import Approval
@@ -28,6 +31,10 @@ PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the blo
 class Sending(enum.Enum):
     SENT = "sent"
     WAITING = "waiting"  # the last one is younger than RESEND_AFTER; it still holds
+    ELSEWHERE = (
+        "elsewhere"  # the last one is that young, and counts only in another login, which asked for it
+    )
+    OVER = "over"  # the login that asks was ended meanwhile
     CAPPED = "capped"
     FAILED = "failed"  # the provider did not take it; the slot is free again
 
@@ -37,32 +44,43 @@ class Sent:
     state: Sending
     resend_in: int
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a code that counts in this login is on its way to the person."""
+        return self.state in (Sending.SENT, Sending.WAITING)
+
 
 def send_code(
     request: HttpRequest,
     user: User,
     approval: Approval,
     *,
-    phone: str = "",
     spoken: bool = False,
     instead: str = "",
 ) -> Sent:
     """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing.
 
-    ``phone``: where to, when it is not the account's own number. ``spoken``: by a voice call. ``instead``: the text
-    that is sent in the code's place; what is stored then is nothing that anybody could type.
+    It counts in the login of ``request`` only. ``spoken``: by a voice call. ``instead``: the text that is sent in the
+    code's place; what is stored then is nothing that anybody could type.
     """
-    phone = phone or user.phone
     code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):
         otp.lock(user)
+        # SECURITY: read under the lock that also guards its change. A number that was loaded before may have been
+        # replaced while this request waited: the code would be live, and at the thief's phone.
+        person = User.objects.get(pk=user.pk)
+        nonce = logins.current(request, person, approval.purpose)
+        if not nonce:
+            return Sent(Sending.OVER, 0)
+        phone = approval.to or person.phone
         wait = resend_in(user, approval)
         if wait:
-            return Sent(Sending.WAITING, wait)
+            is_here = is_sent(request, user, approval)
+            return Sent(Sending.WAITING if is_here else Sending.ELSEWHERE, wait)
         capped = _caps(request, user, phone)
         if capped is None:
-            row = _store(user, approval, code)
+            row = _store(person, approval, nonce, code)
     if capped is not None:
         _alarm(request, user, approval, capped.rate)
         return Sent(Sending.CAPPED, capped.wait)
@@ -89,16 +107,21 @@ def _hand_over(phone: str, approval: Approval, code: str, spoken: bool, instead:
 
 
 def resend_in(user: User, approval: Approval) -> int:
-    """Seconds until the code for ``approval`` can be sent again; 0 when now."""
+    """Seconds until a code for ``approval`` can be sent again, whichever login asked for the last one; 0 when now."""
     row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
     left = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
     return int(left) + 1 if left > 0 else 0
 
 
-def is_sent(user: User, approval: Approval) -> bool:
-    """Whether a code for exactly this is under way and still holds."""
+def is_sent(request: HttpRequest, user: User, approval: Approval) -> bool:
+    """Whether a code for exactly this, asked for in this login, is under way and still holds."""
+    nonce = logins.current(request, user, approval.purpose)
     return SmsCode.objects.filter(
-        user=user, purpose=approval.purpose.value, binding=approval.binding, expires_at__gt=timezone.now()
+        user=user,
+        purpose=approval.purpose.value,
+        binding=approval.binding,
+        login=logins.digest(nonce),
+        expires_at__gt=timezone.now(),
     ).exists()
 
 
@@ -133,14 +156,15 @@ def _alarm(request: HttpRequest, user: User, approval: Approval, rate: Rate) -> 
         logger.warning("SMS cap hit: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
 
 
-def _store(user: User, approval: Approval, code: str) -> SmsCode:
+def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
     now = timezone.now()
     row, _made = SmsCode.objects.update_or_create(
         user=user,
         purpose=approval.purpose.value,
         defaults={
             "binding": approval.binding,
-            "digest": crypto.digest("sms-code", str(user.pk), approval.binding, code),
+            "login": logins.digest(nonce),
+            "digest": crypto.digest("sms-code", *otp.sms_parts(user, approval, nonce, code)),
             "sent_at": now,
             "expires_at": now + otp.SMS_LIFETIME,
         },

@@ -13,13 +13,12 @@ from django.contrib.auth import login as django_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-from accounts import drafts, sessions
+from accounts import drafts, logins, sessions
+from accounts.logins import PENDING
 from accounts.models import PortalDevice, User
 
-PENDING = "pending_login"
 PENDING_SECONDS = 15 * 60
 V = TypeVar("V", bound=Callable[..., HttpResponse])
 
@@ -40,11 +39,18 @@ def begin(request: HttpRequest, user: User, next_url: str) -> None:
     """After the right password. The session id changes; nothing of the password is kept."""
     # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on.
     request.session.cycle_key()
+    # SECURITY: what somebody proved in this browser before this login (a forgotten password) is not for its person.
+    for way in logins.WAYS.values():
+        request.session.pop(way, None)
     request.session[PENDING] = {
         "user": user.pk,
         "at": int(time.time()),
         "next": next_url,
         "proved": [],
+        # SECURITY: who had no second factor when the login began has to prove both in it. A factor that is there by
+        # now was confirmed by somebody else's login, and proves nothing about this one.
+        "needs": 1 if user.has_both_factors else 2,
+        "nonce": logins.new_nonce(),
         # SECURITY: a new password, or "end all sessions", also ends the logins that are half done.
         "hash": user.get_session_auth_hash(),
     }
@@ -54,10 +60,36 @@ def pending_user(request: HttpRequest) -> User | None:
     state = request.session.get(PENDING)
     if not isinstance(state, dict) or time.time() - state["at"] > PENDING_SECONDS:
         return None
-    user = User.objects.select_related("totp", "sms").filter(pk=state["user"], is_active=True).first()
-    if user is None or not constant_time_compare(state.get("hash", ""), user.get_session_auth_hash()):
-        return None
-    return user
+    if "nonce" not in state:
+        return None  # begun by the version before, which noted neither nonce nor what the login needs
+    user = User.objects.select_related("totp", "sms").filter(pk=state["user"]).first()
+    return user if user is not None and logins.is_of(state, user) else None
+
+
+def goes_on(request: HttpRequest, user: User) -> bool:
+    """Whether the half-finished login of the request still does, asked of the row as it is now (under `otp.lock`)."""
+    state = request.session.get(PENDING)
+    return isinstance(state, dict) and logins.is_of(state, User.objects.get(pk=user.pk))
+
+
+def end_others(request: HttpRequest, user: User) -> None:
+    """Ends every other login of ``user``, half-finished ones too; that of the request, of either kind, goes on.
+
+    Called under `otp.lock`, in the transaction that confirms a factor.
+    """
+    # SECURITY: whoever else knows the password has proved nothing about the factor that is confirmed now.
+    if sessions.end_all(user, keep=request) and PENDING in request.session:
+        state = {
+            **request.session[PENDING],
+            "nonce": logins.new_nonce(),
+            "hash": user.get_session_auth_hash(),
+        }
+        request.session[PENDING] = state
+
+
+def seed(request: HttpRequest, user: User) -> str:
+    """The seed of the authenticator that this half-finished login sets up; the same after a refresh."""
+    return logins.seed(request.session[PENDING]["nonce"], user)
 
 
 def prove(request: HttpRequest, factor: str) -> None:
@@ -71,10 +103,17 @@ def proved(request: HttpRequest) -> set[str]:
     return set(request.session.get(PENDING, {}).get("proved", []))
 
 
+def is_proved(request: HttpRequest) -> bool:
+    """Whether enough was proved in this very login to finish it."""
+    return len(proved(request)) >= request.session.get(PENDING, {}).get("needs", 2)
+
+
 def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:
-    """The login is complete: the address to go to. Only for people with both factors confirmed."""
-    if not user.has_both_factors:
-        raise AssertionError("a login can't finish before both factors are confirmed")
+    """The login is complete: the address to go to. Only with both factors confirmed, and enough proved in it."""
+    if not user.has_both_factors or not is_proved(request):
+        raise AssertionError(
+            "a login can't finish before both factors are confirmed and enough was proved in it"
+        )
     next_url = request.session.pop(PENDING, {}).get("next", "")
     django_login(request, user, backend="accounts.backends.PhoneBackend")
     request.session.cycle_key()
@@ -87,6 +126,9 @@ def next_step(request: HttpRequest, user: User) -> str:
     """The name of the page on which a half-finished login goes on."""
     # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
     if (user.has_authenticator or user.has_phone) and not proved(request):
+        return "second_factor"
+    # SECURITY: of the two that were confirmed meanwhile, by whomever, none counts here that was not proved here.
+    if user.has_both_factors and not is_proved(request):
         return "second_factor"
     if not user.has_phone:
         return "enrol_sms"

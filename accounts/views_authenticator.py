@@ -21,9 +21,9 @@ from accounts.views_settings import codes_then, form_view
 @form_view
 def settings_totp(request: HttpRequest) -> HttpResponse:
     """Both codes of now approve another authenticator."""
-    user, title = customer(request), _("Set up another authenticator")
+    title = _("Set up another authenticator")
     asked = Asked(purposes.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
-    return codes_then(request, asked, "settings_totp_new", effect=lambda: authenticator.new_seed(user))
+    return codes_then(request, asked, "settings_totp_new")
 
 
 @never_cache
@@ -31,20 +31,22 @@ def settings_totp(request: HttpRequest) -> HttpResponse:
 def settings_totp_new(request: HttpRequest) -> HttpResponse:
     """Shows the new seed until a code of it was typed. The old one works until then."""
     user = customer(request)
-    seed = authenticator.next_seed(user)
-    if not seed or not proof.holds(request, user, Purpose.CHANGE_TOTP):
+    found = proof.of(request, user, Purpose.CHANGE_TOTP)
+    if found is None:
         return redirect("settings_totp")
+    # SECURITY: of this proof: what another browser of the account sets up is another seed.
+    seed = proof.seed(found, user)
 
     def effect() -> bool:
         if not proof.holds(request, user, Purpose.CHANGE_TOTP):
             return False
-        authenticator.replace(request, user, keep=True)
+        authenticator.replace(request, user, seed)
         return True
 
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
-        result = otp.verify(request, user, purposes.CONFIRM_TOTP, code, effect=effect)
+        result = otp.verify(request, user, purposes.CONFIRM_TOTP, code, effect=effect, seed=seed)
         if result.accepted:
             proof.end(request)
             _tell(request)
@@ -72,11 +74,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
     user: User = request.pending_user  # type: ignore[attr-defined]
     if stages.next_step(request, user) != "replace_totp":
         return redirect(stages.next_step(request, user))
-    seed = authenticator.next_seed(user)
-    if not seed:
-        # Used up or dropped in another window meanwhile.
-        authenticator.new_seed(user)
-        return redirect("replace_totp")
+    seed = stages.seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -85,11 +83,15 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
             user,
             purposes.CONFIRM_TOTP,
             code,
-            effect=lambda: authenticator.replace(request, user, keep=False),
+            effect=lambda: authenticator.replace(request, user, seed),
+            seed=seed,
         )
         if result.accepted:
+            stages.prove(request, Factor.TOTP.value)
             _tell(request)
-            fresh = User.objects.select_related("totp", "sms").get(pk=user.pk)
+            fresh = stages.pending_user(request)
+            if fresh is None:  # somebody froze the account at this very moment
+                return stages.to_login(request)
             return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
         form.add_error("code", messages.of_one(result))
     context = {"form": form, **authenticator.picture(user, seed)}

@@ -72,7 +72,7 @@ def send_again(request: HttpRequest, approval: Approval, *, spoken: bool = False
     problem = messages.of_sending(sent)
     if problem:
         notices.error(request, problem)
-    elif sent.state is not Sending.SENT:
+    elif sent.state is Sending.WAITING:
         notices.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
@@ -100,7 +100,7 @@ def _page(request: HttpRequest, form: TwoCodesForm, asked: Asked) -> HttpRespons
         "form": form,
         "masked_phone": user.phone,
         "resend_in": sms_codes.resend_in(user, asked.approval),
-        "sent": sms_codes.is_sent(user, asked.approval),
+        "sent": sms_codes.is_sent(request, user, asked.approval),
         "can_speak": sms.can_speak(),
         "sms_failed": request.session.pop("sms_failed", False),
     }

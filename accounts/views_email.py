@@ -13,10 +13,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, messages, otp, purposes, sms_codes
+from accounts import audit, logins, messages, otp, purposes, sms_codes
 from accounts.events import Event
 from accounts.forms_settings import EmailForm
 from accounts.models import AuditEvent, User
+from accounts.purposes import Purpose
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
 from accounts.views_settings import form_view
@@ -106,7 +107,9 @@ def _send(pk: int, email: str) -> None:
 
 
 def _token(pk: int, email: str) -> str:
-    return signing.dumps({"user": pk, "email": email, "after": _last_change(pk)}, salt=SALT)
+    # SECURITY: with all sessions of the person ends what they had begun: a link that a thief asked for as well.
+    epoch = User.objects.get(pk=pk).session_epoch
+    return signing.dumps({"user": pk, "email": email, "after": _last_change(pk), "epoch": epoch}, salt=SALT)
 
 
 def _last_change(pk: int) -> int:
@@ -126,8 +129,10 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and email != user.email:
         with transaction.atomic(durable=True):
             otp.lock(user)
-            # Looked at again under the lock: of many clicks one stores it.
-            if _email_of(token, user) == email != User.objects.get(pk=user.pk).email:
+            # Looked at again under the lock: of many clicks one stores it, and of a session that was ended none.
+            fresh = User.objects.get(pk=user.pk)
+            goes_on = logins.current(request, fresh, Purpose.CHANGE_EMAIL)
+            if goes_on and _email_of(token, user) == email != fresh.email:
                 _store(request, user, email)
         notices.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
         return redirect("settings")
@@ -146,5 +151,10 @@ def _email_of(token: str, user: User) -> str | None:
     email: str = found["email"]
     if found["user"] != user.pk:
         return None
-    is_current = found["after"] == _last_change(user.pk)
-    return email if is_current or email == User.objects.get(pk=user.pk).email else None
+    fresh = User.objects.get(pk=user.pk)
+    # Links of the version before, which hold no epoch, are good for their 24 hours.
+    is_current = (
+        found["after"] == _last_change(user.pk)
+        and found.get("epoch", fresh.session_epoch) == fresh.session_epoch
+    )
+    return email if is_current or email == fresh.email else None

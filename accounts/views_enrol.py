@@ -14,6 +14,8 @@ from accounts.models import SmsDevice, User
 from accounts.otp import Factor
 from accounts.stages import pending
 from accounts.views_login import complete
+from hitobit_portal import errors, ratelimits
+from hitobit_portal.ratelimits import Rate
 
 
 @pending
@@ -37,7 +39,7 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 stages.prove(request, Factor.SMS.value)
                 return redirect("enrol_totp")
             form.add_error("code", messages.of_one(result))
-    elif asked_again or (request.method == "GET" and not sms_codes.resend_in(user, purposes.ENROL_SMS)):
+    elif asked_again or (request.method == "GET" and _needs_code(request, user)):
         problem = messages.of_sending(
             sms_codes.send_code(request, user, purposes.ENROL_SMS, spoken="speak" in request.POST)
         )
@@ -50,15 +52,24 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
         "masked_phone": user.phone,
         "resend_in": sms_codes.resend_in(user, purposes.ENROL_SMS),
         "can_speak": sms.can_speak(),
-        "sent": user.sms_codes.filter(purpose=purposes.ENROL_SMS.purpose.value).exists(),
+        "sent": sms_codes.is_sent(request, user, purposes.ENROL_SMS),
     }
     return render(request, "accounts/enrol_sms.html", context)
 
 
+def _needs_code(request: HttpRequest, user: User) -> bool:
+    """Whether the page asks for an SMS of its own accord; also to be told that one went to another login just now."""
+    is_sent = sms_codes.is_sent(request, user, purposes.ENROL_SMS)
+    return not (is_sent and sms_codes.resend_in(user, purposes.ENROL_SMS))
+
+
 def _confirm_phone(request: HttpRequest, user: User) -> None:
     now = timezone.now()
-    defaults = {"number": user.phone, "confirmed": True, "confirmed_at": now, "name": "sms"}
+    # Under the lock: the number that the code was sent to, or it would not have been accepted.
+    number = User.objects.get(pk=user.pk).phone
+    defaults = {"number": number, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)
+    stages.end_others(request, user)
     audit.record(Event.PHONE_CONFIRMED, request, customer=user)
 
 
@@ -66,11 +77,12 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enrol_totp(request: HttpRequest) -> HttpResponse:
-    """Shows the seed (QR and text) until a code of it was typed."""
+    """Shows the seed (QR and text) of this login until a code of it was typed."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if stages.next_step(request, user) != "enrol_totp":
         return redirect(stages.next_step(request, user))
-    seed = authenticator.first_seed(user)
+    # SECURITY: another half-finished login of the same account has another seed, and learns nothing of this one.
+    seed = stages.seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -80,6 +92,7 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
             purposes.ENROL_TOTP,
             code,
             effect=lambda: authenticator.confirm_first(request, user),
+            seed=seed,
         )
         if result.accepted:
             stages.prove(request, Factor.TOTP.value)
@@ -92,12 +105,15 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Shows ten recovery codes once; then the login is complete."""
+    """Shows ten recovery codes once; then the login is complete. Only after both factors were proved in this login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if stages.next_step(request, user) != "recovery_codes":
         return redirect(stages.next_step(request, user))
-    if request.method == "POST" and "renew" not in request.POST:
+    renews = request.method == "POST"
+    if renews and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
-    codes = recovery.make(request, user, renew=request.method == "POST")
+    if renews and (wait := ratelimits.take(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
+        return errors.too_many(request, wait)
+    codes = recovery.make(request, user, renew=renews, only_if=lambda: stages.goes_on(request, user))
     context = {"codes": codes, "download": recovery.as_download(codes)}
     return render(request, "accounts/recovery_codes.html", context)

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import (
     agents,
     audit,
-    authenticator,
     delayed,
     devices,
     messages,
@@ -31,7 +30,7 @@ from accounts.events import Event
 from accounts.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.models import PortalDevice, User
 from accounts.otp import Factor
-from accounts.stages import pending, public
+from accounts.stages import pending, public, to_login
 from hitobit_portal import errors, looks, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.jalali import digits
@@ -67,6 +66,7 @@ def login(request: HttpRequest) -> HttpResponse:
             _counted_right(request, phone)
             stages.begin(request, user, next_url)
             if user.has_both_factors and trusted.recognise(request, user):
+                stages.prove(request, "trusted")
                 return complete(request, user, user.totp, "trusted")
             return redirect(stages.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
@@ -119,7 +119,9 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     user: User = request.pending_user  # type: ignore[attr-defined]
     if stages.next_step(request, user) != "second_factor":
         return redirect(stages.next_step(request, user))
-    available = _available(user)
+    available = [factor for factor in _available(user) if factor.value not in stages.proved(request)]
+    if not available:
+        return to_login(request)
     method = _method(request, available)
     form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
     form = form_class()
@@ -185,10 +187,9 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
         )
     stages.prove(request, method.value)
     if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
-        authenticator.new_seed(user)
         stages.replace_authenticator(request)
         return redirect(stages.next_step(request, user))
-    if not user.has_both_factors:
+    if not user.has_both_factors or not stages.is_proved(request):
         return redirect(stages.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)

@@ -60,7 +60,7 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
         changed = proof.holds(request, user, Purpose.CHANGE_PASSWORD)
         if changed:
             User.objects.filter(pk=user.pk).update(password=hashed)
-            user.refresh_from_db()
+            user.refresh_from_db(fields=["password"])
             sessions.end_all(user, keep=request)
             audit.record(Event.PASSWORD_CHANGED, request, customer=user)
     if not changed:

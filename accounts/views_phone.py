@@ -145,13 +145,13 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
     approval = purposes.confirm_phone(number)
     owner = User.objects.filter(phone=number).exclude(joined_at=None).first()
     if owner is None:
-        sms_codes.send_code(request, user, approval, phone=number, spoken=spoken)
+        sms_codes.send_code(request, user, approval, spoken=spoken)
         return
     with translation.override(owner.language or translation.get_language()):
         text = _(
             "Hitobit\nSomebody asked to use this number for another account. It stays yours: there is nothing to do."
         )
-        sms_codes.send_code(request, user, approval, phone=number, instead=text)
+        sms_codes.send_code(request, user, approval, instead=text)
 
 
 def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> Result:

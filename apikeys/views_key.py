@@ -175,7 +175,7 @@ def _initial(settings: Settings) -> dict[str, Any]:
 
 def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
     sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
-    request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+    request.session["sms_failed"] = not sent.is_under_way
     return _go(request, reverse("key_verify", args=[key.pk]))
 
 

@@ -43,6 +43,9 @@ class Rate(enum.Enum):
     PASSWORD_CHECK = Limit(
         5, 5 * MINUTE, "guessing of the current password by somebody who has session and codes"
     )
+    RECOVERY_RENEWED = Limit(
+        5, HOUR, "burying of an owner in notices by renewing recovery codes in enrolment"
+    )
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
     SMS_PHONE = Limit(20, 10 * MINUTE, "flooding of somebody's phone")
     # 48 a day: whoever types another's number must leave the owner half of SMS_ACCOUNT.

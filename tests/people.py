@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import pyotp
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth import login as django_login
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
@@ -24,10 +25,10 @@ from django.test import Client, RequestFactory
 from django.test.client import ClientHandler
 from django.utils import timezone
 
-from accounts import authenticator, otp, recovery, stages
+from accounts import logins, otp, recovery, stages
 from accounts import outside as ways
-from accounts.models import SmsDevice, TotpDevice, User
-from accounts.purposes import Approval
+from accounts.models import LoginSession, SmsDevice, TotpDevice, User
+from accounts.purposes import Approval, Purpose
 from apikeys import wizard
 from apikeys.models import ApiKey, Credential
 from hitobit_portal import crypto
@@ -38,6 +39,8 @@ from tests.production import HOST
 ADDRESS = "203.0.113.7"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _numbers = itertools.count(1)
+#: The last browser of a person, by (id, way): codes that a test writes count in it. See `live_sms_code`.
+_browsers: dict[tuple[int, str], Client] = {}
 
 
 @dataclass(frozen=True)
@@ -162,28 +165,32 @@ def half_logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = 
     """A browser after the right password: the second factor, or enrolment, is what comes next."""
     client = browser(from_address, csrf=csrf)
     request = _request()
-    stages.begin(request, person.user, "")
-    return _carrying(client, request)
+    stages.begin(request, person.reload(), "")
+    return _carrying(client, request, person.user)
 
 
-def proved_in(person: Person, factor: str, from_address: str = ADDRESS) -> Client:
-    """A half-finished login in which ``factor`` (sms, totp, recovery) was proved, and enrolment goes on."""
+def proved_in(person: Person, *factors: str, from_address: str = ADDRESS) -> Client:
+    """A half-finished login in which ``factors`` (sms, totp, recovery) were proved, and enrolment goes on.
+
+    It began when the person had not both factors.
+    """
     client = browser(from_address)
     request = _request()
-    stages.begin(request, person.user, "")
-    stages.prove(request, factor)
-    return _carrying(client, request)
+    stages.begin(request, person.reload(), "")
+    request.session[logins.PENDING] = {**request.session[logins.PENDING], "needs": 2}
+    for factor in factors:
+        stages.prove(request, factor)
+    return _carrying(client, request, person.user)
 
 
 def replacing_authenticator(person: Person) -> Client:
     """A half-finished login in which a recovery code stands for a lost authenticator."""
     client = browser()
     request = _request()
-    stages.begin(request, person.user, "")
+    stages.begin(request, person.reload(), "")
     stages.prove(request, "recovery")
     stages.replace_authenticator(request)
-    authenticator.new_seed(person.user)
-    return _carrying(client, request)
+    return _carrying(client, request, person.user)
 
 
 def outside(user: User, way: str, *, proved: bool = False) -> Client:
@@ -193,7 +200,7 @@ def outside(user: User, way: str, *, proved: bool = False) -> Client:
     ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))
     if proved:
         ways.prove(request, way, user)
-    return _carrying(client, request)
+    return _carrying(client, request, user, way)
 
 
 def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
@@ -202,8 +209,9 @@ def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False
     request = _request()
     user = person.reload()
     stages.begin(request, user, "")
+    stages.prove(request, "totp")
     stages.finish(request, user, user.totp)
-    return _carrying(client, request)
+    return _carrying(client, request, user)
 
 
 def password_only(person: Person, from_address: str = ADDRESS) -> Client:
@@ -211,7 +219,7 @@ def password_only(person: Person, from_address: str = ADDRESS) -> Client:
     client = browser(from_address)
     request = _request()
     django_login(request, person.user, backend="accounts.backends.PhoneBackend")
-    return _carrying(client, request)
+    return _carrying(client, request, person.user)
 
 
 def _request() -> HttpRequest:
@@ -221,10 +229,39 @@ def _request() -> HttpRequest:
     return request
 
 
-def _carrying(client: Client, request: HttpRequest) -> Client:
+def _carrying(client: Client, request: HttpRequest, user: User, way: str = "") -> Client:
     request.session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key or ""
+    _browsers[user.pk, way] = client
     return client
+
+
+def request_of(person: Person, caller: str = ADDRESS) -> HttpRequest:
+    """A request out of a finished login of the person; always the same login, for what is tested without pages."""
+    request = _request()
+    request.client_address = caller  # type: ignore[attr-defined]
+    user = User.objects.get(pk=person.user.pk)
+    session, _made = LoginSession.objects.get_or_create(user=user, method="of a test")
+    request.session.update(
+        {
+            SESSION_KEY: str(user.pk),
+            HASH_SESSION_KEY: user.get_session_auth_hash(),
+            logins.LOGIN_SESSION: str(session.pk),
+        }
+    )
+    return request
+
+
+def nonce_of(person: Person, purpose: Purpose, client: Client | None = None) -> str:
+    """The nonce of the login (or way) that ``client`` is in; by default the person's last browser, or `request_of`."""
+    client = client or _browsers.get((person.user.pk, logins.WAYS.get(purpose, "")))
+    request = _request()
+    if client is not None:
+        request.session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
+    found = logins.current(request, person.reload(), purpose)
+    if found or purpose in logins.WAYS:
+        return found
+    return logins.current(request_of(person), person.reload(), purpose)
 
 
 def remember(client: Client, **values: object) -> None:
@@ -251,15 +288,27 @@ def made_just_now(client: Client, key: ApiKey) -> Client:
     return client
 
 
-def live_sms_code(person: Person, approval: Approval, code: str = "", *, lifetime: float = 120) -> str:
-    """A code that the person has just been sent for ``approval``, without a provider; expires in ``lifetime`` s."""
+def live_sms_code(
+    person: Person,
+    approval: Approval,
+    code: str = "",
+    *,
+    lifetime: float = 120,
+    client: Client | None = None,
+) -> str:
+    """A code that the person has just been sent for ``approval``, without a provider; expires in ``lifetime`` s.
+
+    It counts in the login of ``client``; by default in that of the person's last browser.
+    """
     code = code or f"{secrets.randbelow(1_000_000):06d}"
+    nonce, user = nonce_of(person, approval.purpose, client), User.objects.get(pk=person.user.pk)
     now = timezone.now()
     person.user.sms_codes.update_or_create(
         purpose=approval.purpose.value,
         defaults={
             "binding": approval.binding,
-            "digest": crypto.digest("sms-code", str(person.user.pk), approval.binding, code),
+            "login": logins.digest(nonce),
+            "digest": crypto.digest("sms-code", *otp.sms_parts(user, approval, nonce, code)),
             "sent_at": now,
             "expires_at": now + timedelta(seconds=lifetime),
         },

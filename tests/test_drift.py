@@ -3,14 +3,15 @@
 import time
 from html import unescape
 
+import pyotp
 import pytest
 
 from accounts import authenticator, otp, purposes
 from accounts.drift import Drift, judge, noted
 from accounts.models import TotpDevice
 from tests import people
-from tests.people import Person
-from tests.test_otp import at, request_from, verify
+from tests.people import Person, request_of
+from tests.test_otp import at, verify
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,5 @@ def test_settings_and_dashboard_warn_before_codes_are_refused(
 
 def test_another_authenticator_is_measured_anew(sara: Person) -> None:
     give(sara, 1, 1, 1)
-    authenticator.new_seed(sara.user)
-    request = request_from()
-    authenticator.replace(request, sara.user, keep=False)
+    authenticator.replace(request_of(sara), sara.user, pyotp.random_base32())
     assert TotpDevice.objects.get(user=sara.user).drift == "right"

@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts import otp, purposes
 from accounts.models import AuditEvent, RecoveryCode, SmsCode, SmsDevice, TotpDevice
+from hitobit_portal import crypto
 from tests import sms_collector
 from tests.people import (
     Person,
@@ -134,15 +135,19 @@ def test_provider_that_is_down_is_told_and_the_next_try_is_free() -> None:
     assert client.post(SMS, {"code": sms_collector.newest().code})["Location"] == TOTP
 
 
-def test_seed_is_the_same_after_a_refresh_and_sealed_in_the_database() -> None:
-    client = proved_in(half_enrolled(), "sms")
+def test_seed_is_the_same_after_a_refresh_and_stored_sealed_after_its_first_code() -> None:
+    person = half_enrolled()
+    client = proved_in(person, "sms")
     seed = shown_seed(client)
     assert shown_seed(client) == seed
     assert re.fullmatch("[A-Z2-7]{32}", seed)  # 160 bits, RFC 4226 section 4
+    assert not TotpDevice.objects.exists()
+    assert seed not in str(dict(client.session))
+    client.post(TOTP, {"code": Person(person.user, "", seed).totp()})
     device = TotpDevice.objects.get()
-    assert not device.confirmed
+    assert device.confirmed
     assert device.seed_sealed.startswith("v1:")
-    assert seed not in device.seed_sealed
+    assert crypto.unseal(device.seed_sealed, otp.seal_owner(person.user)).decode() == seed
 
 
 def test_page_shows_the_seed_in_groups_and_as_a_picture_for_this_account() -> None:
@@ -159,7 +164,7 @@ def test_refused_code_keeps_the_seed_and_confirms_nothing() -> None:
     seed = shown_seed(client)
     client.post(TOTP, {"code": Person(person.user, "", seed).wrong_totp()})
     assert shown_seed(client) == seed
-    assert not TotpDevice.objects.get().confirmed
+    assert not TotpDevice.objects.exists()
 
 
 def test_code_that_turned_the_authenticator_on_does_not_log_in_as_well() -> None:
@@ -192,10 +197,13 @@ def test_phone_that_was_changed_has_to_be_confirmed_again() -> None:
     assert sms_collector.newest().to == person.user.phone
 
 
-def test_interrupted_enrolment_goes_on_where_it_stopped() -> None:
+def test_interrupted_enrolment_goes_on_where_it_stopped_with_a_seed_of_its_own() -> None:
     person = half_enrolled()
-    seed = shown_seed(proved_in(person, "sms"))
-    assert shown_seed(proved_in(person, "sms")) == seed
+    first = shown_seed(proved_in(person, "sms"))
+    client = proved_in(person, "sms")
+    assert shown_seed(client) != first
+    client.post(TOTP, {"code": Person(person.user, "", first).totp()})
+    assert not person.reload().has_authenticator
 
 
 def test_half_finished_enrolment_is_over_after_a_quarter_of_an_hour() -> None:
@@ -206,7 +214,7 @@ def test_half_finished_enrolment_is_over_after_a_quarter_of_an_hour() -> None:
 
 def enrolled_until_recovery() -> tuple[Person, Client]:
     person = with_authenticator(half_enrolled())
-    client = proved_in(person, "sms")
+    client = proved_in(person, "sms", "totp")
     return person, client
 
 

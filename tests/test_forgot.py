@@ -145,7 +145,7 @@ def test_right_codes_of_an_account_without_a_password_to_replace_lead_nowhere(ki
     if not user.has_phone:
         person = people.with_authenticator(person)
     client = asked(user.phone)
-    code = people.live_sms_code(person, purposes.FORGOT)
+    code = people.live_sms_code(person, purposes.FORGOT, client=client)
     second = {"recovery_code": people.recovery_codes(person)[0]}
     assert client.post(RECOVERY, {"sms_code": code, **second}).status_code == 200
     assert client.get(PASSWORD)["Location"] == CODES

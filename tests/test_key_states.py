@@ -220,9 +220,10 @@ def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) ->
 
 def test_codes_for_a_change_do_not_resume(sara: Person, key: ApiKey) -> None:
     change = Change(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
+    client = logged_in(sara)
     code = live_sms_code(sara, wizard.change_approval(key, change))
     key.set_state(State.FROZEN)
-    logged_in(sara).post(page_of(key, "resume/"), {"sms_code": code, "totp_code": sara.fresh_totp()})
+    client.post(page_of(key, "resume/"), {"sms_code": code, "totp_code": sara.fresh_totp()})
     assert now_of(key).state == "frozen"
 
 
@@ -249,8 +250,8 @@ def test_an_account_frozen_after_the_page_was_opened_still_keeps_its_keys_paused
 
 def test_a_deleted_key_is_neither_paused_nor_resumed_nor_renewed(sara: Person, key: ApiKey) -> None:
     trading(key, 1).set_state(State.REVOKED)
-    code = live_sms_code(sara, life.resume_approval(key))
     client = logged_in(sara)
+    code = live_sms_code(sara, life.resume_approval(key))
     codes = {"sms_code": code, "totp_code": sara.fresh_totp(), "code": sara.fresh_totp()}
     for page in ("pause/", "resume/", "renew/"):
         assert client.post(page_of(key, page), codes)["Location"] == page_of(key)

@@ -9,8 +9,6 @@ from unittest import mock
 
 import django_otp
 import pytest
-from django.http import HttpRequest
-from django.test import RequestFactory
 
 from accounts import guessing, otp, purposes
 from accounts.models import AuditEvent, FactorGuard, SmsCode, SmsDevice, TotpDevice
@@ -25,6 +23,7 @@ from tests.people import (
     live_sms_code,
     newcomer,
     recovery_codes,
+    request_of,
     with_authenticator,
 )
 
@@ -35,12 +34,6 @@ CREATE = Approval(Purpose.CREATE_KEY, {"name": "bot"}, {"name": "bot"})
 @pytest.fixture
 def sara() -> Person:
     return customer()
-
-
-def request_from(caller: str = "203.0.113.7") -> HttpRequest:
-    request: HttpRequest = RequestFactory().post("/")
-    request.client_address = caller  # type: ignore[attr-defined]
-    return request
 
 
 @contextmanager
@@ -56,7 +49,10 @@ def at(moment: float) -> Iterator[None]:
 
 def verify(person: Person, approval: Approval, caller: str = "203.0.113.7", **codes: str) -> Result:
     return otp.verify(
-        request_from(caller), person.user, approval, {Factor(name): code for name, code in codes.items()}
+        request_of(person, caller),
+        person.user,
+        approval,
+        {Factor(name): code for name, code in codes.items()},
     )
 
 
@@ -80,7 +76,7 @@ def test_both_right_codes_are_accepted_and_do_their_work_once(sara: Person) -> N
         return "made"
 
     codes = {Factor(name): code for name, code in both(sara).items()}
-    result = otp.verify(request_from(), sara.user, CREATE, codes, effect=effect)
+    result = otp.verify(request_of(sara), sara.user, CREATE, codes, effect=effect)
     assert (result.outcome, result.value, done) == (Outcome.ACCEPTED, "made", ["once"])
 
 
@@ -101,7 +97,7 @@ def test_refused_round_uses_no_code_up(sara: Person) -> None:
 
 def test_refused_codes_have_no_effect(sara: Person) -> None:
     codes = {Factor.SMS: live_sms_code(sara, CREATE), Factor.TOTP: sara.wrong_totp()}
-    result = otp.verify(request_from(), sara.user, CREATE, codes, effect=lambda: pytest.fail("done"))
+    result = otp.verify(request_of(sara), sara.user, CREATE, codes, effect=lambda: pytest.fail("done"))
     assert result.outcome is Outcome.REFUSED
 
 
@@ -217,14 +213,14 @@ def test_codes_stay_good_when_what_they_approve_fails(sara: Person) -> None:
 
     asked = {Factor(name): code for name, code in codes.items()}
     with pytest.raises(LookupError):
-        otp.verify(request_from(), sara.user, CREATE, asked, effect=broken)
+        otp.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
     assert FactorGuard.objects.filter(user=sara.user, in_a_row__gt=0).count() == 0
     assert verify(sara, CREATE, **codes).accepted
 
 
 def test_second_click_finds_what_the_first_one_made(sara: Person) -> None:
     codes = {Factor(name): code for name, code in both(sara).items()}
-    result = otp.verify(request_from(), sara.user, CREATE, codes, already_done=lambda: "the key")
+    result = otp.verify(request_of(sara), sara.user, CREATE, codes, already_done=lambda: "the key")
     assert (result.outcome, result.value) == (Outcome.ALREADY_DONE, "the key")
     assert verify(sara, CREATE, **{factor.value: code for factor, code in codes.items()}).accepted
 

@@ -44,8 +44,9 @@ def test_one_pair_of_codes_resumes_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
     key.set_state(State.FROZEN)
+    crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, life.resume_approval(key)), "totp_code": sara.totp()}
-    answers = all_at_once([(browser, f"/keys/{key.pk}/resume/", codes) for browser in browsers(sara)])
+    answers = all_at_once([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY  # the rest find it done
     assert happened(Event.KEY_THAWED) == 1
     assert happened(Event.CODE_REFUSED) == 0
@@ -60,11 +61,12 @@ def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None
     sara = people.customer()
     key = people.key_of(sara)
     key.set_state(State.FROZEN)
+    crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, life.resume_approval(key)), "totp_code": sara.totp()}
     path = f"/keys/{key.pk}/"
     posts = [
         (browser, path + ("pause/" if n % 2 else "resume/"), {} if n % 2 else codes)
-        for n, browser in enumerate(browsers(sara))
+        for n, browser in enumerate(crowd)
     ]
     assert went_to(all_at_once(posts), path) >= SIXTY // 2
     assert happened(Event.KEY_THAWED) == 1

@@ -35,8 +35,7 @@ def test_one_code_of_many_browsers_leads_one_to_the_password() -> None:
     phone = people.next_phone()
     first = asked(phone)
     code = sms_collector.newest().code
-    browsers = [first, *(asked(phone, people.address(n)) for n in range(MANY - 1))]
-    assert len(sms_collector.messages) == 1
+    browsers = [people.twin(first, people.address(n)) for n in range(MANY)]
     answers = all_at_once([(browser, CODE, {"code": code}) for browser in browsers])
     assert went_to(answers, PASSWORD) == 1
     assert User.objects.count() == 1
@@ -108,10 +107,9 @@ def test_of_many_new_passwords_with_one_proof_one_counts() -> None:
 
 def test_one_recovery_code_of_many_browsers_leads_one_to_a_new_password() -> None:
     sara = people.with_password(people.customer())
-    browsers = [people.browser(people.address(n)) for n in range(MANY)]
-    for browser in browsers:
-        browser.post("/forgot/", {"phone": sara.user.phone})
-    assert len(sms_collector.messages) == 1
+    one = people.browser()
+    one.post("/forgot/", {"phone": sara.user.phone})
+    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     codes = {"sms_code": sms_collector.newest().code, "recovery_code": people.recovery_codes(sara)[0]}
     answers = all_at_once([(browser, "/forgot/codes/?method=recovery", codes) for browser in browsers])
     assert went_to(answers, "/forgot/password/") == 1

@@ -72,12 +72,11 @@ def test_one_pair_of_codes_approves_once() -> None:
     sara = people.customer()
     key = bot_of(sara)
     send(key, NEW)
-    row = RescueRequest.objects.get()
+    row, one = RescueRequest.objects.get(), people.logged_in(sara)
     codes = {
         "sms_code": people.live_sms_code(sara, rescue.approval(row)),
         "totp_code": sara.totp(),
     }
-    one = people.logged_in(sara)
     browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     answers = all_at_once([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
     assert went_to(answers, f"/keys/{key.pk}/") >= 1
@@ -90,12 +89,11 @@ def test_of_yes_and_no_at_once_one_counts() -> None:
     sara = people.customer()
     key = bot_of(sara)
     send(key, NEW)
-    row = RescueRequest.objects.get()
+    row, one = RescueRequest.objects.get(), people.logged_in(sara)
     codes = {
         "sms_code": people.live_sms_code(sara, rescue.approval(row)),
         "totp_code": sara.totp(),
     }
-    one = people.logged_in(sara)
     page = f"/keys/{key.pk}/rescue/{row.pk}/"
     posts = [
         (people.twin(one, people.address(n)), page if n % 2 else f"{page}dismiss/", codes if n % 2 else {})
@@ -111,12 +109,11 @@ def test_approval_and_permission_to_withdraw_at_once_never_meet() -> None:
     sara = people.customer()
     key = bot_of(sara)
     send(key, NEW)
-    row = RescueRequest.objects.get()
+    row, browser = RescueRequest.objects.get(), people.logged_in(sara)
     codes = {
         "sms_code": people.live_sms_code(sara, rescue.approval(row)),
         "totp_code": sara.totp(),
     }
-    browser = people.logged_in(sara)
 
     def withdraw() -> None:
         ApiKey.objects.get(pk=key.pk).apply(["read", "withdraw"], "trusted", [ADDRESS])

@@ -80,7 +80,7 @@ def test_owner_of_a_taken_number_is_told_and_no_code_is_sent() -> None:
 def test_even_the_right_code_opens_no_second_account_for_a_taken_number() -> None:
     sara = people.with_password(people.customer())
     client = asked(sara.user.phone)
-    code = people.live_sms_code(sara, purposes.SIGN_UP)
+    code = people.live_sms_code(sara, purposes.SIGN_UP, client=client)
     assert client.post(CODE, {"code": code}).status_code == 200
     assert client.get(PASSWORD)["Location"] == CODE
     client.post(PASSWORD, {"password": GOOD})
@@ -230,8 +230,8 @@ def test_login_page_links_to_open_sign_up_and_forgotten_password() -> None:
 def test_message_to_the_owner_leaves_no_code_that_could_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accounts.sms_codes.secrets.randbelow", lambda _most: 0)
     sara = people.customer()
-    asked(sara.user.phone)
+    client = asked(sara.user.phone)
     request = people._request()
-    request.client_address = people.ADDRESS  # type: ignore[attr-defined]
+    request.session, request.client_address = client.session, people.ADDRESS  # type: ignore[attr-defined]
     result = otp.verify(request, sara.user, purposes.SIGN_UP, {otp.Factor.SMS: "000000"})
     assert result.outcome is otp.Outcome.REFUSED

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.http import HttpRequest
-from django.test import RequestFactory
 from django.utils import timezone, translation
 
 from accounts import purposes, sms_codes
@@ -23,7 +21,7 @@ from accounts.sms import send as send_sms
 from accounts.sms_codes import Sending
 from hitobit_portal.ratelimits import Rate
 from tests import sms_collector
-from tests.people import Person, address, customer
+from tests.people import Person, address, customer, request_of
 
 pytestmark = pytest.mark.django_db
 PHONE = "+989121234567"
@@ -40,14 +38,8 @@ def sara() -> Person:
     return customer()
 
 
-def request_from(caller: str = "203.0.113.7") -> HttpRequest:
-    request: HttpRequest = RequestFactory().post("/")
-    request.client_address = caller  # type: ignore[attr-defined]
-    return request
-
-
 def send(person: Person, approval: Approval = purposes.LOGIN, caller: str = "203.0.113.7") -> Sending:
-    return sms_codes.send_code(request_from(caller), person.user, approval).state
+    return sms_codes.send_code(request_of(person, caller), person.user, approval).state
 
 
 def named(name: str) -> Approval:
@@ -97,7 +89,7 @@ def test_codes_are_spread_over_all_six_digits(sara: Person) -> None:
 
 def test_same_approval_within_a_minute_sends_nothing(sara: Person) -> None:
     assert send(sara) is Sending.SENT
-    again = sms_codes.send_code(request_from(), sara.user, purposes.LOGIN)
+    again = sms_codes.send_code(request_of(sara), sara.user, purposes.LOGIN)
     assert again.state is Sending.WAITING
     assert 1 <= again.resend_in <= 60
     assert len(sms_collector.messages) == 1
@@ -223,7 +215,7 @@ def test_a_call_says_what_the_code_is_for_and_each_digit_twice(
 ) -> None:
     settings.DATA_DIR, settings.SMS_BACKENDS = tmp_path, ["accounts.sms.file"]
     with translation.override(language):
-        sent = sms_codes.send_code(request_from(), sara.user, named("bot"), spoken=True)
+        sent = sms_codes.send_code(request_of(sara), sara.user, named("bot"), spoken=True)
         assert named("bot").sentence in file.messages()[0]["text"]
     (message,) = file.messages()
     assert (sent.state, message["spoken"], message["purpose"]) == (Sending.SENT, True, "key.create")

@@ -31,7 +31,7 @@ class TotpDevice(PortalDevice):
     user = models.OneToOneField(User, models.CASCADE, related_name="totp")
     seed_sealed = models.TextField(editable=False)
     last_step = models.BigIntegerField(default=-1, editable=False)
-    #: The seed that takes this one's place when a code of it is typed; the old one works until then.
+    #: Not written since seeds are derived for each login (`accounts.logins.seed`); the version before still does.
     next_seed_sealed = models.TextField(blank=True, editable=False)
     #: By how many steps the last accepted codes were early or late: see `accounts.drift`.
     drifts = models.JSONField(default=list, editable=False)
@@ -73,11 +73,12 @@ class RecoveryCode(models.Model):
 
 
 class SmsCode(models.Model):
-    """The one live SMS code of a person and purpose; a resend replaces it."""
+    """The one live SMS code of a person and purpose; a resend replaces it. ``login``: which login asked for it."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="sms_codes")
     purpose = models.CharField(max_length=32)
     binding = models.CharField(max_length=64)
+    login = models.CharField(max_length=64, default="", db_default="", editable=False)
     digest = models.CharField(max_length=96)
     sent_at = models.DateTimeField()
     expires_at = models.DateTimeField()

@@ -120,9 +120,8 @@ def factors_of(request: HttpRequest, user: User) -> list[Factor]:
             Factor(gettext_lazy("SMS"), sms.confirmed_at, sms.last_used_at, note, sms.confirmed and same)
         )
     if totp:
-        note = _("another one is being set up") if totp.next_seed_sealed else ""
         found.append(
-            Factor(gettext_lazy("Authenticator"), totp.confirmed_at, totp.last_used_at, note, totp.confirmed)
+            Factor(gettext_lazy("Authenticator"), totp.confirmed_at, totp.last_used_at, is_ok=totp.confirmed)
         )
     if recovery:
         left = RecoveryCode.objects.filter(device=recovery, used_at=None).count()
