@@ -6,6 +6,7 @@ from django.utils.translation import ngettext
 from accounts.guessing import FOREVER
 from accounts.otp import Outcome, Result
 from accounts.sms_codes import Sending, Sent
+from hitobit_portal.fields import not_served
 from hitobit_portal.jalali import digits
 
 
@@ -34,6 +35,8 @@ def of_sending(sent: Sent) -> str | None:
     """What went wrong with the sending; None when a code is under way."""
     if sent.state is Sending.FAILED:
         return _("The SMS could not be sent. Nothing was changed; try again with the button below.")
+    if sent.state is Sending.NOT_SERVED:
+        return not_served()
     if sent.state is Sending.CAPPED:
         return _("Too many SMS were asked for. Try again in %(time)s.") % {"time": wait_text(sent.resend_in)}
     return None

@@ -18,6 +18,7 @@ from accounts.models import SmsCode, User
 from accounts.purposes import Approval
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
+from hitobit_portal.fields import is_served
 from hitobit_portal.ratelimits import Rate
 
 logger = logging.getLogger("portal.sms")
@@ -30,12 +31,18 @@ class Sending(enum.Enum):
     WAITING = "waiting"  # the last one is younger than RESEND_AFTER; it still holds
     CAPPED = "capped"
     FAILED = "failed"  # the provider did not take it; the slot is free again
+    NOT_SERVED = "not served"  # no messages go to this number, nor to any other of its kind
 
 
 @dataclass(frozen=True)
 class Sent:
     state: Sending
     resend_in: int
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether no code is under way by this."""
+        return self.state not in (Sending.SENT, Sending.WAITING)
 
 
 def send_code(
@@ -53,6 +60,12 @@ def send_code(
     that is sent in the code's place; what is stored then is nothing that anybody could type.
     """
     phone = phone or user.phone
+    # An account may have the number from before the list of countries became shorter.
+    if not is_served(phone):
+        audit.record(
+            Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
+        )
+        return Sent(Sending.NOT_SERVED, 0)
     code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):

@@ -65,7 +65,7 @@ def keys(request: HttpRequest) -> HttpResponse:
             name = form.cleaned_data["name"]
             begin(request, name, uuid.uuid4(), form.public)
             sent = sms_codes.send_code(request, customer(request), create_approval(name, form.public))
-            request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+            request.session["sms_failed"] = sent.went_wrong
             return redirect("key_verify_new")
     context = {
         "form": form,

@@ -170,7 +170,7 @@ def _take_first_settings(key: ApiKey) -> bool:
 
 def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
     sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
-    request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+    request.session["sms_failed"] = sent.went_wrong
     return _go(request, reverse("key_verify", args=[key.pk]))
 
 

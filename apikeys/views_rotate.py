@@ -44,7 +44,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         approval = wizard_rotation.begin(request, key, form.public, form.cleaned_data["grace"])
         sent = sms_codes.send_code(request, customer(request), approval)
-        request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+        request.session["sms_failed"] = sent.went_wrong
         return redirect("key_rotate_verify", key.pk)
     return render(request, "apikeys/key_rotate.html", {"key": key, "form": form})
 

@@ -60,7 +60,7 @@ def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], h
         notices.info(request, has_it)
         return redirect("key_detail", key.pk)
     sent = sms_codes.send_code(request, customer(request), wizard.begin_change(request, key, change))
-    request.session["sms_failed"] = sent.state.value in ("failed", "capped")
+    request.session["sms_failed"] = sent.went_wrong
     return redirect("key_verify", key.pk)
 
 
