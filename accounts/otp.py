@@ -12,16 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyotp
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, drift
+from accounts import audit, drift, guessing, known_browsers
 from accounts.events import Event
-from accounts.guessing import count_failure, forgive, waiting_time
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from accounts.purposes import NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
@@ -74,27 +73,60 @@ def verify(
     ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
     raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
     """
-    address = ratelimits.address_bucket(address_of(request))
+    browser = known_browsers.of(request, user)
+    slot = _Slot.of(request, user, approval, browser)
     # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
-    wait = ratelimits.take(Rate.FACTOR_ADDRESS, address)
+    wait = slot.take()
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
     try:
-        result = _verify_locked(user, approval, codes, effect, already_done)
+        result = _verify_locked(user, approval, codes, bool(browser), effect, already_done)
     except Exception:
-        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)  # the codes were right; what they allow failed
+        slot.give_back()  # the codes were right; what they allow failed
         raise
     if result.outcome is not Outcome.REFUSED:
-        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)
+        slot.give_back()
     if result.outcome is Outcome.REFUSED:
-        _tell_refusal(request, user, approval)
+        _tell_refusal(request, user, approval, bool(browser))
     return result
+
+
+class _Slot(NamedTuple):
+    """Where a wrong code counts besides the account: at the address, or in the browser that the account knows.
+
+    SECURITY: codes before any password apart, or a visitor who types wrong ones at sign-up locks every customer behind
+    the same address; and known browsers apart, or whoever has some password does.
+    """
+
+    rate: Rate
+    browser: str
+    address: str
+
+    @classmethod
+    def of(cls, request: HttpRequest, user: User, approval: Approval, browser: str) -> "_Slot":
+        if browser:
+            return cls(Rate.FACTOR_BROWSER, f"{user.pk}|{browser}", "")
+        outside = approval.purpose in OUTSIDE
+        rate = Rate.FACTOR_OUTSIDE_ADDRESS if outside else Rate.FACTOR_ADDRESS
+        return cls(rate, "", address_of(request))
+
+    def take(self) -> int | None:
+        if self.browser:
+            return ratelimits.take(self.rate, self.browser)
+        return ratelimits.take_address(self.rate, self.address)
+
+    def give_back(self) -> None:
+        if self.browser:
+            ratelimits.give_back(self.rate, self.browser)
+        else:
+            ratelimits.give_back_address(self.rate, self.address)
 
 
 def _verify_locked(
     user: User,
     approval: Approval,
     codes: Mapping[Factor, str],
+    known: bool,
     effect: Callable[[], Any] | None,
     already_done: Callable[[], Any] | None,
 ) -> Result:
@@ -104,18 +136,19 @@ def _verify_locked(
             return Result(Outcome.ALREADY_DONE, value=value)
         now = time.time()
         outside = approval.purpose in OUTSIDE
-        wait = waiting_time(guard, now, outside=outside)
+        counted = guessing.which(guard, outside=outside, known=known)
+        wait = guessing.waiting_time(guard, now, counted)
         if wait:
             return Result(Outcome.LOCKED, retry_after=wait)
         # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
         uses = [_match(factor, user, approval, code, now) for factor, code in codes.items()]
         if not uses or not all(uses):
-            count_failure(guard, now, outside)
+            guessing.count_failure(guard, now, counted)
             return Result(Outcome.REFUSED)
         for use in uses:
             if use is not None:
                 use()
-        forgive(guard, outside or approval.purpose is Purpose.LOGIN)
+        guessing.forgive(guard, outside or approval.purpose is Purpose.LOGIN)
         return Result(Outcome.ACCEPTED, value=effect() if effect else None)
 
 
@@ -216,9 +249,10 @@ def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
     return use
 
 
-def _tell_refusal(request: HttpRequest, user: User, approval: Approval) -> None:
+def _tell_refusal(request: HttpRequest, user: User, approval: Approval, known: bool) -> None:
     guard = FactorGuard.objects.get(user=user)
-    locked = waiting_time(guard, time.time(), outside=approval.purpose in OUTSIDE) > 0
+    counted = guessing.which(guard, outside=approval.purpose in OUTSIDE, known=known)
+    locked = guessing.waiting_time(guard, time.time(), counted) > 0
     event = Event.CODE_LOCKED if locked else Event.CODE_REFUSED
     audit.record(event, request, customer=user, succeeded=False, purpose=approval.purpose.value)
     if locked:

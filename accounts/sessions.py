@@ -11,6 +11,7 @@ from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import known_browsers
 from accounts.audit import AGENT_LENGTH
 from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.context import address_of
@@ -80,17 +81,23 @@ def end_current(request: HttpRequest) -> None:
         LoginSession.objects.filter(pk=number).delete()
 
 
-def end_all(user: User, keep: HttpRequest | None = None) -> None:
-    """Ends every session, half-finished login and trust of the person, except the session of ``keep``."""
+def end_all(user: User, keep: HttpRequest | None = None, *, forget_browsers: bool = True) -> None:
+    """Ends every session, half-finished login and trust of the person, except the session of ``keep``.
+
+    ``forget_browsers``: the account is known to no browser any longer but that of ``keep`` (`known_browsers`).
+    """
     # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
-    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-    user.refresh_from_db(fields=["session_epoch"])
+    User.objects.filter(pk=user.pk).update(
+        session_epoch=F("session_epoch") + 1, browser_epoch=F("browser_epoch") + int(forget_browsers)
+    )
+    user.refresh_from_db(fields=["session_epoch", "browser_epoch"])
     TrustedDevice.objects.filter(user=user).delete()
     kept = current(keep, user) if keep is not None else None
     others = LoginSession.objects.filter(user=user)
     (others.exclude(pk=kept.pk) if kept else others).delete()
     if keep is not None:
         update_session_auth_hash(keep, user)
+        known_browsers.note(keep, user)
 
 
 def clear_ended() -> int:

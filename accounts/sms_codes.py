@@ -12,10 +12,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import audit, otp, sms
+from accounts import audit, known_browsers, otp, sms
 from accounts.events import Event
 from accounts.models import SmsCode, User
-from accounts.purposes import Approval
+from accounts.purposes import OUTSIDE, Approval
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.fields import is_served
@@ -66,6 +66,7 @@ def send_code(
             Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
         )
         return Sent(Sending.NOT_SERVED, 0)
+    slots = _slots(request, user, approval, phone)
     code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):
@@ -73,11 +74,11 @@ def send_code(
         wait = resend_in(user, approval)
         if wait:
             return Sent(Sending.WAITING, wait)
-        capped = _caps(request, user, phone)
+        capped = _caps(slots)
         if capped is None:
             row = _store(user, approval, code)
     if capped is not None:
-        _alarm(request, user, approval, capped.rate)
+        _alarm(request, user, approval, capped.slot)
         return Sent(Sending.CAPPED, capped.wait)
     try:
         _hand_over(phone, approval, code, spoken, instead)
@@ -115,30 +116,63 @@ def is_sent(user: User, approval: Approval) -> bool:
     ).exists()
 
 
-class Capped(NamedTuple):
+class Slot(NamedTuple):
+    """One cap that a message counts against; ``times`` as of `ratelimits.take`."""
+
     rate: Rate
+    value: str
+    times: int = 1
+
+
+class Capped(NamedTuple):
+    slot: Slot
     wait: int
 
 
-def _caps(request: HttpRequest, user: User, phone: str) -> Capped | None:
-    """None when every cap has room (and counts this one), else the one that has none, and the seconds to wait."""
-    counted = (
-        (Rate.SMS_PHONE, phone),
-        (Rate.SMS_ACCOUNT, str(user.pk)),
-        (Rate.SMS_ADDRESS, ratelimits.address_bucket(address_of(request))),
-        (Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
-        (Rate.SMS_DAY, "all"),
-    )
-    for rate, value in counted:
-        wait = ratelimits.take(rate, value)
+def _caps(slots: list[Slot]) -> Capped | None:
+    """None when every cap has room (and counts this message), else the one that has none, and the seconds to wait."""
+    for number, slot in enumerate(slots):
+        wait = ratelimits.take(slot.rate, slot.value, times=slot.times)
         if wait is not None:
-            return Capped(rate, wait)
+            # SECURITY: a message that is not sent counts for nobody, or a prefix that strangers fill up fills accounts.
+            for taken in slots[:number]:
+                ratelimits.give_back(taken.rate, taken.value, times=taken.times)
+            return Capped(slot, wait)
     return None
 
 
-def _alarm(request: HttpRequest, user: User, approval: Approval, rate: Rate) -> None:
+def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> list[Slot]:
+    buckets = ratelimits.address_buckets(address_of(request))
+    # SECURITY: apart, or strangers who sign up from many addresses use up the login codes of customers. Each purpose
+    # apart as well: codes for forgotten passwords go to customers only.
+    if is_stranger(request, user, approval):
+        what = approval.purpose.value
+        return [
+            *(Slot(Rate.SMS_OUTSIDE_ADDRESS, f"{what}|{bucket}", times) for bucket, times in buckets),
+            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{what}|{phone[:PREFIX_LENGTH]}"),
+            Slot(Rate.SMS_OUTSIDE_DAY, what),
+        ]
+    slots = [
+        Slot(Rate.SMS_PHONE, phone),
+        Slot(Rate.SMS_ACCOUNT, str(user.pk)),
+        *(Slot(Rate.SMS_ADDRESS, bucket, times) for bucket, times in buckets),
+        Slot(Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
+        Slot(Rate.SMS_DAY, "all"),
+    ]
+    return slots if phone == user.phone else [Slot(Rate.SMS_NEW_NUMBER, str(user.pk)), *slots]
+
+
+def is_stranger(request: HttpRequest, user: User, approval: Approval) -> bool:
+    """Whether the code is asked for by somebody who has proved nothing, in a browser where ``user`` never logged in."""
+    return approval.purpose in OUTSIDE and not known_browsers.of(request, user)
+
+
+def _alarm(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
     """A cap was hit: the owner's trail and the operators' log name which, each person and cap once in an hour."""
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{user.pk}") is None:
+    rate = slot.rate
+    # Strangers type numbers by the thousand; of the cap that they share there is one event.
+    who = slot.value if is_stranger(request, user, approval) else str(user.pk)
+    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-from accounts import drafts, sessions
+from accounts import drafts, known_browsers, sessions
 from accounts.models import PortalDevice, User
 
 PENDING = "pending_login"
@@ -80,6 +80,7 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
     request.session.cycle_key()
     django_otp.login(request, device)
     sessions.start(request, user, method)
+    known_browsers.note(request, user)
     return next_url or reverse("dashboard")
 
 

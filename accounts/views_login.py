@@ -17,6 +17,7 @@ from accounts import (
     authenticator,
     delayed,
     devices,
+    known_browsers,
     messages,
     otp,
     preferences,
@@ -55,7 +56,8 @@ def login(request: HttpRequest) -> HttpResponse:
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
-        wait = _limited(request, phone)
+        counters = _counters(request, phone)
+        wait = _limited(counters)
         if wait is not None:
             _note_limited(request, phone)
             return errors.too_many(request, wait)
@@ -64,7 +66,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            _counted_right(request, phone)
+            _counted_right(counters)
             stages.begin(request, user, next_url)
             if user.has_both_factors and trusted.recognise(request, user):
                 return complete(request, user, user.totp, "trusted")
@@ -81,34 +83,41 @@ def _owner(phone: str) -> User | None:
 def _note_limited(request: HttpRequest, phone: str) -> None:
     """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
     owner = _owner(phone)
-    value = f"{owner.pk if owner else ''}|{ratelimits.address_bucket(address_of(request))}"
+    value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
     if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 
-def _counters(request: HttpRequest, phone: str) -> list[tuple[Rate, str]]:
-    address = ratelimits.address_bucket(address_of(request))
+Counter = tuple[Rate, str, int]
+
+
+def _counters(request: HttpRequest, phone: str) -> list[Counter]:
+    """Rate, value and how many times the rate's count (`ratelimits.take`) a wrong password counts against."""
+    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
+    if browser := known_browsers.of_number(request, phone):
+        return [(Rate.LOGIN_BROWSER, browser, 1)]
+    buckets = ratelimits.address_buckets(address_of(request))
     return [
-        (Rate.LOGIN_ADDRESS, address),
-        (Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{address}"),
-        (Rate.LOGIN_PHONE, phone),
+        *((Rate.LOGIN_ADDRESS, bucket, times) for bucket, times in buckets),
+        *((Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{bucket}", times) for bucket, times in buckets),
+        (Rate.LOGIN_PHONE, phone, 1),
     ]
 
 
-def _limited(request: HttpRequest, phone: str) -> int | None:
+def _limited(counters: list[Counter]) -> int | None:
     """Takes one of each rate up to the first that is used up; None, or the seconds to wait.
 
     SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
     counters of others out of the in-process cache.
     """
-    waits = (ratelimits.take(rate, value) for rate, value in _counters(request, phone))
+    waits = (ratelimits.take(rate, value, times=times) for rate, value, times in counters)
     return next((wait for wait in waits if wait is not None), None)
 
 
-def _counted_right(request: HttpRequest, phone: str) -> None:
+def _counted_right(counters: list[Counter]) -> None:
     """The rates are against guessing; a right password is no guess."""
-    for rate, value in _counters(request, phone):
-        ratelimits.give_back(rate, value)
+    for rate, value, times in counters:
+        ratelimits.give_back(rate, value, times=times)
 
 
 @pending
@@ -213,14 +222,16 @@ def complete(request: HttpRequest, user: User, device: PortalDevice, method: str
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    user = request.user if isinstance(request.user, User) else None
+    carried = {**looks.chosen(request), **known_browsers.hand_over(request, user)}
     if request.user.is_authenticated and isinstance(request.user, User):
         audit.record(Event.LOGOUT, request, customer=request.user)
         trusted.forget(request, request.user)
         sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
-    # Language and theme go with the cookies; the login page takes them out of its address again.
-    if chosen := looks.chosen(request):
-        response["Location"] += f"?{urlencode(chosen)}"
+    # These go with the cookies; the login page takes them out of its address again.
+    if carried:
+        response["Location"] += f"?{urlencode(carried)}"
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'
     return response

@@ -135,7 +135,7 @@ def not_served() -> str:
 
 
 def parse_countries(names: Iterable[str]) -> frozenset[str]:
-    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` when there is none, or an unknown one."""
+    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` for an unknown one, and for none."""
     countries = frozenset(name.strip().upper() for name in names if name.strip())
     if not countries or countries - phonenumbers.SUPPORTED_REGIONS:
         raise ValueError("not a list of country codes")

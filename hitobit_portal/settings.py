@@ -159,6 +159,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "hitobit_portal.middleware.language",
     "hitobit_portal.middleware.theme_and_digits",
+    "accounts.known_browsers.middleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

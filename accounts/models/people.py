@@ -52,6 +52,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
     #: Part of the session hash: one higher, and every session and half-finished login of the person is over.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
+    #: Part of the cookie of a known browser: one higher, and the account is known to none (`accounts.known_browsers`).
+    browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
     language = models.CharField(_("language"), max_length=2, blank=True)
