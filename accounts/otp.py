@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyotp
 from django.db import models, transaction
@@ -25,7 +25,7 @@ from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpD
 from accounts.purposes import NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.otp")
 
@@ -73,53 +73,34 @@ def verify(
     ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
     raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
     """
-    browser = known_browsers.of(request, user)
-    slot = _Slot.of(request, user, approval, browser)
+    known = bool(known_browsers.of(request, user))
+    slots = _slots(request, user, approval, known)
     # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
-    wait = slot.take()
+    wait = ratelimits.take_all(slots)
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
     try:
-        result = _verify_locked(user, approval, codes, bool(browser), effect, already_done)
+        result = _verify_locked(user, approval, codes, known, effect, already_done)
     except Exception:
-        slot.give_back()  # the codes were right; what they allow failed
+        ratelimits.give_back_all(slots)  # the codes were right; what they allow failed
         raise
     if result.outcome is not Outcome.REFUSED:
-        slot.give_back()
+        ratelimits.give_back_all(slots)
     if result.outcome is Outcome.REFUSED:
-        _tell_refusal(request, user, approval, bool(browser))
+        _tell_refusal(request, user, approval, known)
     return result
 
 
-class _Slot(NamedTuple):
-    """Where a wrong code counts besides the account: at the address, or in the browser that the account knows.
+def _slots(request: HttpRequest, user: User, approval: Approval, known: bool) -> list[Slot]:
+    """Where a wrong code counts besides the account's guard.
 
-    SECURITY: codes before any password apart, or a visitor who types wrong ones at sign-up locks every customer behind
-    the same address; and known browsers apart, or whoever has some password does.
+    SECURITY: known browsers apart from the address, and codes before any password apart from the others, or a visitor
+    who types wrong ones at sign-up locks every customer behind the same address.
     """
-
-    rate: Rate
-    browser: str
-    address: str
-
-    @classmethod
-    def of(cls, request: HttpRequest, user: User, approval: Approval, browser: str) -> "_Slot":
-        if browser:
-            return cls(Rate.FACTOR_BROWSER, f"{user.pk}|{browser}", "")
-        outside = approval.purpose in OUTSIDE
-        rate = Rate.FACTOR_OUTSIDE_ADDRESS if outside else Rate.FACTOR_ADDRESS
-        return cls(rate, "", address_of(request))
-
-    def take(self) -> int | None:
-        if self.browser:
-            return ratelimits.take(self.rate, self.browser)
-        return ratelimits.take_address(self.rate, self.address)
-
-    def give_back(self) -> None:
-        if self.browser:
-            ratelimits.give_back(self.rate, self.browser)
-        else:
-            ratelimits.give_back_address(self.rate, self.address)
+    if known:
+        return [Slot(Rate.FACTOR_BROWSER, str(user.pk))]
+    rate = Rate.FACTOR_OUTSIDE_ADDRESS if approval.purpose in OUTSIDE else Rate.FACTOR_ADDRESS
+    return ratelimits.address_slots(rate, address_of(request))
 
 
 def _verify_locked(

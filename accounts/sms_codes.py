@@ -5,7 +5,6 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
 from django.db import transaction
 from django.http import HttpRequest
@@ -19,7 +18,7 @@ from accounts.purposes import OUTSIDE, Approval
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.fields import is_served
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.sms")
 RESEND_AFTER = timedelta(seconds=60)
@@ -74,7 +73,7 @@ def send_code(
         wait = resend_in(user, approval)
         if wait:
             return Sent(Sending.WAITING, wait)
-        capped = _caps(slots)
+        capped = ratelimits.first_full(slots)
         if capped is None:
             row = _store(user, approval, code)
     if capped is not None:
@@ -116,46 +115,22 @@ def is_sent(user: User, approval: Approval) -> bool:
     ).exists()
 
 
-class Slot(NamedTuple):
-    """One cap that a message counts against; ``times`` as of `ratelimits.take`."""
-
-    rate: Rate
-    value: str
-    times: int = 1
-
-
-class Capped(NamedTuple):
-    slot: Slot
-    wait: int
-
-
-def _caps(slots: list[Slot]) -> Capped | None:
-    """None when every cap has room (and counts this message), else the one that has none, and the seconds to wait."""
-    for number, slot in enumerate(slots):
-        wait = ratelimits.take(slot.rate, slot.value, times=slot.times)
-        if wait is not None:
-            # SECURITY: a message that is not sent counts for nobody, or a prefix that strangers fill up fills accounts.
-            for taken in slots[:number]:
-                ratelimits.give_back(taken.rate, taken.value, times=taken.times)
-            return Capped(slot, wait)
-    return None
-
-
 def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> list[Slot]:
-    buckets = ratelimits.address_buckets(address_of(request))
+    """The caps that a message counts against."""
+    address = address_of(request)
     # SECURITY: apart, or strangers who sign up from many addresses use up the login codes of customers. Each purpose
     # apart as well: codes for forgotten passwords go to customers only.
     if is_stranger(request, user, approval):
         what = approval.purpose.value
         return [
-            *(Slot(Rate.SMS_OUTSIDE_ADDRESS, f"{what}|{bucket}", times) for bucket, times in buckets),
+            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, what),
             Slot(Rate.SMS_OUTSIDE_PREFIX, f"{what}|{phone[:PREFIX_LENGTH]}"),
             Slot(Rate.SMS_OUTSIDE_DAY, what),
         ]
     slots = [
         Slot(Rate.SMS_PHONE, phone),
         Slot(Rate.SMS_ACCOUNT, str(user.pk)),
-        *(Slot(Rate.SMS_ADDRESS, bucket, times) for bucket, times in buckets),
+        *ratelimits.address_slots(Rate.SMS_ADDRESS, address),
         Slot(Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
         Slot(Rate.SMS_DAY, "all"),
     ]

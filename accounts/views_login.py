@@ -36,7 +36,7 @@ from accounts.stages import pending, public
 from hitobit_portal import errors, looks, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.jalali import digits
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 #: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
 TRUSTABLE = (Factor.TOTP, Factor.SMS)
@@ -56,8 +56,8 @@ def login(request: HttpRequest) -> HttpResponse:
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
-        counters = _counters(request, phone)
-        wait = _limited(counters)
+        slots = _slots(request, phone)
+        wait = ratelimits.take_all(slots)
         if wait is not None:
             _note_limited(request, phone)
             return errors.too_many(request, wait)
@@ -66,7 +66,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            _counted_right(counters)
+            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
             stages.begin(request, user, next_url)
             if user.has_both_factors and trusted.recognise(request, user):
                 return complete(request, user, user.totp, "trusted")
@@ -88,36 +88,21 @@ def _note_limited(request: HttpRequest, phone: str) -> None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 
-Counter = tuple[Rate, str, int]
-
-
-def _counters(request: HttpRequest, phone: str) -> list[Counter]:
-    """Rate, value and how many times the rate's count (`ratelimits.take`) a wrong password counts against."""
-    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
-    if browser := known_browsers.of_number(request, phone):
-        return [(Rate.LOGIN_BROWSER, browser, 1)]
-    buckets = ratelimits.address_buckets(address_of(request))
-    return [
-        *((Rate.LOGIN_ADDRESS, bucket, times) for bucket, times in buckets),
-        *((Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{bucket}", times) for bucket, times in buckets),
-        (Rate.LOGIN_PHONE, phone, 1),
-    ]
-
-
-def _limited(counters: list[Counter]) -> int | None:
-    """Takes one of each rate up to the first that is used up; None, or the seconds to wait.
+def _slots(request: HttpRequest, phone: str) -> list[Slot]:
+    """What a wrong password counts against.
 
     SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
     counters of others out of the in-process cache.
     """
-    waits = (ratelimits.take(rate, value, times=times) for rate, value, times in counters)
-    return next((wait for wait in waits if wait is not None), None)
-
-
-def _counted_right(counters: list[Counter]) -> None:
-    """The rates are against guessing; a right password is no guess."""
-    for rate, value, times in counters:
-        ratelimits.give_back(rate, value, times=times)
+    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
+    if browser := known_browsers.of_number(request, phone):
+        return [Slot(Rate.LOGIN_BROWSER, browser)]
+    address = address_of(request)
+    return [
+        *ratelimits.address_slots(Rate.LOGIN_ADDRESS, address),
+        *ratelimits.address_slots(Rate.LOGIN_PHONE_ADDRESS, address, phone),
+        Slot(Rate.LOGIN_PHONE, phone),
+    ]
 
 
 @pending

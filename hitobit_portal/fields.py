@@ -165,9 +165,8 @@ class MobileField(PhoneField):
 
     def to_python(self, value: Any) -> str:
         number = _read_phone(str(value or "").strip())
-        foreign = number is not None and number.country_code not in map(
-            phonenumbers.country_code_for_region, settings.SMS_COUNTRIES
-        )
+        codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
+        foreign = number is not None and number.country_code not in codes
         # Also of what is no valid number: +979 and +882 are known by their beginning only.
         if foreign:
             raise ValidationError(not_served(), code="not_served")

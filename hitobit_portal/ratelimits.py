@@ -7,7 +7,9 @@ written in seconds here, and values are normalised before they are counted.
 import contextlib
 import enum
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.core.cache import cache
 from django.http import HttpRequest
@@ -27,8 +29,8 @@ class Limit:
 class Rate(enum.Enum):
     """One member a rate: at most ``count`` in ``seconds`` for each value."""
 
-    # Who has no login yet. A browser in which the account logged in before counts by LOGIN_BROWSER, FACTOR_BROWSER and
-    # FORGOT_BROWSER instead of all of these, so that strangers can't lock its owner out (`accounts.known_browsers`).
+    # Who has no login yet. A browser in which the account logged in before counts by LOGIN_BROWSER, FORGOT_BROWSER and,
+    # for codes, by a count of the account's own instead, so that strangers don't lock its owner out (`known_browsers`).
     LOGIN_ADDRESS = Limit(30, 5 * MINUTE, "password guessing from one address over many accounts")
     LOGIN_PHONE_ADDRESS = Limit(
         10, 5 * MINUTE, "password guessing on one account; others are not locked out by it"
@@ -55,9 +57,8 @@ class Rate(enum.Enum):
     FACTOR_OUTSIDE_ADDRESS = Limit(
         10, 5 * MINUTE, "the same before any password: at sign-up, for a forgotten one"
     )
-    FACTOR_BROWSER = Limit(
-        10, 5 * MINUTE, "guessing of codes in a browser in which the account logged in before"
-    )
+    # Wrong codes from there are counted by the account's guard alone; more than these don't even wait for its lock.
+    FACTOR_BROWSER = Limit(120, 5 * MINUTE, "requests that wait for one account's lock, from known browsers")
     # SMS of people without a login have a budget of their own, each purpose apart. They touch no cap below it.
     SMS_OUTSIDE_PHONE = Limit(6, 3 * HOUR, "flooding of a phone by people who have no login")
     SMS_OUTSIDE_ADDRESS = Limit(30, HOUR, "SMS pumping from one address without a login")
@@ -85,22 +86,31 @@ class Rate(enum.Enum):
 WIDTHS = ((64, 1), (56, 2), (48, 4))
 
 
-def address_buckets(address: str) -> list[tuple[str, int]]:
-    """What an address counts for, and how many times a rate's count each may have; the narrowest first.
+class Slot(NamedTuple):
+    """What one attempt takes of a rate: a value that may have ``times`` the rate's count."""
 
-    Of IPv4 the address itself. Of IPv6 its /64, /56 and /48.
+    rate: Rate
+    value: str
+    times: int = 1
+
+
+def address_slots(rate: Rate, address: str, of: str = "") -> list[Slot]:
+    """What an attempt from ``address`` takes: of IPv4 the address itself, of IPv6 its /64, /56 and /48, in this order.
+
+    ``of``: counted for this alone, e.g. one phone number or one purpose.
 
     SECURITY: with the /64 alone, whoever is given a /48 has 65536 counters.
     """
     ip = ipaddress.ip_address(address)
+    buckets = [(str(ip), 1)]
     if isinstance(ip, ipaddress.IPv6Address):
-        return [(str(ipaddress.ip_network((ip, length), strict=False)), times) for length, times in WIDTHS]
-    return [(str(ip), 1)]
+        buckets = [(str(ipaddress.ip_network((ip, width), strict=False)), times) for width, times in WIDTHS]
+    return [Slot(rate, f"{of}|{bucket}" if of else bucket, times) for bucket, times in buckets]
 
 
 def widest_bucket(address: str) -> str:
     """The whole that one customer may have: an IPv4 address, the /48 of an IPv6 address."""
-    return address_buckets(address)[-1][0]
+    return address_slots(Rate.LOGIN_ADDRESS, address)[-1].value
 
 
 def take(rate: Rate, value: str, *, times: int = 1) -> int | None:
@@ -129,29 +139,41 @@ def give_back(rate: Rate, value: str, *, times: int = 1) -> None:
         cache.decr(key)
 
 
-def take_address(rate: Rate, address: str, of: str = "") -> int | None:
-    """`take` for each of the address's buckets; none of them is counted when one is full.
+class Full(NamedTuple):
+    """The slot that had no room, and the seconds until it has."""
 
-    ``of``: counted for this alone, e.g. one phone number or one purpose.
+    slot: Slot
+    wait: int
+
+
+def first_full(slots: Sequence[Slot]) -> Full | None:
+    """Takes all slots in their order; None, or the first that is full, and then none of them is counted.
+
+    SECURITY: what a full /64 is refused must not fill the /48 of its neighbours, nor the cap of a day.
     """
-    for number, (bucket, times) in enumerate(buckets := address_buckets(address)):
-        wait = take(rate, _joined(of, bucket), times=times)
+    for number, slot in enumerate(slots):
+        wait = take(slot.rate, slot.value, times=slot.times)
         if wait is not None:
-            # SECURITY: what a full /64 is refused must not fill the /48 of its neighbours.
-            for taken, taken_times in buckets[:number]:
-                give_back(rate, _joined(of, taken), times=taken_times)
-            return wait
+            give_back_all(slots[:number])
+            return Full(slot, wait)
     return None
 
 
-def give_back_address(rate: Rate, address: str, of: str = "") -> None:
-    """Takes back what `take_address` counted."""
-    for bucket, times in address_buckets(address):
-        give_back(rate, _joined(of, bucket), times=times)
+def take_all(slots: Sequence[Slot]) -> int | None:
+    """`first_full`, as the seconds to wait."""
+    full = first_full(slots)
+    return full.wait if full else None
 
 
-def _joined(of: str, bucket: str) -> str:
-    return f"{of}|{bucket}" if of else bucket
+def give_back_all(slots: Sequence[Slot]) -> None:
+    """Takes back what `take_all` counted."""
+    for slot in slots:
+        give_back(slot.rate, slot.value, times=slot.times)
+
+
+def take_address(rate: Rate, address: str) -> int | None:
+    """`take` for an address, with all the prefixes that it counts for."""
+    return take_all(address_slots(rate, address))
 
 
 def _spelled(limit: Limit, times: int) -> str:

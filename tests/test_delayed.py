@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import RequestFactory
@@ -322,7 +323,9 @@ def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
     notice = Notice.objects.filter(channel="email").latest("pk")
     assert "does not stop this change" in " ".join(notice_texts.mail(notice).text.split())
     assert "Stop it" not in notice_texts.sms_text(notice)
-    page = browser().get(newest_link(person), headers={"accept-language": "en"}).content.decode()
+    reader = browser()
+    reader.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
+    page = reader.get(newest_link(person)).content.decode()
     assert "log in to stop it" in page
 
 

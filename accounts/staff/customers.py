@@ -96,7 +96,8 @@ class CustomerAdmin(ReadOnly):
             "acts": [act for act in ACTS if self._is_offered(request, act, user)],
             "factors": rows.factors_of(request, user),
             "codes_wait": max(
-                guessing.waiting_time(guard, time.time(), counted) for counted in (Counted.INSIDE, Counted.KNOWN)
+                guessing.waiting_time(guard, time.time(), counted)
+                for counted in (Counted.INSIDE, Counted.KNOWN)
             ),
             "waiting": list(delayed.waiting(user)),
             "sessions": sessions.open_sessions(user),
