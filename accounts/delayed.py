@@ -1,6 +1,10 @@
 """Changes of factors that wait a day: their owner hears of them by every channel, and can stop them.
 
 For who lost a phone, or both factors: fewer proofs than two codes, so time and notices stand in for the missing one.
+
+Who asks is identified: by password, authenticator and recovery code (`ask_phone`), or by staff of security and
+operators (`ask_reset`). Who follows the link of a notice is not. So a link stops changes once, which gives an owner
+whose proofs were stolen time to come; what is asked for after that goes on, and is stopped by a login or by staff only.
 """
 
 from datetime import datetime, timedelta
@@ -78,6 +82,25 @@ def stop(user: User, number: int, request: HttpRequest | None) -> bool:
     return _stop(waiting(user).filter(pk=number), user, request) == 1
 
 
+def link_may_stop(user: User) -> bool:
+    """Whether a link in a notice can stop changes of the person: it did not since the last one that took force.
+
+    SECURITY: links go to the number that is to be replaced. Whoever holds the stolen phone would stop each recovery.
+    """
+    changes = DelayedChange.objects.filter(user=user)
+    last = changes.filter(done_at__isnull=False).order_by("-done_at").first()
+    stops = changes.filter(stopped_by_link=True)
+    return not (stops.filter(stopped_at__gt=last.done_at) if last else stops).exists()
+
+
+def stop_by_link(user: User, request: HttpRequest) -> int:
+    """Stops all that waits for the person, if a link may still do that; how many.
+
+    Called in a transaction that holds `otp.lock`: of two links at once, the second finds the first one's stop.
+    """
+    return _stop(waiting(user), user, request, by_link=True) if link_may_stop(user) else 0
+
+
 def stop_all(
     user: User,
     request: HttpRequest | None,
@@ -99,13 +122,16 @@ def _stop(
     *,
     actor: User | None = None,
     reason: str = "",
+    by_link: bool = False,
 ) -> int:
     stopped = 0
     more: dict[str, Any] = {"reason": reason} if reason else {}
+    if by_link:
+        more["via"] = "link"
     with transaction.atomic():
         for change in changes:
             # The conditional write decides: one that takes force at this moment is not stopped as well.
-            if _open(change).update(stopped_at=timezone.now()):
+            if _open(change).update(stopped_at=timezone.now(), stopped_by_link=by_link):
                 stopped += 1
                 audit.record(
                     Event.DELAYED_STOPPED,
@@ -160,7 +186,12 @@ def _reset(user: User, reason: str) -> None:
     for rows in (TotpDevice, SmsDevice, RecoveryDevice, SmsCode):
         rows.objects.filter(user=user).delete()
     FactorGuard.objects.filter(user=user).update(
-        failures=[], in_a_row=0, outside_failures=[], outside_in_a_row=0
+        failures=[],
+        in_a_row=0,
+        outside_failures=[],
+        outside_in_a_row=0,
+        known_failures=[],
+        known_in_a_row=0,
     )
     waiting(user).filter(kind=Kind.PHONE).update(stopped_at=now)
     emergency.quarantine(user)

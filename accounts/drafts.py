@@ -47,7 +47,7 @@ def keep(request: HttpRequest) -> None:
     length = sum(len(value) for values in fields.values() for value in values)
     if not fields or length > LONGEST_DRAFT:
         return
-    if ratelimits.take(Rate.DRAFT_ADDRESS, ratelimits.address_bucket(address_of(request))) is None:
+    if ratelimits.take_address(Rate.DRAFT_ADDRESS, address_of(request)) is None:
         request.session[DRAFT] = {"path": request.path, "fields": fields}
 
 

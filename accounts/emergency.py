@@ -29,12 +29,18 @@ def freeze(
 ) -> bool:
     """Freezes all keys and ends all sessions at once; whether the account was not frozen before.
 
+    The link of a notice ends the sessions of an account that is frozen already no second time. Browsers stay known to
+    the account (`known_browsers`): the owner has to log in to undo this, also while strangers try passwords.
+
     ``via``: "page", "link" of a notice, "staff" or "command", for the audit trail; ``actor``: who did it, when it was
     not the owner; ``reason``: why, which the owner reads.
     """
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at=None).update(frozen_at=timezone.now()) == 1
-        sessions.end_all(user)
+        # SECURITY: a link freezes and no more. Each login sends a notice with one; whoever holds the stolen phone would
+        # end the owner's session again and again before the number is replaced.
+        if changed or via != "link":
+            sessions.end_all(user, forget_browsers=False)
         if changed:
             audit.record(Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **_why(reason))
     user.refresh_from_db(fields=["frozen_at"])

@@ -9,11 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.passwords import Strength, strength
-from hitobit_portal.fields import CodeField, PhoneField, RecoveryCodeField
+from hitobit_portal.fields import CodeField, MobileField, RecoveryCodeField
 
 
 class PhoneForm(forms.Form):
-    phone = PhoneField(label=_("Mobile number"))
+    phone = MobileField(label=_("Mobile number"))
 
 
 class SmsCodeForm(forms.Form):

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.forms_outside import NewPasswordForm
 from accounts.models import User
 from accounts.passwords import LONGEST
-from hitobit_portal.fields import CodeField, PhoneField, RecoveryCodeField
+from hitobit_portal.fields import CodeField, MobileField, RecoveryCodeField
 
 
 class ChangePasswordForm(NewPasswordForm):
@@ -47,7 +47,7 @@ class OwnForm(forms.Form):
 
 
 class NewPhoneForm(OwnForm):
-    phone = PhoneField(label=_("New mobile number"))
+    phone = MobileField(label=_("New mobile number"))
 
     def clean_phone(self) -> str:
         phone: str = self.cleaned_data["phone"]

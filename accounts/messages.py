@@ -6,6 +6,7 @@ from django.utils.translation import ngettext
 from accounts.guessing import FOREVER
 from accounts.otp import Outcome, Result
 from accounts.sms_codes import Sending, Sent
+from hitobit_portal.fields import not_served
 from hitobit_portal.jalali import digits
 
 
@@ -41,6 +42,8 @@ def of_sending(sent: Sent) -> str | None:
         )
     if sent.state is Sending.OVER:
         return _("This login has ended. Log in again.")
+    if sent.state is Sending.NOT_SERVED:
+        return not_served()
     if sent.state is Sending.CAPPED:
         return _("Too many SMS were asked for. Try again in %(time)s.") % {"time": wait_text(sent.resend_in)}
     return None

@@ -12,7 +12,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts import agents
+from accounts import agents, delayed
 from accounts.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notice_links import token_of
@@ -44,7 +44,7 @@ class Content:
     """What is told, in words; ``""`` where there is nothing to tell.
 
     ``changes``: of a key, a line each. ``dates``, ``more``: (name, value); the dates are in every SMS.
-    ``is_waiting``: whether it tells of a change that can still be stopped.
+    ``is_waiting``: whether it tells of a change that its link can stop; ``is_held``: of one that only a login can stop.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Content:
     browser: str
     dates: list[tuple[str, str]]
     is_waiting: bool
+    is_held: bool
     ask: str
     link: str
     more: list[tuple[str, str]]
@@ -105,7 +106,7 @@ def mail(notice: Notice) -> Mail:
             "facts": [(name, value) for name, value in facts if value],
             "language": language,
             "direction": "rtl" if translation.get_language_bidi() else "ltr",
-            "advice": _advice(is_waiting=content.is_waiting),
+            "advice": _advice(content),
             "never": _("Hitobit never asks for your password, your codes or your secret key."),
         }
         return Mail(
@@ -127,6 +128,7 @@ def content_of(notice: Notice) -> Content:
     by_staff = event.actor_id not in (None, event.customer_id)
     waiting = _waiting_change(notice, kind)
     dates = _dates(event, waiting)
+    can_stop = waiting is not None and delayed.link_may_stop(notice.user)
     return Content(
         title=str(kind.look.title),
         label=plain(event.label) if kind.value.startswith("key.") else "",
@@ -136,8 +138,9 @@ def content_of(notice: Notice) -> Content:
         address=_("Hitobit's staff") if by_staff else isolated(event.address) if event.address else "",
         browser="" if by_staff else browser_of(event.agent),
         dates=dates,
-        is_waiting=waiting is not None,
-        ask=_ask(kind, is_waiting=waiting is not None),
+        is_waiting=can_stop,
+        is_held=waiting is not None and not can_stop,
+        ask=_ask(kind, is_waiting=can_stop),
         link=f"{settings.BASE_URL}/n/{token_of(notice)}/",
         more=_more(event, waiting),
     )
@@ -151,11 +154,16 @@ def _ask(kind: Event, *, is_waiting: bool) -> str:
     return _("Not you? Freeze the account:")
 
 
-def _advice(*, is_waiting: bool) -> str:
-    if is_waiting:
+def _advice(content: Content) -> str:
+    if content.is_waiting:
         return _(
             "The link needs no login. It stops this change and, if you wish, freezes the account: all API keys stop "
             "and all sessions end."
+        )
+    if content.is_held:
+        return _(
+            "The link needs no login. It stops all API keys and ends all sessions at once. It does not stop this "
+            "change: a link has stopped one before. Log in to stop it in the settings, or call support."
         )
     return _(
         "The link needs no login. It stops all API keys and ends all sessions at once; you start the keys again with "

@@ -20,14 +20,13 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, drift, logins
+from accounts import audit, drift, guessing, known_browsers, logins
 from accounts.events import Event
-from accounts.guessing import count_failure, forgive, waiting_time
 from accounts.models import FactorGuard, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from accounts.purposes import NEW_AUTHENTICATOR, NEW_NUMBER, OUTSIDE, Approval, Purpose
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.otp")
 
@@ -78,21 +77,34 @@ def verify(
     raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
     ``seed``: of the authenticator that is turned on (`purposes.NEW_AUTHENTICATOR`), as this login has seen it.
     """
-    address = ratelimits.address_bucket(address_of(request))
+    known = bool(known_browsers.of(request, user))
+    slots = _slots(request, user, approval, known)
     # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
-    wait = ratelimits.take(Rate.FACTOR_ADDRESS, address)
+    wait = ratelimits.take_all(slots)
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
     try:
-        result = _verify_locked(request, user, approval, codes, effect, already_done, seed)
+        result = _verify_locked(request, user, approval, codes, known, effect, already_done, seed)
     except Exception:
-        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)  # the codes were right; what they allow failed
+        ratelimits.give_back_all(slots)  # the codes were right; what they allow failed
         raise
     if result.outcome is not Outcome.REFUSED:
-        ratelimits.give_back(Rate.FACTOR_ADDRESS, address)
+        ratelimits.give_back_all(slots)
     if result.outcome is Outcome.REFUSED:
-        _tell_refusal(request, user, approval)
+        _tell_refusal(request, user, approval, known)
     return result
+
+
+def _slots(request: HttpRequest, user: User, approval: Approval, known: bool) -> list[Slot]:
+    """Where a wrong code counts besides the account's guard.
+
+    SECURITY: known browsers apart from the address, and codes before any password apart from the others, or a visitor
+    who types wrong ones at sign-up locks every customer behind the same address.
+    """
+    if known:
+        return [Slot(Rate.FACTOR_BROWSER, str(user.pk))]
+    rate = Rate.FACTOR_OUTSIDE_ADDRESS if approval.purpose in OUTSIDE else Rate.FACTOR_ADDRESS
+    return ratelimits.address_slots(rate, address_of(request))
 
 
 def _verify_locked(
@@ -100,6 +112,7 @@ def _verify_locked(
     user: User,
     approval: Approval,
     codes: Mapping[Factor, str],
+    known: bool,
     effect: Callable[[], Any] | None,
     already_done: Callable[[], Any] | None,
     seed: str,
@@ -115,19 +128,20 @@ def _verify_locked(
             return Result(Outcome.ALREADY_DONE, value=value)
         now = time.time()
         outside = approval.purpose in OUTSIDE
-        wait = waiting_time(guard, now, outside=outside)
+        counted = guessing.which(guard, outside=outside, known=known)
+        wait = guessing.waiting_time(guard, now, counted)
         if wait:
             return Result(Outcome.LOCKED, retry_after=wait)
         # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
         asked = Asked(person, approval, nonce, seed, now)
         uses = [_match(factor, asked, code) for factor, code in codes.items()]
         if not uses or not all(uses):
-            count_failure(guard, now, outside)
+            guessing.count_failure(guard, now, counted)
             return Result(Outcome.REFUSED)
         for use in uses:
             if use is not None:
                 use()
-        forgive(guard, outside or approval.purpose is Purpose.LOGIN)
+        guessing.forgive(guard, outside or approval.purpose is Purpose.LOGIN)
         return Result(Outcome.ACCEPTED, value=effect() if effect else None)
 
 
@@ -256,9 +270,10 @@ def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
     return use
 
 
-def _tell_refusal(request: HttpRequest, user: User, approval: Approval) -> None:
+def _tell_refusal(request: HttpRequest, user: User, approval: Approval, known: bool) -> None:
     guard = FactorGuard.objects.get(user=user)
-    locked = waiting_time(guard, time.time(), outside=approval.purpose in OUTSIDE) > 0
+    counted = guessing.which(guard, outside=approval.purpose in OUTSIDE, known=known)
+    locked = guessing.waiting_time(guard, time.time(), counted) > 0
     event = Event.CODE_LOCKED if locked else Event.CODE_REFUSED
     audit.record(event, request, customer=user, succeeded=False, purpose=approval.purpose.value)
     if locked:

@@ -63,10 +63,12 @@ def ask(request: HttpRequest, way: str, work: Any, *, spoken: bool = False) -> N
         notices.error(request, str(messages.of_sending(Sent(Sending.FAILED, 0))))
 
 
-def may_send(user: User, approval: Approval) -> bool:
+def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:
     """Counts one message to somebody's phone that a person without a login asked for."""
     if sms_codes.resend_in(user, approval):
         return False
+    if not sms_codes.is_stranger(request, user, approval):
+        return True  # within the account's own caps
     return ratelimits.take(Rate.SMS_OUTSIDE_PHONE, user.phone) is None
 
 

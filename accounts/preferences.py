@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext_lazy as _
 
-from accounts import notices
+from accounts import known_browsers, notices
 from accounts.events import Event
 from accounts.models import User
 from hitobit_portal import looks
@@ -76,13 +76,14 @@ def of_account(user: User) -> dict[str, str]:
 
 
 def restored(request: HttpRequest) -> HttpResponse | None:
-    """Puts choices that a logout carried in the address back into cookies; None when there are none."""
+    """Puts what a logout carried in the address back into cookies; None when it carried nothing."""
     values = looks.known(request.GET.dict()) if request.method == "GET" else {}
-    if not values:
+    if not values and not (request.method == "GET" and known_browsers.HANDED_OVER in request.GET):
         return None
     rest = request.GET.copy()
-    for name in looks.VALUES:
+    for name in (*looks.VALUES, known_browsers.HANDED_OVER):
         rest.pop(name, None)
     response = redirect(f"{request.path}?{rest.urlencode()}".rstrip("?"))
     looks.store(response, values)
+    known_browsers.take_over(request, response)
     return response

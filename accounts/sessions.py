@@ -11,6 +11,7 @@ from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import known_browsers
 from accounts.audit import AGENT_LENGTH
 from accounts.logins import LOGIN_SESSION
 from accounts.models import LoginSession, TrustedDevice, User
@@ -80,24 +81,27 @@ def end_current(request: HttpRequest) -> None:
         LoginSession.objects.filter(pk=number).delete()
 
 
-def end_all(user: User, keep: HttpRequest | None = None) -> bool:
+def end_all(user: User, keep: HttpRequest | None = None, *, forget_browsers: bool = True) -> bool:
     """Ends every session, half-finished login and trust of the person, except the session of ``keep``.
 
     Whether that one goes on: not when somebody else has ended all of them since ``user`` was loaded.
+    ``forget_browsers``: the account is known to no browser any longer but that of ``keep`` (`known_browsers`).
     """
     # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
     # The conditional write decides: a session that a freeze ended a moment ago does not come back by being kept here.
     rows = User.objects.filter(pk=user.pk)
-    if not rows.filter(session_epoch=user.session_epoch).update(session_epoch=F("session_epoch") + 1):
-        rows.update(session_epoch=F("session_epoch") + 1)
+    raised = {"session_epoch": F("session_epoch") + 1, "browser_epoch": F("browser_epoch") + int(forget_browsers)}
+    if not rows.filter(session_epoch=user.session_epoch).update(**raised):
+        rows.update(**raised)
         keep = None
-    user.refresh_from_db(fields=["session_epoch"])
+    user.refresh_from_db(fields=["session_epoch", "browser_epoch"])
     TrustedDevice.objects.filter(user=user).delete()
     kept = current(keep, user) if keep is not None else None
     others = LoginSession.objects.filter(user=user)
     (others.exclude(pk=kept.pk) if kept else others).delete()
     if keep is not None:
         update_session_auth_hash(keep, user)
+        known_browsers.note(keep, user)
     return keep is not None
 
 

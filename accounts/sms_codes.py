@@ -8,20 +8,20 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import audit, logins, otp, sms
+from accounts import audit, known_browsers, logins, otp, sms
 from accounts.events import Event
 from accounts.models import SmsCode, User
-from accounts.purposes import Approval
+from accounts.purposes import OUTSIDE, Approval
 from hitobit_portal import crypto, ratelimits
 from hitobit_portal.context import address_of
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.fields import is_served
+from hitobit_portal.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.sms")
 RESEND_AFTER = timedelta(seconds=60)
@@ -37,6 +37,7 @@ class Sending(enum.Enum):
     OVER = "over"  # the login that asks was ended meanwhile
     CAPPED = "capped"
     FAILED = "failed"  # the provider did not take it; the slot is free again
+    NOT_SERVED = "not served"  # no messages go to this number, nor to any other of its kind
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,17 @@ def send_code(
         if wait:
             is_here = is_sent(request, user, approval)
             return Sent(Sending.WAITING if is_here else Sending.ELSEWHERE, wait)
-        capped = _caps(request, user, phone)
+        # An account may have the number from before the list of countries became shorter.
+        if not is_served(phone):
+            audit.record(
+                Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
+            )
+            return Sent(Sending.NOT_SERVED, 0)
+        capped = ratelimits.first_full(_slots(request, person, approval, phone))
         if capped is None:
             row = _store(person, approval, nonce, code)
     if capped is not None:
-        _alarm(request, user, approval, capped.rate)
+        _alarm(request, user, approval, capped.slot)
         return Sent(Sending.CAPPED, capped.wait)
     try:
         _hand_over(phone, approval, code, spoken, instead)
@@ -125,30 +132,39 @@ def is_sent(request: HttpRequest, user: User, approval: Approval) -> bool:
     ).exists()
 
 
-class Capped(NamedTuple):
-    rate: Rate
-    wait: int
+def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> list[Slot]:
+    """The caps that a message counts against."""
+    address = address_of(request)
+    # SECURITY: apart, or strangers who sign up from many addresses use up the login codes of customers. Each purpose
+    # apart as well: codes for forgotten passwords go to customers only.
+    if is_stranger(request, user, approval):
+        what = approval.purpose.value
+        return [
+            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, what),
+            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{what}|{phone[:PREFIX_LENGTH]}"),
+            Slot(Rate.SMS_OUTSIDE_DAY, what),
+        ]
+    slots = [
+        Slot(Rate.SMS_PHONE, phone),
+        Slot(Rate.SMS_ACCOUNT, str(user.pk)),
+        *ratelimits.address_slots(Rate.SMS_ADDRESS, address),
+        Slot(Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
+        Slot(Rate.SMS_DAY, "all"),
+    ]
+    return slots if phone == user.phone else [Slot(Rate.SMS_NEW_NUMBER, str(user.pk)), *slots]
 
 
-def _caps(request: HttpRequest, user: User, phone: str) -> Capped | None:
-    """None when every cap has room (and counts this one), else the one that has none, and the seconds to wait."""
-    counted = (
-        (Rate.SMS_PHONE, phone),
-        (Rate.SMS_ACCOUNT, str(user.pk)),
-        (Rate.SMS_ADDRESS, ratelimits.address_bucket(address_of(request))),
-        (Rate.SMS_PREFIX, phone[:PREFIX_LENGTH]),
-        (Rate.SMS_DAY, "all"),
-    )
-    for rate, value in counted:
-        wait = ratelimits.take(rate, value)
-        if wait is not None:
-            return Capped(rate, wait)
-    return None
+def is_stranger(request: HttpRequest, user: User, approval: Approval) -> bool:
+    """Whether the code is asked for by somebody who has proved nothing, in a browser where ``user`` never logged in."""
+    return approval.purpose in OUTSIDE and not known_browsers.of(request, user)
 
 
-def _alarm(request: HttpRequest, user: User, approval: Approval, rate: Rate) -> None:
+def _alarm(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
     """A cap was hit: the owner's trail and the operators' log name which, each person and cap once in an hour."""
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{user.pk}") is None:
+    rate = slot.rate
+    # Strangers type numbers by the thousand; of the cap that they share there is one event.
+    who = slot.value if is_stranger(request, user, approval) else str(user.pk)
+    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()

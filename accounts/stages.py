@@ -15,7 +15,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-from accounts import drafts, logins, sessions
+from accounts import drafts, known_browsers, logins, sessions
 from accounts.logins import PENDING
 from accounts.models import PortalDevice, User
 
@@ -119,6 +119,7 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
     request.session.cycle_key()
     django_otp.login(request, device)
     sessions.start(request, user, method)
+    known_browsers.note(request, user)
     return next_url or reverse("dashboard")
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import delayed, emergency, notice_links, purposes
+from accounts import delayed, emergency, notice_links, otp, purposes
 from accounts.events import Event
 from accounts.models import Notice, User
 from accounts.stages import customer, public
@@ -98,21 +98,20 @@ def quarantine(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def notice(request: HttpRequest, token: str) -> HttpResponse:
     """The link of a notice: looking changes nothing (mail programs open links), a button uses it up."""
-    address = ratelimits.address_bucket(address_of(request))
-    wait = ratelimits.take(Rate.NOTICE_LINK_ADDRESS, address)
-    if wait is not None:
-        return errors.too_many(request, wait)
     found = notice_links.find(token)
+    # SECURITY: only wrong links count, and a right one is never refused: a neighbour behind the same address must not
+    # keep an owner from freezing. The tag has 128 bits, so the rate limits work, not the chance of a right guess.
     if found is None:
-        return _gone(request)
-    ratelimits.give_back(Rate.NOTICE_LINK_ADDRESS, address)
+        wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
+        return errors.too_many(request, wait) if wait is not None else _gone(request)
     if request.method == "POST":
         return _act(request, found)
     context = {
         "title": Event(found.event.event).look.title,
         "at": found.event.at,
         "phone": _shown_phone(found),
-        "is_waiting": delayed.waiting(found.user).exists(),
+        "is_waiting": _can_stop(found.user),
+        "is_held": not delayed.link_may_stop(found.user) and delayed.waiting(found.user).exists(),
         "is_frozen": found.user.frozen_at is not None,
     }
     return render(request, "accounts/notice_link.html", context)
@@ -121,19 +120,25 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
 def _act(request: HttpRequest, found: Notice) -> HttpResponse:
     """Freezes the account, or (``stop``) only stops a change that waits."""
     only_stop = "stop" in request.POST
-    if only_stop and not delayed.waiting(found.user).exists():
-        return redirect(request.path)  # it took force meanwhile; the link is still good for freezing
     with transaction.atomic():
+        otp.lock(found.user)
+        if only_stop and not _can_stop(found.user):
+            # It took force meanwhile, or another link stopped one before; this one is still good for freezing.
+            return redirect(request.path)
         # SECURITY: one of many at once goes on; a link that was read out of a phone later does nothing.
         if not notice_links.use_up(found):
             return _gone(request)
-        delayed.stop_all(found.user, request)
+        delayed.stop_by_link(found.user, request)
         if not only_stop:
             emergency.freeze(request, found.user, via="link")
     if only_stop:
         notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
         return redirect("login")
     return redirect("frozen")
+
+
+def _can_stop(user: User) -> bool:
+    return delayed.link_may_stop(user) and delayed.waiting(user).exists()
 
 
 def _shown_phone(found: Notice) -> str:

@@ -11,7 +11,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, emergency, otp, outside, placeholder, purposes, sessions, sms, sms_codes
+from accounts import (
+    audit,
+    emergency,
+    known_browsers,
+    otp,
+    outside,
+    placeholder,
+    purposes,
+    sessions,
+    sms,
+    sms_codes,
+)
 from accounts.events import Event
 from accounts.forms_outside import ForgotRecoveryForm, ForgotTotpForm, NewPasswordForm, PhoneForm
 from accounts.models import User
@@ -37,7 +48,7 @@ def forgot(request: HttpRequest) -> HttpResponse:
         return redirect("dashboard")
     form = PhoneForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        wait = ratelimits.take(Rate.FORGOT_ADDRESS, _bucket(request))
+        wait = _limited(request, form.cleaned_data["phone"])
         if wait is not None:
             return errors.too_many(request, wait)
         outside.begin(request, outside.FORGOT, form.cleaned_data["phone"])
@@ -62,7 +73,7 @@ def forgot_codes(request: HttpRequest) -> HttpResponse:
     form = form_class()
     if request.method == "POST":
         if {"switch", "resend", "speak"} & set(request.POST):
-            return _switch_or_send(request, method)
+            return _switch_or_send(request, state["phone"], method)
         form = form_class(request.POST)
         if form.is_valid():
             codes = {Factor.SMS: form.cleaned_data["sms_code"], method: form.cleaned_data[field]}
@@ -90,7 +101,7 @@ def forgot_password(request: HttpRequest) -> HttpResponse:
         return redirect("forgot_codes")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take(Rate.NEW_PASSWORD_ADDRESS, _bucket(request))
+        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return errors.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -103,8 +114,12 @@ def _is_logged_in(request: HttpRequest) -> bool:
     return request.user.is_authenticated and request.user.is_verified()
 
 
-def _bucket(request: HttpRequest) -> str:
-    return ratelimits.address_bucket(address_of(request))
+def _limited(request: HttpRequest, phone: str) -> int | None:
+    """The seconds to wait, or None: by address, or apart from strangers in a browser in which the number logged in."""
+    browser = known_browsers.of_number(request, phone)
+    if browser:
+        return ratelimits.take(Rate.FORGOT_BROWSER, browser)
+    return ratelimits.take_address(Rate.FORGOT_ADDRESS, address_of(request))
 
 
 def _may_reset(user: User) -> bool:
@@ -115,14 +130,14 @@ def _may_reset(user: User) -> bool:
 def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
     """The code, to whom it is of use. Not in the answer's time."""
     user = placeholder.row_of(phone)
-    if _may_reset(user) and outside.may_send(user, purposes.FORGOT):
+    if _may_reset(user) and outside.may_send(request, user, purposes.FORGOT):
         with translation.override(user.language or translation.get_language()):
             sms_codes.send_code(request, user, purposes.FORGOT, spoken=spoken)
 
 
-def _switch_or_send(request: HttpRequest, method: Factor) -> HttpResponse:
+def _switch_or_send(request: HttpRequest, phone: str, method: Factor) -> HttpResponse:
     if "switch" not in request.POST:
-        wait = ratelimits.take(Rate.FORGOT_ADDRESS, _bucket(request))
+        wait = _limited(request, phone)
         if wait is not None:
             return errors.too_many(request, wait)
         outside.ask(request, outside.FORGOT, _send, spoken="speak" in request.POST)
@@ -160,6 +175,8 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
             sessions.end_all(user)
             emergency.quarantine(user)
             audit.record(Event.PASSWORD_RESET, request, customer=user)
+            # Both codes were proved here: the login that follows is not kept out by what strangers try.
+            known_browsers.note(request, user)
     request.session.flush()
     if not replaced:
         notices.error(request, _("These codes have been used. Nothing was changed by this step."))

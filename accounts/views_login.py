@@ -16,6 +16,7 @@ from accounts import (
     audit,
     delayed,
     devices,
+    known_browsers,
     messages,
     otp,
     preferences,
@@ -34,7 +35,7 @@ from accounts.stages import pending, public, to_login
 from hitobit_portal import errors, looks, ratelimits
 from hitobit_portal.context import address_of
 from hitobit_portal.jalali import digits
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 #: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
 TRUSTABLE = (Factor.TOTP, Factor.SMS)
@@ -54,7 +55,8 @@ def login(request: HttpRequest) -> HttpResponse:
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
-        wait = _limited(request, phone)
+        slots = _slots(request, phone)
+        wait = ratelimits.take_all(slots)
         if wait is not None:
             _note_limited(request, phone)
             return errors.too_many(request, wait)
@@ -63,7 +65,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            _counted_right(request, phone)
+            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
             stages.begin(request, user, next_url)
             if user.has_both_factors and trusted.recognise(request, user):
                 stages.prove(request, "trusted")
@@ -81,34 +83,26 @@ def _owner(phone: str) -> User | None:
 def _note_limited(request: HttpRequest, phone: str) -> None:
     """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
     owner = _owner(phone)
-    value = f"{owner.pk if owner else ''}|{ratelimits.address_bucket(address_of(request))}"
+    value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
     if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 
-def _counters(request: HttpRequest, phone: str) -> list[tuple[Rate, str]]:
-    address = ratelimits.address_bucket(address_of(request))
-    return [
-        (Rate.LOGIN_ADDRESS, address),
-        (Rate.LOGIN_PHONE_ADDRESS, f"{phone}|{address}"),
-        (Rate.LOGIN_PHONE, phone),
-    ]
-
-
-def _limited(request: HttpRequest, phone: str) -> int | None:
-    """Takes one of each rate up to the first that is used up; None, or the seconds to wait.
+def _slots(request: HttpRequest, phone: str) -> list[Slot]:
+    """What a wrong password counts against.
 
     SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
     counters of others out of the in-process cache.
     """
-    waits = (ratelimits.take(rate, value) for rate, value in _counters(request, phone))
-    return next((wait for wait in waits if wait is not None), None)
-
-
-def _counted_right(request: HttpRequest, phone: str) -> None:
-    """The rates are against guessing; a right password is no guess."""
-    for rate, value in _counters(request, phone):
-        ratelimits.give_back(rate, value)
+    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
+    if browser := known_browsers.of_number(request, phone):
+        return [Slot(Rate.LOGIN_BROWSER, browser)]
+    address = address_of(request)
+    return [
+        *ratelimits.address_slots(Rate.LOGIN_ADDRESS, address),
+        *ratelimits.address_slots(Rate.LOGIN_PHONE_ADDRESS, address, phone),
+        Slot(Rate.LOGIN_PHONE, phone),
+    ]
 
 
 @pending
@@ -214,14 +208,16 @@ def complete(request: HttpRequest, user: User, device: PortalDevice, method: str
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    user = request.user if isinstance(request.user, User) else None
+    carried = {**looks.chosen(request), **known_browsers.hand_over(request, user)}
     if request.user.is_authenticated and isinstance(request.user, User):
         audit.record(Event.LOGOUT, request, customer=request.user)
         trusted.forget(request, request.user)
         sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
-    # Language and theme go with the cookies; the login page takes them out of its address again.
-    if chosen := looks.chosen(request):
-        response["Location"] += f"?{urlencode(chosen)}"
+    # These go with the cookies; the login page takes them out of its address again.
+    if carried:
+        response["Location"] += f"?{urlencode(carried)}"
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'
     return response

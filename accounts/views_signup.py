@@ -104,7 +104,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
         return redirect("signup_code")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take(Rate.NEW_PASSWORD_ADDRESS, _bucket(request))
+        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return errors.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -119,7 +119,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
 @require_POST
 def password_strength(request: HttpRequest) -> HttpResponse:
     """``{"score": 0-4, "text": "..."}`` for the meter; nothing is kept."""
-    wait = ratelimits.take(Rate.PASSWORD_STRENGTH_ADDRESS, _bucket(request))
+    wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return errors.too_many(request, wait)
     found = passwords.strength(request.POST.get("password", "")[: passwords.LONGEST + 1], _own_phone(request))
@@ -136,10 +136,6 @@ def _own_phone(request: HttpRequest) -> str:
 
 def _is_logged_in(request: HttpRequest) -> bool:
     return request.user.is_authenticated and request.user.is_verified()
-
-
-def _bucket(request: HttpRequest) -> str:
-    return ratelimits.address_bucket(address_of(request))
 
 
 def _closed(request: HttpRequest) -> HttpResponse:
@@ -161,7 +157,7 @@ def _on_the_way(request: HttpRequest) -> HttpResponse | dict[str, Any]:
 
 
 def _set_out(request: HttpRequest, phone: str, invitation: int | None) -> HttpResponse:
-    wait = ratelimits.take(Rate.SIGNUP_ADDRESS, _bucket(request))
+    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return errors.too_many(request, wait)
     outside.begin(request, outside.SIGN_UP, phone, invitation=invitation)
@@ -170,7 +166,7 @@ def _set_out(request: HttpRequest, phone: str, invitation: int | None) -> HttpRe
 
 
 def _ask_again(request: HttpRequest) -> HttpResponse:
-    wait = ratelimits.take(Rate.SIGNUP_ADDRESS, _bucket(request))
+    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return errors.too_many(request, wait)
     outside.ask(request, outside.SIGN_UP, _send, spoken="speak" in request.POST)
@@ -180,7 +176,7 @@ def _ask_again(request: HttpRequest) -> HttpResponse:
 def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
     """The code; to somebody who has an account already, that somebody typed their number. Not in the answer's time."""
     user = placeholder.row_of(phone)
-    if not outside.may_send(user, purposes.SIGN_UP):
+    if not outside.may_send(request, user, purposes.SIGN_UP):
         return
     if user.joined_at is None:
         sms_codes.send_code(request, user, purposes.SIGN_UP, spoken=spoken)

@@ -2,13 +2,16 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
 import jdatetime
 import phonenumbers
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 DIGITS = {
@@ -73,8 +76,8 @@ class RecoveryCodeField(CodeField):
         return {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "dir": "ltr"}
 
 
-def parse_phone(text: str) -> str | None:
-    """A mobile number in any usual spelling as E.164 (ITU-T), Iran being the default region; None if it is none."""
+def _read_phone(text: str) -> phonenumbers.PhoneNumber | None:
+    """``text`` in any usual spelling, Iran being the default region; it may be no valid number. None: no number."""
     if len(text) > LONGEST_INPUT:
         return None
     cleaned = compact(text).replace("(", "").replace(")", "")
@@ -83,16 +86,64 @@ def parse_phone(text: str) -> str | None:
     if not re.fullmatch(r"\+?[0-9]{8,15}", cleaned):
         return None
     try:
-        number = phonenumbers.parse(cleaned, "IR")
+        return phonenumbers.parse(cleaned, "IR")
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_valid_number(number):
+
+
+def parse_phone(text: str) -> str | None:
+    """A phone number in any usual spelling as E.164 (ITU-T); None if it is none.
+
+    For numbers that accounts have already. One that is new to the portal must also pass `is_served`.
+    """
+    number = _read_phone(text)
+    if number is None or not phonenumbers.is_valid_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+#: In some countries (Canada, the United States) a number does not tell a mobile phone from a landline.
+MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
+
+
+def is_served(phone: str) -> bool:
+    """Whether SMS go to ``phone`` (E.164): a mobile number of one of `settings.SMS_COUNTRIES`.
+
+    SECURITY: a message to a premium or satellite number costs its sender many times the usual price, and the holder of
+    the number has a share in it. Numbers of no country (+870, +881, +882, +979) have the region "001".
+    """
+    number = _read_phone(phone)
+    return (
+        number is not None
+        and phonenumbers.number_type(number) in MOBILE
+        and phonenumbers.region_code_for_number(number) in settings.SMS_COUNTRIES
+    )
+
+
+def served_prefixes() -> str:
+    """How the numbers that are served begin, for people: ``+98, +49``."""
+    codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
+    return ", ".join(f"\u2066+{code}\u2069" for code in sorted(codes))
+
+
+def not_served() -> str:
+    """What is told of a number to which no SMS is sent."""
+    return gettext(
+        "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
+        "satellite numbers are not accepted."
+    ) % {"prefixes": served_prefixes()}
+
+
+def parse_countries(names: Iterable[str]) -> frozenset[str]:
+    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` for an unknown one, and for none."""
+    countries = frozenset(name.strip().upper() for name in names if name.strip())
+    if not countries or countries - phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("not a list of country codes")
+    return countries
+
+
 class PhoneField(forms.CharField):
-    """A phone number; cleans to E.164."""
+    """The phone number of an account; cleans to E.164."""
 
     default_error_messages = {"invalid": _("Write a mobile number such as 09121234567.")}
 
@@ -107,6 +158,22 @@ class PhoneField(forms.CharField):
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
         return {"autocomplete": "username", "inputmode": "tel", "dir": "ltr"}
+
+
+class MobileField(PhoneField):
+    """A number that is new to the portal: SMS are going to be sent to it, so it must be one that `is_served`."""
+
+    def to_python(self, value: Any) -> str:
+        number = _read_phone(str(value or "").strip())
+        codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
+        foreign = number is not None and number.country_code not in codes
+        # Also of what is no valid number: +979 and +882 are known by their beginning only.
+        if foreign:
+            raise ValidationError(not_served(), code="not_served")
+        phone = super().to_python(value)
+        if phone and not is_served(phone):
+            raise ValidationError(not_served(), code="not_served")
+        return phone
 
 
 class DayField(forms.Field):

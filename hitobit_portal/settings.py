@@ -14,6 +14,7 @@ from hitobit_portal import demo, logs
 from hitobit_portal.client_ip import parse_trusted
 from hitobit_portal.env import environment as env
 from hitobit_portal.env import parse_email_url, parse_master_keys, provider_url, read
+from hitobit_portal.fields import parse_countries
 from hitobit_portal.gateway_settings import (  # noqa: F401
     GATEWAY_ADDRESS_RATE,
     GATEWAY_CACHE,
@@ -92,6 +93,14 @@ SMS_BACKENDS = read(
     "PORTAL_SMS_BACKENDS", env.list, default=["accounts.sms.console", "accounts.sms.file"] if DEMO else []
 )
 
+# SECURITY: a list of countries, so that no message goes to premium and satellite numbers (`fields.is_served`).
+try:
+    SMS_COUNTRIES = parse_countries(read("PORTAL_SMS_COUNTRIES", env.list, default=["IR"]))
+except ValueError:
+    raise ImproperlyConfigured(
+        "PORTAL_SMS_COUNTRIES is not a list of country codes (ISO 3166-1) such as IR or IR,DE."
+    ) from None
+
 # What one part of an SMS costs, in the operator's currency; 0: the staff's overview shows counts only.
 SMS_PRICE = read("PORTAL_SMS_PRICE", env.float, default=0.0, validate=validate.Range(0, 1_000_000))
 
@@ -151,6 +160,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "hitobit_portal.middleware.language",
     "hitobit_portal.middleware.theme_and_digits",
+    "accounts.known_browsers.middleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -78,6 +78,12 @@ TABLE: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "dotted paths of modules with `send(phone, text, *, code, purpose)`, tried in order",
                 "required",
             ),
+            Setting(
+                "PORTAL_SMS_COUNTRIES",
+                "countries to whose mobile numbers messages are sent, as ISO 3166-1 codes, comma-separated; no other "
+                "number is accepted, and none that is a landline, premium or satellite number",
+                "`IR`",
+            ),
             Setting("PORTAL_KAVENEGAR_API_KEY", "for `accounts.sms.kavenegar`", "none", True),
             Setting("PORTAL_KAVENEGAR_SENDER", "its line; without one the account's own line sends", "none"),
             Setting("PORTAL_KAVENEGAR_URL", "another address, e.g. of a relay; `https://`", "Kavenegar's"),

@@ -89,7 +89,10 @@ def happened(event: Event) -> int:
 def failures(person: Person) -> tuple[int, int]:
     """What is stored against the person: failures in the windows, failures in a row."""
     guard = FactorGuard.objects.filter(user=person.user).first()
-    return (len(guard.failures), guard.in_a_row) if guard else (0, 0)
+    if guard is None:
+        return 0, 0
+    # A finished login has a count of its own.
+    return len(guard.failures) + len(guard.known_failures or ()), guard.in_a_row + guard.known_in_a_row
 
 
 def went_to(answers: Sequence[HttpResponse], path: str) -> int:

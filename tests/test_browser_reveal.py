@@ -83,6 +83,9 @@ def test_logout_has_the_browser_forget_and_ends_the_session(visit: Visit) -> Non
     sara.page.get_by_role("button", name="خروج", exact=True).click()
     sara.at("/login/")
     assert sara.page.evaluate("localStorage.getItem('kept')") is None
+    cookies = {cookie["name"] for cookie in sara.context.cookies()}
+    assert "session" not in cookies
+    assert "known" in cookies, "what strangers try does not keep the owner out of this browser"
     sara.page.go_back()
     sara.at("/login/?next=*")
 

@@ -3,14 +3,18 @@
 import io
 import json
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts import delayed
+from accounts import audit, delayed, notice_links, notice_texts, otp
 from accounts.events import Event
 from accounts.models import (
     DelayedChange,
@@ -212,3 +216,127 @@ def test_changes_of_others_are_left_alone() -> None:
     assert delayed.apply_due(number=other.user.phone) == 0
     assert delayed.apply_due(user=person.user) == 1
     assert other.reload().has_both_factors
+
+
+def lost_phone(person: Person) -> DelayedChange | None:
+    """What password, authenticator, recovery code and the code to the new number bring about (`views_phone`)."""
+    with transaction.atomic():
+        otp.lock(person.user)
+        return delayed.ask_phone(RequestFactory().get("/"), person.user, next_phone())
+
+
+def by_passport(person: Person) -> DelayedChange | None:
+    return asked(person)
+
+
+def newest_link(person: Person) -> str:
+    """The link of the newest notice that went to the number, which a thief may hold by now."""
+    notice = Notice.objects.filter(user=person.user, to=person.user.phone, link_used_at=None).latest("pk")
+    return f"/n/{notice_links.token_of(notice)}/"
+
+
+ASKS = pytest.mark.parametrize("ask", [lost_phone, by_passport])
+HOW = pytest.mark.parametrize("how", ["stop", "freeze"])
+
+
+@HOW
+@ASKS
+def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
+    ask: Callable[[Person], DelayedChange | None], how: str
+) -> None:
+    """SECURITY: links go to the number that is to be replaced; whoever stole the phone would stop it for ever."""
+    person = customer()
+    first = ask(person)
+    assert first is not None
+    assert browser().post(newest_link(person), {how: "1"}).status_code == 302
+    first.refresh_from_db()
+    assert (first.stopped_at is not None, first.stopped_by_link) == (True, True)
+    second = ask(person)
+    assert second is not None
+    for act in ("stop", "freeze"):
+        page = browser().get(newest_link(person)).content.decode()
+        assert 'name="stop"' not in page
+        browser().post(newest_link(person), {act: "1"})
+        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # one more notice, one more link
+    assert delayed.waiting(person.user).get() == second
+    assert person.reload().frozen_at is not None, "links freeze"
+    make_due()
+    assert delayed.apply_due() == 1
+
+
+@ASKS
+def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
+    ask: Callable[[Person], DelayedChange | None],
+) -> None:
+    person = customer()
+    for _n in range(2):
+        ask(person)
+        browser().post(newest_link(person), {"stop": "1"})
+    [change] = delayed.waiting(person.user)
+    logged_in(person).post(f"/settings/stop/{change.pk}/")
+    assert not delayed.waiting(person.user).exists()
+    assert ask(person) is not None
+    assert delayed.stop_all(person.user, None) == 1
+    assert delayed.waiting(person.user).count() == 0
+
+
+def test_what_the_owner_stopped_leaves_the_link_its_one_stop() -> None:
+    person = customer()
+    change = asked(person)
+    delayed.stop(person.user, change.pk, None)
+    asked(person)
+    browser().post(newest_link(person), {"stop": "1"})
+    assert not delayed.waiting(person.user).exists()
+
+
+def test_after_a_change_took_force_links_stop_once_again() -> None:
+    person = customer()
+    asked(person)
+    browser().post(newest_link(person), {"stop": "1"})
+    lost_phone(person)
+    make_due()
+    assert delayed.apply_due() == 1
+    moved = Person(person.reload(), "", person.seed)
+    asked(moved)
+    browser().post(newest_link(moved), {"stop": "1"})
+    assert not delayed.waiting(moved.user).exists()
+
+
+def test_links_of_somebody_else_use_up_nobodys_stop() -> None:
+    person, other = customer(), customer()
+    for one in (other, person):
+        asked(one)
+        browser().post(newest_link(one), {"stop": "1"})
+        assert not delayed.waiting(one.user).exists()
+
+
+def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
+    person = customer()
+    User.objects.filter(pk=person.user.pk).update(language="en", email="sara@example.com")
+    asked(person)
+    link = newest_link(person)
+    [notice] = Notice.objects.filter(channel="email")
+    assert "It stops this change" in notice_texts.mail(notice).text
+    assert "Stop it" in notice_texts.sms_text(notice)
+    browser().post(link, {"stop": "1"})
+    asked(person)
+    notice = Notice.objects.filter(channel="email").latest("pk")
+    assert "does not stop this change" in " ".join(notice_texts.mail(notice).text.split())
+    assert "Stop it" not in notice_texts.sms_text(notice)
+    reader = browser()
+    reader.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
+    page = reader.get(newest_link(person)).content.decode()
+    assert "log in to stop it" in page
+
+
+def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:
+    """SECURITY: each login is told by a notice with a link; a thief would end the one that replaces the number."""
+    person = customer()
+    audit.record(Event.KEY_CREATED, None, customer=person.user)
+    before = logged_in(person)
+    browser().post(newest_link(person), {"freeze": "1"})
+    assert before.get("/dashboard/").status_code == 302
+    again = logged_in(person)
+    audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)
+    browser().post(newest_link(person), {"freeze": "1"})
+    assert again.get("/settings/phone/lost/").status_code == 200

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 
 from accounts import purposes
 from accounts.events import Event
-from accounts.models import AuditEvent, RecoveryCode, SmsCode, TotpDevice
+from accounts.models import AuditEvent, FactorGuard, RecoveryCode, SmsCode, TotpDevice
 from apikeys import wizard
 from apikeys.models import ApiKey
 from tests import people, sms_collector
@@ -193,8 +193,14 @@ def test_wrong_codes_count_together_whatever_they_were_meant_for() -> None:
     totp = [(b, path, {"code": sara.wrong_totp()}) for b, path, _code in login_by("totp", sara, "")[:20]]
     sms = [(b, path, {"code": "111111"}) for b, path, _code in login_by("sms", sara, "")[:20]]
     went_to(all_at_once([*keys, *totp, *sms]), "")
-    assert failures(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
-    assert compared(sara) == COMPARED_BEFORE_LOCK
+    # Of the half-finished logins together five, and of the finished ones, which have a count of their own.
+    guard = FactorGuard.objects.get(user=sara.user)
+    assert (len(guard.failures), guard.in_a_row) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
+    assert (len(guard.known_failures or ()), guard.known_in_a_row) == (
+        COMPARED_BEFORE_LOCK,
+        COMPARED_BEFORE_LOCK,
+    )
+    assert compared(sara) == 2 * COMPARED_BEFORE_LOCK
 
 
 def test_the_right_code_behind_twelve_wrong_ones_in_one_burst_is_never_accepted() -> None:

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 
-from accounts import audit, emergency, notice_links, purposes
+from accounts import audit, delayed, emergency, notice_links, purposes
 from accounts.events import Event
-from accounts.models import LoginSession, Notice
+from accounts.models import DelayedChange, LoginSession, Notice
 from tests import people, sms_collector
-from tests.crowd import MANY, all_at_once, connections_for, failures, happened, went_to
+from tests.crowd import MANY, all_at_once, at_once, connections_for, failures, happened, sending, went_to
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(MANY + 4):
+    with connections_for(2 * MANY + 4):
         yield
 
 
@@ -62,3 +63,22 @@ def test_freezing_many_times_at_once_is_one_event_and_leaves_no_session() -> Non
     went_to(answers, "/frozen/")
     assert happened(Event.ACCOUNT_FROZEN) == 1
     assert not LoginSession.objects.exists()
+
+
+def test_of_many_links_at_once_one_stops_a_change_and_what_is_asked_for_meanwhile_goes_on() -> None:
+    sara = people.customer()
+    delayed.ask_reset(sara.user, "asked first")
+    events = [audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user) for _n in range(MANY)]
+    links = [f"/n/{notice_links.token_of(notice)}/" for notice in Notice.objects.filter(event__in=events)]
+    assert len(links) == MANY
+    stops = [sending(people.browser(people.address(n)), path, {"stop": "1"}) for n, path in enumerate(links)]
+
+    def ask_again() -> HttpResponse:
+        delayed.ask_reset(sara.user, "asked again")
+        return HttpResponse()
+
+    answers = at_once([work for stop in stops for work in (stop, ask_again)])
+    assert not [answer.status_code for answer in answers if answer.status_code >= 500]
+    assert DelayedChange.objects.filter(user=sara.user, stopped_by_link=True).count() == 1
+    delayed.ask_reset(sara.user, "asked after all of them")
+    assert delayed.waiting(sara.user).count() == 1

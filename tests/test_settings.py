@@ -49,6 +49,8 @@ CASES = {
     "everybody is a proxy": Bad(
         "PORTAL_TRUSTED_PROXIES", {"PORTAL_TRUSTED_PROXIES": "0.0.0.0/0"}, ("every",)
     ),
+    "unknown country": Bad("PORTAL_SMS_COUNTRIES", {"PORTAL_SMS_COUNTRIES": f"IR,{CANARY}"}, ("ISO 3166",)),
+    "no country": Bad("PORTAL_SMS_COUNTRIES", {"PORTAL_SMS_COUNTRIES": ","}),
     "unknown name": Bad("PORTAL_TRUSTED_PROXY", {"PORTAL_TRUSTED_PROXY": CANARY}, ("portal.E004",)),
     "processes without redis": Bad(
         "PORTAL_PROCESSES", {"PORTAL_PROCESSES": "2"}, ("portal.E002", "portal.E003")

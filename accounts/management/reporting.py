@@ -9,10 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from accounts.models import User
-from hitobit_portal.fields import parse_phone
+from hitobit_portal.fields import is_served, parse_phone
 from hitobit_portal.jalali import masked_phone
 
 LONGEST_REASON = 200
+NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES has the countries of the mobile numbers that get them"
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 
 
@@ -71,6 +72,14 @@ def phone(text: str) -> str:
     if number is None:
         # SECURITY: not repeated: what stands in its place by mistake may be a password.
         raise ArgumentTypeError("this is no mobile number; write one such as 09121234567")
+    return number
+
+
+def mobile(text: str) -> str:
+    """An argument's type: a number that is new to the portal, or gets a message now: one that `is_served`."""
+    number = phone(text)
+    if not is_served(number):
+        raise ArgumentTypeError(NOT_SERVED)
     return number
 
 

@@ -70,6 +70,8 @@ class DelayedChange(models.Model):
     asked_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True)
+    #: By the link of a notice, without a login: whoever holds a stolen phone can do that, too.
+    stopped_by_link = models.BooleanField(default=False, db_default=False)
     done_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -92,7 +92,9 @@ class FactorGuard(models.Model):
 
     ``failures``: epoch seconds of the last failures, newest last. ``in_a_row``: failures since the last success.
     ``outside_*``: the same for codes that are typed before any password (`purposes.OUTSIDE`).
-    SECURITY: apart, or whoever knows a phone number could lock its owner out by wrong codes in "forgotten password".
+    ``known_*``: the same for codes from browsers in which the account has logged in before (`known_browsers`).
+    SECURITY: apart, or whoever knows a phone number could lock its owner out by wrong codes in "forgotten password",
+    and whoever knows the password by wrong codes in the login.
     """
 
     user = models.OneToOneField(User, models.CASCADE, related_name="guard", primary_key=True)
@@ -100,3 +102,5 @@ class FactorGuard(models.Model):
     in_a_row = models.PositiveIntegerField(default=0)
     outside_failures = models.JSONField(default=list)
     outside_in_a_row = models.PositiveIntegerField(default=0)
+    known_failures = models.JSONField(default=list, null=True)  # null: written by the version before
+    known_in_a_row = models.PositiveIntegerField(default=0, db_default=0)

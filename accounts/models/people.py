@@ -13,17 +13,19 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from accounts import roles
-from hitobit_portal.fields import parse_phone
+from hitobit_portal.fields import is_served, parse_phone
 
 
 class UserManager(BaseUserManager["User"]):
     """Creates people by phone number, in any spelling."""
 
     def create_user(self, phone: str, password: str | None = None, **fields: Any) -> User:
-        """Raises `ValueError` when ``phone`` is no phone number."""
+        """Raises `ValueError` when ``phone`` is no phone number, or one to which no SMS is sent."""
         number = parse_phone(phone)
         if number is None:
             raise ValueError("phone is not a phone number")
+        if not is_served(number):
+            raise ValueError("no SMS is sent to this phone number")
         user = self.model(phone=number, **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -50,6 +52,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
     #: Part of the session hash: one higher, and every session and half-finished login of the person is over.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
+    #: Part of the cookie of a known browser: one higher, and the account is known to none (`accounts.known_browsers`).
+    browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
     language = models.CharField(_("language"), max_length=2, blank=True)

@@ -20,9 +20,10 @@ from types import ModuleType
 from django.conf import settings
 
 from accounts.sms import circuit, deliveries
-from accounts.sms.errors import ProviderError, SmsError
+from accounts.sms.errors import NotServedError, ProviderError, SmsError
+from hitobit_portal.fields import is_served
 
-__all__ = ["ProviderError", "SmsError", "can_speak", "send", "speak"]
+__all__ = ["NotServedError", "ProviderError", "SmsError", "can_speak", "send", "speak"]
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
 #: Hands one message to one back-end; returns the provider's id of it, or None.
@@ -60,6 +61,9 @@ def can_speak() -> bool:
 
 
 def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool, parts: int) -> None:
+    # SECURITY: whoever called and wherever the number came from: here is where a message begins to cost.
+    if not is_served(phone):
+        raise NotServedError("no SMS is sent to this number (PORTAL_SMS_COUNTRIES)")
     delivered = False
     passed_over = []
     for path in paths:

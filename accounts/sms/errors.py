@@ -5,6 +5,10 @@ class SmsError(Exception):
     """The message was not handed over. The text must not hold the message or the whole number."""
 
 
+class NotServedError(SmsError):
+    """No provider was asked: the number is not one to which messages are sent (`fields.is_served`)."""
+
+
 class ProviderError(SmsError):
     """A provider refused, or could not be reached. ``reason`` is a class or a status, never what was sent or answered.
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts import audit, delayed, guessing, outbox, sessions
 from accounts.events import Event
+from accounts.guessing import Counted
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
 from accounts.roles import Right
 from accounts.staff import access, finding, looked, opaque, rows
@@ -93,7 +94,10 @@ class CustomerAdmin(ReadOnly):
             "customer": user,
             "acts": [act for act in ACTS if self._is_offered(request, act, user)],
             "factors": rows.factors_of(request, user),
-            "codes_wait": guessing.waiting_time(guard, time.time()),
+            "codes_wait": max(
+                guessing.waiting_time(guard, time.time(), counted)
+                for counted in (Counted.INSIDE, Counted.KNOWN)
+            ),
             "waiting": list(delayed.waiting(user)),
             "sessions": sessions.open_sessions(user),
             "trusted": list(TrustedDevice.objects.filter(user=user)),

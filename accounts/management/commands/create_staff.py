@@ -30,7 +30,7 @@ class Command(reporting.ReportingCommand):
     json_shape = '{"phone", "role", "superuser"}'
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("phone", type=reporting.phone, help="mobile number in any usual spelling")
+        parser.add_argument("phone", type=reporting.mobile, help="mobile number in any usual spelling")
         rights = parser.add_mutually_exclusive_group(required=True)
         rights.add_argument("--role", choices=sorted(ROLES), help="what the person may do")
         rights.add_argument("--superuser", action="store_true", help="everything that any role may do")

@@ -7,8 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import invitations
+from accounts.management.reporting import NOT_SERVED
 from accounts.models import User
-from hitobit_portal.fields import parse_phone
+from hitobit_portal.fields import is_served, parse_phone
 
 
 class Command(BaseCommand):
@@ -30,6 +31,8 @@ class Command(BaseCommand):
         phone = parse_phone(options["phone"])
         if phone is None:
             raise CommandError("This is no mobile number; write one such as 09121234567.")
+        if not is_served(phone):
+            raise CommandError(f"{NOT_SERVED[0].upper()}{NOT_SERVED[1:]}.")
         if User.objects.filter(phone=phone).exclude(joined_at=None).exists():
             raise CommandError("This number has an account already.")
         invitation, link = invitations.invite(phone)

@@ -26,7 +26,7 @@ class Command(reporting.ReportingCommand):
     )
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("phone", type=reporting.phone, help="mobile number in any usual spelling")
+        parser.add_argument("phone", type=reporting.mobile, help="mobile number in any usual spelling")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.SMS_BACKENDS:
