@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from hitobit_portal.free_text import plain
+
 
 class Purpose(enum.Enum):
     """One member a kind of approval; the value is stored beside the SMS code."""
@@ -68,6 +70,10 @@ SENTENCES = {
 }
 
 
+#: Words of a sentence that people chose.
+FREE_WORDS = frozenset({"name"})
+
+
 @dataclass(frozen=True)
 class Approval:
     """One thing to approve: its purpose, the exact content, and the words that name it.
@@ -93,7 +99,9 @@ class Approval:
 
     @property
     def sentence(self) -> str:
-        return str(SENTENCES[self.purpose]) % self.words
+        # SECURITY: a thief's key may be named as a link; the SMS to the owner would carry it in Hitobit's name.
+        words = {name: plain(word) if name in FREE_WORDS else word for name, word in self.words.items()}
+        return str(SENTENCES[self.purpose]) % words
 
 
 LOGIN = Approval(Purpose.LOGIN, {}, {})
@@ -129,5 +137,6 @@ def confirm_phone(phone: str) -> Approval:
 
 def change_email(email: str) -> Approval:
     """``email``: the new address; "" when there is to be none."""
-    shown = _ltr(email) if email else gettext("none, it is removed")
+    # The full stop of its domain is shown as "·", or the phone would make a link of it; the page has it as it is.
+    shown = _ltr(plain(email)) if email else gettext("none, it is removed")
     return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

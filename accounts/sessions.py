@@ -11,7 +11,7 @@ from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.audit import AGENT_LENGTH
+from accounts import agents
 from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.context import address_of
 
@@ -29,7 +29,7 @@ def start(request: HttpRequest, user: User, method: str) -> LoginSession:
     session = LoginSession.objects.create(
         user=user,
         address=address_of(request),
-        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+        agent=agents.of(request),
         method=method,
     )
     request.session[LOGIN_SESSION] = str(session.pk)

@@ -42,8 +42,10 @@ class Command(reporting.ReportingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         number, role = options["phone"], options["role"]
         name = options["name"].strip()
-        if len(name) > 80 or not name.isprintable():
+        if len(name) > 80:
             raise CommandError("--name has up to 80 characters.", returncode=2)
+        if wrong := reporting.free_text_problem(name):
+            raise CommandError(f"--name {wrong}.", returncode=2)
         if User.objects.filter(phone=number).exclude(joined_at=None).exists():
             raise CommandError("This number has an account already.")
         password = self._password(number, options["password_stdin"])

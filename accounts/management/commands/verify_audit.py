@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts import audit, audit_chain
 from accounts.audit_verify import Walk
 from accounts.events import Event
+from accounts.management.reporting import free_text_problem
 from accounts.management.typed import moment, progress
 
 #: More than these are counted only.
@@ -68,6 +69,8 @@ class Command(BaseCommand):
     def _restart(self, reason: str) -> None:
         if not 0 < len(reason) <= 200:
             raise CommandError("--restart needs a reason: 1 to 200 characters.", returncode=2)
+        if wrong := free_text_problem(reason):
+            raise CommandError(f"The reason {wrong}.", returncode=2)
         try:
             last = audit_chain.restart()
         except audit_chain.ChainError as error:
