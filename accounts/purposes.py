@@ -36,6 +36,7 @@ class Purpose(enum.Enum):
     RENEW_RECOVERY = "recovery.renew"
     THAW = "account.thaw"
     LIFT_QUARANTINE = "account.lift_quarantine"
+    END_SESSIONS = "sessions.end"
 
 
 #: Approved before any password: their failures are counted apart (`FactorGuard`).
@@ -67,6 +68,7 @@ SENTENCES = {
     Purpose.RENEW_RECOVERY: _("making new recovery codes"),
     Purpose.THAW: _("thawing your account: all API keys work again"),
     Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
+    Purpose.END_SESSIONS: _("ending other sessions of your account"),
 }
 
 
@@ -115,6 +117,11 @@ CONFIRM_TOTP = Approval(Purpose.CONFIRM_TOTP, {}, {})
 RENEW_RECOVERY = Approval(Purpose.RENEW_RECOVERY, {}, {})
 THAW = Approval(Purpose.THAW, {}, {})
 LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
+
+
+def end_sessions(which: str) -> Approval:
+    """``which``: the id of one session, or "others"."""
+    return Approval(Purpose.END_SESSIONS, {"which": which}, {})
 
 
 def _ltr(text: str) -> str:

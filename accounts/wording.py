@@ -53,6 +53,7 @@ def purpose_text(value: str) -> str:
         Purpose.RENEW_RECOVERY.value: _("for making new recovery codes"),
         Purpose.THAW.value: _("for thawing the account"),
         Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),
+        Purpose.END_SESSIONS.value: _("for ending other sessions"),
     }
     return words.get(value, "")
 

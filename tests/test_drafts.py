@@ -159,9 +159,7 @@ def test_nor_after_it_was_handed_from_page_to_page(sara: Person, end: Any) -> No
 
 def test_a_login_begins_with_nothing_of_whoever_used_the_browser_before(sara: Person) -> None:
     """Whatever a page stores in the session, also one that will be written later."""
-    client = people.logged_in(sara)
-    client.post("/keys/", {"name": "night bot"})
-    client.post("/settings/email/", {"email": "sara@example.com"})
+    client = people.outside(sara.user, "forgot", proved=True)
     people.remember(client, anything="of Sara's")
     before = client.cookies["__Host-session"].value
     logs_in(client, people.customer())
