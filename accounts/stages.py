@@ -36,6 +36,12 @@ def pending(view: V) -> V:
     return view
 
 
+def first_password(view: V) -> V:
+    """Only somebody who has logged in with a password that is to be replaced (`User.must_replace_password`)."""
+    view.access = "first password"  # type: ignore[attr-defined]
+    return view
+
+
 def begin(request: HttpRequest, user: User, next_url: str) -> None:
     """After the right password. The session id changes; nothing of the password is kept."""
     draft = drafts.of(request, user)
@@ -143,7 +149,7 @@ class DefaultDenyMiddleware:
         user = request.user
         if user.is_authenticated:
             if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
-                return None if access == "full" else redirect("dashboard")
+                return self._of_finished(user, access)
             # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
             request.session.flush()
             return to_login(request, owner)
@@ -154,6 +160,13 @@ class DefaultDenyMiddleware:
             request.pending_user = waiting  # type: ignore[attr-defined]
             return None
         return redirect(next_step(request, waiting))
+
+    @staticmethod
+    def _of_finished(user: Any, access: str) -> HttpResponse | None:
+        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
+        if user.must_replace_password:
+            return None if access == "first password" else redirect("first_password")
+        return None if access == "full" else redirect("dashboard")
 
 
 def customer(request: HttpRequest) -> User:

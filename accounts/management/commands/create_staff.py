@@ -23,8 +23,8 @@ from hitobit_portal.jalali import masked_phone
 class Command(reporting.ReportingCommand):
     help = (
         "Makes an account of staff. The password is asked for on the terminal, twice, or read from the first line of "
-        "the standard input. At the first login the person confirms the mobile number and sets up an authenticator; "
-        "admin opens after that. A number that has an account is refused: a customer does not become staff. "
+        "the standard input. At the first login the person confirms the mobile number, sets up an authenticator and "
+        "replaces the password; admin opens after that. A number that has an account is refused: a customer does not become staff. "
         + reporting.EXIT_CODES
     )
     json_shape = '{"phone", "role", "superuser"}'
@@ -59,7 +59,7 @@ class Command(reporting.ReportingCommand):
         self.tell(
             options,
             {"phone": number, "role": role or "", "superuser": role is None},
-            f"{masked_phone(number)} is staff ({what}). Both factors are set up at the first login.",
+            f"{masked_phone(number)} is staff ({what}). Both factors are set up and the password is replaced at the first login.",
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
@@ -68,7 +68,7 @@ class Command(reporting.ReportingCommand):
             group = Group.objects.get(name=role) if role else None
             create = User.objects.create_user if group else User.objects.create_superuser
             user = (
-                create(number, password, name=name, is_staff=True)
+                create(number, password, name=name, is_staff=True, must_replace_password=True)
                 if group
                 else create(number, password, name=name)
             )
