@@ -54,8 +54,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
-    #: The password was set by somebody else (`manage.py create_staff`): until its owner has replaced it, a login reaches
-    #: the page for that and no other.
+    #: The password was set by somebody else (`manage.py create_staff`): until its owner has replaced it, a login
+    #: reaches the page for that and no other.
     must_replace_password = models.BooleanField(default=False, db_default=False, editable=False)
     language = models.CharField(_("language"), max_length=2, blank=True)
     theme = models.CharField(_("theme"), max_length=5, blank=True)

@@ -24,8 +24,8 @@ class Command(reporting.ReportingCommand):
     help = (
         "Makes an account of staff. The password is asked for on the terminal, twice, or read from the first line of "
         "the standard input. At the first login the person confirms the mobile number, sets up an authenticator and "
-        "replaces the password; admin opens after that. A number that has an account is refused: a customer does not become staff. "
-        + reporting.EXIT_CODES
+        "replaces the password; admin opens after that. A number that has an account is refused: a customer does not "
+        "become staff. " + reporting.EXIT_CODES
     )
     json_shape = '{"phone", "role", "superuser"}'
 
@@ -59,7 +59,8 @@ class Command(reporting.ReportingCommand):
         self.tell(
             options,
             {"phone": number, "role": role or "", "superuser": role is None},
-            f"{masked_phone(number)} is staff ({what}). Both factors are set up and the password is replaced at the first login.",
+            f"{masked_phone(number)} is staff ({what}). At the first login both factors are set up and the password is "
+            "replaced.",
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
