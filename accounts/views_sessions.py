@@ -78,7 +78,7 @@ def _posted(request: HttpRequest, user: User) -> HttpResponse:
 
 
 def _to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
-    return redirect(f"{reverse('sessions_end')}?{urlencode({'which': which, 'method': method.value})}")
+    return redirect(f"{reverse('sessions_end')}?{urlencode({'which': str(which), 'method': method.value})}")
 
 
 @never_cache

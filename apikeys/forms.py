@@ -19,7 +19,7 @@ from apikeys.forms_credentials import CredentialForm
 from apikeys.models import ApiKey
 from apikeys.rules import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
 from hitobit_portal import free_text
-from hitobit_portal.fields import DayField
+from hitobit_portal.fields import FREE_TEXT, DayField
 from hitobit_portal.jalali import TEHRAN, digits
 
 LONGEST_LIST = 4000
@@ -63,7 +63,7 @@ def name_problem(problem: names.Problem) -> str:
         names.Problem.EMPTY: _("Write a name."),
         names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
         names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
-        names.Problem.LINK: free_text.Problem.LINK.text,
+        names.Problem.LINK: FREE_TEXT[free_text.Problem.LINK],
     }
     return str(words[problem])
 

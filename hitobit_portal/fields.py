@@ -27,6 +27,21 @@ LONGEST_INPUT = 100
 FIRST_GREGORIAN_YEAR = 1700
 
 
+FREE_TEXT = {
+    free_text.Problem.HIDDEN: _("This text has invisible characters. Type it again."),
+    free_text.Problem.LINK: _(
+        "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
+    ),
+}
+
+
+def validate_free_text(text: str) -> None:
+    """The rule about text that leaves the portal, in words. Raises `ValidationError`."""
+    found = free_text.problem(text)
+    if found is not None:
+        raise ValidationError(FREE_TEXT[found], code=found.value)
+
+
 def ascii_digits(text: str) -> str:
     """Persian (۰-۹) and Arabic-Indic (٠-٩) digits as ASCII; everything else unchanged."""
     return text.translate(DIGITS)

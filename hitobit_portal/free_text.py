@@ -14,10 +14,6 @@ import enum
 import re
 import unicodedata
 
-from django.core.exceptions import ValidationError
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
-
 #: ZWNJ and ZWJ: part of Persian spelling and of emoji.
 JOINERS = "\u200c\u200d"
 #: What renders as nothing although its category is a letter, a mark or a symbol (Default_Ignorable_Code_Point, and the
@@ -51,31 +47,12 @@ class Problem(enum.Enum):
     HIDDEN = "hidden"  # control, format, private-use, unassigned or invisible characters
     LINK = "link"  # a scheme, a domain, an e-mail or IP address, a phone number
 
-    @property
-    def text(self) -> Promise:
-        return _TEXTS[self]
-
-
-_TEXTS = {
-    Problem.HIDDEN: _("This text has invisible characters. Type it again."),
-    Problem.LINK: _(
-        "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
-    ),
-}
-
 
 def problem(text: str) -> Problem | None:
     """What is wrong with one line of text; None when it may leave the portal as it is."""
     if any(map(_is_hidden, text)):
         return Problem.HIDDEN
     return Problem.LINK if has_link(text) else None
-
-
-def validate(text: str) -> None:
-    """`problem` for forms. Raises `ValidationError`."""
-    found = problem(text)
-    if found is not None:
-        raise ValidationError(found.text, code=found.value)
 
 
 def one_line(text: str) -> str:
