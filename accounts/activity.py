@@ -15,6 +15,7 @@ from accounts import agents
 from accounts.events import Event
 from accounts.models import AuditEvent, User
 from accounts.wording import change_text, isolated, method_text, purpose_text, replaced_text
+from hitobit_portal.free_text import plain
 from hitobit_portal.jalali import date_local, digits
 
 PAGE = 50
@@ -43,7 +44,7 @@ def shown_to(user: User) -> QuerySet[AuditEvent]:
 def row(event: AuditEvent) -> Row:
     """One event in the words of its customer. Of staff it says that it was they, not who and from where."""
     look = Event(event.event).look
-    title = f"{look.title}: {event.label}" if event.label else str(look.title)
+    title = f"{look.title}: {plain(event.label)}" if event.label else str(look.title)
     # An operator's command has no account, so its events stand under the customer's.
     by_command = event.detail.get("via") == "command"
     if event.actor_id in (None, event.customer_id) and not by_command:
@@ -68,7 +69,7 @@ def _detail(detail: dict[str, Any]) -> str:
         parts.append(_("; ").join(map(change_text, detail["changes"])))
     parts += _facts(detail)
     if "reason" in detail:
-        parts.append(detail["reason"])
+        parts.append(plain(str(detail["reason"])))
     return pgettext("list separator", ", ").join(filter(None, parts))
 
 
@@ -76,7 +77,7 @@ def _facts(detail: dict[str, Any]) -> list[str]:
     """What else the details hold: what was before, and until when."""
     facts = []
     if "before" in detail:
-        facts.append(_("before: “%(name)s”") % {"name": isolated(detail["before"])})
+        facts.append(_("before: “%(name)s”") % {"name": isolated(plain(detail["before"]))})
     if until := _moment(detail, "until"):
         facts.append(_("until %(when)s") % {"when": until})
     if "old" in detail and "new" in detail:

@@ -7,12 +7,11 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpRequest
 
-from accounts import audit_chain, notices
+from accounts import agents, audit_chain, notices
 from accounts.events import Event
 from accounts.models import AuditEvent, User
 from hitobit_portal import in_force
 
-AGENT_LENGTH = 200
 LABEL_LENGTH = 80
 #: Events of what may change what a key can do: nobody is told of it before every gateway knows.
 CHANGES = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
@@ -62,7 +61,7 @@ def _create(
         label=label[:LABEL_LENGTH],
         succeeded=succeeded,
         address=getattr(request, "client_address", ""),
-        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH] if request else "",
+        agent=agents.of(request) if request else "",
         request_id=getattr(request, "request_id", ""),
         detail=detail,
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts import audit_texts
 from accounts.models import AuditEvent, AuditHead, AuditLink
 from accounts.sms.phones import masked
 
@@ -56,7 +57,8 @@ def stream(head: AuditHead, links: Sequence[AuditLink]) -> bool:
 
 def line(event: AuditEvent, link: AuditLink | None) -> str:
     """The event as one line of JSON; phone numbers are masked wherever they stand."""
-    return json.dumps({name: _masked(value) for name, value in row(event, link).items()}, ensure_ascii=False)
+    masked_row = {name: _masked(value) for name, value in row(event, link).items()}
+    return json.dumps(audit_texts.outgoing(masked_row), ensure_ascii=False)
 
 
 def row(event: AuditEvent, link: AuditLink | None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import agents
-from accounts.audit import AGENT_LENGTH
 from accounts.events import Event
 from accounts.models import AuditEvent, User
 from hitobit_portal.context import address_of
@@ -25,7 +24,7 @@ def is_new(request: HttpRequest, user: User) -> bool:
     logins = AuditEvent.objects.filter(customer=user, event=Event.LOGIN.value).order_by()
     recent = logins.filter(at__gt=timezone.now() - REMEMBERED)
     seen = {_look(*pair) for pair in recent.values_list("agent", "address").distinct()}
-    if _look(request.headers.get("User-Agent", "")[:AGENT_LENGTH], address_of(request)) in seen:
+    if _look(agents.of(request), address_of(request)) in seen:
         return False
     return bool(seen) or logins.exists()
 

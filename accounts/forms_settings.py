@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.forms_outside import NewPasswordForm
 from accounts.models import User
 from accounts.passwords import LONGEST
-from hitobit_portal.fields import CodeField, MobileField, RecoveryCodeField
+from hitobit_portal.fields import CodeField, EmailField, MobileField, RecoveryCodeField
 
 
 class ChangePasswordForm(NewPasswordForm):
@@ -64,7 +64,7 @@ class LostPhoneForm(NewPhoneForm):
 
 
 class EmailForm(OwnForm):
-    email = forms.EmailField(label=_("E-mail"), max_length=254)
+    email = EmailField(label=_("E-mail"))
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]

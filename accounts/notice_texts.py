@@ -1,7 +1,5 @@
 """What notices say, in their owner's language. Made when they are sent; nothing of it is stored."""
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,6 +15,7 @@ from accounts.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notice_links import token_of
 from accounts.wording import change_text, isolated, method_text, purpose_text
+from hitobit_portal.free_text import plain
 from hitobit_portal.jalali import date_local, digits, masked_phone
 
 #: Four parts of an SMS in Persian (UCS-2, 67 characters each), link included.
@@ -29,7 +28,6 @@ WAITING = {
 }
 #: Of a key; their details hold the date and the days that are left.
 ENDS = (Event.KEY_EXPIRES_SOON, Event.KEY_TRADE_ENDS_SOON)
-JOINERS = "\u200c\u200d"  # part of Persian spelling
 BROWSER_WORDS = frozenset(name for _mark, name in (*agents.BROWSERS, *agents.SYSTEMS))
 
 
@@ -132,7 +130,7 @@ def content_of(notice: Notice) -> Content:
     return Content(
         title=str(kind.look.title),
         label=plain(event.label) if kind.value.startswith("key.") else "",
-        changes=[change_text(plain(code)) for code in event.detail.get("changes", ())],
+        changes=[change_text(code) for code in event.detail.get("changes", ())],
         when=date_local(event.at),
         # SECURITY: of staff not the address: it tells nothing about a thief, and much about the house.
         address=_("Hitobit's staff") if by_staff else isolated(event.address) if event.address else "",
@@ -216,20 +214,6 @@ def browser_of(agent: str) -> str:
     # SECURITY: its header is free text: "call 0900... at once" must not arrive in a message from Hitobit.
     known = [word for word in agents.describe(agent).split(", ") if word in BROWSER_WORDS]
     return ", ".join(known)
-
-
-def plain(text: str) -> str:
-    """Free text as one line without marks that reorder or hide, and without what telephones turn into links."""
-    kept = "".join(map(_printable, text)).replace("://", ":")
-    # SECURITY: a key named "hitobit.example/n" must not be a second link in the message that warns of it.
-    return " ".join(re.sub(r"[.。．｡](?=[^\W\d_]{2})", "·", kept).split())
-
-
-def _printable(char: str) -> str:
-    category = unicodedata.category(char)
-    if category == "Cf":
-        return char if char in JOINERS else ""
-    return " " if category[0] in "CZ" else char
 
 
 def cut(text: str, room: int) -> str:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from zxcvbn import zxcvbn
 
+from accounts.breached import is_breached
 from accounts.models import User
 from hitobit_portal.fields import ascii_digits, compact
 from hitobit_portal.jalali import digits
@@ -78,7 +79,14 @@ def strength(password: str, phone: str = "") -> Strength:
     judged = zxcvbn(ascii_digits(password[:JUDGED]), max_length=JUDGED)
     score = int(judged["score"])
     warning = WARNINGS.get(str(judged["feedback"]["warning"]), EASY)
-    return Strength(score, str(warning) if score < LEAST_SCORE else "")
+    if score < LEAST_SCORE:
+        return Strength(score, str(warning))
+    # SECURITY: however strong it looks, whoever tries the passwords of other sites' breaches has it on the list.
+    if is_breached(password):
+        return Strength(
+            0, _("This password stands in published data breaches. Choose one that is nowhere else.")
+        )
+    return Strength(score)
 
 
 def _against_rules(password: str, phone: str) -> str:

@@ -71,7 +71,7 @@ def save(user: User, values: dict[str, Any]) -> bool:
 
 def of_account(user: User) -> dict[str, str]:
     """The account's own looks, as `looks.store` takes them; nothing for what was never chosen."""
-    pairs = {"theme": user.theme, settings.LANGUAGE_COOKIE_NAME: user.language, "digits": user.digits}
+    pairs = {"theme": user.theme, "language": user.language, "digits": user.digits}
     return {name: value for name, value in pairs.items() if value}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from hitobit_portal.free_text import plain
+
 
 class Purpose(enum.Enum):
     """One member a kind of approval; the value is stored beside the SMS code."""
@@ -34,6 +36,7 @@ class Purpose(enum.Enum):
     RENEW_RECOVERY = "recovery.renew"
     THAW = "account.thaw"
     LIFT_QUARANTINE = "account.lift_quarantine"
+    END_SESSIONS = "sessions.end"
 
 
 #: Approved before any password: their failures are counted apart (`FactorGuard`).
@@ -67,7 +70,12 @@ SENTENCES = {
     Purpose.RENEW_RECOVERY: _("making new recovery codes"),
     Purpose.THAW: _("thawing your account: all API keys work again"),
     Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
+    Purpose.END_SESSIONS: _("ending other sessions of your account"),
 }
+
+
+#: Words of a sentence that people chose.
+FREE_WORDS = frozenset({"name"})
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,9 @@ class Approval:
 
     @property
     def sentence(self) -> str:
-        return str(SENTENCES[self.purpose]) % self.words
+        # SECURITY: a thief's key may be named as a link; the SMS to the owner would carry it in Hitobit's name.
+        words = {name: plain(word) if name in FREE_WORDS else word for name, word in self.words.items()}
+        return str(SENTENCES[self.purpose]) % words
 
 
 LOGIN = Approval(Purpose.LOGIN, {}, {})
@@ -114,6 +124,11 @@ CONFIRM_TOTP = Approval(Purpose.CONFIRM_TOTP, {}, {})
 RENEW_RECOVERY = Approval(Purpose.RENEW_RECOVERY, {}, {})
 THAW = Approval(Purpose.THAW, {}, {})
 LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
+
+
+def end_sessions(which: str) -> Approval:
+    """``which``: the id of one session, or "others"."""
+    return Approval(Purpose.END_SESSIONS, {"which": which}, {})
 
 
 def _ltr(text: str) -> str:
@@ -136,5 +151,6 @@ def confirm_phone(phone: str) -> Approval:
 
 def change_email(email: str) -> Approval:
     """``email``: the new address; "" when there is to be none."""
-    shown = _ltr(email) if email else gettext("none, it is removed")
+    # The full stop of its domain is shown as "·", or the phone would make a link of it; the page has it as it is.
+    shown = _ltr(plain(email)) if email else gettext("none, it is removed")
     return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

@@ -11,8 +11,7 @@ from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import known_browsers
-from accounts.audit import AGENT_LENGTH
+from accounts import agents, known_browsers
 from accounts.logins import LOGIN_SESSION
 from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.context import address_of
@@ -30,7 +29,7 @@ def start(request: HttpRequest, user: User, method: str) -> LoginSession:
     session = LoginSession.objects.create(
         user=user,
         address=address_of(request),
-        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+        agent=agents.of(request),
         method=method,
     )
     request.session[LOGIN_SESSION] = str(session.pk)
@@ -90,7 +89,10 @@ def end_all(user: User, keep: HttpRequest | None = None, *, forget_browsers: boo
     # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
     # The conditional write decides: a session that a freeze ended a moment ago does not come back by being kept here.
     rows = User.objects.filter(pk=user.pk)
-    raised = {"session_epoch": F("session_epoch") + 1, "browser_epoch": F("browser_epoch") + int(forget_browsers)}
+    raised = {
+        "session_epoch": F("session_epoch") + 1,
+        "browser_epoch": F("browser_epoch") + int(forget_browsers),
+    }
     if not rows.filter(session_epoch=user.session_epoch).update(**raised):
         rows.update(**raised)
         keep = None

@@ -35,13 +35,20 @@ def pending(view: V) -> V:
     return view
 
 
+def first_password(view: V) -> V:
+    """Only somebody who has logged in with a password that is to be replaced (`User.must_replace_password`)."""
+    view.access = "first password"  # type: ignore[attr-defined]
+    return view
+
+
 def begin(request: HttpRequest, user: User, next_url: str) -> None:
     """After the right password. The session id changes; nothing of the password is kept."""
-    # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on.
-    request.session.cycle_key()
-    # SECURITY: what somebody proved in this browser before this login (a forgotten password) is not for its person.
-    for way in logins.WAYS.values():
-        request.session.pop(way, None)
+    draft = drafts.of(request, user)
+    # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on; and what the
+    # session holds of whoever used this browser before (also a forgotten password's proof) is gone.
+    request.session.flush()
+    if draft:
+        request.session[drafts.DRAFT] = draft
     request.session[PENDING] = {
         "user": user.pk,
         "at": int(time.time()),
@@ -178,20 +185,28 @@ class DefaultDenyMiddleware:
         access = getattr(view, "access", "full")
         if access == "public":
             return None
+        owner = drafts.owner_of(request)
         user = request.user
         if user.is_authenticated:
             if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
-                return None if access == "full" else redirect("dashboard")
+                return self._of_finished(user, access)
             # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
             request.session.flush()
-            return to_login(request)
+            return to_login(request, owner)
         waiting = pending_user(request)
         if waiting is None:
-            return to_login(request)
+            return to_login(request, owner)
         if access == "pending":
             request.pending_user = waiting  # type: ignore[attr-defined]
             return None
         return redirect(next_step(request, waiting))
+
+    @staticmethod
+    def _of_finished(user: Any, access: str) -> HttpResponse | None:
+        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
+        if user.must_replace_password:
+            return None if access == "first password" else redirect("first_password")
+        return None if access == "full" else redirect("dashboard")
 
 
 def customer(request: HttpRequest) -> User:
@@ -201,11 +216,20 @@ def customer(request: HttpRequest) -> User:
     return request.user
 
 
-def to_login(request: HttpRequest) -> HttpResponse:
-    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code."""
-    drafts.keep(request)
+def to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
+    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code.
+
+    ``owner``: whose session has ended (`drafts.owner_of`), "" when none could be loaded.
+    """
+    owner = owner or drafts.owner_of_expired(request)
+    drafts.keep(request, owner)
     target = request.path if request.method == "POST" else request.get_full_path()
     location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
     if request.headers.get("HX-Request") == "true":
-        return HttpResponse(status=204, headers={"HX-Redirect": location})
-    return redirect(location)
+        response = HttpResponse(status=204, headers={"HX-Redirect": location})
+    else:
+        response = redirect(location)
+    if owner:
+        # SECURITY: Back must not show the next person the pages of the one whose session ended; `logout` says the same.
+        response["Clear-Site-Data"] = '"cache"'
+    return response

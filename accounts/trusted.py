@@ -7,8 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from accounts import audit
-from accounts.audit import AGENT_LENGTH
+from accounts import agents, audit
 from accounts.events import Event
 from accounts.models import TrustedDevice, User
 from hitobit_portal import crypto
@@ -29,7 +28,7 @@ def trust(request: HttpRequest, response: HttpResponse, user: User) -> None:
     TrustedDevice.objects.create(
         user=user,
         digest=_digest(user, token),
-        agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+        agent=agents.of(request),
         address=address_of(request),
         expires_at=timezone.now() + LIFETIME,
     )

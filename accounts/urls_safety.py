@@ -6,6 +6,7 @@ from accounts import views_emergency, views_preferences, views_sessions
 
 urlpatterns: list[URLPattern] = [
     path("sessions/", views_sessions.overview, name="sessions"),
+    path("sessions/end/", views_sessions.end, name="sessions_end"),
     path("freeze/", views_emergency.freeze, name="freeze"),
     path("frozen/", views_emergency.frozen, name="frozen"),
     path("thaw/", views_emergency.thaw, name="thaw"),

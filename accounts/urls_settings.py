@@ -8,6 +8,7 @@ urlpatterns: list[URLPattern] = [
     path("settings/", views_settings.settings, name="settings"),
     path("settings/stop/<int:object_id>/", views_settings.settings_stop, name="settings_stop"),
     path("settings/password/", views_password.settings_password, name="settings_password"),
+    path("login/first-password/", views_password.first_password, name="first_password"),
     path("settings/password/new/", views_password.settings_password_new, name="settings_password_new"),
     path("settings/phone/", views_phone.settings_phone, name="settings_phone"),
     path("settings/phone/codes/", views_phone.settings_phone_codes, name="settings_phone_codes"),

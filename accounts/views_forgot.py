@@ -171,7 +171,7 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
         # SECURITY: looked at again under the lock: of many requests with one proof, one sets a password.
         replaced = outside.is_proof_of(state, user) and _may_reset(user)
         if replaced:
-            User.objects.filter(pk=user.pk).update(password=hashed)
+            User.objects.filter(pk=user.pk).update(password=hashed, must_replace_password=False)
             sessions.end_all(user)
             emergency.quarantine(user)
             audit.record(Event.PASSWORD_RESET, request, customer=user)

@@ -135,7 +135,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         "masked_phone": user.phone,
         "can_speak": sms.can_speak(),
         "resend_in": sms_codes.resend_in(user, purposes.LOGIN) if method is Factor.SMS else None,
-        "device": agents.describe(request.headers.get("User-Agent", "")),
+        "device": agents.describe(agents.of(request)),
         "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
         "trust": "trust" in request.POST,
     }

@@ -1,4 +1,6 @@
-"""Another password: both codes, then the current and the new one."""
+"""Another password: both codes, then the current and the new one; and the first one of one's own."""
+
+from collections.abc import Callable
 
 from django.contrib import messages as notices
 from django.contrib.auth.hashers import make_password
@@ -16,6 +18,7 @@ from accounts.forms_settings import ChangePasswordForm
 from accounts.models import User
 from accounts.purposes import Purpose
 from accounts.stages import customer
+from accounts.stages import first_password as first_password_only
 from accounts.views_codes import Asked
 from accounts.views_settings import codes_then, form_view
 from hitobit_portal import errors, ratelimits
@@ -38,34 +41,69 @@ def settings_password_new(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     if not proof.holds(request, user, Purpose.CHANGE_PASSWORD):
         return redirect("settings_password")
-    form = ChangePasswordForm(user)
-    if request.method == "POST":
-        # SECURITY: taken before comparing: a found session and a borrowed phone are no licence to guess the password.
-        wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
-        if wait is not None:
-            return errors.too_many(request, wait)
-        form = ChangePasswordForm(user, request.POST)
-        if form.is_valid():
-            return _replace(request, user, form.cleaned_data["password"])
-        if "current_password" not in form.errors:
-            ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    form = _form(request, user)
+    if isinstance(form, HttpResponse):
+        return form
+    if form.is_valid():
+        return _replace(request, user, form.cleaned_data["password"])
     return render(request, "accounts/settings_password_new.html", {"form": form})
 
 
 def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
-    ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
-    hashed = make_password(password)  # slow, so before the lock
-    with transaction.atomic(durable=True):
-        otp.lock(user)
-        changed = proof.holds(request, user, Purpose.CHANGE_PASSWORD)
-        if changed:
-            User.objects.filter(pk=user.pk).update(password=hashed)
-            user.refresh_from_db(fields=["password"])
-            sessions.end_all(user, keep=request)
-            audit.record(Event.PASSWORD_CHANGED, request, customer=user)
-    if not changed:
+    if not _store(request, user, password, lambda: proof.holds(request, user, Purpose.CHANGE_PASSWORD)):
         notices.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
     proof.end(request)
     notices.success(request, _("Your password was changed. All other sessions have ended."))
     return redirect("settings")
+
+
+def _store(request: HttpRequest, user: User, password: str, only_if: Callable[[], bool]) -> bool:
+    """Replaces the password and ends all other sessions; ``only_if`` is asked under the lock. Whether it did."""
+    ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    hashed = make_password(password)  # slow, so before the lock
+    with transaction.atomic(durable=True):
+        otp.lock(user)
+        changed = only_if()
+        if changed:
+            User.objects.filter(pk=user.pk).update(password=hashed, must_replace_password=False)
+            user.refresh_from_db(fields=["password", "must_replace_password"])
+            sessions.end_all(user, keep=request)
+            audit.record(Event.PASSWORD_CHANGED, request, customer=user)
+    return changed
+
+
+@first_password_only
+@never_cache
+@sensitive_post_parameters("current_password", "password")
+@form_view
+def first_password(request: HttpRequest) -> HttpResponse:
+    """One's own password in place of the one that an operator has set; the last step of the first login."""
+    user = customer(request)
+    form = _form(request, user)
+    if isinstance(form, HttpResponse):
+        return form
+    if form.is_valid():
+        # Of two requests at once the second finds nothing to replace.
+        _store(request, user, form.cleaned_data["password"], lambda: _is_first(user))
+        notices.success(request, _("Your password was changed. All other sessions have ended."))
+        return redirect("admin:index" if user.is_staff else "dashboard")
+    return render(request, "accounts/first_password.html", {"form": form})
+
+
+def _is_first(user: User) -> bool:
+    return User.objects.filter(pk=user.pk, password=user.password, must_replace_password=True).exists()
+
+
+def _form(request: HttpRequest, user: User) -> ChangePasswordForm | HttpResponse:
+    """The form as it was posted, or an empty one; or the answer for who tries too many current passwords."""
+    if request.method != "POST":
+        return ChangePasswordForm(user)
+    # SECURITY: taken before comparing: a found session and a borrowed phone are no licence to guess the password.
+    wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
+    if wait is not None:
+        return errors.too_many(request, wait)
+    form = ChangePasswordForm(user, request.POST)
+    if not form.is_valid() and "current_password" not in form.errors:
+        ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    return form

@@ -41,6 +41,10 @@ def set_language(request: HttpRequest) -> HttpResponse:
     code, user = request.POST.get("language", ""), request.user
     known = code in looks.VALUES["language"] and check_for_language(code)
     # An ended session is nobody's: what is public does not pass `DefaultDenyMiddleware`'s look at it.
+    if known:
+        looks.store(
+            response, {"language": code}
+        )  # Django's own writes it, and leaves that of the version before
     if known and isinstance(user, User) and user.is_verified() and sessions.alive(request, user):
         User.objects.filter(pk=user.pk).update(language=code)
     return response

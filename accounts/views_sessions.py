@@ -3,18 +3,24 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.contrib import messages as notices
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts import activity, agents, audit, sessions
+from accounts import activity, agents, audit, messages, otp, purposes, sessions, sms, sms_codes
 from accounts.events import Event
+from accounts.forms import CodeForm
 from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
+from accounts.otp import Factor
 from accounts.stages import customer
 
 HISTORY = 50
@@ -26,6 +32,7 @@ LOGINS = (
     Event.CODE_REFUSED,
     Event.CODE_LOCKED,
 )
+OTHERS = "others"  # in place of the id of one session
 LONGEST_NUMBER = 18  # digits of a row id that a database takes
 
 
@@ -45,7 +52,9 @@ class Place:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def overview(request: HttpRequest) -> HttpResponse:
-    """The lists; a POST ends one session (``end``), all others (``others``), or a trust (``forget``)."""
+    """The lists; a POST ends a trust (``forget``), or leads to the page that ends one session (``end``) or all others
+    (``others``).
+    """
     user = customer(request)
     if request.method == "POST":
         return _posted(request, user)
@@ -60,34 +69,83 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 def _posted(request: HttpRequest, user: User) -> HttpResponse:
     if "end" in request.POST:
-        _end(request, user, request.POST["end"])
-    elif "others" in request.POST:
-        _end_others(request, user)
-    elif "forget" in request.POST:
+        return _to_end(_session_of(user, request.POST["end"]).pk)
+    if "others" in request.POST:
+        return _to_end(OTHERS)
+    if "forget" in request.POST:
         _forget(request, user, request.POST["forget"])
     return redirect("sessions")
 
 
-def _end(request: HttpRequest, user: User, number: str) -> None:
+def _to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
+    return redirect(f"{reverse('sessions_end')}?{urlencode({'which': str(which), 'method': method.value})}")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def end(request: HttpRequest) -> HttpResponse:
+    """One code, of either factor, ends the session that ``which`` names, or all others.
+
+    SECURITY: whoever finds a browser logged in must not put its owner out, and be alone with the account, for nothing.
+    """
+    user, which = customer(request), request.GET.get("which", "")
+    session = None if which == OTHERS else _session_of(user, which)
+    method = Factor.SMS if request.GET.get("method") == Factor.SMS.value else Factor.TOTP
+    approval = purposes.end_sessions(which)
+    form = CodeForm()
+    if request.method == "POST":
+        if {"switch", "resend", "speak"} & set(request.POST):
+            return _switch(request, user, which)
+        form = CodeForm(request.POST)
+        if form.is_valid():
+            codes = {method: form.cleaned_data["code"]}
+            work = partial(_end, request, user, session) if session else partial(_end_others, request, user)
+            result = otp.verify(request, user, approval, codes, effect=work)
+            if result.accepted:
+                notices.success(request, result.value)
+                return redirect("sessions")
+            form.add_error("code", messages.of_one(result))
+    context = {
+        "form": form,
+        "method": method.value,
+        "place": _of_session(session, None) if session else None,
+        "masked_phone": user.phone,
+        "can_speak": sms.can_speak(),
+        "resend_in": sms_codes.resend_in(user, approval) if method is Factor.SMS else None,
+    }
+    return render(request, "accounts/sessions_end.html", context)
+
+
+def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
+    """To the other factor; sends the SMS where it is that one. Comes back by GET."""
+    if request.POST.get("switch") == Factor.TOTP.value:
+        return _to_end(which)
+    sent = sms_codes.send_code(request, user, purposes.end_sessions(which), spoken="speak" in request.POST)
+    if problem := messages.of_sending(sent):
+        notices.error(request, problem)
+    return _to_end(which, Factor.SMS)
+
+
+def _session_of(user: User, number: str) -> LoginSession:
     try:
         pk = uuid.UUID(number)
     except ValueError:
         raise Http404 from None
     # SECURITY: somebody else's session is not there, so that no id can be probed for.
-    session = LoginSession.objects.filter(user=user, pk=pk).first()
-    with transaction.atomic():
-        if session is None or not sessions.end(user, pk):
-            raise Http404
+    return get_object_or_404(LoginSession, user=user, pk=pk)
+
+
+def _end(request: HttpRequest, user: User, session: LoginSession) -> str:
+    if sessions.end(user, session.pk):
         name = agents.describe(session.agent)
-        audit.record(Event.SESSION_ENDED, request, customer=user, target=str(pk), label=name)
-    notices.success(request, _("The session was ended. That browser has to log in again."))
+        audit.record(Event.SESSION_ENDED, request, customer=user, target=str(session.pk), label=name)
+    return _("The session was ended. That browser has to log in again.")
 
 
-def _end_others(request: HttpRequest, user: User) -> None:
-    with transaction.atomic():
-        sessions.end_all(user, keep=request)
-        audit.record(Event.SESSIONS_ENDED, request, customer=user)
-    notices.success(request, _("All other sessions were ended, and no device is trusted any longer."))
+def _end_others(request: HttpRequest, user: User) -> str:
+    sessions.end_all(user, keep=request)
+    audit.record(Event.SESSIONS_ENDED, request, customer=user)
+    return _("All other sessions were ended, and no device is trusted any longer.")
 
 
 def _forget(request: HttpRequest, user: User, number: str) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import ip_network
 
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.purposes import Purpose
+from hitobit_portal import free_text
 from hitobit_portal.jalali import date_local, digits
 
 
@@ -51,6 +53,7 @@ def purpose_text(value: str) -> str:
         Purpose.RENEW_RECOVERY.value: _("for making new recovery codes"),
         Purpose.THAW.value: _("for thawing the account"),
         Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),
+        Purpose.END_SESSIONS.value: _("for ending other sessions"),
     }
     return words.get(value, "")
 
@@ -73,7 +76,16 @@ def change_text(code: str) -> str:
     sign, what = code[:1], code[1:]
     if what in names:
         return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
-    return isolated(f"{sign} {what}")
+    return isolated(f"{sign} {what if is_network(what) else free_text.plain(what)}")
+
+
+def is_network(text: str) -> bool:
+    """Whether ``text`` is an IP address or a network, and nothing else."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone (fe80::1%anything) is free text
 
 
 def kept_networks_text(values: Sequence[str], *, short: bool) -> str:

@@ -15,6 +15,7 @@ from accounts.models import User
 from apikeys.models import ApiKey
 from apikeys.rules import Permission
 from hitobit_portal import spreadsheet
+from hitobit_portal.free_text import plain
 
 #: A file that a spreadsheet still opens: older rows are left out.
 MOST_ROWS = 10_000
@@ -34,7 +35,7 @@ def keys_of(user: User) -> Iterator[Row]:
         yield {
             "id": str(key.pk),
             "api_key": key.key_id,
-            "name": key.label,
+            "name": plain(key.label),
             "state": key.state,
             "permissions": [value for value in Permission.values if value in key.permissions],
             "ip_policy": key.ip_policy,

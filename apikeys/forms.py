@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -17,7 +18,8 @@ from apikeys.changes import Settings
 from apikeys.forms_credentials import CredentialForm
 from apikeys.models import ApiKey
 from apikeys.rules import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
-from hitobit_portal.fields import DayField
+from hitobit_portal import free_text
+from hitobit_portal.fields import FREE_TEXT, DayField
 from hitobit_portal.jalali import TEHRAN, digits
 
 LONGEST_LIST = 4000
@@ -57,11 +59,13 @@ class NameForm(CredentialForm):
 
 def name_problem(problem: names.Problem) -> str:
     """Why a name can't be one, in words."""
-    return {
+    words: dict[names.Problem, str | Promise] = {
         names.Problem.EMPTY: _("Write a name."),
         names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
         names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
-    }[problem]
+        names.Problem.LINK: FREE_TEXT[free_text.Problem.LINK],
+    }
+    return str(words[problem])
 
 
 class SettingsForm(forms.Form):
@@ -206,10 +210,8 @@ class DeleteForm(forms.Form):
         self.key = key
 
     def clean_name(self) -> str:
-        try:
-            typed = names.clean(self.cleaned_data["name"])
-        except names.InvalidName:
-            typed = ""
+        # Tidied and not cleaned: a key that is older than the rule about names can be deleted, too.
+        typed = names.tidy(self.cleaned_data["name"][: names.LONGEST * 20])
         if names.fold(typed) != self.key.label_folded:
             raise ValidationError(_("This is not the name of the key. Nothing was deleted."))
         return typed

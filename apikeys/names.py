@@ -1,9 +1,14 @@
-"""Names that people give to keys: cleaned, compared. Pure."""
+"""Names that people give to keys: cleaned, compared. Pure.
+
+A name stands in SMS, e-mail and exports; what it may not hold is the rule of `hitobit_portal.free_text`.
+"""
 
 import enum
 import hashlib
 import re
 import unicodedata
+
+from hitobit_portal import free_text
 
 LONGEST = 50
 LONGEST_FOLDED = 200
@@ -15,7 +20,8 @@ SPACES = re.compile(r"\s+")
 class Problem(enum.Enum):
     EMPTY = "empty"
     TOO_LONG = "too long"
-    HIDDEN = "hidden"  # control, private-use or unassigned characters
+    HIDDEN = "hidden"  # control, format, private-use or unassigned characters
+    LINK = "link"  # what a phone would turn into a link or a call
 
 
 class InvalidName(ValueError):
@@ -31,15 +37,21 @@ def clean(text: str) -> str:
     # 20 times the limit: no reason to normalise a megabyte in order to refuse it.
     if len(text) > LONGEST * 20:
         raise InvalidName(Problem.TOO_LONG)
-    name = SPACES.sub(" ", BIDI_MARKS.sub("", unicodedata.normalize("NFC", text))).strip()
+    name = tidy(text)
     # ZWNJ and ZWJ (Cf) belong to Persian spelling, but a name of nothing else is empty.
     if not name.strip("\u200c\u200d "):
         raise InvalidName(Problem.EMPTY)
     if len(name) > LONGEST:
         raise InvalidName(Problem.TOO_LONG)
-    if any(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in name):
-        raise InvalidName(Problem.HIDDEN)
+    found = free_text.problem(name)
+    if found is not None:
+        raise InvalidName(Problem(found.value))
     return name
+
+
+def tidy(text: str) -> str:
+    """NFC, single spaces, without direction marks: what the name of an older key is compared in, whatever it holds."""
+    return SPACES.sub(" ", BIDI_MARKS.sub("", unicodedata.normalize("NFC", text))).strip()
 
 
 def fold(name: str) -> str:

@@ -17,7 +17,8 @@ from accounts.events import Event
 from accounts.models import User
 from accounts.stages import customer
 from accounts.views_codes import Asked, both_codes
-from apikeys import wizard
+from apikeys import names, wizard
+from apikeys.forms import name_problem
 from apikeys.forms_credentials import kept_fields
 from apikeys.frozen import AccountFrozen
 from apikeys.models import ApiKey, KeyLimitReached
@@ -63,6 +64,9 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         notices.error(request, str(error.message))
     except KeyLimitReached:
         notices.error(request, _("You have the most keys that are allowed. Delete one first."))
+    except names.InvalidName as error:  # begun before a rule about names came into force
+        request.session.pop(wizard.NEW_KEY, None)
+        notices.error(request, name_problem(error.problem))
     except IntegrityError:
         request.session.pop(wizard.NEW_KEY, None)
         notices.error(request, _("You have a key of this name already. Choose another one."))

@@ -11,8 +11,11 @@ import phonenumbers
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from hitobit_portal import free_text
 
 DIGITS = {
     ord(digit): str(value)
@@ -27,6 +30,21 @@ LONGEST_INPUT = 100
 FIRST_GREGORIAN_YEAR = 1700
 
 
+FREE_TEXT = {
+    free_text.Problem.HIDDEN: _("This text has invisible characters. Type it again."),
+    free_text.Problem.LINK: _(
+        "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
+    ),
+}
+
+
+def validate_free_text(text: str) -> None:
+    """The rule about text that leaves the portal, in words. Raises `ValidationError`."""
+    found = free_text.problem(text)
+    if found is not None:
+        raise ValidationError(FREE_TEXT[found], code=found.value)
+
+
 def ascii_digits(text: str) -> str:
     """Persian (۰-۹) and Arabic-Indic (٠-٩) digits as ASCII; everything else unchanged."""
     return text.translate(DIGITS)
@@ -34,11 +52,6 @@ def ascii_digits(text: str) -> str:
 
 def compact(text: str) -> str:
     return SEPARATORS.sub("", ascii_digits(text))
-
-
-def has_hidden_characters(text: str) -> bool:
-    """Control, unassigned and private-use characters; joiners (ZWNJ) belong to Persian spelling and are fine."""
-    return any(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in text)
 
 
 class CodeField(forms.CharField):
@@ -174,6 +187,35 @@ class MobileField(PhoneField):
         if phone and not is_served(phone):
             raise ValidationError(not_served(), code="not_served")
         return phone
+
+
+class EmailField(forms.EmailField):
+    """An e-mail address, as it may stand in messages of the portal.
+
+    SECURITY: Django's own takes a quoted local part (RFC 5322), in which any sentence stands, an IP address as the
+    domain, and in a domain whatever IDNA drops (U+00AD). Here a local part is a dot-atom, and a domain of letters.
+    """
+
+    default_error_messages = {"invalid": _("Write an e-mail address such as sara@example.com.")}
+    default_validators = [EmailValidator(message=default_error_messages["invalid"])]
+    local = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+    longest_local = 64  # RFC 5321, 4.5.3.1.1
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": 254, **options})
+
+    def clean(self, value: Any) -> Any:
+        address = super().clean(value)
+        local, _at, domain = address.rpartition("@")
+        if address and (
+            len(local) > self.longest_local
+            or not self.local.fullmatch(local)
+            or not all(char in ".-" or unicodedata.category(char)[0] in "LMN" for char in domain)
+            or unicodedata.normalize("NFKC", domain) != domain
+            or free_text.has_hidden(domain)
+        ):
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return address
 
 
 class DayField(forms.Field):

@@ -86,7 +86,7 @@ def language(get_response: GetResponse) -> GetResponse:
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        code = looks.chosen(request).get(settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_CODE)
+        code = looks.chosen(request).get("language", settings.LANGUAGE_CODE)
         if errors.for_machines(request):
             code = "en"
         with translation.override(code):

@@ -1,5 +1,4 @@
-"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of the paste; and the two
-say the same about every paste."""
+"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of it; and both say the same."""
 
 import base64
 import html

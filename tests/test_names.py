@@ -17,7 +17,7 @@ from apikeys.names import BIDI_MARKS, LONGEST, InvalidName, Problem, clean, fold
         ("a\t\u00a0\u2003b", "a b"),
         ("e\u0301te\u0301", "été"),  # NFC
         ("می\u200cخواهم", "می\u200cخواهم"),  # ZWNJ is spelling
-        ("\u202etxt.exe\u202c", "txt.exe"),  # Trojan Source
+        ("\u202etxt exe\u202c", "txt exe"),  # Trojan Source
         ("a\u200b\u2066b\u2069\u061c\ufeff\u2060", "ab"),
         ("<script>'\"&amp;", "<script>'\"&amp;"),
         ("🤖 ۱", "🤖 ۱"),
@@ -43,6 +43,12 @@ def test_name_is_kept_clean(typed: str, kept: str) -> None:
         ("a\ue000b", Problem.HIDDEN),
         ("a\ud800b", Problem.HIDDEN),
         ("a\u0378b", Problem.HIDDEN),
+        ("a\u00adb", Problem.HIDDEN),
+        ("bot\U000e0041", Problem.HIDDEN),
+        ("\u0600bot", Problem.HIDDEN),
+        ("https://evil.example/x", Problem.LINK),
+        ("evil。example", Problem.LINK),
+        ("call 0900 123 4567", Problem.LINK),
     ],
 )
 def test_bad_name_is_refused_with_its_problem(typed: str, problem: Problem) -> None:

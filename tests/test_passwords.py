@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import zxcvbn
 import zxcvbn.feedback
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils import translation
 
-from accounts import passwords
+from accounts import breached, passwords
 from accounts.models import AuditEvent, User
 from hitobit_portal import ratelimits
 from hitobit_portal.ratelimits import Rate
@@ -48,6 +49,35 @@ def test_weak_passwords_are_refused_with_the_reason(password: str, reason: str) 
 )
 def test_any_characters_will_do_where_they_are_hard_to_guess(password: str) -> None:
     assert passwords.strength(password, PHONE).reason == ""
+
+
+BREACHED = ["otmaro3ak", "BigMar992", "bigmar٩٩٢", "reutlingen", "resurection", "reutlingen"]
+
+
+@pytest.mark.parametrize("password", BREACHED)
+def test_a_password_of_a_breach_is_refused_however_strong_it_looks(password: str) -> None:
+    with translation.override("en"):
+        found = passwords.strength(password, PHONE)
+    assert "breaches" in found.reason
+    assert found.score == 0
+    assert zxcvbn.zxcvbn(password)["score"] >= passwords.LEAST_SCORE
+    with pytest.raises(ValidationError):
+        validate_password(password)
+
+
+def test_the_list_of_breached_ones_is_whole_and_sorted() -> None:
+    table = (Path(breached.__file__).parent / "passwords.bin").read_bytes()
+    rows = [table[at : at + breached.WIDTH] for at in range(0, len(table), breached.WIDTH)]
+    assert len(rows) > 450_000
+    assert rows == sorted(set(rows))
+    assert breached._has(table, rows[0])
+    assert breached._has(table, rows[-1])
+    assert not breached._has(table, b"\xff" * 4)
+
+
+def test_what_no_encoding_has_is_in_no_list() -> None:
+    assert not breached.is_breached("\udce2vkw zqd")
+    assert not breached.is_breached("\udce2vkw zqd and more of it")
 
 
 def test_every_warning_of_zxcvbn_has_words_of_ours() -> None:

@@ -35,12 +35,14 @@ def test_saving_keeps_them_in_the_account_and_in_the_browser(sara: Person) -> No
     user = sara.reload()
     assert (user.theme, user.language, user.digits) == ("dark", "en", "latin")
     assert user.optional_notices == ["login"]
-    assert {name: answer.cookies[name].value for name in looks.VALUES} == {
-        "theme": "dark", "language": "en", "digits": "latin",
+    ours = {looks.PREFIX + name for name in looks.VALUES}
+    written = {name: morsel for name, morsel in answer.cookies.items() if name in ours}
+    assert {name: morsel.value for name, morsel in written.items()} == {
+        "__Host-theme": "dark", "__Host-language": "en", "__Host-digits": "latin",
     }  # fmt: skip
-    for name in looks.VALUES:
-        assert answer.cookies[name]["secure"]
-        assert answer.cookies[name]["samesite"] == "Lax"
+    for morsel in written.values():
+        assert morsel["secure"]
+        assert (morsel["path"], morsel["domain"], morsel["samesite"]) == ("/", "", "Lax")
     root = html_of(client, "/dashboard/")
     assert 'lang="en"' in root
     assert 'data-theme="dark"' in root
@@ -141,7 +143,7 @@ def test_language_and_theme_outlive_a_logout_that_empties_the_browser(sara: Pers
 def test_only_known_choices_are_taken_from_the_address(query: str) -> None:
     answer = browser().get(f"/login/?{query}")
     assert answer.status_code == 200
-    assert not set(answer.cookies) & set(looks.VALUES)
+    assert set(answer.cookies) <= {"__Host-csrf"}
 
 
 def test_the_way_on_is_kept_when_choices_are_taken_from_the_address() -> None:
@@ -218,3 +220,50 @@ def test_too_many_requests_say_when_to_try_again_without_scripts(rf: Any) -> Non
     text = answer.content.decode()
     assert answer.headers["Retry-After"] == "290"
     assert "Try again in 5 minutes, at " in text
+
+
+def test_a_cookie_of_the_version_before_is_read_and_then_replaced(sara: Person) -> None:
+    client = logged_in(sara)
+    client.cookies["theme"], client.cookies["digits"], client.cookies["language"] = "dark", "latin", "en"
+    assert 'data-theme="dark" data-digits="latin"' in html_of(client, "/dashboard/")
+    answer = client.post("/settings/preferences/", {**GOOD, "theme": "light", "digits": "auto"})
+    for name in looks.VALUES:
+        assert (answer.cookies[name].value, answer.cookies[name]["max-age"]) == ("", 0)
+    assert 'data-theme="light"' in html_of(client, "/dashboard/")
+    assert "data-digits" not in html_of(client, "/dashboard/")
+
+
+def test_a_cookie_that_a_neighbour_wrote_does_not_count_beside_the_hosts_own(sara: Person) -> None:
+    client = logged_in(sara)
+    client.post("/settings/preferences/", GOOD)
+    client.cookies["theme"], client.cookies["language"] = "light", "fa"
+    root = html_of(client, "/dashboard/")
+    assert 'lang="en"' in root
+    assert 'data-theme="dark"' in root
+
+
+def test_the_language_switch_writes_the_cookie_of_this_host_alone() -> None:
+    client = browser()
+    client.cookies["language"] = "fa"
+    answer = client.post("/language/", {"language": "en", "next": "/login/"})
+    assert answer.cookies["__Host-language"].value == "en"
+    assert answer.cookies["__Host-language"]["secure"]
+    assert answer.cookies["language"]["max-age"] == 0
+    assert 'lang="en"' in html_of(client)
+
+
+def test_every_cookie_of_the_portal_is_bound_to_this_host(sara: Person) -> None:
+    """Of all the answers of a login, a choice of looks and a trusted browser."""
+    client = browser()
+    seen = dict(client.get("/login/").cookies)
+    seen |= client.post("/login/", {"phone": sara.user.phone, "password": sara.password}).cookies
+    answer = client.post("/login/second-factor/?method=totp", {"code": sara.totp(), "trust": "1"})
+    seen |= answer.cookies
+    seen |= client.get("/dashboard/").cookies
+    seen |= client.post("/settings/preferences/", GOOD).cookies
+    kept = {name: morsel for name, morsel in seen.items() if morsel.value}
+    assert {"__Host-session", "__Host-csrf", "__Host-device", "__Host-theme"} <= set(kept)
+    for name, morsel in kept.items():
+        assert name.startswith(("__Host-", "__Secure-"))
+        assert morsel["secure"]
+        assert not morsel["domain"]

@@ -31,6 +31,7 @@ PURE = (
     *("apikeys.freshness", "apikeys.standing", "apikeys.explain"),
     "accounts.drift",
     "hitobit_portal.client_ip",
+    "hitobit_portal.free_text",
 )
 #: A module of the left kind never imports one of the right kinds of its own app.
 LAYERS = {"models": ("forms", "views", "admin", "gateway"), "forms": ("views", "admin", "gateway")}

@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts import drafts, sms
-from accounts.models import AuditEvent, FactorGuard
+from accounts.models import AuditEvent, FactorGuard, LoginSession
 from apikeys import names, wizard
 from apikeys.models import ApiKey
 from apikeys.rules import State
@@ -128,20 +128,32 @@ def made_up() -> Client:
     return browser
 
 
-def test_a_made_up_session_cookie_keeps_no_large_draft() -> None:
-    made_up().post("/keys/", {"networks": ["x" * 2000] * 40})
+def ended(sara: people.Person) -> Client:
+    browser = people.logged_in(sara)
+    LoginSession.objects.all().delete()
+    return browser
+
+
+def test_a_made_up_session_cookie_keeps_no_draft() -> None:
+    made_up().post("/keys/", {"name": "bot"})
     assert Session.objects.count() == 0
 
 
-def test_made_up_session_cookies_keep_few_drafts() -> None:
+def test_an_ended_session_keeps_no_large_draft() -> None:
+    ended(people.customer()).post("/keys/", {"networks": ["x" * 2000] * 40})
+    assert Session.objects.count() == 0
+
+
+def test_ended_sessions_keep_few_drafts() -> None:
+    sara = people.customer()
     for _n in range(Rate.DRAFT_ADDRESS.value.count + 10):
-        made_up().post("/keys/", {"name": "bot"})
+        ended(sara).post("/keys/", {"name": "bot"})
     assert Session.objects.count() == Rate.DRAFT_ADDRESS.value.count
 
 
 def test_the_largest_honest_draft_is_kept() -> None:
     fields = {"networks": ["2001:db8:1111:2222:3333:4444:5555:6666"] * 30, "network": "1" * 2000}
-    made_up().post("/keys/", fields)
+    ended(people.customer()).post("/keys/", fields)
     assert drafts.DRAFT in Session.objects.get().get_decoded()
 
 

@@ -48,6 +48,12 @@ def session_of(client: Client) -> LoginSession:
     return LoginSession.objects.get(pk=client.session[sessions.LOGIN_SESSION])
 
 
+def ends(person: Person, client: Client, fields: dict[str, Any]) -> Any:
+    """The button on the page of sessions, and the authenticator's code on the page it leads to."""
+    path = client.post("/sessions/", fields).headers["Location"]
+    return client.post(path, {"code": person.fresh_totp()})
+
+
 def test_page_lists_the_open_sessions_and_names_this_one(sara: Person) -> None:
     here, there = logged_in(sara), logged_in(sara)
     LoginSession.objects.filter(pk=session_of(there).pk).update(agent=PHONE_AGENT, address="198.51.100.9")
@@ -66,7 +72,7 @@ def test_page_lists_the_open_sessions_and_names_this_one(sara: Person) -> None:
 def test_an_ended_session_is_over_with_its_next_request(sara: Person) -> None:
     here, there = logged_in(sara), logged_in(sara)
     assert is_in(there)
-    assert here.post("/sessions/", {"end": session_of(there).pk}).headers["Location"] == "/sessions/"
+    assert ends(sara, here, {"end": session_of(there).pk}).headers["Location"] == "/sessions/"
     assert there.get("/keys/").headers["Location"].startswith("/login/")
     assert is_in(here)
     assert [event.label for event in events(sara, "session.ended")] == [agents.describe("")]
@@ -75,7 +81,7 @@ def test_an_ended_session_is_over_with_its_next_request(sara: Person) -> None:
 def test_ending_all_others_keeps_this_one_and_ends_half_logins_and_trust(sara: Person) -> None:
     here, there, half = logged_in(sara), logged_in(sara), people.half_logged_in(sara)
     TrustedDevice.objects.create(user=sara.user, digest="x", expires_at=timezone.now() + timedelta(days=1))
-    assert here.post("/sessions/", {"others": "1"}).status_code == 302
+    assert ends(sara, here, {"others": "1"}).headers["Location"] == "/sessions/"
     assert is_in(here)
     assert not is_in(there)
     assert half.get("/login/second-factor/").headers["Location"].startswith("/login/")
@@ -111,13 +117,16 @@ def test_what_is_not_there_can_not_be_ended(sara: Person, field: str, number: st
 
 
 def test_somebody_elses_session_and_device_do_not_exist(sara: Person) -> None:
-    victim, thief = logged_in(sara), logged_in(customer())
+    stranger = customer()
+    victim, thief = logged_in(sara), logged_in(stranger)
     device = TrustedDevice.objects.create(
         user=sara.user, digest="x", expires_at=timezone.now() + timedelta(days=1)
     )
     assert thief.post("/sessions/", {"end": session_of(victim).pk}).status_code == 404
     assert thief.post("/sessions/", {"forget": device.pk}).status_code == 404
-    thief.post("/sessions/", {"others": "1"})
+    path = f"/sessions/end/?which={session_of(victim).pk}"
+    assert thief.post(path, {"code": stranger.fresh_totp()}).status_code == 404
+    ends(stranger, thief, {"others": "1"})
     assert is_in(victim)
     assert TrustedDevice.objects.filter(pk=device.pk).exists()
     assert not AuditEvent.objects.filter(event__in=["session.ended", "device.forgotten"]).exists()
@@ -164,3 +173,51 @@ def test_page_costs_the_same_statements_with_one_row_and_with_many(sara: Person,
             user=sara.user, digest=str(n), expires_at=timezone.now() + timedelta(days=1)
         )
     assert statements() == few <= 12
+
+
+# --- one code
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_without_a_right_code_no_session_ends(sara: Person, others: bool) -> None:
+    here, there = logged_in(sara), logged_in(sara)
+    path = here.post("/sessions/", {"others": "1"} if others else {"end": session_of(there).pk}).headers[
+        "Location"
+    ]
+    assert path.startswith("/sessions/end/?which=")
+    for code in ("", "12345", sara.wrong_totp()):
+        answer = here.post(path, {"code": code})
+        assert answer.status_code == 200
+        assert answer.context["form"].errors["code"]
+    assert is_in(there)
+    assert not events(sara, "session.ended", "session.others_ended")
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_code_of_an_sms_is_as_good(sara: Person, others: bool) -> None:
+    here, there = logged_in(sara), logged_in(sara)
+    path = here.post("/sessions/", {"others": "1"} if others else {"end": session_of(there).pk}).headers[
+        "Location"
+    ]
+    by_sms = here.post(path, {"switch": "sms"}).headers["Location"]
+    code = sms_collector.newest("sessions.end").code
+    assert here.post(path, {"code": code}).status_code == 200  # it is no code of the authenticator
+    assert here.post(by_sms, {"code": code}).headers["Location"] == "/sessions/"
+    assert not is_in(there)
+    assert is_in(here)
+
+
+def test_a_code_for_one_session_ends_no_other(sara: Person) -> None:
+    here, one, two = logged_in(sara), logged_in(sara), logged_in(sara)
+    path = "/sessions/end/?which={}&method=sms"
+    here.post(path.format(session_of(one).pk), {"resend": "1"})
+    code = sms_collector.newest("sessions.end").code
+    for which in (session_of(two).pk, "others"):
+        assert here.post(path.format(which), {"code": code}).status_code == 200
+    assert is_in(one)
+    assert is_in(two)
+
+
+@pytest.mark.parametrize("which", ["", "x", "ec02b738-9364-4155-9e47-fe131b770e84", "OTHERS", "%00"])
+def test_there_is_no_page_for_what_can_not_be_ended(sara: Person, which: str) -> None:
+    assert logged_in(sara).get(f"/sessions/end/?which={which}").status_code == 404

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from accounts.models import User
+from hitobit_portal import free_text
 from hitobit_portal.fields import is_served, parse_phone
 from hitobit_portal.jalali import masked_phone
 
@@ -86,9 +87,21 @@ def mobile(text: str) -> str:
 def reason(text: str) -> str:
     """An argument's type: why something is done, which the customer and the trail keep."""
     stripped = text.strip()
-    if not 0 < len(stripped) <= LONGEST_REASON or not stripped.isprintable():
+    if not 0 < len(stripped) <= LONGEST_REASON:
         raise ArgumentTypeError(f"a reason is one line of 1 to {LONGEST_REASON} characters")
+    wrong = free_text_problem(stripped)
+    if wrong:
+        raise ArgumentTypeError(f"the reason {wrong}")
     return stripped
+
+
+def free_text_problem(text: str) -> str:
+    """What an operator reads of a text that can't leave the portal (`hitobit_portal.free_text`); "" when it can."""
+    return {
+        None: "",
+        free_text.Problem.HIDDEN: "has control or invisible characters; write it in one line",
+        free_text.Problem.LINK: "has a link, a web, e-mail or IP address, or a phone number; write it without",
+    }[free_text.problem(text)]
 
 
 def account(number: str) -> User:

@@ -32,6 +32,8 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, phone: str, password: str | None = None, **fields: Any) -> User:
+        # Whoever calls this for somebody, `manage.py createsuperuser` too, knows the password.
+        fields.setdefault("must_replace_password", True)
         return self.create_user(phone, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> User:
@@ -56,6 +58,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
+    #: The password was set by somebody else (`manage.py create_staff`): until its owner has replaced it, a login
+    #: reaches the page for that and no other.
+    must_replace_password = models.BooleanField(default=False, db_default=False, editable=False)
     language = models.CharField(_("language"), max_length=2, blank=True)
     theme = models.CharField(_("theme"), max_length=5, blank=True)
     digits = models.CharField(_("digits"), max_length=7, blank=True)

@@ -9,6 +9,7 @@ from datetime import UTC
 
 from django.db.models import QuerySet
 
+from accounts import audit_texts
 from accounts.models import AuditEvent
 from hitobit_portal import spreadsheet
 
@@ -22,6 +23,10 @@ Row = dict[str, object]
 
 def rows(events: QuerySet[AuditEvent]) -> Iterator[Row]:
     """Oldest first, as they were when it began: what happens meanwhile is not in it."""
+    return map(audit_texts.outgoing, _stored(events))
+
+
+def _stored(events: QuerySet[AuditEvent]) -> Iterator[Row]:
     newest = events.order_by("-pk").values_list("pk", flat=True).first()
     chosen = events.filter(pk__lte=newest or 0).order_by("pk")
     for event in chosen.iterator(chunk_size=CHUNK):

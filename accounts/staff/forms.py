@@ -7,10 +7,10 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.events import Event
-from accounts.notice_texts import plain
 from accounts.staff import opaque
+from hitobit_portal import free_text
 from hitobit_portal.client_ip import parse_address
-from hitobit_portal.fields import DayField, parse_phone
+from hitobit_portal.fields import DayField, parse_phone, validate_free_text
 from hitobit_portal.jalali import TEHRAN
 
 LONGEST_REASON, LONGEST_SEARCH, LONGEST_NUMBER = 200, 254, 18
@@ -31,7 +31,8 @@ class ReasonForm(forms.Form):
 
     def clean_reason(self) -> str:
         # SECURITY: it goes out in notices; a link or a mark that reorders text in it would be Hitobit's word.
-        reason = plain(self.cleaned_data["reason"])
+        reason = free_text.one_line(self.cleaned_data["reason"])
+        validate_free_text(reason)
         if len(reason) < SHORTEST_REASON:
             raise forms.ValidationError(_("Write a few words: which ticket, what was said, what was seen."))
         return reason

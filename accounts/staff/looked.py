@@ -10,6 +10,7 @@ from accounts.models import User
 from accounts.stages import customer
 from hitobit_portal import ratelimits
 from hitobit_portal.fields import parse_phone
+from hitobit_portal.free_text import plain
 from hitobit_portal.jalali import masked_phone
 from hitobit_portal.ratelimits import Rate
 
@@ -52,4 +53,4 @@ def masked(text: str) -> str:
 def masked_email(value: str) -> str:
     """``sara@example.com`` as ``s•••@example.com``."""
     name, at_sign, domain = value.rpartition("@")
-    return f"{name[:1]}•••{at_sign}{domain[:60]}" if at_sign else value
+    return f"{plain(name[:1])}•••{at_sign}{plain(domain[:60])}" if at_sign else plain(value)

@@ -23,9 +23,9 @@ from hitobit_portal.jalali import masked_phone
 class Command(reporting.ReportingCommand):
     help = (
         "Makes an account of staff. The password is asked for on the terminal, twice, or read from the first line of "
-        "the standard input. At the first login the person confirms the mobile number and sets up an authenticator; "
-        "admin opens after that. A number that has an account is refused: a customer does not become staff. "
-        + reporting.EXIT_CODES
+        "the standard input. At the first login the person confirms the mobile number, sets up an authenticator and "
+        "replaces the password; admin opens after that. A number that has an account is refused: a customer does not "
+        "become staff. " + reporting.EXIT_CODES
     )
     json_shape = '{"phone", "role", "superuser"}'
 
@@ -42,8 +42,10 @@ class Command(reporting.ReportingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         number, role = options["phone"], options["role"]
         name = options["name"].strip()
-        if len(name) > 80 or not name.isprintable():
+        if len(name) > 80:
             raise CommandError("--name has up to 80 characters.", returncode=2)
+        if wrong := reporting.free_text_problem(name):
+            raise CommandError(f"--name {wrong}.", returncode=2)
         if User.objects.filter(phone=number).exclude(joined_at=None).exists():
             raise CommandError("This number has an account already.")
         password = self._password(number, options["password_stdin"])
@@ -57,7 +59,8 @@ class Command(reporting.ReportingCommand):
         self.tell(
             options,
             {"phone": number, "role": role or "", "superuser": role is None},
-            f"{masked_phone(number)} is staff ({what}). Both factors are set up at the first login.",
+            f"{masked_phone(number)} is staff ({what}). At the first login both factors are set up and the password is "
+            "replaced.",
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
@@ -66,7 +69,7 @@ class Command(reporting.ReportingCommand):
             group = Group.objects.get(name=role) if role else None
             create = User.objects.create_user if group else User.objects.create_superuser
             user = (
-                create(number, password, name=name, is_staff=True)
+                create(number, password, name=name, is_staff=True, must_replace_password=True)
                 if group
                 else create(number, password, name=name)
             )

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import delayed
+from accounts.management.reporting import free_text_problem
 from accounts.models import DelayedChange, User
 from hitobit_portal.fields import parse_phone
 from hitobit_portal.jalali import masked_phone
@@ -34,6 +35,8 @@ class Command(BaseCommand):
         reason = options["reason"].strip()
         if not options["stop"] and not (0 < len(reason) <= LONGEST_REASON):
             raise CommandError(f"--reason is needed: 1 to {LONGEST_REASON} characters.", returncode=2)
+        if wrong := free_text_problem(reason):
+            raise CommandError(f"The reason {wrong}.", returncode=2)
         number = parse_phone(options["phone"])
         user = User.objects.select_related("sms").filter(phone=number, joined_at__isnull=False).first()
         if number is None or user is None:

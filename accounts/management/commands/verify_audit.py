@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts import audit, audit_chain, audit_evidence, audit_sink
 from accounts.audit_verify import Walk
 from accounts.events import Event
+from accounts.management.reporting import free_text_problem
 from accounts.management.typed import moment, progress
 
 #: More than these are counted only.
@@ -117,6 +118,8 @@ class Command(BaseCommand):
 def _need(reason: str, option: str) -> None:
     if not 0 < len(reason) <= 200:
         raise CommandError(f"{option} needs a reason: 1 to 200 characters.", returncode=2)
+    if wrong := free_text_problem(reason):
+        raise CommandError(f"The reason {wrong}.", returncode=2)
 
 
 def _sinks(named: list[Path] | None) -> list[Path]:
