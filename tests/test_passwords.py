@@ -51,7 +51,7 @@ def test_any_characters_will_do_where_they_are_hard_to_guess(password: str) -> N
     assert passwords.strength(password, PHONE).reason == ""
 
 
-BREACHED = ["otmaro3ak", "BigMar992", "bigmar٩٩٢", "reutlingen", "resurection", "reutlingen"]
+BREACHED = ["otmaro3ak", "BigMar992", "bigmar٩٩٢", "reutlingen", "resurection", "r4kesctql2"]
 
 
 @pytest.mark.parametrize("password", BREACHED)
