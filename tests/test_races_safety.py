@@ -1,12 +1,14 @@
 """Freezing, thawing, links and trust under many requests at once. On PostgreSQL."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.http import HttpResponse
 
-from accounts import audit, delayed, emergency, notice_links, purposes
+from accounts import audit, delayed, emergency, notice_links, otp, purposes
 from accounts.events import Event
 from accounts.models import DelayedChange, LoginSession, Notice
 from tests import people, sms_collector
@@ -82,3 +84,36 @@ def test_of_many_links_at_once_one_stops_a_change_and_what_is_asked_for_meanwhil
     assert DelayedChange.objects.filter(user=sara.user, stopped_by_link=True).count() == 1
     delayed.ask_reset(sara.user, "asked after all of them")
     assert delayed.waiting(sara.user).count() == 1
+
+
+def test_a_link_waits_for_whoever_asks_or_stops_at_this_moment() -> None:
+    """Else it looks at the stops of before, and stops what was asked for after one of them."""
+    sara = people.customer()
+    delayed.ask_reset(sara.user, "asked first")
+    notice = Notice.objects.get(event=audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user))
+    path = f"/n/{notice_links.token_of(notice)}/"
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> HttpResponse:
+        with transaction.atomic():
+            otp.lock(sara.user)
+            held.set()
+            assert done.wait(60)
+        return HttpResponse()
+
+    def stop() -> HttpResponse:
+        assert held.wait(60)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '300ms'")
+            return sending(people.browser(), path, {"stop": "1"})()
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+            done.set()
+
+    [_held, answer] = at_once([hold, stop])
+    assert answer.status_code == 503
+    assert delayed.waiting(sara.user).exists()
+    assert people.browser().post(path, {"stop": "1"}).status_code == 302
+    assert not delayed.waiting(sara.user).exists()

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from accounts import guessing
 from hitobit_portal import ratelimits
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.ratelimits import Rate, Slot
 
 SMALL = Rate.FACTOR_ADDRESS
 
@@ -116,6 +116,17 @@ def test_whoever_has_a_wide_ipv6_prefix_gets_a_few_times_the_count_and_not_thous
 def test_what_a_full_prefix_is_refused_uses_up_nothing_of_its_neighbours() -> None:
     passing("2001:db8:1:2::1" for _n in range(100))
     assert passing(f"2001:db8:1:{n:x}::1" for n in range(3, 100)) == SMALL.value.count
+
+
+def test_what_one_rate_refuses_counts_against_no_other() -> None:
+    exhaust(SMALL, "full")
+    slots = [Slot(Rate.PASSWORD_CHECK, "mine"), Slot(SMALL, "full"), Slot(Rate.SMS_PHONE, "mine")]
+    for _n in range(30):
+        full = ratelimits.first_full(slots)
+        assert full is not None
+        assert full.slot == slots[1]
+    exhaust(Rate.PASSWORD_CHECK, "mine")
+    exhaust(Rate.SMS_PHONE, "mine")
 
 
 def test_an_address_gets_back_what_it_did_not_use() -> None:
