@@ -12,7 +12,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test core hunt lint check format migrations messages screenshots bench lock clean
+.PHONY: help run gateway test core hunt mutants lint check format migrations messages screenshots bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -39,6 +39,9 @@ core: $(VENV)/development.stamp $(CATALOGUES) ## The tests of the security core 
 
 hunt: $(VENV)/development.stamp $(CATALOGUES) ## The property tests alone, with random examples, fifty times as many
 	env -u CI PORTAL_TEST_FACTOR=50 $(BIN)/python -m pytest -n $(PROCESSES) -m "hypothesis and not browser"
+
+mutants: $(VENV)/development.stamp $(CATALOGUES) ## Change the security core a little and see that tests notice (MUTANTS="--most 5")
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
 	$(BIN)/ruff check $(SOURCES)

@@ -36,6 +36,7 @@ def current(request: HttpRequest, user: User, purpose: Purpose) -> str:
     ``user``: the row as it is now. Called under `otp.lock`, so that what ended the login is seen.
     """
     session = request.session
+    found: object
     if purpose in WAYS:
         found = session.get(WAYS[purpose])
         # SECURITY: the account may have got another number since this one was typed.

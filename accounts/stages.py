@@ -112,7 +112,8 @@ def proved(request: HttpRequest) -> set[str]:
 
 def is_proved(request: HttpRequest) -> bool:
     """Whether enough was proved in this very login to finish it."""
-    return len(proved(request)) >= request.session.get(PENDING, {}).get("needs", 2)
+    needed: int = request.session.get(PENDING, {}).get("needs", 2)
+    return len(proved(request)) >= needed
 
 
 def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:

@@ -19,17 +19,18 @@ MADE_CREDENTIAL = "made_credential"
 
 def begin(request: HttpRequest, key: ApiKey, public: PublicKey | None, grace: int) -> Approval:
     """Remembers the credential to be made. The same once more (a double click) is the same attempt."""
+    asked = consent.state_of(key)
     wanted = {
         "key": str(key.pk),
         "kind": kind_of(public),
         "public_key": public.encoded if public else "",
         "grace": grace,
-        "asked": consent.state_of(key),
+        "asked": asked,
     }
     pending = request.session.get(ROTATION, {})
     if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
         request.session[ROTATION] = {**wanted, "wizard": str(uuid.uuid4())}
-    return approval(key, public, grace, wanted["asked"])
+    return approval(key, public, grace, asked)
 
 
 def pending(request: HttpRequest, key: ApiKey) -> dict[str, Any] | None:

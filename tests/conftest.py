@@ -4,6 +4,7 @@ PORTAL_TEST_DATABASE chooses ``postgresql`` (default, with Valkey) or ``sqlite``
 ways the portal is run. With CI=true nothing is skipped: what is missing fails.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -45,6 +46,9 @@ remarks: list[str] = []
 def start_servers(directory: Path) -> dict[str, str]:
     """The environment that points at freshly started servers."""
     environ = production.settings(directory)
+    if given := os.environ.get("PORTAL_TEST_SERVERS"):  # they run already (`tests.mutants`)
+        (directory / "static").symlink_to(Path(given).with_name("static"))
+        return {**environ, **json.loads(Path(given).read_text(encoding="utf-8"))}
     kind = os.environ.get("PORTAL_TEST_DATABASE", "postgresql")
     if kind not in ("postgresql", "sqlite"):
         raise pytest.UsageError(f"PORTAL_TEST_DATABASE is {kind!r}, not postgresql or sqlite.")
@@ -78,12 +82,17 @@ def pytest_configure(config: pytest.Config) -> None:
     environ = {**production.without_settings(dict(os.environ)), **start_servers(directory)}
     os.environ.clear()
     os.environ.update(environ)
-    # Pages name their files by hash, as in production, and so need the collected ones.
+    if not (directory / "static").exists():
+        collect_static()
+    return load_settings()
+
+
+def collect_static() -> None:
+    """Pages name their files by hash, as in production, and so need the collected ones."""
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
     result = subprocess.run(command, cwd=production.ROOT, capture_output=True, text=True)
     if result.returncode:
         raise pytest.UsageError(f"collectstatic fails: {result.stderr[-2000:]}")
-    return load_settings()
 
 
 def load_settings() -> None:
@@ -157,6 +166,15 @@ def _fresh_cache() -> Iterator[None]:
     from django.core.cache import cache
 
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _trail_of_nobody_is_remembered() -> Iterator[None]:
+    """A process knows the last link that it wrote, and says that it is gone when the next test begins without any."""
+    yield
+    from accounts import audit_chain
+
+    audit_chain._last_seen = (0, 0)
 
 
 class Now:

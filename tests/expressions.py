@@ -213,8 +213,9 @@ def _repeated(code: Any, value: Any, flags: int, found: list[str]) -> Iterator[l
 
 
 def _chars(code: Any, value: Any, flags: int) -> Chars:
+    found: Chars
     if code is op.LITERAL:
-        found = {value}
+        found = frozenset({value})
     elif code is op.NOT_LITERAL:
         found = EVERY - {value}
     elif code is op.ANY:

@@ -244,7 +244,8 @@ def test_what_ends_all_sessions_forgets_browsers_but_freezing(
 
 def test_the_browser_that_ended_the_other_sessions_stays_known(sara: Person) -> None:
     client, other = log_in(browser(), sara), before(sara)
-    client.post("/sessions/", {"others": "1"})
+    ended = client.post("/sessions/end/?which=others&method=totp", {"code": sara.fresh_totp()})
+    assert ended["Location"] == "/sessions/"
     del client.cookies[portal.SESSION_COOKIE_NAME]
     used_up(sara)
     assert type_password(client, sara)["Location"] == SECOND

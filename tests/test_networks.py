@@ -205,6 +205,19 @@ def test_address_is_matched_against_the_list(values: list[str], address: str | N
     assert compile_networks(values).contains(address) is expected
 
 
+@pytest.mark.parametrize(
+    ("values", "example"),
+    [
+        (["1.2.3.0/24", "9.9.9.9"], "1.2.3.0"),
+        (["2001:db8::/32"], "2001:db8::"),
+        (["nonsense"], None),
+        ([], None),
+    ],
+)
+def test_a_list_has_an_example_of_what_it_admits(values: list[str], example: str | None) -> None:
+    assert compile_networks(values).example() == example
+
+
 def test_list_without_a_usable_network_is_false() -> None:
     assert not compile_networks([])
     assert not compile_networks(["0.0.0.0/0"])

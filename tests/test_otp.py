@@ -85,7 +85,7 @@ def test_one_wrong_code_refuses_both_with_one_answer(sara: Person, wrong: tuple[
     codes = both(sara)
     bad = {"sms": wrong_sms(codes["sms"]), "totp": sara.wrong_totp()}
     result = verify(sara, CREATE, **(codes | {name: bad[name] for name in wrong}))
-    assert result == Result(Outcome.REFUSED)
+    assert (result.outcome, result.retry_after, result.value) == (Outcome.REFUSED, 0, None)
     assert FactorGuard.objects.get(user=sara.user).in_a_row == 1
 
 
@@ -212,8 +212,10 @@ def test_codes_stay_good_when_what_they_approve_fails(sara: Person) -> None:
         raise LookupError
 
     asked = {Factor(name): code for name, code in codes.items()}
-    with pytest.raises(LookupError):
-        otp.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
+    # Nor do they use up the address, which many customers may share.
+    for _n in range(Rate.FACTOR_ADDRESS.value.count + 1):
+        with pytest.raises(LookupError):
+            otp.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
     assert FactorGuard.objects.filter(user=sara.user, in_a_row__gt=0).count() == 0
     assert verify(sara, CREATE, **codes).accepted
 

@@ -50,7 +50,7 @@ def seed_of(client: Client, path: str = TOTP) -> str:
 
 
 def leads_to_login(answer: Any) -> bool:
-    return answer.status_code == 302 and answer["Location"].startswith("/login/?")
+    return bool(answer.status_code == 302 and answer["Location"].startswith("/login/?"))
 
 
 def test_half_finished_login_takes_no_fresh_enrolment_over() -> None:

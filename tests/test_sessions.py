@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import agents, sessions
+from accounts import agents, logins, sessions
 from accounts.models import AuditEvent, LoginSession, TrustedDevice
 from tests import people, sms_collector
 from tests.people import Person, browser, customer, logged_in
@@ -45,7 +45,7 @@ def seen(person: Person, agent: str, address: str, ago: timedelta = timedelta(0)
 
 
 def session_of(client: Client) -> LoginSession:
-    return LoginSession.objects.get(pk=client.session[sessions.LOGIN_SESSION])
+    return LoginSession.objects.get(pk=client.session[logins.LOGIN_SESSION])
 
 
 def ends(person: Person, client: Client, fields: dict[str, Any]) -> Any:

@@ -235,11 +235,20 @@ Step = Callable[[World], object]
 
 
 def enrolling(who: str) -> list[Step]:
-    return [
-        lambda world: (world.log_in(who), world.ask_sms(who, SECOND), world.type_sms(who, SECOND)),
-        lambda world: (world.look_at_seed(who, TOTP), world.type_totp(who, TOTP)),
-        lambda world: (world.get_recovery_codes(who, renew=False), world.finish(who)),
-    ]
+    def phone(world: World) -> None:
+        world.log_in(who)
+        world.ask_sms(who, SECOND)
+        world.type_sms(who, SECOND)
+
+    def authenticator(world: World) -> None:
+        world.look_at_seed(who, TOTP)
+        world.type_totp(who, TOTP)
+
+    def end(world: World) -> None:
+        world.get_recovery_codes(who, renew=False)
+        world.finish(who)
+
+    return [phone, authenticator, end]
 
 
 def stealing(who: str) -> list[Step]:
