@@ -28,7 +28,7 @@ from tests.servers import die_with_parent, free_port, nginx_temporary
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
-START_SECONDS = 20.0
+START_SECONDS = 120.0
 HOME = "127.0.0.1"
 
 
@@ -109,21 +109,24 @@ def proxy(
             [sys.executable, str(ROOT / "deploy" / "example_upstream.py"), str(upstream)],
             programs(name, directory, port, gateway.port, upstream, bearer),
         ]
-        running = [
-            subprocess.Popen(
-                command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,
-            )
-            for command in commands
-        ]  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        while not (listens(port) and listens(upstream)):
-            assert time.monotonic() < deadline, f"{name} does not start"
-            time.sleep(0.05)
-        yield Proxy(name, port, gateway, directory)
-        for process in running:
-            process.terminate()
-            process.wait(10)
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for command in commands:
+                running.append(
+                    subprocess.Popen(
+                        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,
+                    )
+                )  # fmt: skip
+            deadline = time.monotonic() + START_SECONDS
+            while not (listens(port) and listens(upstream)):
+                assert time.monotonic() < deadline, f"{name} does not start"
+                time.sleep(0.05)
+            yield Proxy(name, port, gateway, directory)
+        finally:
+            for process in running:
+                process.terminate()
+                process.wait(START_SECONDS)
 
 
 @pytest.fixture
