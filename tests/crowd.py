@@ -17,6 +17,7 @@ from accounts.events import Event
 from accounts.models import AuditEvent, FactorGuard
 from tests.people import Person
 from tests.production import ROOT
+from tests.servers import die_with_parent
 
 T = TypeVar("T")
 #: A browser, a path, and the fields of the form.
@@ -24,7 +25,8 @@ Post = tuple[Client, str, Mapping[str, Any]]
 #: What codes and secrets are held against; where the same lock is met again, fewer show it as well.
 SIXTY = 60
 MANY = 24
-WAIT_SECONDS = 60
+#: A process has to start first, on a machine that may be busy.
+WAIT_SECONDS = 180
 
 
 def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
@@ -101,16 +103,23 @@ def went_to(answers: Sequence[HttpResponse], path: str) -> int:
     return sum(answer.status_code == 302 and answer.headers["Location"] == path for answer in answers)
 
 
-def start_child(task: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-    """``python -m tests.children task arguments``: a process of its own on the running test's database."""
+@contextmanager
+def child_of(task: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """``python -m tests.children task arguments``: a process of its own on the running test's database, which it does
+    not outlive."""
     parts = connection.settings_dict
     database = (
         f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
         if connection.vendor == "postgresql"
         else os.environ["DATABASE_URL"]
     )
-    return subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "tests.children", task, *arguments],
-        cwd=ROOT, env={**os.environ, "DATABASE_URL": database, **environ}, text=True,
+        cwd=ROOT, env={**os.environ, "DATABASE_URL": database, **environ}, text=True, preexec_fn=die_with_parent,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()

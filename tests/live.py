@@ -13,9 +13,9 @@ from typing import Any
 from tests.production import ROOT, without_settings
 from tests.servers import die_with_parent, free_port
 
-START_SECONDS = 90.0  # migrations, static files and an argon2 hash on two busy cores
-STOP_SECONDS = 15.0
-SMS_SECONDS = 15.0
+START_SECONDS = 180.0  # migrations, static files and an argon2 hash on two busy cores
+STOP_SECONDS = 60.0
+SMS_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 

@@ -14,7 +14,7 @@ from accounts.audit_verify import Walk
 from accounts.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink, User
 from tests import people
-from tests.crowd import at_once, start_child
+from tests.crowd import WAIT_SECONDS, at_once, child_of
 from tests.people import Person, customer
 from tests.trail import chained, recorded, rules, tamper, unguarded
 
@@ -215,9 +215,9 @@ def test_eight_at_once_make_one_chain_without_a_gap() -> None:
 def test_a_process_killed_between_commit_and_link_leaves_an_event_that_is_linked_later() -> None:
     for finder in ("the next event", "the chores"):
         sara = people.customer()
-        child = start_child("unsealed", sara.user.phone)
-        assert child.wait(60) == -signal.SIGKILL, child.communicate()
-        child.communicate()
+        with child_of("unsealed", sara.user.phone) as child:
+            said = child.communicate(timeout=WAIT_SECONDS)
+        assert child.returncode == -signal.SIGKILL, said
         lost = AuditEvent.objects.order_by("pk").last()
         assert lost is not None
         assert (lost.customer, AuditLink.objects.filter(event=lost).exists()) == (sara.user, False)

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from hitobit_portal import crypto
 from tests import people
 from tests.gateways import database_url
 from tests.production import ROOT
+from tests.servers import die_with_parent
 
 NEW = b"n" * 32
 KILLS = 4
@@ -173,19 +173,22 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
     thread.start()
     command = [sys.executable, "manage.py", "rotate_master_key", "--batch", "20"]
     kills = 0
-    while kills < KILLS and resealing.counts().get("new", 0) < 1_400:
-        before = resealing.counts().get("new", 0)
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while child.poll() is None and resealing.counts().get("new", 0) <= before + random.randrange(10, 120):
-            time.sleep(0.005)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        kills += 1
-    result = subprocess.run([*command, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True)
-    stop.set()
-    thread.join()
+    try:
+        while kills < KILLS and resealing.counts().get("new", 0) < 1_400:
+            before = resealing.counts().get("new", 0)
+            with subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                preexec_fn=die_with_parent,
+            ) as child:  # fmt: skip
+                until = before + random.randrange(10, 120)
+                while child.poll() is None and resealing.counts().get("new", 0) <= until:
+                    time.sleep(0.005)
+                child.kill()
+            kills += 1
+        result = subprocess.run([*command, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    finally:
+        stop.set()
+        thread.join()
     assert result.returncode == 0, result.stderr[-1000:]
     assert kills == KILLS
     assert faults == []

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import SmsCode
 from apikeys.models import ApiKey, Credential
 from tests import people, sms_collector
-from tests.crowd import failures, start_child
+from tests.crowd import WAIT_SECONDS, child_of, failures
 from tests.people import Person
 from tests.servers import free_port
 
@@ -132,8 +132,8 @@ def test_without_the_cache_nothing_is_compared_sent_or_made(settings: Any) -> No
 
 
 def test_a_locked_sqlite_database_is_a_503_with_nothing_half_made(tmp_path: Any) -> None:
-    child = start_child("locked", DATABASE_URL=f"sqlite:///{tmp_path / 'portal.sqlite3'}", REDIS_URL="")
-    shown, errors = child.communicate(timeout=60)
+    with child_of("locked", DATABASE_URL=f"sqlite:///{tmp_path / 'portal.sqlite3'}", REDIS_URL="") as child:
+        shown, errors = child.communicate(timeout=WAIT_SECONDS)
     assert child.returncode == 0, errors
     assert json.loads(shown) == {
         "while locked": [503, 503, 503, 503],

@@ -257,6 +257,21 @@ def test_guard_remembers_for_its_time_and_forgets_then() -> None:
     assert not seen.first(b"b", 100.0, 62.0)
 
 
+def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apikeys.gateway.limits.MOST_SEEN", 3)
+    seen = Seen()
+    assert [seen.first(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
+    assert [seen.first(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
+    assert seen.first(b"d", 62.0, 62.0), "one is forgotten"
+    assert set(seen._until) == {name for _at, name in seen._order} == {b"b", b"c", b"d"}, "and takes no room"
+    assert not seen.first(b"e", 62.5, 62.0)
+    assert [seen.first(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+
+
 def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
     path = tmp_path / "portal.sqlite3"
     other = sqlite3.connect(path, isolation_level=None)

@@ -4,6 +4,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -21,11 +22,12 @@ from tests.children import DEATHS
 from tests.crowd import (
     MANY,
     SIXTY,
+    WAIT_SECONDS,
     all_at_once,
     at_once,
+    child_of,
     connections_for,
     happened,
-    start_child,
     visiting,
     went_to,
 )
@@ -67,8 +69,8 @@ def test_a_process_killed_while_it_shows_the_secret_never_makes_it_seen_twice(mo
     key = people.key_of(sara)
     browser = people.made_just_now(people.logged_in(sara), key)
     session, path = browser.cookies[portal.SESSION_COOKIE_NAME].value, f"/keys/{key.pk}/"
-    child = start_child("reveal", moment, session, path)
-    shown, errors = child.communicate(timeout=60)
+    with child_of("reveal", moment, session, path) as child:
+        shown, errors = child.communicate(timeout=WAIT_SECONDS)
     assert child.returncode == -signal.SIGKILL, errors
     assert not shown
     assert (Credential.objects.get(key=key).revealed_at is None) == (moment == "before")
@@ -186,8 +188,9 @@ def long_window(rate: Rate, name: str) -> str:
 
 def test_of_200_in_4_processes_exactly_the_limit_passes() -> None:
     rate = Rate.LOGIN_PHONE_ADDRESS
-    children = [start_child("limiter", rate.name, str(TRIES // PROCESSES)) for _n in range(PROCESSES)]
-    try:
+    with ExitStack() as stack:
+        limiter = "limiter", rate.name, str(TRIES // PROCESSES)
+        children = [stack.enter_context(child_of(*limiter)) for _n in range(PROCESSES)]
         pipes = [(child.stdin, child.stdout) for child in children if child.stdin and child.stdout]
         assert [out.readline() for _in, out in pipes] == ["ready\n"] * PROCESSES
         for run in range(ROUNDS):
@@ -196,7 +199,3 @@ def test_of_200_in_4_processes_exactly_the_limit_passes() -> None:
                 into.write(f"{value}\n")
                 into.flush()
             assert sum(int(out.readline()) for _in, out in pipes) == rate.value.count
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()

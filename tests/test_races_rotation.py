@@ -82,7 +82,7 @@ class Load:
 
 
 @pytest.fixture
-def load() -> Iterator[Load]:
+def load(transactional_db: None) -> Iterator[Load]:
     key = people.key_of(people.customer())
     load = Load(key, people.secret_of(key))
     threads = [threading.Thread(target=load.program, args=(n,)) for n in range(PROGRAMS)]

@@ -23,9 +23,10 @@ from apikeys.models import ApiKey
 from tests import people, sms_collector
 from tests.live import LivePortal
 from tests.production import ROOT
+from tests.servers import die_with_parent
 from tests.test_outbox import noticed, owner
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 
 @pytest.fixture(autouse=True)
@@ -110,11 +111,20 @@ def senders(count: int, data_dir: Path, *options: str) -> Iterator[list[subproce
     }
     command = [sys.executable, "manage.py", "send_notices", "--loop", "--every", "0.1", "--json", *options]
     pipe = subprocess.PIPE
-    children = [
-        subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stdout=pipe, stderr=pipe)
-        for _n in range(count)
-    ]
+    children: list[subprocess.Popen[str]] = []
     try:
+        for _n in range(count):
+            children.append(
+                subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=environ,
+                    text=True,
+                    stdout=pipe,
+                    stderr=pipe,
+                    preexec_fn=die_with_parent,
+                )
+            )
         for child in children:
             assert child.stdout is not None
             assert json.loads(child.stdout.readline())["sent"] == 0
