@@ -7,6 +7,7 @@ A request belongs to a finished login, to a half-finished one, or to a way that 
 import base64
 import hashlib
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
@@ -36,7 +37,7 @@ def current(request: HttpRequest, user: User, purpose: Purpose) -> str:
     ``user``: the row as it is now. Called under `otp.lock`, so that what ended the login is seen.
     """
     session = request.session
-    found: object
+    found: Any
     if purpose in WAYS:
         found = session.get(WAYS[purpose])
         # SECURITY: the account may have got another number since this one was typed.

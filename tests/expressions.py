@@ -224,7 +224,7 @@ def _chars(code: Any, value: Any, flags: int) -> Chars:
         found = frozenset().union(*(_of_class(*item) for item in value if item[0] is not op.NEGATE))
         found = EVERY - found if value[0][0] is op.NEGATE else found
     elif code is op.CATEGORY:
-        found = _of_class(code, value)
+        found = frozenset(_of_class(code, value))
     else:
         raise AssertionError(f"{code} is not known here")
     if flags & re.IGNORECASE:

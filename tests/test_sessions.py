@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import agents, logins, sessions
+from accounts import agents, logins
 from accounts.models import AuditEvent, LoginSession, TrustedDevice
 from tests import people, sms_collector
 from tests.people import Person, browser, customer, logged_in
