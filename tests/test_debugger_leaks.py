@@ -1,4 +1,4 @@
-"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of it; and both say the same."""
+"""No page and no command of the debugger shows a pasted secret, whatever is made of it; both say the same."""
 
 import base64
 import html
