@@ -41,8 +41,9 @@ def current(request: HttpRequest, user: User, purpose: Purpose) -> str:
     if purpose in WAYS:
         found = session.get(WAYS[purpose])
         # SECURITY: the account may have got another number since this one was typed.
-        is_current = isinstance(found, dict) and found.get("phone") == user.phone
-        return str(found.get("nonce", "")) if is_current else ""
+        if not isinstance(found, dict) or found.get("phone") != user.phone:
+            return ""
+        return str(found.get("nonce", ""))
     # SECURITY: the session was read when the request began. A login that was ended since then (another password,
     # another number, a freeze) must not do its work any more, so the row is asked again.
     found = session.get(PENDING)

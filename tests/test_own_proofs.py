@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from accounts import audit, logins, otp, purposes, recovery, sessions
+from accounts import audit, logins, otp, purposes, recovery, sessions, sms_codes
 from accounts.events import Event
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from accounts.otp import Factor, Outcome
@@ -384,6 +384,19 @@ def test_code_that_went_to_another_number_than_the_accounts_own_is_wrong() -> No
     SmsDevice.objects.filter(user=sara.user).update(number=number)
     result = otp.verify(people.request_of(sara), sara.user, purposes.LOGIN, {Factor.SMS: code})
     assert result.outcome is Outcome.REFUSED
+
+
+def test_code_is_sent_to_the_number_of_now_whatever_the_request_had_loaded() -> None:
+    sara = people.customer()
+    stale = sara.reload()
+    number = people.next_phone()
+    User.objects.filter(pk=sara.user.pk).update(phone=number)
+    SmsDevice.objects.filter(user=sara.user).update(number=number)
+    request = people.request_of(sara)
+    sms_codes.send_code(request, stale, purposes.LOGIN)
+    assert sms_collector.newest().to == number
+    code = {Factor.SMS: sms_collector.newest().code}
+    assert otp.verify(request, stale, purposes.LOGIN, code).accepted
 
 
 def test_phone_is_confirmed_only_by_a_code_that_went_to_it() -> None:

@@ -158,7 +158,7 @@ class World:
         seen = [browser.seeds for browser in self.browsers.values()]
         assert self.seed_of_the_account() not in seen[0] & seen[1], "both know the account's authenticator"
         renewed = AuditEvent.objects.filter(customer=self.person.user, event=Event.RECOVERY_RENEWED.value)
-        assert Notice.objects.filter(event__in=renewed).count() >= renewed.count() - (not self.person.seed)
+        assert Notice.objects.filter(event__in=renewed).count() >= renewed.count()
 
 
 WHO = sampled_from(["owner", "thief"])
@@ -231,49 +231,41 @@ def test_nobody_gets_in_without_factors_of_their_own() -> None:
     )
 
 
-Step = Callable[[World], object]
+#: What is done without the other browser in between.
+Step = Sequence[Callable[[World], None]]
 
 
 def enrolling(who: str) -> list[Step]:
-    def phone(world: World) -> None:
-        world.log_in(who)
-        world.ask_sms(who, SECOND)
-        world.type_sms(who, SECOND)
-
-    def authenticator(world: World) -> None:
-        world.look_at_seed(who, TOTP)
-        world.type_totp(who, TOTP)
-
-    def end(world: World) -> None:
-        world.get_recovery_codes(who, renew=False)
-        world.finish(who)
-
-    return [phone, authenticator, end]
+    return [
+        [lambda w: w.log_in(who), lambda w: w.ask_sms(who, SECOND), lambda w: w.type_sms(who, SECOND)],
+        [lambda w: w.look_at_seed(who, TOTP), lambda w: w.type_totp(who, TOTP)],
+        [lambda w: w.get_recovery_codes(who, renew=False), lambda w: w.finish(who)],
+    ]
 
 
 def stealing(who: str) -> list[Step]:
     """Everything that `enrolling` does, except that no code of an authenticator is typed."""
     return [
-        lambda world: (enrolling(who)[0](world), world.look_at_seed(who, TOTP)),
-        lambda world: world.get_recovery_codes(who, renew=True),
-        lambda world: world.finish(who),
+        [*enrolling(who)[0], lambda w: w.look_at_seed(who, TOTP)],
+        [lambda w: w.get_recovery_codes(who, renew=True)],
+        [lambda w: w.finish(who)],
     ]
 
 
 def replacing(who: str) -> list[Step]:
     """By a recovery code that was found, as if the authenticator were lost."""
     return [
-        lambda world: (world.log_in(who), world.type_recovery(who, lost=True)),
-        lambda world: world.look_at_seed(who, REPLACE),
-        lambda world: world.type_totp(who, REPLACE),
+        [lambda w: w.log_in(who), lambda w: w.type_recovery(who, lost=True)],
+        [lambda w: w.look_at_seed(who, REPLACE)],
+        [lambda w: w.type_totp(who, REPLACE)],
     ]
 
 
 def changing(who: str) -> list[Step]:
     return [
-        lambda world: (world.log_in(who), world.type_totp(who, SECOND)),
-        lambda world: world.approve_another_authenticator(who),
-        lambda world: (world.look_at_seed(who, CHANGED), world.type_totp(who, CHANGED)),
+        [lambda w: w.log_in(who), lambda w: w.type_totp(who, SECOND)],
+        [lambda w: w.approve_another_authenticator(who)],
+        [lambda w: w.look_at_seed(who, CHANGED), lambda w: w.type_totp(who, CHANGED)],
     ]
 
 
@@ -297,7 +289,8 @@ def test_every_interleaving(start: str, owner: Any, thief: Any) -> None:
         if start == "both":
             world.browsers["thief"].recovery = [world.browsers["owner"].recovery.pop()]
         for step in steps:
-            step(world)
+            for act in step:
+                act(world)
             world.check()
         ends.add(tuple(who for who, browser in world.browsers.items() if browser.is_in()))
     assert ("owner",) in ends, "the steps do lead in"
