@@ -35,7 +35,7 @@ ENV PYTHONPATH=/portal:/packages PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
 USER 65532:65532
 EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=4s --start-period=20s \
-    CMD ["/usr/bin/python3.11", "-m", "hitobit_portal.probe", "8000"]
+    CMD ["/usr/bin/python3.11", "-m", "hitobit_portal.http.healthcheck", "8000"]
 # Every command of manage.py: run_portal, run_gateway, send_notices --loop, migrate, ... (see compose.yaml)
 ENTRYPOINT ["/usr/bin/python3.11", "manage.py"]
 CMD ["run_portal", "--host", "0.0.0.0"]

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hitobit_portal accounts apikeys tests bench manage.py
 # A command in an environment as strict as production's, with throwaway secrets and data.
-PRODUCTION := $(BIN)/python -m tests.production
+PRODUCTION := $(BIN)/python -m tests.support.production
 DEMO := PORTAL_DEMO=true
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 PROCESSES ?= 2
@@ -27,12 +27,12 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's machine door alone on http://12
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
 	$(BIN)/python -m pytest -n $(PROCESSES)
 	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
-	  --ignore=tests/test_access.py
+	  --ignore=tests/accounts/access/test_default_deny.py
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
-CORE := $(wildcard $(addprefix tests/test_,$(addsuffix .py,access bad_codes client_ip crypto decoys fields gatekeeper \
-  gateway gateway_* independent_clients keys networks otp patterns public_keys races* ratelimits rotation \
-  security_review signing usage_batches verification)))
+CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \
+  apikeys/policy apikeys/models apikeys/actions apikeys/gateway apikeys/client_api apikeys/usage races structure/test_patterns.py \
+  portal/test_client_ip.py portal/test_crypto.py portal/test_fields.py portal/test_ratelimits.py portal/test_security_review.py)
 
 core: $(VENV)/development.stamp $(CATALOGUES) ## The tests of the security core alone, for a second Python (PYTHON=..., VENV=...)
 	$(BIN)/python -m pytest -n $(PROCESSES) $(CORE)
@@ -41,7 +41,7 @@ hunt: $(VENV)/development.stamp $(CATALOGUES) ## The property tests alone, with 
 	env -u CI PORTAL_TEST_FACTOR=50 $(BIN)/python -m pytest -n $(PROCESSES) -m "hypothesis and not browser"
 
 mutants: $(VENV)/development.stamp $(CATALOGUES) ## Change the security core a little and see that tests notice (MUTANTS="--most 5")
-	$(BIN)/python -m tests.mutants $(MUTANTS)
+	$(BIN)/python -m tests.support.mutants $(MUTANTS)
 
 lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
 	$(BIN)/ruff check $(SOURCES)
@@ -52,7 +52,7 @@ lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
 check: $(VENV)/development.stamp ## Settings, migrations and message catalogues
 	$(PRODUCTION) $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 	$(PRODUCTION) $(BIN)/python -W error manage.py makemigrations --check --dry-run
-	$(BIN)/python -m hitobit_portal.catalogue --check
+	$(BIN)/python -m hitobit_portal.i18n.catalogue --check
 
 format: $(VENV)/development.stamp ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -62,7 +62,7 @@ migrations: $(VENV)/development.stamp ## Write the migrations that the models as
 	$(PRODUCTION) $(BIN)/python manage.py makemigrations
 
 messages: $(VENV)/runtime.stamp ## Bring locale/ up to date with the sources, and compile it
-	$(BIN)/python -m hitobit_portal.catalogue
+	$(BIN)/python -m hitobit_portal.i18n.catalogue
 	$(BIN)/pybabel -q compile -D django -d locale
 
 screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in docs/screenshots anew, in Chromium

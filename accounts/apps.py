@@ -9,8 +9,8 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from hitobit_portal import checks  # noqa: F401  (registers the system checks)
+        from hitobit_portal.config import checks  # noqa: F401  (registers the system checks)
 
 
 class AdminConfig(DjangoAdminConfig):
-    default_site = "accounts.admin_site.PortalAdminSite"
+    default_site = "accounts.staff.site.PortalAdminSite"

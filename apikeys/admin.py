@@ -15,17 +15,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts import audit
+from accounts.access.guard import customer
+from accounts.choices.roles import Right
 from accounts.models import AuditEvent
-from accounts.roles import Right
-from accounts.staff import access, looked, rows
+from accounts.staff import access, access_log, presenters
+from accounts.staff.base_admin import ReadOnly
 from accounts.staff.forms import ReasonForm
-from accounts.staff.read_only import ReadOnly
-from accounts.stages import customer
 from apikeys.models import ApiKey
-from apikeys.staff_acts import ACTS, Act
-from apikeys.staff_keys import KeyFilter
-from apikeys.staff_standing import reasons
-from hitobit_portal.jalali import digits
+from apikeys.staff.actions import ACTS, Act
+from apikeys.staff.filters import KeyFilter
+from apikeys.staff.key_status import reasons
+from hitobit_portal.i18n.jalali import digits
 
 PAGE = 50
 
@@ -56,9 +56,9 @@ class ApiKeyAdmin(ReadOnly):
         asked = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
         if asked:
             text = asked.pop("q", "") or asked.pop("address", "")
-            looked.searched(request, "keys", text, page.paginator.count, filters=asked)
+            access_log.searched(request, "keys", text, page.paginator.count, filters=asked)
         else:
-            looked.at(request, "keys")
+            access_log.at(request, "keys")
         sent = request.GET.copy()
         sent.pop("p", None)
         context = {
@@ -79,7 +79,7 @@ class ApiKeyAdmin(ReadOnly):
         """One key: what it may do, why it is refused, who did what to it."""
         access.need(request, self.right)
         key = get_object_or_404(self._visible(request).prefetch_related("networks"), pk=object_id)
-        looked.at(request, "key", of=key.owner, target=str(object_id), label=key.label)
+        access_log.at(request, "key", of=key.owner, target=str(object_id), label=key.label)
         events = AuditEvent.objects.filter(customer=key.owner, target=str(object_id)).order_by("-pk")
         context = {
             **self.admin_site.each_context(request),
@@ -94,7 +94,7 @@ class ApiKeyAdmin(ReadOnly):
                 and access.may_act_on(request, key.owner)
                 and key.state in act.from_states
             ],
-            "events": rows.key_events(request, events),
+            "events": presenters.key_events(request, events),
         }
         return TemplateResponse(request, "admin/key.html", context)
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from apikeys.networks import compile_networks
-from apikeys.signing import Kind
-from apikeys.verification import CredentialRecord, KeyRecord, Outcome, decide
-from tests.live import LivePortal
+from apikeys.verification.decision import CredentialRecord, KeyRecord, Outcome, decide
+from apikeys.verification.networks import compile_networks
+from apikeys.verification.signing import Kind
+from tests.support.live_portal import LivePortal
 
 DECISIONS = 5_000
 REQUESTS = 200

@@ -5,8 +5,8 @@ import sys
 
 import uvloop
 
-from apikeys.gateway.exchange import Exchange
-from apikeys.gateway.hub import Hub
+from apikeys.gateway.http.messages import Exchange
+from apikeys.gateway.http.server import Hub
 from apikeys.gateway.worker import listen, serve
 
 YES = b"\r\n"

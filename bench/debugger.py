@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests import production
+from tests.support import production
 
 #: What one paste may cost at most (ms of CPU), with LIVE_KEYS keys.
 MOST_MS = 150.0
@@ -162,11 +162,12 @@ class Customer:
     """With all the keys that one may have, the newest deleted ones, and each key rotated once."""
 
     def __init__(self, kinds: list[str], by_command: bool = False) -> None:
-        from apikeys import public_keys, rotation
+        from apikeys.actions import rotation
         from apikeys.models import ApiKey
-        from apikeys.rules import LIVE_KEYS, State
-        from tests import people
-        from tests.key_pairs import new_ed25519, public_pem, rsa_of
+        from apikeys.policy import public_keys
+        from apikeys.policy.choices import LIVE_KEYS, State
+        from tests.support import people
+        from tests.support.key_pairs import new_ed25519, public_pem, rsa_of
 
         rsa = public_keys.parse(public_pem(rsa_of(4096)))
 
@@ -193,10 +194,10 @@ class Customer:
                 key.set_state(State.REVOKED)
         self.key_id, self.pk = made[0].key_id, str(made[0].pk)
         self.secret = ""
-        from apikeys import records
+        from apikeys.actions import key_loader
 
         for key in made:
-            record = records.load(key.key_id)
+            record = key_loader.load(key.key_id)
             assert record is not None
             if record.credentials[0].kind.value == "hmac":
                 self.secret = record.credentials[0].material.decode()
@@ -206,7 +207,7 @@ class Customer:
         """Seconds of CPU for one paste."""
         from django.core.cache import cache
 
-        from apikeys import explained
+        from apikeys.debugger import cli_report
 
         cache.clear()  # the rate of the page is not what is measured
         data = {
@@ -215,9 +216,9 @@ class Customer:
         }
         began = time.process_time()
         if self.by_command:
-            with contextlib.suppress(explained.Refused):
-                asked = explained.Asked(data["request"], data.get("body", ""), self.key_id)
-                explained.lines(explained.document(explained.of(asked)))
+            with contextlib.suppress(cli_report.Refused):
+                asked = cli_report.Asked(data["request"], data.get("body", ""), self.key_id)
+                cli_report.lines(cli_report.document(cli_report.of(asked)))
             return time.process_time() - began
         page = self.client.post("/debugger/", data)
         took = time.process_time() - began
@@ -225,7 +226,7 @@ class Customer:
         return took
 
     def right(self) -> Fields:
-        from tests.binance_client import BinanceClient
+        from tests.support.binance_client import BinanceClient
 
         call = BinanceClient(self.key_id, self.secret or "s" * 64).call(
             "GET", "/api/v3/account", [("symbol", "BTCIRT"), ("timestamp", str(time.time_ns() // 1_000_000))]

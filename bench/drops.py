@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from apikeys.gateway.watch_postgresql import CHANNEL
+from apikeys.gateway.keycache.postgresql_invalidation import CHANNEL
 from bench.keys import Holder, write_requests
 from bench.load import wrk
 from bench.rivals import Rival

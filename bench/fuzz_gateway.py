@@ -15,11 +15,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apikeys.gateway import asks
-from apikeys.verification import KeyRecord, decide
-from tests import test_gateway_compiled as shapes
-from tests import test_gateway_pieces as pieces
-from tests import test_gateway_repeats as repeats
+from apikeys.gateway import requests
+from apikeys.verification.decision import KeyRecord, decide
+from tests.apikeys.gateway import test_fast_path as shapes
+from tests.apikeys.gateway import test_repeated_requests as repeats
+from tests.apikeys.gateway import test_split_streams as pieces
 
 EXAMPLES = 20_000
 often = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -48,8 +48,8 @@ class Said(dict[str, str]):
 @given(st.one_of(documents, questions))
 def odd_documents(document: Any) -> None:
     try:
-        read, _batch = asks.from_json(document)
-    except asks.AskError:
+        read, _batch = requests.from_json(document)
+    except requests.AskError:
         return
     for ask in read:
         judge(shapes.RECORD, ask)
@@ -66,19 +66,19 @@ def odd_documents(document: Any) -> None:
 def three_forms(record: KeyRecord, query: str, address: str, permission: str, path: str) -> None:
     said = Said({"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission})
     document = {"api_key": record.key, "query": query, "client_ip": address, "permission": permission}
-    [by_json], _batch = asks.from_json(json.loads(json.dumps(document)))
+    [by_json], _batch = requests.from_json(json.loads(json.dumps(document)))
     plain = "/" + path.replace("?", "")
     # As bytes come from the wire: one character each.
     target, wire = (text.encode().decode("latin-1") for text in (f"{plain}?{query}", query))
-    by_auth = asks.from_auth(Said(said, **{"x-original-uri": target}), "", b"")
-    by_envoy = asks.from_envoy(said, plain.encode().decode("latin-1"), wire, b"")
+    by_auth = requests.from_auth(Said(said, **{"x-original-uri": target}), "", b"")
+    by_envoy = requests.from_envoy(said, plain.encode().decode("latin-1"), wire, b"")
     assert by_auth == by_envoy
     if plain.isascii() and "#" not in plain:
         assert by_json == by_auth
     judge(record, by_auth)
 
 
-def judge(record: KeyRecord, ask: asks.Ask) -> None:
+def judge(record: KeyRecord, ask: requests.Ask) -> None:
     decision = decide(record, **dataclasses.asdict(ask), now_ms=shapes.NOW)
     if ask.body or not ask.query.isascii() or ask.client_ip is None:
         return

@@ -107,7 +107,7 @@ def quiet(world: World, ours: Server, bare: Server, prepare: Callable[[], None],
 
 def leanest(world: World, ours: Server, prepare: Callable[[], None], seconds: float, count: int) -> Row:
     from bench import keys, rivals
-    from tests.servers import create_database
+    from tests.support.servers import create_database
 
     server = rivals.Leanest(world.directory, create_database(world.postgres.url()))
     theirs = server.prepare(HOT)
@@ -150,7 +150,7 @@ def main() -> int:
     began = time.time()
     with World() as world:
         from bench import promises
-        from tests.gateways import token
+        from tests.support.gateways import token
 
         bearer = token("bench")
         rows, highest = beside_others(world, bearer, seconds, count)

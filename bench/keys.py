@@ -21,8 +21,8 @@ from psycopg import sql
 from accounts.models import User
 from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.models.credentials import random_text
-from apikeys.rules import IpPolicy
-from hitobit_portal import crypto
+from apikeys.policy.choices import IpPolicy
+from hitobit_portal.security import crypto
 
 Sign = Callable[[bytes], str]
 QUERY = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity={n}&price=0.1&recvWindow=60000&timestamp={at}"

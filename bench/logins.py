@@ -15,8 +15,8 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.live import LivePortal
-from tests.servers import Postgres, Valkey, create_database
+from tests.support.live_portal import LivePortal
+from tests.support.servers import Postgres, Valkey, create_database
 
 EACH = 500
 #: Each number is tried 20 times; `Rate.LOGIN_PHONE` admits 25 in a quarter of an hour.

@@ -12,11 +12,11 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-from apikeys.gateway.cache import TwoGenerations
-from apikeys.gateway.compiled import Compiled
-from apikeys.networks import compile_networks
-from apikeys.signing import Kind
-from apikeys.verification import CredentialRecord, KeyRecord
+from apikeys.gateway.fastpath.lru import TwoGenerations
+from apikeys.gateway.fastpath.prepared_key import Compiled
+from apikeys.verification.decision import CredentialRecord, KeyRecord
+from apikeys.verification.networks import compile_networks
+from apikeys.verification.signing import Kind
 
 KEYS = 100_000
 PERMISSIONS = frozenset({"read", "trade"})

@@ -16,8 +16,8 @@ from typing import Self
 from apikeys.management.commands.run_gateway import in_batches
 from bench.keys import Holder, networks_of
 from bench.load import SERVER_CORE, on_core
-from tests.production import ROOT
-from tests.servers import die_with_parent, free_port
+from tests.support.production import ROOT
+from tests.support.servers import die_with_parent, free_port
 
 FILES = Path(__file__).resolve().parent / "rivals"
 LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")

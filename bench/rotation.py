@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from bench.world import World
-from tests.production import ROOT
+from tests.support.production import ROOT
 
 CREDENTIALS = 100_000
 KILLS = 10
@@ -44,14 +44,15 @@ class Program(threading.Thread):
 
     @staticmethod
     def ask(holder: Any) -> str:
-        from apikeys import records, verification
+        from apikeys.actions import key_loader
+        from apikeys.verification import decision as verification_decision
         from bench import keys
 
         now_ms = time.time_ns() // 1_000_000
         query = keys.QUERY.format(n=1, at=now_ms).encode()
         try:
-            decision = verification.decide(
-                records.load(holder.key_id),
+            decision = verification_decision.decide(
+                key_loader.load(holder.key_id),
                 api_key=holder.key_id,
                 query=query + b"&signature=" + holder.sign(query).encode(),
                 body=b"",
@@ -90,9 +91,9 @@ def main() -> int:
     with World():
         from django.conf import settings
 
-        from apikeys import resealing
+        from apikeys.operations import reencrypt
         from bench import keys
-        from tests.gateways import database_url
+        from tests.support.gateways import database_url
 
         holders = [holder for _ in range(10) for holder in keys.hmac_holders(count // 10)]
         ring = {"new": secrets.token_bytes(32), **settings.MASTER_KEYS}
@@ -108,7 +109,7 @@ def main() -> int:
         took = time.monotonic() - began
         program.over.set()
         program.join()
-        left = resealing.counts()
+        left = reencrypt.counts()
     print(f"{count:,} credentials in {took:.0f} s, killed at {', '.join(f'{point:,}' for point in points)}")
     print(
         f"{program.allowed:,} signed requests passed meanwhile, {len(program.refused)} were refused", end=""

@@ -3,7 +3,7 @@
 import os
 import time
 
-from apikeys.gateway.memory import Memory
+from apikeys.gateway.keycache.cache import Memory
 
 _dropped = Memory.dropped
 _file = os.open(f"{os.environ['BENCH_DROPS']}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.logins import EACH, Visitor, report
-from tests.live import LivePortal
-from tests.servers import Postgres, Valkey, create_database
+from tests.support.live_portal import LivePortal
+from tests.support.servers import Postgres, Valkey, create_database
 
 #: Accounts that are sent a code, with all the work that it makes after the answer.
 PHONES = f"""
@@ -106,7 +106,7 @@ def unsigned(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[float]]]]
     import django
 
     django.setup()
-    from tests.gateways import GatewayProcess
+    from tests.support.gateways import GatewayProcess
 
     made = json.loads(portal.manage("shell", "--no-imports", "--command", KEYS))
     keys = {"unknown": "u" * 64, **made["keys"]}

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.load import LOAD_CORE, SERVER_CORE, on_core
-from tests.production import settings, without_settings
-from tests.servers import Postgres, create_database
+from tests.support.production import settings, without_settings
+from tests.support.servers import Postgres, create_database
 
 #: So high that the limits do their work and refuse nobody.
 RATE = str(10**9)
@@ -52,10 +52,10 @@ class World:
 
 
 class Gateway:
-    """`tests.gateways.GatewayProcess`, on the server's core."""
+    """`tests.support.gateways.GatewayProcess`, on the server's core."""
 
     def __init__(self, token: str, environ: dict[str, str], core: int | None = SERVER_CORE) -> None:
-        from tests.gateways import GatewayProcess
+        from tests.support.gateways import GatewayProcess
 
         self._process = GatewayProcess(token, environ)
         self._core = core

@@ -1,4 +1,4 @@
-"""Django settings, all from the environment (`hitobit_portal.env`). There is no insecure default outside the demo."""
+"""Django settings, all from the environment (`hitobit_portal.config.env`). There is no insecure default outside the demo."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +10,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from environs import validate
 
-from hitobit_portal import demo, logs
-from hitobit_portal.client_ip import parse_trusted
-from hitobit_portal.env import environment as env
-from hitobit_portal.env import parse_email_url, parse_master_keys, provider_url, read
-from hitobit_portal.fields import parse_countries
-from hitobit_portal.gateway_settings import (  # noqa: F401
+from hitobit_portal.config import demo
+from hitobit_portal.config.env import environment as env
+from hitobit_portal.config.env import parse_email_url, parse_master_keys, provider_url, read
+from hitobit_portal.config.gateway import (  # noqa: F401
     GATEWAY_ADDRESS_RATE,
     GATEWAY_CACHE,
     GATEWAY_GRACE,
@@ -26,6 +24,9 @@ from hitobit_portal.gateway_settings import (  # noqa: F401
     GATEWAY_PORT,
     REPLAY_GUARD,
 )
+from hitobit_portal.http.client_ip import parse_trusted
+from hitobit_portal.i18n.fields import parse_countries
+from hitobit_portal.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -148,19 +149,19 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "hitobit_portal.health.middleware",
-    "apikeys.metrics.middleware",
-    "hitobit_portal.in_force.middleware",
-    "hitobit_portal.errors.for_programs",
-    "hitobit_portal.middleware.request_context",
-    "hitobit_portal.middleware.security_headers",
+    "hitobit_portal.http.health.middleware",
+    "apikeys.operations.metrics.middleware",
+    "hitobit_portal.http.commit_barrier.middleware",
+    "hitobit_portal.http.error_pages.for_programs",
+    "hitobit_portal.http.middleware.request_context",
+    "hitobit_portal.http.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "hitobit_portal.middleware.FaultMiddleware",
+    "hitobit_portal.http.middleware.FaultMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "hitobit_portal.middleware.language",
-    "hitobit_portal.middleware.theme_and_digits",
-    "accounts.known_browsers.middleware",
+    "hitobit_portal.http.middleware.language",
+    "hitobit_portal.http.middleware.theme_and_digits",
+    "accounts.access.known_browsers.middleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -168,7 +169,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "accounts.stages.DefaultDenyMiddleware",
+    "accounts.access.guard.DefaultDenyMiddleware",
 ]
 
 ROOT_URLCONF = "hitobit_portal.urls"
@@ -186,9 +187,9 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
-                "hitobit_portal.context.portal",
+                "hitobit_portal.http.context.portal",
             ],
-            "libraries": {"jalali": "hitobit_portal.jalali"},
+            "libraries": {"jalali": "hitobit_portal.i18n.jalali"},
         },
     },
 ]
@@ -221,13 +222,13 @@ CACHES = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 }
 RATELIMIT_FAIL_OPEN = False
-# django-ratelimit's checks E003 and W001 know no single process; `hitobit_portal.checks` has our rule instead.
+# django-ratelimit's checks E003 and W001 know no single process; `hitobit_portal.config.checks` has our rule instead.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.access.backends.PhoneBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-AUTH_PASSWORD_VALIDATORS = [{"NAME": "accounts.passwords.PasswordValidator"}]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "accounts.access.passwords.PasswordValidator"}]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "dashboard"
 OTP_LOGIN_URL = "login"
@@ -241,7 +242,7 @@ CSRF_COOKIE_HTTPONLY = True
 # SECURITY: not in a cookie, Django's default: it outlives the session, and the next person in the browser reads it.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "hitobit_portal.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "hitobit_portal.http.error_pages.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 # The prefix __Host- ties a cookie to this host, path / and https; browsers refuse it on plain http.
 SESSION_COOKIE_NAME = "__Host-session" if SECURE else "session"
@@ -278,7 +279,7 @@ TIME_ZONE = "Asia/Tehran"
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STORAGES = {"staticfiles": {"BACKEND": "hitobit_portal.staticfiles.HashedStaticFiles"}}
+STORAGES = {"staticfiles": {"BACKEND": "hitobit_portal.http.staticfiles.HashedStaticFiles"}}
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -4,50 +4,47 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import path
 
-from accounts import urls_outside, urls_safety, urls_settings, views_activity, views_enrol, views_login
-from apikeys import (
-    client_api,
-    urls_debugger,
-    urls_rotate,
-    urls_state,
-    urls_usage,
-    views,
-    views_key,
-    views_verify,
-)
+from accounts.login import enrolment_views
+from accounts.login import views as login_views
+from accounts.profile import activity, safety_urls
+from accounts.profile import urls as profile_urls
+from accounts.registration import urls
+from apikeys.client_api import views as client_api_views
+from apikeys.debugger import urls as debugger_urls
+from apikeys.pages import confirm, detail, key_list, lifecycle_urls, rotation_urls, usage_urls
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("login/", views_login.login, name="login"),
-    path("login/second-factor/", views_login.second_factor, name="second_factor"),
-    path("logout/", views_login.logout, name="logout"),
-    path("enrol/sms/", views_enrol.enrol_sms, name="enrol_sms"),
-    path("enrol/totp/", views_enrol.enrol_totp, name="enrol_totp"),
-    path("enrol/recovery-codes/", views_enrol.recovery_codes, name="recovery_codes"),
-    path("dashboard/", views.dashboard, name="dashboard"),
-    path("keys/", views.keys, name="keys"),
-    path("keys/new/verify/", views_verify.verify_new, name="key_verify_new"),
-    path("keys/<uuid:pk>/", views_key.key_detail, name="key_detail"),
-    path("keys/<uuid:pk>/verify/", views_verify.verify_change, name="key_verify"),
-    path("keys/<uuid:pk>/delete/", views_key.key_delete, name="key_delete"),
-    path("activity/", views_activity.activity, name="activity"),
-    *urls_outside.urlpatterns,
-    *urls_settings.urlpatterns,
-    *urls_safety.urlpatterns,
-    *urls_state.urlpatterns,
-    *urls_debugger.urlpatterns,
-    *urls_rotate.urlpatterns,
-    *urls_usage.urlpatterns,
+    path("", key_list.home, name="home"),
+    path("login/", login_views.login, name="login"),
+    path("login/second-factor/", login_views.second_factor, name="second_factor"),
+    path("logout/", login_views.logout, name="logout"),
+    path("enrol/sms/", enrolment_views.enrol_sms, name="enrol_sms"),
+    path("enrol/totp/", enrolment_views.enrol_totp, name="enrol_totp"),
+    path("enrol/recovery-codes/", enrolment_views.recovery_codes, name="recovery_codes"),
+    path("dashboard/", key_list.dashboard, name="dashboard"),
+    path("keys/", key_list.keys, name="keys"),
+    path("keys/new/verify/", confirm.verify_new, name="key_verify_new"),
+    path("keys/<uuid:pk>/", detail.key_detail, name="key_detail"),
+    path("keys/<uuid:pk>/verify/", confirm.verify_change, name="key_verify"),
+    path("keys/<uuid:pk>/delete/", detail.key_delete, name="key_delete"),
+    path("activity/", activity.activity, name="activity"),
+    *urls.urlpatterns,
+    *profile_urls.urlpatterns,
+    *safety_urls.urlpatterns,
+    *lifecycle_urls.urlpatterns,
+    *debugger_urls.urlpatterns,
+    *rotation_urls.urlpatterns,
+    *usage_urls.urlpatterns,
     path("admin/", admin.site.urls),
-    path("api/v3/ping", client_api.ping, name="ping"),
-    path("api/v3/time", client_api.server_time, name="server_time"),
-    path("sapi/v1/account/apiRestrictions", client_api.api_restrictions, name="api_restrictions"),
+    path("api/v3/ping", client_api_views.ping, name="ping"),
+    path("api/v3/time", client_api_views.server_time, name="server_time"),
+    path("sapi/v1/account/apiRestrictions", client_api_views.api_restrictions, name="api_restrictions"),
 ]
 
 if settings.DEMO:
-    urlpatterns.append(path("demo/sms/", views_activity.demo_sms, name="demo_sms"))
+    urlpatterns.append(path("demo/sms/", activity.demo_sms, name="demo_sms"))
 
-handler400 = "hitobit_portal.errors.bad_request"
-handler403 = "hitobit_portal.errors.forbidden"
-handler404 = "hitobit_portal.errors.not_found"
-handler500 = "hitobit_portal.errors.server_error"
+handler400 = "hitobit_portal.http.error_pages.bad_request"
+handler403 = "hitobit_portal.http.error_pages.forbidden"
+handler404 = "hitobit_portal.http.error_pages.not_found"
+handler500 = "hitobit_portal.http.error_pages.server_error"

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests import production
-from tests.architecture import oversized
-from tests.browsers import ARGUMENTS, chromium
-from tests.examples import FACTOR, times
-from tests.live import LivePortal
-from tests.servers import Missing, Postgres, Server, Valkey, create_database
+from tests.structure.sources import oversized
+from tests.support import production
+from tests.support.browsers import ARGUMENTS, chromium
+from tests.support.examples import FACTOR, times
+from tests.support.live_portal import LivePortal
+from tests.support.servers import Missing, Postgres, Server, Valkey, create_database
 
 if TYPE_CHECKING:
     from django.test import Client
     from playwright.sync_api import Browser
 
-    from tests.live_site import Customer, LiveSite
-    from tests.walk import Visit, Windows
+    from tests.support.live_site import Customer, LiveSite
+    from tests.support.visitors import Visit, Windows
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("local", deadline=None)
@@ -46,7 +46,7 @@ remarks: list[str] = []
 def start_servers(directory: Path) -> dict[str, str]:
     """The environment that points at freshly started servers."""
     environ = production.settings(directory)
-    if given := os.environ.get("PORTAL_TEST_SERVERS"):  # they run already (`tests.mutants`)
+    if given := os.environ.get("PORTAL_TEST_SERVERS"):  # they run already (`tests.support.mutants`)
         (directory / "static").symlink_to(Path(given).with_name("static"))
         return {**environ, **json.loads(Path(given).read_text(encoding="utf-8"))}
     kind = os.environ.get("PORTAL_TEST_DATABASE", "postgresql")
@@ -101,9 +101,9 @@ def load_settings() -> None:
 
     assert settings.DATABASES
     # A third of the suite's time was spent on the passwords of its people.
-    settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
+    settings.PASSWORD_HASHERS = ["tests.support.password_hashing.QuickArgon2"]
     if "DATABASE_URL" in os.environ and os.environ.get("PORTAL_TEST_DATABASE") == "postgresql":
-        # Tells the tests' own connections from those of processes that they start (`tests.trail`).
+        # Tells the tests' own connections from those of processes that they start (`tests.support.audit_trail`).
         settings.DATABASES["default"].setdefault("OPTIONS", {})["application_name"] = "portal-tests"
 
 
@@ -172,13 +172,13 @@ def _fresh_cache() -> Iterator[None]:
 def _trail_of_nobody_is_remembered() -> Iterator[None]:
     """A process knows the last link that it wrote, and says that it is gone when the next test begins without any."""
     yield
-    from accounts import audit_chain
+    from accounts.audit import chain
 
-    audit_chain._last_seen = (0, 0)
+    chain._last_seen = (0, 0)
 
 
 class Now:
-    """Stands in for the pool of `hitobit_portal.later`: a thread would not see the transaction of the test."""
+    """Stands in for the pool of `hitobit_portal.background`: a thread would not see the transaction of the test."""
 
     def submit(self, work: Callable[..., object], *arguments: object) -> None:
         work(*arguments)
@@ -186,13 +186,13 @@ class Now:
 
 @pytest.fixture(autouse=True)
 def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hitobit_portal import later
+    from hitobit_portal import background
 
-    monkeypatch.setattr(later, "_pool", Now())
-    monkeypatch.setattr(later, "_note_pool", Now())
-    monkeypatch.setattr(later, "PAUSE", 0.0)
+    monkeypatch.setattr(background, "_pool", Now())
+    monkeypatch.setattr(background, "_note_pool", Now())
+    monkeypatch.setattr(background, "PAUSE", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
-    monkeypatch.setattr(later, "close_old_connections", lambda: None)
+    monkeypatch.setattr(background, "close_old_connections", lambda: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -200,10 +200,10 @@ def _flush_may_empty_the_audit_trail() -> Iterator[None]:
     """The trail's triggers refuse the flush after a test with transactions of its own, as anybody's."""
     from django.test import TransactionTestCase
 
-    from tests import trail
+    from tests.support import audit_trail
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", trail.flushing(TransactionTestCase))
+        patch.setattr(TransactionTestCase, "_fixture_teardown", audit_trail.flushing(TransactionTestCase))
         yield
 
 
@@ -221,11 +221,11 @@ def kept_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     Tests with this fixture commit, see what the ones before them left, and so make people, keys and tokens of their own
     and look at nobody else's.
     """
-    from tests import trail
+    from tests.support import audit_trail
 
     with django_db_blocker.unblock():
         yield
-        trail.empty()
+        audit_trail.empty()
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def client() -> "Client":
 
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
-    """A PostgreSQL database in which a test may make others (`tests.servers.create_database`)."""
+    """A PostgreSQL database in which a test may make others (`tests.support.servers.create_database`)."""
     if "PORTAL_TEST_POSTGRES_URL" not in os.environ:
         unavailable("needs PostgreSQL")
     return os.environ["PORTAL_TEST_POSTGRES_URL"]
@@ -287,7 +287,7 @@ def live_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePortal
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveSite"]:
     """The demo behind a proxy that is believed, so that browsers can come from several addresses; each test of it has
     customers and addresses of its own."""
-    from tests.live_site import LiveSite
+    from tests.support.live_site import LiveSite
 
     live = LivePortal(tmp_path_factory.mktemp("live-walk"), {"PORTAL_TRUSTED_PROXIES": "127.0.0.1"})
     yield LiveSite(live.start())
@@ -297,7 +297,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveSite"]:
 @pytest.fixture(scope="session")
 def windows(browser: "Browser") -> "Windows":
     """The browser's contexts, reused from test to test."""
-    from tests.walk import Windows
+    from tests.support.visitors import Windows
 
     return Windows(browser)
 
@@ -305,7 +305,7 @@ def windows(browser: "Browser") -> "Windows":
 @pytest.fixture
 def visit(portal: "LiveSite", windows: "Windows") -> Iterator["Visit"]:
     """``visit(customer)`` is a new browser of theirs; at the end none of them may have complained."""
-    from tests.walk import Visitor, new_visitor
+    from tests.support.visitors import Visitor, new_visitor
 
     visitors: list[Visitor] = []
 

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from accounts.models import User
-from hitobit_portal import free_text
-from hitobit_portal.fields import is_served, parse_phone
-from hitobit_portal.jalali import masked_phone
+from hitobit_portal.i18n import free_text
+from hitobit_portal.i18n.fields import is_served, parse_phone
+from hitobit_portal.i18n.jalali import masked_phone
 
 LONGEST_REASON = 200
 NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES has the countries of the mobile numbers that get them"
@@ -96,7 +96,7 @@ def reason(text: str) -> str:
 
 
 def free_text_problem(text: str) -> str:
-    """What an operator reads of a text that can't leave the portal (`hitobit_portal.free_text`); "" when it can."""
+    """What an operator reads of a text that can't leave the portal (`hitobit_portal.i18n.free_text`); "" when it can."""
     return {
         None: "",
         free_text.Problem.HIDDEN: "has control or invisible characters; write it in one line",

@@ -10,7 +10,7 @@ so that no other one ever sees it. It is no model, so that nothing of Django's t
 import django.db.models.deletion
 from django.db import migrations, models
 
-from accounts import chain
+from accounts.choices import audit_mac
 
 #: A rolling upgrade goes on writing events without a MAC until its last old process has ended.
 EVENTS_OF_OLD_PROCESSES = 10_000
@@ -89,7 +89,7 @@ def begin(apps, schema_editor):
     head = apps.get_model("accounts", "AuditHead")(
         highest_event=newest, unsigned_to=newest + EVENTS_OF_OLD_PROCESSES if newest else 0
     )
-    head.mac = chain.head_mac(head)
+    head.mac = audit_mac.head_mac(head)
     head.save(force_insert=True)
 
 

@@ -1,9 +1,9 @@
-"""The groups of staff, with what each may do as `accounts.roles` says; indexes and columns of the staff's pages."""
+"""The groups of staff, with what each may do as `accounts.choices.roles` says; indexes and columns of the staff's pages."""
 
 from django.db import migrations, models
 from django.db.models.functions import Upper
 
-from accounts.events import Event
+from accounts.choices.events import Event
 
 CUSTOM = {
     "see_contact": "Can see phone numbers and e-mail in full",

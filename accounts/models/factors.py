@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_otp.models import Device
 
-from accounts.drift import judge
+from accounts.choices.clock_drift import judge
 from accounts.models.people import User
 
 
@@ -20,7 +20,7 @@ class PortalDevice(Device):
         abstract = True
 
     def verify_token(self, token: str) -> bool:
-        """Never: codes are checked by `accounts.otp` alone."""
+        """Never: codes are checked by `accounts.factors.verification` alone."""
         # SECURITY: django_otp.match_token() would check codes without our lock, our count and our purposes.
         return False
 
@@ -31,9 +31,9 @@ class TotpDevice(PortalDevice):
     user = models.OneToOneField(User, models.CASCADE, related_name="totp")
     seed_sealed = models.TextField(editable=False)
     last_step = models.BigIntegerField(default=-1, editable=False)
-    #: Not written since seeds are derived for each login (`accounts.logins.seed`); the version before still does.
+    #: Not written since seeds are derived for each login (`accounts.access.logins.seed`); the version before still does.
     next_seed_sealed = models.TextField(blank=True, editable=False)
-    #: By how many steps the last accepted codes were early or late: see `accounts.drift`.
+    #: By how many steps the last accepted codes were early or late: see `accounts.choices.clock_drift`.
     drifts = models.JSONField(default=list, editable=False)
 
     class Meta:

@@ -12,8 +12,8 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from accounts import roles
-from hitobit_portal.fields import is_served, parse_phone
+from accounts.choices import roles
+from hitobit_portal.i18n.fields import is_served, parse_phone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -54,7 +54,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
     #: Part of the session hash: one higher, and every session and half-finished login of the person is over.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
-    #: Part of the cookie of a known browser: one higher, and the account is known to none (`accounts.known_browsers`).
+    #: Part of the cookie of a known browser: one higher, and the account is known to none (`accounts.access.known_browsers`).
     browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
@@ -64,7 +64,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     language = models.CharField(_("language"), max_length=2, blank=True)
     theme = models.CharField(_("theme"), max_length=5, blank=True)
     digits = models.CharField(_("digits"), max_length=7, blank=True)
-    #: Names of `accounts.preferences.Optional` notices that the person wants beyond the mandatory ones.
+    #: Names of `accounts.actions.preferences.Optional` notices that the person wants beyond the mandatory ones.
     optional_notices = models.JSONField(default=list, blank=True)
 
     objects: ClassVar[UserManager] = UserManager()

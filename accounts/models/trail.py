@@ -8,8 +8,8 @@ from django.db import connections, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import chain
-from accounts.events import Event
+from accounts.choices import audit_mac
+from accounts.choices.events import Event
 from accounts.models.people import User
 
 NEXT_ID = {
@@ -55,8 +55,8 @@ class AuditEvent(models.Model):
     agent = models.CharField(_("browser"), max_length=200, blank=True)
     request_id = models.CharField(_("request"), max_length=32, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
-    #: Of all the fields above and the id (`accounts.chain`). Empty in rows of the version that knew no chain.
-    mac = models.CharField(max_length=chain.MAC_LENGTH, default="", db_default="", editable=False)
+    #: Of all the fields above and the id (`accounts.choices.audit_mac`). Empty in rows of the version that knew no chain.
+    mac = models.CharField(max_length=audit_mac.MAC_LENGTH, default="", db_default="", editable=False)
 
     objects = AuditEventQuerySet.as_manager()
 
@@ -80,7 +80,7 @@ class AuditEvent(models.Model):
             with transaction.atomic(using=using, savepoint=False):
                 # The MAC covers the id, or a copied row would be as good as the first: so the id is taken beforehand.
                 self.pk = _next_id(using)
-                self.mac = chain.event_mac(self)
+                self.mac = audit_mac.event_mac(self)
                 super().save(*args, **kwargs | {"force_insert": True})
         except BaseException:
             self.pk = None
@@ -102,7 +102,7 @@ class AuditLink(models.Model):
 
     sequence = models.BigIntegerField(primary_key=True)
     event = models.OneToOneField(AuditEvent, models.DO_NOTHING, related_name="link", db_constraint=False)
-    mac = models.CharField(max_length=chain.MAC_LENGTH)
+    mac = models.CharField(max_length=audit_mac.MAC_LENGTH)
 
     class Meta:
         ordering = ["sequence"]
@@ -119,7 +119,7 @@ class AuditHead(models.Model):
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     sequence = models.BigIntegerField(default=0)
-    link_mac = models.CharField(max_length=chain.MAC_LENGTH, blank=True, default="")
+    link_mac = models.CharField(max_length=audit_mac.MAC_LENGTH, blank=True, default="")
     #: The highest event that was linked; younger ones that are not are looked for around it.
     highest_event = models.BigIntegerField(default=0)
     #: All events up to here are linked, or will never be.
@@ -129,9 +129,9 @@ class AuditHead(models.Model):
     #: The last link that was written to `PORTAL_AUDIT_SINK`.
     streamed = models.BigIntegerField(default=0)
     pruned_sequence = models.BigIntegerField(default=0)
-    pruned_mac = models.CharField(max_length=chain.MAC_LENGTH, blank=True, default="")
+    pruned_mac = models.CharField(max_length=audit_mac.MAC_LENGTH, blank=True, default="")
     pruned_at = models.DateTimeField(null=True)
-    mac = models.CharField(max_length=chain.MAC_LENGTH)
+    mac = models.CharField(max_length=audit_mac.MAC_LENGTH)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_head_of_the_chain")]
@@ -140,5 +140,5 @@ class AuditHead(models.Model):
         return f"{self.pruned_sequence}..{self.sequence}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        self.mac = chain.head_mac(self)
+        self.mac = audit_mac.head_mac(self)
         super().save(*args, **kwargs)

@@ -19,9 +19,9 @@ from types import ModuleType
 
 from django.conf import settings
 
-from accounts.sms import circuit, deliveries
+from accounts.sms import circuit_breaker, delivery_log
 from accounts.sms.errors import NotServedError, ProviderError, SmsError
-from hitobit_portal.fields import is_served
+from hitobit_portal.i18n.fields import is_served
 
 __all__ = ["NotServedError", "ProviderError", "SmsError", "can_speak", "send", "speak"]
 logger = logging.getLogger("portal.sms")
@@ -41,7 +41,7 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
         known = {"reference": reference} if _takes_reference(module.send) else {}
         return module.send(phone, text, code=code, purpose=purpose, **known)
 
-    parts = deliveries.parts_of(text)
+    parts = delivery_log.parts_of(text)
     _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False, parts=parts)
 
 
@@ -70,7 +70,7 @@ def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: 
         if path in LOCAL:
             delivered |= _try(path, hand, phone, purpose, spoken, parts)
         elif not delivered:
-            if circuit.lets_through(path):
+            if circuit_breaker.lets_through(path):
                 delivered = _try(path, hand, phone, purpose, spoken, parts)
             else:
                 passed_over.append(path)
@@ -97,9 +97,9 @@ def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool, parts: i
         logger.error("SMS back-end %s failed: %s", path, error)
     if path not in LOCAL:
         # SECURITY: what a message is to blame for opens no circuit; else three wrong numbers silence a provider.
-        (circuit.succeeded if answers else circuit.failed)(path)
+        (circuit_breaker.succeeded if answers else circuit_breaker.failed)(path)
     took = time.monotonic() - started
-    deliveries.record(
+    delivery_log.record(
         path,
         phone,
         purpose=purpose,

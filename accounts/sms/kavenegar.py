@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from accounts.sms import wire
+from accounts.sms import http_client
 from accounts.sms.errors import ProviderError
-from accounts.sms.phones import national
+from accounts.sms.numbers import national
 
 REQUIRED = ("KAVENEGAR_API_KEY",)
 ACCEPTED = 200
@@ -45,10 +45,10 @@ def _local_id(reference: str) -> dict[str, str]:
 def _post(method: str, fields: dict[str, str]) -> str:
     # SECURITY: the key is part of the path: `wire` lets no address out, and settings.LOGGING silences urllib3.
     key = quote(settings.KAVENEGAR_API_KEY, safe="")
-    answer = wire.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
+    answer = http_client.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
     status = answer.at("return", "status")
     if status != ACCEPTED:
-        raise wire.refusal(answer, status, MESSAGE_REFUSED)
+        raise http_client.refusal(answer, status, MESSAGE_REFUSED)
     entry = answer.at("entries", 0, "status")
     if isinstance(entry, int) and entry in ENTRY_REFUSED:
         raise ProviderError(f"message status {entry}", blames_message=True)

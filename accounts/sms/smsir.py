@@ -2,8 +2,8 @@
 
 from django.conf import settings
 
-from accounts.sms import wire
-from accounts.sms.phones import national
+from accounts.sms import http_client
+from accounts.sms.numbers import national
 
 REQUIRED = ("SMSIR_API_KEY", "SMSIR_LINE")
 ACCEPTED = 1
@@ -12,12 +12,12 @@ MESSAGE_REFUSED = frozenset({104, 115})  # the number is wrong; the number is on
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
     """Returns SMS.ir's id of the message. Raises `ProviderError`. ``reference`` has no place in this protocol."""
-    answer = wire.post(
+    answer = http_client.post(
         f"{settings.SMSIR_URL}/v1/send/bulk",
         headers={"X-API-KEY": settings.SMSIR_API_KEY},
         json={"lineNumber": settings.SMSIR_LINE, "messageText": text, "mobiles": [national(phone)]},
     )
     status = answer.at("status")
     if answer.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
-        raise wire.refusal(answer, status, MESSAGE_REFUSED)
+        raise http_client.refusal(answer, status, MESSAGE_REFUSED)
     return str(answer.at("data", "messageIds", 0) or answer.at("data", "packId") or "")

@@ -1,12 +1,12 @@
-"""Who of the staff may see and do what. The table is `accounts.roles`; nothing here knows a role by name."""
+"""Who of the staff may see and do what. The table is `accounts.choices.roles`; nothing here knows a role by name."""
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.access.guard import customer
+from accounts.choices.roles import Right
 from accounts.models import User
-from accounts.roles import Right
-from accounts.stages import customer
 
 
 def may(request: HttpRequest, right: Right) -> bool:

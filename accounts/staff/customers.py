@@ -13,16 +13,20 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts import audit, delayed, guessing, outbox, sessions
-from accounts.events import Event
-from accounts.guessing import Counted
+from accounts import audit
+from accounts.access import sessions
+from accounts.access.guard import customer
+from accounts.actions import scheduled_changes
+from accounts.choices.events import Event
+from accounts.choices.roles import Right
+from accounts.factors import lockout
+from accounts.factors.lockout import Counted
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
-from accounts.roles import Right
-from accounts.staff import access, finding, looked, opaque, rows
-from accounts.staff.acts import ACTS, BY_NAME, Act
+from accounts.notifications import outbox
+from accounts.staff import access, access_log, opaque_ids, presenters, search
+from accounts.staff.actions import ACTS, BY_NAME, Act
+from accounts.staff.base_admin import ReadOnly
 from accounts.staff.forms import ReasonForm, SearchForm
-from accounts.staff.read_only import ReadOnly
-from accounts.stages import customer
 
 PAGE = 50
 STATES = [
@@ -38,14 +42,14 @@ class CustomerAdmin(ReadOnly):
     """The list (`changelist_view`), the page of one customer (`row_view`), and the acts."""
 
     right = Right.VIEW_CUSTOMER
-    id_form = opaque.ACCOUNT
+    id_form = opaque_ids.ACCOUNT
 
     def get_urls(self) -> list[URLPattern]:
-        wrap, one = self.admin_site.admin_view, f"<{opaque.ACCOUNT}:customer_id>"
+        wrap, one = self.admin_site.admin_view, f"<{opaque_ids.ACCOUNT}:customer_id>"
         return [
             path(f"{one}/act/<slug:act_name>/", wrap(self.act_view), name="accounts_user_act"),
             path(
-                f"{one}/notice/<{opaque.NOTICE}:notice_id>/",
+                f"{one}/notice/<{opaque_ids.NOTICE}:notice_id>/",
                 wrap(self.resend_view),
                 name="accounts_user_resend",
             ),
@@ -58,19 +62,19 @@ class CustomerAdmin(ReadOnly):
         form = SearchForm(request.POST if request.method == "POST" else {})
         text = form.cleaned_data["q"] if form.is_valid() else ""
         state = request.GET.get("state", "")
-        state = state if state in finding.STATES else ""
+        state = state if state in search.STATES else ""
         lists = access.may_list(request)
-        found = finding.by_text(request, text) if text else access.visible(request).order_by("-pk")
+        found = search.by_text(request, text) if text else access.visible(request).order_by("-pk")
         if not text and not lists:
             found = found.none()
-        people = Paginator(finding.in_state(found, state), PAGE).get_page(request.GET.get("p"))
+        people = Paginator(search.in_state(found, state), PAGE).get_page(request.GET.get("p"))
         shown = list(people.object_list)
         if text:
-            looked.searched(request, "customers", text, people.paginator.count, state=state)
+            access_log.searched(request, "customers", text, people.paginator.count, state=state)
             if len(shown) == 1 and request.method == "POST":
                 return redirect("admin:accounts_user_change", shown[0].pk)
         elif lists:
-            looked.at(request, "customers")
+            access_log.at(request, "customers")
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
@@ -86,23 +90,23 @@ class CustomerAdmin(ReadOnly):
 
     def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         user = self._find(request, object_id)
-        looked.at(request, "customer", of=user)
+        access_log.at(request, "customer", of=user)
         guard = FactorGuard.objects.filter(user=user).first() or FactorGuard(user=user)
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
             "customer": user,
             "acts": [act for act in ACTS if self._is_offered(request, act, user)],
-            "factors": rows.factors_of(request, user),
+            "factors": presenters.factors_of(request, user),
             "codes_wait": max(
-                guessing.waiting_time(guard, time.time(), counted)
+                lockout.waiting_time(guard, time.time(), counted)
                 for counted in (Counted.INSIDE, Counted.KNOWN)
             ),
-            "waiting": list(delayed.waiting(user)),
+            "waiting": list(scheduled_changes.waiting(user)),
             "sessions": sessions.open_sessions(user),
             "trusted": list(TrustedDevice.objects.filter(user=user)),
-            "events": rows.events_of(request, user),
-            "notices": rows.notices_of(request, user),
+            "events": presenters.events_of(request, user),
+            "notices": presenters.notices_of(request, user),
         }
         return TemplateResponse(request, "admin/customer.html", context)
 
@@ -122,7 +126,7 @@ class CustomerAdmin(ReadOnly):
             else:
                 messages.info(request, _("Nothing to do: it stands like that already."))
             return redirect("admin:accounts_user_change", user.pk)
-        looked.at(request, "customer", of=user)
+        access_log.at(request, "customer", of=user)
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
@@ -139,7 +143,7 @@ class CustomerAdmin(ReadOnly):
         access.need(request, Right.RESEND_NOTICE)
         user = self._find(request, customer_id)
         notice = get_object_or_404(Notice.objects.select_related("event"), pk=notice_id, user=user)
-        row = rows.notice_row(request, user, notice)
+        row = presenters.notice_row(request, user, notice)
         if not row.may_resend:
             return self.forbidden(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
@@ -156,7 +160,7 @@ class CustomerAdmin(ReadOnly):
         }
         return TemplateResponse(request, "admin/resend.html", context)
 
-    def _resend(self, request: HttpRequest, user: User, row: rows.NoticeRow, reason: str) -> None:
+    def _resend(self, request: HttpRequest, user: User, row: presenters.NoticeRow, reason: str) -> None:
         with transaction.atomic():
             again = outbox.send_again(row.notice)
             if again:

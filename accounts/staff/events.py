@@ -19,15 +19,16 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from accounts import audit
-from accounts.events import Event
+from accounts.access.guard import customer
+from accounts.choices.events import Event
+from accounts.choices.roles import Right
 from accounts.models import AuditEvent, User
-from accounts.roles import Right
-from accounts.staff import access, export, looked, opaque, rows
+from accounts.staff import access, access_log, export, opaque_ids, presenters
+from accounts.staff.base_admin import ReadOnly
 from accounts.staff.forms import EventFilter, end_of, start_of
-from accounts.staff.read_only import ReadOnly
-from accounts.stages import customer
-from hitobit_portal import errors, ratelimits
-from hitobit_portal.ratelimits import Rate
+from hitobit_portal.http import error_pages
+from hitobit_portal.security import ratelimits
+from hitobit_portal.security.ratelimits import Rate
 
 PAGE = 50
 PEOPLE = {"who": "actor", "whom": "customer"}
@@ -39,7 +40,7 @@ class EventAdmin(ReadOnly):
     """The list with its filters, one event, and the export of what the list shows."""
 
     right = Right.VIEW_EVENT
-    id_form = opaque.EVENT
+    id_form = opaque_ids.EVENT
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -61,20 +62,20 @@ class EventAdmin(ReadOnly):
         if typed and form.is_valid():
             return redirect(f"{reverse('admin:accounts_auditevent_changelist')}?{urlencode(addressed)}")
         if before := request.GET.get("before", ""):
-            newest = opaque.EventId.reveal(before)
+            newest = opaque_ids.EventId.reveal(before)
             if newest is None:
                 raise Http404
             chosen = chosen.filter(pk__lt=newest)
         events = list(chosen.select_related("actor", "customer").order_by("-pk")[: PAGE + 1])
         shown = events[:PAGE]
         self._note(request, values)
-        before = opaque.EventId.hide(shown[-1].pk) if len(events) > PAGE else ""
+        before = opaque_ids.EventId.hide(shown[-1].pk) if len(events) > PAGE else ""
         older = urlencode({**addressed, "before": before}) if before else ""
         context = {
             **self.admin_site.each_context(request),
             "section": "events",
             "form": form,
-            "events": rows.event_rows(shown),
+            "events": presenters.event_rows(shown),
             "older": older,
             "values": addressed,
             "lists": access.may_list(request),
@@ -86,11 +87,11 @@ class EventAdmin(ReadOnly):
         """One event with all that it holds."""
         access.need(request, self.right)
         event = get_object_or_404(self._visible(request).select_related("actor", "customer"), pk=object_id)
-        looked.at(request, "event", of=event.customer, target=str(event.pk))
+        access_log.at(request, "event", of=event.customer, target=str(event.pk))
         context = {
             **self.admin_site.each_context(request),
             "section": "events",
-            "row": rows.event_rows([event])[0],
+            "row": presenters.event_rows([event])[0],
             "detail": sorted(event.detail.items()),
         }
         return TemplateResponse(request, "admin/event.html", context)
@@ -105,12 +106,12 @@ class EventAdmin(ReadOnly):
         form = self._form(request, request.POST, typed=True)
         chosen, values = self._chosen(request, form)
         if form.is_valid() and not self._is_shown(request, values):
-            return errors.forbidden(request)
+            return error_pages.forbidden(request)
         if kind not in export.FORMATS or not form.is_valid():
-            return errors.bad_request(request)
+            return error_pages.bad_request(request)
         wait = ratelimits.take(Rate.EXPORT_ACCOUNT, f"staff:{customer(request).pk}")
         if wait is not None:
-            return errors.too_many(request, wait)
+            return error_pages.too_many(request, wait)
         audit.record(
             Event.STAFF_EXPORTED, request, customer=None, actor=customer(request), format=kind, filters=values
         )
@@ -155,11 +156,11 @@ class EventAdmin(ReadOnly):
 
     def _note(self, request: HttpRequest, values: dict[str, str]) -> None:
         if not values:
-            return looked.at(request, "events")
+            return access_log.at(request, "events")
         whom = User.objects.filter(pk=int(values["whom"])).first() if "whom" in values else None
         if whom is not None:
-            return looked.at(request, "events", of=whom)
-        return looked.searched(request, "events", "", None, filters=values)
+            return access_log.at(request, "events", of=whom)
+        return access_log.searched(request, "events", "", None, filters=values)
 
 
 def _addressed(values: dict[str, str]) -> dict[str, str]:
@@ -167,9 +168,9 @@ def _addressed(values: dict[str, str]) -> dict[str, str]:
     shown = dict(values)
     for name in PEOPLE:
         if name in shown:
-            shown[name] = opaque.AccountId.hide(int(shown[name]))
+            shown[name] = opaque_ids.AccountId.hide(int(shown[name]))
     if shown.get("target", "").isdecimal():
-        shown["target"] = opaque.TargetId.hide(int(shown["target"]))
+        shown["target"] = opaque_ids.TargetId.hide(int(shown["target"]))
     return shown
 
 

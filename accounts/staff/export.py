@@ -9,9 +9,9 @@ from datetime import UTC
 
 from django.db.models import QuerySet
 
-from accounts import audit_texts
+from accounts.audit import texts
 from accounts.models import AuditEvent
-from hitobit_portal import spreadsheet
+from hitobit_portal import csv_export
 
 COLUMNS = (
     *("id", "at", "event", "actor", "customer", "target", "label", "succeeded", "address", "agent"),
@@ -23,7 +23,7 @@ Row = dict[str, object]
 
 def rows(events: QuerySet[AuditEvent]) -> Iterator[Row]:
     """Oldest first, as they were when it began: what happens meanwhile is not in it."""
-    return map(audit_texts.outgoing, _stored(events))
+    return map(texts.outgoing, _stored(events))
 
 
 def _stored(events: QuerySet[AuditEvent]) -> Iterator[Row]:
@@ -53,7 +53,7 @@ def as_jsonl(events: Iterable[Row]) -> Iterator[bytes]:
 
 def as_csv(events: Iterable[Row]) -> Iterator[bytes]:
     cells = ([_cell(row[column]) for column in COLUMNS] for row in events)
-    for line in spreadsheet.lines(COLUMNS, cells):
+    for line in csv_export.lines(COLUMNS, cells):
         yield line.encode()
 
 

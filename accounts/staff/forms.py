@@ -6,12 +6,12 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.events import Event
-from accounts.staff import opaque
-from hitobit_portal import free_text
-from hitobit_portal.client_ip import parse_address
-from hitobit_portal.fields import DayField, parse_phone, validate_free_text
-from hitobit_portal.jalali import TEHRAN
+from accounts.choices.events import Event
+from accounts.staff import opaque_ids
+from hitobit_portal.http.client_ip import parse_address
+from hitobit_portal.i18n import free_text
+from hitobit_portal.i18n.fields import DayField, parse_phone, validate_free_text
+from hitobit_portal.i18n.jalali import TEHRAN
 
 LONGEST_REASON, LONGEST_SEARCH, LONGEST_NUMBER = 200, 254, 18
 SHORTEST_REASON = 5
@@ -80,7 +80,7 @@ class EventFilter(forms.Form):
         text = self.cleaned_data[name]
         if not text:
             return ""
-        pk = opaque.AccountId.reveal(text)
+        pk = opaque_ids.AccountId.reveal(text)
         if pk is not None:
             return str(pk)
         if self.takes_numbers and _is_number(text):
@@ -92,7 +92,7 @@ class EventFilter(forms.Form):
 
     def clean_target(self) -> str:
         text: str = self.cleaned_data["target"]
-        number = opaque.TargetId.reveal(text)
+        number = opaque_ids.TargetId.reveal(text)
         if number is not None:
             return str(number)
         if not text.isdecimal():

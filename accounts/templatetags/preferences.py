@@ -5,14 +5,14 @@ from typing import Any
 from django import template
 from django.template import Context
 
-from accounts import preferences
-from accounts.stages import customer
+from accounts.access.guard import customer
+from accounts.actions import preferences
 
 register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
 def preferences_of_visitor(context: Context) -> dict[str, Any]:
-    """`accounts.preferences.context` for the person who is logged in."""
+    """`accounts.actions.preferences.context` for the person who is logged in."""
     request = context["request"]
     return preferences.context(request, customer(request))

@@ -9,11 +9,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from accounts import agents
+from accounts.access import user_agents
+from accounts.choices.roles import Right
 from accounts.models import User
-from accounts.roles import Right
-from accounts.staff import access, opaque, rows
-from hitobit_portal.jalali import digits
+from accounts.staff import access, opaque_ids, presenters
+from hitobit_portal.i18n.jalali import digits
 
 register = template.Library()
 
@@ -21,12 +21,12 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def phone_of(context: dict[str, Any], person: User) -> SafeString:
     """The number, masked unless the role may see it whole."""
-    return format_html('<bdi dir="ltr">{}</bdi>', rows.phone_shown(context["request"], person.phone))
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.phone_shown(context["request"], person.phone))
 
 
 @register.simple_tag(takes_context=True)
 def email_of(context: dict[str, Any], person: User) -> SafeString:
-    return format_html('<bdi dir="ltr">{}</bdi>', rows.email_shown(context["request"], person.email))
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.email_shown(context["request"], person.email))
 
 
 @register.simple_tag(takes_context=True)
@@ -34,7 +34,7 @@ def person(context: dict[str, Any], who: User | None) -> SafeString:
     """Name and id of somebody in an event; never more of the number than the role may see."""
     if who is None:
         return format_html('<span class="muted">{}</span>', _("the portal itself"))
-    name = who.name or rows.phone_shown(context["request"], who.phone)
+    name = who.name or presenters.phone_shown(context["request"], who.phone)
     return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, digits(who.pk))
 
 
@@ -53,13 +53,13 @@ def may(context: dict[str, Any], right: str) -> bool:
 @register.filter
 def account_id(pk: int) -> str:
     """An account as it stands in addresses."""
-    return opaque.AccountId.hide(pk)
+    return opaque_ids.AccountId.hide(pk)
 
 
 @register.filter
 def browser(agent: str) -> str:
     """``Firefox, Windows``."""
-    return agents.describe(agent) or _("Unknown browser")
+    return user_agents.describe(agent) or _("Unknown browser")
 
 
 @register.filter

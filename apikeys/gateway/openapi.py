@@ -4,7 +4,7 @@ import functools
 import json
 from typing import Any
 
-from apikeys.gateway.asks import MOST_REQUESTS
+from apikeys.gateway.requests import MOST_REQUESTS
 
 _STRING = {"type": "string"}
 _REQUEST = {

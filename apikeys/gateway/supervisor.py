@@ -16,7 +16,7 @@ import sys
 import time
 
 from apikeys.gateway.worker import END_SECONDS, MISCONFIGURED
-from hitobit_portal import logs
+from hitobit_portal.observability import logs
 
 logger = logging.getLogger("portal.gateway")
 LOOK_SECONDS = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from apikeys.gateway.memory import Watch
+from apikeys.gateway.keycache.cache import Watch
 from apikeys.models.gateway import bearer, digest_of
 
 #: Headers that were found good; more than there are tokens, and bounded.

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 
-from apikeys.gateway.hub import Hub
-from apikeys.gateway.wire import Connection
-from hitobit_portal import logs
+from apikeys.gateway.http.connection import Connection
+from apikeys.gateway.http.server import Hub
+from hitobit_portal.observability import logs
 
 if TYPE_CHECKING:
-    from apikeys.gateway.process import Process
+    from apikeys.gateway.app import Process
 
 #: What waits to be accepted while the process is busy.
 BACKLOG = 4096
@@ -71,7 +71,7 @@ def _give_up(error: Exception) -> NoReturn:
 def main() -> None:
     host, port, most, parent, *shared = sys.argv[1:]
     try:
-        from apikeys.gateway.process import Process  # sets Django up
+        from apikeys.gateway.app import Process  # sets Django up
 
         process = Process()
     except Exception as error:  # whatever it is: trying again would end alike

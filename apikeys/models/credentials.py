@@ -12,9 +12,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from apikeys import networks
-from apikeys.public_keys import PublicKey
-from hitobit_portal import crypto
+from apikeys.policy.public_keys import PublicKey
+from apikeys.verification import networks
+from hitobit_portal.security import crypto
 
 if TYPE_CHECKING:
     from apikeys.models.keys import ApiKey

@@ -21,14 +21,15 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from apikeys import frozen, names, networks
-from apikeys.changes import Change, Settings
 from apikeys.models.credentials import KEY_LENGTH, AllowedNetwork, Credential, random_text
-from apikeys.power import Power
-from apikeys.public_keys import PublicKey
-from apikeys.rules import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
-from apikeys.verification import READ_GRACE_MS
-from hitobit_portal.jalali import digits
+from apikeys.policy import account_freeze, names
+from apikeys.policy.choices import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
+from apikeys.policy.power import Power
+from apikeys.policy.public_keys import PublicKey
+from apikeys.policy.settings_change import Change, Settings
+from apikeys.verification import networks
+from apikeys.verification.decision import READ_GRACE_MS
+from hitobit_portal.i18n.jalali import digits
 
 
 class KeyLimitReached(Exception):
@@ -50,7 +51,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         with transaction.atomic():
             # The owner's row is the lock under which keys are counted: 30 parallel creations must not see 29 each.
             # NO KEY: the event of a key's deletion refers to this row while it holds that key's row.
-            frozen.refuse(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
+            account_freeze.refuse(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
             name = names.clean(label)
@@ -77,7 +78,9 @@ class ApiKey(models.Model):
         _("IP policy"), max_length=12, choices=IpPolicy.choices, default=IpPolicy.UNRESTRICTED
     )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    expiry_told_days = models.PositiveSmallIntegerField(null=True, editable=False)  # see `apikeys.expiry`
+    expiry_told_days = models.PositiveSmallIntegerField(
+        null=True, editable=False
+    )  # see `apikeys.actions.expiry_reminders`
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
@@ -86,7 +89,9 @@ class ApiKey(models.Model):
     )
     #: An unrestricted key trades until then, unless that is renewed; None: no end.
     trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
-    trade_told_days = models.PositiveSmallIntegerField(null=True, editable=False)  # see `apikeys.expiry`
+    trade_told_days = models.PositiveSmallIntegerField(
+        null=True, editable=False
+    )  # see `apikeys.actions.expiry_reminders`
     allows_rescue = models.BooleanField(_("ask me about new addresses"), default=True)
     #: The last measured difference of the client's clock, ms; positive: it is ahead.
     skew_ms = models.IntegerField(null=True, editable=False)
@@ -167,7 +172,7 @@ class ApiKey(models.Model):
 
     @property
     def power(self) -> Power:
-        """What the key can do, pauses and ends left aside: see `apikeys.power`."""
+        """What the key can do, pauses and ends left aside: see `apikeys.policy.power`."""
         now = timezone.now()
         signing = self.credentials.filter(Q(retires_at=None) | Q(retires_at__gt=now))
         return replace(
@@ -246,7 +251,7 @@ class ApiKey(models.Model):
             key.first_settings_at = key.first_settings_at or timezone.now()
             key.save()
             if Change(before, key.settings).adds_power:
-                frozen.refuse(key.owner)
+                account_freeze.refuse(key.owner)
         self.refresh_from_db()
 
     def _limit_trading(self, unrestricted: bool) -> None:
@@ -258,7 +263,7 @@ class ApiKey(models.Model):
 
     def renew_trade(self) -> bool:
         """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
-        frozen.refuse(User.objects.get(pk=self.owner_id))
+        account_freeze.refuse(User.objects.get(pk=self.owner_id))
         until = timezone.now() + UNRESTRICTED_TRADE
         return (
             ApiKey.objects.filter(

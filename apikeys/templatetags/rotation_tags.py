@@ -7,9 +7,11 @@ from django import template
 from django.conf import settings
 from django.urls import reverse
 
-from apikeys import first_use, public_keys, rotation
+from apikeys.actions import rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.signing import Kind
+from apikeys.pages import first_use
+from apikeys.policy import public_keys
+from apikeys.verification.signing import Kind
 
 register = template.Library()
 

@@ -5,11 +5,12 @@ from typing import Any
 from django import template
 
 from accounts.models import User
-from apikeys import clock, refusals, staff_board
 from apikeys.models import ApiKey
-from apikeys.rules import Permission, State
+from apikeys.policy.choices import Permission, State
+from apikeys.staff import dashboard
 from apikeys.templatetags.usage_tags import number
-from apikeys.usage import KEPT_REFUSALS
+from apikeys.usage import clock_skew, rejection_texts
+from apikeys.usage.recorder import KEPT_REFUSALS
 
 register = template.Library()
 MOST = 100
@@ -32,19 +33,19 @@ def refusals_of(key: ApiKey) -> list[dict[str, Any]]:
     """The last refusals with the reason that only the owner and staff see; ``permission``: what the request needed."""
     labels = {permission.value: permission.label for permission in Permission}
     return [
-        {"row": row, "words": refusals.words(row), "permission": labels.get(row.permission)}
+        {"row": row, "words": rejection_texts.words(row), "permission": labels.get(row.permission)}
         for row in key.refusals.all()[:KEPT_REFUSALS]
     ]
 
 
 @register.filter
 def clock_of(key: ApiKey) -> str:
-    return clock.judge(key.skew_ms).value
+    return clock_skew.judge(key.skew_ms).value
 
 
 @register.simple_tag
-def staff_figures() -> staff_board.Board:
-    return staff_board.board()
+def staff_figures() -> dashboard.Board:
+    return dashboard.board()
 
 
 @register.filter

@@ -4,7 +4,7 @@ from django import template
 
 from accounts.models import User
 from apikeys.models import ApiKey
-from apikeys.rules import State
+from apikeys.policy.choices import State
 
 register = template.Library()
 MOST = 100

@@ -9,12 +9,15 @@ from django.utils import timezone
 from django.utils.functional import Promise
 
 from accounts.models import User
-from apikeys import chart, clock, counts, health, networks, refusals, rescue
-from apikeys.health import Check
+from apikeys.actions import address_approval
 from apikeys.models import ApiKey, Refusal, RescueRequest
-from apikeys.rules import IpPolicy, Permission, State
-from apikeys.usage import KEPT_REFUSALS
-from hitobit_portal.jalali import day_local, digits
+from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.usage import chart, clock_skew, queries, rejection_texts
+from apikeys.usage import key_health as usage_key_health
+from apikeys.usage.key_health import Check
+from apikeys.usage.recorder import KEPT_REFUSALS
+from apikeys.verification import networks
+from hitobit_portal.i18n.jalali import day_local, digits
 
 register = template.Library()
 #: Shown without a click: fifty make a page of ten screens on a phone.
@@ -44,7 +47,7 @@ def seconds(skew_ms: int) -> str:
 @register.simple_tag
 def key_usage(key: ApiKey) -> dict[str, Any]:
     """``days`` (newest first), ``bars``, sums, the ``worst`` day, ``addresses``, and ``clock`` (a value of `Clock`)."""
-    days = counts.month(key)
+    days = queries.month(key)
     return {
         "bars": chart.bars(days),
         "days": [day for day in reversed(days) if day.total],
@@ -54,7 +57,7 @@ def key_usage(key: ApiKey) -> dict[str, Any]:
         "refused": sum(day.refused for day in days),
         "worst": chart.worst(days),
         "addresses": list(key.addresses.all()),
-        "clock": clock.judge(key.skew_ms).value,
+        "clock": clock_skew.judge(key.skew_ms).value,
     }
 
 
@@ -63,9 +66,9 @@ class Line:
     """One refusal as the table shows it."""
 
     refusal: Refusal
-    words: refusals.Words
+    words: rejection_texts.Words
     permission: Promise | None
-    button: refusals.Button | None
+    button: rejection_texts.Button | None
 
 
 @register.simple_tag
@@ -74,12 +77,17 @@ def key_refusals(key: ApiKey) -> dict[str, Any]:
     listed = networks.compile_networks(network.value for network in key.networks.all())
     labels = {permission.value: permission.label for permission in Permission}
     lines = [
-        Line(row, refusals.words(row), labels.get(row.permission), refusals.button(key, row, listed))
+        Line(
+            row,
+            rejection_texts.words(row),
+            labels.get(row.permission),
+            rejection_texts.button(key, row, listed),
+        )
         for row in key.refusals.all()[:KEPT_REFUSALS]
     ]
-    days, table = counts.week_of_refusals(key)
+    days, table = queries.week_of_refusals(key)
     reasons = [
-        (refusals.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
+        (rejection_texts.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
         for outcome, week in table.items()
     ]
     return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
@@ -126,10 +134,10 @@ def worst_keys(keys: list[ApiKey], most: int) -> list[Health]:
 
 
 def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
-    now, counted = timezone.now(), counts.for_health(keys)
+    now, counted = timezone.now(), queries.for_health(keys)
     found = []
     for key in keys:
-        checks = health.checks(key, counted.get(key.pk, health.Counts()), now)
+        checks = usage_key_health.checks(key, counted.get(key.pk, usage_key_health.Counts()), now)
         fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
         found.append(Health(key, fixes, [check for check in checks if check.passed]))
     return found
@@ -138,19 +146,23 @@ def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
 def _place(key: ApiKey, check: Check, on_page: bool) -> str:
     """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
     if check.drop:
-        return refusals.address_of_page("key_drop_permissions", key.pk) if key.state == State.ACTIVE else ""
+        return (
+            rejection_texts.address_of_page("key_drop_permissions", key.pk)
+            if key.state == State.ACTIVE
+            else ""
+        )
     if not check.place.startswith("#"):
-        return refusals.address_of_page(check.place, key.pk)
+        return rejection_texts.address_of_page(check.place, key.pk)
     if key.state != State.ACTIVE and check.place in ("#ip", "#expires"):
         return ""
-    page = "" if on_page else refusals.address_of_page("key_detail", key.pk)
+    page = "" if on_page else rejection_texts.address_of_page("key_detail", key.pk)
     return f"{page}{check.place}"
 
 
 @register.simple_tag
 def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
     """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = rescue.waiting(user)
+    waiting = address_approval.waiting(user)
     return list(waiting.filter(key=key) if key else waiting)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import qrcode
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import demo_account
-from accounts.authenticator import provisioning_uri
+from accounts.factors.totp import provisioning_uri
 from accounts.models import User
+from accounts.operations import demo_account
 
 
 class Command(BaseCommand):

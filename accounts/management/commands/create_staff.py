@@ -11,13 +11,14 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError, transaction
 from django.utils import translation
 
-from accounts import audit, placeholder
-from accounts.events import Event
+from accounts import audit
+from accounts.access.passwords import LONGEST
+from accounts.actions import placeholders
+from accounts.choices.events import Event
+from accounts.choices.roles import ROLES
 from accounts.management import reporting
 from accounts.models import User
-from accounts.passwords import LONGEST
-from accounts.roles import ROLES
-from hitobit_portal.jalali import masked_phone
+from hitobit_portal.i18n.jalali import masked_phone
 
 
 class Command(reporting.ReportingCommand):
@@ -64,7 +65,7 @@ class Command(reporting.ReportingCommand):
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
-        placeholder.release(number)
+        placeholders.release(number)
         with transaction.atomic():
             group = Group.objects.get(name=role) if role else None
             create = User.objects.create_user if group else User.objects.create_superuser

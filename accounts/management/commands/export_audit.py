@@ -7,11 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from accounts import audit, audit_export
-from accounts.events import Event
+from accounts import audit
+from accounts.audit import export
+from accounts.choices.events import Event
 from accounts.management.typed import moment
 from accounts.models import AuditEvent, User
-from hitobit_portal.fields import parse_phone
+from hitobit_portal.i18n.fields import parse_phone
 
 
 class Command(BaseCommand):
@@ -40,7 +41,7 @@ class Command(BaseCommand):
             since=_iso(options["since"]), until=_iso(options["until"]), events=options["event"] or [],
             of=str(self.customer.pk) if self.customer else "",
         )  # fmt: skip
-        lines = audit_export.lines(events, options["format"])
+        lines = export.lines(events, options["format"])
         if file is None:
             self._print(lines)
             return

@@ -1,6 +1,6 @@
 """``manage.py freeze_account``: stops all keys of an account and ends its sessions, at once."""
 
-from accounts import emergency
+from accounts.actions import freeze
 from accounts.management import reporting
 
 
@@ -11,4 +11,4 @@ class Command(reporting.AccountCommand):
     )
     json_shape = '{"phone", "state": "frozen", "changed"}'
     state, changed, unchanged = "frozen", "is frozen.", "was frozen already."
-    act = staticmethod(emergency.freeze)
+    act = staticmethod(freeze.freeze)

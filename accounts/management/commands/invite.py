@@ -6,10 +6,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import invitations
+from accounts.actions import invitations
 from accounts.management.reporting import NOT_SERVED
 from accounts.models import User
-from hitobit_portal.fields import is_served, parse_phone
+from hitobit_portal.i18n.fields import is_served, parse_phone
 
 
 class Command(BaseCommand):

@@ -8,10 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from accounts import audit, audit_chain, audit_prune
-from accounts.audit_prune import Plan
-from accounts.audit_verify import Walk
-from accounts.events import Event
+from accounts import audit
+from accounts.audit import chain, prune
+from accounts.audit.prune import Plan
+from accounts.audit.verify import Walk
+from accounts.choices.events import Event
 from accounts.management.typed import progress
 from accounts.models import AuditHead
 
@@ -29,7 +30,7 @@ class Command(BaseCommand):
             type=int,
             required=True,
             metavar="DAYS",
-            help=f"remove what is older than this; {audit_prune.LEAST_DAYS} or more",
+            help=f"remove what is older than this; {prune.LEAST_DAYS} or more",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="say how many would go, and remove nothing"
@@ -40,22 +41,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["older_than"]
-        if not audit_prune.LEAST_DAYS <= days <= 36_500:
-            raise CommandError(
-                f"--older-than takes days from {audit_prune.LEAST_DAYS} to 36500.", returncode=2
-            )
+        if not prune.LEAST_DAYS <= days <= 36_500:
+            raise CommandError(f"--older-than takes days from {prune.LEAST_DAYS} to 36500.", returncode=2)
         try:
-            planned = audit_prune.plan(timezone.now() - timedelta(days=days))
+            planned = prune.plan(timezone.now() - timedelta(days=days))
             self._verify(planned)
             if planned.count and not options["dry_run"]:
                 audit.record(
                     Event.AUDIT_PRUNED, None, customer=None, operator=audit.operator(),
                     days=days, first=planned.first, last=planned.last,
                 )  # fmt: skip
-                audit_prune.prune(planned, progress)
+                prune.prune(planned, progress)
         except AuditHead.DoesNotExist:
             raise CommandError("The head of the chain is missing; run verify_audit.") from None
-        except audit_chain.ChainError as error:
+        except chain.ChainError as error:
             raise CommandError(f"Nothing more was removed: {error}.") from None
         except DatabaseError as error:
             # The class only: messages of databases repeat values.

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import delayed
+from accounts.actions import scheduled_changes
 from accounts.management.reporting import free_text_problem
 from accounts.models import DelayedChange, User
-from hitobit_portal.fields import parse_phone
-from hitobit_portal.jalali import masked_phone
+from hitobit_portal.i18n.fields import parse_phone
+from hitobit_portal.i18n.jalali import masked_phone
 
 LONGEST_REASON = 200
 
@@ -42,12 +42,12 @@ class Command(BaseCommand):
         if number is None or user is None:
             raise CommandError("There is no account with this number.")
         if options["stop"]:
-            if not delayed.stop_all(user, None, DelayedChange.Kind.FACTORS):
+            if not scheduled_changes.stop_all(user, None, DelayedChange.Kind.FACTORS):
                 raise CommandError("No reset waits for this account.")
             return self._tell(options["json"], number, "stopped", None)
         if not options["yes"]:
             self._confirm(number)
-        change = delayed.ask_reset(user, reason)
+        change = scheduled_changes.ask_reset(user, reason)
         if change is None:
             raise CommandError("A reset waits for this account already.")
         return self._tell(options["json"], number, "waiting", change)

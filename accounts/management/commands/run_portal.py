@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitobit_portal import logs
+from hitobit_portal.observability import logs
 
 #: 8 threads a worker: pages wait for the database, and codes for a slow hash, not for one another.
 SERVER = "--interface wsgi --http 1 --no-ws --log-level info --blocking-threads 8 --respawn-failed-workers"

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts import audit, sms
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.models import SmsDelivery
-from hitobit_portal.jalali import masked_phone
+from hitobit_portal.i18n.jalali import masked_phone
 
 TEXT = "Hitobit API portal: a test message of its operators. There is nothing to do."
 PURPOSE = "test"

@@ -1,6 +1,6 @@
 """``manage.py thaw_account``: lets the keys of a frozen account pass again."""
 
-from accounts import emergency
+from accounts.actions import freeze
 from accounts.management import reporting
 
 
@@ -11,4 +11,4 @@ class Command(reporting.AccountCommand):
     )
     json_shape = '{"phone", "state": "thawed", "changed"}'
     state, changed, unchanged = "thawed", "is thawed.", "was not frozen."
-    act = staticmethod(emergency.thaw)
+    act = staticmethod(freeze.thaw)

@@ -9,9 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import audit, audit_chain, audit_evidence, audit_sink
-from accounts.audit_verify import Walk
-from accounts.events import Event
+from accounts import audit
+from accounts.audit import chain, evidence, stream
+from accounts.audit.verify import Walk
+from accounts.choices.events import Event
 from accounts.management.reporting import free_text_problem
 from accounts.management.typed import moment, progress
 
@@ -93,7 +94,7 @@ class Command(BaseCommand):
 
     def _explain(self, reason: str) -> None:
         _need(reason, "--explain")
-        found = audit_evidence.of_numbers(audit_evidence.issued())
+        found = evidence.of_numbers(evidence.issued())
         runs = [run for finding in found if (run := finding.numbers)]
         if not runs:
             raise CommandError("Not explained: no number is missing.")
@@ -106,8 +107,8 @@ class Command(BaseCommand):
     def _restart(self, reason: str) -> None:
         _need(reason, "--restart")
         try:
-            last = audit_chain.restart()
-        except audit_chain.ChainError as error:
+            last = chain.restart()
+        except chain.ChainError as error:
             raise CommandError(f"Not restarted: {error}.") from None
         audit.record(
             Event.AUDIT_RESTARTED, None, customer=None, reason=reason, after=last, operator=audit.operator()
@@ -126,5 +127,5 @@ def _sinks(named: list[Path] | None) -> list[Path]:
     """The named files; without any, the one that this machine writes."""
     if named is not None:
         return named
-    own = Path(settings.AUDIT_SINK) if settings.AUDIT_SINK not in ("", audit_sink.STDOUT) else None
+    own = Path(settings.AUDIT_SINK) if settings.AUDIT_SINK not in ("", stream.STDOUT) else None
     return [own] if own is not None and own.is_file() else []

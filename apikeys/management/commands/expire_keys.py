@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from accounts.management import reporting
-from apikeys import expiry
+from apikeys.actions import expiry_reminders
 
 
 class Command(reporting.ReportingCommand):
@@ -23,6 +23,6 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry = options["dry_run"]
-        told = expiry.due() if dry else expiry.announce()
+        told = expiry_reminders.due() if dry else expiry_reminders.announce()
         said = f"{told} ends {'would be' if dry else 'were'} announced."
         self.tell(options, {"told": told, "dry_run": dry}, said)

@@ -9,11 +9,11 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import translation
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
-from apikeys import explained, pasted
-from apikeys.rules import Permission
-from hitobit_portal.client_ip import parse_address
+from apikeys.debugger import cli_report, request_parser
+from apikeys.policy.choices import Permission
+from hitobit_portal.http.client_ip import parse_address
 
 
 class Command(reporting.ReportingCommand):
@@ -48,7 +48,7 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         body = _text(options["body"]) if options["body"] else ""
-        asked = explained.Asked(
+        asked = cli_report.Asked(
             _text(options["file"]),
             body,
             options["key"],
@@ -58,15 +58,15 @@ class Command(reporting.ReportingCommand):
         )
         with translation.override("en"):
             try:
-                found = explained.of(asked)
-            except explained.Refused as refused:
+                found = cli_report.of(asked)
+            except cli_report.Refused as refused:
                 raise CommandError(f"Not explained: {refused}.") from None
             audit.record(
                 Event.STAFF_VIEWED, None, customer=found.key.owner, target=str(found.key.pk), label=found.key.label,
                 page="key", via="command", operator=audit.operator(),
             )  # fmt: skip
-            told = explained.document(found)
-            self.tell(options, told, *explained.lines(told))
+            told = cli_report.document(found)
+            self.tell(options, told, *cli_report.lines(told))
         if not told["right"]:
             raise SystemExit(1)
 
@@ -75,10 +75,10 @@ def _text(path: str) -> str:
     """At most what can be explained, and one more, by which that is seen."""
     try:
         if path == "-":
-            raw = sys.stdin.buffer.read(4 * pasted.LONGEST + 1)
+            raw = sys.stdin.buffer.read(4 * request_parser.LONGEST + 1)
         else:
             with Path(path).open("rb") as file:
-                raw = file.read(4 * pasted.LONGEST + 1)
+                raw = file.read(4 * request_parser.LONGEST + 1)
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror}.") from None
     return raw.decode("utf-8", "replace")
@@ -91,7 +91,7 @@ def _address(text: str) -> str:
 
 
 def _moment(text: str) -> int:
-    moment = pasted.moment_ms(text)
+    moment = request_parser.moment_ms(text)
     if moment is None:
         raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-22T13:38:51 or milliseconds since 1970")
     return moment

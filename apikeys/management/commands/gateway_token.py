@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from apikeys.models import GatewayToken
 
 

@@ -8,10 +8,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.management.typed import progress
-from apikeys import trial
+from apikeys.operations import sample_data
 
 MOST_AT_ONCE = 1_000_000
 
@@ -44,7 +44,7 @@ class Command(reporting.ReportingCommand):
             Event.TRIAL_LOADED, None, customer=None, count=count, via="command", operator=audit.operator()
         )
         try:
-            made = trial.load(count, password, progress)
+            made = sample_data.load(count, password, progress)
         except ValueError as error:
             raise CommandError(f"Nothing was made: {error}.") from None
         seconds = round(time.monotonic() - started, 1)

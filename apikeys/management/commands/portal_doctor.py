@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import translation
 
-from accounts.doctor import Finding, State, examine
-from apikeys.doctor import CHECKS
+from accounts.operations.doctor import Finding, State, examine
+from apikeys.operations.doctor import CHECKS
 
 
 class Command(BaseCommand):

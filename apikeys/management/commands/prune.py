@@ -5,10 +5,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.models import LastRun
-from apikeys import retention
+from apikeys.operations import retention
 
 
 class Command(reporting.ReportingCommand):

@@ -8,14 +8,14 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.management.typed import moment
 from apikeys.models import AllowedNetwork, ApiKey, Credential
-from apikeys.networks import NetworkError, parse_network
-from apikeys.rules import State
-from apikeys.signing import Kind
-from hitobit_portal.jalali import masked_phone
+from apikeys.policy.choices import State
+from apikeys.verification.networks import NetworkError, parse_network
+from apikeys.verification.signing import Kind
+from hitobit_portal.i18n.jalali import masked_phone
 
 #: Keys of one transaction: one that is interrupted has ended the others, and is run again.
 BATCH = 200

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts import audit
-from accounts.events import Event
+from accounts.choices.events import Event
 from accounts.management import reporting
-from apikeys import resealing
-from hitobit_portal import crypto
+from apikeys.operations import reencrypt
+from hitobit_portal.security import crypto
 
 MOST = 5_000
 SHOWN = 20
@@ -40,11 +40,11 @@ class Command(reporting.ReportingCommand):
                 operator=audit.operator(),
                 key=crypto.current_key_id(),
             )
-            for count in resealing.batches(options["batch"], damaged):
+            for count in reencrypt.batches(options["batch"], damaged):
                 sealed += count
                 if self.stderr.isatty():
                     self.stderr.write(f"\r{sealed} sealed anew", ending="")
-        left, digests = resealing.counts(), resealing.digests()
+        left, digests = reencrypt.counts(), reencrypt.digests()
         document = {"sealed": sealed, "left": left, "digests": digests, "dry_run": options["dry_run"]}
         self.tell(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
         if damaged:

@@ -16,10 +16,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from accounts import audit_chain, delayed, outbox, placeholder, sessions
+from accounts.access import sessions
+from accounts.actions import placeholders, scheduled_changes
+from accounts.audit import chain
 from accounts.models import LastRun
-from accounts.outbox import Report
-from apikeys import expiry
+from accounts.notifications import outbox
+from accounts.notifications.outbox import Report
+from apikeys.actions import expiry_reminders
 
 logger = logging.getLogger("portal.notices")
 PARENT_SECONDS = 1.0
@@ -38,12 +41,12 @@ def _note_run() -> None:
 
 #: What to do beside sending: (name, the work, seconds between two rounds of it in a loop).
 CHORES: tuple[tuple[str, Callable[[], object], int], ...] = (
-    ("waiting changes of factors", delayed.apply_due, 30),
-    ("events outside of the audit chain", audit_chain.seal_pending, 30),
-    ("keys that expire soon", expiry.announce, 600),
+    ("waiting changes of factors", scheduled_changes.apply_due, 30),
+    ("events outside of the audit chain", chain.seal_pending, 30),
+    ("keys that expire soon", expiry_reminders.announce, 600),
     ("ended logins", sessions.clear_ended, 600),
     ("expired sessions", _clear_sessions, 600),
-    ("numbers without an account", placeholder.clear, 600),
+    ("numbers without an account", placeholders.clear, 600),
     ("time of this run", _note_run, 60),
 )
 

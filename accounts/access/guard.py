@@ -1,0 +1,236 @@
+"""How far a visitor has come, and what each stage may reach. Default deny.
+
+A half-finished login is one session key that binds person, time and the way to go on; it is not a Django login, so
+``request.user`` stays anonymous until the second factor (or the whole enrolment) is done.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import django_otp
+from django.contrib.auth import login as django_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+
+from accounts.access import form_drafts, known_browsers, logins, sessions
+from accounts.access.logins import PENDING
+from accounts.models import PortalDevice, User
+
+PENDING_SECONDS = 15 * 60
+V = TypeVar("V", bound=Callable[..., HttpResponse])
+
+
+def public(view: V) -> V:
+    """Anybody may call the view."""
+    view.access = "public"  # type: ignore[attr-defined]
+    return view
+
+
+def pending(view: V) -> V:
+    """Only somebody whose password was right and whose login is not finished (``request.pending_user``)."""
+    view.access = "pending"  # type: ignore[attr-defined]
+    return view
+
+
+def first_password(view: V) -> V:
+    """Only somebody who has logged in with a password that is to be replaced (`User.must_replace_password`)."""
+    view.access = "first password"  # type: ignore[attr-defined]
+    return view
+
+
+def begin(request: HttpRequest, user: User, next_url: str) -> None:
+    """After the right password. The session id changes; nothing of the password is kept."""
+    draft = form_drafts.of(request, user)
+    # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on; and what the
+    # session holds of whoever used this browser before (also a forgotten password's proof) is gone.
+    request.session.flush()
+    if draft:
+        request.session[form_drafts.DRAFT] = draft
+    request.session[PENDING] = {
+        "user": user.pk,
+        "at": int(time.time()),
+        "next": next_url,
+        "proved": [],
+        # SECURITY: who had no second factor when the login began has to prove both in it. A factor that is there by
+        # now was confirmed by somebody else's login, and proves nothing about this one.
+        "needs": 1 if user.has_both_factors else 2,
+        "nonce": logins.new_nonce(),
+        # SECURITY: a new password, or "end all sessions", also ends the logins that are half done.
+        "hash": user.get_session_auth_hash(),
+    }
+
+
+def pending_user(request: HttpRequest) -> User | None:
+    state = request.session.get(PENDING)
+    if not isinstance(state, dict) or time.time() - state["at"] > PENDING_SECONDS:
+        return None
+    if "nonce" not in state:
+        return None  # begun by the version before, which noted neither nonce nor what the login needs
+    user = User.objects.select_related("totp", "sms").filter(pk=state["user"]).first()
+    return user if user is not None and logins.is_of(state, user) else None
+
+
+def goes_on(request: HttpRequest, user: User) -> bool:
+    """Whether the half-finished login of the request still does, asked of the row as it is now (under `otp.lock`)."""
+    state = request.session.get(PENDING)
+    return isinstance(state, dict) and logins.is_of(state, User.objects.get(pk=user.pk))
+
+
+def end_others(request: HttpRequest, user: User) -> None:
+    """Ends every other login of ``user``, half-finished ones too; that of the request, of either kind, goes on.
+
+    Called under `otp.lock`, in the transaction that confirms a factor.
+    """
+    # SECURITY: whoever else knows the password has proved nothing about the factor that is confirmed now.
+    if sessions.end_all(user, keep=request) and PENDING in request.session:
+        state = {
+            **request.session[PENDING],
+            "nonce": logins.new_nonce(),
+            "hash": user.get_session_auth_hash(),
+        }
+        request.session[PENDING] = state
+
+
+def seed(request: HttpRequest, user: User) -> str:
+    """The seed of the authenticator that this half-finished login sets up; the same after a refresh."""
+    return logins.seed(request.session[PENDING]["nonce"], user)
+
+
+def prove(request: HttpRequest, factor: str) -> None:
+    """Notes a factor that was proved in this half-finished login, and changes the session id."""
+    request.session.cycle_key()
+    state = request.session[PENDING]
+    request.session[PENDING] = {**state, "proved": sorted({*state["proved"], factor}), "at": int(time.time())}
+
+
+def proved(request: HttpRequest) -> set[str]:
+    return set(request.session.get(PENDING, {}).get("proved", []))
+
+
+def is_proved(request: HttpRequest) -> bool:
+    """Whether enough was proved in this very login to finish it."""
+    needed: int = request.session.get(PENDING, {}).get("needs", 2)
+    return len(proved(request)) >= needed
+
+
+def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:
+    """The login is complete: the address to go to. Only with both factors confirmed, and enough proved in it."""
+    if not user.has_both_factors or not is_proved(request):
+        raise AssertionError(
+            "a login can't finish before both factors are confirmed and enough was proved in it"
+        )
+    next_url = request.session.pop(PENDING, {}).get("next", "")
+    django_login(request, user, backend="accounts.access.backends.PhoneBackend")
+    request.session.cycle_key()
+    django_otp.login(request, device)
+    sessions.start(request, user, method)
+    known_browsers.note(request, user)
+    return next_url or reverse("dashboard")
+
+
+def next_step(request: HttpRequest, user: User) -> str:
+    """The name of the page on which a half-finished login goes on."""
+    # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
+    if (user.has_authenticator or user.has_phone) and not proved(request):
+        return "second_factor"
+    # SECURITY: of the two that were confirmed meanwhile, by whomever, none counts here that was not proved here.
+    if user.has_both_factors and not is_proved(request):
+        return "second_factor"
+    if not user.has_phone:
+        return "enrol_sms"
+    if not user.has_authenticator:
+        return "enrol_totp"
+    if is_replacing_authenticator(request):
+        return "replace_totp"
+    return "recovery_codes"
+
+
+def replace_authenticator(request: HttpRequest) -> None:
+    """Notes, after a recovery code, that this login is to set up an authenticator in place of a lost one."""
+    request.session[PENDING] = {**request.session[PENDING], "replaces": "totp"}
+
+
+def is_replacing_authenticator(request: HttpRequest) -> bool:
+    state = request.session.get(PENDING, {})
+    return state.get("replaces") == "totp" and "recovery" in state.get("proved", [])
+
+
+def safe_next(request: HttpRequest, target: str) -> str:
+    """``target`` when it is a path of this site, else ""."""
+    hosts = {request.get_host()}
+    # SECURITY: browsers drop tabs and line feeds inside an address, so "/\t/evil" is "//evil" to them.
+    if (
+        target.startswith("/")
+        and target.isprintable()
+        and url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure())
+    ):
+        return target
+    return ""
+
+
+class DefaultDenyMiddleware:
+    """Every view is for finished logins, unless it says otherwise with `public` or `pending`."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        access = getattr(view, "access", "full")
+        if access == "public":
+            return None
+        owner = form_drafts.owner_of(request)
+        user = request.user
+        if user.is_authenticated:
+            if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
+                return self._of_finished(user, access)
+            # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
+            request.session.flush()
+            return to_login(request, owner)
+        waiting = pending_user(request)
+        if waiting is None:
+            return to_login(request, owner)
+        if access == "pending":
+            request.pending_user = waiting  # type: ignore[attr-defined]
+            return None
+        return redirect(next_step(request, waiting))
+
+    @staticmethod
+    def _of_finished(user: Any, access: str) -> HttpResponse | None:
+        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
+        if user.must_replace_password:
+            return None if access == "first password" else redirect("first_password")
+        return None if access == "full" else redirect("dashboard")
+
+
+def customer(request: HttpRequest) -> User:
+    """The person of a finished login. `DefaultDenyMiddleware` has seen to it; anything else is a programming error."""
+    if not isinstance(request.user, User):
+        raise TypeError("this view was reached without a finished login")
+    return request.user
+
+
+def to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
+    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code.
+
+    ``owner``: whose session has ended (`form_drafts.owner_of`), "" when none could be loaded.
+    """
+    owner = owner or form_drafts.owner_of_expired(request)
+    form_drafts.keep(request, owner)
+    target = request.path if request.method == "POST" else request.get_full_path()
+    location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
+    if request.headers.get("HX-Request") == "true":
+        response = HttpResponse(status=204, headers={"HX-Redirect": location})
+    else:
+        response = redirect(location)
+    if owner:
+        # SECURITY: Back must not show the next person the pages of the one whose session ended; `logout` says the same.
+        response["Clear-Site-Data"] = '"cache"'
+    return response

@@ -1,0 +1,126 @@
+"""The rules of a new password, and how strong one is. No rule about kinds of characters (NIST SP 800-63B, 3.1.1.2).
+
+A password is taken as it is typed: nothing is normalised, and its length is counted in Unicode code points.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from django.contrib.auth.password_validation import CommonPasswordValidator
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from zxcvbn import zxcvbn
+
+from accounts.access.breached import is_breached
+from accounts.models import User
+from hitobit_portal.i18n.fields import ascii_digits, compact
+from hitobit_portal.i18n.jalali import digits
+
+SHORTEST = 8
+LONGEST = 128  # argon2 hashes any length, and a megabyte of password keeps a processor busy
+LEAST_SCORE = 2  # zxcvbn: 10^6 guesses and more; guessing at the login is held off long before that
+JUDGED = 72  # characters that zxcvbn looks at; 0.1 s, and its work grows with the square
+OWN_NAMES = ("hitobit", "هیتوبیت")
+
+WORDS = (
+    gettext_lazy("Very weak"),
+    gettext_lazy("Weak"),
+    gettext_lazy("Fair"),
+    gettext_lazy("Good"),
+    gettext_lazy("Strong"),
+)
+EASY = gettext_lazy("This password is easy to guess. Add a word or two; uncommon words are best.")
+#: zxcvbn's own warnings, which it has in English only. One that is not here becomes `EASY`.
+WARNINGS = {
+    "Straight rows of keys are easy to guess.": gettext_lazy(
+        "Rows of keys such as “qwerty” are easy to guess."
+    ),
+    "Short keyboard patterns are easy to guess.": gettext_lazy("Patterns on the keyboard are easy to guess."),
+    'Repeats like "aaa" are easy to guess.': gettext_lazy("Repeats such as “aaa” are easy to guess."),
+    'Repeats like "abcabcabc" are only slightly harder to guess than "abc".': gettext_lazy(
+        "“abcabcabc” is hardly harder to guess than “abc”."
+    ),
+    'Sequences like "abc" or "6543" are easy to guess.': gettext_lazy(
+        "Sequences such as “abc” or “6543” are easy to guess."
+    ),
+    "Recent years are easy to guess.": gettext_lazy("Years are easy to guess."),
+    "Dates are often easy to guess.": gettext_lazy("Dates are easy to guess."),
+    "This is a top-10 common password.": gettext_lazy("This is one of the ten most common passwords."),
+    "This is a top-100 common password.": gettext_lazy("This is one of the hundred most common passwords."),
+    "This is a very common password.": gettext_lazy("This is a very common password."),
+    "This is similar to a commonly used password.": gettext_lazy("This resembles a very common password."),
+    "A word by itself is easy to guess.": gettext_lazy("A single word is easy to guess."),
+    "Names and surnames by themselves are easy to guess.": gettext_lazy("A name alone is easy to guess."),
+    "Common names and surnames are easy to guess.": gettext_lazy("Common names are easy to guess."),
+}
+
+
+@dataclass(frozen=True)
+class Strength:
+    """``score``: 0 (very weak) to 4 (strong). ``reason``: why it is refused, "" when it is not."""
+
+    score: int
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        word = str(WORDS[self.score])
+        return f"{word}: {self.reason}" if self.reason else word
+
+
+def strength(password: str, phone: str = "") -> Strength:
+    """How strong ``password`` is for the owner of ``phone`` (E.164, "" when it is not known)."""
+    refusal = _against_rules(password, phone)
+    if refusal:
+        return Strength(0, refusal)
+    # Persian digits count as the ones they are: ۱۲۳۴۵۶۷۸ is typed as easily, and guessed as early. No `user_inputs`:
+    # zxcvbn keeps those in a global, where another thread would find them.
+    judged = zxcvbn(ascii_digits(password[:JUDGED]), max_length=JUDGED)
+    score = int(judged["score"])
+    warning = WARNINGS.get(str(judged["feedback"]["warning"]), EASY)
+    if score < LEAST_SCORE:
+        return Strength(score, str(warning))
+    # SECURITY: however strong it looks, whoever tries the passwords of other sites' breaches has it on the list.
+    if is_breached(password):
+        return Strength(
+            0, _("This password stands in published data breaches. Choose one that is nowhere else.")
+        )
+    return Strength(score)
+
+
+def _against_rules(password: str, phone: str) -> str:
+    """Which rule the password breaks, in words; "" when none."""
+    if len(password) < SHORTEST:
+        return _("At least %(n)s characters are needed.") % {"n": digits(SHORTEST)}
+    if len(password) > LONGEST:
+        return _("At most %(n)s characters are possible.") % {"n": digits(LONGEST)}
+    if any(name in password.casefold() for name in OWN_NAMES):
+        return _("The name Hitobit in it is easy to guess.")
+    # Without country code and leading zero, so that it is found in every spelling.
+    number = phone.removeprefix("+")[-10:]
+    if number and number in compact(password):
+        return _("Your own mobile number in it is easy to guess.")
+    try:
+        _common_passwords().validate(password)
+    except ValidationError:
+        return _("This is a very common password.")
+    return ""
+
+
+@functools.cache
+def _common_passwords() -> CommonPasswordValidator:
+    return CommonPasswordValidator()  # it reads its list of 20000 when it is made
+
+
+class PasswordValidator:
+    """The rules as Django asks for them (AUTH_PASSWORD_VALIDATORS): one reason at a time."""
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        """Raises `ValidationError` with the reason."""
+        reason = strength(password, user.phone if user is not None else "").reason
+        if reason:
+            raise ValidationError(reason, code="password")
+
+    def get_help_text(self) -> str:
+        return _("8 to 128 characters of any kind, and nothing that is easy to guess.")

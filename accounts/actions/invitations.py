@@ -1,0 +1,63 @@
+"""Invitations: a signed link for one phone number, for 72 hours, once."""
+
+import enum
+from datetime import timedelta
+
+from django.conf import settings
+from django.core import signing
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import audit
+from accounts.choices.events import Event
+from accounts.models import Invitation
+from hitobit_portal.i18n.jalali import masked_phone
+
+LIFETIME = timedelta(hours=72)
+_signer = signing.TimestampSigner(salt="accounts.invitation")
+
+
+class Refusal(enum.Enum):
+    FORGED = "forged"
+    EXPIRED = "expired"
+    USED = "used"
+
+
+def invite(phone: str, request: HttpRequest | None = None) -> tuple[Invitation, str]:
+    """A new invitation of ``phone`` (E.164) and its link."""
+    invitation = Invitation.objects.create(phone=phone, expires_at=timezone.now() + LIFETIME)
+    audit.record(Event.INVITED, request, customer=None, target=str(invitation.pk), label=masked_phone(phone))
+    # The configured address: a Host header has no say in where a link leads.
+    return invitation, settings.BASE_URL + reverse("invited", args=[_signer.sign(str(invitation.pk))])
+
+
+def read(token: str) -> Invitation | Refusal:
+    """The invitation of a link, or why it is none."""
+    try:
+        number = _signer.unsign(token, max_age=LIFETIME)
+    except signing.SignatureExpired:
+        return Refusal.EXPIRED
+    except signing.BadSignature:
+        return Refusal.FORGED
+    invitation = Invitation.objects.filter(pk=number).first()
+    if invitation is None:
+        return Refusal.FORGED
+    if invitation.used_at is not None:
+        return Refusal.USED
+    return invitation if invitation.expires_at > timezone.now() else Refusal.EXPIRED
+
+
+def usable(number: int, phone: str) -> bool:
+    """Whether the invitation can still open an account for ``phone``."""
+    return _open(number, phone).exists()
+
+
+def use(number: int, phone: str) -> bool:
+    """Uses the invitation up, in the transaction that opens the account; whether it could be used."""
+    return _open(number, phone).update(used_at=timezone.now()) == 1
+
+
+def _open(number: int, phone: str) -> QuerySet[Invitation]:
+    return Invitation.objects.filter(pk=number, phone=phone, used_at=None, expires_at__gt=timezone.now())

@@ -1,0 +1,89 @@
+"""Language, theme, digits and optional notices of a person; the first three are copied into cookies (`looks`)."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import get_language, get_language_info
+from django.utils.translation import gettext_lazy as _
+
+from accounts.access import known_browsers
+from accounts.choices.events import Event
+from accounts.models import User
+from accounts.notifications import policy
+from hitobit_portal.http import display_preferences
+
+THEMES = [(display_preferences.AUTO, _("As the device")), ("light", _("Light")), ("dark", _("Dark"))]
+DIGITS = [(display_preferences.AUTO, _("As the language")), ("latin", _("Always 0123456789"))]
+
+
+class PreferencesForm(forms.Form):
+    """All of them together; what is not ticked among ``notices`` is turned off."""
+
+    theme = forms.ChoiceField(choices=THEMES)
+    language = forms.ChoiceField(choices=settings.LANGUAGES)
+    digits = forms.ChoiceField(choices=DIGITS)
+    policy = forms.MultipleChoiceField(
+        choices=[(event.value, event.value) for event in policy.OPTIONAL], required=False
+    )
+
+
+def context(request: HttpRequest, user: User) -> dict[str, Any]:
+    """What the section of the settings shows: the looks of this browser, and the notices of the account.
+
+    ``optional``: (value, title, whether it is on); ``mandatory``: titles.
+    """
+    stored = display_preferences.chosen(request)
+    return {
+        "themes": THEMES,
+        "theme": stored.get("theme", display_preferences.AUTO),
+        "languages": [(code, _native(code)) for code, _name in settings.LANGUAGES],
+        "language": get_language(),
+        "digit_kinds": DIGITS,
+        "digits": stored.get("digits", display_preferences.AUTO),
+        "optional": [
+            (event.value, event.look.title, event.value in user.optional_notices) for event in policy.OPTIONAL
+        ],
+        "mandatory": [event.look.title for event in Event if event in policy.MANDATORY],
+    }
+
+
+def _native(code: str) -> str:
+    return str(get_language_info(code)["name_local"])
+
+
+def save(user: User, values: dict[str, Any]) -> bool:
+    """Keeps the values of a valid form in the account; whether that changed anything."""
+    wanted = {
+        "theme": values["theme"],
+        "language": values["language"],
+        "digits": values["digits"],
+        "optional_notices": sorted(values["notices"]),
+    }
+    changed = any(getattr(user, name) != value for name, value in wanted.items())
+    if changed:
+        User.objects.filter(pk=user.pk).update(**wanted)
+        user.refresh_from_db(fields=list(wanted))
+    return changed
+
+
+def of_account(user: User) -> dict[str, str]:
+    """The account's own looks, as `display_preferences.store` takes them; nothing for what was never chosen."""
+    pairs = {"theme": user.theme, "language": user.language, "digits": user.digits}
+    return {name: value for name, value in pairs.items() if value}
+
+
+def restored(request: HttpRequest) -> HttpResponse | None:
+    """Puts what a logout carried in the address back into cookies; None when it carried nothing."""
+    values = display_preferences.known(request.GET.dict()) if request.method == "GET" else {}
+    if not values and not (request.method == "GET" and known_browsers.HANDED_OVER in request.GET):
+        return None
+    rest = request.GET.copy()
+    for name in (*display_preferences.VALUES, known_browsers.HANDED_OVER):
+        rest.pop(name, None)
+    response = redirect(f"{request.path}?{rest.urlencode()}".rstrip("?"))
+    display_preferences.store(response, values)
+    known_browsers.take_over(request, response)
+    return response

@@ -1,0 +1,203 @@
+"""Changes of factors that wait a day: their owner hears of them by every channel, and can stop them.
+
+For who lost a phone, or both factors: fewer proofs than two codes, so time and notices stand in for the missing one.
+
+Who asks is identified: by password, authenticator and recovery code (`ask_phone`), or by staff of security and
+operators (`ask_reset`). Who follows the link of a notice is not. So a link stops changes once, which gives an owner
+whose proofs were stolen time to come; what is asked for after that goes on, and is stopped by a login or by staff only.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import audit
+from accounts.access import sessions
+from accounts.actions import freeze, phone
+from accounts.choices.events import Event
+from accounts.factors import verification
+from accounts.models import DelayedChange, FactorGuard, RecoveryDevice, SmsCode, SmsDevice, TotpDevice, User
+from hitobit_portal.i18n.jalali import masked_phone
+
+WAIT = timedelta(hours=24)
+Kind = DelayedChange.Kind
+
+
+def waiting(user: User) -> QuerySet[DelayedChange]:
+    """The person's changes that have not taken force and were not stopped, soonest first."""
+    return DelayedChange.objects.filter(user=user, stopped_at=None, done_at=None).order_by("due_at")
+
+
+def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | None:
+    """``number`` (E.164, confirmed by a code) becomes the account's in 24 hours; None when a change waits already.
+
+    Called under `verification.lock`, in the transaction of the proof.
+    """
+    if waiting(user).filter(kind=Kind.PHONE).exists():
+        return None
+    change = _ask(user, Kind.PHONE, phone=number)
+    audit.record(
+        Event.PHONE_CHANGE_ASKED,
+        request,
+        customer=user,
+        target=str(change.pk),
+        also=[("sms", user.phone)],
+        new=masked_phone(number),
+    )
+    return change
+
+
+def ask_reset(
+    user: User, reason: str, *, request: HttpRequest | None = None, actor: User | None = None
+) -> DelayedChange | None:
+    """Both factors of ``user`` go in 24 hours; None when that waits already. ``reason``: told to the owner.
+
+    ``request``, ``actor``: of the member of staff who asks.
+    """
+    with transaction.atomic(durable=True):
+        verification.lock(user)
+        if waiting(user).filter(kind=Kind.FACTORS).exists():
+            return None
+        change = _ask(user, Kind.FACTORS, reason=reason)
+        audit.record(
+            Event.FACTORS_RESET_ASKED,
+            request,
+            customer=user,
+            actor=actor,
+            target=str(change.pk),
+            also=[("sms", user.phone)],
+            reason=reason,
+        )
+        return change
+
+
+def _ask(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
+    now = timezone.now()
+    return DelayedChange.objects.create(user=user, kind=kind, asked_at=now, due_at=now + WAIT, **fields)
+
+
+def stop(user: User, number: int, request: HttpRequest | None) -> bool:
+    """Stops the person's waiting change of this id; whether it was waiting. Takes power away, so no codes."""
+    return _stop(waiting(user).filter(pk=number), user, request) == 1
+
+
+def link_may_stop(user: User) -> bool:
+    """Whether a link in a notice can stop changes of the person: it did not since the last one that took force.
+
+    SECURITY: links go to the number that is to be replaced. Whoever holds the stolen phone would stop each recovery.
+    """
+    changes = DelayedChange.objects.filter(user=user)
+    last = changes.filter(done_at__isnull=False).order_by("-done_at").first()
+    stops = changes.filter(stopped_by_link=True)
+    return not (stops.filter(stopped_at__gt=last.done_at) if last else stops).exists()
+
+
+def stop_by_link(user: User, request: HttpRequest) -> int:
+    """Stops all that waits for the person, if a link may still do that; how many.
+
+    Called in a transaction that holds `verification.lock`: of two links at once, the second finds the first one's stop.
+    """
+    return _stop(waiting(user), user, request, by_link=True) if link_may_stop(user) else 0
+
+
+def stop_all(
+    user: User,
+    request: HttpRequest | None,
+    kind: DelayedChange.Kind | None = None,
+    *,
+    actor: User | None = None,
+    reason: str = "",
+) -> int:
+    """Stops all that waits for the person (of one ``kind``); how many. ``actor``, ``reason``: when staff do."""
+    found = waiting(user)
+    return _stop(found.filter(kind=kind) if kind else found, user, request, actor=actor, reason=reason)
+
+
+def _stop(
+    changes: QuerySet[DelayedChange],
+    user: User,
+    request: HttpRequest | None,
+    why: str = "",
+    *,
+    actor: User | None = None,
+    reason: str = "",
+    by_link: bool = False,
+) -> int:
+    stopped = 0
+    more: dict[str, Any] = {"reason": reason} if reason else {}
+    if by_link:
+        more["via"] = "link"
+    with transaction.atomic():
+        for change in changes:
+            # The conditional write decides: one that takes force at this moment is not stopped as well.
+            if _open(change).update(stopped_at=timezone.now(), stopped_by_link=by_link):
+                stopped += 1
+                audit.record(
+                    Event.DELAYED_STOPPED,
+                    request,
+                    customer=user,
+                    actor=actor,
+                    target=str(change.pk),
+                    of=change.kind,
+                    why=why,
+                    **more,
+                )
+    return stopped
+
+
+def _open(change: DelayedChange) -> QuerySet[DelayedChange]:
+    return DelayedChange.objects.filter(pk=change.pk, stopped_at=None, done_at=None)
+
+
+def apply_due(now: datetime | None = None, *, user: User | None = None, number: str = "") -> int:
+    """Puts into force what is due; how many. ``user``, ``number``: only what concerns this person or number (E.164)."""
+    at = now or timezone.now()
+    due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=at).order_by("due_at")
+    if user is not None:
+        due = due.filter(user=user)
+    if number:
+        due = due.filter(Q(phone=number) | Q(user__phone=number))
+    return sum(_apply(change, at) for change in due.select_related("user"))
+
+
+def _apply(change: DelayedChange, now: datetime) -> bool:
+    user = change.user
+    try:
+        with transaction.atomic(durable=True):
+            verification.lock(user)
+            # The conditional write decides: of two processes at once, one puts it into force.
+            if not _open(change).filter(due_at__lte=now).update(done_at=now):
+                return False
+            if change.kind == Kind.PHONE:
+                phone.replace(None, user, change.phone)
+            else:
+                _reset(user, change.reason)
+    except IntegrityError:
+        # Somebody opened an account with the number meanwhile.
+        _stop(waiting(user).filter(pk=change.pk), user, None, why="number taken")
+        return False
+    return True
+
+
+def _reset(user: User, reason: str) -> None:
+    """Both factors and their counters go. The next login is the password, then an SMS to the account's own number."""
+    now = timezone.now()
+    for rows in (TotpDevice, SmsDevice, RecoveryDevice, SmsCode):
+        rows.objects.filter(user=user).delete()
+    FactorGuard.objects.filter(user=user).update(
+        failures=[],
+        in_a_row=0,
+        outside_failures=[],
+        outside_in_a_row=0,
+        known_failures=[],
+        known_in_a_row=0,
+    )
+    waiting(user).filter(kind=Kind.PHONE).update(stopped_at=now)
+    freeze.quarantine(user)
+    sessions.end_all(user)
+    fresh = User.objects.get(pk=user.pk)
+    audit.record(Event.FACTORS_RESET, None, customer=fresh, also=[("sms", fresh.phone)], reason=reason)

@@ -1,0 +1,114 @@
+"""Security events as rows for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from accounts.access import user_agents
+from accounts.audit.detail_texts import change_text, isolated, method_text, purpose_text, replaced_text
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, User
+from hitobit_portal.i18n.free_text import plain
+from hitobit_portal.i18n.jalali import date_local, digits
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    detail: str
+    tone: str
+    icon: str
+    address: str
+    device: str
+    at: datetime
+
+
+#: What the customer is not shown: that staff looked. What staff did is.
+HIDDEN = (Event.STAFF_VIEWED.value,)
+
+
+def shown_to(user: User) -> QuerySet[AuditEvent]:
+    """The person's own events as they may read them, newest first."""
+    return AuditEvent.objects.filter(customer=user).exclude(event__in=HIDDEN).order_by("-pk")
+
+
+def row(event: AuditEvent) -> Row:
+    """One event in the words of its customer. Of staff it says that it was they, not who and from where."""
+    look = Event(event.event).look
+    title = f"{look.title}: {plain(event.label)}" if event.label else str(look.title)
+    # An operator's command has no account, so its events stand under the customer's.
+    by_command = event.detail.get("via") == "command"
+    if event.actor_id in (None, event.customer_id) and not by_command:
+        device = user_agents.describe(event.agent)
+        return Row(title, detail_of(event), look.tone, look.icon, event.address, device, event.at)
+    parts = [_("by Hitobit's staff"), detail_of(event)]
+    detail = pgettext("list separator", ", ").join(filter(None, parts))
+    return Row(title, detail, look.tone, look.icon, "", "", event.at)
+
+
+def detail_of(event: AuditEvent) -> str:
+    return _detail(event.detail)
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    parts = []
+    if "method" in detail:
+        parts.append(method_text(detail["method"]))
+    if "purpose" in detail:
+        parts.append(purpose_text(detail["purpose"]))
+    if "changes" in detail:
+        parts.append(_("; ").join(map(change_text, detail["changes"])))
+    parts += _facts(detail)
+    if "reason" in detail:
+        parts.append(plain(str(detail["reason"])))
+    return pgettext("list separator", ", ").join(filter(None, parts))
+
+
+def _facts(detail: dict[str, Any]) -> list[str]:
+    """What else the details hold: what was before, and until when."""
+    facts = []
+    if "before" in detail:
+        facts.append(_("before: “%(name)s”") % {"name": isolated(plain(detail["before"]))})
+    if until := _moment(detail, "until"):
+        facts.append(_("until %(when)s") % {"when": until})
+    if "old" in detail and "new" in detail:
+        facts.append(replaced_text(detail["old"], detail["new"]))
+    elif "new" in detail:
+        facts.append(isolated(detail["new"]))
+    if on := _moment(detail, "date"):
+        facts.append(_("on %(when)s") % {"when": on})
+    if "left" in detail:
+        facts.append(_("codes left: %(n)s") % {"n": digits(detail["left"])})
+    return facts
+
+
+def _moment(detail: dict[str, Any], name: str) -> str:
+    """A stored ISO date in words, "" where there is none."""
+    stored = detail.get(name)
+    return date_local(datetime.fromisoformat(stored)) if stored else ""
+
+
+def of_customer(user: User, before: int | None = None) -> list[AuditEvent]:
+    """The newest PAGE + 1 events of a customer that are older than event id ``before``."""
+    events = shown_to(user)
+    if before is not None:
+        events = events.filter(pk__lt=before)
+    return list(events[: PAGE + 1])
+
+
+def latest(user: User, count: int) -> list[Row]:
+    return [row(event) for event in shown_to(user)[:count]]
+
+
+def by_day(events: Iterable[AuditEvent]) -> list[tuple[date, list[Row]]]:
+    days = groupby(events, key=lambda event: timezone.localtime(event.at).date())
+    return [(day, [row(event) for event in group]) for day, group in days]

@@ -1,0 +1,77 @@
+"""The one way to leave a security event."""
+
+import getpass
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest
+
+from accounts.access import user_agents
+from accounts.audit import chain
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, User
+from accounts.notifications import policy
+from hitobit_portal.http import commit_barrier
+
+LABEL_LENGTH = 80
+#: Events of what may change what a key can do: nobody is told of it before every gateway knows.
+CHANGES = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
+
+
+def record(
+    event: Event,
+    request: HttpRequest | None,
+    *,
+    customer: User | None,
+    actor: User | None = None,
+    target: str = "",
+    label: str = "",
+    succeeded: bool = True,
+    also: Sequence[tuple[str, str]] = (),
+    **detail: Any,
+) -> AuditEvent:
+    """Writes one event. ``actor`` is the customer unless said otherwise; ``detail`` holds JSON values, never a secret.
+
+    ``also``: further (channel, address) to tell, e.g. ``("sms", old_number)``.
+    Called in the transaction of what it tells of, so that neither exists without the other; it is linked after that.
+    """
+    with transaction.atomic():
+        left = _create(event, request, customer, actor, target, label, succeeded, detail)
+        policy.put(left, *also)
+        chain.soon(left)
+        if event.value.startswith(CHANGES):
+            commit_barrier.changed()
+    return left
+
+
+def _create(
+    event: Event,
+    request: HttpRequest | None,
+    customer: User | None,
+    actor: User | None,
+    target: str,
+    label: str,
+    succeeded: bool,
+    detail: dict[str, Any],
+) -> AuditEvent:
+    return AuditEvent.objects.create(
+        event=event.value,
+        actor=actor or customer,
+        customer=customer,
+        target=target[:64],
+        label=label[:LABEL_LENGTH],
+        succeeded=succeeded,
+        address=getattr(request, "client_address", ""),
+        agent=user_agents.of(request) if request else "",
+        request_id=getattr(request, "request_id", ""),
+        detail=detail,
+    )
+
+
+def operator() -> str:
+    """Who runs a command on this machine, for the ``detail`` of its event; empty where users have no names."""
+    try:
+        return getpass.getuser()[:LABEL_LENGTH]
+    except (KeyError, OSError):
+        return ""

@@ -1,0 +1,192 @@
+"""Walks the audit trail and says what is not as it was: a row that was changed, is missing, or was put in.
+
+Memory is constant: pages of `PAGE` links, by sequence. Links that are added meanwhile are not looked at: the end is
+what the head said at the beginning.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import connection
+from django.db.models import Max, Min
+from django.utils import timezone
+
+from accounts.audit import chain as audit_chain
+from accounts.audit import evidence
+from accounts.audit.evidence import Finding, Remark
+from accounts.choices import audit_mac
+from accounts.models import AuditEvent, AuditHead, AuditLink
+
+PAGE = 2000
+#: An event of a moment ago may be between its commit and its link.
+PENDING = timedelta(minutes=1)
+TRIGGERS = {
+    "postgresql": "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'accounts_audit%%rules' AND tgenabled = 'O'",
+    "sqlite": "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'accounts_audit%%'",
+}
+HOW_MANY = {"postgresql": 3, "sqlite": 8}
+
+
+@dataclass
+class Walk:
+    """A walk over the chain. ``links`` counts what was looked at, ``unsigned`` those that had no MAC of their own."""
+
+    since: datetime | None = None
+    #: The last link to look at; None: the end of the chain.
+    until: int | None = None
+    #: Files with lines of the sink, to compare with.
+    sinks: Sequence[Path] = ()
+    progress: Callable[[int, int], object] = lambda _done, _all: None
+    links: int = 0
+    unsigned: int = 0
+    before: set[str] = field(default_factory=set)
+    #: What has an honest cause, and an operator should know.
+    remarks: list[Remark] = field(default_factory=list)
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything that is wrong, by sequence; then what is wrong beside the chain. Raises `OSError` for a sink."""
+        for found in self._all():
+            if isinstance(found, Remark):
+                self.remarks.append(found)
+            else:
+                yield found
+
+    def _all(self) -> Iterator[Finding]:
+        issued = evidence.issued()
+        # Links before the head: they are committed together, so that a link beyond this head is nobody's.
+        last = AuditLink.objects.aggregate(last=Max("sequence"))["last"] or 0
+        head = AuditHead.objects.first()
+        if head is None:
+            yield Finding("head", "the head of the chain is missing; its end cannot be told")
+        elif not audit_mac.is_head(head):
+            yield _unsigned_head(head)
+        yield from self._links(head or AuditHead(sequence=last))
+        if self.until is None:
+            yield from self._beyond(head or AuditHead(sequence=last), last)
+            yield from _unlinked(head or AuditHead())
+            yield from _rules()
+            yield from evidence.of_numbers(issued, self.since)
+            yield from evidence.of_notices()
+            for sink in self.sinks:
+                yield from evidence.of_sink(sink, self.since)
+
+    def _links(self, head: AuditHead) -> Iterator[Finding]:
+        end = head.sequence if self.until is None else self.until
+        done = self._begin(head)
+        first = done
+        while page := list(
+            AuditLink.objects.filter(sequence__gt=done, sequence__lte=end).order_by("sequence")[:PAGE]
+        ):
+            events = AuditEvent.objects.in_bulk([link.event_id for link in page])
+            for link in page:
+                if link.sequence != done + 1:
+                    yield _missing_links(done + 1, link.sequence - 1)
+                    self.before = set()
+                yield from self._link(link, events.get(link.event_id))
+                done = link.sequence
+            self.links += len(page)
+            self.progress(done - first, end - first)
+        if done < end:
+            yield _missing_links(done + 1, end)
+        elif self.until is None and self.links and head.mac and head.link_mac not in self.before:
+            yield Finding("head", "the head does not name the last link as it is", done)
+
+    def _begin(self, head: AuditHead) -> int:
+        """The sequence before the first link to look at; ``before`` is set to the MAC that it builds on."""
+        self.before = {head.pruned_mac}
+        if self.since is None:
+            return head.pruned_sequence
+        young = AuditLink.objects.filter(event__at__gte=self.since)
+        first = young.aggregate(first=Min("sequence"))["first"] or head.sequence + 1
+        if first <= head.pruned_sequence + 1:
+            return head.pruned_sequence
+        self.before = set(AuditLink.objects.filter(sequence=first - 1).values_list("mac", flat=True))
+        return int(first) - 1
+
+    def _link(self, link: AuditLink, event: AuditEvent | None) -> Iterator[Finding]:
+        """``before`` empty: the link before it is missing, and this one's MAC can't be checked."""
+        place = (link.sequence, link.event_id)
+        before, self.before = self.before, {link.mac}
+        if event is None:
+            yield Finding("missing_event", "the event was removed; its link is still there", *place)
+            return
+        if event.mac and not audit_mac.is_event(event):
+            yield _bad_event(event, *place)
+            return
+        self.unsigned += not event.mac
+        if not before or any(audit_mac.is_link(link.mac, link.sequence, one, event) for one in before):
+            return
+        if audit_mac.is_key_missing(link.mac):
+            yield Finding("no_key", _NO_KEY, *place)
+            return
+        if not event.mac:  # then the link alone covers what it says
+            yield Finding("changed_event", "the event was changed, or its MAC removed", *place)
+            return
+        # What the MAC should have been, so that an honest link after this one is not blamed.
+        for one in before:
+            self.before |= set(audit_mac.possible_link_macs(link.sequence, one, event))
+        yield Finding(
+            "changed_link", "the link was changed, moved, or names another event than it did", *place
+        )
+
+    def _beyond(self, head: AuditHead, last: int) -> Iterator[Finding]:
+        beyond = AuditLink.objects.filter(sequence__gt=head.sequence, sequence__lte=last).order_by("sequence")
+        early = AuditLink.objects.filter(sequence__lte=head.pruned_sequence).order_by("sequence")
+        for links, where in ((beyond, "after the end"), (early, "before the beginning")):
+            for sequence, event in links.values_list("sequence", "event_id").iterator(chunk_size=PAGE):
+                yield Finding("forged_link", f"the link was put in {where} of the chain", sequence, event)
+
+
+_NO_KEY = "its master key is not in PORTAL_MASTER_KEYS; it can't be checked"
+
+
+def _unsigned_head(head: AuditHead) -> Finding:
+    if audit_mac.is_key_missing(head.mac):
+        return Finding("no_key", f"the head of the chain: {_NO_KEY}")
+    return Finding("head", "the head of the chain was changed; nothing is linked until this is settled")
+
+
+def _missing_links(first: int, last: int) -> Finding:
+    which = f"link {first} was removed" if first == last else f"links {first} to {last} were removed"
+    return Finding("missing_link", which, first)
+
+
+def _bad_event(event: AuditEvent, sequence: int | None, pk: int) -> Finding:
+    if audit_mac.is_key_missing(event.mac):
+        return Finding("no_key", _NO_KEY, sequence, pk)
+    return Finding("changed_event", "the event was changed after it was recorded", sequence, pk)
+
+
+def _unlinked(head: AuditHead) -> Iterator[Finding]:
+    """Events outside of the chain: forged ones, copies, and those whose link was removed or never made."""
+    after = 0
+    while page := list(AuditEvent.objects.unlinked(after)[:PAGE]):
+        after = page[-1].pk
+        for event in page:
+            is_ours = audit_mac.is_event(event) or (not event.mac and event.pk <= head.unsigned_to)
+            if is_ours and event.at > timezone.now() - PENDING:
+                continue
+            if AuditLink.objects.filter(event_id=event.pk).exists():
+                continue  # linked meanwhile
+            if is_ours:
+                what = "the event is not in the chain: its link was removed, or no chore has run since it was left"
+                yield Finding("unlinked_event", what, None, event.pk)
+            elif audit_mac.is_key_missing(event.mac):
+                yield Finding("no_key", _NO_KEY, None, event.pk)
+            else:
+                yield Finding(
+                    "forged_event", "the event was put in by somebody else, or copied", None, event.pk
+                )
+
+
+def _rules() -> Iterator[Finding]:
+    if audit_chain.is_guard_open():
+        yield Finding("guard", f"{audit_chain.GUARD} holds a row: anybody may remove events")
+    with connection.cursor() as cursor:
+        cursor.execute(TRIGGERS[connection.vendor], [])
+        if cursor.fetchone()[0] < HOW_MANY[connection.vendor]:
+            yield Finding(
+                "rules", "triggers that keep the audit trail append-only are missing or switched off"
+            )

@@ -1,0 +1,156 @@
+"""What a code may approve, and how the approval is bound to it. Pure."""
+
+import enum
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from hitobit_portal.i18n.free_text import plain
+
+
+class Purpose(enum.Enum):
+    """One member a kind of approval; the value is stored beside the SMS code."""
+
+    LOGIN = "login"
+    ENROL_SMS = "enrol.sms"
+    ENROL_TOTP = "enrol.totp"
+    CREATE_KEY = "key.create"
+    CHANGE_KEY = "key.change"
+    ROTATE_KEY = "key.rotate"
+    THAW_KEY = "key.thaw"
+    RENEW_KEY = "key.renew"
+    RESCUE_KEY = "key.rescue"
+    SIGN_UP = "account.sign_up"
+    FORGOT = "password.forgot"
+    CHANGE_PASSWORD = "password.change"  # nosec B105
+    CHANGE_PHONE = "phone.change"
+    LOST_PHONE = "phone.lost"
+    CONFIRM_PHONE = "phone.confirm"
+    CHANGE_TOTP = "totp.change"
+    CONFIRM_TOTP = "totp.confirm"
+    CHANGE_EMAIL = "email.change"
+    RENEW_RECOVERY = "recovery.renew"
+    THAW = "account.thaw"
+    LIFT_QUARANTINE = "account.lift_quarantine"
+    END_SESSIONS = "sessions.end"
+
+
+#: Approved before any password: their failures are counted apart (`FactorGuard`).
+OUTSIDE = frozenset({Purpose.SIGN_UP, Purpose.FORGOT})
+#: The code is the first one of an authenticator that is turned on by it.
+NEW_AUTHENTICATOR = frozenset({Purpose.ENROL_TOTP, Purpose.CONFIRM_TOTP})
+#: The SMS goes to a number that is not confirmed yet, and proves just that number.
+NEW_NUMBER = frozenset({Purpose.ENROL_SMS, Purpose.SIGN_UP, Purpose.CONFIRM_PHONE})
+
+
+#: What the SMS and the page say that a code is for.
+SENTENCES = {
+    Purpose.LOGIN: _("login to the API portal"),
+    Purpose.ENROL_SMS: _("confirming this mobile number"),
+    Purpose.ENROL_TOTP: _("turning the authenticator on"),
+    Purpose.CREATE_KEY: _("creating the API “%(name)s”"),
+    Purpose.CHANGE_KEY: _("changing the API “%(name)s”: %(changes)s"),
+    Purpose.ROTATE_KEY: _("a second credential for the API “%(name)s”"),
+    Purpose.THAW_KEY: _("resuming the paused API “%(name)s”"),
+    Purpose.RENEW_KEY: _("90 more days of trading for the API “%(name)s”"),
+    Purpose.RESCUE_KEY: _("letting the API “%(name)s” be used from %(address)s"),
+    Purpose.SIGN_UP: _("opening an account with this number"),
+    Purpose.FORGOT: _("replacing your forgotten password"),
+    Purpose.CHANGE_PASSWORD: _("changing your password"),
+    Purpose.CHANGE_PHONE: _("changing your mobile number to %(phone)s"),
+    Purpose.LOST_PHONE: _("replacing your lost mobile number by %(phone)s"),
+    Purpose.CONFIRM_PHONE: _("confirming %(phone)s as the new mobile number"),
+    Purpose.CHANGE_TOTP: _("setting up another authenticator"),
+    Purpose.CONFIRM_TOTP: _("turning the new authenticator on"),
+    Purpose.CHANGE_EMAIL: _("changing your e-mail to %(email)s"),
+    Purpose.RENEW_RECOVERY: _("making new recovery codes"),
+    Purpose.THAW: _("thawing your account: all API keys work again"),
+    Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
+    Purpose.END_SESSIONS: _("ending other sessions of your account"),
+}
+
+
+#: Words of a sentence that people chose.
+FREE_WORDS = frozenset({"name"})
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One thing to approve: its purpose, the exact content, and the words that name it.
+
+    ``content`` holds JSON values; two approvals are the same only if purpose and content are equal.
+    ``words`` fill the purpose's sentence, for the SMS and the page. ``to``: the number (E.164) that the SMS goes to,
+    when it is not the account's own.
+
+    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.factors.verification` and
+    `accounts.factors.sms_codes` take from the request (`accounts.access.logins`). So no approval can forget it.
+    """
+
+    purpose: Purpose
+    content: dict[str, Any]
+    words: dict[str, str]
+    to: str = ""
+
+    @property
+    def binding(self) -> str:
+        """64 hex digits that stand for purpose and content.
+
+        SECURITY: a code obtained for a harmless change must not approve a dangerous one.
+        """
+        text = json.dumps(
+            [self.purpose.value, self.content], sort_keys=True, ensure_ascii=True, separators=(",", ":")
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def sentence(self) -> str:
+        # SECURITY: a thief's key may be named as a link; the SMS to the owner would carry it in Hitobit's name.
+        words = {name: plain(word) if name in FREE_WORDS else word for name, word in self.words.items()}
+        return str(SENTENCES[self.purpose]) % words
+
+
+LOGIN = Approval(Purpose.LOGIN, {}, {})
+ENROL_SMS = Approval(Purpose.ENROL_SMS, {}, {})
+ENROL_TOTP = Approval(Purpose.ENROL_TOTP, {}, {})
+SIGN_UP = Approval(Purpose.SIGN_UP, {}, {})
+FORGOT = Approval(Purpose.FORGOT, {}, {})
+CHANGE_PASSWORD = Approval(Purpose.CHANGE_PASSWORD, {}, {})
+CHANGE_TOTP = Approval(Purpose.CHANGE_TOTP, {}, {})
+CONFIRM_TOTP = Approval(Purpose.CONFIRM_TOTP, {}, {})
+RENEW_RECOVERY = Approval(Purpose.RENEW_RECOVERY, {}, {})
+THAW = Approval(Purpose.THAW, {}, {})
+LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
+
+
+def end_sessions(which: str) -> Approval:
+    """``which``: the id of one session, or "others"."""
+    return Approval(Purpose.END_SESSIONS, {"which": which}, {})
+
+
+def _ltr(text: str) -> str:
+    """An island in a right-to-left sentence (isolates, UAX #9): else ``+98912`` reads ``98912+``."""
+    return f"\u2066{text}\u2069"
+
+
+def change_phone(phone: str) -> Approval:
+    """``phone``: the new number, E.164."""
+    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
+
+
+def lost_phone(phone: str) -> Approval:
+    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
+
+
+def confirm_phone(phone: str) -> Approval:
+    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": _ltr(phone)}, to=phone)
+
+
+def change_email(email: str) -> Approval:
+    """``email``: the new address; "" when there is to be none."""
+    # The full stop of its domain is shown as "·", or the phone would make a link of it; the page has it as it is.
+    shown = _ltr(plain(email)) if email else gettext("none, it is removed")
+    return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

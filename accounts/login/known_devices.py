@@ -1,0 +1,42 @@
+"""Whether a login comes from where its owner has logged in before. A hint for people: nothing is refused by it."""
+
+import ipaddress
+from datetime import timedelta
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.access import user_agents
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, User
+from hitobit_portal.http.context import address_of
+
+REMEMBERED = timedelta(days=90)
+#: Providers move their customers within about this much of their addresses.
+PREFIX = {4: 16, 6: 32}
+
+
+def is_new(request: HttpRequest, user: User) -> bool:
+    """Whether browser, system and network of this login are together not those of any login of the last 90 days.
+
+    Asked before the login leaves its own event. The first login of an account is no new device.
+    """
+    logins = AuditEvent.objects.filter(customer=user, event=Event.LOGIN.value).order_by()
+    recent = logins.filter(at__gt=timezone.now() - REMEMBERED)
+    seen = {_look(*pair) for pair in recent.values_list("agent", "address").distinct()}
+    if _look(user_agents.of(request), address_of(request)) in seen:
+        return False
+    return bool(seen) or logins.exists()
+
+
+def _look(agent: str, address: str) -> tuple[str, str]:
+    return user_agents.describe(agent), network_of(address)
+
+
+def network_of(address: str) -> str:
+    """The IPv4 /16 or IPv6 /32 around an address; "" for a text that is none."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network((ip, PREFIX[ip.version]), strict=False))

@@ -1,0 +1,215 @@
+"""Login in two steps, and logout."""
+
+from django.contrib import messages as notices
+from django.contrib.auth import authenticate
+from django.contrib.auth import logout as django_logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import audit, sms
+from accounts.access import guard, known_browsers, sessions, trusted_devices, user_agents
+from accounts.access.guard import pending, public, to_login
+from accounts.actions import preferences, scheduled_changes
+from accounts.choices import approvals
+from accounts.choices.events import Event
+from accounts.factors import messages, sms_codes, verification
+from accounts.factors.forms import CodeForm, LoginForm, RecoveryForm
+from accounts.factors.verification import Factor
+from accounts.login import known_devices
+from accounts.models import PortalDevice, User
+from hitobit_portal.http import display_preferences, error_pages
+from hitobit_portal.http.context import address_of
+from hitobit_portal.i18n.jalali import digits
+from hitobit_portal.security import ratelimits
+from hitobit_portal.security.ratelimits import Rate, Slot
+
+#: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
+TRUSTABLE = (Factor.TOTP, Factor.SMS)
+
+
+@public
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Step one: phone and password."""
+    next_url = guard.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
+    if request.user.is_authenticated and request.user.is_verified():
+        return redirect(next_url or "dashboard")
+    if carried := preferences.restored(request):
+        return carried
+    form = LoginForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        phone = form.cleaned_data["phone"]
+        slots = _slots(request, phone)
+        wait = ratelimits.take_all(slots)
+        if wait is not None:
+            _note_limited(request, phone)
+            return error_pages.too_many(request, wait)
+        # For everybody: a number that was lost is replaced by now, even if no sender of notices runs.
+        scheduled_changes.apply_due(number=phone)
+        # The same work whoever it is: Django hashes the password for nobody, too.
+        user = authenticate(request, username=phone, password=form.cleaned_data["password"])
+        if isinstance(user, User):
+            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
+            guard.begin(request, user, next_url)
+            if user.has_both_factors and trusted_devices.recognise(request, user):
+                guard.prove(request, "trusted")
+                return complete(request, user, user.totp, "trusted")
+            return redirect(guard.next_step(request, user))
+        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
+        form.add_error(None, _("Mobile number or password is wrong."))
+    return render(request, "accounts/login.html", {"form": form, "next": next_url})
+
+
+def _owner(phone: str) -> User | None:
+    return User.objects.filter(phone=phone).first()
+
+
+def _note_limited(request: HttpRequest, phone: str) -> None:
+    """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
+    owner = _owner(phone)
+    value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
+    if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
+        audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
+
+
+def _slots(request: HttpRequest, phone: str) -> list[Slot]:
+    """What a wrong password counts against.
+
+    SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
+    counters of others out of the in-process cache.
+    """
+    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
+    if browser := known_browsers.of_number(request, phone):
+        return [Slot(Rate.LOGIN_BROWSER, browser)]
+    address = address_of(request)
+    return [
+        *ratelimits.address_slots(Rate.LOGIN_ADDRESS, address),
+        *ratelimits.address_slots(Rate.LOGIN_PHONE_ADDRESS, address, phone),
+        Slot(Rate.LOGIN_PHONE, phone),
+    ]
+
+
+@pending
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Step two: the authenticator, an SMS, or a recovery code; the customer's choice."""
+    user: User = request.pending_user  # type: ignore[attr-defined]
+    if guard.next_step(request, user) != "second_factor":
+        return redirect(guard.next_step(request, user))
+    available = [factor for factor in _available(user) if factor.value not in guard.proved(request)]
+    if not available:
+        return to_login(request)
+    method = _method(request, available)
+    form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
+    form = form_class()
+    if request.method == "POST":
+        if {"switch", "resend", "speak"} & set(request.POST):
+            return _switch(request, user, method)
+        form = form_class(request.POST)
+        if form.is_valid():
+            result = verification.verify(request, user, approvals.LOGIN, {method: form.cleaned_data["code"]})
+            if result.accepted:
+                return _proved(request, user, method)
+            form.add_error("code", messages.of_one(result))
+    context = {
+        "form": form,
+        "method": method.value,
+        "methods": [factor.value for factor in available],
+        "masked_phone": user.phone,
+        "can_speak": sms.can_speak(),
+        "resend_in": sms_codes.resend_in(user, approvals.LOGIN) if method is Factor.SMS else None,
+        "device": user_agents.describe(user_agents.of(request)),
+        "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
+        "trust": "trust" in request.POST,
+    }
+    return render(request, "accounts/second_factor.html", context)
+
+
+def _available(user: User) -> list[Factor]:
+    factors = []
+    if user.has_authenticator:
+        factors.append(Factor.TOTP)
+    if user.has_phone:
+        factors.append(Factor.SMS)
+    if verification.recovery_left(user):
+        factors.append(Factor.RECOVERY)
+    return factors
+
+
+def _method(request: HttpRequest, available: list[Factor]) -> Factor:
+    """The chosen factor among those that this person has."""
+    chosen = request.POST.get("switch") or request.GET.get("method", "")
+    return next((factor for factor in available if factor.value == chosen), available[0])
+
+
+def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+    """Sends the SMS where one is needed, and comes back by GET."""
+    if method is Factor.SMS:
+        problem = messages.of_sending(
+            sms_codes.send_code(request, user, approvals.LOGIN, spoken="speak" in request.POST)
+        )
+        if problem:
+            notices.error(request, problem)
+    response = redirect("second_factor")
+    response["Location"] += f"?method={method.value}"
+    return response
+
+
+def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+    if method is Factor.RECOVERY:
+        audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
+        notices.warning(
+            request,
+            _("A recovery code was used up. %(left)s are left.")
+            % {"left": digits(verification.recovery_left(user))},
+        )
+    guard.prove(request, method.value)
+    if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
+        guard.replace_authenticator(request)
+        return redirect(guard.next_step(request, user))
+    if not user.has_both_factors or not guard.is_proved(request):
+        return redirect(guard.next_step(request, user))
+    proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
+    response = complete(request, user, getattr(user, proved[method]), method.value)
+    if method in TRUSTABLE and request.POST.get("trust") == "1":
+        trusted_devices.trust(request, response, user)
+    return response
+
+
+def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
+    """Both steps are done: logs in, and goes where the visitor wanted to go."""
+    target = guard.finish(request, user, device, method)
+    is_new = known_devices.is_new(request, user)
+    audit.record(Event.LOGIN, request, customer=user, method=method)
+    if is_new:
+        audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, method=method)
+    response = redirect(target)
+    display_preferences.store(response, preferences.of_account(user))
+    return response
+
+
+@public
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    user = request.user if isinstance(request.user, User) else None
+    carried = {**display_preferences.chosen(request), **known_browsers.hand_over(request, user)}
+    if request.user.is_authenticated and isinstance(request.user, User):
+        audit.record(Event.LOGOUT, request, customer=request.user)
+        trusted_devices.forget(request, request.user)
+        sessions.end_current(request)
+    django_logout(request)
+    response = redirect("login")
+    # These go with the cookies; the login page takes them out of its address again.
+    if carried:
+        response["Location"] += f"?{urlencode(carried)}"
+    response["Clear-Site-Data"] = '"cache", "cookies", "storage"'
+    return response

@@ -1,0 +1,129 @@
+"""Which events are told to their owner, by which channel: puts a row into the outbox in the event's own transaction."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, Notice, User
+
+#: Told whatever the person prefers: each may be the first sign of a theft.
+MANDATORY = frozenset(
+    {
+        Event.LOGIN_NEW_DEVICE,
+        Event.PASSWORD_CHANGED,
+        Event.PASSWORD_RESET,
+        Event.PHONE_CHANGED,
+        Event.PHONE_CHANGE_ASKED,
+        Event.TOTP_CHANGED,
+        Event.FACTORS_RESET_ASKED,
+        Event.FACTORS_RESET,
+        Event.EMAIL_CHANGED,
+        Event.RECOVERY_USED,
+        Event.RECOVERY_RENEWED,
+        Event.KEY_CREATED,
+        Event.KEY_CHANGED,
+        Event.KEY_REVOKED,
+        Event.KEY_ROTATED,
+        Event.KEY_CREDENTIAL_ENDED,
+        Event.KEY_THAWED,
+        Event.KEY_RENEWED,
+        Event.KEY_RESCUE_ASKED,
+        Event.KEY_EXPIRES_SOON,
+        Event.KEY_TRADE_ENDS_SOON,
+        Event.ACCOUNT_FROZEN,
+        Event.ACCOUNT_THAWED,
+        Event.ACCOUNT_CLOSED,
+        Event.ACCOUNT_REOPENED,
+        Event.QUARANTINED,
+        Event.CODE_LOCKED,
+        Event.LOGIN_LIMITED,
+    }
+)
+#: Told when staff did it: the owner would look for the fault in their own program.
+OF_STAFF = frozenset({Event.KEY_FROZEN})
+#: Told to those who want it (`User.optional_notices` holds the values).
+OPTIONAL = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
+TOLD = MANDATORY | OF_STAFF | frozenset(OPTIONAL)
+#: SECURITY: whoever knows a phone number can bring these about; one of each in an hour is told, and no flood of them.
+HOURLY = frozenset({Event.CODE_LOCKED, Event.LOGIN_LIMITED, Event.LOGIN_PASSWORD_REFUSED})
+HOUR = timedelta(hours=1)
+#: What a stolen session or password brings about by the dozen: by SMS within `Rate.NOTICE_ACCOUNT`, then later.
+#: SECURITY: the rest are never held back, or sixty of these would keep the one about the stolen phone quiet.
+HELD_BACK = HOURLY | {
+    Event.LOGIN,
+    Event.LOGIN_NEW_DEVICE,
+    Event.KEY_CHANGED,
+    Event.KEY_REVOKED,
+    Event.KEY_FROZEN,
+    Event.KEY_EXPIRES_SOON,
+    Event.KEY_TRADE_ENDS_SOON,
+    Event.RECOVERY_MADE,
+}
+
+
+def put(event: AuditEvent, *also: tuple[str, str]) -> None:
+    """Rows for the owner's own channels, and for ``also``: (channel, address), e.g. the number that was replaced.
+
+    Called in the event's transaction.
+    """
+    kind = Event(event.event)
+    if event.customer_id is None or kind not in TOLD:
+        return
+    # SECURITY: the row as it is now. The one at hand may have been loaded before the number was replaced, and the
+    # notice would go to the phone that was stolen.
+    user = User.objects.select_related("sms").filter(pk=event.customer_id).first()
+    if (
+        user is None
+        or not (_is_told(kind, user) or _is_of_staff(event))
+        or (kind in HOURLY and _was_told(event, user))
+    ):
+        return
+    channels = [pair for pair in [*_channels(user), *also] if _can_send(*pair)]
+    Notice.objects.bulk_create(
+        [Notice(user=user, event=event, channel=channel, to=to) for channel, to in dict.fromkeys(channels)]
+    )
+
+
+def may_wait(event: AuditEvent) -> bool:
+    """Whether the event's SMS counts against `Rate.NOTICE_ACCOUNT`. A change that adds power to a key never waits."""
+    changes = event.detail.get("changes", ())
+    # An expiry that moved may add power: which way it moved is not looked at.
+    adds_power = any(
+        code in ADDS_POWER or code.startswith("expires:") or _is_added_network(code, changes)
+        for code in changes
+    )
+    return Event(event.event) in HELD_BACK and not adds_power
+
+
+ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted", "trade:lasting"})
+
+
+def _is_added_network(code: str, changes: list[str]) -> bool:
+    # With "ip:trusted" beside it, networks are what is left of "from everywhere".
+    return code.startswith("+") and "ip:trusted" not in changes
+
+
+def _is_told(event: Event, user: User) -> bool:
+    return event in MANDATORY or (event in OPTIONAL and event.value in user.optional_notices)
+
+
+def _is_of_staff(event: AuditEvent) -> bool:
+    return Event(event.event) in OF_STAFF and event.actor_id not in (None, event.customer_id)
+
+
+def _was_told(event: AuditEvent, user: User) -> bool:
+    # The owner's row is the lock: of many at once the second sees the first one's notices.
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    return Notice.objects.filter(user=user, event__event=event.event, created_at__gt=event.at - HOUR).exists()
+
+
+def _channels(user: User) -> list[tuple[str, str]]:
+    channels = [(Notice.Channel.SMS.value, user.phone)] if user.has_phone else []
+    if user.email:
+        channels.append((Notice.Channel.EMAIL.value, user.email))
+    return channels
+
+
+def _can_send(channel: str, to: str) -> bool:
+    return bool(to) and (channel != Notice.Channel.EMAIL or settings.EMAIL)

@@ -1,0 +1,232 @@
+"""What notices say, in their owner's language. Made when they are sent; nothing of it is stored."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.access import user_agents
+from accounts.actions import scheduled_changes
+from accounts.audit.detail_texts import change_text, isolated, method_text, purpose_text
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, DelayedChange, Notice
+from accounts.notifications.links import token_of
+from hitobit_portal.i18n.free_text import plain
+from hitobit_portal.i18n.jalali import date_local, digits, masked_phone
+
+#: Four parts of an SMS in Persian (UCS-2, 67 characters each), link included.
+LONGEST_SMS = 268
+LONGEST_LABEL_IN_SMS = 30
+SHORTEST_CUT = 12
+WAITING = {
+    Event.PHONE_CHANGE_ASKED: DelayedChange.Kind.PHONE,
+    Event.FACTORS_RESET_ASKED: DelayedChange.Kind.FACTORS,
+}
+#: Of a key; their details hold the date and the days that are left.
+ENDS = (Event.KEY_EXPIRES_SOON, Event.KEY_TRADE_ENDS_SOON)
+BROWSER_WORDS = frozenset(name for _mark, name in (*user_agents.BROWSERS, *user_agents.SYSTEMS))
+
+
+class Mail(NamedTuple):
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is told, in words; ``""`` where there is nothing to tell.
+
+    ``changes``: of a key, a line each. ``dates``, ``more``: (name, value); the dates are in every SMS.
+    ``is_waiting``: whether it tells of a change that its link can stop; ``is_held``: of one that only a login can stop.
+    """
+
+    title: str
+    label: str
+    changes: list[str]
+    when: str
+    address: str
+    browser: str
+    dates: list[tuple[str, str]]
+    is_waiting: bool
+    is_held: bool
+    ask: str
+    link: str
+    more: list[tuple[str, str]]
+
+
+def sms_text(notice: Notice) -> str:
+    """At most LONGEST_SMS UTF-16 units: what does not fit is cut, never the title, the time or the link."""
+    with translation.override(language_of(notice)):
+        content = content_of(notice)
+        label = cut(content.label, LONGEST_LABEL_IN_SMS)
+        lines = {
+            "title": _("Hitobit: %(title)s") % {"title": content.title},
+            "label": _("Key: “%(name)s”") % {"name": label} if label else "",
+            "changes": _("; ").join(content.changes),
+            "when": content.when,
+            "address": _("From %(address)s") % {"address": content.address} if content.address else "",
+            "browser": content.browser,
+            "dates": "\n".join(f"{name}: {value}" for name, value in content.dates),
+            "ask": content.ask,
+            "link": content.link,
+        }
+        whole = ("title", "when", "dates", "ask", "link")
+        room = LONGEST_SMS + 1 - sum(_units(lines[name]) + 1 for name in whole if lines[name])
+        for name in ("label", "address", "changes", "browser"):
+            # A cut address would be another one, and a cut name without its quotation mark a forged line.
+            text = cut(lines[name], room - 1) if name == "changes" else lines[name]
+            lines[name] = text if _units(text) < room else ""
+            room -= _units(lines[name]) + 1 if lines[name] else 0
+    return "\n".join(line for line in lines.values() if line)
+
+
+def mail(notice: Notice) -> Mail:
+    """Subject (of our own words only), plain text and HTML of the e-mail."""
+    language = language_of(notice)
+    with translation.override(language):
+        content = content_of(notice)
+        facts = [
+            (_("Key"), content.label),
+            *((_("Change"), line) for line in content.changes),
+            *content.dates,
+            *content.more,
+            (_("Time"), _("%(when)s (Tehran)") % {"when": content.when}),
+            (_("From"), content.address),
+            (_("Browser"), content.browser),
+        ]
+        context = {
+            "content": content,
+            "facts": [(name, value) for name, value in facts if value],
+            "language": language,
+            "direction": "rtl" if translation.get_language_bidi() else "ltr",
+            "advice": _advice(content),
+            "never": _("Hitobit never asks for your password, your codes or your secret key."),
+        }
+        return Mail(
+            _("Hitobit: %(title)s") % {"title": content.title},
+            render_to_string("notices/email.txt", context),
+            render_to_string("notices/email.html", context),
+        )
+
+
+def language_of(notice: Notice) -> str:
+    known = dict(settings.LANGUAGES)
+    return notice.user.language if notice.user.language in known else settings.LANGUAGE_CODE
+
+
+def content_of(notice: Notice) -> Content:
+    """The notice's event in the words of the active language."""
+    event = notice.event
+    kind = Event(event.event)
+    by_staff = event.actor_id not in (None, event.customer_id)
+    waiting = _waiting_change(notice, kind)
+    dates = _dates(event, waiting)
+    can_stop = waiting is not None and scheduled_changes.link_may_stop(notice.user)
+    return Content(
+        title=str(kind.look.title),
+        label=plain(event.label) if kind.value.startswith("key.") else "",
+        changes=[change_text(code) for code in event.detail.get("changes", ())],
+        when=date_local(event.at),
+        # SECURITY: of staff not the address: it tells nothing about a thief, and much about the house.
+        address=_("Hitobit's staff") if by_staff else isolated(event.address) if event.address else "",
+        browser="" if by_staff else browser_of(event.agent),
+        dates=dates,
+        is_waiting=can_stop,
+        is_held=waiting is not None and not can_stop,
+        ask=_ask(kind, is_waiting=can_stop),
+        link=f"{settings.BASE_URL}/n/{token_of(notice)}/",
+        more=_more(event, waiting),
+    )
+
+
+def _ask(kind: Event, *, is_waiting: bool) -> str:
+    if is_waiting:
+        return _("Not you? Stop it:")
+    if kind in ENDS:
+        return _("Not your key? Freeze the account:")
+    return _("Not you? Freeze the account:")
+
+
+def _advice(content: Content) -> str:
+    if content.is_waiting:
+        return _(
+            "The link needs no login. It stops this change and, if you wish, freezes the account: all API keys stop "
+            "and all sessions end."
+        )
+    if content.is_held:
+        return _(
+            "The link needs no login. It stops all API keys and ends all sessions at once. It does not stop this "
+            "change: a link has stopped one before. Log in to stop it in the settings, or call support."
+        )
+    return _(
+        "The link needs no login. It stops all API keys and ends all sessions at once; you start the keys again with "
+        "your two codes."
+    )
+
+
+def _waiting_change(notice: Notice, kind: Event) -> DelayedChange | None:
+    """The change that the notice warns of, as long as it waits."""
+    if kind not in WAITING:
+        return None
+    changes = DelayedChange.objects.filter(
+        user=notice.user, kind=WAITING[kind], stopped_at=None, done_at=None
+    )
+    if notice.event.target.isdecimal():
+        changes = changes.filter(pk=int(notice.event.target))
+    return changes.order_by("-asked_at").first()
+
+
+def _dates(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, str]]:
+    """When what the notice warns of comes true: a change of factors, the end of a key."""
+    dates = []
+    if waiting is not None:
+        dates.append((_("Takes force"), date_local(waiting.due_at)))
+    if Event(event.event) in ENDS:
+        left = event.detail["days"]
+        days = ngettext("in %(n)s day", "in %(n)s days", left) % {"n": digits(left)}
+        when = date_local(datetime.fromisoformat(event.detail["date"]))
+        name = _("Expires") if event.event == Event.KEY_EXPIRES_SOON.value else _("Trading ends")
+        dates.append((name, f"{when} ({days})"))
+    return dates
+
+
+def _more(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, str]]:
+    """What else the event's details hold."""
+    detail: dict[str, Any] = event.detail
+    new = waiting.phone if waiting else ""
+    more = [
+        (_("Login"), method_text(detail.get("method", ""))),
+        (_("Codes"), purpose_text(detail.get("purpose", ""))),
+        (_("Recovery codes left"), digits(detail["left"]) if "left" in detail else ""),
+        (_("Reason"), plain(str(detail.get("reason", "")))),
+        (_("New mobile number"), isolated(masked_phone(new)) if new else ""),
+    ]
+    return [(name, value) for name, value in more if value]
+
+
+def browser_of(agent: str) -> str:
+    """``Firefox, Windows``; of a browser that nobody knows nothing."""
+    # SECURITY: its header is free text: "call 0900... at once" must not arrive in a message from Hitobit.
+    known = [word for word in user_agents.describe(agent).split(", ") if word in BROWSER_WORDS]
+    return ", ".join(known)
+
+
+def cut(text: str, room: int) -> str:
+    """``text`` in at most ``room`` UTF-16 units; "" where so little of it fits that it tells nothing."""
+    if _units(text) <= room:
+        return text
+    if room < SHORTEST_CUT:
+        return ""
+    while _units(text) > room - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2

@@ -1,0 +1,107 @@
+"""Measures of people, messages and queues, read from the database, so that any number of processes says the same.
+
+What is counted begins anew at each midnight of Tehran: a counter that falls is a new beginning to Prometheus, and a day
+is what an index finds quickly, whatever was pruned.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Count, F, Min, Sum
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, AuditHead, DelayedChange, Notice, SmsDelivery
+from accounts.notifications import outbox
+
+#: Logins by how they ended: (the label, the event).
+LOGINS = (
+    ("ok", Event.LOGIN),
+    ("password_refused", Event.LOGIN_PASSWORD_REFUSED),
+    ("limited", Event.LOGIN_LIMITED),
+)
+CODES = (("refused", Event.CODE_REFUSED), ("locked", Event.CODE_LOCKED))
+
+
+def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
+    """All of them; six statements. Raises what the database raises."""
+    yield from _events(midnight)
+    yield from _messages(midnight)
+    yield from _queues(now)
+
+
+def _events(midnight: datetime) -> Iterator[Metric]:
+    found = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
+    by_event = Counter(dict(found))
+    for name, text, table in (
+        ("portal_logins", "Logins since midnight, by result.", LOGINS),
+        ("portal_codes", "Codes that were wrong, and accounts blocked for it, since midnight.", CODES),
+    ):
+        family = CounterMetricFamily(name, text, labels=["result"])
+        for label, event in table:
+            family.add_metric([label], by_event[event.value])
+        yield family
+    events = CounterMetricFamily("portal_events", "Security events since midnight.", labels=["event"])
+    for event in Event:
+        events.add_metric([event.value], by_event[event.value])
+    yield events
+
+
+def _messages(midnight: datetime) -> Iterator[Metric]:
+    sent = CounterMetricFamily(
+        "portal_sms", "SMS and calls handed to a provider since midnight.", labels=["provider", "result"]
+    )
+    parts = CounterMetricFamily(
+        "portal_sms_parts", "Parts that were charged since midnight.", labels=["provider"]
+    )
+    took = CounterMetricFamily(
+        "portal_sms_seconds", "Time that providers took since midnight.", labels=["provider"]
+    )
+    rows = SmsDelivery.objects.filter(at__gte=midnight).order_by().values_list("backend", "succeeded")
+    by_result: Counter[tuple[str, bool]] = Counter()
+    by_provider = dict.fromkeys(settings.SMS_BACKENDS, (0, 0))
+    for backend, succeeded, number, charged, took_ms in rows.annotate(
+        Count("pk"), Sum("parts"), Sum("took_ms")
+    ):
+        by_result[backend, succeeded] = number
+        so_far = by_provider.get(backend, (0, 0))
+        by_provider[backend] = (so_far[0] + (charged if succeeded else 0), so_far[1] + took_ms)
+    for backend, (charged, took_ms) in by_provider.items():
+        sent.add_metric([backend, "sent"], by_result[backend, True])
+        sent.add_metric([backend, "failed"], by_result[backend, False])
+        parts.add_metric([backend], charged)
+        took.add_metric([backend], took_ms / 1000)
+    yield from (sent, parts, took)
+
+
+def _queues(now: datetime) -> Iterator[Metric]:
+    """How much waits and for how long; 0 seconds where nothing does."""
+    # By the index of `next_try_at`, in which notices that are over stand at the end of time.
+    waiting = Notice.objects.filter(sent_at=None, gave_up_at=None, next_try_at__lt=outbox.NEVER)
+    notices = waiting.aggregate(number=Count("pk"), oldest=Min("created_at"))
+    due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=now)
+    changes = due.aggregate(number=Count("pk"), oldest=Min("due_at"))
+    head = AuditHead.objects.only("settled_event").first()
+    # A second that a request needs to link its event is no backlog.
+    unlinked = AuditEvent.objects.unlinked(head.settled_event if head is not None else 0)
+    events = unlinked.order_by().aggregate(number=Count("pk"), oldest=Min("at"))
+    size = GaugeMetricFamily("portal_queue_size", "What waits to be done.", labels=["queue"])
+    age = GaugeMetricFamily(
+        "portal_queue_age_seconds", "For how long the oldest of it waits.", labels=["queue"]
+    )
+    for queue, found in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
+        size.add_metric([queue], found["number"])
+        oldest = found["oldest"]
+        age.add_metric([queue], max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0)
+    yield from (size, age)
+    streamed = AuditHead.objects.annotate(behind=F("sequence") - F("streamed")).values_list(
+        "behind", flat=True
+    )
+    yield GaugeMetricFamily(
+        "portal_audit_sink_behind",
+        "Links of the audit chain that the sink has not got.",
+        streamed.first() or 0,
+    )

@@ -1,0 +1,73 @@
+"""The settings: what the account has, and the way to every change of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings as portal
+from django.contrib import messages as notices
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access import sessions
+from accounts.access.guard import customer
+from accounts.actions import scheduled_changes
+from accounts.factors import step_up, verification
+from accounts.factors.views import Asked, both_codes
+
+METHODS = ["GET", "HEAD", "POST"]
+form_view = require_http_methods(METHODS)
+
+
+@require_safe
+def settings(request: HttpRequest) -> HttpResponse:
+    """Account, security, preferences, and changes that wait."""
+    user = customer(request)
+    if scheduled_changes.apply_due(user=user):
+        return redirect("login")  # what was due has ended this session, too
+    context = {
+        "sessions_open": len(sessions.open_sessions(user)),
+        "recovery_left": verification.recovery_left(user),
+        "totp_since": user.totp.confirmed_at,
+        "totp_clock": user.totp.drift,
+        "waiting": scheduled_changes.waiting(user),
+        "can_email": portal.EMAIL,
+    }
+    return render(request, "accounts/settings.html", context)
+
+
+@require_POST
+def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
+    """Stops one of the person's own waiting changes."""
+    if scheduled_changes.stop(customer(request), object_id, request):
+        notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
+    else:
+        notices.info(request, _("This change does not wait any more."))
+    return redirect("settings")
+
+
+def codes_then(
+    request: HttpRequest,
+    asked: Asked,
+    target: str,
+    *,
+    effect: Callable[[], Any] = lambda: None,
+    then: Callable[[], Any] = lambda: None,
+    **about: str,
+) -> HttpResponse:
+    """Both codes, whose proof the page ``target`` (its name) takes. ``about``: what it is good for.
+
+    ``effect`` runs in the codes' transaction, ``then`` after the proof was given.
+    """
+    user, what = customer(request), asked.approval.purpose
+    found = step_up.of(request, user, what)
+    if found is not None and found.items() >= about.items():
+        return redirect(target)
+
+    def done(_value: Any) -> HttpResponse:
+        step_up.give(request, user, what, **about)
+        then()
+        return redirect(target)
+
+    return both_codes(request, asked, effect=effect, done=done)

@@ -1,0 +1,202 @@
+"""Another mobile number: with both codes at once; without the old phone after a day."""
+
+import time
+from typing import Any
+
+from django.contrib import messages as notices
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from accounts import audit, sms
+from accounts.access.guard import customer
+from accounts.actions import phone, scheduled_changes
+from accounts.choices import approvals
+from accounts.choices.approvals import Purpose
+from accounts.choices.events import Event
+from accounts.factors import messages, sms_codes, step_up, verification
+from accounts.factors.sms_codes import Sending, Sent
+from accounts.factors.verification import Factor, Outcome, Result
+from accounts.factors.views import Asked
+from accounts.models import DelayedChange, User
+from accounts.profile.forms import LostPhoneForm, NewPhoneForm
+from accounts.profile.overview import codes_then, form_view
+from accounts.registration import flow
+from accounts.registration.forms import SmsCodeForm
+from hitobit_portal import background
+from hitobit_portal.i18n.jalali import date_local
+
+#: Session keys: the number that was typed, and when an SMS to which number was last asked for.
+NEW_PHONE, ASKED = "new_phone", "new_phone_asked"
+
+
+@form_view
+def settings_phone(request: HttpRequest) -> HttpResponse:
+    """The new number, and what follows from it. Whether somebody has it is not said."""
+    user = customer(request)
+    form = NewPhoneForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        number = form.cleaned_data["phone"]
+        request.session[NEW_PHONE] = number
+        problem = messages.of_sending(sms_codes.send_code(request, user, approvals.change_phone(number)))
+        if problem:
+            notices.error(request, problem)
+        return redirect("settings_phone_codes")
+    return render(request, "accounts/settings_phone.html", {"form": form})
+
+
+@form_view
+def settings_phone_codes(request: HttpRequest) -> HttpResponse:
+    """Both codes of now, for exactly the new number; the SMS names it."""
+    number = request.session.get(NEW_PHONE)
+    if not number:
+        return redirect("settings_phone")
+    asked = Asked(
+        approvals.change_phone(number),
+        title=_("Change mobile number"),
+        back=reverse("settings_phone"),
+        operation=_("Change mobile number"),
+        facts=[(_("New number"), number, True)],
+    )
+    return codes_then(
+        request, asked, "settings_phone_confirm", then=lambda: _ask(request, number), phone=number
+    )
+
+
+@form_view
+def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
+    """The code that was sent to the new number. With it the number is changed, or begins to wait for it."""
+    user = customer(request)
+    found = step_up.of(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
+    if found is None:
+        return redirect("settings_phone")
+    number, is_lost = found["phone"], found["what"] == Purpose.LOST_PHONE.value
+    form = SmsCodeForm()
+    if request.method == "POST":
+        if "resend" in request.POST or "speak" in request.POST:
+            _ask(request, number, spoken="speak" in request.POST)
+            return redirect("settings_phone_confirm")
+        form = SmsCodeForm(request.POST)
+        if form.is_valid():
+            result = _confirm(request, user, found, form.cleaned_data["code"])
+            if result.accepted:
+                return _told(request, result.value, is_lost)
+            form.add_error("code", messages.of_one(result))
+    context = {
+        "form": form,
+        "phone": number,
+        "is_lost": is_lost,
+        "resend_in": _resend_in(request, number),
+        "can_speak": sms.can_speak(),
+    }
+    return render(request, "accounts/settings_phone_confirm.html", context)
+
+
+@form_view
+def settings_phone_lost(request: HttpRequest) -> HttpResponse:
+    """For somebody who logs in by authenticator and gets no SMS: a recovery code in its place, and a day to wait."""
+    user = customer(request)
+    if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
+        notices.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
+        return redirect("settings")
+    form = LostPhoneForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        number = form.cleaned_data["phone"]
+        codes = {
+            Factor.RECOVERY: form.cleaned_data["recovery_code"],
+            Factor.TOTP: form.cleaned_data["totp_code"],
+        }
+        result = verification.verify(
+            request, user, approvals.lost_phone(number), codes, effect=lambda: _used(request, user)
+        )
+        if result.accepted:
+            step_up.give(request, user, Purpose.LOST_PHONE, phone=number)
+            _ask(request, number)
+            return redirect("settings_phone_confirm")
+        form.add_error(None, messages.of_result(result))
+    return render(request, "accounts/settings_phone_lost.html", {"form": form})
+
+
+def _used(request: HttpRequest, user: User) -> None:
+    audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
+
+
+def _resend_in(request: HttpRequest, number: str) -> int:
+    asked = request.session.get(ASKED, {})
+    return flow.resend_in(asked) if asked.get("phone") == number else 0
+
+
+def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
+    """Has the code sent to the new number, outside of this answer's time."""
+    if _resend_in(request, number):
+        notices.info(
+            request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
+        )
+        return
+    user = User.objects.get(pk=customer(request).pk)
+    # SECURITY: not in the time of this answer, and told alike: a stop-watch must not tell whose numbers are here.
+    if background.run(_send, request, user, number, spoken):
+        request.session[ASKED] = {"phone": number, "asked": int(time.time())}
+    else:
+        notices.error(request, str(messages.of_sending(Sent(Sending.FAILED, 0))))
+
+
+def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
+    """The code; to the owner of an account with this number, that somebody typed it. Both leave the same traces."""
+    approval = approvals.confirm_phone(number)
+    owner = User.objects.filter(phone=number).exclude(joined_at=None).first()
+    if owner is None:
+        sms_codes.send_code(request, user, approval, spoken=spoken)
+        return
+    with translation.override(owner.language or translation.get_language()):
+        text = _(
+            "Hitobit\nSomebody asked to use this number for another account. It stays yours: there is nothing to do."
+        )
+        sms_codes.send_code(request, user, approval, instead=text)
+
+
+def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> Result:
+    """The code of the new number; the value is True, the waiting change, or None when the proof was used before."""
+    number, what = found["phone"], Purpose(found["what"])
+
+    def effect() -> bool | DelayedChange | None:
+        if not step_up.holds(request, user, what):
+            return None
+        if what is Purpose.LOST_PHONE:
+            return scheduled_changes.ask_phone(request, user, number)
+        phone.replace(request, user, number)
+        return True
+
+    try:
+        return verification.verify(
+            request, user, approvals.confirm_phone(number), {Factor.SMS: code}, effect=effect
+        )
+    except IntegrityError:
+        # SECURITY: an account was opened with the number meanwhile; said like any other refusal.
+        return Result(Outcome.REFUSED)
+
+
+def _told(request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool) -> HttpResponse:
+    if value is None:
+        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        return redirect("settings")
+    step_up.end(request)
+    request.session.pop(NEW_PHONE, None)
+    if is_lost and isinstance(value, DelayedChange):
+        notices.success(
+            request,
+            _("The new number takes force on %(when)s. Until then you can stop it here.")
+            % {"when": date_local(value.due_at)},
+        )
+    else:
+        notices.success(
+            request,
+            _(
+                "Your number was changed and all other sessions have ended. For 24 hours your API keys can only "
+                "read; both codes end that earlier."
+            ),
+        )
+    return redirect("settings")

@@ -1,0 +1,191 @@
+"""Where somebody is logged in, which browsers they trust, and their last logins."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.contrib import messages as notices
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit, sms
+from accounts.access import sessions, user_agents
+from accounts.access.guard import customer
+from accounts.audit import activity
+from accounts.choices import approvals
+from accounts.choices.events import Event
+from accounts.factors import messages, sms_codes, verification
+from accounts.factors.forms import CodeForm
+from accounts.factors.verification import Factor
+from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
+
+HISTORY = 50
+LOGINS = (
+    Event.LOGIN,
+    Event.LOGIN_NEW_DEVICE,
+    Event.LOGIN_PASSWORD_REFUSED,
+    Event.LOGIN_LIMITED,
+    Event.CODE_REFUSED,
+    Event.CODE_LOCKED,
+)
+OTHERS = "others"  # in place of the id of one session
+LONGEST_NUMBER = 18  # digits of a row id that a database takes
+
+
+@dataclass(frozen=True)
+class Place:
+    """An open session, or a trusted browser, as a row of the page."""
+
+    number: str
+    name: str
+    icon: str
+    address: str
+    since: datetime
+    seen_at: datetime
+    until: datetime | None = None
+    is_this: bool = False
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def overview(request: HttpRequest) -> HttpResponse:
+    """The lists; a POST ends a trust (``forget``), or leads to the page that ends one session (``end``) or all others
+    (``others``).
+    """
+    user = customer(request)
+    if request.method == "POST":
+        return _posted(request, user)
+    current = sessions.current(request, user)
+    context = {
+        "sessions": [_of_session(row, current) for row in sessions.open_sessions(user)],
+        "devices": [_of_device(row) for row in _trusted(user)],
+        "history": _history(user),
+    }
+    return render(request, "accounts/sessions.html", context)
+
+
+def _posted(request: HttpRequest, user: User) -> HttpResponse:
+    if "end" in request.POST:
+        return _to_end(_session_of(user, request.POST["end"]).pk)
+    if "others" in request.POST:
+        return _to_end(OTHERS)
+    if "forget" in request.POST:
+        _forget(request, user, request.POST["forget"])
+    return redirect("sessions")
+
+
+def _to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
+    return redirect(f"{reverse('sessions_end')}?{urlencode({'which': str(which), 'method': method.value})}")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def end(request: HttpRequest) -> HttpResponse:
+    """One code, of either factor, ends the session that ``which`` names, or all others.
+
+    SECURITY: whoever finds a browser logged in must not put its owner out, and be alone with the account, for nothing.
+    """
+    user, which = customer(request), request.GET.get("which", "")
+    session = None if which == OTHERS else _session_of(user, which)
+    method = Factor.SMS if request.GET.get("method") == Factor.SMS.value else Factor.TOTP
+    approval = approvals.end_sessions(which)
+    form = CodeForm()
+    if request.method == "POST":
+        if {"switch", "resend", "speak"} & set(request.POST):
+            return _switch(request, user, which)
+        form = CodeForm(request.POST)
+        if form.is_valid():
+            codes = {method: form.cleaned_data["code"]}
+            work = partial(_end, request, user, session) if session else partial(_end_others, request, user)
+            result = verification.verify(request, user, approval, codes, effect=work)
+            if result.accepted:
+                notices.success(request, result.value)
+                return redirect("sessions")
+            form.add_error("code", messages.of_one(result))
+    context = {
+        "form": form,
+        "method": method.value,
+        "place": _of_session(session, None) if session else None,
+        "masked_phone": user.phone,
+        "can_speak": sms.can_speak(),
+        "resend_in": sms_codes.resend_in(user, approval) if method is Factor.SMS else None,
+    }
+    return render(request, "accounts/sessions_end.html", context)
+
+
+def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
+    """To the other factor; sends the SMS where it is that one. Comes back by GET."""
+    if request.POST.get("switch") == Factor.TOTP.value:
+        return _to_end(which)
+    sent = sms_codes.send_code(request, user, approvals.end_sessions(which), spoken="speak" in request.POST)
+    if problem := messages.of_sending(sent):
+        notices.error(request, problem)
+    return _to_end(which, Factor.SMS)
+
+
+def _session_of(user: User, number: str) -> LoginSession:
+    try:
+        pk = uuid.UUID(number)
+    except ValueError:
+        raise Http404 from None
+    # SECURITY: somebody else's session is not there, so that no id can be probed for.
+    return get_object_or_404(LoginSession, user=user, pk=pk)
+
+
+def _end(request: HttpRequest, user: User, session: LoginSession) -> str:
+    if sessions.end(user, session.pk):
+        name = user_agents.describe(session.agent)
+        audit.record(Event.SESSION_ENDED, request, customer=user, target=str(session.pk), label=name)
+    return _("The session was ended. That browser has to log in again.")
+
+
+def _end_others(request: HttpRequest, user: User) -> str:
+    sessions.end_all(user, keep=request)
+    audit.record(Event.SESSIONS_ENDED, request, customer=user)
+    return _("All other sessions were ended, and no device is trusted any longer.")
+
+
+def _forget(request: HttpRequest, user: User, number: str) -> None:
+    if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
+        raise Http404
+    device = TrustedDevice.objects.filter(user=user, pk=int(number)).first()
+    with transaction.atomic():
+        if device is None or not TrustedDevice.objects.filter(user=user, pk=device.pk).delete()[0]:
+            raise Http404
+        name = user_agents.describe(device.agent)
+        audit.record(Event.DEVICE_FORGOTTEN, request, customer=user, target=number, label=name)
+    notices.success(request, _("The device is no longer trusted: its next login asks for a code."))
+
+
+def _trusted(user: User) -> list[TrustedDevice]:
+    return list(TrustedDevice.objects.filter(user=user, expires_at__gt=timezone.now()))
+
+
+def _history(user: User) -> list[activity.Row]:
+    kinds = [event.value for event in LOGINS]
+    events = AuditEvent.objects.filter(customer=user, event__in=kinds).order_by("-pk")
+    return [activity.row(event) for event in events[:HISTORY]]
+
+
+def _of_session(row: LoginSession, current: LoginSession | None) -> Place:
+    is_this = current is not None and row.pk == current.pk
+    name = user_agents.describe(row.agent)
+    return Place(str(row.pk), name, _icon(name), row.address, row.started_at, row.seen_at, is_this=is_this)
+
+
+def _of_device(row: TrustedDevice) -> Place:
+    name = user_agents.describe(row.agent)
+    return Place(
+        str(row.pk), name, _icon(name), row.address, row.created_at, row.used_at, until=row.expires_at
+    )
+
+
+def _icon(name: str) -> str:
+    return "phone" if name.endswith(("Android", "iPhone")) else "desktop"

@@ -1,0 +1,123 @@
+"""Another authenticator, and new recovery codes; the authenticator also for somebody who lost the old one."""
+
+from django.contrib import messages as notices
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+
+from accounts.access import guard
+from accounts.access.guard import customer, pending
+from accounts.choices import approvals
+from accounts.choices.approvals import Purpose
+from accounts.factors import messages, recovery_codes, step_up, totp, verification
+from accounts.factors.forms import CodeForm
+from accounts.factors.verification import Factor
+from accounts.factors.views import Asked
+from accounts.login.views import complete
+from accounts.models import User
+from accounts.profile.overview import codes_then, form_view
+
+
+@form_view
+def settings_totp(request: HttpRequest) -> HttpResponse:
+    """Both codes of now approve another authenticator."""
+    title = _("Set up another authenticator")
+    asked = Asked(approvals.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
+    return codes_then(request, asked, "settings_totp_new")
+
+
+@never_cache
+@form_view
+def settings_totp_new(request: HttpRequest) -> HttpResponse:
+    """Shows the new seed until a code of it was typed. The old one works until then."""
+    user = customer(request)
+    found = step_up.of(request, user, Purpose.CHANGE_TOTP)
+    if found is None:
+        return redirect("settings_totp")
+    # SECURITY: of this proof: what another browser of the account sets up is another seed.
+    seed = step_up.seed(found, user)
+
+    def effect() -> bool:
+        if not step_up.holds(request, user, Purpose.CHANGE_TOTP):
+            return False
+        totp.replace(request, user, seed)
+        return True
+
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        code = {Factor.TOTP: form.cleaned_data["code"]}
+        result = verification.verify(request, user, approvals.CONFIRM_TOTP, code, effect=effect, seed=seed)
+        if result.accepted:
+            step_up.end(request)
+            _tell(request)
+            return redirect("settings")
+        form.add_error("code", messages.of_one(result))
+    context = {"form": form, **totp.picture(user, seed)}
+    return render(request, "accounts/settings_totp_new.html", context)
+
+
+def _tell(request: HttpRequest) -> None:
+    notices.success(
+        request,
+        _(
+            "The new authenticator is on and all other sessions have ended. For 24 hours your API keys can only "
+            "read; both codes end that earlier."
+        ),
+    )
+
+
+@pending
+@never_cache
+@form_view
+def replace_totp(request: HttpRequest) -> HttpResponse:
+    """The same for somebody whose authenticator is lost: after the password and a recovery code, within the login."""
+    user: User = request.pending_user  # type: ignore[attr-defined]
+    if guard.next_step(request, user) != "replace_totp":
+        return redirect(guard.next_step(request, user))
+    seed = guard.seed(request, user)
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        code = {Factor.TOTP: form.cleaned_data["code"]}
+        result = verification.verify(
+            request,
+            user,
+            approvals.CONFIRM_TOTP,
+            code,
+            effect=lambda: totp.replace(request, user, seed),
+            seed=seed,
+        )
+        if result.accepted:
+            guard.prove(request, Factor.TOTP.value)
+            _tell(request)
+            fresh = guard.pending_user(request)
+            if fresh is None:  # somebody froze the account at this very moment
+                return guard.to_login(request)
+            return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
+        form.add_error("code", messages.of_one(result))
+    context = {"form": form, **totp.picture(user, seed)}
+    return render(request, "accounts/replace_totp.html", context)
+
+
+@form_view
+def settings_recovery(request: HttpRequest) -> HttpResponse:
+    """Both codes approve new recovery codes."""
+    title = _("Make new recovery codes")
+    asked = Asked(approvals.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
+    return codes_then(request, asked, "settings_recovery_new")
+
+
+@never_cache
+@form_view
+def settings_recovery_new(request: HttpRequest) -> HttpResponse:
+    """Ten new codes, shown once a proof; whoever comes again is told that they were."""
+    user = customer(request)
+    codes = []
+    # Not for HEAD: nobody would see them.
+    if request.method == "GET" and step_up.holds(request, user, Purpose.RENEW_RECOVERY):
+        codes = recovery_codes.make(
+            request, user, renew=True, only_if=lambda: step_up.holds(request, user, Purpose.RENEW_RECOVERY)
+        )
+    context = {"codes": codes, "download": recovery_codes.as_download(codes)}
+    return render(request, "accounts/settings_recovery_new.html", context)

@@ -1,0 +1,189 @@
+"""Events, factors and notices as rows of the staff's pages. Never a seed, a code, a digest or a text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.access import user_agents
+from accounts.audit import activity
+from accounts.audit.detail_texts import isolated
+from accounts.choices.events import Event
+from accounts.choices.roles import Right
+from accounts.models import AuditEvent, DelayedChange, Notice, RecoveryCode, User
+from accounts.staff import access
+from accounts.staff.access_log import masked_email
+from hitobit_portal.i18n.jalali import digits, masked_phone
+
+EVENTS, NOTICES = 50, 20
+#: Details that are worth a line to staff, besides what the customer reads.
+DETAILS: dict[str, Promise] = {
+    "via": gettext_lazy("by way of: %(value)s"),
+    "page": gettext_lazy("page: %(value)s"),
+    "text": gettext_lazy("searched for: %(value)s"),
+    "found": gettext_lazy("found: %(value)s"),
+    "filters": gettext_lazy("filters: %(value)s"),
+    "cap": gettext_lazy("cap: %(value)s"),
+    "of": gettext_lazy("of: %(value)s"),
+    "channel": gettext_lazy("channel: %(value)s"),
+    "format": gettext_lazy("format: %(value)s"),
+    "why": gettext_lazy("because: %(value)s"),
+}
+#: Values that are codes of ours; any other is shown as it was stored.
+WORDS: dict[str, dict[str, Promise]] = {
+    "via": {
+        "page": gettext_lazy("the customer's own page"),
+        "link": gettext_lazy("the link in a notice"),
+        "staff": gettext_lazy("the staff's pages"),
+        "command": gettext_lazy("an operator's command"),
+    },
+    "page": {
+        "customers": gettext_lazy("list of customers"),
+        "customer": gettext_lazy("a customer"),
+        "keys": gettext_lazy("list of keys"),
+        "key": gettext_lazy("a key"),
+        "events": gettext_lazy("list of events"),
+        "event": gettext_lazy("an event"),
+    },
+    "channel": dict(Notice.Channel.choices),
+    "of": {event.value: event.look.title for event in Event} | dict(DelayedChange.Kind.choices),
+}
+
+
+@dataclass(frozen=True)
+class EventRow:
+    event: AuditEvent
+    title: str
+    details: list[str]
+    tone: str
+    icon: str
+    device: str
+    by_staff: bool
+
+
+def event_rows(events: Iterable[AuditEvent]) -> list[EventRow]:
+    return [_event_row(event) for event in events]
+
+
+def _event_row(event: AuditEvent) -> EventRow:
+    look = Event(event.event).look
+    more = [
+        str(words) % {"value": digits(_worded(name, event.detail[name]))}
+        for name, words in DETAILS.items()
+        if event.detail.get(name)
+    ]
+    details = [text for text in (activity.detail_of(event), *more) if text]
+    by_staff = event.actor_id not in (None, event.customer_id)
+    device = user_agents.describe(event.agent)
+    return EventRow(event, str(look.title), details, look.tone, look.icon, device, by_staff)
+
+
+def _worded(name: str, value: object) -> str:
+    """A detail in one line: in words where it is a code of ours, otherwise as an island of its own direction."""
+    known = WORDS.get(name, {}).get(str(value))
+    if known is not None:
+        return str(known)
+    if isinstance(value, dict):
+        value = [f"{key}={one}" for key, one in value.items()]
+    return isolated(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def events_of(request: HttpRequest, user: User) -> list[EventRow]:
+    """The last events of a customer. Who looked at the page is for those who may read the whole trail."""
+    whole: QuerySet[AuditEvent] = AuditEvent.objects.filter(customer=user).order_by("-pk")
+    events = whole if access.may(request, Right.VIEW_EVENT) else activity.shown_to(user)
+    return event_rows(events.select_related("actor", "customer")[:EVENTS])
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor; ``number``: of a phone, as this member of staff may see it."""
+
+    kind: Promise
+    confirmed_at: datetime | None
+    used_at: datetime | None
+    note: str = ""
+    is_ok: bool = True
+
+
+def factors_of(request: HttpRequest, user: User) -> list[Factor]:
+    found = []
+    totp, sms, recovery = (getattr(user, name, None) for name in ("totp", "sms", "recovery"))
+    if sms:
+        same = sms.number == user.phone
+        note = phone_shown(request, sms.number) if same else _("for a number that is no longer the account's")
+        found.append(
+            Factor(gettext_lazy("SMS"), sms.confirmed_at, sms.last_used_at, note, sms.confirmed and same)
+        )
+    if totp:
+        found.append(
+            Factor(gettext_lazy("Authenticator"), totp.confirmed_at, totp.last_used_at, is_ok=totp.confirmed)
+        )
+    if recovery:
+        left = RecoveryCode.objects.filter(device=recovery, used_at=None).count()
+        note = _("%(n)s left") % {"n": digits(left)}
+        found.append(
+            Factor(
+                gettext_lazy("Recovery codes"), recovery.confirmed_at, recovery.last_used_at, note, left > 0
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class NoticeRow:
+    notice: Notice
+    title: str
+    to: str
+    state: str
+    tone: str
+    at: datetime | None
+    may_resend: bool
+
+
+def notices_of(request: HttpRequest, user: User) -> list[NoticeRow]:
+    notices = Notice.objects.filter(user=user).select_related("event").order_by("-pk")[:NOTICES]
+    return [notice_row(request, user, notice) for notice in notices]
+
+
+def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
+    if notice.sent_at:
+        state, tone, at = _("Sent"), "ok", notice.sent_at
+    elif notice.gave_up_at:
+        state, tone, at = _("Given up"), "danger", notice.gave_up_at
+    elif notice.attempts:
+        state, tone, at = _("Failed, is tried again"), "warn", notice.next_try_at
+    else:
+        state, tone, at = _("Waits to be sent"), "info", notice.next_try_at
+    # SECURITY: not to an address that was replaced: whoever has it now would get the link that freezes.
+    is_theirs = notice.to in (user.phone, user.email)
+    is_over = bool(notice.sent_at or notice.gave_up_at)
+    resend = is_theirs and is_over and access.may(request, Right.RESEND_NOTICE)
+    title = str(Event(notice.event.event).look.title)
+    resend = resend and access.may_act_on(request, user)
+    return NoticeRow(notice, title, shown_address(notice), state, tone, at, resend)
+
+
+def shown_address(notice: Notice) -> str:
+    """Masked, for everybody: the notice's page is about whether it went out."""
+    return masked_phone(notice.to) if notice.channel == Notice.Channel.SMS else masked_email(notice.to)
+
+
+def phone_shown(request: HttpRequest, number: str) -> str:
+    return number if access.may(request, Right.SEE_CONTACT) else masked_phone(number)
+
+
+def email_shown(request: HttpRequest, email: str) -> str:
+    return email if access.may(request, Right.SEE_CONTACT) else masked_email(email)
+
+
+def key_events(request: HttpRequest, events: QuerySet[AuditEvent]) -> list[EventRow]:
+    """The last events of one key out of ``events``; who looked at it is for those who read the whole trail."""
+    if not access.may(request, Right.VIEW_EVENT):
+        events = events.exclude(event__in=activity.HIDDEN)
+    return event_rows(events.select_related("actor", "customer")[:EVENTS])

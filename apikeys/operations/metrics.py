@@ -1,0 +1,119 @@
+"""``/metrics`` of the portal for Prometheus: the same token as for gateways, and no number that is of one customer.
+
+A middleware and not a view: like probes, scrapes come by address and over plain http. The names are a contract with
+deploy/prometheus and deploy/grafana.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Count, Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from accounts.models import User
+from accounts.operations import metrics
+from apikeys.models import ApiKey, DailyUse, GatewayToken
+from apikeys.models.gateway import bearer, digest_of
+from apikeys.policy.choices import State
+from apikeys.usage import recorder
+from apikeys.verification.outcomes import Outcome
+from hitobit_portal.i18n.jalali import TEHRAN
+
+logger = logging.getLogger("portal.faults")
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Several scrapers cost the database what one does.
+KEEP_SECONDS = 5.0
+_lock = threading.Lock()
+_kept: tuple[float, str] | None = None
+
+
+def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answers ``/metrics`` before anything else looks at the request."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        return _answer(request) if request.path == "/metrics" else get_response(request)
+
+    return answer
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
+    try:
+        # SECURITY: how many logins fail, and which provider is down, tell an attacker when to come.
+        if not _is_admitted(request.headers.get("Authorization", "")):
+            return HttpResponse(status=403)
+        return HttpResponse(_text(), content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+    except (DatabaseError, InterfaceError, OSError) as fault:
+        logger.error("no metrics: %s", type(fault).__name__)
+        return HttpResponse(status=503)
+
+
+def _is_admitted(header: str) -> bool:
+    token = bearer(header)
+    if token is None:
+        return False
+    # Of a token that is used for this alone, too, "last used" stands still once it was replaced.
+    good = GatewayToken.objects.filter(digest=digest_of(token), revoked_at=None)
+    return good.update(last_used_at=timezone.now()) > 0
+
+
+def _text() -> str:
+    """Of now, or of up to KEEP_SECONDS ago."""
+    global _kept
+    with _lock:
+        if _kept is None or time.monotonic() >= _kept[0] + KEEP_SECONDS:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(Read(timezone.now()))
+            _kept = (time.monotonic(), generate_latest(registry).decode())
+        return _kept[1]
+
+
+class Read(Collector):
+    """What the database says at ``now``."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: registering must not ask the database a second time."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        today = recorder.today()
+        midnight = datetime(today.year, today.month, today.day, tzinfo=TEHRAN)
+        yield from metrics.families(self._now, midnight)
+        keys = GaugeMetricFamily("portal_keys", "API keys by state.", labels=["state"])
+        by_state = dict(ApiKey.objects.order_by().values_list("state").annotate(Count("pk")))
+        for state in State.values:
+            keys.add_metric([state], by_state.get(state, 0))
+        yield keys
+        yield from self._accounts()
+        refusals = CounterMetricFamily(
+            "portal_refusals", "Refused requests of keys that exist, since midnight.", labels=["outcome"]
+        )
+        # Not what was allowed: the index of refusals alone makes this quick; gateways count both.
+        refused = DailyUse.objects.filter(day=today).exclude(outcome=Outcome.ALLOWED.value)
+        by_outcome = dict(refused.order_by().values_list("outcome").annotate(Sum("count")))
+        for outcome in Outcome:
+            if outcome is not Outcome.ALLOWED:
+                refusals.add_metric([outcome.value], by_outcome.get(outcome.value, 0))
+        yield refusals
+        yield GaugeMetricFamily(
+            "portal_master_keys", "Master keys in the ring; more than one while they are rotated.",
+            len(settings.MASTER_KEYS),
+        )  # fmt: skip
+
+    def _accounts(self) -> Iterator[Metric]:
+        accounts = GaugeMetricFamily("portal_accounts", "Accounts that are stopped now.", labels=["state"])
+        frozen = User.objects.filter(frozen_at__isnull=False).count()
+        accounts.add_metric(["frozen"], frozen)
+        accounts.add_metric(["quarantined"], User.objects.filter(quarantined_until__gt=self._now).count())
+        yield accounts

@@ -1,0 +1,95 @@
+"""A new address asks to use a key: its owner approves with both codes, says no without, or turns the asking off."""
+
+from typing import Any
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.access.guard import customer
+from accounts.audit.detail_texts import change_text
+from accounts.factors.views import Asked, both_codes
+from apikeys.actions import address_approval, consent
+from apikeys.models import ApiKey, RescueRequest
+from apikeys.pages.detail import own_key
+from apikeys.policy import account_freeze
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+    """Both codes add the address to the key's list."""
+    row = _own_request(request, pk, asked)
+    key = row.key
+    try:
+        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        return _approve(request, key, row)
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+
+
+def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
+    if not address_approval.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
+        notices.info(
+            request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+        )
+        return redirect("key_detail", key.pk)
+    state = consent.state_of(key)
+    page = Asked(
+        address_approval.approval(row, state),
+        title=key.label,
+        back=reverse("key_detail", args=[key.pk]),
+        operation=_("Add a trusted IP"),
+        facts=[(_("Key name"), key.label, False), (_("New IP"), row.address, True)],
+        diff=[change_text(f"+{row.address}")],
+        is_key=True,
+    )
+
+    def done(_value: Any) -> HttpResponse:
+        notices.success(request, _("Saved. The key works with these settings from now on."))
+        return redirect("key_detail", key.pk)
+
+    return both_codes(
+        request,
+        page,
+        effect=lambda: address_approval.approve(request, row, state),
+        done=done,
+        already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+    """Says no. The address does not ask again for a day."""
+    row = _own_request(request, pk, asked)
+    if request.method == "POST" and address_approval.dismiss(request, row):
+        notices.success(request, _("The new IP was not added. Its requests stay refused."))
+    return redirect("key_detail", row.key_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def toggle(request: HttpRequest, pk: str) -> HttpResponse:
+    """Turns the asking on or off. No codes: an address that asks is still refused."""
+    key = own_key(request, pk)
+    wanted = request.POST.get("asks")
+    asks = wanted == "on"
+    if (
+        request.method == "POST"
+        and wanted in ("on", "off")
+        and address_approval.allow(request, key, allowed=asks)
+    ):
+        text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
+        notices.success(request, text)
+    return redirect("key_detail", key.pk)
+
+
+def _own_request(request: HttpRequest, pk: str, asked: int) -> RescueRequest:
+    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=asked)
+    row = rows.select_related("key").first()
+    if row is None:
+        raise Http404
+    return row

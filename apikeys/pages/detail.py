@@ -1,0 +1,244 @@
+"""One key: its reveal, its settings, its end."""
+
+from typing import Any
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit
+from accounts.access import form_drafts
+from accounts.access.guard import customer
+from accounts.choices.events import Event
+from accounts.factors import sms_codes
+from apikeys.actions import consent, lifecycle, rotation
+from apikeys.models import ApiKey, Credential
+from apikeys.pages import session_state
+from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
+from apikeys.pages.lifecycle_forms import RenameForm, taken_text
+from apikeys.policy import account_freeze
+from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.power import Codes
+from apikeys.policy.settings_change import Change, Settings
+from hitobit_portal.http.context import address_of
+
+
+def own_key(request: HttpRequest, pk: Any) -> ApiKey:
+    """The customer's own key, or 404: another customer's key does not exist for them."""
+    key = ApiKey.objects.filter(owner=customer(request), pk=pk).select_related("owner").first()
+    if key is None:
+        raise Http404
+    return key
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
+    """Key and (once) secret, and the settings. htmx swaps the form alone: the secret stays while they are saved."""
+    key = own_key(request, pk)
+    fresh = session_state.is_fresh(request, key)
+    if request.method == "POST":
+        return _posted(request, key, fresh)
+    secret = _reveal(request, key) if fresh and request.method == "GET" else None
+    form, rename = _forms(request, key, fresh)
+    return _page(request, key, form, rename, fresh=fresh, secret=secret)
+
+
+def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
+    credential = key.credentials.first()
+    secret = credential.reveal() if credential else None
+    if secret is not None:
+        audit.record(
+            Event.KEY_REVEALED, request, customer=customer(request), target=str(key.pk), label=key.label
+        )
+    return secret
+
+
+def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
+    """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
+    draft = form_drafts.take(request)
+    policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
+    initial = {
+        "permissions": draft.get("permissions", sorted(key.permissions)),
+        "ip_policy": draft.get("ip_policy", [policy])[0],
+        "network": draft.get("network", [""])[0],
+        "expiry": draft.get("expiry", [KEEP])[0],
+        "expiry_date": draft.get("expiry_date", [""])[0],
+    }
+    settings = key.settings
+    chips = draft.get("networks", list(settings.networks))
+    form = SettingsForm(chips=chips, expires_at=settings.expires_at, initial=initial)
+    return form, RenameForm(key=key, initial={"name": draft.get("name", [key.label])[0]})
+
+
+def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
+    if key.state != State.ACTIVE:
+        return redirect("key_detail", key.pk)
+    form = SettingsForm(
+        request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
+    )
+    # The page of a new key does not ask for the name again.
+    rename = RenameForm(request.POST if "name" in request.POST else None, key=key)
+    removed = request.POST.get("remove_network")
+    if removed is not None:
+        form.chips = [value for value in form.chips if value != removed]
+    elif "add_own" in request.POST:
+        form.is_valid()
+        form.add(f"{request.POST.get('network', '')}\n{address_of(request)}")
+    elif "add_network" in request.POST:
+        form.is_valid()
+        form.add(request.POST.get("network", ""))
+    else:
+        wanted = form.wanted()
+        if (rename.is_valid() or not rename.is_bound) and wanted is not None:
+            return _save(request, key, form, rename, wanted, fresh)
+    return _page(request, key, form, rename, fresh=fresh)
+
+
+def _save(
+    request: HttpRequest,
+    key: ApiKey,
+    form: SettingsForm,
+    rename: RenameForm,
+    wanted: Settings,
+    fresh: bool,
+) -> HttpResponse:
+    """Applies at once what needs no codes (the name never does), and sends everything else to them."""
+    change = Change(key.settings, wanted)
+    try:
+        if change.adds_power:
+            account_freeze.refuse(customer(request))
+        with transaction.atomic():
+            if rename.is_bound:
+                lifecycle.rename(request, key, rename.cleaned_data["name"])
+            first = fresh and key.end_first_settings()
+            needs_codes = change.adds_power and not first
+            if change.codes() and not needs_codes:
+                # The codes that made the key are those of its first settings.
+                apply_change(request, key, change, Codes.BOTH if first else Codes.NONE, first=first)
+    except lifecycle.NameTaken:
+        rename.add_error("name", taken_text())
+        return _page(request, key, form, rename, fresh=fresh)
+    except ValidationError as error:
+        form.add_error(None, error)
+        return _page(request, key, form, rename, fresh=fresh)
+    if needs_codes:
+        return _ask_for_codes(request, key, change)
+    key.refresh_from_db()
+    if request.htmx and not rename.is_bound:  # type: ignore[attr-defined]
+        return _page(
+            request,
+            key,
+            SettingsForm(chips=list(wanted.networks), expires_at=wanted.expires_at, initial=_initial(wanted)),
+            RenameForm(key=key),
+            fresh=False,
+            saved=True,
+        )
+    notices.success(request, _("Saved. The key works with these settings from now on."))
+    return _go(request, reverse("key_detail", args=[key.pk]))
+
+
+def apply_change(
+    request: HttpRequest,
+    key: ApiKey,
+    change: Change,
+    given: Codes,
+    *,
+    asked: dict[str, Any] | None = None,
+    first: bool = False,
+) -> None:
+    """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`.
+
+    ``given``: the codes for it; ``asked``: `consent.state_of` the key when they were asked for. ``first``: they are the
+    codes that made the key.
+    """
+    user, pk, after = customer(request), str(key.pk), change.after
+    with consent.changing(key, given, asked) as current:
+        # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
+        if current.settings.as_json() != change.before.as_json():
+            raise consent.ChangedMeanwhile
+        current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
+        if given is Codes.BOTH and not first:
+            audit.record(
+                Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+            )
+        audit.record(
+            Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
+        )
+
+
+def _initial(settings: Settings) -> dict[str, Any]:
+    return {"permissions": sorted(settings.permissions), "ip_policy": settings.ip_policy}
+
+
+def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
+    sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
+    request.session["sms_failed"] = not sent.is_under_way
+    return _go(request, reverse("key_verify", args=[key.pk]))
+
+
+def _go(request: HttpRequest, target: str) -> HttpResponse:
+    """To another page; htmx has to be told that the form is not what comes."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponse(status=204, headers={"HX-Redirect": target})
+    return redirect(target)
+
+
+def _page(
+    request: HttpRequest,
+    key: ApiKey,
+    form: SettingsForm,
+    rename: RenameForm,
+    *,
+    fresh: bool,
+    secret: str | None = None,
+    saved: bool = False,
+) -> HttpResponse:
+    kinds = _kinds(key)
+    context = {
+        "key": key,
+        "form": form,
+        "rename": rename,
+        # A page that may still show a new key's secret asks for no name, also when the form alone is swapped again.
+        "asks_name": not fresh and (rename.is_bound or not request.htmx),  # type: ignore[attr-defined]
+        "fresh": fresh,
+        "kinds": kinds,
+        # A key of the customer's own has no secret to show, and is as new.
+        "just_made": fresh and Credential.Kind.HMAC.label not in kinds,
+        "renewable": lifecycle.is_renewable(key),
+        "secret": secret,
+        "saved": saved,
+        "networks": form.shown_chips(),
+        "own_address": address_of(request),
+    }
+    name = "apikeys/_settings_form.html" if request.htmx else "apikeys/key_detail.html"  # type: ignore[attr-defined]
+    response = render(request, name, context)
+    response.allows_htmx = True  # type: ignore[attr-defined]
+    return response
+
+
+def _kinds(key: ApiKey) -> list[str]:
+    """The kinds of what signs; of a key whose credentials have all ended, of the last one."""
+    credentials: list[Credential] = rotation.live(key) or list(key.credentials.order_by("-pk")[:1])
+    return list(dict.fromkeys(credential.get_kind_display() for credential in credentials))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
+    """Deletes a key for good, after its name was typed."""
+    key = own_key(request, pk)
+    if key.state == State.REVOKED:
+        notices.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        return redirect("keys")
+    form = DeleteForm(request.POST or None, key=key)
+    if request.method == "POST" and form.is_valid():
+        lifecycle.delete(request, key)
+        notices.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        return redirect("keys")
+    return render(request, "apikeys/key_delete.html", {"key": key, "form": form})

@@ -1,0 +1,53 @@
+"""The page that exports a customer's own keys and events, and the files."""
+
+from django.contrib import messages as notices
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit
+from accounts.access.guard import customer
+from accounts.choices.events import Event
+from apikeys.usage import export as files
+from hitobit_portal.i18n.jalali import duration
+from hitobit_portal.security import ratelimits
+from hitobit_portal.security.ratelimits import Rate
+
+WHAT = {"keys": (files.KEY_COLUMNS, files.keys_of), "events": (files.EVENT_COLUMNS, files.events_of)}
+FORMATS = {
+    "csv": (files.as_csv, "text/csv; charset=utf-8"),
+    "json": (files.as_json, "application/json"),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def export(request: HttpRequest) -> HttpResponseBase:
+    """A POST with ``what`` (keys, events) and ``format`` (csv, json) is the file; no link may leave an event."""
+    what, kind = request.POST.get("what", ""), request.POST.get("format", "")
+    if request.method != "POST" or what not in WHAT or kind not in FORMATS:
+        return _page(request)
+    wait = ratelimits.take(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
+    if wait is not None:
+        notices.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
+        return redirect("keys_export")
+    return _file(request, what, kind)
+
+
+def _page(request: HttpRequest) -> HttpResponse:
+    return render(request, "apikeys/export.html", {"most": files.MOST_ROWS})
+
+
+def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
+    user = customer(request)
+    columns, rows = WHAT[what]
+    write, content_type = FORMATS[kind]
+    audit.record(Event.KEYS_EXPORTED, request, customer=user, what=what, format=kind)
+    name = f"hitobit-{what}-{timezone.localdate():%Y-%m-%d}.{kind}"
+    return StreamingHttpResponse(
+        files.streamed(lambda: write(columns, rows(user))),
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )

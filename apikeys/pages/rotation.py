@@ -1,0 +1,187 @@
+"""Another credential of a key: asked for, approved by both codes, shown once; and the old one's end by hand."""
+
+import uuid
+from typing import Any
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import audit
+from accounts.access import form_drafts
+from accounts.access.guard import customer
+from accounts.choices.events import Event
+from accounts.factors import sms_codes
+from accounts.factors.views import Asked, both_codes
+from accounts.models import User
+from apikeys.actions import consent, rotation
+from apikeys.models import ApiKey, Credential
+from apikeys.pages import first_use, rotation_state
+from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, kept_fields
+from apikeys.pages.detail import own_key
+from apikeys.pages.session_state import key_facts
+from apikeys.policy import account_freeze
+from apikeys.policy.choices import State
+from apikeys.policy.power import Codes
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def rotate(request: HttpRequest, pk: str) -> HttpResponse:
+    """The form; a POST of a good one sends the SMS and goes on to the codes."""
+    key = own_key(request, pk)
+    if key.state != State.ACTIVE:
+        return redirect("key_detail", key.pk)
+    if len(rotation.live(key)) >= rotation.MOST:
+        notices.info(request, cannot_text())
+        return redirect("key_detail", key.pk)
+    form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))
+    try:
+        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+    if request.method == "POST" and form.is_valid():
+        approval = rotation_state.begin(request, key, form.public, form.cleaned_data["grace"])
+        sent = sms_codes.send_code(request, customer(request), approval)
+        request.session["sms_failed"] = not sent.is_under_way
+        return redirect("key_rotate_verify", key.pk)
+    return render(request, "apikeys/key_rotate.html", {"key": key, "form": form})
+
+
+def cannot_text() -> str:
+    return _("This API has two credentials already. End one of them first.")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def verify(request: HttpRequest, pk: str) -> HttpResponse:
+    """Both codes make the second credential: exactly the one that the page shows."""
+    key, user = own_key(request, pk), customer(request)
+    pending = rotation_state.pending(request, key)
+    if pending is None or key.state != State.ACTIVE:
+        return _without_attempt(request, key)
+    public, grace = rotation_state.public_of(pending), pending["grace"]
+    asked = Asked(
+        rotation_state.approval(key, public, grace, pending["asked"]),
+        title=key.label,
+        back=reverse("key_rotate", args=[key.pk]),
+        operation=_("New credential"),
+        facts=[
+            (_("Key name"), key.label, False),
+            *key_facts(public),
+            (_("Old one, after the first use of the new one"), grace_text(grace), False),
+        ],
+        kept={**kept_fields(public), "grace": str(grace)},
+        is_key=True,
+    )
+
+    def done(credential: Credential) -> HttpResponse:
+        rotation_state.made(request, credential)
+        return redirect("key_rotated", key.pk, credential.serial)
+
+    try:
+        return both_codes(
+            request,
+            asked,
+            effect=lambda: _rotate(request, user, key, pending),
+            done=done,
+            already_done=Credential.objects.filter(key=key, serial=pending["wizard"]).first,
+        )
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+    except rotation.CannotRotate:
+        request.session.pop(rotation_state.ROTATION, None)
+        notices.error(request, cannot_text())
+    return redirect("key_detail", key.pk)
+
+
+def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
+    serial = rotation_state.made_serial(request)
+    if key.state == State.ACTIVE and form_drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
+        return redirect("key_rotate", key.pk)
+    if serial is not None and key.credentials.filter(serial=serial).exists():
+        return redirect("key_rotated", key.pk, serial)
+    return redirect("key_detail", key.pk)
+
+
+def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, Any]) -> Credential:
+    account_freeze.refuse(User.objects.get(pk=user.pk))
+    with consent.changing(key, Codes.BOTH, pending["asked"]):
+        credential = rotation.rotate(
+            key, rotation_state.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
+        )
+        key.end_first_settings()
+        _record(Event.KEY_APPROVED, request, key, purpose="key.rotate")
+        _record(Event.KEY_ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
+    return credential
+
+
+def _record(event: Event, request: HttpRequest, key: ApiKey, **detail: Any) -> None:
+    audit.record(event, request, customer=key.owner, target=str(key.pk), label=key.label, **detail)
+
+
+@never_cache
+@require_safe
+def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
+    """The new secret, once, and only in the session that made it; of a public key its fingerprint."""
+    key = own_key(request, pk)
+    credential = key.credentials.filter(serial=serial).first()
+    if credential is None:
+        raise Http404
+    # SECURITY: another session of the customer has not seen the codes, and sees no secret.
+    if rotation_state.made_serial(request) != str(serial) or key.state != State.ACTIVE:
+        return redirect("key_detail", key.pk)
+    secret = credential.reveal() if request.method == "GET" else None
+    if secret is not None:
+        _record(Event.KEY_REVEALED, request, key)
+    context = {
+        "key": key,
+        "credential": credential,
+        "secret": secret,
+        "grace": grace_text(credential.grace_seconds or 0),
+        "at_once": not credential.grace_seconds,
+    }
+    return render(request, "apikeys/key_rotated.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
+    """Ends one of two credentials at once. No code: it only takes power away."""
+    key = own_key(request, pk)
+    credential = key.credentials.filter(serial=serial).first()
+    if credential is None:
+        raise Http404
+    if request.method != "POST":
+        return redirect("key_detail", key.pk)
+    with consent.changing(key, Codes.NONE):
+        ended = rotation.end(key, credential)
+        if ended:
+            _record(Event.KEY_CREDENTIAL_ENDED, request, key, kind=credential.kind)
+    if ended:
+        notices.success(request, _("Ended: nothing that is signed with it passes any more."))
+    elif credential.retires_at is None:
+        notices.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
+    return redirect("key_detail", key.pk)
+
+
+@never_cache
+@require_safe
+def first_used(request: HttpRequest, pk: str) -> JsonResponse:
+    """Whether a signed request of the key was answered: ``{"used": bool, "text": str}``, for the waiting line."""
+    return JsonResponse(first_use.state(own_key(request, pk)))
+
+
+@never_cache
+@require_safe
+def credential_first_used(request: HttpRequest, pk: str, serial: uuid.UUID) -> JsonResponse:
+    """The same of one credential: while a key is rotated its other one is in use already."""
+    key = own_key(request, pk)
+    credential = key.credentials.filter(serial=serial).first()
+    if credential is None:
+        raise Http404
+    return JsonResponse(first_use.state(key, credential))

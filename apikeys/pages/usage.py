@@ -1,0 +1,111 @@
+"""What mends a refusal or a weakness at once: an address or permission given (by both codes), or power taken away."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from django.contrib import messages as notices
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.access.guard import customer
+from accounts.audit.detail_texts import isolated
+from accounts.factors import sms_codes
+from apikeys.models import ApiKey
+from apikeys.pages import session_state
+from apikeys.pages.detail import apply_change, own_key
+from apikeys.policy import account_freeze
+from apikeys.policy.choices import IpPolicy, State, check_rules
+from apikeys.policy.power import Codes
+from apikeys.policy.settings_change import Change
+from apikeys.verification import networks
+from apikeys.verification.outcomes import Outcome
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
+    """Asks for both codes to add the address of a refusal to the key's list; never adds it by itself."""
+    key = own_key(request, pk)
+    # SECURITY: of this key, and signed with its secret: others are anybody's, and not offered by one click.
+    signed = key.refusals.filter(outcome=Outcome.ADDRESS_REFUSED.value, skew_ms__isnull=False)
+    row = signed.filter(pk=refusal).first()
+    if row is None:
+        raise Http404
+    has_it = _("This IP is in the list already.")
+    return _to_codes(request, key, lambda: _with_address(key, row.address), has_it)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
+    """Asks for both codes to give the permission that a refused request needed; never gives it by itself."""
+    key = own_key(request, pk)
+    row = key.refusals.filter(outcome=Outcome.PERMISSION.value, pk=refusal).first()
+    if row is None:
+        raise Http404
+    has_it = _("The key has this permission already.")
+    return _to_codes(request, key, lambda: _with_permission(key, row.permission), has_it)
+
+
+def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], has_it: str) -> HttpResponse:
+    """To the page of both codes for the change ``wanted``; back to the key where there is nothing to approve."""
+    if request.method != "POST":
+        return redirect("key_detail", key.pk)
+    try:
+        change = wanted()
+        account_freeze.refuse(customer(request))
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+        return redirect("key_detail", key.pk)
+    if not change.adds_power:
+        notices.info(request, has_it)
+        return redirect("key_detail", key.pk)
+    sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
+    request.session["sms_failed"] = not sent.is_under_way
+    return redirect("key_verify", key.pk)
+
+
+def _with_permission(key: ApiKey, permission: str) -> Change:
+    """The change that adds ``permission``. Raises `ValidationError` when the key can't have it."""
+    if key.state != State.ACTIVE:
+        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+    before = key.settings
+    wanted = before.permissions | {permission}
+    check_rules(wanted, before.ip_policy, list(before.networks))
+    return Change(before, replace(before, permissions=wanted))
+
+
+def _with_address(key: ApiKey, address: str) -> Change:
+    """The change that adds ``address``. Raises `ValidationError` when the key takes no more, or needs none."""
+    if key.state != State.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
+        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+    before = key.settings
+    try:
+        values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
+    except networks.NetworkError:  # what a gateway said may be anything
+        raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
+    check_rules(before.permissions, before.ip_policy, values)
+    return Change(before, replace(before, networks=tuple(values)))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
+    """Takes the posted permissions away, at once and without codes; one is always left."""
+    key = own_key(request, pk)
+    unwanted = frozenset(request.POST.getlist("permissions"))
+    left = key.permissions - unwanted
+    if request.method != "POST" or key.state != State.ACTIVE or left == key.permissions:
+        return redirect("key_detail", key.pk)
+    before = key.settings
+    change = Change(before, replace(before, permissions=left))
+    try:
+        check_rules(left, before.ip_policy, list(before.networks))
+        with transaction.atomic():
+            apply_change(request, key, change, Codes.NONE)
+    except ValidationError as error:
+        notices.error(request, " ".join(error.messages))
+    else:
+        notices.success(request, _("Saved. The key works with these settings from now on."))
+    return redirect("key_detail", key.pk)

@@ -1,0 +1,48 @@
+"""What a key may be: its states, permissions and limits, and the rules that they keep together. No ORM."""
+
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from hitobit_portal.i18n.jalali import digits
+
+LIVE_KEYS = 30
+NETWORKS_A_KEY = 30
+FIRST_SETTINGS_SECONDS = 600
+#: A key that trades from any address is the one that thieves look for: its permission has to be renewed.
+UNRESTRICTED_TRADE = timedelta(days=90)
+
+
+class State(TextChoices):
+    ACTIVE = "active", _("active")
+    FROZEN = "frozen", _("paused")
+    REVOKED = "revoked", _("deleted")
+
+
+class IpPolicy(TextChoices):
+    UNRESTRICTED = "unrestricted", _("Unrestricted")
+    TRUSTED = "trusted", _("Restricted to trusted IPs only")
+
+
+class Permission(TextChoices):
+    READ = "read", _("Read")
+    TRADE = "trade", _("Trade")
+    WITHDRAW = "withdraw", _("Withdraw")
+
+
+def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) -> None:
+    """The rules that permissions, IP policy and networks keep together. Raises `ValidationError` by field."""
+    if not permissions:
+        raise ValidationError({"permissions": _("Choose at least one permission.")})
+    if not permissions <= set(Permission.values) or ip_policy not in IpPolicy.values:
+        raise ValidationError(_("This choice does not exist."))
+    if len(values) > NETWORKS_A_KEY:
+        raise ValidationError(
+            {"network": _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
+        )
+    if "withdraw" in permissions and ip_policy != IpPolicy.TRUSTED:
+        raise ValidationError({"permissions": _("“Withdraw” needs access restricted to trusted IPs.")})
+    if ip_policy == IpPolicy.TRUSTED and not values:
+        raise ValidationError({"network": _("Add at least one trusted IP, or nobody could use the key.")})

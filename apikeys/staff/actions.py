@@ -1,0 +1,42 @@
+"""The two things that staff do to keys: pause them, or end them for good. Neither adds power."""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.choices.events import Event
+from accounts.choices.roles import Right
+from apikeys.policy.choices import State
+
+
+@dataclass(frozen=True)
+class Act:
+    """``from_states``: in which of its states a key can be hit."""
+
+    name: str
+    right: Right
+    title: Promise
+    effect: Promise
+    icon: str
+    state: State
+    event: Event
+    from_states: frozenset[str]
+
+
+ACTS = {
+    act.name: act
+    for act in (
+        Act(
+            "freeze", Right.FREEZE_KEYS, _("Pause"),
+            _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
+              "codes."),
+            "pause", State.FROZEN, Event.KEY_FROZEN, frozenset({State.ACTIVE}),
+        ),
+        Act(
+            "revoke", Right.REVOKE_KEYS, _("Delete for good"),
+            _("These keys never work again, and nobody can bring them back. Their customers are told."),
+            "trash", State.REVOKED, Event.KEY_REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,191 @@
+"""The figures of the staff's overview: today and 30 days by Tehran's calendar, six statements in all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, SmsDelivery, User
+from accounts.sms import LOCAL
+from accounts.staff.forms import start_of
+from apikeys.models import DailyUse
+from apikeys.usage import chart, rejection_texts
+from apikeys.usage.chart import Bar, Day
+from apikeys.usage.recorder import today
+from apikeys.verification.outcomes import Outcome
+from hitobit_portal.i18n.jalali import TEHRAN
+
+DAYS = 30
+REASONS = 8
+Counts = dict[date, int]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart: ``ok`` and ``no`` name its two counts of a day; ``no`` is "" where there is one."""
+
+    name: str
+    title: Promise
+    ok: Promise | str
+    no: Promise | str
+    days: list[Day]
+
+    @property
+    def bars(self) -> list[Bar]:
+        return chart.bars(self.days)
+
+    @property
+    def shown(self) -> list[Day]:
+        """Days with something in them, newest first: the table for who can't see the chart."""
+        return [day for day in reversed(self.days) if day.total]
+
+    @property
+    def today(self) -> Day:
+        return self.days[-1]
+
+    @property
+    def ok_sum(self) -> int:
+        return sum(day.allowed for day in self.days)
+
+    @property
+    def no_sum(self) -> int:
+        return sum(day.refused for day in self.days)
+
+
+@dataclass(frozen=True)
+class Reason:
+    title: Promise
+    today: int
+    month: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """``frozen``, ``quarantined``: accounts now. ``cost``: (today, 30 days) of SMS; None without PORTAL_SMS_PRICE."""
+
+    figures: list[Figure]
+    reasons: list[Reason]
+    frozen: int
+    quarantined: int
+    cost: tuple[float, float] | None
+    first: date
+    last: date
+
+
+def board() -> Board:
+    last = today()
+    first = last - timedelta(days=DAYS - 1)
+    days = [first + timedelta(days=n) for n in range(DAYS)]
+    events = _events(first)
+    refused, by_reason = _refusals(first, last)
+    sms, parts = _sms(first)
+    return Board(
+        figures=[
+            _figure("sign-ups", _("Sign-ups"), _("Opened"), "", days, events, [Event.SIGNED_UP], []),
+            _figure(
+                "keys", _("API keys"), _("Made"), _("Deleted"), days, events,
+                [Event.KEY_CREATED], [Event.KEY_REVOKED],
+            ),
+            Figure("refusals", _("Refused requests"), "", _("Refused"), [Day(d, 0, refused.get(d, 0)) for d in days]),
+            Figure("sms", _("SMS"), _("Sent"), _("Failed"), [Day(d, *sms.get(d, (0, 0))) for d in days]),
+            _figure(
+                "locked", _("Locked accounts"), _("Frozen"), _("Blocked after wrong codes"), days, events,
+                [Event.ACCOUNT_FROZEN], [Event.CODE_LOCKED],
+            ),
+        ],
+        reasons=by_reason,
+        **_now(),
+        cost=(
+            (parts.get(last, 0) * settings.SMS_PRICE, sum(parts.values()) * settings.SMS_PRICE)
+            if settings.SMS_PRICE
+            else None
+        ),
+        first=first,
+        last=last,
+    )  # fmt: skip
+
+
+COUNTED = (Event.SIGNED_UP, Event.KEY_CREATED, Event.KEY_REVOKED, Event.ACCOUNT_FROZEN, Event.CODE_LOCKED)
+
+
+def _events(first: date) -> dict[str, Counts]:
+    """How often each of COUNTED happened on each day; by the index `events_by_kind`."""
+    rows = (
+        AuditEvent.objects.filter(event__in=[event.value for event in COUNTED], at__gte=start_of(first))
+        .order_by()
+        .values("event", day=TruncDate("at", tzinfo=TEHRAN))
+        .annotate(n=Count("pk"))
+    )
+    found: dict[str, Counts] = {}
+    for row in rows:
+        found.setdefault(row["event"], {})[row["day"]] = row["n"]
+    return found
+
+
+def _figure(
+    name: str,
+    title: Promise,
+    ok: Promise | str,
+    no: Promise | str,
+    days: Iterable[date],
+    events: dict[str, Counts],
+    oks: list[Event],
+    nos: list[Event],
+) -> Figure:
+    def count(kinds: list[Event], day: date) -> int:
+        return sum(events.get(kind.value, {}).get(day, 0) for kind in kinds)
+
+    return Figure(name, title, ok, no, [Day(day, count(oks, day), count(nos, day)) for day in days])
+
+
+def _refusals(first: date, last: date) -> tuple[Counts, list[Reason]]:
+    """Refused requests a day, and the most frequent reasons; by the index `refused_by_day`."""
+    rows = (
+        DailyUse.objects.filter(day__gte=first)
+        .exclude(outcome=Outcome.ALLOWED.value)
+        .values("day", "outcome")
+        .annotate(n=Sum("count"))
+    )
+    by_day: Counts = {}
+    by_reason: dict[str, list[int]] = {}
+    for row in rows:
+        by_day[row["day"]] = by_day.get(row["day"], 0) + row["n"]
+        sums = by_reason.setdefault(row["outcome"], [0, 0])
+        sums[0] += row["n"] if row["day"] == last else 0
+        sums[1] += row["n"]
+    most = sorted(by_reason.items(), key=lambda item: (-item[1][1], item[0]))[:REASONS]
+    return by_day, [Reason(rejection_texts.words_of(outcome).title, *sums) for outcome, sums in most]
+
+
+def _sms(first: date) -> tuple[dict[date, tuple[int, int]], Counts]:
+    """(handed over, failed) a day, and the parts that providers charge for; the demo's own back-ends cost nothing."""
+    rows = (
+        SmsDelivery.objects.filter(at__gte=start_of(first))
+        .order_by()
+        .values(day=TruncDate("at", tzinfo=TEHRAN))
+        .annotate(
+            ok=Count("pk", filter=Q(succeeded=True)),
+            no=Count("pk", filter=Q(succeeded=False)),
+            parts=Sum("parts", filter=Q(succeeded=True) & ~Q(backend__in=LOCAL)),
+        )
+    )
+    counts, parts = {}, {}
+    for row in rows:
+        counts[row["day"]] = (row["ok"], row["no"])
+        parts[row["day"]] = row["parts"] or 0
+    return counts, parts
+
+
+def _now() -> dict[str, Any]:
+    return {
+        "frozen": User.objects.filter(frozen_at__isnull=False).count(),
+        "quarantined": User.objects.filter(quarantined_until__gt=timezone.now()).count(),
+    }

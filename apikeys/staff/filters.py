@@ -1,0 +1,153 @@
+"""Which keys staff are looking for: filters of the list of all keys, and the search in it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.staff.search import key_condition
+from apikeys.models import AddressUse, AllowedNetwork, ApiKey, Refusal
+from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.policy.names import fold
+from apikeys.verification import networks
+from hitobit_portal.http.client_ip import parse_address
+
+DAY = timedelta(days=1)
+AGES = {
+    "1": (_("in the last day"), 1),
+    "7": (_("in the last week"), 7),
+    "30": (_("in the last month"), 30),
+    "older": (_("more than a year ago"), 365),
+}
+USES = {
+    "1": (_("in the last day"), 1),
+    "7": (_("in the last week"), 7),
+    "idle": (_("not for 90 days"), 90),
+    "never": (_("never"), 0),
+}
+HOW = [
+    ("any", _("in any of these ways")),
+    ("admits", _("keys that admit it")),
+    ("listed", _("keys that list exactly it")),
+    ("seen", _("keys used or refused from it")),
+]
+STATES = [
+    ("", _("All states")),
+    *State.choices,
+    ("account_frozen", _("account frozen")),
+    ("expired", _("expired")),
+]
+
+
+def _choices(first: Any, table: dict[str, tuple[Any, int]]) -> list[tuple[str, Any]]:
+    return [("", first), *((value, words) for value, (words, _days) in table.items())]
+
+
+class KeyFilter(forms.Form):
+    """All of them together; what is left empty filters nothing."""
+
+    q = forms.CharField(max_length=80, required=False, strip=True)
+    address = forms.CharField(max_length=60, required=False, strip=True)
+    how = forms.ChoiceField(choices=HOW, required=False)
+    state = forms.ChoiceField(choices=STATES, required=False)
+    permission = forms.ChoiceField(choices=[("", _("All")), *Permission.choices], required=False)
+    policy = forms.ChoiceField(choices=[("", _("All")), *IpPolicy.choices], required=False)
+    age = forms.ChoiceField(choices=_choices(_("at any time"), AGES), required=False)
+    used = forms.ChoiceField(choices=_choices(_("at any time, or never"), USES), required=False)
+
+    def clean_address(self) -> str:
+        text = self.cleaned_data["address"]
+        if not text:
+            return ""
+        try:
+            return networks.parse_network(text).value
+        except networks.NetworkError:
+            raise forms.ValidationError(_("This is no IP or network.")) from None
+
+    def names_a_key(self) -> bool:
+        """Whether a valid form says which key is meant: its public id, whole or as the portal shows it."""
+        return key_condition("", self.cleaned_data["q"]) is not None
+
+    def chosen(self, keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        """Of ``keys`` those that a valid form means."""
+        values = self.cleaned_data
+        conditions = [FILTERS[name](values[name]) for name in FILTERS if values.get(name)]
+        if values.get("address"):
+            conditions.append(by_address(values["address"], values.get("how") or "any"))
+        return keys.filter(*conditions)
+
+
+def _by_text(text: str) -> Q:
+    key = key_condition("", text)
+    return key if key is not None else Q(label_folded__contains=fold(text))
+
+
+def _by_state(state: str) -> Q:
+    now = timezone.now()
+    if state == "account_frozen":
+        return Q(owner__frozen_at__isnull=False) & ~Q(state=State.REVOKED)
+    if state == "expired":
+        return Q(state=State.ACTIVE, expires_at__lte=now)
+    if state == State.ACTIVE:
+        # In the sense of the page: what an account or an expiry stops is not active.
+        return Q(state=State.ACTIVE, owner__frozen_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+    return Q(state=state)
+
+
+def _by_age(age: str) -> Q:
+    edge = timezone.now() - DAY * AGES[age][1]
+    return Q(created_at__lt=edge) if age == "older" else Q(created_at__gte=edge)
+
+
+def _by_use(used: str) -> Q:
+    if used == "never":
+        return Q(last_used_at=None)
+    edge = timezone.now() - DAY * USES[used][1]
+    return Q(last_used_at__lt=edge) if used == "idle" else Q(last_used_at__gte=edge)
+
+
+FILTERS: dict[str, Callable[[str], Q]] = {
+    "q": _by_text,
+    "state": _by_state,
+    "permission": lambda value: Q(**{f"can_{value}": True}),
+    "policy": lambda value: Q(ip_policy=value),
+    "age": _by_age,
+    "used": _by_use,
+}
+
+
+def by_address(value: str, how: str) -> Q:
+    """Keys that have to do with ``value``, a normalised IP or network.
+
+    Keys without a restriction admit every address; they are left out, or every search would find most keys.
+    """
+    found = Q()
+    if how in ("any", "listed"):
+        found |= Q(pk__in=AllowedNetwork.objects.filter(value=value).values("key"))
+    if how in ("any", "admits"):
+        listed = AllowedNetwork.objects.filter(value__in=covering(value)).values("key")
+        found |= Q(ip_policy=IpPolicy.TRUSTED, pk__in=listed)
+    if how in ("any", "seen") and parse_address(value) is not None:
+        found |= Q(pk__in=AddressUse.objects.filter(address=value).values("key"))
+        found |= Q(pk__in=Refusal.objects.filter(address=value).values("key"))
+    return found or Q(pk__in=[])
+
+
+def covering(value: str) -> list[str]:
+    """All networks that contain ``value``, as an allow-list spells them: at most 32, or 128 of IPv6.
+
+    Equality is what an index answers; a database without a type for networks can't be asked for "contains".
+    """
+    network = ip_network(value)
+    supernets = (network.supernet(new_prefix=length) for length in range(1, network.prefixlen + 1))
+    return [_spelled(one) for one in supernets]
+
+
+def _spelled(network: Any) -> str:
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)

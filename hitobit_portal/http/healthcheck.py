@@ -1,0 +1,22 @@
+"""``python -m hitobit_portal.http.healthcheck PORT [PATH]``: exit code 0 when the process answers. For containers without curl."""
+
+import http.client
+import sys
+
+SECONDS = 3.0
+
+
+def answers(port: int, path: str = "/healthz") -> bool:
+    """Whether 127.0.0.1 answers 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(not answers(int(sys.argv[1]), *sys.argv[2:3]))

@@ -1,0 +1,242 @@
+"""Form fields that people fill with any digits: codes and phone numbers."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import jdatetime
+import phonenumbers
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from hitobit_portal.i18n import free_text
+
+DIGITS = {
+    ord(digit): str(value)
+    for start in (0x06F0, 0x0660)
+    for value, digit in ((n, chr(start + n)) for n in range(10))
+}
+# What a copied code may carry: white space, dashes, and the invisible marks of bidirectional text.
+SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
+CODE = re.compile(r"[0-9]{6}")
+RECOVERY_CODE = re.compile(r"[a-z0-9]{8}")
+LONGEST_INPUT = 100
+FIRST_GREGORIAN_YEAR = 1700
+
+
+FREE_TEXT = {
+    free_text.Problem.HIDDEN: _("This text has invisible characters. Type it again."),
+    free_text.Problem.LINK: _(
+        "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
+    ),
+}
+
+
+def validate_free_text(text: str) -> None:
+    """The rule about text that leaves the portal, in words. Raises `ValidationError`."""
+    found = free_text.problem(text)
+    if found is not None:
+        raise ValidationError(FREE_TEXT[found], code=found.value)
+
+
+def ascii_digits(text: str) -> str:
+    """Persian (۰-۹) and Arabic-Indic (٠-٩) digits as ASCII; everything else unchanged."""
+    return text.translate(DIGITS)
+
+
+def compact(text: str) -> str:
+    return SEPARATORS.sub("", ascii_digits(text))
+
+
+class CodeField(forms.CharField):
+    """A one-time code of exactly six digits, as ``str``.
+
+    SECURITY: `int()` and `str.isdigit()` take ``+123``, ``1_2_3`` and superscripts; only ``[0-9]{6}`` in full counts.
+    """
+
+    default_error_messages = {"invalid": _("A code has six digits.")}
+    pattern = CODE
+
+    def to_python(self, value: Any) -> str:
+        text = str(value or "")
+        cleaned = compact(text[:LONGEST_INPUT])
+        if not cleaned:
+            return ""
+        if len(text) > LONGEST_INPUT or not self.pattern.fullmatch(cleaned):
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return cleaned
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "one-time-code", "inputmode": "numeric", "dir": "ltr"}
+
+
+class RecoveryCodeField(CodeField):
+    """A recovery code: eight letters and digits, dashes and case ignored."""
+
+    default_error_messages = {"invalid": _("A recovery code looks like k7pm-2xq9.")}
+    pattern = RECOVERY_CODE
+
+    def to_python(self, value: Any) -> str:
+        return super().to_python(str(value or "").lower())
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "dir": "ltr"}
+
+
+def _read_phone(text: str) -> phonenumbers.PhoneNumber | None:
+    """``text`` in any usual spelling, Iran being the default region; it may be no valid number. None: no number."""
+    if len(text) > LONGEST_INPUT:
+        return None
+    cleaned = compact(text).replace("(", "").replace(")", "")
+    if re.fullmatch(r"98[0-9]{10}", cleaned):
+        cleaned = f"+{cleaned}"
+    if not re.fullmatch(r"\+?[0-9]{8,15}", cleaned):
+        return None
+    try:
+        return phonenumbers.parse(cleaned, "IR")
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def parse_phone(text: str) -> str | None:
+    """A phone number in any usual spelling as E.164 (ITU-T); None if it is none.
+
+    For numbers that accounts have already. One that is new to the portal must also pass `is_served`.
+    """
+    number = _read_phone(text)
+    if number is None or not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+#: In some countries (Canada, the United States) a number does not tell a mobile phone from a landline.
+MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
+
+
+def is_served(phone: str) -> bool:
+    """Whether SMS go to ``phone`` (E.164): a mobile number of one of `settings.SMS_COUNTRIES`.
+
+    SECURITY: a message to a premium or satellite number costs its sender many times the usual price, and the holder of
+    the number has a share in it. Numbers of no country (+870, +881, +882, +979) have the region "001".
+    """
+    number = _read_phone(phone)
+    return (
+        number is not None
+        and phonenumbers.number_type(number) in MOBILE
+        and phonenumbers.region_code_for_number(number) in settings.SMS_COUNTRIES
+    )
+
+
+def served_prefixes() -> str:
+    """How the numbers that are served begin, for people: ``+98, +49``."""
+    codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
+    return ", ".join(f"\u2066+{code}\u2069" for code in sorted(codes))
+
+
+def not_served() -> str:
+    """What is told of a number to which no SMS is sent."""
+    return gettext(
+        "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
+        "satellite numbers are not accepted."
+    ) % {"prefixes": served_prefixes()}
+
+
+def parse_countries(names: Iterable[str]) -> frozenset[str]:
+    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` for an unknown one, and for none."""
+    countries = frozenset(name.strip().upper() for name in names if name.strip())
+    if not countries or countries - phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("not a list of country codes")
+    return countries
+
+
+class PhoneField(forms.CharField):
+    """The phone number of an account; cleans to E.164."""
+
+    default_error_messages = {"invalid": _("Write a mobile number such as 09121234567.")}
+
+    def to_python(self, value: Any) -> str:
+        text = str(value or "").strip()
+        if not text:
+            return ""
+        phone = parse_phone(text)
+        if phone is None:
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return phone
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"autocomplete": "username", "inputmode": "tel", "dir": "ltr"}
+
+
+class MobileField(PhoneField):
+    """A number that is new to the portal: SMS are going to be sent to it, so it must be one that `is_served`."""
+
+    def to_python(self, value: Any) -> str:
+        number = _read_phone(str(value or "").strip())
+        codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
+        foreign = number is not None and number.country_code not in codes
+        # Also of what is no valid number: +979 and +882 are known by their beginning only.
+        if foreign:
+            raise ValidationError(not_served(), code="not_served")
+        phone = super().to_python(value)
+        if phone and not is_served(phone):
+            raise ValidationError(not_served(), code="not_served")
+        return phone
+
+
+class EmailField(forms.EmailField):
+    """An e-mail address, as it may stand in messages of the portal.
+
+    SECURITY: Django's own takes a quoted local part (RFC 5322), in which any sentence stands, an IP address as the
+    domain, and in a domain whatever IDNA drops (U+00AD). Here a local part is a dot-atom, and a domain of letters.
+    """
+
+    default_error_messages = {"invalid": _("Write an e-mail address such as sara@example.com.")}
+    default_validators = [EmailValidator(message=default_error_messages["invalid"])]
+    local = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+    longest_local = 64  # RFC 5321, 4.5.3.1.1
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": 254, **options})
+
+    def clean(self, value: Any) -> Any:
+        address = super().clean(value)
+        local, _at, domain = address.rpartition("@")
+        if address and (
+            len(local) > self.longest_local
+            or not self.local.fullmatch(local)
+            or not all(char in ".-" or unicodedata.category(char)[0] in "LMN" for char in domain)
+            or unicodedata.normalize("NFKC", domain) != domain
+            or free_text.has_hidden(domain)
+        ):
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        return address
+
+
+class DayField(forms.Field):
+    """A day, Jalali (1405/9/1) or Gregorian (2026-11-22), in any digits; cleans to `datetime.date`.
+
+    No year is both: the Jalali 1700 is the Gregorian 2321.
+    """
+
+    default_error_messages = {"invalid": _("Write a day such as 1405/09/01 or 2026-11-22.")}
+    pattern = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
+
+    def to_python(self, value: Any) -> date | None:
+        found = self.pattern.fullmatch(ascii_digits(str(value or ""))[:LONGEST_INPUT].strip())
+        if not str(value or "").strip():
+            return None
+        try:
+            if found is None:
+                raise ValueError
+            year, month, day = map(int, found.groups())
+            if year < FIRST_GREGORIAN_YEAR:
+                return jdatetime.date(year, month, day).togregorian()  # type: ignore[no-any-return]
+            return date(year, month, day)
+        except ValueError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None

@@ -1,0 +1,148 @@
+"""Dates, digits and masked values for templates: Jalali and Persian digits in ``fa``, Gregorian in ``en``.
+
+Times are shown on Tehran's clock in both languages, because that is the clock the exchange works by.
+The Jalali calendar is computed by ``jdatetime``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import jdatetime
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, gettext, ngettext
+
+from hitobit_portal.http import display_preferences
+
+register = template.Library()
+
+TEHRAN = ZoneInfo("Asia/Tehran")
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
+
+
+def _persian() -> bool:
+    return (get_language() or "").startswith("fa")
+
+
+def _tehran(value: dt.datetime) -> dt.datetime:
+    return value.astimezone(TEHRAN)
+
+
+@register.filter
+def digits(value: object) -> str:
+    """The text with its ASCII digits in the digits of the language, unless the visitor prefers those as they are."""
+    persian = _persian() and display_preferences.digits.get() != "latin"
+    return str(value).translate(PERSIAN_DIGITS) if persian else str(value)
+
+
+@register.simple_tag
+def looks_of_page() -> SafeString:
+    """The attributes of ``<html>`` by which style sheet and scripts know the visitor's theme and digits."""
+    chosen = [
+        ("data-theme", display_preferences.theme.get()),
+        ("data-digits", display_preferences.digits.get()),
+    ]
+    return format_html_join("", ' {}="{}"', [pair for pair in chosen if pair[1]])
+
+
+@register.filter
+def day_local(value: dt.date | None) -> str:
+    """``1 آذر 1405`` (in Persian digits) or ``22 Nov 2026``; a datetime is taken to Tehran first."""
+    if value is None:
+        return ""
+    day = _tehran(value).date() if isinstance(value, dt.datetime) else value
+    if not _persian():
+        return date_format(day, "j M Y")
+    jalali = jdatetime.date.fromgregorian(date=day)
+    return digits(f"{jalali.day} {jdatetime.date.j_months_fa[jalali.month - 1]} {jalali.year}")
+
+
+@register.filter
+def clock_local(value: dt.datetime | None) -> str:
+    """Hours and minutes in Tehran."""
+    return digits(f"{_tehran(value):%H:%M}") if value else ""
+
+
+@register.filter
+def date_local(value: dt.datetime | None) -> str:
+    """Day and time in Tehran."""
+    if value is None:
+        return ""
+    return f"{day_local(value)}{'،' if _persian() else ','} {clock_local(value)}"
+
+
+@register.filter
+def near_day(value: dt.date) -> str:
+    """Today or yesterday by Tehran's calendar as a word, or nothing."""
+    today = _tehran(timezone.now()).date()
+    return {0: gettext("Today"), 1: gettext("Yesterday")}.get((today - value).days, "")
+
+
+@register.filter
+def ago(value: dt.datetime | None) -> str:
+    """How long ago, up to a week; the day after that. A time in the future counts as now."""
+    if value is None:
+        return ""
+    minutes = max(0, int((timezone.now() - value).total_seconds() // 60))
+    if minutes < 1:
+        return gettext("just now")
+    if minutes < 60:
+        return digits(ngettext("%(n)d minute ago", "%(n)d minutes ago", minutes) % {"n": minutes})
+    hours = minutes // 60
+    if hours < 24:
+        return digits(ngettext("%(n)d hour ago", "%(n)d hours ago", hours) % {"n": hours})
+    days = hours // 24
+    if days < 7:
+        return digits(ngettext("%(n)d day ago", "%(n)d days ago", days) % {"n": days})
+    return day_local(value)
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """A time to wait, rounded up: seconds below a minute, minutes below an hour and a half, hours above."""
+    if seconds < 60:
+        return digits(ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds})
+    minutes = -(-seconds // 60)
+    if minutes <= 90:
+        return digits(ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes})
+    hours = -(-minutes // 60)
+    return digits(ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours})
+
+
+@register.filter
+def groups(value: str) -> str:
+    """The text in groups of four, as people read and type long secrets."""
+    return " ".join(value[i : i + 4] for i in range(0, len(value), 4))
+
+
+@register.filter
+def masked_phone(value: str) -> str:
+    """``+989121234567`` as ``0912•••4567``."""
+    national = "0" + value.removeprefix("+98") if value.startswith("+98") else value
+    return f"{national[:4]}•••{national[-4:]}"
+
+
+@register.filter
+def masked_key(value: str) -> str:
+    """First six and last four characters of a key id: enough to tell two keys apart."""
+    return f"{value[:6]}…{value[-4:]}"
+
+
+@register.filter
+def bdi(value: object) -> SafeString:
+    """A name inside a translated sentence, in its own direction.
+
+    Markup and not Unicode isolates: those would be copied along, and typed into the confirmation of a deletion.
+    """
+    return format_html("<bdi>{}</bdi>", value)
+
+
+@register.filter
+def ltr(value: object) -> SafeString:
+    """A phone, address or code inside a translated sentence."""
+    return format_html('<bdi dir="ltr">{}</bdi>', value)

@@ -1,0 +1,345 @@
+"""Changes that wait a day: the operators' reset of both factors, stopping it, and its taking force exactly once."""
+
+import io
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.test import RequestFactory
+from django.utils import timezone
+
+from accounts import audit
+from accounts.actions import scheduled_changes
+from accounts.choices.events import Event
+from accounts.factors import verification
+from accounts.models import (
+    DelayedChange,
+    FactorGuard,
+    Notice,
+    RecoveryCode,
+    SmsDevice,
+    TotpDevice,
+    User,
+)
+from accounts.notifications import links, texts
+from tests.support import sms_collector
+from tests.support.concurrency import happened
+from tests.support.people import (
+    Person,
+    browser,
+    customer,
+    half_logged_in,
+    logged_in,
+    next_phone,
+    recovery_codes,
+    with_password,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _collected_sms(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    sms_collector.reset()
+
+
+def command(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("reset_second_factor", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def asked(person: Person, *more: str) -> DelayedChange:
+    command(person.user.phone, "--reason", "came with a passport", "--yes", *more)
+    return DelayedChange.objects.latest("pk")
+
+
+def make_due() -> None:
+    DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_command_makes_a_change_that_waits_a_day_and_tells_every_channel() -> None:
+    person = customer()
+    User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
+    change = asked(person)
+    assert change.due_at - change.asked_at == timedelta(hours=24)
+    told = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
+    assert set(told.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
+    assert scheduled_changes.apply_due() == 0
+    assert person.reload().has_both_factors
+
+
+def test_command_prints_when_it_takes_force_and_json_for_scripts() -> None:
+    person = customer()
+    due = json.loads(command(person.user.phone, "--reason", "r", "--yes", "--json"))
+    change = DelayedChange.objects.get()
+    assert due == {
+        "phone": person.user.phone,
+        "state": "waiting",
+        "due_at": change.due_at.isoformat(timespec="seconds"),
+    }
+    scheduled_changes.stop_all(person.user, None)
+    said = command(person.user.phone, "--reason", "r", "--yes")
+    assert DelayedChange.objects.latest("pk").due_at.isoformat(timespec="seconds") in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["{phone}", "--yes"], 2),
+        (["{phone}", "--yes", "--reason", "x" * 201], 2),
+        (["{phone}", "--stop"], 1),
+        (["nobody", "--yes", "--reason", "r"], 1),
+        (["+989120000000", "--yes", "--reason", "r"], 1),
+    ],
+)
+def test_command_refuses_with_its_exit_code(arguments: list[str], code: int) -> None:
+    person = customer()
+    with pytest.raises(CommandError) as refused:
+        command(*[argument.format(phone=person.user.phone) for argument in arguments])
+    assert refused.value.returncode == code
+    assert not DelayedChange.objects.exists()
+
+
+@pytest.mark.parametrize("answer", ["", "no", "y"])
+def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    person = customer()
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    with pytest.raises(CommandError):
+        command(person.user.phone, "--reason", "r")
+    monkeypatch.setattr("builtins.input", lambda prompt: "yes")
+    command(person.user.phone, "--reason", "r")
+    assert DelayedChange.objects.count() == 1
+
+
+def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() -> None:
+    person = customer()
+    asked(person)
+    with pytest.raises(CommandError):
+        asked(person)
+    assert json.loads(command(person.user.phone, "--stop", "--json"))["state"] == "stopped"
+    make_due()
+    assert scheduled_changes.apply_due() == 0
+    assert happened(Event.DELAYED_STOPPED) == 1
+    asked(person)
+
+
+def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_keys() -> None:
+    person = customer()
+    recovery_codes(person)
+    client = logged_in(person)
+    FactorGuard.objects.filter(user=person.user).update(
+        failures=[time.time()] * 5, in_a_row=100, outside_failures=[1.0], outside_in_a_row=7
+    )
+    asked(person)
+    make_due()
+    assert scheduled_changes.apply_due() == 1
+    for rows in (TotpDevice, SmsDevice, RecoveryCode):
+        assert not rows.objects.exists()
+    guard = FactorGuard.objects.get(user=person.user)
+    assert (guard.failures, guard.in_a_row, guard.outside_failures, guard.outside_in_a_row) == ([], 0, [], 0)
+    assert person.reload().in_quarantine
+    assert client.get("/dashboard/").status_code == 302
+    assert Notice.objects.filter(event__event=Event.FACTORS_RESET.value, to=person.user.phone).count() == 1
+
+
+def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own_number() -> None:
+    """SECURITY: who stole the password needs the phone as well, and could not wait unnoticed."""
+    person = customer()
+    asked(person)
+    make_due()
+    scheduled_changes.apply_due()
+    client = half_logged_in(Person(person.reload(), ""))
+    assert client.get("/dashboard/")["Location"] == "/enrol/sms/"
+    client.get("/enrol/sms/")
+    assert sms_collector.newest().to == person.user.phone
+    assert client.get("/enrol/totp/")["Location"] == "/enrol/sms/"
+
+
+def test_half_finished_login_of_before_the_reset_is_over() -> None:
+    person = customer()
+    client = half_logged_in(person)
+    asked(person)
+    make_due()
+    scheduled_changes.apply_due()
+    assert client.get("/enrol/sms/")["Location"].startswith("/login/")
+
+
+def test_what_is_due_takes_force_at_the_settings_even_if_nothing_else_runs() -> None:
+    person = customer()
+    client = logged_in(person)
+    asked(person)
+    make_due()
+    assert client.get("/settings/")["Location"] == "/login/"
+    assert not person.reload().has_authenticator
+
+
+def test_what_is_due_takes_force_at_the_login_by_the_new_number() -> None:
+    person, new = with_password(customer()), next_phone()
+    now = timezone.now()
+    DelayedChange.objects.create(user=person.user, kind="phone", phone=new, due_at=now)
+    answer = browser().post("/login/", {"phone": new, "password": person.password})
+    assert answer["Location"] == "/login/second-factor/"
+    assert person.reload().phone == new
+
+
+def test_settings_show_the_reset_and_its_owner_stops_it() -> None:
+    person = customer()
+    change = asked(person)
+    client = logged_in(person)
+    assert f"/settings/stop/{change.pk}/" in client.get("/settings/").content.decode()
+    client.post(f"/settings/stop/{change.pk}/")
+    assert not scheduled_changes.waiting(person.user).exists()
+    client.post(f"/settings/stop/{change.pk}/")
+    assert happened(Event.DELAYED_STOPPED) == 1
+
+
+def test_reset_of_both_factors_stops_a_waiting_number() -> None:
+    person = customer()
+    due = timezone.now() + timedelta(hours=40)
+    DelayedChange.objects.create(user=person.user, kind="phone", phone=next_phone(), due_at=due)
+    asked(person)
+    DelayedChange.objects.filter(kind="factors").update(due_at=timezone.now())
+    assert scheduled_changes.apply_due() == 1
+    assert not scheduled_changes.waiting(person.user).exists()
+
+
+def test_changes_of_others_are_left_alone() -> None:
+    person, other = customer(), customer()
+    asked(person)
+    make_due()
+    assert scheduled_changes.apply_due(user=other.user) == 0
+    assert scheduled_changes.apply_due(number=other.user.phone) == 0
+    assert scheduled_changes.apply_due(user=person.user) == 1
+    assert other.reload().has_both_factors
+
+
+def lost_phone(person: Person) -> DelayedChange | None:
+    """What password, authenticator, recovery code and the code to the new number bring about (`views_phone`)."""
+    with transaction.atomic():
+        verification.lock(person.user)
+        return scheduled_changes.ask_phone(RequestFactory().get("/"), person.user, next_phone())
+
+
+def by_passport(person: Person) -> DelayedChange | None:
+    return asked(person)
+
+
+def newest_link(person: Person) -> str:
+    """The link of the newest notice that went to the number, which a thief may hold by now."""
+    notice = Notice.objects.filter(user=person.user, to=person.user.phone, link_used_at=None).latest("pk")
+    return f"/n/{links.token_of(notice)}/"
+
+
+ASKS = pytest.mark.parametrize("ask", [lost_phone, by_passport])
+HOW = pytest.mark.parametrize("how", ["stop", "freeze"])
+
+
+@HOW
+@ASKS
+def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
+    ask: Callable[[Person], DelayedChange | None], how: str
+) -> None:
+    """SECURITY: links go to the number that is to be replaced; whoever stole the phone would stop it for ever."""
+    person = customer()
+    first = ask(person)
+    assert first is not None
+    assert browser().post(newest_link(person), {how: "1"}).status_code == 302
+    first.refresh_from_db()
+    assert (first.stopped_at is not None, first.stopped_by_link) == (True, True)
+    second = ask(person)
+    assert second is not None
+    for act in ("stop", "freeze"):
+        page = browser().get(newest_link(person)).content.decode()
+        assert 'name="stop"' not in page
+        browser().post(newest_link(person), {act: "1"})
+        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # one more notice, one more link
+    assert scheduled_changes.waiting(person.user).get() == second
+    assert person.reload().frozen_at is not None, "links freeze"
+    make_due()
+    assert scheduled_changes.apply_due() == 1
+
+
+@ASKS
+def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
+    ask: Callable[[Person], DelayedChange | None],
+) -> None:
+    person = customer()
+    for _n in range(2):
+        ask(person)
+        browser().post(newest_link(person), {"stop": "1"})
+    [change] = scheduled_changes.waiting(person.user)
+    logged_in(person).post(f"/settings/stop/{change.pk}/")
+    assert not scheduled_changes.waiting(person.user).exists()
+    assert ask(person) is not None
+    assert scheduled_changes.stop_all(person.user, None) == 1
+    assert scheduled_changes.waiting(person.user).count() == 0
+
+
+def test_what_the_owner_stopped_leaves_the_link_its_one_stop() -> None:
+    person = customer()
+    change = asked(person)
+    scheduled_changes.stop(person.user, change.pk, None)
+    asked(person)
+    browser().post(newest_link(person), {"stop": "1"})
+    assert not scheduled_changes.waiting(person.user).exists()
+
+
+def test_after_a_change_took_force_links_stop_once_again() -> None:
+    person = customer()
+    asked(person)
+    browser().post(newest_link(person), {"stop": "1"})
+    lost_phone(person)
+    make_due()
+    assert scheduled_changes.apply_due() == 1
+    moved = Person(person.reload(), "", person.seed)
+    asked(moved)
+    browser().post(newest_link(moved), {"stop": "1"})
+    assert not scheduled_changes.waiting(moved.user).exists()
+
+
+def test_links_of_somebody_else_use_up_nobodys_stop() -> None:
+    person, other = customer(), customer()
+    for one in (other, person):
+        asked(one)
+        browser().post(newest_link(one), {"stop": "1"})
+        assert not scheduled_changes.waiting(one.user).exists()
+
+
+def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
+    person = customer()
+    User.objects.filter(pk=person.user.pk).update(language="en", email="sara@example.com")
+    asked(person)
+    link = newest_link(person)
+    [notice] = Notice.objects.filter(channel="email")
+    assert "It stops this change" in texts.mail(notice).text
+    assert "Stop it" in texts.sms_text(notice)
+    browser().post(link, {"stop": "1"})
+    asked(person)
+    notice = Notice.objects.filter(channel="email").latest("pk")
+    assert "does not stop this change" in " ".join(texts.mail(notice).text.split())
+    assert "Stop it" not in texts.sms_text(notice)
+    reader = browser()
+    reader.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
+    page = reader.get(newest_link(person)).content.decode()
+    assert "log in to stop it" in page
+
+
+def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:
+    """SECURITY: each login is told by a notice with a link; a thief would end the one that replaces the number."""
+    person = customer()
+    audit.record(Event.KEY_CREATED, None, customer=person.user)
+    before = logged_in(person)
+    browser().post(newest_link(person), {"freeze": "1"})
+    assert before.get("/dashboard/").status_code == 302
+    again = logged_in(person)
+    audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)
+    browser().post(newest_link(person), {"freeze": "1"})
+    assert again.get("/settings/phone/lost/").status_code == 200

@@ -1,0 +1,63 @@
+"""What the activity page tells of an event besides its title: from what to what, until when, for what."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from accounts import audit
+from accounts.audit import activity
+from accounts.audit.detail_texts import purpose_text
+from accounts.choices.approvals import Purpose
+from accounts.choices.events import Event
+from accounts.models import User
+from tests.support import people
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def user() -> User:
+    return people.customer().user
+
+
+def shown(user: User, event: Event, **detail: Any) -> str:
+    text = activity.row(audit.record(event, None, customer=user, label="bot", **detail)).detail
+    return text.replace("\u2066", "").replace("\u2069", "")
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@pytest.mark.parametrize("purpose", Purpose)
+def test_every_purpose_of_a_code_has_words(purpose: Purpose, language: str) -> None:
+    with translation.override(language):
+        assert purpose_text(purpose.value)
+
+
+def test_a_renamed_key_shows_its_old_name(user: User) -> None:
+    assert shown(user, Event.KEY_RENAMED, before="night bot") == "before: “night bot”"
+
+
+def test_a_renewal_shows_its_new_end(user: User) -> None:
+    assert shown(user, Event.KEY_RENEWED, until="2026-11-22T20:30:00+00:00") == "until 23 Nov 2026, 00:00"
+    assert shown(user, Event.KEY_RENEWED, until="") == ""
+
+
+def test_a_changed_number_shows_both_masked(user: User) -> None:
+    numbers = {"old": "0912•••0001", "new": "0912•••0002"}
+    assert shown(user, Event.PHONE_CHANGED, **numbers) == "0912•••0001 → 0912•••0002"
+    assert shown(user, Event.PHONE_CHANGE_ASKED, new="0912•••0002") == "0912•••0002"
+
+
+def test_a_code_that_was_refused_says_for_what(user: User) -> None:
+    assert shown(user, Event.CODE_REFUSED, purpose="key.thaw") == "for resuming an API"
+
+
+def test_a_used_recovery_code_says_how_many_are_left(user: User) -> None:
+    assert shown(user, Event.RECOVERY_USED, left=3) == "codes left: 3"

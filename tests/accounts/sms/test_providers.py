@@ -1,0 +1,242 @@
+"""Each SMS provider: what it is sent, and that however it fails the next one gets the message and no log a key."""
+
+import logging
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests.adapters
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from accounts import sms
+from accounts.models import SmsDelivery
+from accounts.sms import ProviderError, http_client, kavenegar, smsir, webhook
+from tests.support import sms_collector
+from tests.support.sms_provider import API_KEY, MODES, QUOTED_KEY, ProviderServer
+
+pytestmark = pytest.mark.django_db
+PHONE, GERMAN, CODE = "+989121234567", "+4915112345678", "493817"
+TEXT = "کد شما 493817 & <متن> +%"
+PROVIDERS = (kavenegar, smsir, webhook)
+NAMES = {module: module.__name__.rpartition(".")[2] for module in PROVIDERS}
+REFUSED = {
+    (kavenegar, "refuse"): "status 418",
+    (kavenegar, "refuse message"): "status 411",
+    (smsir, "refuse"): "status 102",
+    (smsir, "refuse message"): "status 104",
+    (webhook, "refuse"): "HTTP 401",
+    (webhook, "refuse message"): "HTTP 422",
+}
+each_provider = pytest.mark.parametrize("module", PROVIDERS, ids=list(NAMES.values()))
+
+
+#: Modes in which it is the time that ends a call.
+SLOW = [mode for mode, reason in MODES.items() if reason in ("ReadTimeout", "Deadline")]
+
+
+def pointed_at(settings: Any, url: str) -> None:
+    settings.KAVENEGAR_URL = settings.SMSIR_URL = url
+    settings.SMS_HTTP_URL = f"{url}/messages"
+
+
+@pytest.fixture
+def provider(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[ProviderServer]:
+    """A provider that works, keys that it takes, and timeouts that no test has to wait for."""
+    settings.KAVENEGAR_API_KEY = settings.SMSIR_API_KEY = settings.SMS_HTTP_TOKEN = API_KEY
+    settings.KAVENEGAR_SENDER, settings.SMSIR_LINE = "10008663", 30004802149089
+    # Short where they are what is tested: everywhere else a busy machine would be taken for a slow provider.
+    if (
+        getattr(request.node, "callspec", None) is not None
+        and request.node.callspec.params.get("mode") in SLOW
+    ):
+        monkeypatch.setattr(http_client, "READ_SECONDS", 0.2)
+        monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.6)
+    sms_collector.reset()
+    with ProviderServer() as server:
+        pointed_at(settings, server.url)
+        yield server
+
+
+def send(module: Any, phone: str = PHONE, reference: str = "") -> str:
+    result: str = module.send(phone, TEXT, code=CODE, purpose="login", reference=reference)
+    return result
+
+
+def test_kavenegar_gets_the_documented_form(provider: ProviderServer) -> None:
+    assert send(kavenegar) == "8792343"
+    (taken,) = provider.taken
+    assert taken.path == f"/v1/{QUOTED_KEY}/sms/send.json"
+    assert taken.fields == {"receptor": "09121234567", "message": TEXT, "sender": "10008663"}
+
+
+def test_kavenegar_sends_by_the_accounts_own_line_without_a_sender(
+    provider: ProviderServer, settings: Any
+) -> None:
+    settings.KAVENEGAR_SENDER = ""
+    send(kavenegar, GERMAN)
+    assert provider.taken[0].fields == {"receptor": "004915112345678", "message": TEXT}
+
+
+def test_kavenegar_is_told_the_same_whole_number_for_the_same_reference(provider: ProviderServer) -> None:
+    assert send(kavenegar, reference="notice:1") == send(kavenegar, reference="notice:1")
+    assert send(kavenegar, reference="notice:2") != send(kavenegar, reference="notice:1")
+    first, second, third, _last = [int(taken.fields["localid"]) for taken in provider.taken]
+    assert first == second != third
+    assert 0 < first < 2**53
+
+
+def test_kavenegar_says_the_text_by_a_call(provider: ProviderServer) -> None:
+    kavenegar.speak(PHONE, TEXT, code=CODE, purpose="login", reference="")
+    (taken,) = provider.taken
+    assert taken.path == f"/v1/{QUOTED_KEY}/call/maketts.json"
+    assert list(taken.fields) == ["receptor", "message"]
+    assert taken.fields["message"] == TEXT
+
+
+def test_smsir_gets_the_documented_json(provider: ProviderServer) -> None:
+    assert send(smsir, reference="notice:1") == "89545112"
+    (taken,) = provider.taken
+    assert (taken.path, taken.headers["X-API-KEY"]) == ("/v1/send/bulk", API_KEY)
+    assert taken.fields == {"lineNumber": 30004802149089, "messageText": TEXT, "mobiles": ["09121234567"]}
+
+
+def test_own_gateway_gets_the_documented_json(provider: ProviderServer) -> None:
+    assert send(webhook, reference="notice:1") == "own-77"
+    (taken,) = provider.taken
+    assert (taken.path, taken.headers["Authorization"]) == ("/messages", f"Bearer {API_KEY}")
+    assert taken.headers["Idempotency-Key"] == "notice:1"
+    assert taken.fields == {"to": PHONE, "text": TEXT, "purpose": "login", "reference": "notice:1"}
+
+
+@each_provider
+@pytest.mark.parametrize("mode", MODES)
+def test_failure_is_a_class_or_a_status_and_nothing_else(
+    provider: ProviderServer, caplog: pytest.LogCaptureFixture, module: Any, mode: str
+) -> None:
+    provider.mode = mode
+    with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as raised:
+        send(module)
+    assert raised.value.reason == str(raised.value) == MODES[mode] or REFUSED[module, mode]
+    assert raised.value.blames_message is (mode == "refuse message")
+    # Neither a cause nor a context: whoever shows the trace would show the address, and the key in it.
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    assert len(provider.taken) == 1
+    assert not provider.waited_for
+    for secret in (API_KEY, QUOTED_KEY, CODE, PHONE, PHONE[3:]):
+        assert secret not in caplog.text
+
+
+@each_provider
+@pytest.mark.parametrize("mode", MODES)
+def test_next_one_gets_the_message_however_a_provider_fails(
+    provider: ProviderServer, settings: Any, module: Any, mode: str
+) -> None:
+    settings.SMS_BACKENDS = [module.__name__, "tests.support.sms_collector"]
+    provider.mode = mode
+    sms.send(PHONE, TEXT, code=CODE, purpose="login")
+    assert sms_collector.newest().text == TEXT
+    failed, sent = SmsDelivery.objects.order_by("pk")
+    assert (failed.backend, failed.succeeded) == (module.__name__, False)
+    assert failed.error == (MODES[mode] or REFUSED[module, mode])
+    assert (sent.backend, sent.succeeded, sent.error) == ("tests.support.sms_collector", True, "")
+
+
+@each_provider
+def test_provider_that_nobody_listens_for_is_a_failure(provider: ProviderServer, module: Any) -> None:
+    provider.shutdown()
+    provider.server_close()
+    with pytest.raises(ProviderError, match=r"^ConnectionError$"):
+        send(module)
+
+
+@pytest.mark.parametrize("status", [6, 11, 13, 14])
+def test_message_that_kavenegar_drops_at_once_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, status: int
+) -> None:
+    settings.KAVENEGAR_API_KEY = API_KEY
+    answer = http_client.Answer(
+        200, {"return": {"status": 200}, "entries": [{"messageid": 1, "status": status}]}
+    )
+    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: answer)
+    with pytest.raises(ProviderError, match=f"^message status {status}$"):
+        send(kavenegar)
+
+
+@each_provider
+@pytest.mark.parametrize(
+    "content",
+    [None, 1, "200", [], {}, {"return": None}, {"return": {"status": "200"}}, {"return": {"status": [200]}},
+     {"status": True}, {"status": [1]}, {"status": "1"}, {"id": ""}, {"id": True}, {"id": {"x": 1}}],
+)  # fmt: skip
+def test_answer_of_any_other_shape_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, module: Any, content: object
+) -> None:
+    settings.KAVENEGAR_API_KEY = API_KEY
+    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: http_client.Answer(200, content))
+    with pytest.raises(ProviderError, match=r"^HTTP 200, not understood$"):
+        send(module)
+
+
+@each_provider
+def test_proxies_of_the_environment_see_nothing(
+    provider: ProviderServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: Any
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with ProviderServer() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        send(module)
+        assert proxy.taken == []
+    assert "Basic" not in provider.taken[0].headers.get("Authorization", "")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody vouches for, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    path = tmp_path_factory.mktemp("tls") / "provider.pem"
+    secret = key.private_bytes(encoding, private, serialization.NoEncryption())
+    path.write_bytes(signed.public_bytes(encoding) + secret)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("known", "mode", "reason"),
+    [(False, "ok", "SSLError"), (True, "ok", ""), (True, "drip head", "Deadline"), (True, "delay", "ReadTimeout")],
+)  # fmt: skip
+def test_certificate_is_checked_and_deadlines_hold_below_tls(
+    provider: ProviderServer, settings: Any, monkeypatch: pytest.MonkeyPatch, certificate: Path,
+    known: bool, mode: str, reason: str,
+) -> None:  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    if known:
+        monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    with ProviderServer(context) as secure:
+        secure.mode = mode
+        pointed_at(settings, secure.url)
+        if not reason:
+            assert send(kavenegar) == "8792343"
+            return
+        with pytest.raises(ProviderError) as raised:
+            send(kavenegar)
+        assert raised.value.reason == reason
+        assert len(secure.taken) == known

@@ -1,0 +1,343 @@
+"""IP rescue: who may ask and how often, that only both codes let an address in, and the button that turns it off."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import RequestFactory
+from django.utils import timezone
+
+from accounts.actions import freeze
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, Notice
+from accounts.notifications import policy
+from apikeys.actions import address_approval
+from apikeys.models import ApiKey, RescueRequest
+from apikeys.policy.choices import State
+from apikeys.verification.outcomes import Outcome
+from tests.support import people, sms_collector
+from tests.support.people import ADDRESS, Person, both_codes, customer, key_of, logged_in
+from tests.support.signed_requests import WRONG, decided, send
+
+pytestmark = pytest.mark.django_db
+NEW, OTHER = "198.51.100.77", "198.51.100.78"
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _collected_sms(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    sms_collector.reset()
+
+
+@pytest.fixture
+def sara() -> Person:
+    return customer()
+
+
+@pytest.fixture
+def key(sara: Person) -> ApiKey:
+    key = key_of(sara, "bot")
+    key.apply(["read", "trade"], "trusted", [ADDRESS])
+    return key
+
+
+def addresses(key: ApiKey) -> list[str]:
+    return list(key.networks.values_list("value", flat=True))
+
+
+def asked(key: ApiKey, address: str = NEW) -> RescueRequest:
+    """The approval that a request from ``address`` has opened."""
+    assert send(key, address) is Outcome.ADDRESS_REFUSED
+    return RescueRequest.objects.get(key=key, address=address)
+
+
+def later(hours: float) -> None:
+    """As if ``hours`` had passed since everything was asked."""
+    for row in RescueRequest.objects.all():
+        RescueRequest.objects.filter(pk=row.pk).update(asked_at=row.asked_at - hours * HOUR)
+
+
+def path(row: RescueRequest, rest: str = "") -> str:
+    return f"/keys/{row.key_id}/rescue/{row.pk}/{rest}"
+
+
+def told() -> int:
+    return Notice.objects.filter(event__event=Event.KEY_RESCUE_ASKED.value).count()
+
+
+def changes() -> list[tuple[str, list[str]]]:
+    events = AuditEvent.objects.filter(event__startswith="key.").order_by("pk")
+    return [(event.event, event.detail.get("changes", [])) for event in events]
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_request_from_a_new_address_asks_and_tells_the_owner(key: ApiKey) -> None:
+    row = asked(key)
+    assert (row.address, row.closed_at) == (NEW, None)
+    assert told() == 1
+    assert addresses(key) == [ADDRESS]
+
+
+def test_an_unsigned_or_stale_request_never_asks(key: ApiKey) -> None:
+    send(key, NEW, secret=WRONG)
+    send(key, NEW, skew_ms=-61_000)
+    send(key, NEW, skew_ms=61_000)
+    send(key, ADDRESS, "withdraw")
+    assert not RescueRequest.objects.exists()
+
+
+def test_asking_looks_at_the_signature_itself(key: ApiKey) -> None:
+    for decision in (decided(key, NEW, secret=WRONG), decided(key, NEW, skew_ms=-61_000), decided(key)):
+        assert address_approval.ask(key, decision, NEW) is None
+    assert address_approval.ask(key, decided(key, NEW), NEW) is not None
+
+
+def test_one_an_hour_whatever_the_address(key: ApiKey) -> None:
+    asked(key)
+    for address in (NEW, OTHER):
+        send(key, address)
+    assert told() == 1
+    later(1.01)
+    send(key, OTHER)
+    assert told() == RescueRequest.objects.count() == 2
+
+
+def test_the_same_address_asks_once_a_day_answered_or_not(sara: Person, key: ApiKey) -> None:
+    logged_in(sara).post(path(asked(key), "dismiss/"))
+    later(23)
+    send(key, NEW)
+    assert RescueRequest.objects.count() == 1
+    later(1.01)
+    send(key, NEW)
+    assert RescueRequest.objects.count() == 2
+
+
+@pytest.mark.parametrize("case", ["withdraws", "unrestricted", "turned off", "paused", "listed meanwhile"])
+def test_keys_that_never_ask(case: str, key: ApiKey) -> None:
+    decision = decided(key, NEW)
+    if case == "withdraws":
+        key.apply(["read", "withdraw"], "trusted", [ADDRESS])
+    elif case == "unrestricted":
+        key.apply(["read"], "unrestricted", [])
+    elif case == "turned off":
+        ApiKey.objects.update(allows_rescue=False)
+    elif case == "paused":
+        key.set_state(State.FROZEN)
+    else:
+        key.apply(["read"], "trusted", [ADDRESS, "198.51.100.0/24"])
+    assert address_approval.ask(key, decision, NEW) is None
+    assert told() == 0
+
+
+# --- answering ------------------------------------------------------------------------------------------------------
+
+
+def test_both_codes_let_the_address_in(sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    assert client.post(path(row), {"resend": "1"})["Location"] == path(row)
+    assert NEW in sms_collector.newest("key.rescue").text
+    shown = client.get(path(row)).content.decode()
+    assert NEW in shown
+    answer = client.post(path(row), both_codes(sara, "key.rescue"))
+    assert answer["Location"] == f"/keys/{key.pk}/"
+    assert addresses(key) == [ADDRESS, NEW]
+    assert send(key, NEW) is Outcome.ALLOWED
+    assert changes()[-3:] == [
+        ("key.approved", []),
+        ("key.changed", [f"+{NEW}"]),
+        ("key.rescue_closed", [f"+{NEW}"]),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["sms_code", "totp_code"])
+def test_one_wrong_code_lets_nothing_in(wrong: str, sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    client.post(path(row), {"resend": "1"})
+    codes = {**both_codes(sara, "key.rescue"), wrong: sara.wrong_totp()}
+    assert client.post(path(row), codes).status_code == 200
+    assert addresses(key) == [ADDRESS]
+    row.refresh_from_db()
+    assert row.closed_at is None
+
+
+def test_a_code_for_one_address_lets_no_other_in_nor_into_another_key(sara: Person, key: ApiKey) -> None:
+    first = asked(key)
+    later(1.01)
+    second = asked(key, OTHER)
+    other_key = key_of(sara, "second bot")
+    other_key.apply(["read"], "trusted", [ADDRESS])
+    third = asked(other_key)
+    client = logged_in(sara)
+    code = people.live_sms_code(sara, address_approval.approval(first))
+    for row in (second, third):
+        codes = {"sms_code": code, "totp_code": sara.fresh_totp()}
+        assert client.post(path(row), codes).status_code == 200
+    assert addresses(key) == addresses(other_key) == [ADDRESS]
+
+
+def test_a_second_click_after_the_approval_says_that_it_is_done(sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    client.post(path(row), {"resend": "1"})
+    codes = both_codes(sara, "key.rescue")
+    for _n in range(2):
+        assert client.post(path(row), codes)["Location"] == f"/keys/{key.pk}/"
+    assert addresses(key) == [ADDRESS, NEW]
+    assert changes().count(("key.changed", [f"+{NEW}"])) == 1
+
+
+@pytest.mark.parametrize(
+    "case", ["withdraws", "unrestricted", "paused", "deleted", "frozen", "dismissed", "old"]
+)
+def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    if case == "frozen":
+        freeze.freeze(None, sara.user)
+        client = logged_in(sara)
+    code = people.live_sms_code(sara, address_approval.approval(row))
+    if case == "withdraws":
+        key.apply(["read", "withdraw"], "trusted", [ADDRESS])
+    elif case == "unrestricted":
+        key.apply(["read"], "unrestricted", [])
+    elif case == "paused":
+        key.set_state(State.FROZEN)
+    elif case == "deleted":
+        key.set_state(State.REVOKED)
+    elif case == "dismissed":
+        client.post(path(row, "dismiss/"))
+    elif case == "old":
+        later(24.01)
+    before = addresses(key)
+    client.post(path(row), {"sms_code": code, "totp_code": sara.fresh_totp()})
+    assert addresses(key) == before
+    assert not RescueRequest.objects.filter(approved=True).exists()
+
+
+@pytest.mark.parametrize(
+    "case", ["withdraws", "unrestricted", "paused", "deleted", "frozen", "dismissed", "old", "approved"]
+)
+def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    if case == "withdraws":
+        key.apply(["read", "withdraw"], "trusted", [ADDRESS])
+    elif case == "unrestricted":
+        key.apply(["read"], "unrestricted", [])
+    elif case in ("paused", "deleted"):
+        key.set_state(State.FROZEN if case == "paused" else State.REVOKED)
+    elif case == "frozen":
+        # Without the rest of freezing, which ends sessions and codes.
+        type(sara.user).objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
+    elif case == "old":
+        later(24.01)
+    else:
+        address_approval.close(row, approved=case == "approved")
+    assert not address_approval.waiting(sara.user).exists()
+    with pytest.raises(ValidationError):
+        address_approval.approve(RequestFactory().post("/"), row)
+    assert addresses(key) == ([] if case == "unrestricted" else [ADDRESS])
+
+
+def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    key.apply(["read"], "trusted", [people.address(n) for n in range(30)])
+    code = people.live_sms_code(sara, address_approval.approval(row))
+    client.post(path(row), {"sms_code": code, "totp_code": sara.fresh_totp()})
+    assert len(addresses(key)) == 30
+    row.refresh_from_db()
+    assert row.closed_at is None
+    assert sara.user.sms_codes.filter(purpose="key.rescue").exists()
+
+
+def test_no_needs_no_code_and_is_said_once(sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    for _n in range(2):
+        assert client.post(path(row, "dismiss/"))["Location"] == f"/keys/{key.pk}/"
+    assert addresses(key) == [ADDRESS]
+    assert changes().count(("key.rescue_closed", [f"-{NEW}"])) == 1
+    assert not sms_collector.messages
+
+
+def test_visits_answer_nothing(sara: Person, key: ApiKey) -> None:
+    row, client = asked(key), logged_in(sara)
+    client.get(path(row))
+    assert client.get(path(row, "dismiss/")).status_code == 302
+    assert client.get(f"/keys/{key.pk}/rescue/").status_code == 302
+    row.refresh_from_db()
+    key.refresh_from_db()
+    assert row.closed_at is None
+    assert key.allows_rescue
+    assert not sms_collector.messages
+
+
+def test_requests_of_others_do_not_exist(sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    stranger = customer()
+    others_key = key_of(stranger, "bot")
+    client = logged_in(stranger)
+    for wrong in (path(row), path(row, "dismiss/"), f"/keys/{others_key.pk}/rescue/{row.pk}/"):
+        assert client.get(wrong).status_code == client.post(wrong).status_code == 404
+    assert client.post(f"/keys/{key.pk}/rescue/", {"asks": "off"}).status_code == 404
+
+
+# --- where it is shown ----------------------------------------------------------------------------------------------
+
+
+def test_every_waiting_address_is_shown_on_dashboard_and_key_page_until_answered(
+    sara: Person, key: ApiKey
+) -> None:
+    asked(key)
+    later(1.01)
+    second = asked(key, OTHER)
+    client = logged_in(sara)
+    for page in ("/dashboard/", f"/keys/{key.pk}/"):
+        shown = client.get(page).content.decode()
+        assert path(second) in shown
+        assert len(re.findall(r'action="/keys/[^"]*/rescue/\d+/"', shown)) == 2
+    client.post(path(second, "dismiss/"))
+    later(24)
+    assert "/rescue/" not in client.get("/dashboard/").content.decode()
+
+
+def test_a_waiting_address_is_shown_on_no_other_keys_page(sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    other = key_of(sara, "second bot")
+    assert path(row) not in logged_in(sara).get(f"/keys/{other.pk}/").content.decode()
+    assert path(row) not in logged_in(customer()).get("/dashboard/").content.decode()
+
+
+def test_asking_is_turned_off_and_on_with_an_event_each(sara: Person, key: ApiKey) -> None:
+    client = logged_in(sara)
+    for wanted in ("off", "off", "sideways", "on"):
+        assert client.post(f"/keys/{key.pk}/rescue/", {"asks": wanted})["Location"] == f"/keys/{key.pk}/"
+        key.refresh_from_db()
+        assert key.allows_rescue == (wanted == "on")
+        if wanted == "off":
+            send(key, NEW)
+    assert changes() == [("key.changed", ["rescue:off"]), ("key.changed", ["rescue:on"])]
+    assert not RescueRequest.objects.exists()
+    asked(key)
+
+
+def test_the_switch_counts_as_no_added_power(sara: Person, key: ApiKey) -> None:
+    ApiKey.objects.update(allows_rescue=False)
+    logged_in(sara).post(f"/keys/{key.pk}/rescue/", {"asks": "on"})
+    # Or whoever has a session could flood the owner past the cap on notices.
+    assert policy.may_wait(AuditEvent.objects.get(event="key.changed"))
+
+
+def test_the_switch_is_words_in_the_activities(sara: Person, key: ApiKey) -> None:
+    client = logged_in(sara)
+    client.cookies["language"] = "en"
+    client.post(f"/keys/{key.pk}/rescue/", {"asks": "off"})
+    assert "New IPs ask: on → off" in client.get("/activity/").content.decode()
+
+
+def test_old_requests_do_not_wait(sara: Person, key: ApiKey) -> None:
+    asked(key)
+    assert address_approval.waiting(sara.user).count() == 1
+    RescueRequest.objects.update(asked_at=timezone.now() - timedelta(hours=24, seconds=1))
+    assert address_approval.waiting(sara.user).count() == 0

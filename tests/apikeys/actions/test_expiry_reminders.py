@@ -1,0 +1,178 @@
+"""Keys that expire soon are told 30, 7 and 1 days before: each threshold once, and of several the nearest."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.choices.events import Event
+from accounts.models import AuditEvent, Notice, User
+from accounts.notifications import outbox
+from apikeys.actions.expiry_reminders import announce
+from apikeys.models import ApiKey
+from apikeys.policy.choices import State
+from tests.support import people, sms_collector
+from tests.support.concurrency import at_once
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def _phone(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    sms_collector.reset()
+
+
+def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
+    key = people.key_of(people.customer(), name)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=at)
+    key.refresh_from_db()
+    return key
+
+
+def told(event: Event = Event.KEY_EXPIRES_SOON) -> list[int]:
+    events = AuditEvent.objects.filter(event=event.value).order_by("pk")
+    return [event.detail["days"] for event in events]
+
+
+@pytest.mark.django_db
+def test_each_threshold_is_told_once() -> None:
+    now = timezone.now()
+    end = now + 40 * DAY
+    key_expiring(end)
+    assert announce(end - 30 * DAY - SECOND) == 0
+    for days in (30, 7, 1):
+        assert announce(end - days * DAY) == 1
+        assert announce(end - days * DAY) == 0
+        assert announce(end - days * DAY + timedelta(hours=5)) == 0
+    assert announce(end) == announce(end + DAY) == 0
+    assert told() == [30, 7, 1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("left", "days"), [(20 * DAY, 20), (6.5 * DAY, 7), (timedelta(hours=3), 1)])
+def test_of_several_that_have_passed_the_nearest_is_told_with_the_days_that_are_left(
+    left: timedelta, days: int
+) -> None:
+    now = timezone.now()
+    key_expiring(now + left)
+    assert announce(now) == 1
+    assert announce(now) == 0
+    assert told() == [days]
+
+
+@pytest.mark.django_db
+def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
+    now = timezone.now()
+    key = key_expiring(now + 7 * DAY, "ربات")
+    User.objects.update(language="en")
+    announce(now)
+    event = AuditEvent.objects.get(event=Event.KEY_EXPIRES_SOON.value)
+    assert (event.customer, event.label, event.target) == (key.owner, "ربات", str(key.pk))
+    assert key.expires_at is not None
+    assert event.detail == {"days": 7, "date": key.expires_at.isoformat()}
+    outbox.send_due()
+    text = sms_collector.newest().text
+    assert "in 7 days" in text
+    assert "ربات" in text
+
+
+@pytest.mark.django_db
+def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> None:
+    now = timezone.now()
+    key_expiring(None)
+    key_expiring(now)
+    key_expiring(now - DAY)
+    key_expiring(now + DAY).set_state(State.REVOKED)
+    assert announce(now) == 0
+    assert Notice.objects.count() == 0
+    key_expiring(now + DAY).set_state(State.FROZEN)
+    assert announce(now) == 1
+
+
+@pytest.mark.django_db
+def test_a_new_date_is_told_anew() -> None:
+    now = timezone.now()
+    key = key_expiring(now + DAY)
+    assert announce(now) == 1
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=now + 20 * DAY, expiry_told_days=None)
+    assert announce(now) == 1
+    assert told() == [1, 20]
+
+
+@pytest.mark.django_db
+def test_a_date_that_was_changed_meanwhile_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from apikeys.actions import expiry_reminders
+
+    now = timezone.now()
+    key = key_expiring(now + DAY)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
+    assert not expiry_reminders._tell(expiry_reminders.EXPIRY, key, 1, now)
+    assert told() == []
+
+
+def key_trading(until: datetime) -> ApiKey:
+    key = people.key_of(people.customer())
+    key.apply(["read", "trade"], "unrestricted", [])
+    ApiKey.objects.filter(pk=key.pk).update(trade_until=until)
+    key.refresh_from_db()
+    return key
+
+
+@pytest.mark.django_db
+def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_after_a_renewal() -> None:
+    end = timezone.now() + 40 * DAY
+    key = key_trading(end)
+    User.objects.update(language="en")
+    assert announce(end - 30 * DAY - SECOND) == 0
+    for days in (30, 7, 1):
+        assert announce(end - days * DAY) == 1
+        assert announce(end - days * DAY) == 0
+    assert told(Event.KEY_TRADE_ENDS_SOON) == [30, 7, 1]
+    assert told() == []
+    outbox.send_due()
+    assert "Trading ends" in sms_collector.newest().text
+    assert key.renew_trade()
+    assert announce() == 0
+    assert announce(timezone.now() + 60 * DAY) == 1
+
+
+@pytest.mark.django_db
+def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
+    now = timezone.now()
+    ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(
+        expires_at=now + 4 * DAY, expiry_told_days=1
+    )
+    key_trading(now + 5 * DAY).set_state(State.REVOKED)
+    key_trading(now - DAY)
+    key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])
+    key_trading(now + 5 * DAY).apply(["read", "trade"], "trusted", [people.ADDRESS])
+    assert announce(now) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accounts import audit
+
+    now = timezone.now()
+    key_expiring(now + DAY)
+
+    def fails(*arguments: object, **more: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "record", fails)
+        with pytest.raises(RuntimeError):
+            announce(now)
+    assert announce(now) == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_eight_at_once_tell_each_key_once() -> None:
+    now = timezone.now()
+    keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
+    assert sum(at_once([lambda: announce(now)] * 8)) == len(keys)
+    assert len(told()) == len(keys) == Notice.objects.count()

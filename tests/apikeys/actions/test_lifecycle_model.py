@@ -1,0 +1,407 @@
+"""A key's whole life against a plain model of its rules: no request passes that the model forbids, none that it allows
+is refused. Random lives by hypothesis, on a clock of their own; the requests are signed by a real client.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.test import RequestFactory
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from accounts.actions import freeze
+from apikeys.actions import key_loader, lifecycle, rotation
+from apikeys.models import ApiKey, Credential
+from apikeys.policy.power import Codes
+from apikeys.usage import recorder
+from apikeys.verification import decision as verification_decision
+from hitobit_portal.security import crypto
+from tests.support.binance_client import BinanceClient
+from tests.support.examples import times
+from tests.support.people import customer, key_of
+
+pytestmark = pytest.mark.django_db
+HOUR, DAY = 3600, 86_400  # all times of the model are whole seconds since 1970
+START = 1_800_000_000
+PERMISSIONS = ("read", "trade", "withdraw")
+ADDRESSES = ("192.0.2.7", "198.51.100.9")
+NETWORKS = ("192.0.2.7", "192.0.2.0/24", "198.51.100.9", "2001:db8::/32")
+MOST_KEYS = 2
+SETS = ("read", "read trade", "read trade", "trade", "read trade withdraw", "withdraw", "")
+
+
+@dataclass
+class Proof:
+    """What the model knows of a credential."""
+
+    row: Credential
+    client: BinanceClient
+    grace: int | None = None
+    ends: int | None = None
+    used: bool = False
+
+    def signs(self, now: int) -> bool:
+        return self.ends is None or now < self.ends
+
+
+@dataclass
+class Life:
+    """What the model knows of a key, and when it lets a request pass."""
+
+    row: ApiKey
+    proofs: list[Proof]
+    state: str = "active"
+    permissions: frozenset[str] = frozenset({"read"})
+    networks: frozenset[str] | None = None  # None: from everywhere
+    expires: int | None = None
+    trades_until: int | None = None
+
+    def lets(self, permission: str, address: str, now: int) -> bool:
+        if self.state != "active" or permission not in self.permissions or not self.admits(address):
+            return False
+        if self.expires is not None and now >= self.expires:
+            return permission == "read" and now < self.expires + 7 * DAY
+        return permission != "trade" or self.trades_until is None or now < self.trades_until
+
+    def admits(self, address: str) -> bool:
+        return self.networks is None or any(ip_address(address) in ip_network(n) for n in self.networks)
+
+    def live(self, now: int) -> list[Proof]:
+        return [proof for proof in self.proofs if proof.signs(now)]
+
+    def ends(self) -> Iterator[int]:
+        if self.expires is not None:
+            yield from (self.expires, self.expires + 7 * DAY)
+        if self.trades_until is not None:
+            yield from (self.trades_until - 30 * DAY, self.trades_until)
+        yield from (proof.ends for proof in self.proofs if proof.ends is not None)
+
+
+@dataclass
+class Account:
+    frozen: bool = False
+    quarantined_until: int = 0
+    keys: list[Life] = field(default_factory=list)
+
+
+which = st.integers(0, 5)
+#: Chosen by name and not each a rule of its own: edits, calls and time are what mistakes need; ends come seldom.
+ACTS = st.sampled_from(
+    ["renew", "renew_by_one", "renew_by_one", "pause", "resume", "resume", "delete", "delete_all"]
+)
+ACCOUNT = st.sampled_from(
+    ["freeze_account", "thaw_account", "thaw_account", "replace_a_factor", "lift_quarantine"]
+)
+GRACES = st.sampled_from(rotation.GRACES)
+SPANS = st.sampled_from([1, HOUR - 1, HOUR, DAY, 6 * DAY, 7 * DAY, 29 * DAY, 60 * DAY, 90 * DAY])
+
+
+class KeyLife(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("django.utils.timezone.now", lambda: at(self.now))
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.sara = customer()
+        self.account = Account()
+        self.request: HttpRequest = RequestFactory().post("/")
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.atomic.__exit__(None, None, None)
+        self.patch.undo()
+
+    def key(self, number: int) -> Life:
+        """One of the keys; seldom a dead one, to which nothing happens any more."""
+        alive = [key for key in self.account.keys if key.state != "revoked"]
+        among = alive if alive and number else self.account.keys
+        return among[number % len(among)]
+
+    def has_keys(self) -> bool:
+        return bool(self.account.keys)
+
+    @initialize()
+    def begin(self) -> None:
+        self.create()
+
+    # --- what a customer does ---------------------------------------------------------------------------------------
+
+    @precondition(lambda self: sum(key.state != "revoked" for key in self.account.keys) < MOST_KEYS)
+    @rule()
+    def create(self) -> None:
+        with refused(ValidationError, self.account.frozen):
+            row = key_of(self.sara, f"key {uuid.uuid4().hex}")
+            self.account.keys.append(Life(row, [proof_of(row, Credential.objects.get(key=row))]))
+
+    @precondition(has_keys)
+    @rule(
+        number=which,
+        permissions=st.sampled_from(SETS).map(lambda words: frozenset(words.split())),
+        networks=st.none() | st.frozensets(st.sampled_from(NETWORKS)),
+        expires=st.sampled_from(["keep", "keep", "keep", "never", DAY, 400 * DAY]),
+    )
+    def edit(
+        self, number: int, permissions: frozenset[str], networks: frozenset[str] | None, expires: Any
+    ) -> None:
+        key = self.key(number)
+        until = {"keep": key.expires, "never": None}.get(expires, 0)
+        until = self.now + expires if until == 0 else until
+        breaks = (
+            not permissions or networks == frozenset() or ("withdraw" in permissions and networks is None)
+        )
+        after = Life(key.row, key.proofs, key.state, permissions, networks, until)
+        if "trade" in permissions and networks is None:
+            after.trades_until = key.trades_until or self.now + 90 * DAY
+        opens = self.account.frozen and self.adds_power(key, after)
+        policy = "unrestricted" if networks is None else "trusted"
+        try:
+            key.row.apply(permissions, policy, sorted(networks or ()), None if until is None else at(until))
+        except ValidationError:
+            # A frozen account refuses also what adds nothing today, such as a network that is inside no other.
+            assert breaks or key.state == "revoked" or self.account.frozen
+            return
+        assert not breaks
+        assert key.state != "revoked"
+        assert not opens
+        self.account.keys[self.account.keys.index(key)] = after
+
+    def adds_power(self, before: Life, after: Life) -> bool:
+        """Whether something passes now or later, were the key active, that would not have passed."""
+        one, two = (
+            Life(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
+            for k in (before, after)
+        )
+        moments = {
+            self.now,
+            *(m for k in (one, two) for end in k.ends() for m in (end - 1, end) if m > self.now),
+        }
+        return any(
+            two.lets(permission, address, moment) and not one.lets(permission, address, moment)
+            for permission in PERMISSIONS
+            for address in ADDRESSES
+            for moment in moments
+        )
+
+    @precondition(has_keys)
+    @rule(number=which)
+    def save_again(self, number: int) -> None:
+        """The same settings once more, which must prolong nothing."""
+        key = self.key(number)
+        self.edit(number, key.permissions, key.networks, "keep")
+
+    @precondition(has_keys)
+    @rule(number=which)
+    def trade_from_anywhere(self, number: int) -> None:
+        self.edit(number, frozenset({"read", "trade"}), None, "never")
+
+    @precondition(has_keys)
+    @rule(number=which, grace=GRACES)
+    def rotate(self, number: int, grace: int) -> None:
+        key = self.key(number)
+        cannot = key.state != "active" or len(key.live(self.now)) >= 2
+        with refused(rotation.CannotRotate, cannot):
+            made = rotation.rotate(key.row, None, grace, uuid.uuid4())
+            key.proofs.append(proof_of(key.row, made, grace))
+
+    @precondition(has_keys)
+    @rule(number=which, credential=which)
+    def end_credential(self, number: int, credential: int) -> None:
+        key = self.key(number)
+        proof = key.proofs[credential % len(key.proofs)]
+        others = [other for other in key.live(self.now) if other is not proof]
+        ends = bool(others) and key.state != "revoked" and proof.signs(self.now)
+        assert rotation.end(key.row, proof.row) is ends
+        if ends:
+            proof.ends = self.now
+
+    @precondition(has_keys)
+    @rule(number=which, act=ACTS)
+    def do(self, number: int, act: str) -> None:
+        getattr(self, act)(number)
+
+    @rule(act=ACCOUNT)
+    def do_with_the_account(self, act: str) -> None:
+        getattr(self, act)()
+
+    def pause(self, number: int) -> None:
+        key = self.key(number)
+        assert lifecycle.pause(self.request, key.row) is (key.state == "active")
+        key.state = "frozen" if key.state == "active" else key.state
+
+    def resume(self, number: int) -> None:
+        key = self.key(number)
+        with refused(ValidationError, self.account.frozen or key.state != "frozen"):
+            lifecycle.resume(self.request, key.row)
+            key.state = "active"
+
+    def renew(self, number: int, by_one: bool = False) -> None:
+        key = self.key(number)
+        over = key.expires is not None and key.expires <= self.now
+        late = key.trades_until is not None and key.trades_until - 30 * DAY <= self.now
+        ended = key.trades_until is not None and key.trades_until <= self.now
+        given = Codes.AUTHENTICATOR if by_one else Codes.BOTH
+        cannot = self.account.frozen or key.state != "active" or over or not late
+        with refused(ValidationError, cannot or (ended and by_one)):
+            lifecycle.renew(self.request, key.row, given)
+            key.trades_until = self.now + 90 * DAY
+
+    def renew_by_one(self, number: int) -> None:
+        self.renew(number, by_one=True)
+
+    def delete(self, number: int) -> None:
+        key = self.key(number)
+        assert lifecycle.delete(self.request, key.row) is (key.state != "revoked")
+        key.state = "revoked"
+
+    def delete_all(self, number: int) -> None:
+        alive = sum(key.state != "revoked" for key in self.account.keys)
+        assert lifecycle.delete_all(self.request, self.sara.user) == alive
+        for key in self.account.keys:
+            key.state = "revoked"
+
+    def freeze_account(self) -> None:
+        freeze.freeze(None, self.sara.user)
+        self.account.frozen = True
+
+    def thaw_account(self) -> None:
+        freeze.thaw(self.request, self.sara.user)
+        self.account.frozen = False
+
+    def replace_a_factor(self) -> None:
+        freeze.quarantine(self.sara.user)
+        self.account.quarantined_until = self.now + DAY
+
+    def lift_quarantine(self) -> None:
+        freeze.lift_quarantine(self.request, self.sara.user)
+        self.account.quarantined_until = 0
+
+    # --- what time and programs do ----------------------------------------------------------------------------------
+
+    @rule(span=SPANS)
+    def wait(self, span: int) -> None:
+        self.now += span
+
+    @rule(number=which, early=st.booleans())
+    def wait_for_an_end(self, number: int, early: bool) -> None:
+        """To an end that is ahead, or to the second before it: where mistakes are."""
+        ends = sorted(
+            {*(end for key in self.account.keys for end in key.ends()), self.account.quarantined_until}
+        )
+        ahead = [end - early for end in ends if end - early > self.now]
+        if ahead:
+            self.now = ahead[number % len(ahead)]
+
+    @precondition(has_keys)
+    @rule(
+        number=which,
+        credential=which,
+        permission=st.sampled_from(PERMISSIONS),
+        address=st.sampled_from(ADDRESSES),
+    )
+    def call(self, number: int, credential: int, permission: str, address: str) -> None:
+        """A request, with what it leaves behind: the first use of a new credential sets the end of the old one."""
+        key = self.key(number)
+        proof = key.proofs[credential % len(key.proofs)]
+        decision = decide(key_loader.load(key.row.key_id), key, proof, permission, address, self.now)
+        recorder.note(key.row.key_id, decision, address, permission)
+        if decision.allowed and not proof.used:
+            proof.used = True
+            if proof.grace is not None:
+                for older in key.proofs[: key.proofs.index(proof)]:
+                    older.ends = min(older.ends or self.now + proof.grace, self.now + proof.grace)
+
+    @invariant()
+    def passes_what_the_rules_allow_and_nothing_else(self) -> None:
+        """Now from both addresses, and from one of them at every end that is ahead and in the second before it."""
+        for key in self.account.keys:
+            record = key_loader.load(key.row.key_id)
+            ends = [self.account.quarantined_until, *key.ends()]
+            ahead = {moment for end in ends for moment in (end - 1, end) if moment > self.now}
+            probes = {(self.now, ADDRESSES[1]), *((moment, ADDRESSES[0]) for moment in {self.now, *ahead})}
+            for proof in key.proofs:
+                for permission in PERMISSIONS:
+                    for moment, address in probes:
+                        self.compare(record, key, proof, permission, address, moment)
+
+    def compare(
+        self,
+        record: verification_decision.KeyRecord | None,
+        key: Life,
+        proof: Proof,
+        permission: str,
+        address: str,
+        moment: int,
+    ) -> None:
+        stopped = self.account.frozen or not proof.signs(moment)
+        waits = permission != "read" and moment < self.account.quarantined_until
+        expected = not stopped and not waits and key.lets(permission, address, moment)
+        decision = decide(record, key, proof, permission, address, moment)
+        assert decision.allowed is expected, (decision.outcome, permission, address, moment - self.now, key)
+        assert not expected or decision.credential_id == proof.row.pk
+
+
+def decide(
+    record: verification_decision.KeyRecord | None,
+    key: Life,
+    proof: Proof,
+    permission: str,
+    address: str,
+    moment: int,
+) -> verification_decision.Decision:
+    """The decision about a request that is signed, sent and received at ``moment``."""
+    call = proof.client.call("GET", "/", [("timestamp", str(moment * 1000))])
+    return verification_decision.decide(
+        record,
+        api_key=key.row.key_id,
+        query=call.query,
+        body=b"",
+        client_ip=address,
+        permission=permission,
+        now_ms=moment * 1000,
+    )
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+
+
+def proof_of(key: ApiKey, credential: Credential, grace: int | None = None) -> Proof:
+    secret = crypto.unseal(credential.sealed, credential.seal_owner).decode()
+    return Proof(credential, BinanceClient(key.key_id, secret), grace)
+
+
+@contextmanager
+def refused(error: type[Exception], expected: bool) -> Iterator[None]:
+    """Asserts that what is inside raises ``error`` exactly when that is ``expected``."""
+    try:
+        yield
+    except error:
+        assert expected
+    else:
+        assert not expected
+
+
+@pytest.mark.hypothesis
+def test_no_request_passes_that_the_rules_forbid_and_none_is_refused_that_they_allow() -> None:
+    run_state_machine_as_test(
+        KeyLife, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
+    )

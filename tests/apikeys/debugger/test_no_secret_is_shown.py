@@ -1,0 +1,341 @@
+"""No page and no command of the debugger shows a pasted secret, whatever is made of it; both say the same."""
+
+import base64
+import html
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from apikeys.debugger import cli_report, request_parser
+from apikeys.debugger.budget import PAGE
+from apikeys.debugger.causes import Cause
+from apikeys.debugger.session import DebuggerSession
+from apikeys.models import ApiKey
+from apikeys.policy.choices import State
+from tests.support.binance_client import BinanceClient
+from tests.support.examples import times
+from tests.support.people import Person, customer, key_of, logged_in, secret_of
+
+pytestmark = pytest.mark.django_db
+URL = "https://api.hitobit.example/api/v3/order"
+
+
+def page_of(client: Client, request: str, **fields: str) -> Any:
+    cache.clear()
+    client.cookies["language"] = "en"
+    return client.post("/debugger/", {"request": request, **fields})
+
+
+def shown_by_page(response: Any) -> str:
+    return html.unescape(response.content.decode())
+
+
+def shown_by_command(request: str, body: str = "", key_id: str = "") -> str:
+    try:
+        told = cli_report.document(cli_report.of(cli_report.Asked(request, body, key_id)))
+    except cli_report.Refused as refused:
+        return str(refused)
+    return "\n".join([json.dumps(told, ensure_ascii=False), *cli_report.lines(told)])
+
+
+def views(text: str) -> list[str]:
+    """What can be read in a page: as it is; with escapes decoded; and without what stands between letters."""
+    found = [text]
+    for _round in range(3):
+        text = re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\[xX]([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\[uU]([0-9A-Fa-f]{4})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"&#([0-9]{2,3});", lambda m: chr(int(m[1])), text)
+        found.append(text)
+    return [re.sub(r"[^a-z0-9]", "", one.casefold()) for one in found]
+
+
+def shows(text: str, secret: str, length: int = 48) -> bool:
+    """Whether so many characters of it in a row can be read in any spelling."""
+    raw = secret.encode()
+    spellings = [
+        secret,
+        raw.hex(),
+        *(base64.b64encode(b"x" * n + raw).decode()[2 * bool(n) : -4] for n in range(3)),
+    ]
+    return any(
+        spelling.casefold()[at : at + length] in view
+        for view in views(text)
+        for spelling in spellings
+        for at in range(len(spelling) - length + 1)
+    )
+
+
+def bash(text: str) -> str:
+    return "".join(f"\\x{ord(c):02x}" for c in text)
+
+
+def percent(text: str) -> str:
+    return "".join(f"%{ord(c):02x}" for c in text)
+
+
+WAYS_TO_WRITE: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "upper": str.upper,
+    "lower": str.lower,
+    "swapped case": str.swapcase,
+    "hex": lambda s: s.encode().hex(),
+    "base64": lambda s: base64.b64encode(s.encode()).decode(),
+    "basic": lambda s: "Basic " + base64.b64encode(f"user:{s}".encode()).decode(),
+    "bash": lambda s: f"'$'{bash(s)}''",
+    "percent": percent,
+    "percent twice": lambda s: percent(s).replace("%", "%25"),
+    "json": lambda s: "".join(f"\\u{ord(c):04x}" for c in s),
+    "quoted": lambda s: f"{s[:20]}''{s[20:]}",
+    "double quoted": lambda s: f'{s[:20]}""{s[20:]}',
+    "joined lines": lambda s: f"{s[:30]}\\\n{s[30:]}",
+    "joined lines of cmd": lambda s: f"{s[:30]}^\n{s[30:]}",
+    "carets": lambda s: "^".join(s),
+    "long": lambda s: s.replace("s", "\u017f").replace("k", "\u212a"),
+    "half": lambda s: s[:50],
+}
+PLACES = (
+    "curl -X '{}' '{URL}?timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl -X {} {URL} -H 'X-MBX-APIKEY: {KEY}'",
+    "curl -X $'{}' {URL} -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}?a={}&timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}/{}?timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl 'https://{}.example/x?timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}?{}=1&timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}?timestamp=1&signature={}' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}?timestamp={}&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}#{}' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}' -d 'a={}&timestamp=1&signature=0' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}' --data-urlencode 'a={}' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}' -H '{}: 1' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}' -H 'Authorization: {}' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl '{URL}?a=1' -H 'X-MBX-APIKEY: {}'",
+    "{} /a?b=1 HTTP/1.1\nX-MBX-APIKEY: {KEY}",
+    "GET /a?{}=1&{}=2&timestamp=1&signature=0\nX-MBX-APIKEY: {KEY}",
+    "POST /a\nX-MBX-APIKEY: {KEY}\n\na={}&timestamp=1&signature=0",
+    'POST /a\nX-MBX-APIKEY: {KEY}\n\n{{"secret": "{}"}}',
+    "> GET /a?b={} HTTP/2\n> X-MBX-APIKEY: {KEY}\n",
+    'curl ^"{URL}?a={}^" ^\n -H ^"X-MBX-APIKEY: {KEY}^"',
+    "{}",
+)
+
+
+def placed(place: str, text: str, key_id: str) -> str:
+    return (
+        place.replace("{URL}", URL)
+        .replace("{KEY}", key_id)
+        .replace("{{", "{")
+        .replace("}}", "}")
+        .replace("{}", text)
+    )
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WRITE)
+def test_a_secret_is_shown_by_neither_page_nor_command(way: str) -> None:
+    sara = customer()
+    key, other = key_of(sara), key_of(sara, "second")
+    client = logged_in(sara)
+    for number, place in enumerate(PLACES):
+        secret = secret_of((key, other)[number % 2])
+        text = placed(place, WAYS_TO_WRITE[way](secret), key.key_id)
+        assert not shows(shown_by_command(text, key_id=key.key_id), secret), place
+        if (number + len(way)) % 4 == 0:  # they share all but the last step
+            assert not shows(shown_by_page(page_of(client, text)), secret), place
+
+
+def test_a_secret_as_a_hex_escaped_method_is_not_shown_in_upper_case() -> None:
+    sara = customer()
+    key = key_of(sara)
+    secret = secret_of(key)
+    text = f"curl -X $'{bash(secret)}' '{URL}?timestamp=1&signature=0' -H 'X-MBX-APIKEY: {key.key_id}'"
+    for shown in (shown_by_page(page_of(logged_in(sara), text)), shown_by_command(text)):
+        assert secret.upper() not in shown
+        assert secret[:16].upper() not in shown
+        assert secret[:16] not in shown
+        assert "secret" in shown
+
+
+def test_of_a_method_that_does_not_exist_ten_letters_are_shown() -> None:
+    sara = customer()
+    key = key_of(sara)
+    text = f"curl -X AbcDefGhijKlm '{URL}?timestamp=1&signature=0' -H 'X-MBX-APIKEY: {key.key_id}'"
+    for shown in (shown_by_page(page_of(logged_in(sara), text)), shown_by_command(text)):
+        assert "AbcDefGhij" in shown
+    assert "AbcDefGhijK" not in shown_by_command(text)
+    assert request_parser.read("curl -X get /a").method == "GET"
+    assert request_parser.read("curl -X PROPFIND /a").method == "PROPFIND"
+
+
+@pytest.mark.parametrize("half", ["a={a}&b={b}", "a={b}&b={a}", "{a}=1&{b}=2", "b={b}&timestamp=1&a={a}"])
+def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str) -> None:
+    """Whoever signs the values without separators, or sorted, and pastes that request."""
+    sara = customer()
+    key = key_of(sara)
+    secret = secret_of(key)
+    query = half.format(a=secret[:30], b=secret[30:])
+    pieces = query.split("&")
+    client = logged_in(sara)
+    for signed in (
+        "".join(piece.partition("=")[2] for piece in pieces),
+        "".join(piece.replace("=", "") for piece in pieces),
+        "&".join(sorted(pieces)),
+        "&".join(pieces[::-1]),
+    ):
+        signature = BinanceClient(key.key_id, secret).signature(signed)
+        text = f"curl '{URL}?{query}&signature={signature}' -H 'X-MBX-APIKEY: {key.key_id}'"
+        assert not shows(shown_by_page(page_of(client, text)), secret)
+        assert not shows(shown_by_command(text), secret)
+
+
+class AnyPasteWithASecret(TestCase):
+    """Whatever a paste is made of, no secret is read in what comes of it."""
+
+    person: Person
+    keys: list[ApiKey]
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.person = customer()
+        cls.keys = [key_of(cls.person, f"k{n}") for n in range(3)]
+
+    @settings(max_examples=times(40), suppress_health_check=list(HealthCheck), deadline=None)
+    @given(
+        place=st.sampled_from(PLACES),
+        way=st.sampled_from(sorted(WAYS_TO_WRITE)),
+        again=st.sampled_from(sorted(WAYS_TO_WRITE)),
+        before=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
+        after=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
+        number=st.integers(0, 2),
+        body=st.booleans(),
+    )
+    def test_any(
+        self, place: str, way: str, again: str, before: str, after: str, number: int, body: bool
+    ) -> None:
+        secret = secret_of(self.keys[number])
+        written = (
+            WAYS_TO_WRITE[again](WAYS_TO_WRITE[way](secret)) if len(again) % 2 else WAYS_TO_WRITE[way](secret)
+        )
+        text = placed(place, before + written + after, self.keys[0].key_id)
+        fields = {"body": f"a={written}"} if body else {}
+        response = page_of(logged_in(self.person), text, key=str(self.keys[0].pk), **fields)
+        assert response.status_code == 200
+        assert not shows(shown_by_page(response), secret)
+        assert not shows(shown_by_command(text, fields.get("body", ""), self.keys[0].key_id), secret)
+
+
+ODD = (
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: \u200e{KEY}'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: {KEY}\u200b'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY:  \"{KEY}\"'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: <{KEY}>'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: \ufeff{KEY}\u200f \u2066'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: {KEY}' -H 'X-MBX-APIKEY: x'",
+    "curl '{URL}?{QUERY}' -H 'x-mbx-apikey: {KEY}'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: {KEY}x'",
+    "curl '{URL}?{QUERY}' -H 'X-API-KEY: {KEY}'",
+    "curl '{URL}?{QUERY}'",
+    "curl '{URL}?{QUERY}' -H 'X-MBX-APIKEY: {SECRET}'",
+    "curl '{URL}?{QUERY}&s={SECRET}' -H 'X-MBX-APIKEY: {KEY}'",
+    "curl -X $'\\x47\\x45\\x54' '{URL}?{QUERY}' -H 'X-MBX-APIKEY: {KEY}'",
+    "GET /api/v3/order?{QUERY}\nX-MBX-APIKEY: {KEY}",
+    "GET /api/v3/order?{QUERY}\nX-MBX-APIKEY: {GONE}",
+    "GET /api/v3/order?{QUERY}\nX-MBX-APIKEY: \u200e{GONE}",
+    "GET /api/v3/order?{QUERY}\nX-MBX-APIKEY: {FOREIGN}",
+    "GET /api/v3/order?{QUERY}\nX-MBX-APIKEY: {KEY}\nDate: Sun, 22 Nov 2026 10:08:51 GMT",
+    "POST /x\nX-MBX-APIKEY: {KEY}\n\n{QUERY}",
+    "hello",
+    "curl",
+    "",
+)
+
+
+@pytest.mark.parametrize("paste", ODD)
+@pytest.mark.parametrize("chosen", [False, True])
+def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool) -> None:
+    sara, stranger = customer(), customer()
+    key, second = key_of(sara), key_of(sara, "second")
+    for number in range(12):  # more deleted keys than are looked at
+        gone = key_of(sara, f"old {number}")
+        gone.set_state(State.REVOKED)
+    oldest = ApiKey.objects.filter(owner=sara.user, state=State.REVOKED).earliest("revoked_at")
+    query = f"symbol=BTCIRT&timestamp={int(time.time() * 1000)}"
+    text = paste
+    for name, value in {
+        "URL": URL,
+        "QUERY": f"{query}&signature={BinanceClient(key.key_id, secret_of(key)).signature(query)}",
+        "KEY": key.key_id,
+        "SECRET": secret_of(key),
+        "GONE": oldest.key_id,
+        "FOREIGN": key_of(stranger).key_id,
+    }.items():
+        text = text.replace(f"{{{name}}}", value)
+    by_page = page_of(logged_in(sara), text, **({"key": str(second.pk)} if chosen else {})).context
+    try:
+        by_command = cli_report.of(cli_report.Asked(text, key_id=second.key_id if chosen else ""))
+    except cli_report.Refused:
+        by_command = None
+    diagnosis = by_page.get("diagnosis") if by_page else None
+    if "FOREIGN" in paste and not chosen:  # the command knows no customer but that key's
+        assert diagnosis is None
+        return
+    assert (diagnosis is None) == (by_command is None)
+    if diagnosis is None or by_command is None:
+        return
+    assert by_page["key"] == by_command.key
+    assert bool(by_page["leaked"]) == by_command.leaked
+    for name in ("causes", "hints", "payload", "signed"):
+        assert getattr(diagnosis, name) == getattr(by_command.diagnosis, name), name
+    assert [check.state for check in diagnosis.checks] == [
+        check.state for check in by_command.diagnosis.checks
+    ]
+
+
+def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
+    sara = customer()
+    key = key_of(sara)
+    key_of(sara, "second")
+    query = f"timestamp={int(time.time() * 1000)}"
+    signature = BinanceClient(key.key_id, secret_of(key)).signature(query)
+    text = f"curl '{URL}?{query}&signature={signature}' -H 'X-MBX-APIKEY: \u200e{key.key_id}'"
+    context = page_of(logged_in(sara), text).context
+    assert [cause.cause for cause in context["diagnosis"].causes] == [Cause.KEY_INVISIBLE]
+    found = cli_report.of(cli_report.Asked(text))
+    assert (found.key, [cause.cause for cause in found.diagnosis.causes]) == (key, [Cause.KEY_INVISIBLE])
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        (f"GET /a?x={'A' * 7000}{'%41' * 100}&timestamp=1&signature=0", "A" * 8000),
+        ("POST /a\n" + "a:\n" * 5_000, ""),
+        ("POST /a\n\n" + "%2541" * 3_000, ""),
+        ("POST /a\n\n" + "a&" * 7_000 + "timestamp=1&signature=0", ""),
+        ("POST /a\n\n" + "&".join(f"{n}=%41" for n in range(490)) + f"&timestamp=1&signature={'0' * 64}", ""),
+        ("curl $'" + "\\x41" * 4_000, ""),
+    ],
+    ids=range(6),
+)
+def test_a_paste_costs_no_more_than_the_budget_with_all_keys(text: str, body: str) -> None:
+    """Counted, not timed: python -m bench.debugger measures what the count stands for."""
+    sara = customer()
+    for number in range(30):
+        key = key_of(sara, f"k{number}")
+    session = DebuggerSession(sara.user)
+    typed, _leaked = session.masked({"request": text, "body": body})
+    try:
+        request = request_parser.read(typed["request"], typed["body"])
+    except request_parser.UnreadableError:
+        request = None
+    session.leaking(typed.values(), request)
+    assert session.budget.spent <= PAGE // 2  # what the search for secrets may take of it
+    response = page_of(logged_in(sara), text, body=body, key=str(key.pk))
+    assert response.status_code == 200

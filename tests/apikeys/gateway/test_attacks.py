@@ -1,0 +1,251 @@
+"""What is thrown at the machine door over a raw socket: never a yes, never a 5xx, and it goes on answering."""
+
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from apikeys.models import ApiKey
+from tests.support import people
+from tests.support.binance_client import BinanceClient
+from tests.support.gateways import ADDRESS, GatewayProcess, auth_headers, token
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
+IDLE = 10_000
+#: A closed connection leaves nothing behind: the machine has 28,000 ports for all tests.
+RESET = struct.pack("ii", 1, 0)
+
+
+@pytest.fixture(scope="module")
+def process(kept_db: None) -> Iterator[GatewayProcess]:
+    with GatewayProcess("") as process:
+        yield process
+
+
+@pytest.fixture
+def gateway(process: GatewayProcess) -> Iterator[GatewayProcess]:
+    process.bearer = token()
+    yield process
+    assert process.ask("GET", "/gateway/v1/openapi.json").status == 200
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return people.key_of(people.customer())
+
+
+def lines(gateway: GatewayProcess, key: ApiKey, **changed: bytes | None) -> list[bytes]:
+    """The header lines of a request that passes, some of them changed (None: left out)."""
+    call = BinanceClient(key.key_id, people.secret_of(key)).call(
+        "GET", "/api/v3/account", [("timestamp", str(time.time_ns() // 1_000_000))]
+    )
+    said = {name: value.encode() for name, value in auth_headers(call).items()}
+    said |= {"Host": b"gateway", "Authorization": f"Bearer {gateway.bearer}".encode()}
+    for name, value in changed.items():
+        said.pop(name.replace("_", "-"), None)
+        if value is not None:
+            said[name.replace("_", "-")] = value
+    return [name.encode() + b": " + value for name, value in said.items()]
+
+
+def raw(gateway: GatewayProcess, data: bytes, *, pause: bytes = b"", seconds: float = 20) -> bytes:
+    """Everything that comes back until the door closes or falls silent; ``pause``: what follows half a second later."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=seconds) as peer:
+        try:
+            peer.sendall(data)
+            if pause:
+                time.sleep(0.5)
+                peer.sendall(pause)
+            peer.settimeout(3)
+            found = b""
+            while piece := peer.recv(65_536):
+                found += piece
+        except (TimeoutError, ConnectionError):
+            pass
+        return found
+
+
+def get(said: list[bytes], path: bytes = b"/gateway/v1/auth", method: bytes = b"GET") -> bytes:
+    return b"\r\n".join([method + b" " + path + b" HTTP/1.1", *said, b"Connection: close", b"", b""])
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def test_request_as_it_should_be_passes(gateway: GatewayProcess, key: ApiKey) -> None:
+    assert status(raw(gateway, get(lines(gateway, key)))) == 204
+
+
+@pytest.mark.parametrize("name", ["X-MBX-APIKEY", "X-Client-IP", "X-Original-URI", "X-Required-Permission"])
+def test_what_is_said_twice_is_refused(gateway: GatewayProcess, key: ApiKey, name: str) -> None:
+    said = lines(gateway, key)
+    again = next(line for line in said if line.startswith(name.encode() + b":"))
+    assert status(raw(gateway, get([*said, again]))) in (401, 403)
+    assert status(raw(gateway, get([again, *said]))) in (401, 403)
+
+
+def test_second_source_of_the_address_of_the_request_is_refused(gateway: GatewayProcess, key: ApiKey) -> None:
+    said = lines(gateway, key)
+    uri = next(line for line in said if line.startswith(b"X-Original-URI:"))
+    other = uri.replace(b"X-Original-URI", b"X-Forwarded-Uri")
+    assert status(raw(gateway, get([*said, other]))) == 403
+    alone = [other if line is uri else line for line in said]
+    assert status(raw(gateway, get(alone))) == 204
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"X_MBX_APIKEY": b"\xff" * 64},
+        {"X_MBX_APIKEY": b"k" * 100_000},
+        {"X_Client_IP": b"\xe9"},
+        {"X_Client_IP": b"203.0.113.9, 203.0.113.9"},
+        {"X_Client_IP": b"203.0.113.09"},
+        {"X_Client_IP": b"::ffff:203.0.113.9%1"},
+        {"X_Client_IP": None},
+        {"X_Required_Permission": b"\xff"},
+        {"X_Required_Permission": b""},
+        {"X_Required_Permission": b"READ"},
+        {"X_Required_Permission": b"read,withdraw"},
+        {"X_Original_URI": b"/x?\xff"},
+        {"X_Original_URI": b"/x?" + b"a=1&" * 15_000},
+        {"X_Original_URI": b"http://[::1"},
+        {"X_Original_URI": b""},
+        {"Authorization": b"Bearer \xff"},
+        {"Authorization": b"Basic aGJnd186eA=="},
+        {"Authorization": b"Bearer"},
+    ],
+)  # fmt: skip
+def test_odd_values_are_refused(
+    gateway: GatewayProcess, key: ApiKey, changed: dict[str, bytes | None]
+) -> None:
+    assert status(raw(gateway, get(lines(gateway, key, **changed)))) in (400, 401, 403, 431)
+
+
+def test_header_is_not_split_into_two(gateway: GatewayProcess, key: ApiKey) -> None:
+    split = lines(gateway, key, X_MBX_APIKEY=b"k\r\nX-Portal-User: 1")
+    answer = raw(gateway, get(split))
+    assert status(answer) in (400, 401)
+    assert b"x-portal-user" not in answer.lower()
+
+
+def test_megabytes_are_refused_and_slow_senders_are_not_waited_for(
+    gateway: GatewayProcess, key: ApiKey
+) -> None:
+    said = lines(gateway, key)
+    assert status(raw(gateway, get([*said, b"X-More: " + b"a" * 1_000_000]))) in (0, 400, 431)
+    assert status(raw(gateway, get([*said, *(b"X-%d: a" % n for n in range(20_000))]))) in (0, 400, 431)
+    body = b"x" * 3_000_000
+    length = b"Content-Length: %d" % len(body)
+    assert status(raw(gateway, get([*said, length], b"/gateway/v1/authorize", b"POST") + body)) in (0, 413)
+    chunked = get([*said, b"Transfer-Encoding: chunked"], b"/gateway/v1/authorize", b"POST")
+    assert status(raw(gateway, chunked + b"2dc6c0\r\n" + body + b"\r\n0\r\n\r\n")) in (0, 413)
+    begun = get([*said, b"Content-Length: 100"], b"/gateway/v1/authorize", b"POST")
+    with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
+        slow.sendall(begun + b"{")  # and no more: others are answered meanwhile
+        assert status(raw(gateway, get(said))) == 204
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
+        [b"Content-Length: 5", b"Content-Length: 6"],
+        [b"Content-Length: -1"],
+        [b"Content-Length: 1e3"],
+        [b"Transfer-Encoding: chunked, identity"],
+        [b"Transfer-Encoding : chunked"],
+    ],
+)
+def test_body_that_two_servers_could_read_differently_smuggles_nothing(
+    gateway: GatewayProcess, key: ApiKey, framing: list[bytes]
+) -> None:
+    inner = get(lines(gateway, key))
+    outer = get(
+        [*lines(gateway, key, Authorization=b"Bearer no"), *framing], b"/gateway/v1/authorize", b"POST"
+    )
+    answer = raw(gateway, outer + b"0\r\n\r\n" + inner)
+    assert b" 204 " not in answer
+    assert b"x-portal-user" not in answer.lower()
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_body_is_decided_with_the_query_whether_another_protocol_is_offered_or_not(
+    gateway: GatewayProcess, key: ApiKey, upgrade: bool
+) -> None:
+    client, body = BinanceClient(key.key_id, people.secret_of(key)), b"symbol=BTCIRT"
+    query = [("timestamp", str(time.time_ns() // 1_000_000))]
+    said = [line for line in lines(gateway, key) if not line.startswith((b"X-Original", b"X-Forwarded"))]
+    offer = (
+        [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA"]
+        if upgrade
+        else []
+    )
+
+    def answer(signed: list[tuple[str, str]], sent: bytes) -> int:
+        call = client.call("GET", "/api/v3/account", query, signed)
+        path = b"/gateway/v1/envoy" + call.path.encode() + b"?" + call.query
+        return status(raw(gateway, get([*said, *offer, b"Content-Length: %d" % len(sent)], path) + sent))
+
+    assert answer([], b"") == answer([("symbol", "BTCIRT")], body) == 200
+    assert answer([], body) == answer([("symbol", "BTCIRT")], b"") == 400
+
+
+def test_pipelined_requests_are_answered_in_order_each_for_itself(
+    gateway: GatewayProcess, key: ApiKey
+) -> None:
+    good = get(lines(gateway, key)).replace(b"Connection: close\r\n", b"")
+    bad = get(lines(gateway, key, X_Client_IP=b"x")).replace(b"Connection: close\r\n", b"")
+    answer = raw(gateway, good + bad + good + get(lines(gateway, key, Authorization=b"Bearer no")))
+    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [204, 401, 204, 403]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"null", b"{", b'{"requests": []}', b'{"requests": {}}', b'{"api_key": 1}', b'{"Api_key": "x"}',
+     b'{"requests": [[]]}', b"[" * 100_000, b'{"query": "\\ud800"}', b'{"api_key": "\\u0000", "query": null}', b"\xff",
+     b'{"requests": [' + b",".join([b"{}"] * 101) + b"]}", b'{"a": 1e999}'],
+)  # fmt: skip
+def test_odd_documents_get_a_clear_answer(gateway: GatewayProcess, body: bytes) -> None:
+    answer = gateway.ask("POST", "/gateway/v1/authorize", body=body)
+    assert answer.status in (200, 400)
+    document = answer.json()
+    assert "error" in document or document["allowed"] is False
+
+
+def test_ten_thousand_idle_connections_keep_nobody_out(gateway: GatewayProcess, key: ApiKey) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    idle = []
+    try:
+        for n in range(IDLE):
+            idle.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=20))
+            if n % 2:
+                idle[-1].sendall(b"GET /gateway/v1/auth HTTP/1.1\r\nHost: a\r\n")
+        assert status(raw(gateway, get(lines(gateway, key)))) == 204
+    finally:
+        for peer in idle:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            peer.close()
+
+
+@pytest.mark.parametrize(("files", "wanted"), [(1_024, 896), (10_000, 8_750), (19_000, 16_384)])
+def test_connections_are_bounded_by_open_files(files: int, wanted: int) -> None:
+    asked = "from apikeys.management.commands import run_gateway; print(run_gateway.connections())"
+    said = subprocess.run(
+        [sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, files)),
+    ).stdout  # fmt: skip
+    assert int(said) == wanted
+
+
+def test_source_address_is_the_last_of_the_proxies_list(gateway: GatewayProcess, key: ApiKey) -> None:
+    key.apply(["read"], "trusted", [ADDRESS])
+    for said, wanted in ((f"198.51.100.1, {ADDRESS}", 204), (f"{ADDRESS}, 198.51.100.1", 401)):
+        changed: dict[str, bytes | None] = {"X_Client_IP": None, "X_Forwarded_For": said.encode()}
+        assert status(raw(gateway, get(lines(gateway, key, **changed)))) == wanted

@@ -1,0 +1,325 @@
+"""What a gateway process may answer from memory, and when it has to ask: the database is slow, late or gone."""
+
+import asyncio
+import dataclasses
+import hashlib
+import hmac
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from apikeys.gateway.authorizer import Gatekeeper, Limits
+from apikeys.gateway.fastpath.lru import TwoGenerations
+from apikeys.gateway.fastpath.rate_limits import Buckets, Seen
+from apikeys.gateway.fastpath.usage_counters import MOST_REFUSALS, Batch
+from apikeys.gateway.keycache.cache import ALL, Memory, Unavailable
+from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch
+from apikeys.gateway.requests import Ask
+from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
+from apikeys.verification.networks import compile_networks
+from apikeys.verification.outcomes import Outcome
+from apikeys.verification.signing import Kind
+from tests.support.event_loops import Belief, in_a_loop
+
+SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
+UNLIMITED = Limits(1, 1)
+
+
+def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
+    return KeyRecord(
+        user="7", key=key_id, active=active, owner_active=True, expires_at_ms=None, permissions=frozenset({"read"}),
+        restricted=False, networks=compile_networks([]), credentials=(CredentialRecord(1, Kind.HMAC, SECRET),),
+    )  # fmt: skip
+
+
+class Books:
+    """A database: what it says, how often it was asked, and when it answers."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, KeyRecord] = {"k" * 64: record()}
+        self.asked = 0
+        self.gone = False
+        self.gate: asyncio.Event | None = None
+
+    async def load(self, key_id: str) -> KeyRecord | None:
+        self.asked += 1
+        if self.gone:
+            raise Unavailable
+        row = self.rows.get(key_id)  # as it was when the question was asked
+        await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
+        return row
+
+
+def keeper(books: Books, belief: Belief, *, grace: float = 0.0, size: int = 100) -> Gatekeeper:
+    async def first_use(_credential: int) -> None:
+        return None
+
+    memory = Memory(books.load, size, grace)
+    memory.watch = belief
+    return Gatekeeper(memory, first_use, UNLIMITED)
+
+
+def ask(key_id: str = "k" * 64) -> Ask:
+    query = f"timestamp={time.time_ns() // 1_000_000}"
+    signature = hmac.new(SECRET, query.encode(), hashlib.sha256).hexdigest()
+    return Ask(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
+
+
+async def passes(asked: Gatekeeper, key_id: str = "k" * 64) -> bool:
+    question = ask(key_id)
+    swift = asked.swift(key_id.encode(), question.query, ADDRESS.encode(), b"read")
+    return swift is not None or (await asked.verdict(question)).decision.allowed
+
+
+def run(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
+    in_a_loop(_with_books(scenario))
+
+
+async def _with_books(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
+    await scenario(Books(), Belief())
+
+
+def test_key_is_read_once_and_then_answered_from_memory() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert [await passes(gate) for _ in range(5)] == [True] * 5
+        assert books.asked == 1
+        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
+        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
+
+    run(scenario)
+
+
+def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
+        assert books.asked == 1
+
+    run(scenario)
+
+
+def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert not any([await passes(gate, "u" * 64) for _ in range(5)])
+        assert books.asked == 1
+        books.rows["u" * 64] = record("u" * 64)
+        gate.memory.dropped("u" * 64)
+        assert await passes(gate, "u" * 64)
+
+    run(scenario)
+
+
+def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
+    monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_SECONDS", 0.0)
+
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert not await passes(gate, "u" * 64)
+        books.rows["u" * 64] = record("u" * 64)
+        books.gate = asyncio.Event()
+        for _ in range(3):
+            assert not await passes(gate, "u" * 64)
+            await asyncio.sleep(0.01)
+        assert books.asked == 2
+        books.gate.set()
+        await asyncio.sleep(0.01)
+        assert await passes(gate, "u" * 64)
+        assert books.asked == 2
+        assert not gate.memory.is_unknown("u" * 64), "or it would be one again when it is forgotten"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("name", ["k" * 64, ALL])
+def test_change_drops_the_key(name: str) -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert await passes(gate)
+        books.rows["k" * 64] = record(active=False)
+        gate.memory.dropped(name)
+        assert not await passes(gate)
+
+    run(scenario)
+
+
+def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        books.gate = asyncio.Event()
+        waiting = [asyncio.create_task(passes(gate)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        assert books.asked == 1
+        books.rows["k" * 64] = record(active=False)
+        gate.memory.dropped("k" * 64)
+        books.gate.set()
+        assert not any(await asyncio.gather(*waiting))
+        assert not await passes(gate)
+
+    run(scenario)
+
+
+def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert await passes(gate)
+        belief.good = False
+        assert await asyncio.gather(*(passes(gate) for _ in range(10))) == [True] * 10
+        assert books.asked == 11
+        books.rows["k" * 64] = record(active=False)
+        assert not await passes(gate)
+        books.rows.clear()
+        assert not await passes(gate)
+
+    run(scenario)
+
+
+def test_nothing_passes_when_nobody_can_be_asked() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        assert await passes(gate)
+        belief.good, belief.lost_at, books.gone = False, time.monotonic(), True
+        for key_id in ("k" * 64, "u" * 64):
+            with pytest.raises(Unavailable):
+                await passes(gate, key_id)
+
+    run(scenario)
+
+
+def test_grace_is_for_known_keys_and_ends() -> None:
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief, grace=30.0)
+        assert await passes(gate)
+        belief.good, books.gone = False, True
+        belief.lost_at = time.monotonic() - 29
+        assert await passes(gate)
+        with pytest.raises(Unavailable):
+            await passes(gate, "u" * 64)
+        belief.lost_at = time.monotonic() - 31
+        with pytest.raises(Unavailable):
+            await passes(gate)
+
+    run(scenario)
+
+
+def test_memory_is_bounded_and_keeps_what_is_used() -> None:
+    cache: TwoGenerations[int] = TwoGenerations(100)
+    for number in range(1000):
+        cache.put(f"key {number}", number + 1)
+        assert cache.get("key 0") == 1
+    assert len(cache) <= 100
+    cache.drop("key 0")
+    assert cache.get("key 0") is None
+    cache.clear()
+    assert len(cache) == 0
+
+
+def test_batch_is_bounded() -> None:
+    batch = Batch()
+    gate_record = record()
+    decision = in_a_loop(_decision(gate_record))
+    for number in range(MOST_REFUSALS * 3):
+        batch.refuse(f"key {number % 100}", decision, "x" * 500, "p" * 50)
+    assert len(batch.refused) == MOST_REFUSALS
+    assert max(len(one.address) for one in batch.refused) == 45
+    assert sum(batch.refusals.values()) == MOST_REFUSALS * 3
+
+
+async def _decision(row: KeyRecord) -> Decision:
+    books = Books()
+    books.rows[row.key] = dataclasses.replace(row, active=False)
+    return (await keeper(books, Belief()).verdict(ask())).decision
+
+
+def test_bucket_fills_again_at_its_rate() -> None:
+    buckets = Buckets(60)
+    assert [buckets.of("a").take(0.0) for _ in range(60)] == [0.0] * 60
+    assert 0 < buckets.of("a").take(0.0) <= 1.0
+    assert buckets.of("b").take(0.0) == 0.0
+    assert buckets.of("a").take(1.0) == 0.0
+    assert buckets.of("a").take(1.0) > 0
+    assert [buckets.of("a").take(61.5) for _ in range(60)] == [0.0] * 60
+
+
+def test_guard_remembers_for_its_time_and_forgets_then() -> None:
+    seen = Seen()
+    assert seen.first(b"a", 0.0, 62.0)
+    assert not seen.first(b"a", 61.9, 62.0)
+    assert seen.first(b"b", 61.9, 62.0)
+    assert seen.first(b"a", 62.1, 62.0)
+    assert not seen.first(b"b", 100.0, 62.0)
+
+
+def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_SEEN", 3)
+    seen = Seen()
+    assert [seen.first(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
+    assert [seen.first(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
+    assert seen.first(b"d", 62.0, 62.0), "one is forgotten"
+    assert set(seen._until) == {name for _at, name in seen._order} == {b"b", b"c", b"d"}, "and takes no room"
+    assert not seen.first(b"e", 62.5, 62.0)
+    assert [seen.first(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+
+
+def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
+    path = tmp_path / "portal.sqlite3"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("CREATE TABLE t (n)")
+    dropped: list[str] = []
+    watch = SqliteWatch(str(path), dropped.append)
+    assert watch.believed()
+    dropped.clear()
+    assert watch.believed()
+    assert dropped == []
+    other.execute("BEGIN")
+    other.execute("INSERT INTO t VALUES (1)")
+    assert watch.believed()
+    assert dropped == []  # not committed yet
+    other.execute("COMMIT")
+    assert watch.believed()
+    assert dropped == [ALL]
+    missing = SqliteWatch(str(tmp_path / "nothing" / "here"), dropped.append)
+    assert not missing.believed()
+
+
+def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
+    checked: list[bytes] = []
+
+    def fails(*_signed: object) -> bool:
+        checked.append(b"")
+        return False
+
+    monkeypatch.setattr("apikeys.verification.signature_check.check", fails)
+    monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._Hmac.verifies", fails)
+
+    async def scenario(books: Books, belief: Belief) -> None:
+        gate = keeper(books, belief)
+        gate = Gatekeeper(gate.memory, gate._first_use, Limits(1, 1, None, Buckets(2)))
+        for key_id in ("k" * 64, "u" * 64):
+            checked.clear()
+            question = dataclasses.replace(ask(key_id), client_ip=key_id[:1])
+            for _n in range(4):
+                said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
+                assert gate.swift(*said) is None
+                await gate.verdict(dataclasses.replace(question, query=said[1]))
+            before = len(checked)
+            assert before > 0
+            answer = gate.swift(*said), await gate.verdict(dataclasses.replace(question, query=said[1]))
+            assert answer[0] is None
+            assert answer[1].decision.outcome is Outcome.RATE_LIMITED
+            assert len(checked) == before
+
+    run(scenario)

@@ -1,0 +1,308 @@
+"""Whatever reaches the gateway with a question is part of what was signed, or the answer is no."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from apikeys.models import ApiKey
+from tests.apikeys.gateway.test_attacks import raw
+from tests.apikeys.gateway.test_endpoints import Desk
+from tests.support import people
+from tests.support.binance_client import BinanceClient, Call
+from tests.support.gateways import ADDRESS, GatewayProcess, as_json, token
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
+EVIL = b"symbol=EVIL&quantity=999"
+METHODS = [b"GET", b"POST", b"HEAD"]
+PATH = "/api/v3/order"
+AUTH, ENVOY = b"/gateway/v1/auth", b"/gateway/v1/envoy"
+
+
+@pytest.fixture(scope="module")
+def process(kept_db: None) -> Iterator[GatewayProcess]:
+    with GatewayProcess("") as process:
+        yield process
+
+
+@pytest.fixture
+def gateway(process: GatewayProcess) -> GatewayProcess:
+    process.bearer = token()
+    return process
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return people.key_of(people.customer())
+
+
+def signed(key: ApiKey, body: str = "", query: str = "timestamp") -> Call:
+    """Signed over a query string with the time and ``body``; with ``query`` "" all of it is in the body."""
+    client, now = BinanceClient(key.key_id, people.secret_of(key)), str(time.time_ns() // 1_000_000)
+    form = [tuple(pair.split("=")) for pair in body.split("&")] if body else []
+    if not query:
+        return client.call("POST", PATH, [], [*form, ("timestamp", now)], sign_in="body")  # type: ignore[list-item]
+    return client.call("POST", PATH, [("timestamp", now)], form, sign_in="query")  # type: ignore[arg-type]
+
+
+def uri_of(call: Call) -> bytes:
+    return call.path.encode() + (b"?" + call.query if call.query else b"")
+
+
+def head(
+    gateway: GatewayProcess, key: ApiKey, target: bytes, method: bytes, *more: bytes, uri: bytes | None = None
+) -> bytes:
+    """A request's head, up to its last line; ``uri``: X-Original-URI."""
+    said = [
+        method + b" " + target + b" HTTP/1.1", b"Host: gateway", b"Authorization: Bearer " + gateway.bearer.encode(),
+        b"X-MBX-APIKEY: " + key.key_id.encode(), b"X-Client-IP: " + ADDRESS.encode(), b"X-Required-Permission: read",
+    ]  # fmt: skip
+    return b"\r\n".join([*said, *([] if uri is None else [b"X-Original-URI: " + uri]), *more, b"", b""])
+
+
+def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, bytes]:
+    """(the header that announces it, the body as it is sent)."""
+    if not chunked:
+        return b"Content-Length: %d" % len(body), body
+    piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return b"Transfer-Encoding: chunked", piece + b"0\r\n" + trailer + b"\r\n"
+
+
+def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[int, int]:
+    """(status, X-Portal-Code) of ``question``, which follows a quick yes for the same key on one connection."""
+    good = head(gateway, key, AUTH, b"GET", uri=uri_of(signed(key)))
+    last = head(gateway, key, b"/healthz", b"GET", b"Connection: close")
+    raw(gateway, good + last)  # the key is in memory
+    answers = raw(gateway, good + question + last).split(b"HTTP/1.1 ")[1:]
+    assert answers[0].startswith(b"204 ")
+    status, _, said = answers[1].partition(b" ")
+    code = said.partition(b"x-portal-code: ")[2].partition(b"\r\n")[0]
+    if int(status) not in (200, 204):
+        assert b"x-portal-user" not in answers[1]
+    return int(status), int(code or 0)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_body_that_comes_with_the_question_is_part_of_what_was_signed(
+    gateway: GatewayProcess, key: ApiKey, method: bytes, chunked: bool
+) -> None:
+    def asked(call: Call, body: bytes) -> tuple[int, int]:
+        announced, sent = framed(body, chunked)
+        return after_a_yes(gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent)
+
+    assert asked(signed(key), EVIL) == (403, -1022)
+    assert asked(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
+    assert asked(signed(key, EVIL.decode()), b"") == (403, -1022)
+    both = signed(key, EVIL.decode())
+    assert both.body == EVIL
+    assert asked(both, both.body) == (204, 0)
+    alone = signed(key, EVIL.decode(), query="")
+    assert asked(alone, alone.body) == (204, 0)
+    assert asked(signed(key), b"") == (204, 0)
+
+
+def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], bytes]:
+    """(target, X-Original-URI, more headers, what follows the head) of a question about ``call`` with more than it."""
+    uri, now = uri_of(call), call.query
+    more: list[bytes]
+    target, following, more = AUTH, b"", []
+    match case:
+        case "own query":
+            target += b"?symbol=EVIL"
+        case "own query with the original in it":
+            target += b"?" + now + b"&symbol=EVIL"
+        case "own query that is a fragment":
+            target += b"?#x"
+        case "second address":
+            more = [b"X-Forwarded-Uri: " + PATH.encode() + b"?symbol=EVIL"]
+        case "second address that is the same":
+            more = [b"X-Forwarded-Uri: " + uri]
+        case "address twice":
+            more = [b"X-Original-URI: " + PATH.encode() + b"?symbol=EVIL"]
+        case "address twice, once as no text":
+            more = [b"X-Original-URI: " + PATH.encode() + b"?symbol=\xc3\xbc"]
+        case "fragment of the query":
+            uri += b"#symbol=EVIL"
+        case "query in a fragment":
+            uri = PATH.encode() + b"#?" + now
+        case "path that is no text":
+            uri = b"/api/\xc3\xbc?" + now
+        case "second query":
+            uri += b"?symbol=EVIL"
+        case "trailer":
+            announced, following = framed(b"", True, b"symbol: EVIL\r\n")
+            more = [announced, b"Trailer: symbol"]
+        case "part of a body":
+            more = [b"X-Envoy-Auth-Partial-Body: true"]
+        case "part of a body, denied by the client":
+            more = [b"X-Envoy-Auth-Partial-Body: false", b"X-Envoy-Auth-Partial-Body: true"]
+        case "second transfer coding":
+            following = framed(EVIL, True)[1]
+            more = [b"Transfer-Encoding: gzip, chunked"]
+        case "body after an offer of HTTP/2":
+            more = [b"Connection: Upgrade", b"Upgrade: h2c", framed(EVIL, False)[0]]
+            following = EVIL
+        case "key twice, once as no text":
+            more = [b"X-MBX-APIKEY: \xc3\xbc"]
+        case "permission twice, once as no text":
+            more = [b"X-Required-Permission: \xc3\xbc"]
+        case "caller twice, once as no text":
+            more = [b"X-Client-IP: \xc3\xbc"]
+        case _:
+            raise AssertionError(case)
+    return target, uri, more, following
+
+
+CASES = [
+    "own query", "own query with the original in it", "own query that is a fragment", "second address",
+    "second address that is the same", "address twice", "address twice, once as no text", "fragment of the query",
+    "query in a fragment", "path that is no text", "second query", "trailer", "part of a body",
+    "part of a body, denied by the client", "second transfer coding", "body after an offer of HTTP/2",
+    "key twice, once as no text", "permission twice, once as no text", "caller twice, once as no text",
+]  # fmt: skip
+NOT_SIGNED = {"key twice, once as no text": -2014, "permission twice, once as no text": -2015,
+              "caller twice, once as no text": -2015}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", CASES)
+def test_question_with_more_than_was_signed_gets_a_no(
+    gateway: GatewayProcess, key: ApiKey, case: str, method: bytes
+) -> None:
+    target, uri, more, following = changed(case, signed(key))
+    status, code = after_a_yes(gateway, key, head(gateway, key, target, method, *more, uri=uri) + following)
+    assert (status, code) == (
+        401 if NOT_SIGNED.get(case, 0) else 403, NOT_SIGNED.get(case, -1022),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", [["trailer"], ["part"], ["trailer", "part"]])
+def test_signed_body_with_something_behind_it_gets_a_no_in_each_form(
+    gateway: GatewayProcess, key: ApiKey, fields: list[str]
+) -> None:
+    call = signed(key, EVIL.decode())
+    more = [b"X-Envoy-Auth-Partial-Body: true"] if "part" in fields else []
+    announced, body = framed(call.body, True, b"quantity: 1000000\r\n" if "trailer" in fields else b"")
+    for method in METHODS:
+        question = head(gateway, key, AUTH, method, announced, *more, uri=uri_of(call)) + body
+        assert after_a_yes(gateway, key, question) == (403, -1022)
+    question = head(gateway, key, ENVOY + uri_of(call), b"POST", announced, *more) + body
+    assert after_a_yes(gateway, key, question)[0] == 400
+    right, plain = framed(call.body, True)
+    question = (
+        head(gateway, key, ENVOY + uri_of(call), b"POST", right, b"X-Envoy-Auth-Partial-Body: false") + plain
+    )
+    assert after_a_yes(gateway, key, question)[0] == 200
+
+
+def test_signed_body_without_an_address_of_the_request_gets_a_no(
+    gateway: GatewayProcess, key: ApiKey
+) -> None:
+    """A proxy that does not say the address would pass on any query string with it."""
+    call = signed(key, EVIL.decode(), query="")
+    for chunked in (False, True):
+        announced, body = framed(call.body, chunked)
+        for method in METHODS:
+            question = head(gateway, key, AUTH, method, announced) + body
+            assert after_a_yes(gateway, key, question) == (403, -1022)
+
+
+def test_own_query_that_is_the_original_one_is_nothing_more(gateway: GatewayProcess, key: ApiKey) -> None:
+    call = signed(key)
+    for method in METHODS:
+        question = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
+        assert after_a_yes(gateway, key, question) == (204, 0)
+        question = head(gateway, key, AUTH + b"?", method, uri=uri_of(call))
+        assert after_a_yes(gateway, key, question) == (204, 0)
+
+
+def test_fragment_in_an_envoy_path_gets_a_no(gateway: GatewayProcess, key: ApiKey) -> None:
+    call = signed(key)
+    for target, wanted in (
+        (call.path.encode() + b"?" + call.query, 200),
+        (call.path.encode() + b"#?" + call.query, 400),
+        (call.path.encode() + b"?" + call.query + b"#symbol=EVIL", 400),
+    ):
+        assert after_a_yes(gateway, key, head(gateway, key, ENVOY + target, b"GET"))[0] == wanted
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"X-Original-URI": b"/a#?"},
+        {"X-Original-URI": b"/\xff?"},
+        {"X-Envoy-Auth-Partial-Body": b"true"},
+        {"Content-Length": b"24"},
+        {"Transfer-Encoding": b"chunked"},
+        {"X-Forwarded-Uri": b"/"},
+    ],
+)
+def test_quick_way_understands_no_question_with_more(changed: dict[str, bytes | None]) -> None:
+    from tests.apikeys.gateway.test_authorizer import ask
+
+    desk = Desk()
+    if "X-Original-URI" in changed:
+        changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + ask().query}
+    assert desk.swift() is not None
+    assert desk.swift(changed) is None
+    assert desk.swift(target=AUTH + b"?a=1") is None
+
+
+# --- /authorize -----------------------------------------------------------------------------------------------------
+
+
+def documents(key: ApiKey) -> list[tuple[str, str, int]]:
+    """(target, body, wanted status) of questions that nearly are as documented."""
+    one = as_json(signed(key))
+    text = json.dumps(one)[:-1]
+    target = "/gateway/v1/authorize"
+
+    def batch(*items: str, more: str = "") -> str:
+        return '{"requests": [' + ", ".join(items) + "]" + more + "}"
+
+    twice = ', "permission": "read"}'
+    return [
+        (target, text + "}", 200),
+        (target, batch(text + "}"), 200),
+        # A name twice: of the same value, of another one, spelt with an escape, nested, within a batch, of the batch.
+        (target, '{"permission": "withdraw", ' + text[1:] + "}", 400),
+        (target, text + twice, 400),
+        (target, text + ', "permissi\\u006fn": "read"}', 400),
+        (target, text + ', "query": ""}', 400),
+        (target, text + ', "x": {"a": 1, "a": 2}}', 400),
+        (target, batch(text + "}", text + twice), 400),
+        (target, batch(text + "}", more=', "requests": []'), 400),
+        (target, batch("[" + text + twice + "]"), 400),
+        # A permission for all of them, a name that is none.
+        (target, batch(text + "}", more=', "permission": "withdraw"'), 400),
+        (target, batch(text + "}", more=', "x": null'), 400),
+        # A second query string.
+        (target + "?permission=withdraw", text + "}", 400),
+        (target + "?permission=withdraw", batch(text + "}"), 400),
+        (target, json.dumps({**one, "path": PATH + "?symbol=EVIL"}), 400),
+        (target, json.dumps({**one, "path": PATH + "#x"}), 400),
+        (target, batch(json.dumps({**one, "path": "?"})), 400),
+        (target, json.dumps({**one, "path": None}), 200),
+    ]
+
+
+def test_document_that_two_readers_could_read_differently_is_refused(
+    gateway: GatewayProcess, key: ApiKey
+) -> None:
+    for target, body, wanted in documents(key):
+        answer = gateway.ask("POST", target, body=body.encode())
+        assert answer.status == wanted, body
+        document = answer.json()
+        if wanted == 400:
+            assert list(document) == ["error"]
+            assert key.key_id not in document["error"]
+        else:
+            assert [one["allowed"] for one in document.get("decisions", [document])] == [True]
+
+
+def test_trailer_behind_a_document_is_refused(gateway: GatewayProcess, key: ApiKey) -> None:
+    announced, body = framed(json.dumps(as_json(signed(key))).encode(), True, b"permission: withdraw\r\n")
+    question = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
+    assert after_a_yes(gateway, key, question)[0] == 400

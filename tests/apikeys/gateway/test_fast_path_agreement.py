@@ -1,0 +1,201 @@
+"""The gateway's fast path and the decision give the same right answer to requests in which one condition decides."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apikeys.verification.decision import Decision, KeyRecord, decide
+from apikeys.verification.outcomes import Outcome
+from apikeys.verification.signing import Kind
+from tests.apikeys.gateway.test_fast_path import quick, slow
+from tests.apikeys.gateway.test_repeated_requests import Asked
+from tests.support.examples import times
+from tests.support.one_defect import (
+    DEFECTS,
+    NOW,
+    POWERS,
+    REASONS,
+    WEEK,
+    Draft,
+    Signing,
+    allowed,
+    each_kind,
+    holder,
+    rsa_holder,
+)
+
+#: Of all examples: what has to be allowed, what the fast path has to allow by itself, and each single reason to refuse.
+ALLOWED, SWIFT, REASON = 0.30, 0.25, 0.01
+
+
+def decision_of(record: KeyRecord, query: str, address: str, permission: str, now: int = NOW) -> Decision:
+    return decide(
+        record, api_key=record.key, query=query.encode(), body=b"", client_ip=address, permission=permission,
+        now_ms=now,
+    )  # fmt: skip
+
+
+class Shares:
+    """How many examples of each kind a property test saw. SECURITY: of 3,000 made at random 8 were ever allowed, and
+    none was refused for the end of a permission alone: such a test can't fail."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.defects: Counter[str] = Counter()
+        self.swift = 0
+
+    def saw(self, outcome: Outcome, *, swift: bool, defect: str = "") -> None:
+        self.outcomes[outcome] += 1
+        self.defects[defect] += 1
+        self.swift += swift
+
+    def hold(self, reasons: frozenset[Outcome]) -> None:
+        """Raises if the examples were too few of some kind."""
+        total = self.outcomes.total()
+        assert self.outcomes[Outcome.ALLOWED] >= ALLOWED * total, self.outcomes
+        assert self.swift >= SWIFT * total, (self.swift, self.outcomes)
+        assert {reason for reason in reasons if self.outcomes[reason] < REASON * total} == set(), (
+            self.outcomes
+        )
+
+
+def test_fast_path_says_yes_to_what_may_pass_and_to_nothing_else() -> None:
+    shares = Shares()
+
+    def agree(pair: tuple[Draft, Draft]) -> None:
+        draft, without = pair
+        record, query, address, permission = draft.says
+        decision = decision_of(*draft.says)
+        shares.saw(decision.outcome, swift=draft.swift, defect=draft.defect)
+        assert decision.outcome is draft.outcome
+        number = draft.signer.number if decision.allowed else 0
+        assert (decision.credential_id or 0) == number
+        assert quick(record, query, address, permission) == (number if draft.swift else 0)
+        assert slow(*without.says) == without.signer.number, "the defect is the only reason"
+        # And the same in a process that has just answered the request without its defect.
+        asked = Asked(without.record())
+        assert asked.passes(*without.says[1:]) is without.swift
+        if record != without.record():
+            asked.keeper.memory.dropped(record.key)
+            asked.keeper.memory.keep(record)
+        for _again in range(2):
+            assert asked.passes(query, address, permission) is draft.swift
+
+    for kind, examples in each_kind(times(20)):
+        settings(max_examples=examples, database=None)(given(kind)(agree))()
+    shares.hold(REASONS)
+    assert set(DEFECTS) <= set(shares.defects)
+
+
+#: What ends, or begins, at a time.
+ENDS = ("expires", "trade_until", "reads_until", "end of grace", "retires_at")
+
+
+def ending(end: str, at: int, record: KeyRecord) -> KeyRecord:
+    """The key whose ``end`` is at ``at``."""
+    signer = dataclasses.replace(record.credentials[-1], retires_at_ms=at)
+    return {
+        "expires": lambda: dataclasses.replace(record, expires_at_ms=at),
+        "trade_until": lambda: dataclasses.replace(record, trade_until_ms=at),
+        "reads_until": lambda: dataclasses.replace(record, reads_until_ms=at),
+        "end of grace": lambda: dataclasses.replace(record, expires_at_ms=at - WEEK),
+        "retires_at": lambda: dataclasses.replace(record, credentials=(*record.credentials[:-1], signer)),
+    }[end]()
+
+
+#: A millisecond before the end, at it, and a millisecond after it.
+TABLE = {
+    ("read", "expires"): (Outcome.ALLOWED, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("read", "trade_until"): (Outcome.ALLOWED, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("read", "reads_until"): (Outcome.ALLOWED, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("read", "end of grace"): (Outcome.ALLOWED, Outcome.KEY_EXPIRED, Outcome.KEY_EXPIRED),
+    ("read", "retires_at"): (Outcome.ALLOWED, Outcome.SIGNATURE, Outcome.SIGNATURE),
+    ("trade", "expires"): (Outcome.ALLOWED, Outcome.KEY_DEGRADED, Outcome.KEY_DEGRADED),
+    ("trade", "trade_until"): (Outcome.ALLOWED, Outcome.TRADE_LAPSED, Outcome.TRADE_LAPSED),
+    ("trade", "reads_until"): (Outcome.QUARANTINE, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("trade", "end of grace"): (Outcome.KEY_DEGRADED, Outcome.KEY_EXPIRED, Outcome.KEY_EXPIRED),
+    ("trade", "retires_at"): (Outcome.ALLOWED, Outcome.SIGNATURE, Outcome.SIGNATURE),
+    ("withdraw", "expires"): (Outcome.ALLOWED, Outcome.KEY_DEGRADED, Outcome.KEY_DEGRADED),
+    ("withdraw", "trade_until"): (Outcome.ALLOWED, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("withdraw", "reads_until"): (Outcome.QUARANTINE, Outcome.ALLOWED, Outcome.ALLOWED),
+    ("withdraw", "end of grace"): (Outcome.KEY_DEGRADED, Outcome.KEY_EXPIRED, Outcome.KEY_EXPIRED),
+    ("withdraw", "retires_at"): (Outcome.ALLOWED, Outcome.SIGNATURE, Outcome.SIGNATURE),
+}
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("rotated", [False, True], ids=["one credential", "two credentials"])
+@pytest.mark.parametrize(("permission", "end"), TABLE)
+def test_everything_ends_at_its_millisecond(permission: str, end: str, rotated: bool, kind: Kind) -> None:
+    whole = Draft(permission, restricted=True, networks=("203.0.113.0/24",), permissions=frozenset(POWERS))
+    whole.signer, whole.pieces = Signing(holder(kind), 5), ["symbol=BTCIRT", f"timestamp={NOW}"]
+    if rotated:
+        whole.other = Signing(holder(Kind.HMAC, 1), 4)
+    record, query, address = ending(end, NOW, whole.record()), whole.query(), whole.address
+    asked = Asked(record)
+    for now, outcome in zip((NOW - 1, NOW, NOW + 1), TABLE[permission, end], strict=True):
+        number = 5 if outcome is Outcome.ALLOWED else 0
+        assert decision_of(record, query, address, permission, now).outcome is outcome
+        assert slow(record, query, address, permission, now) == number
+        assert quick(record, query, address, permission, now) == number
+        # In a process that has just answered the same, a millisecond earlier and at this one, and in one that has not.
+        for keeper in (asked, asked, Asked(record)):
+            assert keeper.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
+
+
+def test_table_of_ends_has_each_permission_and_each_end() -> None:
+    assert set(TABLE) == {(permission, end) for permission in POWERS for end in ENDS}
+
+
+#: By the end of what may be refused.
+REASON_OF_END = {
+    "expires": Outcome.KEY_DEGRADED,
+    "trade_until": Outcome.TRADE_LAPSED,
+    "reads_until": Outcome.QUARANTINE,
+    "end of grace": Outcome.KEY_EXPIRED,
+    "retires_at": Outcome.SIGNATURE,
+}
+moments = st.lists(st.tuples(st.integers(NOW - 4, NOW + 4), st.sampled_from(POWERS)), min_size=2, max_size=8)
+
+
+def test_what_passed_before_an_end_lets_nothing_pass_after_it() -> None:
+    """A clock that goes forth and back, and all three permissions: what is remembered of one answers for no other."""
+    shares = Shares()
+
+    def agree(end: str, draft: Draft, at: int, asks: list[tuple[int, str]]) -> None:
+        draft.permissions = frozenset(POWERS)
+        draft.stamp = str(NOW) + draft.stamp[13:]  # fresh at each of the moments
+        draft.window = "60000" if draft.window is not None and "." not in draft.window else draft.window
+        record, query, address, _permission = draft.says
+        record = ending(end, at, record)
+        asked = Asked(record)
+        for now, permission in asks:
+            decision = decision_of(record, query, address, permission, now)
+            passes = asked.passes(query, address, permission, now)
+            assert passes is (decision.allowed and draft.swift)
+            shares.saw(decision.outcome, swift=passes)
+
+    for end in ENDS:
+        strategies = st.just(end), allowed(("withdraw",)), st.integers(NOW - 3, NOW + 3), moments
+        settings(max_examples=times(60), database=None)(given(*strategies)(agree))()
+    shares.hold(frozenset(REASON_OF_END.values()))
+
+
+@pytest.mark.parametrize(
+    ("bits", "passes"), [(2048, False), (3070, False), (3072, True), (4096, True), (4098, False)]
+)
+def test_rsa_key_signs_if_it_has_3072_to_4096_bits(bits: int, passes: bool) -> None:
+    """3,070 bits make a signature of as many bytes as 3,072 do, and 4,098 one of as many letters as 4,096."""
+    draft = Draft("read", permissions=frozenset({"read"}), pieces=[f"timestamp={NOW}"])
+    draft.signer = Signing(rsa_holder(bits), 1)
+    assert slow(*draft.says) == quick(*draft.says) == passes
+    assert Asked(draft.record()).passes(*draft.says[1:]) is passes
+
+
+def test_credential_beside_a_key_of_a_wrong_size_still_signs() -> None:
+    draft = Draft("read", permissions=frozenset({"read"}), pieces=[f"timestamp={NOW}"])
+    draft.other = Signing(rsa_holder(3070), 2)
+    assert slow(*draft.says) == quick(*draft.says) == 1

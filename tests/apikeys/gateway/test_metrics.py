@@ -1,0 +1,154 @@
+"""Measures of the machine door: over real HTTP, by its token only, and summed over workers that come and go."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from apikeys.gateway import prometheus
+from apikeys.gateway.fastpath.usage_counters import Batch
+from apikeys.gateway.metrics import Measures, Siblings
+from apikeys.models import ApiKey
+from apikeys.verification.outcomes import Outcome
+from tests.apikeys.gateway.test_http import signed
+from tests.portal.test_metrics import LABELS, parsed
+from tests.support import people
+from tests.support.event_loops import in_a_loop
+from tests.support.gateways import GatewayProcess, token
+
+
+def decisions(found: dict[tuple[str, LABELS], float], outcome: str) -> float:
+    return found["portal_gateway_decisions_total", (("outcome", outcome),)]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
+    key: ApiKey = people.key_of(people.customer())
+    with GatewayProcess(token()) as gateway:
+        for bad in ("", "hbgw_wrong"):
+            answer = gateway.ask("GET", "/metrics", token=bad)
+            assert (answer.status, answer.body) == (403, b"")
+        for _ in range(30):
+            assert gateway.auth(signed(key)).status == 204
+        for _ in range(2):
+            assert gateway.auth(signed(key, "w" * 64)).code == -1022
+        gateway.auth(signed(key, timestamp="1"))
+        deadline = time.monotonic() + 60
+        while True:
+            answer = gateway.ask("GET", "/metrics")
+            found = parsed(answer.body.decode())
+            if decisions(found, "stale") or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    assert answer.headers["content-type"] == prometheus.CONTENT_TYPE
+    assert [decisions(found, name) for name in ("allowed", "signature", "stale")] == [30, 2, 1]
+    lookups = {
+        name: found["portal_gateway_key_lookups_total", (("source", name),)]
+        for name in ("memory", "database")
+    }
+    assert lookups["memory"] + lookups["database"] == 33
+    assert 1 <= lookups["database"] <= 5  # a change of anything else on SQLite, a new token here
+    assert found["portal_gateway_load_seconds_count", ()] == lookups["database"]
+    assert found["portal_gateway_workers", ()] == found["portal_gateway_believing", ()] == 1
+    assert found["portal_gateway_keys_in_memory", ()] == 1
+    assert 1 <= found["portal_gateway_answer_seconds_count", ()] <= 60
+    assert found["portal_gateway_batches_total", (("result", "failed"),)] == 0
+    assert key.key_id not in answer.body.decode()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    return tmp_path
+
+
+def measured(**outcomes: int) -> Measures:
+    measures, batch = Measures(gauges={"workers": 1}), Batch()
+    batch.outcomes.update({Outcome(name): number for name, number in outcomes.items()})
+    measures.count(batch)
+    return measures
+
+
+def publish_as(number: int, siblings: Siblings, measures: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: number)
+        siblings.publish(measures)
+
+
+def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    siblings = Siblings(os.getpid())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    publish_as(os.getppid(), siblings, measured(stale=2, signature=1), monkeypatch)
+    publish_as(gone.pid, siblings, measured(stale=40), monkeypatch)
+    mine = measured(stale=100)
+    siblings.publish(mine)
+    total = siblings.all(mine)
+    assert total.decisions == {"stale": 142, "signature": 1}
+    assert total.gauges == {"workers": 2}
+    assert parsed(prometheus.text(total))["portal_gateway_workers", ()] == 2
+    (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}" / "1.json").write_text('{"counters": []}')
+    assert siblings.all(mine).decisions["stale"] == 142
+
+
+def test_what_servers_left_that_are_gone_is_taken_away(shared: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old, other = (shared / f"portal-gateway-{os.geteuid()}-{number}" for number in (gone.pid, os.getppid()))
+    for directory in (old, other):
+        directory.mkdir()
+    Siblings(os.getpid())
+    assert (old.exists(), other.exists()) == (False, True)
+
+
+def test_a_directory_of_somebody_elses_making_is_not_used(shared: Path) -> None:
+    target = shared / "target"
+    target.mkdir()
+    (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}").symlink_to(target)
+    siblings, mine = Siblings(os.getpid()), measured(stale=1)
+    siblings.publish(mine)
+    assert list(target.iterdir()) == []
+    assert siblings.all(mine).decisions["stale"] == 1
+
+
+def test_what_was_found_in_memory_never_becomes_less() -> None:
+    measures = measured(stale=5)
+    assert measures.counters["memory"] == 5
+    measures.counters["loads"] += 3
+    measures.count(Batch())
+    assert measures.counters["memory"] == 5
+    assert json.loads(measures.as_json())["decisions"] == {"stale": 5}
+
+
+def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a request is the one it has without measuring, but for one in some thousand."""
+
+    class Way:
+        quick = True
+        answered = 0
+
+        def swift(self, *asked: Any) -> bytes | None:
+            return b"" if self.quick else None
+
+        async def answer(self, exchange: Any) -> None:
+            self.answered += 1
+
+    way: Any = Way()
+    measures = Measures()
+    for quick in (True, False):
+        way.quick = quick
+        measures.sample(way)
+        for _ in range(3):
+            if way.swift(b"GET", b"/", [], []) is None:
+                in_a_loop(way.answer(SimpleNamespace()))
+    assert vars(way) == {"quick": False, "answered": 3}
+    assert sum(measures.answers.counts) == 2

@@ -1,0 +1,44 @@
+"""The OpenAPI document and the door agree: schemathesis sends what the document allows, and what it does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateways import GatewayProcess, token
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
+EXAMPLES = 25
+#: Expects 401 without a token; the contract says 403 and empty.
+NOT_OURS = "missing_required_header"
+
+
+def test_door_answers_as_its_document_says(tmp_path: Path) -> None:
+    bearer, report = token(), tmp_path / "report.ndjson"
+    with GatewayProcess(bearer) as door:
+        url = f"http://127.0.0.1:{door.port}/gateway/v1/openapi.json"
+        options = [
+            "--checks",
+            "all",
+            "--exclude-checks",
+            NOT_OURS,
+            "--max-examples",
+            str(EXAMPLES),
+            "--no-color",
+        ]
+        asked = subprocess.run(
+            [str(Path(sys.executable).with_name("schemathesis")), "run", url, *options,
+             "-H", f"Authorization: Bearer {bearer}", "--report", "ndjson", "--report-ndjson-path", str(report)],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+    assert asked.returncode == 0, asked.stdout.replace(bearer, "(token)")[-4000:]
+    lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    paths = {
+        path
+        for line in lines
+        for path in ("/auth", "/authorize", "/envoy/{path}")
+        if path in json.dumps(line)
+    }
+    assert paths == {"/auth", "/authorize", "/envoy/{path}"}

@@ -1,0 +1,134 @@
+"""The machine door's processes: several on one port, each started again, all ended together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apikeys.gateway.supervisor import Supervisor, is_free
+from apikeys.gateway.worker import MISCONFIGURED
+from tests.support.gateways import GatewayProcess
+from tests.support.production import ROOT
+from tests.support.servers import free_port
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+SECONDS = 30.0
+
+
+def workers(process: GatewayProcess) -> list[int]:
+    assert process.process is not None
+    parent = process.process.pid
+    return [
+        int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+    ]
+
+
+def until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def answers(process: GatewayProcess) -> bool:
+    try:
+        return process.ask("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+class Several(GatewayProcess):
+    """``run_gateway --workers 2``."""
+
+    arguments = ("--workers", "2")
+
+
+def test_several_processes_answer_on_one_port_and_a_killed_one_is_replaced() -> None:
+    with Several("") as process:
+        assert until(lambda: len(workers(process)) == 2)
+        first, second = workers(process)
+        os.kill(first, signal.SIGKILL)
+        assert until(lambda: len(workers(process)) == 2 and first not in workers(process))
+        assert second in workers(process)
+        os.kill(second, signal.SIGKILL)
+        assert until(lambda: second not in workers(process) and answers(process))
+        ended = workers(process)
+    assert until(lambda: all(is_gone(pid) for pid in ended))
+
+
+def test_processes_end_with_a_parent_that_was_killed() -> None:
+    with GatewayProcess("") as process:
+        (worker,) = workers(process)
+        assert process.process is not None
+        process.process.kill()
+        assert until(lambda: is_gone(worker))
+
+
+def test_end_of_a_process_during_the_end_of_all_starts_no_other() -> None:
+    """A service manager, or Ctrl+C, asks all of them at once, and a process may be quicker than its parent."""
+    supervisor = Supervisor([sys.executable, "-c", ""], 1, None)
+    ended = supervisor._start()
+    supervisor._workers = [ended]
+    ended.wait(SECONDS)
+    supervisor._stop()
+    assert supervisor._look() == 0
+    assert supervisor._workers == [ended]
+
+
+def test_start_that_can_only_fail_is_not_tried_again() -> None:
+    command = [sys.executable, "-c", f"import sys; sys.exit({MISCONFIGURED})"]
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert Supervisor(command, 2, None).run() == 1
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_process_that_fails_when_others_ran_for_long_does_not_end_them() -> None:
+    supervisor = Supervisor([sys.executable, "-c", f"import sys; sys.exit({MISCONFIGURED})"], 1, None)
+    first = supervisor._start()
+    supervisor._workers = [first]
+    first.wait(SECONDS)
+    assert supervisor._look() == 0
+    (second,) = supervisor._workers
+    assert second is not first
+    second.wait(SECONDS)
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_port_of_somebody_else_is_not_shared(count: str) -> None:
+    with GatewayProcess("") as first:
+        said = subprocess.run(
+            [sys.executable, "manage.py", "run_gateway", "--port", str(first.port), "--workers", count],
+            cwd=ROOT, env=first.environ, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert said.returncode == 1
+        assert f"port {first.port}" in said.stderr
+        assert answers(first)
+
+
+def test_wrong_settings_stop_the_start_with_their_name() -> None:
+    port = free_port()
+    assert is_free("127.0.0.1", port)
+    said = subprocess.run(
+        [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9", "1"],
+        cwd=ROOT, env={**os.environ, "PORTAL_GATEWAY_LEASE_MS": "soon"}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert said.returncode == MISCONFIGURED
+    assert "PORTAL_GATEWAY_LEASE_MS" in said.stderr

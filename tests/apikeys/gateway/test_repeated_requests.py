@@ -1,0 +1,338 @@
+"""A request like the key's last one passes without a second look at what cannot have changed, and no other does."""
+
+import asyncio
+import dataclasses
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apikeys.gateway import authorizer
+from apikeys.gateway.authorizer import Gatekeeper, Limits
+from apikeys.gateway.fastpath.rate_limits import Buckets
+from apikeys.gateway.fastpath.usage_counters import Used
+from apikeys.gateway.keycache.cache import ALL, TOKENS, Memory
+from apikeys.verification.decision import CredentialRecord, KeyRecord
+from apikeys.verification.signing import Kind
+from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
+    KEY,
+    LISTED,
+    NOW,
+    OLD,
+    RECORD,
+    STRANGER,
+    TRUSTED,
+    good,
+    hmac_of,
+    measured,
+    permissions,
+    records,
+    signed,
+    slow,
+    times,
+    usually,
+    values,
+    weighed,
+    windows,
+)
+from tests.support.event_loops import Belief, in_a_loop
+from tests.support.examples import times as examples
+
+
+class Asked:
+    """A gatekeeper that remembers one key, at a time that the test says."""
+
+    def __init__(self, record: KeyRecord, rate: int = 10**6) -> None:
+        self.addresses = Buckets(10)
+        limits = Limits(9, 9, Buckets(rate), self.addresses if rate < 10**6 else Buckets(10**6))
+        self.keeper = Gatekeeper(Memory(_nobody, 9, 0), _nobody, limits)
+        self.keeper.memory.watch = Belief()
+        self.keeper.memory.keep(record)
+        self.key_id = record.key
+
+    def passes(self, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            clock = SimpleNamespace(time_ns=partial(int, now * 10**6), monotonic=float)
+            patch.setattr(authorizer, "time", clock)
+            return (
+                self.keeper.swift(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
+                is not None
+            )
+
+    def taken(self) -> list[Used]:
+        return in_a_loop(self.keeper.take_batch()).uses
+
+
+async def _nobody(*_arguments: Any) -> Any:
+    raise AssertionError("nobody has to be asked")
+
+
+moments = st.integers(NOW - 4, NOW + 4)
+ordinary = weighed(
+    *[st.just(signed(f"symbol=BTCIRT&timestamp={NOW}"))] * 3, st.just(signed(f"timestamp={NOW}", OLD))
+)
+requests = st.tuples(ordinary, usually(LISTED, seldom=(STRANGER,)), permissions, moments)
+
+
+def test_what_came_before_never_lets_a_request_pass() -> None:
+    seen: list[tuple[int, int]] = []
+
+    @settings(max_examples=examples(300))
+    @given(weighed(good, records), st.lists(requests, min_size=2, max_size=6))
+    def one(record: KeyRecord, requests: list[tuple[str, str, str, int]]) -> None:
+        asked = Asked(record)
+        for request in requests:
+            seen.append((asked.passes(*request), slow(record, *request)))
+            assert seen[-1][0] == (seen[-1][1] != 0)
+
+    one()
+    measured(seen)
+
+
+def test_request_like_the_last_one_is_looked_at_again_where_it_differs() -> None:
+    query = signed(f"timestamp={NOW}")
+    asked = Asked(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
+    assert asked.passes(query, permission="trade")
+    assert not asked.passes(query, STRANGER, "trade")
+    assert not asked.passes(query, permission="nothing")
+    assert asked.passes(query, permission="trade", now=NOW + 2)
+    assert not asked.passes(query, permission="trade", now=NOW + 3)
+    assert asked.passes(query, permission="read", now=NOW + 3)
+    asked = Asked(dataclasses.replace(RECORD, reads_until_ms=NOW))
+    assert asked.passes(query, permission="trade", now=NOW)
+    assert not asked.passes(query, permission="trade", now=NOW - 1)
+
+
+def test_each_request_is_counted_once_for_its_credential_permission_and_address() -> None:
+    credentials = (*RECORD.credentials, CredentialRecord(2, Kind.HMAC, OLD))
+    asked = Asked(dataclasses.replace(RECORD, credentials=credentials))
+    mine, old = signed(f"timestamp={NOW}"), signed(f"timestamp={NOW}", OLD)
+    for query, address, permission in (
+        (mine, LISTED, "read"), (mine, LISTED, "read"), (old, LISTED, "read"), (mine, STRANGER, "read"),
+        (mine, LISTED, "trade"), (mine, LISTED, "read"),
+    ):  # fmt: skip
+        assert asked.passes(query, address, permission)
+    used = asked.taken()
+    assert {(number, address, permission): times for _key, permission, address, number, times, _ in used} == {
+        (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, STRANGER, "read"): 1, (1, LISTED, "trade"): 1,
+    }  # fmt: skip
+    assert asked.taken() == []
+    assert asked.passes(mine)
+    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+
+
+def test_what_is_used_again_and_again_is_remembered_from_write_to_write() -> None:
+    asked = Asked(RECORD)
+    query, hot = signed(f"timestamp={NOW}"), asked.keeper.memory.hot
+    for permission in ("read", "trade"):
+        assert asked.passes(query, permission=permission)
+    uses = list(hot.values())
+    for _write in range(3):
+        assert len(asked.taken()) == 2
+        for permission in ("read", "trade"):
+            assert asked.passes(query, permission=permission)
+    assert list(hot.values()) == uses
+    asked.taken()
+    asked.taken()
+    assert not hot, "nobody came"
+    assert asked.passes(query)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next(
+    others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``others`` that nobody used since, all uses are forgotten at the end."""
+    monkeypatch.setattr(authorizer, "AT_ONCE", 1)
+    asked, query = Asked(TRUSTED), signed(f"timestamp={NOW}")
+    for number in range(others):
+        assert asked.passes(query, f"203.0.113.{100 + number}")
+    asked.taken()
+    assert asked.passes(query)
+
+    async def meanwhile() -> int:
+        taking = asyncio.create_task(asked.keeper.take_batch())
+        await asyncio.sleep(0)
+        passed = sum(asked.passes(query) for _n in range(5))
+        batches = [await taking, await asked.keeper.take_batch()]
+        assert passed == 5
+        return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
+
+    assert in_a_loop(meanwhile()) == 6
+
+
+def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
+    asked = Asked(RECORD)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query)
+    asked.taken()
+    asked.keeper.memory.dropped(KEY)
+    assert not asked.keeper.memory.hot
+    asked.keeper.memory.keep(dataclasses.replace(RECORD, active=False))
+    assert not asked.passes(query)
+    asked.keeper.memory.keep(RECORD)
+    assert asked.passes(query)
+    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+
+
+def test_who_is_remembered_takes_from_the_bucket_that_others_take_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SECURITY: or a hundred thousand other addresses give a key a second bucket, for good."""
+    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_BUCKETS", 4)
+    asked = Asked(RECORD, rate=3)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query)
+    asked.taken()
+    for number in range(9):
+        asked.addresses.of(f"192.0.2.{number}")
+    assert asked.passes(query)
+    assert asked.taken()
+    assert not asked.keeper.memory.hot
+
+
+def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"timestamp={NOW - 250}"))
+    assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
+    assert asked.taken()[0][-1] == -250
+    assert asked.passes(signed(f"timestamp={NOW - 250}"))
+    assert asked.passes(signed(f"timestamp={NOW + 20}"))
+    assert asked.taken()[0][-1] == 20
+
+
+shapes_of = ("symbol", "a-b.c", "recvWindow", "timestamp")
+
+
+#: Values of the four names, of which at most one is odd.
+said_of = weighed(
+    *[st.tuples(st.just("x"), st.just("1"), st.just("5000"), st.just(str(NOW)))] * 6,
+    st.tuples(values, st.just("1"), st.just("5000"), times),
+    st.tuples(st.just("x"), values, windows, st.just(str(NOW))),
+    st.tuples(st.just("x"), st.just("1"), values, st.just(str(NOW))),
+    st.tuples(st.just("x"), st.just("1"), st.just("5000"), values),
+)
+
+
+def test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads() -> None:
+    first = "&".join(
+        f"{name}={value}" for name, value in zip(shapes_of, ("x", "1", "5000", NOW), strict=True)
+    )
+    seen: list[tuple[int, int]] = []
+
+    @settings(max_examples=examples(300))
+    @given(weighed(good, records), said_of, moments)
+    def one(record: KeyRecord, said: tuple[str, ...], now: int) -> None:
+        asked = Asked(record)
+        asked.passes(signed(first))
+        request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
+        seen.append((asked.passes(request, now=now), slow(record, request, now=now)))
+        assert seen[-1][1] != 0 or not seen[-1][0]
+
+    one()
+    measured(seen)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        f"symbol=x&symbol=y&timestamp={NOW}",
+        f"symbol=x&timestamp=1&timestamp={NOW}",
+        f"symbol=%4&timestamp={NOW}",
+        f"symbol=%4g&timestamp={NOW}",
+        f"symbol=%&timestamp={NOW}",
+        f'symbol="&timestamp={NOW}',
+        f"symbol=\xe9&timestamp={NOW}",
+        f"symbol=x\n&timestamp={NOW}",
+        f"symbol=x&timestamp={NOW}\n",
+        f"symbol=x&timestamp={NOW}a",
+        f"symbol=x&timestamp= {NOW}",
+        f"symbol=x&timestamp={NOW - 5001}",
+        f"symbol=x&timestamp={NOW + 1000}",
+        f"symbol=x&signature=&timestamp={NOW}",
+        f"symbol=x&timestamp={NOW}&signature=1",
+    ],
+)
+def test_what_the_decision_refuses_does_not_pass_by_the_shape_of_an_earlier_request(payload: str) -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
+    assert slow(RECORD, signed(payload)) == 0
+    assert not asked.passes(signed(payload))
+
+
+def test_credential_ends_when_it_ends_however_lately_it_was_used() -> None:
+    ending = dataclasses.replace(RECORD.credentials[0], retires_at_ms=NOW + 2)
+    asked = Asked(dataclasses.replace(RECORD, credentials=(ending,)))
+    query = signed(f"timestamp={NOW}")
+    assert [asked.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
+
+
+def test_uses_of_several_kinds_are_all_remembered_and_all_forgotten_when_the_key_changes() -> None:
+    asked = Asked(RECORD)
+    kinds = [(address, permission) for address in (LISTED, STRANGER) for permission in ("read", "trade")]
+    for _ in range(2):
+        for address, permission in kinds:
+            assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
+    memory = asked.keeper.memory
+    assert len(memory.hot) == len(kinds)
+    memory.dropped("o" * 64)
+    assert len(memory.hot) == len(kinds)
+    memory.dropped(KEY)
+    assert not memory.hot
+    assert not asked.passes(signed(f"timestamp={NOW}"))
+    for name in (ALL, TOKENS):
+        memory.keep(RECORD)
+        assert asked.passes(signed(f"timestamp={NOW}"))
+        memory.dropped(name)
+        assert asked.passes(signed(f"timestamp={NOW}")) is (name == TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("api_key", "address", "permission"),
+    [
+        (KEY + "2", "03.0.113.9", "trade"),
+        (f"{KEY}\n{LISTED}", "trade", ""),
+        (f"{KEY}\n{LISTED}\ntrade", "", ""),
+        (KEY, f"{LISTED}\ntrade", ""),
+        (KEY, STRANGER, f"{LISTED}\ntrade"),
+        (KEY, LISTED, "trade\n"),
+        (KEY[:-1], "k" + LISTED, "trade"),
+    ],
+)
+def test_use_that_is_remembered_answers_for_nothing_that_reads_like_it(
+    api_key: str, address: str, permission: str
+) -> None:
+    asked = Asked(TRUSTED)
+    query = signed(f"timestamp={NOW}")
+    assert asked.passes(query, LISTED, "trade")
+    asked.key_id = api_key
+    assert not asked.passes(query, address, permission)
+
+
+def test_secret_that_was_used_before_does_not_let_another_one_pass() -> None:
+    asked = Asked(RECORD)
+    assert asked.passes(signed(f"timestamp={NOW}"))
+    assert not asked.passes(signed(f"timestamp={NOW}", OLD))
+    assert not asked.passes(f"timestamp={NOW}&signature=")
+    assert not asked.passes(f"timestamp={NOW}&signature={'0' * 63}x")
+    assert asked.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")
+
+
+def test_request_over_its_keys_rate_uses_up_its_address_once() -> None:
+    asked = Asked(RECORD, rate=1)
+    assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
+    # The long way, which is asked for each of the five, takes from it.
+    assert [asked.addresses.of(LISTED).take(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
+
+
+def test_a_key_is_remembered_for_its_one_credential_when_the_other_has_ended() -> None:
+    ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
+    asked = Asked(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
+    assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
+    assert not asked.keeper.memory.hot
+    assert asked.passes(signed(f"timestamp={NOW}"))
+    assert asked.keeper.memory.hot
+    assert not asked.passes(signed(f"timestamp={NOW}", OLD))

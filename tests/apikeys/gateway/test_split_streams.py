@@ -1,0 +1,143 @@
+"""However a gateway's bytes are cut into pieces on their way, they are the same requests and get the same answers."""
+
+import asyncio
+import itertools
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from apikeys.gateway.http.connection import MOST_UNSENT, Connection
+from apikeys.gateway.http.messages import CONTINUE, BodyError, Exchange
+from apikeys.gateway.http.server import Hub
+from tests.support.event_loops import in_a_loop
+
+#: Of the loop: enough for the answers to all that a stream holds.
+ROUNDS = 40
+
+
+class Echo:
+    """Answers with what it was asked; ``/swift`` without a body at once."""
+
+    def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
+        framing = (b"content-length", b"transfer-encoding")
+        if (method, target) != (b"GET", b"/swift") or any(name.lower() in framing for name in names):
+            return None
+        pairs = zip(names, values, strict=True)
+        said = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
+        return b"said: %d\r\n\r\n" % hash(tuple(said))
+
+    async def answer(self, exchange: Exchange) -> None:
+        said = [value for value in exchange.headers.get_all("x-a") if value.isascii()]
+        if exchange.method == "GET" and exchange.path == "/swift" and not exchange.has_body:
+            exchange.response_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
+            return
+        try:
+            body = b"".join([piece async for piece in exchange])
+        except BodyError:
+            exchange.response_empty(400, [("connection", "close")])
+            return
+        told = (exchange.method, exchange.path, exchange.query_string, said, body)
+        exchange.response_str(200, [], repr(told))
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def answers(pieces: list[bytes]) -> bytes:
+    wire = Wire()
+    hub = Hub(Echo(), 9)
+    hub.date, hub.yes = b"", b"HTTP/1.1 204 No Content\r\n"
+    connection = Connection(hub)
+    connection.connection_made(wire)
+    for piece in pieces:
+        if not wire.closed:
+            connection.data_received(piece)
+        # Until the answers to it are through: what came with the request that closes is read in no case.
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+    # Who has sent the body already is not told to go on (RFC 9110, 10.1.1).
+    return b"".join(wire.written).replace(CONTINUE, b"")
+
+
+names = st.sampled_from(
+    ["Host", "X-A", "x-a", "Content-Length", "Transfer-Encoding", "Connection", "Expect", "Upgrade"]
+)
+values = st.sampled_from(
+    ["a", "", "0", "3", "03", "chunked", "close", "keep-alive", "upgrade", "100-continue", "\t b ", "\xff"]
+)
+heads = st.builds(
+    lambda method, target, version, said: (
+        f"{method} {target} HTTP/{version}\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in said)
+        + "\r\n"
+    ),
+    st.sampled_from(["GET", "POST", "HEAD", "CONNECT", "get"]),
+    st.sampled_from(["/swift", "/a?b=%20c", "http://h/x", "*", '/"', "h:1"]),
+    st.sampled_from(["1.1", "1.1", "1.1", "1.0"]),
+    st.lists(st.tuples(names, values), max_size=4),
+)
+bodies = st.sampled_from(["", "abc", "3\r\nabc\r\n0\r\n\r\n", "0\r\nX-A: trailer\r\n\r\n", "zz\r\n", "\r\n"])
+streams = st.lists(st.tuples(heads, bodies).map("".join), min_size=1, max_size=4).map("".join)
+
+
+SIZED = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+CHUNKED = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A: b\r\n\r\n"
+SWIFT = "GET /swift HTTP/1.1\r\n\r\n"
+
+
+@given(streams, st.lists(st.integers(0, 400), max_size=6))
+@example(SIZED + SWIFT, [20, 40, 41, 50])
+@example(CHUNKED + SWIFT, [70, 75, 80])
+@example(SWIFT + SWIFT + SIZED, [5, 30])
+@example("GET /swift HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
+def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[int]) -> None:
+    data = stream.encode("latin-1")
+    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+
+    async def both() -> list[bytes]:
+        return [await answers([data]), await answers(pieces)]
+
+    whole, cut = in_a_loop(both())
+    assert whole == cut
+
+
+def test_yeses_are_sent_together_but_never_very_many_and_not_to_who_is_gone() -> None:
+    async def scenario() -> None:
+        hub, transport = Hub(Echo(), 9), Wire()
+        connection = Connection(hub)
+        connection.connection_made(transport)
+        connection.data_received(SWIFT.encode() * 3)
+        assert (len(transport.written), len(hub.unsent)) == (0, 3)
+        connection.data_received(SWIFT.encode() * 3 * MOST_UNSENT)
+        assert len(hub.unsent) < MOST_UNSENT
+        await asyncio.sleep(0)
+        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        connection.data_received(SWIFT.encode())
+        transport.close()
+        hub.send()
+        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+
+    in_a_loop(scenario())

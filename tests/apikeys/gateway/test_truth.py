@@ -1,0 +1,119 @@
+"""Three gateway processes, programs, authors and a saboteur: nothing passes that its author was told is over."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.production import ROOT, without_settings
+from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Known, State, Subject, Truth
+from tests.support.truth_changes import CHANGES
+
+
+@pytest.mark.postgres
+def test_no_wrong_yes_and_no_wrong_no_while_keys_change_and_machines_fail() -> None:
+    command = [sys.executable, "-m", "tests.support.truth", "--keys", "40", "--seconds", "12"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=without_settings(dict(os.environ)), capture_output=True, text=True
+    )
+    assert result.stdout, result.stderr[-3000:]
+    report = json.loads(result.stdout)
+    assert report["wrong"] == 0, report["examples"]
+    seen = report["seen"]
+    assert min(seen["allowed"], seen["refused"]) > 300
+    assert all(seen.get(f"change: {change.name}") for change in CHANGES), seen
+    # What nobody is told of at the time: each was now and then all that stood against a request.
+    assert all(seen.get(f"refused for nothing but: {end}") for end in ENDS), seen
+    assert seen["unavailable"] > 0  # while the database was stopped nobody could say
+
+
+T = 1_800_000_000_000  # ms since 1970, at second 100 of the clock that only goes on
+READER, TRADER, OLD_TRADER = (
+    Subject(False, "read", HOME), Subject(False, "trade", HOME), Subject(True, "trade", OFFICE),
+)  # fmt: skip
+ALLOWED, REFUSED, UNAVAILABLE = 204, 401, 503
+
+
+def wrong(key: Known, subject: Subject, at: int, status: int, *, lasts: int = 20) -> bool:
+    """Whether the checker calls an answer wrong that was asked for at ``T + at`` ms and took ``lasts`` ms."""
+    truth, begun = Truth(), 100 + at / 1000
+    truth.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
+    assert sum(truth.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
+    return bool(truth.wrong)
+
+
+def known(*states: tuple[float, float, State]) -> Known:
+    key = Known(1, "k" * 64, None, "old", "new")
+    key.history += states
+    return key
+
+
+def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
+    for subject in (READER, TRADER, OLD_TRADER):
+        assert not wrong(known(), subject, 0, ALLOWED)
+        assert wrong(known(), subject, 0, REFUSED)
+        assert wrong(known(), subject, 0, UNAVAILABLE)
+    for state in (State(active=False), State(revoked=True), State(owner_frozen=True)):
+        for subject in (READER, TRADER, OLD_TRADER):
+            assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
+            assert not wrong(known((1, 2, state)), subject, 0, REFUSED)
+    for state, subject in (
+        (State(trades=False), TRADER), (State(office=False), OLD_TRADER), (State(old_ended=True), OLD_TRADER),
+    ):  # fmt: skip
+        assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
+        assert wrong(known((1, 2, state)), READER, 0, REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("state", "subject", "before"),
+    [
+        (State(expires=T), TRADER, True),
+        (State(expires=T - GRACE_MS), READER, True),
+        (State(trades_until=T), TRADER, True),
+        (State(old_until=T), OLD_TRADER, True),
+        (State(quarantined_until=T), TRADER, False),
+    ],
+    ids=["expiry", "end of grace", "end of trading", "end of the old secret", "quarantine"],
+)
+def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
+    state: State, subject: Subject, before: bool
+) -> None:
+    """Whoever asks while it ends may get either answer, and nobody else."""
+    key = known((1, 2, state))
+    for at in (-1000, -100, -25):
+        assert wrong(key, subject, at, ALLOWED) is not before
+        assert wrong(key, subject, at, REFUSED) is before
+    for at in (-20, -10, 0):
+        assert not wrong(key, subject, at, ALLOWED)
+        assert not wrong(key, subject, at, REFUSED)
+    for at in (5, 100, 1000):
+        assert wrong(key, subject, at, ALLOWED) is before
+        assert wrong(key, subject, at, REFUSED) is not before
+    # The ends of other things are none of theirs.
+    for at in (-100, 100):
+        other = READER if state.expires != T - GRACE_MS else None
+        assert other is None or wrong(key, other, at, REFUSED)
+
+
+def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_was_told() -> None:
+    key = known((99, 100, State(expires=T - 60_000)))
+    # Not changed yet, being changed, and changed: the author was told at second 100.
+    for at, allowed_is_wrong, refused_is_wrong in (
+        (-1500, False, True),
+        (-10, False, False),
+        (1, True, False),
+    ):
+        assert wrong(key, TRADER, at, ALLOWED, lasts=1) is allowed_is_wrong
+        assert wrong(key, TRADER, at, REFUSED, lasts=1) is refused_is_wrong
+    later = known((1, 2, State(trades_until=T - 60_000)), (99, 100, State(trades_until=T + 60_000)))
+    assert not wrong(later, TRADER, -10, REFUSED, lasts=1)
+    assert wrong(later, TRADER, 5, REFUSED)
+    assert wrong(later, TRADER, 60_100, ALLOWED)
+
+
+def test_each_end_is_among_the_changes() -> None:
+    assert {"expires soon", "trading ends soon", "quarantine ends soon", "the old secret ends soon"} <= {
+        change.name for change in CHANGES
+    }

@@ -1,0 +1,100 @@
+"""Names of keys: what is kept, what is refused, which two count as one."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apikeys.policy.names import BIDI_MARKS, LONGEST, InvalidName, Problem, clean, fold
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("bot", "bot"),
+        ("  ربات   معامله \n", "ربات معامله"),
+        ("a\t\u00a0\u2003b", "a b"),
+        ("e\u0301te\u0301", "été"),  # NFC
+        ("می\u200cخواهم", "می\u200cخواهم"),  # ZWNJ is spelling
+        ("\u202etxt exe\u202c", "txt exe"),  # Trojan Source
+        ("a\u200b\u2066b\u2069\u061c\ufeff\u2060", "ab"),
+        ("<script>'\"&amp;", "<script>'\"&amp;"),
+        ("🤖 ۱", "🤖 ۱"),
+        ("x" * 50, "x" * 50),
+        (" " * 20 + "x" * 50 + " " * 20, "x" * 50),
+    ],
+)
+def test_name_is_kept_clean(typed: str, kept: str) -> None:
+    assert clean(typed) == kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("", Problem.EMPTY),
+        (" \t\n", Problem.EMPTY),
+        ("\u202e\u200f", Problem.EMPTY),
+        ("\u200c\u200d \u200c", Problem.EMPTY),
+        ("x" * 51, Problem.TOO_LONG),
+        ("x" * 1_000_000, Problem.TOO_LONG),
+        ("a\x00b", Problem.HIDDEN),
+        ("a\x07b", Problem.HIDDEN),
+        ("a\ue000b", Problem.HIDDEN),
+        ("a\ud800b", Problem.HIDDEN),
+        ("a\u0378b", Problem.HIDDEN),
+        ("a\u00adb", Problem.HIDDEN),
+        ("bot\U000e0041", Problem.HIDDEN),
+        ("\u0600bot", Problem.HIDDEN),
+        ("https://evil.example/x", Problem.LINK),
+        ("evil。example", Problem.LINK),
+        ("call 0900 123 4567", Problem.LINK),
+    ],
+)
+def test_bad_name_is_refused_with_its_problem(typed: str, problem: Problem) -> None:
+    with pytest.raises(InvalidName) as refused:
+        clean(typed)
+    assert refused.value.problem is problem
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Bot", "bOT"),
+        ("علي", "علی"),
+        ("كتاب", "کتاب"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("ＢＯＴ", "bot"),
+        ("Straße", "STRASSE"),
+        ("①", "1"),
+    ],
+)
+def test_names_that_people_take_for_the_same_are_the_same(one: str, other: str) -> None:
+    assert fold(clean(one)) == fold(clean(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [("bot", "bot 2"), ("کتاب", "کباب"), ("a b", "ab")])
+def test_different_names_stay_different(one: str, other: str) -> None:
+    assert fold(clean(one)) != fold(clean(other))
+
+
+@given(st.text(max_size=80))
+def test_cleaned_name_is_short_visible_and_stable(typed: str) -> None:
+    try:
+        name = clean(typed)
+    except InvalidName:
+        return
+    assert 1 <= len(name) <= LONGEST
+    assert name == name.strip()
+    assert not BIDI_MARKS.search(name)
+    assert not any(unicodedata.category(char) in ("Cc", "Co", "Cs") for char in name)
+    assert clean(name) == name
+
+
+@given(st.text(min_size=1, max_size=LONGEST))
+def test_folded_name_fits_its_column_and_is_stable(typed: str) -> None:
+    try:
+        folded = fold(clean(typed))
+    except InvalidName:
+        return
+    assert fold(folded) == folded

@@ -1,0 +1,210 @@
+"""``manage.py portal_doctor``: what is wrong is found, with what to do, and no secret is printed."""
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings as configured
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from accounts.audit import chain
+from accounts.choices.events import Event
+from accounts.models import AuditHead, LastRun, Notice
+from accounts.operations import doctor
+from accounts.sms import circuit_breaker
+from apikeys.models import Credential, GatewayToken
+from tests.support import sms_collector
+from tests.support.audit_trail import recorded
+from tests.support.people import customer, key_of
+
+pytestmark = pytest.mark.django_db
+NAMES = {
+    *(
+        "database",
+        "migrations",
+        "clock",
+        "cache",
+        "proxies",
+        "master keys",
+        "SMS tests.support.sms_collector",
+    ),
+    *("e-mail", "notices", "audit", "gateways"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _phone(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    sms_collector.reset()
+    cache.clear()
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
+    """State and words by name; a failing exit code agrees with the state."""
+    code = 0
+    try:
+        call_command("portal_doctor", "--json")
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    told = json.loads(capsys.readouterr().out)
+    # The variable with which browsers are driven by other tests of this process.
+    told["findings"] = [row for row in told["findings"] if row["name"] != "settings async.E001"]
+    rows = {row["name"]: (row["state"], f"{row['found']} {row['advice']}") for row in told["findings"]}
+    if "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ:
+        assert (
+            (code == 1) == (told["state"] == "fail") == ("fail" in {state for state, _words in rows.values()})
+        )
+    assert all(row["advice"] for row in told["findings"] if row["state"] != "ok")
+    return rows
+
+
+def printed_by_the_doctor(capsys: pytest.CaptureFixture[str]) -> str:
+    """What an operator reads; something fails in it as in the document."""
+    with suppress(SystemExit):
+        call_command("portal_doctor")
+    return capsys.readouterr().out
+
+
+def test_in_order_everything_is_ok_and_no_secret_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    key_of(customer())
+    token, text = GatewayToken.new("tehran-1")
+    token.save()
+    rows = found(capsys)
+    assert rows.keys() >= NAMES
+    # The tests' own e-mail and trusted proxies are what they are.
+    assert {name: row for name, row in rows.items() if row[0] == "fail"} == {}
+    assert rows["database"][1].startswith(connection.vendor)
+    printed = printed_by_the_doctor(capsys) + repr(rows)
+    secrets = [
+        configured.SECRET_KEY,
+        text,
+        token.digest,
+        str(configured.DATABASES["default"].get("PASSWORD") or text),
+    ]
+    secrets += [base64.b64encode(key).decode() for key in configured.MASTER_KEYS.values()]
+    assert not [secret for secret in secrets if secret in printed]
+
+
+def _lose_key(settings: Any) -> None:
+    sealed = Credential.objects.get(key=key_of(customer()))
+    Credential.objects.filter(pk=sealed.pk).update(sealed=sealed.sealed.replace(":", ":gone-2019:", 1))
+
+
+def _lose_audit_key(settings: Any) -> None:
+    recorded(customer(), 1)
+    chain.seal_pending()
+    settings.MASTER_KEYS = {"newest": bytes(32)}
+
+
+def _old_key(settings: Any) -> None:
+    key_of(customer())
+    settings.MASTER_KEYS = {"newer": bytes(32), **settings.MASTER_KEYS}
+
+
+def _late_notice(settings: Any) -> None:
+    sara = customer()
+    event = recorded(sara, 1)[0]
+    long_ago = timezone.now() - timedelta(hours=2)
+    Notice.objects.create(
+        user=sara.user, event=event, channel="sms", to="+989120000000", created_at=long_ago,
+        next_try_at=long_ago,
+    )  # fmt: skip
+
+
+def _open_circuit(settings: Any) -> None:
+    for _n in range(circuit_breaker.FAILURES):
+        circuit_breaker.failed("tests.support.sms_collector")
+
+
+def _no_run(settings: Any) -> None:
+    LastRun.objects.create(name="send_notices", at=timezone.now() - timedelta(minutes=20))
+
+
+def _unapplied(settings: Any) -> None:
+    MigrationRecorder(connection).migration_qs.filter(app="apikeys").order_by("-id")[0].delete()
+
+
+def _several(settings: Any) -> None:
+    settings.PROCESSES, settings.REDIS_URL = 4, ""
+
+
+def _no_email(settings: Any) -> None:
+    settings.EMAIL = False
+
+
+def _no_sms(settings: Any) -> None:
+    settings.SMS_BACKENDS = []
+
+
+def _forged(settings: Any) -> None:
+    AuditHead.objects.update(mac="forged")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "state", "words"),
+    [
+        (_lose_key, "master keys", "fail", "gone-2019 (1)"),
+        (_lose_audit_key, "master keys", "fail", "not in the ring"),
+        (_old_key, "master keys", "warn", "rotate_master_key"),
+        (_late_notice, "notices", "fail", "send_notices --loop"),
+        (_no_run, "notices", "warn", "last run 20 min ago"),
+        (lambda _settings: None, "notices", "warn", "never ran"),
+        (_open_circuit, "SMS tests.support.sms_collector", "warn", "circuit open"),
+        (_unapplied, "migrations", "fail", "manage.py migrate"),
+        (_several, "cache", "fail", "REDIS_URL"),
+        (_several, "settings portal.E002", "fail", "REDIS_URL"),
+        (_no_email, "e-mail", "warn", "PORTAL_EMAIL_URL"),
+        (_no_sms, "SMS", "fail", "PORTAL_SMS_BACKENDS"),
+        (_forged, "audit", "fail", "verify_audit"),
+        (lambda _settings: None, "gateways", "warn", "gateway_token create"),
+    ],
+)
+def test_what_is_wrong_is_found_with_what_to_do(
+    spoil: Callable[[Any], None],
+    name: str,
+    state: str,
+    words: str,
+    settings: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    AuditHead.objects.get()
+    spoil(settings)
+    rows = found(capsys)
+    assert rows[name][0] == state
+    assert words in rows[name][1]
+
+
+def test_a_clock_that_is_off_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    behind = "SELECT 1700000000.5"
+    monkeypatch.setattr(doctor, "CLOCKS", {"postgresql": behind, "sqlite": behind})
+    assert found(capsys)["clock"][0] == "warn"
+
+
+def test_a_lost_database_is_one_finding_and_its_message_is_not_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_arguments: object) -> None:
+        raise DatabaseError("password=hunter2")
+
+    monkeypatch.setattr(connection, "cursor", lost)
+    rows = found(capsys)
+    assert rows["database"][0] == "fail"
+    assert "migrations" not in rows
+    assert "cache" in rows
+    assert "hunter2" not in repr(rows)
+
+
+def test_events_have_words_for_what_operators_do() -> None:
+    for event in (Event.STAFF_MADE, Event.SMS_TESTED, Event.TRIAL_LOADED):
+        assert str(event.look.title)

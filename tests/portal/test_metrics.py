@@ -1,0 +1,240 @@
+"""Measures of the portal: what they say, who reads them, and that alerts and dashboard ask for what there is."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.db import DatabaseError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from accounts import audit
+from accounts.choices.events import Event
+from accounts.models import DelayedChange, SmsDelivery
+from apikeys.gateway import prometheus
+from apikeys.gateway.metrics import Measures
+from apikeys.models import DailyUse, GatewayToken
+from apikeys.operations import metrics
+from apikeys.policy.choices import State
+from apikeys.usage import recorder
+from tests.support import people
+from tests.support.gateways import token
+from tests.support.production import ROOT
+
+DEPLOY = ROOT / "deploy"
+LABELS = tuple[tuple[str, str], ...]
+#: Functions and words of PromQL; everything else in an expression that is no label is a metric.
+WORDS = set(
+    "sum max min avg by on ignoring rate increase histogram_quantile absent and or unless le up job instance".split()
+)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_kept", None)
+
+
+def parsed(text: str) -> dict[tuple[str, LABELS], float]:
+    """Every sample by (name, labels)."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scraped(bearer: str | None = None) -> Any:
+    """As Prometheus asks: by address, over plain http."""
+    authorization = {} if bearer == "" else {"authorization": f"Bearer {bearer or token()}"}
+    return Client(headers={"host": "10.1.2.3:8000", **authorization}).get("/metrics")
+
+
+def value(name: str, **labels: str) -> float:
+    return parsed(scraped(token(timezone.now().isoformat())).content.decode())[
+        name, tuple(sorted(labels.items()))
+    ]
+
+
+# --- who ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_only_a_good_gateway_token_reads_them() -> None:
+    good = token()
+    assert scraped(good).status_code == 200
+    for bad in ("", "hbgw_wrong", good[:-1], "x" * 10_000, "\u06f1"):
+        answer = scraped(bad)
+        assert (answer.status_code, answer.content) == (403, b""), bad
+    GatewayToken.objects.update(revoked_at=timezone.now())
+    assert scraped(good).status_code == 403
+    signed_in = people.logged_in(people.customer())
+    assert signed_in.get("/metrics").status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_down_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> Iterator[Any]:
+        raise DatabaseError("a value of somebody")
+        yield
+
+    bearer = token()
+    monkeypatch.setattr("accounts.operations.metrics.families", broken)
+    answer = scraped(bearer)
+    assert (answer.status_code, answer.content) == (503, b"")
+
+
+@pytest.mark.django_db
+def test_they_are_read_once_in_five_seconds_and_in_few_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    bearer, text = token(), scraped(token("first")).content
+    metrics._kept = None
+    with CaptureQueriesContext(connection) as first:
+        scraped(bearer)
+    with CaptureQueriesContext(connection) as second:
+        assert scraped(bearer).content.count(b"\n") == text.count(b"\n")
+    assert len(second) == 1  # the token
+    assert 1 < len(first) <= 12
+
+
+# --- what -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_logins_codes_and_events_of_today_are_counted() -> None:
+    sara = people.customer().user
+    for event, times in ((Event.LOGIN, 3), (Event.LOGIN_PASSWORD_REFUSED, 2), (Event.CODE_REFUSED, 1)):
+        for _ in range(times):
+            audit.record(event, None, customer=sara)
+    assert value("portal_logins_total", result="ok") == 3
+    metrics._kept = None
+    assert value("portal_logins_total", result="password_refused") == 2
+    assert value("portal_codes_total", result="refused") == 1
+    assert value("portal_events_total", event="login") == 3
+    assert value("portal_events_total", event="key.revoked") == 0
+
+
+@pytest.mark.django_db
+def test_messages_are_counted_by_provider_and_result_and_yesterdays_are_not(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["accounts.sms.kavenegar", "accounts.sms.smsir"]
+    for succeeded, parts, ago in ((True, 2, 0), (True, 1, 0), (False, 5, 0), (True, 1, 2)):
+        SmsDelivery.objects.create(
+            backend="accounts.sms.kavenegar", purpose="login", number="0912***4567", succeeded=succeeded, parts=parts,
+            took_ms=500, at=timezone.now() - timedelta(days=ago),
+        )  # fmt: skip
+    kavenegar = {"provider": "accounts.sms.kavenegar"}
+    assert value("portal_sms_total", result="sent", **kavenegar) == 2
+    assert value("portal_sms_total", result="failed", **kavenegar) == 1
+    assert value("portal_sms_total", result="failed", provider="accounts.sms.smsir") == 0
+    assert value("portal_sms_parts_total", **kavenegar) == 3
+    assert value("portal_sms_seconds_total", **kavenegar) == 1.5
+
+
+@pytest.mark.django_db
+def test_queues_tell_how_much_waits_and_for_how_long(settings: Any) -> None:
+    sara = people.customer().user
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM accounts_auditlink")
+    audit.record(Event.PASSWORD_CHANGED, None, customer=sara)
+    past = timezone.now() - timedelta(minutes=30)
+    sara.notices.update(created_at=past)
+    DelayedChange.objects.create(user=sara, kind="phone", phone="+989120000000", due_at=past)
+    text = parsed(scraped().content.decode())
+    for queue in ("notices", "delayed_changes"):
+        label = (("queue", queue),)
+        assert text["portal_queue_size", label] == 1
+        assert 1800 <= text["portal_queue_age_seconds", label] < 1900
+    assert ("portal_queue_age_seconds", (("queue", "audit_events"),)) in text
+    metrics._kept = None
+    sara.notices.update(sent_at=timezone.now())
+    DelayedChange.objects.update(done_at=timezone.now())
+    assert (
+        value("portal_queue_size", queue="notices") == value("portal_queue_age_seconds", queue="notices") == 0
+    )
+    assert value("portal_queue_size", queue="delayed_changes") == 0
+
+
+@pytest.mark.django_db
+def test_keys_accounts_and_refusals() -> None:
+    sara = people.customer()
+    keys = [people.key_of(sara, f"bot {n}") for n in range(3)]
+    keys[0].set_state(State.FROZEN)
+    for outcome, count in (("allowed", 7), ("stale", 4)):
+        DailyUse.objects.create(
+            key=keys[1], day=recorder.today(), outcome=outcome, permission="read", count=count
+        )
+    sara.user.frozen_at = timezone.now()
+    sara.user.save()
+    text = parsed(scraped().content.decode())
+    assert [text["portal_keys", (("state", state),)] for state in ("active", "frozen", "revoked")] == [
+        2,
+        1,
+        0,
+    ]
+    assert text["portal_refusals_total", (("outcome", "stale"),)] == 4
+    assert ("portal_refusals_total", (("outcome", "allowed"),)) not in text
+    assert text["portal_accounts", (("state", "frozen"),)] == 1
+    assert text["portal_accounts", (("state", "quarantined"),)] == 0
+
+
+@pytest.mark.django_db
+def test_nothing_of_one_customer_stands_in_them() -> None:
+    sara = people.customer()
+    key = people.key_of(sara, "the label of a bot")
+    audit.record(Event.KEY_CREATED, None, customer=sara.user, target=str(key.pk), label=key.label)
+    text = scraped().content.decode()
+    for canary in (sara.user.phone, sara.user.phone[-10:], key.key_id, key.label, str(key.pk)):
+        assert canary not in text
+
+
+# --- alerts and the dashboard ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(db: None) -> set[str]:
+    """Every name and label of a sample there is."""
+    samples = {*parsed(scraped().content.decode()), *parsed(prometheus.text(Measures()))}
+    return {name for name, _labels in samples} | {
+        f"{name}{{{key}}}" for name, labels in samples for key, _ in labels
+    }
+
+
+def expressions(path: Path) -> list[str]:
+    if path.suffix == ".json":
+        panels = json.loads(path.read_text(encoding="utf-8"))["panels"]
+        return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(("path", "least"), [("prometheus/alerts.yml", 14), ("grafana/portal.json", 25)])
+def test_alerts_and_dashboard_ask_for_what_is_exported(exported: set[str], path: str, least: int) -> None:
+    found = expressions(DEPLOY / path)
+    assert len(found) >= least
+    for expression in found:
+        bare = re.sub(r'"[^"]*"', '""', expression).replace("$__rate_interval", "5m")
+        labels = re.findall(r"(\w+)\{([^}]*)\}", bare)
+        for name, inside in labels:
+            for label in re.findall(r"(\w+)(?:=~|!~|!=|=)", inside):
+                assert name == "up" or f"{name}{{{label}}}" in exported, expression
+        grouped = re.findall(r"(?:by|ignoring) \(([^)]*)\)", bare)
+        assert {word.strip() for words in grouped for word in words.split(",")} <= {
+            label.partition("{")[2].rstrip("}") for label in exported
+        } | {"instance", ""}, expression
+        without = re.sub(r"\{[^}]*\}|\[[^\]]*\]|(?:by|ignoring) \([^)]*\)", " ", bare)
+        assert without.count("(") == without.count(")"), expression
+        assert set(re.findall(r"[a-z_]\w*", without)) - WORDS <= exported, expression
+
+
+def test_every_alert_says_what_it_means_and_the_document_what_to_do() -> None:
+    document = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    for group in yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("page", "ticket")
+            assert rule["annotations"]["summary"]
+            assert f"**{rule['alert']}**" in document, rule["alert"]

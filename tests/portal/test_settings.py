@@ -1,0 +1,189 @@
+"""A value that is not understood, or not safe, stops the start with a sentence that names it and does not show it."""
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ImproperlyConfigured
+
+from hitobit_portal import settings as portal_settings
+from hitobit_portal.config import env
+from tests.support.production import ROOT, settings, without_settings
+
+#: Stands in every bad value that can hold it, and in no output.
+CANARY = "Kn4ri3nv0gel"
+MASTER_KEY = base64.b64encode(bytes(32)).decode()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One wrong environment: what is set (None: missing), and what the start says about it."""
+
+    name: str
+    values: dict[str, str | None]
+    says: tuple[str, ...] = field(default=())
+
+
+CASES = {
+    "bad bool": Bad("PORTAL_DEMO", {"PORTAL_DEMO": CANARY}),
+    "bad int": Bad("PORTAL_PROCESSES", {"PORTAL_PROCESSES": CANARY}),
+    "bad log level": Bad("PORTAL_LOG_LEVEL", {"PORTAL_LOG_LEVEL": CANARY}),
+    "short secret key": Bad("PORTAL_SECRET_KEY", {"PORTAL_SECRET_KEY": CANARY * 4}, ("50 characters",)),
+    "no secret key": Bad("PORTAL_SECRET_KEY", {"PORTAL_SECRET_KEY": None}, ("required",)),
+    "bad master key": Bad(
+        "PORTAL_MASTER_KEYS", {"PORTAL_MASTER_KEYS": f"a:{MASTER_KEY},b:{CANARY}"}, ("entry 2",)
+    ),
+    "http outside the demo": Bad(
+        "PORTAL_BASE_URL", {"PORTAL_BASE_URL": f"http://{CANARY}.example"}, ("https://",)
+    ),
+    "any host": Bad("PORTAL_ALLOWED_HOSTS", {"PORTAL_ALLOWED_HOSTS": f"{CANARY}.example,*"}, ("'*'",)),
+    "no trusted proxies": Bad("PORTAL_TRUSTED_PROXIES", {"PORTAL_TRUSTED_PROXIES": None}, ("required",)),
+    "everybody is a proxy": Bad(
+        "PORTAL_TRUSTED_PROXIES", {"PORTAL_TRUSTED_PROXIES": "0.0.0.0/0"}, ("every",)
+    ),
+    "unknown country": Bad("PORTAL_SMS_COUNTRIES", {"PORTAL_SMS_COUNTRIES": f"IR,{CANARY}"}, ("ISO 3166",)),
+    "no country": Bad("PORTAL_SMS_COUNTRIES", {"PORTAL_SMS_COUNTRIES": ","}),
+    "unknown name": Bad("PORTAL_TRUSTED_PROXY", {"PORTAL_TRUSTED_PROXY": CANARY}, ("portal.E004",)),
+    "processes without redis": Bad(
+        "PORTAL_PROCESSES", {"PORTAL_PROCESSES": "2"}, ("portal.E002", "portal.E003")
+    ),
+    "value and file": Bad("PORTAL_SECRET_KEY", {"PORTAL_SECRET_KEY_FILE": f"/tmp/{CANARY}"}, ("both",)),
+    "unreadable file": Bad("DATABASE_URL", {"DATABASE_URL": None, "DATABASE_URL_FILE": "/nonexistent/file"}),
+    "http as redis": Bad("REDIS_URL", {"REDIS_URL": f"http://:{CANARY}@cache.example"}, ("redis://",)),
+    "mysql": Bad("DATABASE_URL", {"DATABASE_URL": f"mysql://u:{CANARY}@db.example/x"}, ("postgresql://",)),
+    "no database at all": Bad("DATABASE_URL", {"DATABASE_URL": f"//{CANARY}"}),
+}
+
+
+def environment(directory: Path, values: dict[str, str | None]) -> dict[str, str]:
+    merged = {**without_settings(dict(os.environ)), **settings(directory), **values}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def manage(directory: Path, values: dict[str, str | None], *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT, env=environment(directory, values), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.CompletedProcess[str]]]:
+    """``manage.py check`` in every wrong environment, and in the right one; a second each, three at a time."""
+    directory = tmp_path_factory.mktemp("settings")
+    everything = {name: bad.values for name, bad in CASES.items()} | {"right": {}}
+    with ThreadPoolExecutor(3) as pool:
+        yield dict(
+            zip(
+                everything,
+                pool.map(lambda values: manage(directory, values, "check"), everything.values()),
+                strict=True,
+            )
+        )
+
+
+def test_right_environment_starts(starts: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    assert starts["right"].returncode == 0, starts["right"].stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_environment_stops_the_start_and_is_named(
+    case: str, starts: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    bad, result = CASES[case], starts[case]
+    said = result.stdout + result.stderr
+    assert result.returncode == 1, said
+    assert bad.name in said
+    for words in bad.says:
+        assert words in said
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_start_that_is_refused_does_not_show_the_value(
+    case: str, starts: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    said = starts[case].stdout + starts[case].stderr
+    assert CANARY not in said
+    assert "Traceback" not in said
+
+
+def test_every_setting_may_come_from_a_file(tmp_path: Path) -> None:
+    """As secrets of Docker and systemd do, with the line feed that editors add."""
+    given, values = settings(tmp_path), dict[str, str | None]()
+    for name in ("PORTAL_SECRET_KEY", "PORTAL_MASTER_KEYS", "DATABASE_URL"):
+        path = tmp_path / name.lower()
+        path.write_text(f"{given[name]}\n", encoding="utf-8")
+        values |= {name: None, f"{name}_FILE": str(path)}
+    result = manage(tmp_path, values, "check")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "check"),
+    [
+        ("accounts.sms.console", "E005"),
+        ("accounts.sms.nothing", "E007"),
+        ("accounts.models", "E007"),
+        ("", "E006"),
+    ],
+)
+def test_sms_back_end_that_cannot_serve_is_refused_at_deployment(
+    tmp_path: Path, value: str, check: str
+) -> None:
+    result = manage(tmp_path, {"PORTAL_SMS_BACKENDS": value}, "check", "--deploy")
+    assert result.returncode == 1
+    assert f"portal.{check}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "empty"),
+        (" ,\n", "empty"),
+        (MASTER_KEY, "entry 1"),
+        (f"a:{MASTER_KEY[:-4]}", "entry 1"),
+        (f"a:{MASTER_KEY}!", "entry 1"),
+        (f":{MASTER_KEY}", "entry 1"),
+        (f"A B:{MASTER_KEY}", "entry 1"),
+        (f"UPPER:{MASTER_KEY}", "entry 1"),
+        (f"a:{MASTER_KEY},a:{MASTER_KEY}", "entry 2"),
+    ],
+)
+def test_master_keys_that_are_not_understood_are_named_by_position(text: str, problem: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=problem) as refused:
+        env.parse_master_keys(text)
+    assert MASTER_KEY not in str(refused.value)
+
+
+def test_ring_keeps_its_order_because_the_first_key_seals() -> None:
+    other = base64.b64encode(bytes([1]) * 32).decode()
+    ring = env.parse_master_keys(f"2026-b:{other}, 2026-a:{MASTER_KEY}\n")
+    assert list(ring.items()) == [("2026-b", bytes([1]) * 32), ("2026-a", bytes(32))]
+
+
+def test_typing_error_in_a_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_SECRETKEY_FILE", "/run/secrets/x")
+    monkeypatch.setenv("PORTAL_TEST_ANYTHING", "1")
+    assert env.unknown_names() == ["PORTAL_SECRETKEY"]
+
+
+def test_secrets_of_the_settings_are_not_in_the_debug_page(settings: Any) -> None:
+    """Django hides settings by their names; the ring's name has to be one that it hides."""
+    from django.views.debug import SafeExceptionReporterFilter
+
+    shown = repr(SafeExceptionReporterFilter().get_safe_settings())
+    assert settings.SECRET_KEY not in shown
+    assert all(repr(key) not in shown for key in settings.MASTER_KEYS.values())
+
+
+def test_passwords_are_kept_as_argon2id() -> None:
+    assert portal_settings.PASSWORD_HASHERS == ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+    assert make_password("x").startswith("argon2$argon2id$v=19$m=")

@@ -1,0 +1,185 @@
+"""Changes of an account by many requests at once: one proof does its work once. On PostgreSQL."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from accounts.actions import scheduled_changes
+from accounts.choices import approvals
+from accounts.choices.events import Event
+from accounts.models import DelayedChange, RecoveryCode, User
+from tests.support import people, sms_collector
+from tests.support.concurrency import MANY, all_at_once, at_once, connections_for, happened, visiting, went_to
+from tests.support.people import Person, live_sms_code
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+CONFIRM = "/settings/phone/confirm/"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room(django_db_setup: None) -> Iterator[None]:
+    with connections_for(MANY + 4):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _phone(settings: Any) -> None:
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    settings.EMAIL = True
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # many at once on two cores
+    sms_collector.reset()
+
+
+def approved(sara: Person, path: str, purpose: approvals.Approval) -> Client:
+    """A browser that has given both codes on the page at ``path``."""
+    one = people.logged_in(sara)
+    codes = {"sms_code": live_sms_code(sara, purpose), "totp_code": sara.fresh_totp()}
+    assert one.post(path, codes).status_code == 302
+    return one
+
+
+def crowd_of(one: Client) -> list[Client]:
+    return [people.twin(one, people.address(n)) for n in range(MANY)]
+
+
+def with_new_number(sara: Person, number: str, address: str = people.ADDRESS) -> Client:
+    """A browser whose next code changes the number."""
+    one = people.logged_in(sara, address)
+    people.remember(one, new_phone=number)
+    codes = {"sms_code": live_sms_code(sara, approvals.change_phone(number)), "totp_code": sara.fresh_totp()}
+    assert one.post("/settings/phone/codes/", codes).headers["Location"] == CONFIRM
+    return one
+
+
+def test_one_pair_of_codes_gives_one_proof() -> None:
+    sara = people.customer()
+    one = people.logged_in(sara)
+    codes = {"sms_code": live_sms_code(sara, approvals.RENEW_RECOVERY), "totp_code": sara.totp()}
+    answers = all_at_once([(client, "/settings/recovery-codes/", codes) for client in crowd_of(one)])
+    assert went_to(answers, "/settings/recovery-codes/new/") == 1
+
+
+def test_one_proof_changes_the_password_once() -> None:
+    sara = people.with_password(people.customer())
+    one = approved(sara, "/settings/password/", approvals.CHANGE_PASSWORD)
+    posts = [
+        (
+            client,
+            "/settings/password/new/",
+            {"current_password": sara.password, "password": f"purple kettle {n}"},
+        )
+        for n, client in enumerate(crowd_of(one))
+    ]
+    went_to(all_at_once(posts), "")
+    assert happened(Event.PASSWORD_CHANGED) == 1
+    assert not sara.reload().check_password(sara.password)
+
+
+def test_one_proof_shows_one_set_of_recovery_codes() -> None:
+    sara = people.customer()
+    one = approved(sara, "/settings/recovery-codes/", approvals.RENEW_RECOVERY)
+    answers = at_once([visiting(client, "/settings/recovery-codes/new/") for client in crowd_of(one)])
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(b'id="codes"' in answer.content for answer in answers) == 1
+    assert RecoveryCode.objects.count() == 10
+    assert happened(Event.RECOVERY_MADE) == 1
+
+
+def test_one_code_changes_the_authenticator_once() -> None:
+    sara = people.customer()
+    one = approved(sara, "/settings/totp/", approvals.CHANGE_TOTP)
+    new = Person(sara.user, "", one.get("/settings/totp/new/").context["secret"])
+    answers = all_at_once([(client, "/settings/totp/new/", {"code": new.totp()}) for client in crowd_of(one)])
+    assert went_to(answers, "/settings/") == 1
+    assert happened(Event.TOTP_CHANGED) == 1
+    assert new.seed != sara.seed
+
+
+def test_one_code_replaces_a_lost_authenticator_and_logs_in_once() -> None:
+    sara = people.customer()
+    one = people.half_logged_in(sara)
+    lost = {"code": people.recovery_codes(sara)[0], "lost": "1"}
+    one.post("/login/second-factor/?method=recovery", lost)
+    new = Person(sara.user, "", one.get("/enrol/totp/replace/").context["secret"])
+    answers = all_at_once(
+        [(client, "/enrol/totp/replace/", {"code": new.totp()}) for client in crowd_of(one)]
+    )
+    assert went_to(answers, "/dashboard/") == 1
+    assert happened(Event.TOTP_CHANGED) == happened(Event.LOGIN) == 1
+
+
+def test_one_code_changes_the_number_once() -> None:
+    sara, number = people.customer(), people.next_phone()
+    one = with_new_number(sara, number)
+    code = sms_collector.newest("phone.confirm").code
+    answers = all_at_once([(client, CONFIRM, {"code": code}) for client in crowd_of(one)])
+    assert went_to(answers, "/settings/") == 1
+    assert happened(Event.PHONE_CHANGED) == 1
+    assert sara.reload().phone == number
+
+
+def test_twenty_accounts_that_want_one_number_at_once_are_one_that_gets_it() -> None:
+    number = people.next_phone()
+    persons = [people.customer() for _n in range(20)]
+    posts = []
+    for n, person in enumerate(persons):
+        client = with_new_number(person, number, people.address(n))
+        code = live_sms_code(person, approvals.confirm_phone(number))
+        posts.append((client, CONFIRM, {"code": code}))
+    answers = all_at_once(posts)
+    assert went_to(answers, "/settings/") == 1
+    assert happened(Event.PHONE_CHANGED) == User.objects.filter(phone=number).count() == 1
+    assert sum(person.reload().in_quarantine for person in persons) == 1
+
+
+def test_one_code_asks_for_one_waiting_change() -> None:
+    sara, number = people.customer(), people.next_phone()
+    one = people.logged_in(sara)
+    fields = {"phone": number, "recovery_code": people.recovery_codes(sara)[0], "totp_code": sara.totp()}
+    one.post("/settings/phone/lost/", fields)
+    code = sms_collector.newest("phone.confirm").code
+    all_at_once([(client, CONFIRM, {"code": code}) for client in crowd_of(one)])
+    assert happened(Event.PHONE_CHANGE_ASKED) == DelayedChange.objects.count() == 1
+
+
+def test_link_of_the_mail_is_used_once() -> None:
+    sara = people.customer()
+    one = people.logged_in(sara)
+    one.post("/settings/email/", {"email": "sara@example.com"})
+    codes = {"sms_code": sms_collector.newest("email.change").code, "totp_code": sara.totp()}
+    one.post("/settings/email/codes/", codes)
+    found = re.search(r"(/settings/email/confirm/\S+)", str(mail.outbox[-1].body))
+    assert found
+    went_to(all_at_once([(client, found[1], {}) for client in crowd_of(one)]), "")
+    assert happened(Event.EMAIL_CHANGED) == 1
+
+
+def due_reset(sara: Person) -> DelayedChange:
+    change = scheduled_changes.ask_reset(sara.user, "test")
+    assert change
+    DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    return change
+
+
+def test_many_processes_put_a_change_into_force_once() -> None:
+    sara = people.customer()
+    due_reset(sara)
+    assert sum(at_once([scheduled_changes.apply_due] * MANY)) == 1
+    assert happened(Event.FACTORS_RESET) == 1
+
+
+def test_a_change_is_stopped_or_takes_force_and_never_both() -> None:
+    sara = people.customer()
+    number = due_reset(sara).pk
+    works = [scheduled_changes.apply_due, lambda: int(scheduled_changes.stop(sara.user, number, None))] * (
+        MANY // 2
+    )
+    assert sum(at_once(works)) == 1
+    assert happened(Event.FACTORS_RESET) + happened(Event.DELAYED_STOPPED) == 1
+    assert sara.reload().has_both_factors == (happened(Event.DELAYED_STOPPED) == 1)

@@ -1,0 +1,49 @@
+"""Somebody without a login who tries to find out whose a number is: what they see, and what work they cause."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.actions import placeholders
+from tests.support import people
+
+#: What differs between any two answers: the form's token, the number that was typed, the seconds of a countdown.
+VARYING = (r'name="csrfmiddlewaretoken" value="\w+"', r"0912•••\d{4}", r'data-(countdown|now)="\d+"')
+Seen = tuple[int, dict[str, str], list[str], str]
+#: A new password that is strong enough, with letters that are not ASCII.
+GOOD_PASSWORD = "چهار اسب آرام در برف"  # nosec B105
+
+
+def numbers() -> dict[str, str]:
+    """A number of each kind that must look the same from outside."""
+    typed_before = people.next_phone()
+    placeholders.row_of(typed_before)
+    return {
+        "free": people.next_phone(),
+        "typed before": typed_before,
+        "customer": people.with_password(people.customer()).user.phone,
+        "unusable password": people.customer().user.phone,
+        "inactive": people.with_password(people.customer(is_active=False)).user.phone,
+        "no factor": people.newcomer(password="irrelevant").user.phone,
+    }
+
+
+def seen(answer: Any) -> Seen:
+    """Status, headers, cookies and bytes of an answer, less what is `VARYING`."""
+    text = answer.content.decode()
+    for pattern in VARYING:
+        text = re.sub(pattern, "", text)
+    headers = {k: v for k, v in answer.headers.items() if k not in ("X-Request-Id", "Expires")}
+    cookies = sorted(f"{name} {len(morsel.value)}" for name, morsel in answer.cookies.items())
+    return answer.status_code, headers, cookies, text
+
+
+def work(action: Callable[[], Any]) -> list[str]:
+    """The statements that ``action`` sends to the database, without their values."""
+    with CaptureQueriesContext(connection) as queries:
+        action()
+    statements = (re.sub(r'"s\d+_x\d+"', "", query["sql"]) for query in queries.captured_queries)
+    return [re.split(r" (?:WHERE|VALUES|SET) ", statement)[0] for statement in statements]

@@ -1,0 +1,188 @@
+"""Gateway processes as operators run them, and questions to them over real HTTP."""
+
+import http.client
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.db import connection
+
+from apikeys.models import GatewayToken
+from tests.support.binance_client import Call
+from tests.support.production import ROOT
+from tests.support.servers import die_with_parent, free_port
+
+START_SECONDS = 180.0
+POLL_SECONDS = 0.05
+ADDRESS = "203.0.113.9"
+#: What is in a hurry takes long on a busy machine; a process that doesn't end by itself is ended, and that is an error.
+STOP_SECONDS = 60.0
+_numbers = itertools.count(1)
+
+
+def token(name: str = "") -> str:
+    """A new gateway token, committed; named as no other one of this process unless it is given a name."""
+    made, text = GatewayToken.new(name or f"test {next(_numbers)}")
+    made.save()
+    return text
+
+
+def database_url() -> str:
+    """Of the database that this test uses, for processes of their own."""
+    parts = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{parts['NAME']}"
+    return f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> int:
+        """What the client would get: 0 when the request may pass."""
+        return int(self.headers.get("x-portal-code", "0"))
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class GatewayProcess:
+    """``manage.py run_gateway`` on a free port; ``environ`` overrides the settings of the tests."""
+
+    arguments: tuple[str, ...] = ()
+
+    def __init__(self, bearer: str, environ: dict[str, str] | None = None) -> None:
+        self.bearer = bearer
+        self.port = free_port()
+        self.environ = {
+            **os.environ,
+            "DATABASE_URL": database_url(),
+            "PORTAL_GATEWAY_PORT": str(self.port),
+            **(environ or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "run_gateway", *self.arguments],
+            cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if self.ask("GET", "/readyz", token="").status == 200:
+                    return self
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError("The gateway does not start.")
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """As an operator does; what was counted is written."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self.process = None
+
+    def kill(self) -> None:
+        """All of its processes at once, without a word."""
+        if self.process is not None:
+            subprocess.run(["pkill", "-KILL", "-s", str(self.process.pid)], check=False)
+            self.process.wait(STOP_SECONDS)
+            self.process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        token: str | None = None,
+    ) -> Answer:
+        """One request on a connection of its own; ``token`` "" sends none."""
+        connection = self.connection()
+        try:
+            return self.ask_on(connection, method, path, headers, body, token=token)
+        finally:
+            connection.close()
+
+    def ask_on(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        token: str | None = None,
+    ) -> Answer:
+        bearer = self.bearer if token is None else token
+        said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        connection.request(method, path, body=body, headers={**said, **(headers or {})})
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, found, answer.read())
+
+    def auth(self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str) -> Answer:
+        """``/gateway/v1/auth`` about ``call``, which has no body."""
+        return self.ask("GET", "/gateway/v1/auth", {**auth_headers(call, permission, address), **headers})
+
+    def authorize(self, *calls: Call, permission: str = "read", address: str = ADDRESS) -> Any:
+        """``/gateway/v1/authorize`` about one call, or about several as a batch; the decoded answer."""
+        requests = [as_json(call, permission, address) for call in calls]
+        document = requests[0] if len(requests) == 1 else {"requests": requests}
+        return self.ask("POST", "/gateway/v1/authorize", body=json.dumps(document).encode()).json()
+
+    def envoy(self, call: Call, permission: str = "read", address: str = ADDRESS) -> Answer:
+        headers = {**call.headers, "X-Client-IP": address, "X-Required-Permission": permission}
+        path = "/gateway/v1/envoy" + call.path + ("?" + call.query.decode() if call.query else "")
+        return self.ask(call.method, path, headers, call.body or None)
+
+
+def auth_headers(call: Call, permission: str = "read", address: str = ADDRESS) -> dict[str, str]:
+    return {
+        "X-MBX-APIKEY": call.headers["X-MBX-APIKEY"],
+        "X-Original-Method": call.method,
+        "X-Original-URI": call.path + ("?" + call.query.decode() if call.query else ""),
+        "X-Client-IP": address,
+        "X-Required-Permission": permission,
+    }
+
+
+def as_json(call: Call, permission: str = "read", address: str = ADDRESS) -> dict[str, str]:
+    return {
+        "api_key": call.headers["X-MBX-APIKEY"],
+        "method": call.method,
+        "path": call.path,
+        "query": call.query.decode(),
+        "body": call.body.decode(),
+        "client_ip": address,
+        "permission": permission,
+    }

@@ -1,0 +1,347 @@
+"""A checker that knows the truth: gateways under load while keys change and machines fail.
+
+``python -m tests.support.truth --keys 1000 --seconds 60``: three gateway processes over a PostgreSQL of their own, programs
+that send requests without a pause, authors who change keys, and a saboteur. Prints what was seen as JSON; the exit code
+is 1 when a request passed that had to be refused after its author was told, or was refused although nothing was wrong.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+HOME, OFFICE = "203.0.113.9", "198.51.100.7"
+#: After a database is back: until every gateway has heard of it.
+RECOVERY_SECONDS = 5.0
+GATEWAYS, PROGRAMS, AUTHORS = 3, 6, 3
+#: For which an expired key still reads.
+GRACE_MS = 7 * 86_400_000
+#: Clocks are read in whole milliseconds.
+ROUNDING_MS = 2
+ENDS = ("expiry", "end of grace", "end of trading", "quarantine", "end of the old secret")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a key may do, as its author knows it. Ends are in ms since 1970; None: there is none."""
+
+    active: bool = True
+    revoked: bool = False
+    owner_frozen: bool = False
+    trades: bool = True
+    office: bool = True
+    old_ended: bool = False
+    expires: int | None = None
+    trades_until: int | None = None
+    quarantined_until: int | None = None
+    old_until: int | None = None
+
+    def admits(self, subject: "Subject", at: int) -> bool:
+        """Whether a request of ``at`` (ms since 1970) may pass."""
+        return (
+            self.active
+            and not self.revoked
+            and not self.owner_frozen
+            and (subject.permission == "read" or self.trades)
+            and (subject.address == HOME or self.office)
+            and not (subject.is_old and self.old_ended)
+            and self.ended(subject, at) is None
+        )
+
+    def ended(self, subject: "Subject", at: int) -> str | None:
+        """Which end, or quarantine, forbids it at ``at``; None if none does."""
+        if self.expires is not None and at >= self.expires + GRACE_MS:
+            return "end of grace"
+        if subject.is_old and self.old_until is not None and at >= self.old_until:
+            return "end of the old secret"
+        if subject.permission == "read":
+            return None
+        if self.expires is not None and at >= self.expires:
+            return "expiry"
+        if self.trades_until is not None and at >= self.trades_until:
+            return "end of trading"
+        if self.quarantined_until is not None and at < self.quarantined_until:
+            return "quarantine"
+        return None
+
+    def ends(self) -> list[int]:
+        """The moments at which it may admit something else than a millisecond before."""
+        found = [self.expires, self.trades_until, self.quarantined_until, self.old_until]
+        found += [None if self.expires is None else self.expires + GRACE_MS]
+        return [moment for moment in found if moment is not None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A program: with which secret it asks, for what, from where."""
+
+    is_old: bool
+    permission: str
+    address: str
+
+
+@dataclass
+class Known:
+    """A key, its secrets, and its states: (when the change began, when its author was told, the state after it)."""
+
+    pk: Any
+    key_id: str
+    owner: Any
+    old: str
+    new: str
+    history: list[tuple[float, float, State]] = field(default_factory=lambda: [(0.0, 0.0, State())])
+    certain: bool = True
+
+    def possible(self, begun: float, ended: float) -> set[State]:
+        """The states in which it may have been at any moment between."""
+        history = list(self.history)
+        told = [state for _begun, answered, state in history if answered < begun]
+        return {told[-1]} | {state for first, last, state in history if first <= ended and last >= begun}
+
+
+class Truth:
+    """Counts what the gateways answer against what was possible."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self.wrong: list[dict[str, Any]] = []
+        self.down: list[tuple[float, float]] = []
+        self.lock = threading.Lock()
+
+    def judge(
+        self, key: Known, subject: Subject, begun: float, ended: float, clock: tuple[int, int], status: int
+    ) -> None:
+        """``begun``, ``ended``: on the clock that only goes on; ``clock``: the same in ms since 1970."""
+        first, last = clock[0] - ROUNDING_MS, clock[1] + ROUNDING_MS
+        states = key.possible(begun, ended)
+        truths = {
+            state.admits(subject, at)
+            for state in states
+            for at in (first, last, *(end for end in state.ends() if first < end <= last))
+        }
+        # Between two of these moments nothing ends: a quarantine is over at its end, everything else from it on.
+        truths |= {
+            state.admits(subject, end - 1) for state in states for end in state.ends() if first < end <= last
+        }
+        answer = "allowed" if status == 204 else "unavailable" if status == 503 else "refused"
+        right = {
+            "allowed": True in truths,
+            "refused": False in truths,
+            "unavailable": any(
+                first <= ended and begun <= last + RECOVERY_SECONDS for first, last in self.down
+            ),
+        }[answer]
+        with self.lock:
+            self.seen[answer] += 1
+            for state in states if answer == "refused" and len(states) == 1 else ():
+                end = state.ended(subject, first)
+                endless = replace(
+                    state, expires=None, trades_until=None, quarantined_until=None, old_until=None
+                )
+                if end is not None and endless.admits(subject, first):
+                    self.seen[f"refused for nothing but: {end}"] += 1
+            if not right and key.certain:
+                self.wrong.append({"answer": answer, "status": status, "subject": str(subject), "at": begun})
+
+
+def program(
+    truth: Truth, keys: list[Known], ports: list[int], bearer: str, stop: threading.Event, seed: int
+) -> None:
+    """Sends requests of random keys to random gateways, one after the other."""
+    from tests.support.binance_client import BinanceClient
+    from tests.support.gateways import auth_headers
+
+    chance = random.Random(seed)
+    connections: dict[int, http.client.HTTPConnection] = {}
+    while not stop.is_set():
+        key = chance.choice(keys)
+        subject = Subject(
+            chance.random() < 0.5, chance.choice(["read", "trade"]), chance.choice([HOME, OFFICE])
+        )
+        client = BinanceClient(key.key_id, key.old if subject.is_old else key.new)
+        port = chance.choice(ports)
+        connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=30))
+        begun, clock = time.monotonic(), time.time_ns() // 1_000_000
+        call = client.call(
+            "GET", "/api/v3/order", [("timestamp", str(time.time_ns() // 1_000_000)), ("recvWindow", "60000")]
+        )
+        headers = auth_headers(call, subject.permission, subject.address)
+        try:
+            connection.request(
+                "GET", "/gateway/v1/auth", headers={**headers, "Authorization": f"Bearer {bearer}"}
+            )
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            connections.pop(port).close()
+            with truth.lock:
+                truth.seen["no connection"] += 1
+            time.sleep(0.01)
+            continue
+        spent = clock, time.time_ns() // 1_000_000
+        truth.judge(key, subject, begun, time.monotonic(), spent, answer.status)
+
+
+def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) -> None:
+    """Changes keys as the pages do, and is told when a change is in force."""
+    from django.db import Error, connections
+
+    from hitobit_portal.http import commit_barrier
+    from tests.support.truth_changes import CHANGES
+
+    chance = random.Random(seed)
+    while not stop.is_set():
+        key = chance.choice(keys)
+        before = key.history[-1][2]
+        if not key.certain or before.revoked:
+            continue
+        # Frozen accounts take no more power; the model refuses it.
+        possible = [
+            (change, after)
+            for change in CHANGES
+            if not before.owner_frozen or change.name.startswith("thaw")
+            if (after := change.after(before, chance)) is not None
+        ]
+        # Every second time what was made least, so that no change is left out.
+        rare = min(possible, key=lambda pair: (truth.seen[f"change: {pair[0].name}"], chance.random()))
+        change, after = rare if chance.random() < 0.5 else chance.choice(possible)
+        if change.name == "delete" and chance.random() < 0.7:
+            continue
+        begun = time.monotonic()
+        place = len(key.history)
+        key.history.append((begun, float("inf"), after))
+        try:
+            change.make(key, after)
+            commit_barrier.wait()
+        except Error:
+            key.certain = False  # nobody knows whether it was committed
+            connections.close_all()
+            time.sleep(0.2)
+        else:
+            key.history[place] = (begun, time.monotonic(), after)
+            with truth.lock:
+                truth.seen[f"change: {change.name}"] += 1
+
+
+def sabotage(truth: Truth, postgres: Any, gateways: list[Any], seconds: float) -> None:
+    """Cuts the listeners, kills a gateway, stops the database, and lets a process sleep."""
+    pause = seconds / 6
+    time.sleep(pause)
+    cut_listeners(truth)
+    time.sleep(pause)
+    gateways[1].kill()
+    time.sleep(0.5)
+    gateways[1].start()
+    time.sleep(pause)
+    worker = subprocess.run(
+        ["pgrep", "-s", str(gateways[2].process.pid)], capture_output=True, text=True
+    ).stdout.split()
+    for number, nap in ((signal.SIGSTOP, 0.7), (signal.SIGCONT, 0.0)):
+        for pid in worker:
+            os.kill(int(pid), number)
+        time.sleep(nap)
+    time.sleep(pause)
+    begun = time.monotonic()
+    truth.down.append((begun, float("inf")))
+    postgres.stop()
+    time.sleep(1.0)
+    postgres.start()
+    truth.down[-1] = (begun, time.monotonic())
+    time.sleep(2 * pause)
+
+
+def cut_listeners(truth: Truth) -> None:
+    """Ends them and keeps them out for a while, so that changes happen of which nobody hears."""
+    import psycopg
+
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        begun = time.monotonic()
+        truth.down.append(
+            (begun, float("inf"))
+        )  # the gateways' other connections can't grow in number meanwhile
+        connection.execute("ALTER ROLE portal NOLOGIN")
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'portal-gateway'"
+        )
+        time.sleep(1.5)
+        connection.execute("ALTER ROLE portal LOGIN")
+        truth.down[-1] = (begun, time.monotonic())
+
+
+def run(count: int, seconds: float, directory: Path) -> dict[str, Any]:
+    """Sets everything up and returns what was seen."""
+    from tests.support import production
+    from tests.support.servers import Postgres, create_database
+
+    with Postgres() as postgres:
+        os.environ.update(production.settings(directory))
+        os.environ.update(
+            {
+                "DATABASE_URL": create_database(postgres.url()),
+                "PORTAL_SMS_BACKENDS": "tests.support.sms_collector",
+                "PORTAL_GATEWAY_LEASE_MS": "200",
+                "PORTAL_GATEWAY_ADDRESS_RATE": "1000000000",
+                "PORTAL_GATEWAY_KEY_RATE": "1000000000",
+            }
+        )
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        return under_load(postgres, count, seconds)
+
+
+def under_load(postgres: Any, count: int, seconds: float) -> dict[str, Any]:
+    from tests.support.gateways import GatewayProcess, token
+    from tests.support.truth_changes import make_keys
+
+    keys, bearer, truth, stop = make_keys(count), token(), Truth(), threading.Event()
+    gateways = [GatewayProcess(bearer) for _ in range(GATEWAYS)]
+    for gateway in gateways:
+        gateway.start()
+    ports = [gateway.port for gateway in gateways]
+    works: list[Callable[[], None]] = [
+        *(lambda n=n: program(truth, keys, ports, bearer, stop, n) for n in range(PROGRAMS)),
+        *(lambda n=n: author(truth, keys[n::AUTHORS], stop, 100 + n) for n in range(AUTHORS)),
+    ]
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        sabotage(truth, postgres, gateways, seconds)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        for gateway in gateways:
+            gateway.stop()
+    return {"seen": dict(truth.seen), "wrong": len(truth.wrong), "examples": truth.wrong[:5]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keys", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="portal-truth-") as directory:
+        seen = run(options.keys, options.seconds, Path(directory))
+    sys.stdout.write(json.dumps(seen, indent=1) + "\n")
+    return 1 if seen["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
