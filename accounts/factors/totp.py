@@ -12,11 +12,8 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.access import guard
-from accounts.actions import freeze
 from accounts.choices.events import Event
-from accounts.factors import verification
 from accounts.models import TotpDevice, User
-from hitobit_portal.security import crypto
 
 ISSUER = "Hitobit"
 
@@ -26,22 +23,6 @@ def confirm_first(request: HttpRequest, user: User) -> None:
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
     guard.end_others(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)
-
-
-def replace(request: HttpRequest, user: User, seed: str) -> None:
-    """The effect of the first code of ``seed``: the old one is over, and every login but that of ``request``."""
-    device = TotpDevice.objects.get(user=user)
-    device.seed_sealed = crypto.seal(seed.encode(), verification.seal_owner(user))
-    device.next_seed_sealed = ""
-    device.confirmed_at = timezone.now()
-    device.drifts = device.drifts[
-        -1:
-    ]  # what was measured of the other authenticator says nothing about this one
-    # Not last_step: `verification.verify` has just written the step that was used, and it stays used.
-    device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
-    freeze.quarantine(user)
-    guard.end_others(request, user)
-    audit.record(Event.TOTP_CHANGED, request, customer=user)
 
 
 def picture(user: User, seed: str) -> dict[str, object]:

@@ -180,7 +180,8 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)
     if method in TRUSTABLE and request.POST.get("trust") == "1":
-        trusted_devices.trust(request, response, user)
+        if trusted_devices.trust(request, response, user):
+            audit.record(Event.DEVICE_TRUSTED, request, customer=user)
     return response
 
 

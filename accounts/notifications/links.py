@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from accounts.models import Notice
+from accounts.models import DelayedChange, Notice, User
 from hitobit_portal.security import crypto
 
 LIFETIME = timedelta(days=30)
@@ -43,3 +43,14 @@ def use_up(notice: Notice) -> bool:
 def _parts(notice: Notice) -> tuple[str, str, str]:
     # SECURITY: ids come again after a database was restored; an old link must not freeze somebody else's account.
     return str(notice.pk), str(notice.user_id), str(notice.event_id)
+
+
+def link_may_stop(user: User) -> bool:
+    """Whether a link in a notice can stop changes of the person: it did not since the last one that took force.
+
+    SECURITY: links go to the number that is to be replaced. Whoever holds the stolen phone would stop each recovery.
+    """
+    changes = DelayedChange.objects.filter(user=user)
+    last = changes.filter(done_at__isnull=False).order_by("-done_at").first()
+    stops = changes.filter(stopped_by_link=True)
+    return not (stops.filter(stopped_at__gt=last.done_at) if last else stops).exists()

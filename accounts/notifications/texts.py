@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.access import user_agents
-from accounts.actions import scheduled_changes
 from accounts.audit.detail_texts import change_text, isolated, method_text, purpose_text
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice
+from accounts.notifications import links
 from accounts.notifications.links import token_of
 from hitobit_portal.i18n.free_text import plain
 from hitobit_portal.i18n.jalali import date_local, digits, masked_phone
@@ -127,7 +127,7 @@ def content_of(notice: Notice) -> Content:
     by_staff = event.actor_id not in (None, event.customer_id)
     waiting = _waiting_change(notice, kind)
     dates = _dates(event, waiting)
-    can_stop = waiting is not None and scheduled_changes.link_may_stop(notice.user)
+    can_stop = waiting is not None and links.link_may_stop(notice.user)
     return Content(
         title=str(kind.look.title),
         label=plain(event.label) if kind.value.startswith("key.") else "",

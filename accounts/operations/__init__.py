@@ -1,0 +1,3 @@
+"""For operators: the doctor's checks, metrics, and the demo's account."""
+
+__all__ = ["demo_account", "doctor", "metrics"]

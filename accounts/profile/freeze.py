@@ -116,8 +116,7 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
         "at": found.event.at,
         "phone": _shown_phone(found),
         "is_waiting": _can_stop(found.user),
-        "is_held": not scheduled_changes.link_may_stop(found.user)
-        and scheduled_changes.waiting(found.user).exists(),
+        "is_held": not links.link_may_stop(found.user) and scheduled_changes.waiting(found.user).exists(),
         "is_frozen": found.user.frozen_at is not None,
     }
     return render(request, "accounts/notice_link.html", context)
@@ -144,7 +143,7 @@ def _act(request: HttpRequest, found: Notice) -> HttpResponse:
 
 
 def _can_stop(user: User) -> bool:
-    return scheduled_changes.link_may_stop(user) and scheduled_changes.waiting(user).exists()
+    return links.link_may_stop(user) and scheduled_changes.waiting(user).exists()
 
 
 def _shown_phone(found: Notice) -> str:

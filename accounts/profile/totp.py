@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 
 from accounts.access import guard
 from accounts.access.guard import customer, pending
+from accounts.actions import authenticator
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.factors import messages, recovery_codes, step_up, totp, verification
@@ -42,7 +43,7 @@ def settings_totp_new(request: HttpRequest) -> HttpResponse:
     def effect() -> bool:
         if not step_up.holds(request, user, Purpose.CHANGE_TOTP):
             return False
-        totp.replace(request, user, seed)
+        authenticator.replace(request, user, seed)
         return True
 
     form = CodeForm(request.POST or None)
@@ -85,7 +86,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
             user,
             approvals.CONFIRM_TOTP,
             code,
-            effect=lambda: totp.replace(request, user, seed),
+            effect=lambda: authenticator.replace(request, user, seed),
             seed=seed,
         )
         if result.accepted:

@@ -1,1 +1,14 @@
-"""The staff's pages about people, in Django admin. They look, and they stop things, with a reason and an event each."""
+"""Django admin for staff: customers, events, the actions on them, and what each role may see."""
+
+__all__ = [
+    "access",
+    "access_log",
+    "base_admin",
+    "customers",
+    "events",
+    "forms",
+    "opaque_ids",
+    "presenters",
+    "search",
+    "site",
+]

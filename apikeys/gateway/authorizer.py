@@ -17,9 +17,10 @@ from apikeys.gateway.fastpath import query as fastpath_query
 from apikeys.gateway.fastpath import verifiers
 from apikeys.gateway.fastpath.prepared_key import Compiled
 from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
-from apikeys.gateway.fastpath.usage_counters import Batch, Use, Uses
+from apikeys.gateway.fastpath.usage_counters import Use, Uses
 from apikeys.gateway.keycache.cache import Memory, Unavailable
 from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
 from apikeys.verification import networks, signing
 from apikeys.verification.decision import Decision, KeyRecord

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apikeys.gateway.fastpath.usage_counters import Batch
+from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 
 logger = logging.getLogger("portal.gateway")

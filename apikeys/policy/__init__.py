@@ -1,0 +1,3 @@
+"""Rules of keys: states and permissions, names, public keys, and which change of settings adds power."""
+
+__all__ = ["account_freeze", "choices", "names", "power", "public_keys", "settings_change"]

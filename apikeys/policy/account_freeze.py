@@ -1,9 +1,16 @@
-"""While an account is frozen no key of it is made or given more power."""
+"""While an account is frozen no key of it is created or given more power."""
+
+from datetime import datetime
+from typing import Protocol
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+
+class Owner(Protocol):
+    """What is read of a key's owner (`accounts.models.User`)."""
+
+    frozen_at: datetime | None
 
 
 class AccountFrozen(ValidationError):
@@ -13,8 +20,8 @@ class AccountFrozen(ValidationError):
         super().__init__(_("Your account is frozen: thaw it before you make a key or give one more power."))
 
 
-def refuse(owner: User) -> None:
-    """Raises `AccountFrozen` when ``owner``, a row that was just read, is frozen."""
-    # SECURITY: whoever still has a session must not arm keys that go off when the owner thaws the account.
+def refuse(owner: Owner) -> None:
+    """Raise `AccountFrozen` when ``owner``, a row that was just read, is frozen."""
+    # SECURITY: an attacker with an open session must not prepare keys that start to work when the owner thaws the account.
     if owner.frozen_at is not None:
         raise AccountFrozen

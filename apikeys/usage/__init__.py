@@ -1,0 +1,13 @@
+"""What is known of a key's requests: counters, clock skew, health, rejections and their texts, exports."""
+
+__all__ = [
+    "batch",
+    "batch_writer",
+    "chart",
+    "clock_skew",
+    "export",
+    "key_health",
+    "queries",
+    "recorder",
+    "rejection_texts",
+]

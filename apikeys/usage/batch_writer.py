@@ -16,9 +16,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apikeys.actions import address_approval
-from apikeys.gateway.fastpath.usage_counters import Batch
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse
 from apikeys.usage import recorder
+from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 
 #: Rows after which the interpreter is left to whoever waits for it: 0.2 ms. Threads that answer would get it only every

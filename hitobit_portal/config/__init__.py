@@ -1,0 +1,3 @@
+"""Settings: read from the environment, declared once, checked at the start."""
+
+__all__ = ["checks", "demo", "env", "gateway"]

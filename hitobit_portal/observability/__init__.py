@@ -1,0 +1,3 @@
+"""Structured logs."""
+
+__all__ = ["logs"]

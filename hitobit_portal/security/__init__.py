@@ -1,0 +1,3 @@
+"""Encryption at rest, keyed digests, and rate limits."""
+
+__all__ = ["crypto", "ratelimits"]

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from apikeys.gateway.fastpath.lru import TwoGenerations
 from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.usage_counters import MOST_USES, Use
+from apikeys.gateway.fastpath.usage_counters import Use
+from apikeys.usage.batch import MOST_USES
 from apikeys.verification.decision import KeyRecord
 
 #: After so long it is asked anew whether a key is still unknown; sooner, if the database says that it was made.

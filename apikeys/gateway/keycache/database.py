@@ -16,10 +16,10 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from apikeys.actions import key_loader, rotation
-from apikeys.gateway.fastpath.usage_counters import Batch
 from apikeys.gateway.keycache.cache import Unavailable
 from apikeys.models import GatewayToken
 from apikeys.usage import batch_writer
+from apikeys.usage.batch import Batch
 from apikeys.verification.decision import KeyRecord
 
 logger = logging.getLogger("portal.gateway")

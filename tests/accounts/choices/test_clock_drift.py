@@ -6,9 +6,10 @@ from html import unescape
 import pyotp
 import pytest
 
+from accounts.actions import authenticator
 from accounts.choices import approvals
 from accounts.choices.clock_drift import Drift, judge, noted
-from accounts.factors import totp, verification
+from accounts.factors import verification
 from accounts.models import TotpDevice
 from tests.accounts.factors.test_verification import at, verify
 from tests.support import people
@@ -86,5 +87,5 @@ def test_settings_and_dashboard_warn_before_codes_are_refused(
 
 def test_another_authenticator_is_measured_anew(sara: Person) -> None:
     give(sara, 1, 1, 1)
-    totp.replace(request_of(sara), sara.user, pyotp.random_base32())
+    authenticator.replace(request_of(sara), sara.user, pyotp.random_base32())
     assert TotpDevice.objects.get(user=sara.user).drift == "right"

@@ -14,10 +14,10 @@ import pytest
 from apikeys.gateway.authorizer import Gatekeeper, Limits
 from apikeys.gateway.fastpath.lru import TwoGenerations
 from apikeys.gateway.fastpath.rate_limits import Buckets, Seen
-from apikeys.gateway.fastpath.usage_counters import MOST_REFUSALS, Batch
 from apikeys.gateway.keycache.cache import ALL, Memory, Unavailable
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch
 from apikeys.gateway.requests import Ask
+from apikeys.usage.batch import MOST_REFUSALS, Batch
 from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome

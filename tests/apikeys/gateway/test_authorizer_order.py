@@ -14,9 +14,9 @@ from redis.backoff import NoBackoff
 from apikeys.gateway import authorizer
 from apikeys.gateway.authorizer import Gatekeeper, Limits, Verdict
 from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
-from apikeys.gateway.fastpath.usage_counters import Used
 from apikeys.gateway.keycache.cache import Memory, Unavailable
 from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.usage.batch import Used
 from apikeys.verification import signing
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks

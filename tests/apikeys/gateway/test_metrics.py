@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from apikeys.gateway import prometheus
-from apikeys.gateway.fastpath.usage_counters import Batch
 from apikeys.gateway.metrics import Measures, Siblings
 from apikeys.models import ApiKey
+from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 from tests.apikeys.gateway.test_http import signed
 from tests.portal.test_metrics import LABELS, parsed

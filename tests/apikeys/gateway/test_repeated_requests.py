@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from apikeys.gateway import authorizer
 from apikeys.gateway.authorizer import Gatekeeper, Limits
 from apikeys.gateway.fastpath.rate_limits import Buckets
-from apikeys.gateway.fastpath.usage_counters import Used
 from apikeys.gateway.keycache.cache import ALL, TOKENS, Memory
+from apikeys.usage.batch import Used
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import (  # fmt: skip

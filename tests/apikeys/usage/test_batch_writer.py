@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from apikeys.actions import key_loader
 from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.usage_counters import Batch, Uses
+from apikeys.gateway.fastpath.usage_counters import Uses
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
 from apikeys.usage import batch_writer
+from apikeys.usage.batch import Batch
 from tests.support import people
 from tests.support.signed_requests import decided
 
