@@ -9,7 +9,11 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts.audit import event_recorded
+        from accounts.notifications import policy
         from hitobit_portal.config import checks  # noqa: F401  (registers the system checks)
+
+        event_recorded.connect(policy.on_event_recorded, dispatch_uid="notifications")
 
 
 class AdminConfig(DjangoAdminConfig):

@@ -81,7 +81,7 @@ def restored(request: HttpRequest) -> HttpResponse | None:
     if not values and not (request.method == "GET" and known_browsers.HANDED_OVER in request.GET):
         return None
     rest = request.GET.copy()
-    for name in (*display_preferences.VALUES, known_browsers.HANDED_OVER):
+    for name in (*display_preferences.NAMES, known_browsers.HANDED_OVER):
         rest.pop(name, None)
     response = redirect(f"{request.path}?{rest.urlencode()}".rstrip("?"))
     display_preferences.store(response, values)

@@ -179,9 +179,9 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
         return redirect(guard.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)
-    if method in TRUSTABLE and request.POST.get("trust") == "1":
-        if trusted_devices.trust(request, response, user):
-            audit.record(Event.DEVICE_TRUSTED, request, customer=user)
+    wants_trust = method in TRUSTABLE and request.POST.get("trust") == "1"
+    if wants_trust and trusted_devices.trust(request, response, user):
+        audit.record(Event.DEVICE_TRUSTED, request, customer=user)
     return response
 
 

@@ -1,5 +1,6 @@
 """Which events are told to their owner, by which channel: puts a row into the outbox in the event's own transaction."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -60,6 +61,13 @@ HELD_BACK = HOURLY | {
     Event.KEY_TRADE_ENDS_SOON,
     Event.RECOVERY_MADE,
 }
+
+
+def on_event_recorded(
+    sender: object, event: AuditEvent, also: Sequence[tuple[str, str]], **_options: object
+) -> None:
+    """Receiver of `accounts.audit.event_recorded`, in the event's transaction."""
+    put(event, *also)
 
 
 def put(event: AuditEvent, *also: tuple[str, str]) -> None:

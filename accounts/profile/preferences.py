@@ -41,7 +41,7 @@ def set_language(request: HttpRequest) -> HttpResponse:
     """Django's own, which writes the cookie; for who is logged in the account has the language too."""
     response = django_set_language(request)
     code, user = request.POST.get("language", ""), request.user
-    known = code in display_preferences.VALUES["language"] and check_for_language(code)
+    known = code in display_preferences.allowed()["language"] and check_for_language(code)
     # An ended session is nobody's: what is public does not pass `DefaultDenyMiddleware`'s look at it.
     if known:
         display_preferences.store(

@@ -23,7 +23,20 @@ from accounts.sms import circuit_breaker, delivery_log
 from accounts.sms.errors import NotServedError, ProviderError, SmsError
 from hitobit_portal.i18n.fields import is_served
 
-__all__ = ["NotServedError", "ProviderError", "SmsError", "can_speak", "send", "speak"]
+__all__ = [
+    "LOCAL",
+    "NotServedError",
+    "ProviderError",
+    "SmsError",
+    "can_speak",
+    "circuit_breaker",
+    "console",
+    "delivery_log",
+    "file",
+    "numbers",
+    "send",
+    "speak",
+]
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
 #: Hands one message to one back-end; returns the provider's id of it, or None.

@@ -24,12 +24,14 @@ from redis.asyncio import Redis  # noqa: E402
 from apikeys.gateway import openapi, prometheus  # noqa: E402
 from apikeys.gateway.authorizer import Gatekeeper, Limits  # noqa: E402
 from apikeys.gateway.endpoints import Door  # noqa: E402
-from apikeys.gateway.fastpath.rate_limits import Buckets, Seen, SharedBuckets, SharedSeen  # noqa: E402
+from apikeys.gateway.fastpath.rate_limits import Buckets  # noqa: E402
+from apikeys.gateway.fastpath.replay_guard import ReplayGuard  # noqa: E402
 from apikeys.gateway.keycache import database  # noqa: E402
 from apikeys.gateway.keycache.cache import Memory, Watch  # noqa: E402
 from apikeys.gateway.keycache.postgresql_invalidation import PostgresWatch  # noqa: E402
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch  # noqa: E402
 from apikeys.gateway.metrics import Measures, Siblings, keep_measuring  # noqa: E402
+from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard  # noqa: E402
 from apikeys.gateway.tokens import Tokens  # noqa: E402
 
 logger = logging.getLogger("portal.gateway")
@@ -124,9 +126,9 @@ def limits() -> Limits:
         found.keys = SharedBuckets(redis, "key", settings.GATEWAY_KEY_RATE)
         found.addresses = SharedBuckets(redis, "address", settings.GATEWAY_ADDRESS_RATE)
     if settings.REPLAY_GUARD == "process":
-        found.seen = Seen()
+        found.seen = ReplayGuard()
     elif settings.REPLAY_GUARD == "valkey" and redis is not None:
-        found.seen = SharedSeen(redis)
+        found.seen = SharedReplayGuard(redis)
     return found
 
 

@@ -16,10 +16,12 @@ from redis.exceptions import RedisError
 from apikeys.gateway.fastpath import query as fastpath_query
 from apikeys.gateway.fastpath import verifiers
 from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
+from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
+from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.fastpath.usage_counters import Use, Uses
 from apikeys.gateway.keycache.cache import Memory, Unavailable
 from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
 from apikeys.verification import networks, signing
@@ -51,7 +53,7 @@ class Limits:
     rate_of_address: int
     keys: Buckets | SharedBuckets | None = None
     addresses: Buckets | SharedBuckets | None = None
-    seen: Seen | SharedSeen | None = None
+    seen: ReplayGuard | SharedReplayGuard | None = None
 
 
 class Gatekeeper:
@@ -223,7 +225,7 @@ class Gatekeeper:
         # Hex in either case is the same signature; base64 has one spelling.
         signature = request.signature.lower() if len(request.signature) == 64 else request.signature
         name = hashlib.sha256(key.record.key.encode() + b"\0" + signature).digest()
-        if isinstance(seen, Seen):
+        if isinstance(seen, ReplayGuard):
             return seen.first(name, time.monotonic(), FRESH_SECONDS)
         return await _ask_valkey(seen.first(name, FRESH_SECONDS))
 

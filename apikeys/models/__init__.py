@@ -18,5 +18,6 @@ __all__ = [
     "KeyLimitReached",
     "Refusal",
     "RescueRequest",
+    "gateway",
     "random_text",
 ]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from hitobit_portal.i18n.fields import ascii_digits
 
+__all__ = ["is_breached"]
+
 WIDTH = 4
 
 

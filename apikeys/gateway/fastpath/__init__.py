@@ -1,3 +1,3 @@
-"""The fast path: answers the usual form of a request from a prepared key, and leaves every other one to the decision."""
+"""The fast path: answers the usual form of a request from a prepared key; every other one goes to the decision."""
 
-__all__ = ["lru", "prepared_key", "query", "rate_limits", "usage_counters", "verifiers"]
+__all__ = ["lru", "prepared_key", "query", "rate_limits", "replay_guard", "usage_counters", "verifiers"]

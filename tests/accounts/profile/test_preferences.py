@@ -36,7 +36,7 @@ def test_saving_keeps_them_in_the_account_and_in_the_browser(sara: Person) -> No
     user = sara.reload()
     assert (user.theme, user.language, user.digits) == ("dark", "en", "latin")
     assert user.optional_notices == ["login"]
-    ours = {display_preferences.PREFIX + name for name in display_preferences.VALUES}
+    ours = {display_preferences.prefix() + name for name in display_preferences.NAMES}
     written = {name: morsel for name, morsel in answer.cookies.items() if name in ours}
     assert {name: morsel.value for name, morsel in written.items()} == {
         "__Host-theme": "dark", "__Host-language": "en", "__Host-digits": "latin",
@@ -228,7 +228,7 @@ def test_a_cookie_of_the_version_before_is_read_and_then_replaced(sara: Person) 
     client.cookies["theme"], client.cookies["digits"], client.cookies["language"] = "dark", "latin", "en"
     assert 'data-theme="dark" data-digits="latin"' in html_of(client, "/dashboard/")
     answer = client.post("/settings/preferences/", {**GOOD, "theme": "light", "digits": "auto"})
-    for name in display_preferences.VALUES:
+    for name in display_preferences.NAMES:
         assert (answer.cookies[name].value, answer.cookies[name]["max-age"]) == ("", 0)
     assert 'data-theme="light"' in html_of(client, "/dashboard/")
     assert "data-digits" not in html_of(client, "/dashboard/")

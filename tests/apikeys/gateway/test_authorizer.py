@@ -13,7 +13,8 @@ import pytest
 
 from apikeys.gateway.authorizer import Gatekeeper, Limits
 from apikeys.gateway.fastpath.lru import TwoGenerations
-from apikeys.gateway.fastpath.rate_limits import Buckets, Seen
+from apikeys.gateway.fastpath.rate_limits import Buckets
+from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.keycache.cache import ALL, Memory, Unavailable
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch
 from apikeys.gateway.requests import Ask
@@ -249,7 +250,7 @@ def test_bucket_fills_again_at_its_rate() -> None:
 
 
 def test_guard_remembers_for_its_time_and_forgets_then() -> None:
-    seen = Seen()
+    seen = ReplayGuard()
     assert seen.first(b"a", 0.0, 62.0)
     assert not seen.first(b"a", 61.9, 62.0)
     assert seen.first(b"b", 61.9, 62.0)
@@ -259,7 +260,7 @@ def test_guard_remembers_for_its_time_and_forgets_then() -> None:
 
 def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_SEEN", 3)
-    seen = Seen()
+    seen = ReplayGuard()
     assert [seen.first(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
     assert [seen.first(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
     assert seen.first(b"d", 62.0, 62.0), "one is forgotten"

@@ -13,9 +13,11 @@ from redis.backoff import NoBackoff
 
 from apikeys.gateway import authorizer
 from apikeys.gateway.authorizer import Gatekeeper, Limits, Verdict
-from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets, Seen, SharedBuckets, SharedSeen
+from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
+from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.keycache.cache import Memory, Unavailable
 from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Used
 from apikeys.verification import signing
 from apikeys.verification.decision import CredentialRecord, KeyRecord
@@ -64,7 +66,7 @@ class ToldBuckets(Buckets):
         return super().of(name)
 
 
-class ToldSeen(Seen):
+class ToldSeen(ReplayGuard):
     def __init__(self, told: list[str]) -> None:
         super().__init__()
         self._told = told
@@ -454,7 +456,7 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
         stages = [Stage(), Stage()]  # two processes
         for stage in stages:
             limits = Limits(2, 4, SharedBuckets(server, "key", 2), SharedBuckets(server, "address", 4))
-            limits.seen = SharedSeen(server)
+            limits.seen = SharedReplayGuard(server)
             stage.keeper = Gatekeeper(stage.keeper.memory, stage._first_use, limits)
         first, second = stages
         assert await first.outcome(signed(stamp=now)) is Outcome.ALLOWED
@@ -487,7 +489,9 @@ def test_nothing_passes_while_limits_or_guard_cannot_be_asked(gone: str) -> None
         nobody = redis.asyncio.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
         stage = Stage()
         setattr(
-            stage.limits, gone, SharedSeen(nobody) if gone == "seen" else SharedBuckets(nobody, gone, 10**6)
+            stage.limits,
+            gone,
+            SharedReplayGuard(nobody) if gone == "seen" else SharedBuckets(nobody, gone, 10**6),
         )
         keeper = Gatekeeper(stage.keeper.memory, stage._first_use, stage.limits)
         stage.keeper = keeper
