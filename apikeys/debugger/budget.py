@@ -6,8 +6,8 @@ Other work than hashing is counted as the bytes that could be hashed in the same
 
 from __future__ import annotations
 
-#: Bytes that may be hashed for one page: some 50 ms.
-PAGE = 20 * 1024 * 1024
+#: Bytes that may be hashed for one page: some 40 ms.
+PAGE = 40 * 1024 * 1024
 
 
 class Budget:

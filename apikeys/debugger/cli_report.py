@@ -123,7 +123,7 @@ def _said(found: Found) -> dict[str, str]:
 
 
 def _signs(payload: bytes) -> str:
-    return "".join(text for _is_sign, text in shown.segments(payload))
+    return "".join(text for _is_sign, text in shown.segments(payload, None))
 
 
 def lines(told: dict[str, Any]) -> list[str]:

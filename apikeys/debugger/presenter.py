@@ -1,5 +1,6 @@
 """A diagnosis as the page shows it: words, and bytes made visible."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from apikeys.debugger.diagnosis import Diagnosis
 from apikeys.policy.choices import Permission
 
 SHOWN_BYTES = 4096
+#: SECURITY: each is rendered for itself; thousands of them, in five places of the page, took longer than all else.
+SHOWN_RUNS = 400
 DUMPED_BYTES = 1024
 ROW = 8
+_RUN = re.compile(r"[!-\[\]-~]+|[^!-\[\]-~]+")
 
 CHECKS: tuple[str | Promise, ...] = (
     _("The key header is there and well formed"),
@@ -133,12 +137,19 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def segments(payload: bytes) -> list[tuple[bool, str]]:
-    """The bytes as runs of text: (is a sign for what can't be seen, text). Cut after SHOWN_BYTES."""
+def segments(payload: bytes, most: int | None = SHOWN_RUNS) -> list[tuple[bool, str]]:
+    """The bytes as runs of text: (is a sign for what can't be seen, text). Cut after SHOWN_BYTES, and ``most`` runs."""
+    runs = _RUN.finditer(payload[:SHOWN_BYTES].decode("latin-1"))
     return [
-        (not run.isascii() or run[:1] == "\\" or run[:1] == " ", _signs(run))
-        for run in re.findall(r"[!-\[\]-~]+|[^!-\[\]-~]+", payload[:SHOWN_BYTES].decode("latin-1"))
+        (not run[0].isascii() or run[0][:1] == "\\" or run[0][:1] == " ", _signs(run[0]))
+        for run in itertools.islice(runs, most)
     ]
+
+
+def is_cut(payload: bytes) -> bool:
+    """Whether `segments` leaves something out."""
+    runs = _RUN.finditer(payload[:SHOWN_BYTES].decode("latin-1"))
+    return len(payload) > SHOWN_BYTES or next(itertools.islice(runs, SHOWN_RUNS, None), None) is not None
 
 
 def _signs(run: str) -> str:

@@ -27,7 +27,7 @@ from apikeys.verification.decision import CredentialRecord
 from apikeys.verification.signing import Kind
 
 #: What a check costs beside the payload's own length, in bytes hashed (`budget`).
-HMAC_COST, HASH_COST, ED25519_COST, RSA_COST = 1_500, 2_500, 120_000, 60_000
+HMAC_COST, HASH_COST, ED25519_COST, RSA_COST = 1_500, 2_500, 160_000, 100_000
 _PUBLIC_KEY_COST = {Kind.ED25519: ED25519_COST, Kind.RSA: RSA_COST}
 _ALGORITHMS = {16: ("md5",), 20: ("sha1",), 28: ("sha224",), 32: ("sha256", "sha3_256"), 48: ("sha384",)}
 #: Of the bytes that a hash function gives.

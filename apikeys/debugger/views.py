@@ -111,7 +111,7 @@ def _result(text: request_parser.Pasted, diagnosis: Diagnosis) -> dict[str, Any]
         "segments": shown.segments(diagnosis.payload),
         "compared": compared,
         "signed_length": len(diagnosis.signed or b""),
-        "cut": max(len(diagnosis.payload), len(diagnosis.signed or b"")) > shown.SHOWN_BYTES,
+        "cut": any(shown.is_cut(payload) for payload in (diagnosis.payload, diagnosis.signed or b"")),
         "dump": shown.dump(diagnosis.payload),
         "dump_cut": len(diagnosis.payload) > shown.DUMPED_BYTES,
         "method": shown.visible(text.method),

@@ -228,9 +228,7 @@ def _chars(code: Any, value: Any, flags: int) -> Chars:
     else:
         raise AssertionError(f"{code} is not known here")
     if flags & re.IGNORECASE:
-        found = frozenset(
-            {*found, *(ord(c) for n in found for c in (chr(n).lower(), chr(n).upper()) if len(c) == 1)}
-        )
+        found |= {*(ord(c) for n in found for c in (chr(n).lower(), chr(n).upper()) if len(c) == 1)}
     return frozenset(found)
 
 

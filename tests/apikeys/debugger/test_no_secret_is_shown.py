@@ -1,4 +1,7 @@
-"""No page and no command of the debugger shows a pasted secret, whatever is made of it; both say the same."""
+"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of the paste.
+
+And the two say the same about every paste.
+"""
 
 import base64
 import html
@@ -196,6 +199,19 @@ def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str
         assert not shows(shown_by_command(text), secret)
 
 
+def test_a_secret_that_only_curl_puts_together_is_not_shown() -> None:
+    """`-G` sends what was typed first behind what was typed last, and a header's place is no matter."""
+    sara = customer()
+    key = key_of(sara)
+    secret = secret_of(key)
+    text = f"curl -G -d '{secret[30:]}=1' -H 'X-MBX-APIKEY: {key.key_id}' '{URL}?{secret[:30]}'"
+    assert request_parser.read(text).query.decode().startswith(f"{secret[:30]}&{secret[30:]}")
+    page = page_of(logged_in(sara), text)
+    assert page.context["leaked"] == [key]
+    assert not shows(shown_by_page(page), secret)
+    assert not shows(shown_by_command(text), secret)
+
+
 class AnyPasteWithASecret(TestCase):
     """Whatever a paste is made of, no secret is read in what comes of it."""
 
@@ -288,6 +304,8 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
         assert diagnosis is None
         return
     assert (diagnosis is None) == (by_command is None)
+    if "GONE" in paste:
+        assert by_page["key"] == oldest
     if diagnosis is None or by_command is None:
         return
     assert by_page["key"] == by_command.key

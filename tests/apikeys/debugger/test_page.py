@@ -20,6 +20,7 @@ from hypothesis.extra.django import TestCase
 from accounts.models import AuditEvent
 from apikeys.debugger.cause_texts import WORDS
 from apikeys.debugger.causes import Cause
+from apikeys.debugger.presenter import SHOWN_RUNS
 from apikeys.models import ApiKey, DailyUse, Refusal
 from apikeys.policy.choices import State
 from hitobit_portal.security.ratelimits import Rate
@@ -261,6 +262,17 @@ def test_invisible_bytes_are_shown_as_signs(sara: Person) -> None:
     )
     for sign_shown in ("\\xC3\\xA9\\t", "␣", "\\n"):
         assert sign_shown in text_of(page)
+
+
+def test_of_many_runs_of_signs_the_beginning_is_shown(sara: Person) -> None:
+    """SECURITY: or a body of spaces and letters in turn makes a page that takes longer than all that is looked for."""
+    key = key_of(sara)
+    head = f"POST /x\nX-MBX-APIKEY: {key.key_id}\n\n"
+    page = look(logged_in(sara), f"{head}{' ^' * 2_000}&timestamp=1&signature=x")
+    assert page.content.decode().count('class="ctl"') < 5 * SHOWN_RUNS
+    assert "Only the beginning is shown" in text_of(page)
+    page = look(logged_in(sara), f"{head}{' ^' * 150}&timestamp=1&signature=x")
+    assert text_of(page).count("␣^" * 150) >= 2
 
 
 def test_the_rate_is_limited_per_customer(sara: Person) -> None:
