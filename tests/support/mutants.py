@@ -36,7 +36,7 @@ from tests.support.servers import Postgres, Valkey
 #: Each module with the tests that have to notice, files or single ones, the quickest first. A pattern has to match.
 MODULES: dict[str, list[str]] = {
     "accounts/factors/verification.py": [
-        "accounts/factors/test_verification.py", "accounts/choices/test_clock_drift.py", "portal/test_limits_in_figures.py", "accounts/registration/test_password_reset.py",
+        "accounts/factors/test_verification.py", "accounts/choices/test_clock_drift.py", "portal/test_limits_in_figures.py", "accounts/registration/test_password_reset.py", "accounts/profile/test_totp.py",
         "races/test_codes.py::test_sixty_wrong_codes_at_once_are_counted_exactly_and_five_are_compared",
     ],
     "accounts/factors/lockout.py": ["accounts/factors/test_verification.py", "portal/test_limits_in_figures.py", "accounts/registration/test_password_reset.py"],
