@@ -37,7 +37,8 @@ CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accou
 core: $(VENV)/development.stamp $(CATALOGUES) ## The tests of the security core alone, for a second Python (PYTHON=..., VENV=...)
 	$(BIN)/python -m pytest -n $(PROCESSES) $(CORE)
 
-hunt: $(VENV)/development.stamp $(CATALOGUES) ## The property tests alone, with random examples, fifty times as many
+hunt: $(VENV)/development.stamp $(CATALOGUES) ## Property tests with fifty times as many random examples; 10,000 sequences of customer actions
+	$(BIN)/python -m tests.support.power --processes $(PROCESSES)
 	env -u CI PORTAL_TEST_FACTOR=50 $(BIN)/python -m pytest -n $(PROCESSES) -m "hypothesis and not browser"
 
 mutants: $(VENV)/development.stamp $(CATALOGUES) ## Change the security core a little and see that tests notice (MUTANTS="--most 5")

@@ -13,8 +13,9 @@ from accounts.actions import freeze
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice
 from accounts.notifications import policy
-from apikeys.actions import address_approval
+from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
+from apikeys.policy.account_freeze import AccountFrozen
 from apikeys.policy.choices import State
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
@@ -239,6 +240,51 @@ def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -
     with pytest.raises(ValidationError):
         address_approval.approve(RequestFactory().post("/"), row)
     assert addresses(key) == ([] if case == "unrestricted" else [ADDRESS])
+
+
+def test_approval_looks_under_the_lock_whether_the_account_was_frozen(sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    freeze.freeze(None, sara.user)
+    with pytest.raises(AccountFrozen):
+        address_approval.approve(RequestFactory().post("/"), row)
+    assert addresses(key) == [ADDRESS]
+    row.refresh_from_db()
+    assert row.closed_at is None
+
+
+def test_nothing_waits_while_the_account_is_frozen_and_its_page_says_why(sara: Person, key: ApiKey) -> None:
+    row = asked(key)
+    freeze.freeze(None, sara.user)
+    assert not address_approval.waiting(sara.user).exists()
+    client = logged_in(sara)
+    client.cookies["language"] = "en"
+    client.post(path(row), {"resend": "1"})
+    assert not sms_collector.messages
+    assert "Your account is frozen" in client.get(f"/keys/{key.pk}/").content.decode()
+    freeze.thaw(None, sara.user)
+    assert address_approval.waiting(sara.user).get() == row
+
+
+def test_code_for_an_address_is_void_once_the_key_can_do_more(sara: Person, key: ApiKey) -> None:
+    """SECURITY: the SMS spoke of a key that trades; from the new address it would trade from a second one, too."""
+    row, client = asked(key), logged_in(sara)
+    client.post(path(row), {"resend": "1"})
+    codes = both_codes(sara, "key.rescue")
+    key.apply(["read", "trade"], "trusted", [ADDRESS, OTHER])
+    assert client.post(path(row), codes).status_code == 200
+    assert addresses(key) == [ADDRESS, OTHER]
+    assert client.post(path(row), {"resend": "1"})["Location"] == path(row)
+    client.post(path(row), both_codes(sara, "key.rescue"))
+    assert addresses(key) == [ADDRESS, OTHER, NEW]
+
+
+def test_approval_is_given_for_the_key_as_it_was_shown(key: ApiKey) -> None:
+    row = asked(key)
+    state = consent.state_of(key)
+    key.apply(["read"], "trusted", [ADDRESS])
+    with pytest.raises(consent.ChangedMeanwhile):
+        address_approval.approve(RequestFactory().post("/"), row, state)
+    assert addresses(key) == [ADDRESS]
 
 
 def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, key: ApiKey) -> None:

@@ -219,6 +219,16 @@ def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) ->
     assert now_of(other).state == "frozen"
 
 
+def test_codes_are_void_after_another_name(sara: Person, key: ApiKey) -> None:
+    """SECURITY: the SMS names a key; renaming takes no code, and would put another key behind that name."""
+    client = logged_in(sara)
+    save(client, key, permissions=["read", "trade"])
+    codes = both_codes(sara, "key.change")
+    save(client, key, name="other")
+    assert client.post(page_of(key, "verify/"), codes)["Location"] == page_of(key)
+    assert now_of(key).permissions == {"read"}
+
+
 def test_codes_for_a_change_do_not_resume(sara: Person, key: ApiKey) -> None:
     change = Change(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
     client = logged_in(sara)

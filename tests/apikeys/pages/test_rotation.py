@@ -192,6 +192,17 @@ def test_codes_are_good_for_exactly_what_was_asked(
     assert Credential.objects.count() == ApiKey.objects.count()
 
 
+def test_codes_for_a_credential_are_void_once_the_key_can_do_more(
+    sara: Person, client: Client, key: ApiKey
+) -> None:
+    """SECURITY: the new credential was approved for a key that only reads."""
+    ask(client, key)
+    codes = people.both_codes(sara, PURPOSE)
+    key.apply(["read", "trade"], "unrestricted", [])
+    assert client.post(path(key, "rotate/verify/"), codes).headers["Location"] == path(key)
+    assert key.credentials.count() == 1
+
+
 def test_codes_page_says_what_is_made(client: Client, key: ApiKey) -> None:
     pem = public_pem(new_ed25519())
     ask(client, key, kind="public", public_key=pem)

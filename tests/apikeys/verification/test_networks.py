@@ -199,6 +199,12 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["0.0.0.0/0"], "1.2.3.4", False),
         (["nonsense"], "1.2.3.4", False),
         (["nonsense", "1.2.3.4"], "1.2.3.4", True),
+        # A network within another one takes nothing away from it, whichever was listed first.
+        (["10.0.0.0/8", "10.1.0.0/16"], "10.200.0.1", True),
+        (["10.1.0.0/16", "10.0.0.0/8"], "10.200.0.1", True),
+        (["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24"], "10.0.1.1", True),
+        (["10.0.0.0/8", "10.1.0.0/16"], "11.0.0.1", False),
+        (["2001:db8::/32", "2001:db8:1::/48"], "2001:db8:2::1", True),
     ],
 )
 def test_address_is_matched_against_the_list(values: list[str], address: str | None, expected: bool) -> None:
@@ -256,6 +262,19 @@ def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, i
         compile_networks([parse_network(str(one)).value for one in networks]).contains(str(address))
         is expected
     )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.integers(8, 16)), min_size=1, max_size=6),
+    st.integers(0, 255),
+)
+def test_list_admits_what_any_of_its_networks_admits(listed: list[tuple[int, int]], second: int) -> None:
+    """Networks of 10.0.0.0/8, which lie within each other more often than not."""
+    values = [parse_network(f"10.{number}.0.0/{length}").value for number, length in listed]
+    address = ipaddress.ip_address(f"10.{second}.255.1")
+    admitted = any(address in ipaddress.ip_network(value) for value in values)
+    assert compile_networks(values).contains(str(address)) is admitted
 
 
 @settings(deadline=None)
