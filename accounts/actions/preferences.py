@@ -25,7 +25,7 @@ class PreferencesForm(forms.Form):
     theme = forms.ChoiceField(choices=THEMES)
     language = forms.ChoiceField(choices=settings.LANGUAGES)
     digits = forms.ChoiceField(choices=DIGITS)
-    policy = forms.MultipleChoiceField(
+    notices = forms.MultipleChoiceField(
         choices=[(event.value, event.value) for event in policy.OPTIONAL], required=False
     )
 

@@ -200,7 +200,6 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["nonsense"], "1.2.3.4", False),
         (["nonsense", "1.2.3.4"], "1.2.3.4", True),
         # A network within another one takes nothing away from it, whichever was listed first.
-        (["10.0.0.0/8", "10.1.0.0/16"], "10.200.0.1", True),
         (["10.1.0.0/16", "10.0.0.0/8"], "10.200.0.1", True),
         (["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24"], "10.0.1.1", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "11.0.0.1", False),
