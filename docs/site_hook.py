@@ -1,5 +1,6 @@
 """MkDocs hook: Mermaid and fonts from this repository instead of other hosts, and right-to-left pages for Persian."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ def on_files(files: Files, config: Any) -> Files:
     for name in ("vazirmatn-arabic.woff2", "vazirmatn-latin.woff2"):
         files.append(File.generated(config, f"assets/{name}", abs_src_path=str(ROOT / "static/fonts" / name)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Turn links to files outside of docs/ (right on a code host) into their paths."""
+    return re.sub(r"\[[^\]]*\]\(\.\./([^)#]+)[^)]*\)", r"`\1`", markdown)
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
