@@ -4,11 +4,17 @@
 into the document. tests/deploy/test_documentation.py compares both.
 """
 
-import re
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from tests.support.production import ROOT
+
+if TYPE_CHECKING:
+    from django.db.models import Model
 
 DOCUMENT = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- data model: begin -->", "<!-- data model: end -->"
@@ -16,11 +22,16 @@ APPS = ("accounts", "apikeys")
 
 
 def section() -> str:
-    """Return the Markdown between the two markers: one diagram and one table of models for each app."""
+    """Return the Markdown between the two markers: one diagram and one table for each module with models."""
+    from django.apps import apps
+
     parts = []
-    for app in APPS:
-        parts += [f"#### Tables of `{app}`", "```mermaid\n" + "\n".join(_diagram(app)) + "\n```"]
-        parts.append("\n".join(["| model | what a row is |", "|---|---|", *_rows(app)]))
+    models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
+    for module, grouped in groupby(sorted(models, key=lambda model: model.__module__), lambda model: model.__module__):
+        group = list(grouped)
+        parts.append(f"### `{module.replace('.', '/')}.py`")
+        parts.append("```mermaid\n" + "\n".join(_diagram(group)) + "\n```")
+        parts.append("\n".join(["| model | what a row is |", "|---|---|", *map(_row, group)]))
     return "\n\n".join(parts)
 
 
@@ -31,35 +42,29 @@ def written_into(document: str) -> str:
     return f"{before}{BEGIN}\n{section()}\n{END}{after}"
 
 
-def _diagram(app: str) -> Iterator[str]:
-    from django.apps import apps
+def _diagram(models: list[type[Model]]) -> Iterator[str]:
     from django.db.models import Field, ForeignKey
 
     yield "erDiagram"
     relations = []
-    for model in apps.get_app_config(app).get_models():
+    for model in models:
         yield f"    {model.__name__} {{"
         for field in model._meta.get_fields():
             if not isinstance(field, Field) or field.many_to_many:
                 continue
             if isinstance(field, ForeignKey):
-                many = "|o--o|" if field.unique else "|o--o{" if field.null else "||--o{"
-                many = "||--o|" if field.unique and not field.null else many
-                target = field.related_model
-                assert not isinstance(target, str)
-                relations.append(f"    {target.__name__} {many} {model.__name__} : {field.name}")
+                ends = ("|o" if field.null else "||") + "--" + ("o|" if field.unique else "o{")
+                target = field.remote_field.model.__name__
+                relations.append(f"    {target} {ends} {model.__name__} : {field.name}")
             mark = " PK" if field.primary_key else " FK" if field.is_relation else " UK" if field.unique else ""
             yield f"        {field.get_internal_type().removesuffix('Field')} {field.column}{mark}"
         yield "    }"
     yield from relations
 
 
-def _rows(app: str) -> Iterator[str]:
-    from django.apps import apps
-
-    for model in apps.get_app_config(app).get_models():
-        text = re.sub(r"\s+", " ", (model.__doc__ or "").strip().split("\n\n")[0])
-        yield f"| `{model.__name__}` (`{model.__module__.replace('.', '/')}.py`) | {text.replace('|', chr(92) + '|')} |"
+def _row(model: type[Model]) -> str:
+    text = " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())
+    return f"| `{model.__name__}` | {text.replace('|', chr(92) + '|')} |"
 
 
 def main(arguments: list[str]) -> int:
