@@ -1,13 +1,17 @@
 """The documents and the site made of them: they build, name only what exists, and ask no other host for anything."""
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from babel.messages.pofile import read_po
@@ -15,10 +19,15 @@ from babel.messages.pofile import read_po
 from tests.support import data_model
 from tests.support.production import ROOT
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BIN = Path(sys.executable).parent
 #: Of code spans only those that name a file or a directory of the repository.
-PLACE = re.compile(r"`((?:accounts|apikeys|hitobit_portal|tests|bench|deploy|docs|static|templates)/[\w./-]*)`")
+PLACE = re.compile(
+    r"`((?:accounts|apikeys|hitobit_portal|tests|bench|deploy|docs|static|templates)/[\w./-]*)`"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +43,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return directory
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a directory without a log."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
 
 class Loads(HTMLParser):
@@ -74,6 +90,28 @@ def test_the_site_builds_and_loads_nothing_from_other_hosts(site: Path) -> None:
     for script in scripts:
         assert "unpkg.com" not in script.read_text(encoding="utf-8"), script.name
     assert (site / "assets/mermaid.tiny.js").stat().st_size > 1_000_000
+
+
+@pytest.mark.browser
+def test_a_browser_draws_the_diagrams_and_asks_no_other_host(site: Path, browser: "Browser") -> None:
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{server.server_port}/"
+        asked: list[str] = []
+        page = browser.new_page()
+        try:
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(f"{origin}architecture.html")
+            diagrams = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").count("```mermaid")
+            assert diagrams > 5
+            page.wait_for_function(f"document.querySelectorAll('div.mermaid').length === {diagrams}")
+            assert page.locator("pre.mermaid").count() == 0
+        finally:
+            page.close()
+            server.shutdown()
+    assert f"{origin}assets/mermaid.tiny.js" in asked
+    assert [url for url in asked if not url.startswith((origin, "data:", "blob:"))] == []
 
 
 def test_persian_pages_are_right_to_left(site: Path) -> None:
@@ -122,7 +160,9 @@ def test_places_that_documents_name_exist() -> None:
 def test_links_from_the_readme_lead_somewhere() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text)]
-    assert [target for target in targets if "://" not in target and target and not (ROOT / target).exists()] == []
+    assert [
+        target for target in targets if "://" not in target and target and not (ROOT / target).exists()
+    ] == []
 
 
 def test_every_decision_is_listed() -> None:
@@ -141,7 +181,7 @@ def test_the_data_model_is_the_models() -> None:
     assert "    ApiKey ||--o{ Credential : key" in text
 
 
-def test_every_test_file_with_an_attack_is_in_the_threat_model() -> None:
+def test_every_race_is_in_the_threat_model() -> None:
     text = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
     races = {str(path.relative_to(ROOT)) for path in (ROOT / "tests/races").glob("test_*.py")}
     assert {name for name in races if f"`{name}`" not in text} == set()
@@ -156,6 +196,8 @@ def test_the_bill_of_materials_has_every_locked_package(tmp_path: Path) -> None:
     )  # fmt: skip
     document = json.loads(target.read_text(encoding="utf-8"))
     listed = {(part["name"].lower(), part["version"]) for part in document["components"]}
-    locked = re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements.txt").read_text())
+    locked = re.findall(
+        r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements.txt").read_text()
+    )
     assert len(locked) > 20
     assert {(name.lower(), version) for name, version in locked} == listed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tests.support.production import ROOT
@@ -26,8 +27,9 @@ def section() -> str:
     from django.apps import apps
 
     parts = []
+    module_of = attrgetter("__module__")
     models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
-    for module, grouped in groupby(sorted(models, key=lambda model: model.__module__), lambda model: model.__module__):
+    for module, grouped in groupby(sorted(models, key=module_of), module_of):
         group = list(grouped)
         parts.append(f"### `{module.replace('.', '/')}.py`")
         parts.append("```mermaid\n" + "\n".join(_diagram(group)) + "\n```")
@@ -56,7 +58,9 @@ def _diagram(models: list[type[Model]]) -> Iterator[str]:
                 ends = ("|o" if field.null else "||") + "--" + ("o|" if field.unique else "o{")
                 target = field.remote_field.model.__name__
                 relations.append(f"    {target} {ends} {model.__name__} : {field.name}")
-            mark = " PK" if field.primary_key else " FK" if field.is_relation else " UK" if field.unique else ""
+            mark = (
+                " PK" if field.primary_key else " FK" if field.is_relation else " UK" if field.unique else ""
+            )
             yield f"        {field.get_internal_type().removesuffix('Field')} {field.column}{mark}"
         yield "    }"
     yield from relations
