@@ -77,7 +77,8 @@ bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logi
 	$(BIN)/python -m bench.gateway
 
 docs: $(VENV)/development.stamp ## Build the documentation site into var/site
-	$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in var/site: open var/site/index.html"
 
 sbom: $(VENV)/development.stamp ## Write the software bill of materials of requirements.txt to var/sbom.json (CycloneDX)
 	@mkdir -p var

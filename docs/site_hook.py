@@ -33,7 +33,7 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Let Material's script load Mermaid from the site itself. Raise `ValueError` if a new Material does it otherwise."""
+    """Let Material's script load Mermaid from the site. Raise `ValueError` if a new Material does it otherwise."""
     scripts = list((Path(config["site_dir"]) / "assets/javascripts").glob("bundle.*.min.js"))
     if not scripts:
         raise ValueError("Material's script was not found")

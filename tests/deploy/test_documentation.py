@@ -85,7 +85,7 @@ def test_the_site_builds_and_loads_nothing_from_other_hosts(site: Path) -> None:
         assert list(remote(page.read_text(encoding="utf-8"))) == [], page.name
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\([\"']?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
-    scripts = [path for path in (site / "assets/javascripts").glob("*.js")]
+    scripts = list((site / "assets/javascripts").glob("*.js"))
     assert scripts
     for script in scripts:
         assert "unpkg.com" not in script.read_text(encoding="utf-8"), script.name
@@ -155,6 +155,29 @@ def test_places_that_documents_name_exist() -> None:
         if not (ROOT / place).exists()
     }
     assert missing == set()
+
+
+def test_programs_that_documents_name_exist() -> None:
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in DOCUMENTS
+        for name in re.findall(
+            r"python -m ((?:tests|bench|hitobit_portal|apikeys|accounts)\.[\w.]*\w)", path.read_text("utf-8")
+        )
+        if not (ROOT / f"{name.replace('.', '/')}.py").exists()
+    }
+    assert missing == set()
+
+
+def test_every_make_target_that_documents_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {
+        name
+        for path in DOCUMENTS
+        for name in re.findall(r"(?m)(?:^|`)make ([a-z]+)", path.read_text(encoding="utf-8"))
+    }
+    assert {"run", "test", "docs", "sbom"} <= named
+    assert {name for name in named if not re.search(rf"(?m)^{name}:", makefile)} == set()
 
 
 def test_links_from_the_readme_lead_somewhere() -> None:

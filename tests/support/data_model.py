@@ -1,7 +1,7 @@
 """Writes the diagram of the tables in docs/architecture.md from the models.
 
-``python -m tests.support.production .venv/bin/python -m tests.support.data_model`` prints the section, ``--write`` puts it
-into the document. tests/deploy/test_documentation.py compares both.
+``python -m tests.support.production .venv/bin/python -m tests.support.data_model`` prints the section, ``--write`` puts
+it into the document. tests/deploy/test_documentation.py compares both.
 """
 
 from __future__ import annotations
