@@ -1,6 +1,6 @@
 """Every limit of the portal in figures, written down once more: a changed one has to be changed here, too."""
 
-from accounts.access import guard, sessions, trusted_devices
+from accounts.access import form_drafts, guard, sessions, trusted_devices
 from accounts.factors import lockout, sms_codes, verification
 from hitobit_portal.security.ratelimits import Rate
 
@@ -52,3 +52,7 @@ def test_lifetimes_of_codes_logins_and_trust() -> None:
     assert (trusted_devices.LIFETIME.total_seconds(), trusted_devices.MOST) == (30 * DAY, 10)
     lifetimes = [span.total_seconds() for span in (sessions.IDLE, sessions.IDLE_STAFF, sessions.LONGEST)]
     assert lifetimes == [30 * MINUTE, 15 * MINUTE, 12 * HOUR]
+
+
+def test_sizes_of_drafts() -> None:
+    assert (form_drafts.LONGEST, form_drafts.LONGEST_DRAFT) == (2000, 8000)

@@ -220,7 +220,7 @@ def password_only(person: Person, from_address: str = ADDRESS) -> Client:
     """A Django login without a second factor, which no page of the portal makes: what a forgotten back door would."""
     client = browser(from_address)
     request = _request()
-    django_login(request, person.user, backend="accounts.access.backends.PhoneBackend")
+    django_login(request, person.user, backend="accounts.backends.PhoneBackend")
     return _carrying(client, request, person.user)
 
 

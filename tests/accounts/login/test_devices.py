@@ -49,6 +49,8 @@ def log_in(person: Person, client: Client, **fields: str) -> Any:
 def test_a_trusted_browser_logs_in_by_password_alone_until_it_is_forgotten(sara: Person) -> None:
     client = browser()
     answer = log_in(sara, client, trust="1")
+    made = TrustedDevice.objects.get()
+    assert (made.agent, made.address) == (people.BROWSER, people.ADDRESS)
     cookie = answer.cookies[trusted_devices.COOKIE]
     assert cookie["httponly"]
     assert cookie["secure"]

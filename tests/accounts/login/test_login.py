@@ -173,6 +173,13 @@ def test_account_switched_off_in_the_middle_does_not_finish(sara: Person) -> Non
     assert not is_in(client)
 
 
+def test_account_switched_off_in_the_middle_reaches_no_page_of_a_half_finished_login(sara: Person) -> None:
+    client = half_logged_in(sara)
+    assert client.get(SECOND).status_code == 200
+    type(sara.user).objects.filter(pk=sara.user.pk).update(is_active=False)
+    assert client.get(SECOND)["Location"].startswith("/login/?")
+
+
 def test_account_switched_off_ends_its_sessions(sara: Person) -> None:
     client = logged_in(sara)
     assert is_in(client)
