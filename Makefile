@@ -12,7 +12,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test core hunt mutants lint check format migrations messages screenshots bench lock clean
+.PHONY: help run gateway test core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -76,6 +76,14 @@ bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logi
 	$(BIN)/python -m bench.logins
 	$(BIN)/python -m bench.rotation
 	$(BIN)/python -m bench.gateway
+
+docs: $(VENV)/development.stamp ## Build the documentation site into var/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in var/site: open var/site/index.html"
+
+sbom: $(VENV)/development.stamp ## Write the software bill of materials of requirements.txt to var/sbom.json (CycloneDX)
+	@mkdir -p var
+	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-format JSON --output-file var/sbom.json
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
 	for name in requirements requirements-dev; do \
