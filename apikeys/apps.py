@@ -8,3 +8,9 @@ class ApiKeysConfig(AppConfig):
     name = "apikeys"
     verbose_name = _("API keys")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from apikeys.policy import detail_texts, events, notifications
+
+        for module in (events, detail_texts, notifications):
+            module.register()

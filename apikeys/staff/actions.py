@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Act:
     effect: Promise
     icon: str
     state: State
-    event: Event
+    event: KeyEvent
     from_states: frozenset[str]
 
 
@@ -31,12 +31,12 @@ ACTS = {
             "freeze", Right.FREEZE_KEYS, _("Pause"),
             _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
               "codes."),
-            "pause", State.FROZEN, Event.KEY_FROZEN, frozenset({State.ACTIVE}),
+            "pause", State.FROZEN, KeyEvent.FROZEN, frozenset({State.ACTIVE}),
         ),
         Act(
             "revoke", Right.REVOKE_KEYS, _("Delete for good"),
             _("These keys never work again, and nobody can bring them back. Their customers are told."),
-            "trash", State.REVOKED, Event.KEY_REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
+            "trash", State.REVOKED, KeyEvent.REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
         ),
     )
 }  # fmt: skip

@@ -11,12 +11,13 @@ from tests.support.visitors import SUBMIT, TOTP_CODE, Visit, Visitor
 pytestmark = pytest.mark.browser
 FREEZE = "مسدودسازی فوری حساب"
 LINK = """
-from accounts import audit, notice_links
-from accounts.events import Event
+from accounts import audit
 from accounts.models import Notice, User
+from accounts.notifications import links
+from apikeys.policy.events import KeyEvent
 user = User.objects.get(phone="{phone}")
-event = audit.record(Event.KEY_CREATED, None, customer=user)
-print(notice_links.token_of(Notice.objects.get(event=event, channel="sms")))
+event = audit.record(KeyEvent.CREATED, None, customer=user)
+print(links.token_of(Notice.objects.get(event=event, channel="sms")))
 """
 
 

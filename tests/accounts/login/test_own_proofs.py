@@ -13,7 +13,7 @@ from accounts import audit
 from accounts.access import logins, sessions
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.factors import recovery_codes, sms_codes, verification
 from accounts.factors.verification import Factor, Outcome
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
@@ -263,7 +263,7 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
 # New recovery codes are told.
 
 
-def told(event: Event) -> list[str]:
+def told(event: SecurityEvent) -> list[str]:
     return list(Notice.objects.filter(event__event=event.value).values_list("to", flat=True))
 
 

@@ -1,0 +1,98 @@
+"""What apps register at start: a closed vocabulary of events, of approvals, of rules and of words."""
+
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts import audit
+from accounts.choices import events
+from accounts.choices.events import Event, Look, SecurityEvent
+from accounts.choices.registry import RegistrationError, Registry
+from accounts.notifications import policy
+from apikeys.policy import detail_texts, notifications
+from apikeys.policy import events as key_events
+from apikeys.policy.events import KeyEvent
+
+TITLE: Promise = _("API key created")
+
+
+class Unknown(SecurityEvent):
+    """Events of an app that did not register them."""
+
+    OTHER = "other.happened"
+    COPIED = "key.created"
+
+
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As while Django starts, for checks that come before anything is stored."""
+    monkeypatch.setattr(apps, "ready", False)
+    yield
+    assert Unknown.OTHER not in events.LOOKS
+
+
+@pytest.mark.django_db
+def test_an_event_that_no_app_registered_is_not_recorded() -> None:
+    with pytest.raises(ValueError, match="no registered event"):
+        audit.record(Unknown.OTHER, None, customer=None)
+    with pytest.raises(ValueError, match="no registered event"):
+        events.event_of("other.happened")
+
+
+def test_every_event_is_found_by_its_value() -> None:
+    known = events.all_events()
+    assert set(known) == {*Event, *KeyEvent}
+    assert [events.event_of(event.value) for event in known] == known
+    assert [value for value, _title in events.choices()] == [event.value for event in known]
+
+
+REGISTER: list[Callable[[], Any]] = [
+    key_events.register,
+    detail_texts.register,
+    notifications.register,
+    lambda: events.register({Unknown.COPIED: Look(TITLE, "key", "")}, awaited=False),
+]
+
+
+@pytest.mark.parametrize("register", REGISTER)
+def test_nothing_is_registered_twice(starting: None, register: Callable[[], Any]) -> None:
+    with pytest.raises(RegistrationError, match="already"):
+        register()
+
+
+@pytest.mark.parametrize("register", REGISTER)
+def test_nothing_is_registered_after_start(register: Callable[[], Any]) -> None:
+    with pytest.raises(RegistrationError, match="has started"):
+        register()
+
+
+def test_what_is_held_back_must_be_told(starting: None) -> None:
+    with pytest.raises(RegistrationError):
+        policy.register(held_back=[Unknown.OTHER])
+    with pytest.raises(RegistrationError):
+        policy.register(mandatory=[Event.LOGIN])
+
+
+def test_of_several_entries_all_or_none_are_registered(starting: None) -> None:
+    table: Registry[int, str] = Registry({1: "one"})
+    with pytest.raises(RegistrationError, match="1"):
+        table.register({2: "two", 1: "first"})
+    assert dict(table) == {1: "one"}
+    table.register({2: "two"})
+    assert [*table.items()] == [(1, "one"), (2, "two")]
+
+
+def test_events_of_keys_and_of_tokens_hold_the_answer_until_gateways_know() -> None:
+    prefixes = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
+    expected = {event for event in events.all_events() if event.value.startswith(prefixes)}
+    assert expected == events.AWAITED
+
+
+def test_the_vocabularies_are_enumerations() -> None:
+    assert issubclass(SecurityEvent, enum.Enum)
+    assert not list(SecurityEvent)
