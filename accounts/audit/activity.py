@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, method_text, purpose_text, replaced_text
+from accounts.audit.detail_texts import change_lines, isolated, method_text, replaced_text
+from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, event_of
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.free_text import plain
@@ -61,7 +62,7 @@ def detail_of(event: AuditEvent) -> str:
     if "method" in detail:
         parts.append(method_text(detail["method"]))
     if "purpose" in detail:
-        parts.append(purpose_text(detail["purpose"]))
+        parts.append(past_text(detail["purpose"]))
     if "changes" in detail:
         parts.append(_("; ").join(change_lines(event)))
     parts += _facts(detail)

@@ -8,7 +8,6 @@ from ipaddress import ip_network
 
 from django.utils.translation import gettext as _
 
-from accounts.choices.approvals import Purpose
 from accounts.choices.events import SecurityEvent, event_of
 from accounts.choices.registry import Registry
 from accounts.models import AuditEvent
@@ -31,35 +30,6 @@ def method_text(value: str) -> str:
         "recovery": _("by recovery code"),
         "enrolment": _("after enrolment"),
         "trusted": _("on a trusted device, without a code"),
-    }
-    return words.get(value, "")
-
-
-def purpose_text(value: str) -> str:
-    """What a code was for; ``value`` is a `Purpose`'s."""
-    words = {
-        Purpose.LOGIN.value: _("for login"),
-        Purpose.ENROL_SMS.value: _("for confirming the phone"),
-        Purpose.ENROL_TOTP.value: _("for turning the authenticator on"),
-        Purpose.CREATE_KEY.value: _("for creating an API"),
-        Purpose.CHANGE_KEY.value: _("for changing an API"),
-        Purpose.ROTATE_KEY.value: _("for a new credential of an API"),
-        Purpose.RESCUE_KEY.value: _("for letting a new IP use an API"),
-        Purpose.THAW_KEY.value: _("for resuming an API"),
-        Purpose.RENEW_KEY.value: _("for 90 more days of trading"),
-        Purpose.SIGN_UP.value: _("for opening the account"),
-        Purpose.FORGOT.value: _("for replacing a forgotten password"),
-        Purpose.CHANGE_PASSWORD.value: _("for changing the password"),
-        Purpose.CHANGE_PHONE.value: _("for changing the mobile number"),
-        Purpose.LOST_PHONE.value: _("for replacing a lost mobile number"),
-        Purpose.CONFIRM_PHONE.value: _("for confirming the new mobile number"),
-        Purpose.CHANGE_TOTP.value: _("for setting up another authenticator"),
-        Purpose.CONFIRM_TOTP.value: _("for turning the new authenticator on"),
-        Purpose.CHANGE_EMAIL.value: _("for changing the e-mail"),
-        Purpose.RENEW_RECOVERY.value: _("for making new recovery codes"),
-        Purpose.THAW.value: _("for thawing the account"),
-        Purpose.LIFT_QUARANTINE.value: _("for ending the quarantine"),
-        Purpose.END_SESSIONS.value: _("for ending other sessions"),
     }
     return words.get(value, "")
 

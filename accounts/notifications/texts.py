@@ -11,7 +11,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, method_text, purpose_text
+from accounts.audit.detail_texts import change_lines, isolated, method_text
+from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, SecurityEvent, event_of
 from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, DelayedChange, Notice
@@ -224,7 +225,7 @@ def _more(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, s
     new = waiting.phone if waiting else ""
     more = [
         (_("Login"), method_text(detail.get("method", ""))),
-        (_("Codes"), purpose_text(detail.get("purpose", ""))),
+        (_("Codes"), past_text(detail.get("purpose", ""))),
         (_("Recovery codes left"), digits(detail["left"]) if "left" in detail else ""),
         (_("Reason"), plain(str(detail.get("reason", "")))),
         (_("New mobile number"), isolated(masked_phone(new)) if new else ""),

@@ -45,8 +45,8 @@ def _events(midnight: datetime) -> Iterator[Metric]:
             family.add_metric([label], by_event[event.value])
         yield family
     events = CounterMetricFamily("portal_events", "Security events since midnight.", labels=["event"])
-    for event in all_events():
-        events.add_metric([event.value], by_event[event.value])
+    for kind in all_events():
+        events.add_metric([kind.value], by_event[kind.value])
     yield events
 
 

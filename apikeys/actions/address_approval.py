@@ -16,11 +16,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from accounts.models import User
 from apikeys.actions import consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
@@ -94,7 +95,7 @@ def waiting(owner: User) -> QuerySet[RescueRequest]:
 def approval(request: RescueRequest, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to key and address: a code for one lets no other in, nor into another key."""
     words = {"address": request.address}
-    return consent.key_approval(Purpose.RESCUE_KEY, request.key, asked, words, address=request.address)
+    return consent.key_approval(KeyPurpose.RESCUE, request.key, asked, words, address=request.address)
 
 
 def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | None = None) -> None:
@@ -112,7 +113,7 @@ def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | N
         listed = [*key.networks.values_list("value", flat=True), request.address]
         key.apply(key.permissions, key.ip_policy, listed)
         for event, detail in (
-            (KeyEvent.APPROVED, {"purpose": Purpose.RESCUE_KEY.value}),
+            (KeyEvent.APPROVED, {"purpose": KeyPurpose.RESCUE.value}),
             (KeyEvent.CHANGED, {"changes": [f"+{request.address}"]}),
             (KeyEvent.RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
         ):

@@ -11,11 +11,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from accounts.models import User
 from apikeys.actions import consent
 from apikeys.models import ApiKey
 from apikeys.policy import account_freeze, names, power
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import UNRESTRICTED_TRADE, IpPolicy, State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
@@ -50,7 +51,7 @@ def pause(request: HttpRequest, key: ApiKey) -> bool:
 
 
 def resume_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
-    return consent.key_approval(Purpose.THAW_KEY, key, asked)
+    return consent.key_approval(KeyPurpose.THAW, key, asked)
 
 
 def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = None) -> bool:
@@ -82,7 +83,7 @@ def renewal_codes(key: ApiKey) -> Codes:
 
 
 def renew_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
-    return consent.key_approval(Purpose.RENEW_KEY, key, asked)
+    return consent.key_approval(KeyPurpose.RENEW, key, asked)
 
 
 def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any] | None = None) -> ApiKey:
@@ -99,7 +100,7 @@ def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any]
         current.refresh_from_db(fields=["trade_until"])
         until = current.trade_until.isoformat() if current.trade_until else ""
         if given is Codes.BOTH:
-            _record(KeyEvent.APPROVED, request, current, purpose=Purpose.RENEW_KEY.value)
+            _record(KeyEvent.APPROVED, request, current, purpose=KeyPurpose.RENEW.value)
         _record(KeyEvent.RENEWED, request, current, until=until)
     return current
 

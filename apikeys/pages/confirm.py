@@ -24,6 +24,7 @@ from apikeys.pages.detail import apply_change, own_key
 from apikeys.pages.forms import name_problem
 from apikeys.policy import names
 from apikeys.policy.account_freeze import AccountFrozen
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
@@ -80,7 +81,12 @@ def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey
         user, pending["name"], uuid.UUID(pending["wizard"]), session_state.pending_public(pending)
     )
     audit.record(
-        KeyEvent.APPROVED, request, customer=user, target=str(key.pk), label=key.label, purpose="key.create"
+        KeyEvent.APPROVED,
+        request,
+        customer=user,
+        target=str(key.pk),
+        label=key.label,
+        purpose=KeyPurpose.CREATE.value,
     )
     audit.record(KeyEvent.CREATED, request, customer=user, target=str(key.pk), label=key.label)
     return key

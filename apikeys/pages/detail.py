@@ -22,6 +22,7 @@ from apikeys.pages import session_state
 from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
 from apikeys.pages.lifecycle_forms import RenameForm, taken_text
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import IpPolicy, State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
@@ -166,7 +167,12 @@ def apply_change(
         current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
         if given is Codes.BOTH and not first:
             audit.record(
-                KeyEvent.APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+                KeyEvent.APPROVED,
+                request,
+                customer=user,
+                target=pk,
+                label=key.label,
+                purpose=KeyPurpose.CHANGE.value,
             )
         audit.record(
             KeyEvent.CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()

@@ -25,6 +25,7 @@ from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, k
 from apikeys.pages.detail import own_key
 from apikeys.pages.session_state import key_facts
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
@@ -116,7 +117,7 @@ def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, An
             key, rotation_state.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
         )
         key.end_first_settings()
-        _record(KeyEvent.APPROVED, request, key, purpose="key.rotate")
+        _record(KeyEvent.APPROVED, request, key, purpose=KeyPurpose.ROTATE.value)
         _record(KeyEvent.ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
     return credential
 

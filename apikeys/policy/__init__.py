@@ -2,6 +2,7 @@
 
 __all__ = [
     "account_freeze",
+    "approvals",
     "choices",
     "detail_texts",
     "events",

@@ -29,6 +29,7 @@ from apikeys.actions import lifecycle
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from apikeys.policy import names
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.notifications import ENDS
 from apikeys.usage import export
@@ -157,14 +158,14 @@ def test_a_domain_is_found_in_any_surroundings(around: str) -> None:
 
 
 def approvals(key: ApiKey) -> list[Approval]:
-    change = choices_approvals.Purpose.CHANGE_KEY
+    change = KeyPurpose.CHANGE
     named = [
         lifecycle.resume_approval(key),
         lifecycle.renew_approval(key),
         session_state.create_approval(key.label),
         Approval(change, {}, {"name": key.label, "changes": "x"}),
-        Approval(choices_approvals.Purpose.ROTATE_KEY, {}, {"name": key.label}),
-        Approval(choices_approvals.Purpose.RESCUE_KEY, {}, {"name": key.label, "address": "198.51.100.1"}),
+        Approval(KeyPurpose.ROTATE, {}, {"name": key.label}),
+        Approval(KeyPurpose.RESCUE, {}, {"name": key.label, "address": "198.51.100.1"}),
     ]
     assert {approval.purpose for approval in named} == {
         purpose

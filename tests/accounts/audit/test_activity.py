@@ -8,8 +8,7 @@ from django.utils import translation
 
 from accounts import audit
 from accounts.audit import activity
-from accounts.audit.detail_texts import purpose_text
-from accounts.choices.approvals import Purpose
+from accounts.choices.approvals import ApprovalPurpose, all_purposes, past_text
 from accounts.choices.events import Event, SecurityEvent
 from accounts.models import User
 from apikeys.policy.events import KeyEvent
@@ -35,10 +34,10 @@ def shown(user: User, event: SecurityEvent, **detail: Any) -> str:
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
-@pytest.mark.parametrize("purpose", Purpose)
-def test_every_purpose_of_a_code_has_words(purpose: Purpose, language: str) -> None:
+@pytest.mark.parametrize("purpose", all_purposes())
+def test_every_purpose_of_a_code_has_words(purpose: ApprovalPurpose, language: str) -> None:
     with translation.override(language):
-        assert purpose_text(purpose.value)
+        assert past_text(purpose.value)
 
 
 def test_a_renamed_key_shows_its_old_name(user: User) -> None:

@@ -10,12 +10,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices import events
+from accounts.choices import approvals, events
+from accounts.choices.approvals import Approval, ApprovalPurpose, Purpose
 from accounts.choices.events import Event, Look, SecurityEvent
 from accounts.choices.registry import RegistrationError, Registry
 from accounts.notifications import policy
+from apikeys.policy import approvals as key_approvals
 from apikeys.policy import detail_texts, notifications
 from apikeys.policy import events as key_events
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.events import KeyEvent
 
 TITLE: Promise = _("API key created")
@@ -26,6 +29,13 @@ class Unknown(SecurityEvent):
 
     OTHER = "other.happened"
     COPIED = "key.created"
+
+
+class UnknownPurpose(ApprovalPurpose):
+    """Purposes of an app that did not register them."""
+
+    OTHER = "other.do"
+    COPIED = "key.create"
 
 
 @pytest.fixture
@@ -51,11 +61,20 @@ def test_every_event_is_found_by_its_value() -> None:
     assert [value for value, _title in events.choices()] == [event.value for event in known]
 
 
+def test_a_purpose_that_no_app_registered_approves_nothing() -> None:
+    with pytest.raises(ValueError, match="no registered purpose"):
+        Approval(UnknownPurpose.OTHER, {}, {})
+    assert approvals.past_text("other.do") == ""
+    assert set(approvals.all_purposes()) == {*Purpose, *KeyPurpose}
+
+
 REGISTER: list[Callable[[], Any]] = [
     key_events.register,
+    key_approvals.register,
     detail_texts.register,
     notifications.register,
     lambda: events.register({Unknown.COPIED: Look(TITLE, "key", "")}, awaited=False),
+    lambda: approvals.register({UnknownPurpose.COPIED: TITLE}, {UnknownPurpose.COPIED: TITLE}),
 ]
 
 
@@ -76,6 +95,11 @@ def test_what_is_held_back_must_be_told(starting: None) -> None:
         policy.register(held_back=[Unknown.OTHER])
     with pytest.raises(RegistrationError):
         policy.register(mandatory=[Event.LOGIN])
+
+
+def test_a_purpose_has_both_texts(starting: None) -> None:
+    with pytest.raises(RegistrationError, match="words for the past"):
+        approvals.register({UnknownPurpose.OTHER: TITLE}, {})
 
 
 def test_of_several_entries_all_or_none_are_registered(starting: None) -> None:
