@@ -10,7 +10,7 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from apikeys.policy import approvals, detail_texts, events, notifications
+        from apikeys.policy import approvals, detail_texts, events, notifications, rights
 
-        for module in (events, approvals, detail_texts, notifications):
+        for module in (events, approvals, detail_texts, notifications, rights):
             module.register()

@@ -10,5 +10,6 @@ __all__ = [
     "notifications",
     "power",
     "public_keys",
+    "rights",
     "settings_change",
 ]

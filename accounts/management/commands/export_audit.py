@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--since", type=moment, help="events of this time (2026-11-23) and after")
         parser.add_argument("--until", type=moment, help="events before this time")
         parser.add_argument("--event", action="append", choices=[event.value for event in all_events()], metavar="EVENT",
-                            help="this kind only, such as key.revoked; may be given several times")  # fmt: skip
+                            help="this kind only, such as account.frozen; may be given several times")  # fmt: skip
         parser.add_argument(
             "--customer", metavar="PHONE", help="events of the account with this mobile number"
         )

@@ -10,13 +10,13 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices import approvals, events
+from accounts.choices import approvals, events, roles
 from accounts.choices.approvals import Approval, ApprovalPurpose, Purpose
 from accounts.choices.events import Event, Look, SecurityEvent
 from accounts.choices.registry import RegistrationError, Registry
 from accounts.notifications import policy
 from apikeys.policy import approvals as key_approvals
-from apikeys.policy import detail_texts, notifications
+from apikeys.policy import detail_texts, notifications, rights
 from apikeys.policy import events as key_events
 from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.events import KeyEvent
@@ -71,6 +71,7 @@ def test_a_purpose_that_no_app_registered_approves_nothing() -> None:
 REGISTER: list[Callable[[], Any]] = [
     key_events.register,
     key_approvals.register,
+    rights.register,
     detail_texts.register,
     notifications.register,
     lambda: events.register({Unknown.COPIED: Look(TITLE, "key", "")}, awaited=False),
@@ -100,6 +101,15 @@ def test_what_is_held_back_must_be_told(starting: None) -> None:
 def test_a_purpose_has_both_texts(starting: None) -> None:
     with pytest.raises(RegistrationError, match="words for the past"):
         approvals.register({UnknownPurpose.OTHER: TITLE}, {})
+
+
+def test_rights_go_to_roles_that_exist(starting: None) -> None:
+    class Other(roles.StaffRight):
+        DO = "other.do"
+
+    with pytest.raises(RegistrationError, match="No such role: chief"):
+        roles.register({Other.DO: ["chief"]})
+    assert {right for right in roles.all_rights() if not isinstance(right, roles.Right)} == {*rights.KeyRight}
 
 
 def test_of_several_entries_all_or_none_are_registered(starting: None) -> None:

@@ -121,7 +121,7 @@ def test_groups_of_the_database_are_the_table_of_roles(role: str) -> None:
 
 
 def test_permissions_exist_once() -> None:
-    for right in roles.Right:
+    for right in roles.all_rights():
         app, codename = right.value.split(".")
         assert Permission.objects.filter(content_type__app_label=app, codename=codename).count() == 1, right
 
