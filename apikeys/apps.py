@@ -10,7 +10,18 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from apikeys.actions import expiry_reminders
+        from apikeys.operations import doctor, retention
         from apikeys.policy import approvals, detail_texts, events, notifications, rights
 
-        for module in (events, approvals, detail_texts, notifications, rights):
+        for module in (
+            events,
+            approvals,
+            detail_texts,
+            notifications,
+            rights,
+            expiry_reminders,
+            doctor,
+            retention,
+        ):
             module.register()

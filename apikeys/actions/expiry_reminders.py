@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import audit
+from accounts.operations import chores
 from apikeys.models import ApiKey
 from apikeys.policy.choices import IpPolicy, State
 from apikeys.policy.events import KeyEvent
@@ -81,3 +82,8 @@ def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:
             days=-((now - date) // DAY), date=date.isoformat(),
         )  # fmt: skip
     return True
+
+
+def register() -> None:
+    """Add `announce` to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
+    chores.CHORES.register({"keys that expire soon": (announce, 600)})

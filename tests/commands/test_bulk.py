@@ -202,7 +202,7 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
 def test_tick_runs_everything_and_of_two_at_once_one() -> None:
     assert said("tick") == {"ran": True}
     assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune"}
-    from apikeys.management.commands import tick
+    from accounts.management.commands import tick
 
     url = database_url() if connection.vendor == "postgresql" else os.environ["DATABASE_URL"]
     command = [sys.executable, "manage.py", "tick", "--json"]
@@ -224,7 +224,7 @@ def test_tick_runs_everything_and_of_two_at_once_one() -> None:
 def test_tick_prunes_once_a_night_and_makes_up_for_a_missed_one(
     hour: int, hours_ago: int | None, prunes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apikeys.management.commands import tick
+    from accounts.management.commands import tick
 
     now = timezone.localtime().replace(hour=hour, minute=30)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)

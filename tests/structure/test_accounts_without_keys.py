@@ -20,6 +20,7 @@ FREEZE = "freezing and thawing an account stop and start its keys: the state is 
 QUARANTINE = "the quarantine is a column of the account; the text says its effect"
 RIGHTS = "permissions of the customer's model, stored by migration 0005"
 STAFF = "the staff's pages of a customer find and show the customer's keys"
+HELP = "the help of a command of the whole portal says what apps register with it"
 #: Module → why it mentions keys.
 REMAINS = {
     "accounts.access.passwords": "keys of a keyboard",
@@ -27,8 +28,11 @@ REMAINS = {
     "accounts.choices.events": QUARANTINE,
     "accounts.choices.roles": RIGHTS,
     "accounts.management.commands.freeze_account": FREEZE,
+    "accounts.management.commands.portal_doctor": HELP,
     "accounts.management.commands.run_demo": "the demo starts a gateway process beside the portal",
+    "accounts.management.commands.send_notices": HELP,
     "accounts.management.commands.thaw_account": FREEZE,
+    "accounts.management.commands.tick": HELP,
     "accounts.notifications.texts": FREEZE,
     "accounts.operations.doctor": "migrations of both apps are compared; without SMS nobody can make a key",
     "accounts.profile.freeze": FREEZE,

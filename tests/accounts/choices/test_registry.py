@@ -15,6 +15,8 @@ from accounts.choices.approvals import Approval, ApprovalPurpose, Purpose
 from accounts.choices.events import Event, Look, SecurityEvent
 from accounts.choices.registry import RegistrationError, Registry
 from accounts.notifications import policy
+from apikeys.actions import expiry_reminders
+from apikeys.operations import doctor, retention
 from apikeys.policy import approvals as key_approvals
 from apikeys.policy import detail_texts, notifications, rights
 from apikeys.policy import events as key_events
@@ -72,6 +74,9 @@ REGISTER: list[Callable[[], Any]] = [
     key_events.register,
     key_approvals.register,
     rights.register,
+    expiry_reminders.register,
+    doctor.register,
+    retention.register,
     detail_texts.register,
     notifications.register,
     lambda: events.register({Unknown.COPIED: Look(TITLE, "key", "")}, awaited=False),
