@@ -1,4 +1,4 @@
-"""What a code may approve, to which each app adds an enumeration of its own, and how the approval is bound to it. Pure."""
+"""What a code may approve, with an enumeration an app, and how the approval is bound to it. Pure."""
 
 import enum
 import hashlib
@@ -102,9 +102,9 @@ PAST: Registry[ApprovalPurpose, Promise] = Registry(
 def register(sentences: Mapping[ApprovalPurpose, Promise], past: Mapping[ApprovalPurpose, Promise]) -> None:
     """Add the purposes of an app; only in `AppConfig.ready()`.
 
-    ``sentences``: what the SMS and the page say that a code is for, filled by `Approval.words`; ``past``: what pages and
-    notices say later that it was for. Raise `RegistrationError` for a purpose or a value that is registered already, for
-    one without both texts, and after start.
+    ``sentences``: what the SMS and the page say that a code is for, filled by `Approval.words`; ``past``: what pages
+    and notices say later that it was for. Raise `RegistrationError` for a purpose or a value that is registered
+    already, for one without both texts, and after start.
     """
     require_start()
     known = {purpose.value for purpose in SENTENCES}
@@ -138,8 +138,8 @@ class Approval:
     ``words`` fill the purpose's sentence, for the SMS and the page. ``to``: the number (E.164) that the SMS goes to,
     when it is not the account's own.
 
-    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.factors.verification` and
-    `accounts.factors.sms_codes` take from the request (`accounts.access.logins`). So no approval can forget it.
+    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.factors.verification`
+    and `accounts.factors.sms_codes` take from the request (`accounts.access.logins`). So no approval can forget it.
     """
 
     purpose: ApprovalPurpose

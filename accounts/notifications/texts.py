@@ -61,7 +61,8 @@ class Content:
     """What is told, in words; ``""`` where there is nothing to tell.
 
     ``label``: the name of what it is about, as it is in an e-mail, ``label_name``: what that is; ``label_in_sms``: the
-    line with the name, which may be cut. ``changes``: a line each. ``dates``, ``more``: (name, value); the dates are in every SMS.
+    line with the name, which may be cut. ``changes``: a line each. ``dates``, ``more``: (name, value); the dates are in
+    every SMS.
     ``is_waiting``: whether it tells of a change that its link can stop; ``is_held``: of one that only a login can stop.
     """
 

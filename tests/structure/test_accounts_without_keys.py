@@ -12,8 +12,8 @@ from tests.structure.sources import sources
 TAG = re.compile(r"(?<![\w.])(key|gateway)\.[a-z_]+")
 #: Words of apikeys in texts, lookups, permissions and identifiers.
 WORDS = re.compile(
-    r"api_?key|API keys?\b|(?<!PORTAL_MASTER_)\b[Kk]eys\b|(freeze|revoke)_keys|rescue|credential|withdraw|trade|gateway|secret key|make a key"
-    r"|id of a key|^(VIEW|MASKED)_KEY$|^key_(event|condition|id__)",
+    r"api_?key|API keys?\b|(?<!PORTAL_MASTER_)\b[Kk]eys\b|(freeze|revoke)_keys|rescue|credential|withdraw|trade|gateway"
+    r"|secret key|make a key|id of a key|^(VIEW|MASKED)_KEY$|^key_(event|condition|id__)",
     re.IGNORECASE,
 )
 FREEZE = "freezing and thawing an account stop and start its keys: the state is the account's, the text says its effect"

@@ -25,7 +25,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", type=moment, help="events of this time (2026-11-23) and after")
         parser.add_argument("--until", type=moment, help="events before this time")
-        parser.add_argument("--event", action="append", choices=[event.value for event in all_events()], metavar="EVENT",
+        parser.add_argument("--event", action="append", metavar="EVENT",
+                            choices=[event.value for event in all_events()],
                             help="this kind only, such as account.frozen; may be given several times")  # fmt: skip
         parser.add_argument(
             "--customer", metavar="PHONE", help="events of the account with this mobile number"

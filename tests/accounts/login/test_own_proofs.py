@@ -202,7 +202,9 @@ def test_codes_of_one_session_approve_nothing_in_another(path: str) -> None:
     assert asking.post(path, {"sms_code": sms, "totp_code": sara.fresh_totp()}).status_code == 302
 
 
-@pytest.mark.parametrize("purpose", [each for each in approvals.all_purposes() if each not in approvals.OUTSIDE])
+@pytest.mark.parametrize(
+    "purpose", [each for each in approvals.all_purposes() if each not in approvals.OUTSIDE]
+)
 def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: approvals.ApprovalPurpose) -> None:
     """Whatever it approves: the login is taken from the request, so that no purpose can leave it out."""
     sara = people.customer()
