@@ -22,6 +22,7 @@ from accounts.staff import access, access_log, presenters
 from accounts.staff.base_admin import ReadOnly
 from accounts.staff.forms import ReasonForm
 from apikeys.models import ApiKey
+from apikeys.policy.rights import KeyRight
 from apikeys.staff.actions import ACTS, Act
 from apikeys.staff.filters import KeyFilter
 from apikeys.staff.key_status import reasons
@@ -34,7 +35,7 @@ PAGE = 50
 class ApiKeyAdmin(ReadOnly):
     """The list with its filters, one key's page, and two acts on one or many keys."""
 
-    right = Right.VIEW_KEY
+    right = KeyRight.VIEW
     id_form = "uuid"  # the keys' own ids are random
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -8,3 +8,20 @@ class ApiKeysConfig(AppConfig):
     name = "apikeys"
     verbose_name = _("API keys")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from apikeys.actions import expiry_reminders
+        from apikeys.operations import doctor, retention
+        from apikeys.policy import approvals, detail_texts, events, notifications, rights
+
+        for module in (
+            events,
+            approvals,
+            detail_texts,
+            notifications,
+            rights,
+            expiry_reminders,
+            doctor,
+            retention,
+        ):
+            module.register()

@@ -14,7 +14,7 @@ from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
-from accounts.choices.approvals import Purpose
+from accounts.choices.approvals import ApprovalPurpose, Purpose
 from accounts.models import LoginSession, User
 from hitobit_portal.security import crypto
 
@@ -22,7 +22,7 @@ from hitobit_portal.security import crypto
 PENDING = "pending_login"
 LOGIN_SESSION = "login_session"
 SIGN_UP, FORGOT = "sign_up", "forgot"
-WAYS = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
+WAYS: dict[ApprovalPurpose, str] = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
 SEED_BYTES = 20  # 160 bits, as RFC 4226 recommends; 32 characters of base32
 
 
@@ -31,7 +31,7 @@ def new_nonce() -> str:
     return f"{crypto.current_key_id()}:{secrets.token_hex(16)}"
 
 
-def current(request: HttpRequest, user: User, purpose: Purpose) -> str:
+def current(request: HttpRequest, user: User, purpose: ApprovalPurpose) -> str:
     """The nonce of the login in which ``request`` asks ``user`` for ``purpose``; "" when that login is over.
 
     ``user``: the row as it is now. Called under `otp.lock`, so that what ended the login is seen.

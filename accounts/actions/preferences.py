@@ -10,7 +10,7 @@ from django.utils.translation import get_language, get_language_info
 from django.utils.translation import gettext_lazy as _
 
 from accounts.access import known_browsers
-from accounts.choices.events import Event
+from accounts.choices.events import all_events
 from accounts.models import User
 from accounts.notifications import policy
 from hitobit_portal.http import display_preferences
@@ -46,7 +46,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "optional": [
             (event.value, event.look.title, event.value in user.optional_notices) for event in policy.OPTIONAL
         ],
-        "mandatory": [event.look.title for event in Event if event in policy.MANDATORY],
+        "mandatory": [event.look.title for event in all_events() if event in policy.MANDATORY],
     }
 
 

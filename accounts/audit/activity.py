@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_text, isolated, method_text, purpose_text, replaced_text
-from accounts.choices.events import Event
+from accounts.audit.detail_texts import change_lines, isolated, method_text, replaced_text
+from accounts.choices.approvals import past_text
+from accounts.choices.events import Event, event_of
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.free_text import plain
 from hitobit_portal.i18n.jalali import date_local, digits
@@ -43,7 +44,7 @@ def shown_to(user: User) -> QuerySet[AuditEvent]:
 
 def row(event: AuditEvent) -> Row:
     """One event in the words of its customer. Of staff it says that it was they, not who and from where."""
-    look = Event(event.event).look
+    look = event_of(event.event).look
     title = f"{look.title}: {plain(event.label)}" if event.label else str(look.title)
     # An operator's command has no account, so its events stand under the customer's.
     by_command = event.detail.get("via") == "command"
@@ -56,17 +57,14 @@ def row(event: AuditEvent) -> Row:
 
 
 def detail_of(event: AuditEvent) -> str:
-    return _detail(event.detail)
-
-
-def _detail(detail: dict[str, Any]) -> str:
+    detail: dict[str, Any] = event.detail
     parts = []
     if "method" in detail:
         parts.append(method_text(detail["method"]))
     if "purpose" in detail:
-        parts.append(purpose_text(detail["purpose"]))
+        parts.append(past_text(detail["purpose"]))
     if "changes" in detail:
-        parts.append(_("; ").join(map(change_text, detail["changes"])))
+        parts.append(_("; ").join(change_lines(event)))
     parts += _facts(detail)
     if "reason" in detail:
         parts.append(plain(str(detail["reason"])))

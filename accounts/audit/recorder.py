@@ -10,7 +10,8 @@ from django.http import HttpRequest
 
 from accounts.access import user_agents
 from accounts.audit import chain
-from accounts.choices.events import Event
+from accounts.choices import events
+from accounts.choices.events import SecurityEvent
 from accounts.models import AuditEvent, User
 from hitobit_portal.http import commit_barrier
 
@@ -18,12 +19,10 @@ LABEL_LENGTH = 80
 #: Sent within the transaction of an event, with ``event`` (`AuditEvent`) and ``also`` (further (channel, address) pairs).
 #: A receiver that raises undoes the event together with what it is about.
 event_recorded = Signal()
-#: Events of what may change what a key can do: nobody is told of it before every gateway knows.
-CHANGES = ("key.", "account.", "password.", "factor.", "gateway.", "staff.changed_user")
 
 
 def record(
-    event: Event,
+    event: SecurityEvent,
     request: HttpRequest | None,
     *,
     customer: User | None,
@@ -38,18 +37,21 @@ def record(
 
     ``also``: further (channel, address) to tell, e.g. ``("sms", old_number)``.
     Called in the transaction of what it tells of, so that neither exists without the other; it is linked after that.
+    Raises `ValueError` for an event that no app registered.
     """
+    if event not in events.LOOKS:
+        raise ValueError(f"{event} is no registered event")
     with transaction.atomic():
         left = _create(event, request, customer, actor, target, label, succeeded, detail)
         event_recorded.send(AuditEvent, event=left, also=also)
         chain.soon(left)
-        if event.value.startswith(CHANGES):
+        if event in events.AWAITED:
             commit_barrier.changed()
     return left
 
 
 def _create(
-    event: Event,
+    event: SecurityEvent,
     request: HttpRequest | None,
     customer: User | None,
     actor: User | None,

@@ -1,29 +1,35 @@
-"""What a code may approve, and how the approval is bound to it. Pure."""
+"""What a code may approve, with an enumeration an app, and how the approval is bound to it. Pure."""
 
 import enum
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.choices.registry import RegistrationError, Registry, require_start
 from hitobit_portal.i18n.free_text import plain
 
 
-class Purpose(enum.Enum):
-    """One member a kind of approval; the value is stored beside the SMS code."""
+class ApprovalPurpose(enum.Enum):
+    """Base of the apps' enumerations: one member a kind of approval; the value is stored beside the SMS code.
+
+    An app declares a subclass and passes what it says of its members to `register` in `AppConfig.ready()`.
+    """
+
+    _value_: str
+
+
+class Purpose(ApprovalPurpose):
+    """What accounts has approved."""
 
     LOGIN = "login"
     ENROL_SMS = "enrol.sms"
     ENROL_TOTP = "enrol.totp"
-    CREATE_KEY = "key.create"
-    CHANGE_KEY = "key.change"
-    ROTATE_KEY = "key.rotate"
-    THAW_KEY = "key.thaw"
-    RENEW_KEY = "key.renew"
-    RESCUE_KEY = "key.rescue"
     SIGN_UP = "account.sign_up"
     FORGOT = "password.forgot"
     CHANGE_PASSWORD = "password.change"  # nosec B105
@@ -40,38 +46,84 @@ class Purpose(enum.Enum):
 
 
 #: Approved before any password: their failures are counted apart (`FactorGuard`).
-OUTSIDE = frozenset({Purpose.SIGN_UP, Purpose.FORGOT})
+OUTSIDE: frozenset[ApprovalPurpose] = frozenset({Purpose.SIGN_UP, Purpose.FORGOT})
 #: The code is the first one of an authenticator that is turned on by it.
-NEW_AUTHENTICATOR = frozenset({Purpose.ENROL_TOTP, Purpose.CONFIRM_TOTP})
+NEW_AUTHENTICATOR: frozenset[ApprovalPurpose] = frozenset({Purpose.ENROL_TOTP, Purpose.CONFIRM_TOTP})
 #: The SMS goes to a number that is not confirmed yet, and proves just that number.
-NEW_NUMBER = frozenset({Purpose.ENROL_SMS, Purpose.SIGN_UP, Purpose.CONFIRM_PHONE})
+NEW_NUMBER: frozenset[ApprovalPurpose] = frozenset(
+    {Purpose.ENROL_SMS, Purpose.SIGN_UP, Purpose.CONFIRM_PHONE}
+)
 
 
 #: What the SMS and the page say that a code is for.
-SENTENCES = {
-    Purpose.LOGIN: _("login to the API portal"),
-    Purpose.ENROL_SMS: _("confirming this mobile number"),
-    Purpose.ENROL_TOTP: _("turning the authenticator on"),
-    Purpose.CREATE_KEY: _("creating the API “%(name)s”"),
-    Purpose.CHANGE_KEY: _("changing the API “%(name)s”: %(changes)s"),
-    Purpose.ROTATE_KEY: _("a second credential for the API “%(name)s”"),
-    Purpose.THAW_KEY: _("resuming the paused API “%(name)s”"),
-    Purpose.RENEW_KEY: _("90 more days of trading for the API “%(name)s”"),
-    Purpose.RESCUE_KEY: _("letting the API “%(name)s” be used from %(address)s"),
-    Purpose.SIGN_UP: _("opening an account with this number"),
-    Purpose.FORGOT: _("replacing your forgotten password"),
-    Purpose.CHANGE_PASSWORD: _("changing your password"),
-    Purpose.CHANGE_PHONE: _("changing your mobile number to %(phone)s"),
-    Purpose.LOST_PHONE: _("replacing your lost mobile number by %(phone)s"),
-    Purpose.CONFIRM_PHONE: _("confirming %(phone)s as the new mobile number"),
-    Purpose.CHANGE_TOTP: _("setting up another authenticator"),
-    Purpose.CONFIRM_TOTP: _("turning the new authenticator on"),
-    Purpose.CHANGE_EMAIL: _("changing your e-mail to %(email)s"),
-    Purpose.RENEW_RECOVERY: _("making new recovery codes"),
-    Purpose.THAW: _("thawing your account: all API keys work again"),
-    Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
-    Purpose.END_SESSIONS: _("ending other sessions of your account"),
-}
+SENTENCES: Registry[ApprovalPurpose, Promise] = Registry(
+    {
+        Purpose.LOGIN: _("login to the API portal"),
+        Purpose.ENROL_SMS: _("confirming this mobile number"),
+        Purpose.ENROL_TOTP: _("turning the authenticator on"),
+        Purpose.SIGN_UP: _("opening an account with this number"),
+        Purpose.FORGOT: _("replacing your forgotten password"),
+        Purpose.CHANGE_PASSWORD: _("changing your password"),
+        Purpose.CHANGE_PHONE: _("changing your mobile number to %(phone)s"),
+        Purpose.LOST_PHONE: _("replacing your lost mobile number by %(phone)s"),
+        Purpose.CONFIRM_PHONE: _("confirming %(phone)s as the new mobile number"),
+        Purpose.CHANGE_TOTP: _("setting up another authenticator"),
+        Purpose.CONFIRM_TOTP: _("turning the new authenticator on"),
+        Purpose.CHANGE_EMAIL: _("changing your e-mail to %(email)s"),
+        Purpose.RENEW_RECOVERY: _("making new recovery codes"),
+        Purpose.THAW: _("thawing your account: all API keys work again"),
+        Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
+        Purpose.END_SESSIONS: _("ending other sessions of your account"),
+    }
+)
+#: The same in the activity page and in notices: what a code was for.
+PAST: Registry[ApprovalPurpose, Promise] = Registry(
+    {
+        Purpose.LOGIN: _("for login"),
+        Purpose.ENROL_SMS: _("for confirming the phone"),
+        Purpose.ENROL_TOTP: _("for turning the authenticator on"),
+        Purpose.SIGN_UP: _("for opening the account"),
+        Purpose.FORGOT: _("for replacing a forgotten password"),
+        Purpose.CHANGE_PASSWORD: _("for changing the password"),
+        Purpose.CHANGE_PHONE: _("for changing the mobile number"),
+        Purpose.LOST_PHONE: _("for replacing a lost mobile number"),
+        Purpose.CONFIRM_PHONE: _("for confirming the new mobile number"),
+        Purpose.CHANGE_TOTP: _("for setting up another authenticator"),
+        Purpose.CONFIRM_TOTP: _("for turning the new authenticator on"),
+        Purpose.CHANGE_EMAIL: _("for changing the e-mail"),
+        Purpose.RENEW_RECOVERY: _("for making new recovery codes"),
+        Purpose.THAW: _("for thawing the account"),
+        Purpose.LIFT_QUARANTINE: _("for ending the quarantine"),
+        Purpose.END_SESSIONS: _("for ending other sessions"),
+    }
+)
+
+
+def register(sentences: Mapping[ApprovalPurpose, Promise], past: Mapping[ApprovalPurpose, Promise]) -> None:
+    """Add the purposes of an app; only in `AppConfig.ready()`.
+
+    ``sentences``: what the SMS and the page say that a code is for, filled by `Approval.words`; ``past``: what pages
+    and notices say later that it was for. Raise `RegistrationError` for a purpose or a value that is registered
+    already, for one without both texts, and after start.
+    """
+    require_start()
+    known = {purpose.value for purpose in SENTENCES}
+    if again := [purpose.value for purpose in sentences if purpose.value in known]:
+        raise RegistrationError(f"Registered already: {', '.join(again)}.")
+    if sentences.keys() != past.keys():
+        raise RegistrationError("A purpose needs a sentence, and words for the past.")
+    SENTENCES.register(sentences)
+    PAST.register(past)
+
+
+def all_purposes() -> list[ApprovalPurpose]:
+    """Return every purpose, by app."""
+    return list(SENTENCES)
+
+
+def past_text(value: str) -> str:
+    """Return what a code was for, in the active language; "" for a ``value`` that no purpose has."""
+    return next((str(text) for purpose, text in PAST.items() if purpose.value == value), "")
 
 
 #: Words of a sentence that people chose.
@@ -86,14 +138,19 @@ class Approval:
     ``words`` fill the purpose's sentence, for the SMS and the page. ``to``: the number (E.164) that the SMS goes to,
     when it is not the account's own.
 
-    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.factors.verification` and
-    `accounts.factors.sms_codes` take from the request (`accounts.access.logins`). So no approval can forget it.
+    SECURITY: a code is bound to more than this: to the login that asked for it, which `accounts.factors.verification`
+    and `accounts.factors.sms_codes` take from the request (`accounts.access.logins`). So no approval can forget it.
     """
 
-    purpose: Purpose
+    purpose: ApprovalPurpose
     content: dict[str, Any]
     words: dict[str, str]
     to: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a purpose that no app registered."""
+        if self.purpose not in SENTENCES:
+            raise ValueError(f"{self.purpose} is no registered purpose")
 
     @property
     def binding(self) -> str:

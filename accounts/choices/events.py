@@ -1,14 +1,38 @@
-"""The closed vocabulary of security events. Pure: no ORM."""
+"""The closed vocabulary of security events, to which each app adds an enumeration of its own. Pure: no ORM."""
 
 import enum
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.choices.registry import RegistrationError, Registry, require_start
 
-class Event(enum.Enum):
-    """One member an event; the value is the tag that is stored."""
+
+class Look(NamedTuple):
+    """What a person reads, and the icon and tone of the page's row."""
+
+    title: Promise
+    icon: str
+    tone: str
+
+
+class SecurityEvent(enum.Enum):
+    """Base of the apps' enumerations: one member an event; the value is the tag that is stored.
+
+    An app declares a subclass and passes the looks of its members to `register` in `AppConfig.ready()`.
+    """
+
+    _value_: str
+
+    @property
+    def look(self) -> Look:
+        return LOOKS[self]
+
+
+class Event(SecurityEvent):
+    """The events of accounts, and of the portal as a whole."""
 
     LOGIN = "login"
     LOGIN_PASSWORD_REFUSED = "login.password_refused"  # nosec B105
@@ -24,22 +48,6 @@ class Event(enum.Enum):
     RECOVERY_MADE = "factor.recovery_made"
     RECOVERY_RENEWED = "factor.recovery_renewed"
     RECOVERY_USED = "factor.recovery_used"
-    KEY_APPROVED = "key.approved"
-    KEY_CREATED = "key.created"
-    KEY_REVEALED = "key.revealed"
-    KEY_CHANGED = "key.changed"
-    KEY_FROZEN = "key.frozen"
-    KEY_THAWED = "key.thawed"
-    KEY_REVOKED = "key.revoked"
-    KEY_EXPIRES_SOON = "key.expires_soon"
-    KEY_TRADE_ENDS_SOON = "key.trade_ends_soon"
-    KEY_RENAMED = "key.renamed"
-    KEY_RENEWED = "key.trade_renewed"
-    KEY_ROTATED = "key.rotated"
-    KEY_CREDENTIAL_ENDED = "key.credential_ended"
-    KEY_RESCUE_ASKED = "key.rescue_asked"
-    KEY_RESCUE_CLOSED = "key.rescue_closed"
-    KEYS_EXPORTED = "key.exported"
     SIGNED_UP = "account.signed_up"
     INVITED = "account.invited"
     LOGIN_NEW_DEVICE = "login.new_device"
@@ -66,8 +74,6 @@ class Event(enum.Enum):
     AUDIT_EXPORTED = "audit.exported"
     AUDIT_RESTARTED = "audit.restarted"
     AUDIT_EXPLAINED = "audit.explained"
-    GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
-    GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
     PRUNED = "data.pruned"
     MASTER_KEY_ROTATED = "master_key.rotated"
     STAFF_CHANGED_USER = "staff.changed_user"
@@ -83,94 +89,103 @@ class Event(enum.Enum):
     SMS_TESTED = "sms.tested"
     TRIAL_LOADED = "trial.loaded"
 
-    @property
-    def look(self) -> "Look":
-        return LOOKS[self]
 
-    @classmethod
-    def choices(cls) -> list[tuple[str, Promise]]:
-        return [(event.value, event.look.title) for event in cls]
+LOOKS: Registry[SecurityEvent, Look] = Registry(
+    {
+        Event.LOGIN: Look(_("Logged in"), "user", ""),
+        Event.LOGIN_PASSWORD_REFUSED: Look(_("Login with a wrong password"), "alert", "warn"),
+        Event.LOGIN_LIMITED: Look(_("Login blocked for a while after many tries"), "alert", "danger"),
+        Event.LOGOUT: Look(_("Logged out"), "exit", ""),
+        Event.CODE_REFUSED: Look(_("Wrong code"), "alert", "warn"),
+        Event.CODE_LOCKED: Look(_("Codes blocked for a while after many wrong ones"), "alert", "danger"),
+        Event.SMS_SENT: Look(_("SMS code sent"), "sms", ""),
+        Event.SMS_FAILED: Look(_("SMS code could not be sent"), "sms", "warn"),
+        Event.SMS_CAPPED: Look(_("SMS code not sent: too many"), "sms", "danger"),
+        Event.PHONE_CONFIRMED: Look(_("Mobile number confirmed"), "shield", "ok"),
+        Event.TOTP_CONFIRMED: Look(_("Authenticator turned on"), "shield", "ok"),
+        Event.RECOVERY_MADE: Look(_("Recovery codes made"), "shield", "info"),
+        Event.RECOVERY_RENEWED: Look(_("New recovery codes made; the old ones are void"), "shield", "warn"),
+        Event.RECOVERY_USED: Look(_("Recovery code used"), "shield", "warn"),
+        Event.SIGNED_UP: Look(_("Account opened"), "user", "ok"),
+        Event.INVITED: Look(_("Invitation made"), "user", ""),
+        Event.LOGIN_NEW_DEVICE: Look(_("Login from a new device"), "devices", "warn"),
+        Event.DEVICE_TRUSTED: Look(_("Device trusted for 30 days"), "devices", "info"),
+        Event.DEVICE_FORGOTTEN: Look(_("Device no longer trusted"), "devices", "info"),
+        Event.SESSION_ENDED: Look(_("Session ended from another device"), "exit", "info"),
+        Event.SESSIONS_ENDED: Look(_("All other sessions ended"), "exit", "info"),
+        Event.PASSWORD_CHANGED: Look(_("Password changed"), "lock", "warn"),
+        Event.PASSWORD_RESET: Look(_("Forgotten password replaced"), "lock", "danger"),
+        Event.PHONE_CHANGED: Look(_("Mobile number changed"), "sms", "danger"),
+        Event.PHONE_CHANGE_ASKED: Look(_("Change of a lost mobile number asked for"), "sms", "danger"),
+        Event.TOTP_CHANGED: Look(_("Authenticator changed"), "shield", "danger"),
+        Event.FACTORS_RESET_ASKED: Look(_("Reset of both factors asked for"), "shield", "danger"),
+        Event.FACTORS_RESET: Look(_("Both factors reset"), "shield", "danger"),
+        Event.DELAYED_STOPPED: Look(_("Waiting change of factors stopped"), "shield", "ok"),
+        Event.EMAIL_ASKED: Look(_("Confirmation link sent to a new e-mail"), "info", "info"),
+        Event.EMAIL_CHANGED: Look(_("E-mail for notices changed"), "info", "warn"),
+        Event.ACCOUNT_FROZEN: Look(_("Account frozen"), "lock", "danger"),
+        Event.ACCOUNT_THAWED: Look(_("Account thawed"), "play", "ok"),
+        Event.QUARANTINE_LIFTED: Look(_("Quarantine of the keys ended"), "shield", "ok"),
+        Event.PREFERENCES_CHANGED: Look(_("Preferences changed"), "sliders", ""),
+        Event.NOTICE_FAILED: Look(_("A notice could not be delivered"), "alert", "warn"),
+        Event.AUDIT_PRUNED: Look(_("Old security events pruned"), "trash", "warn"),
+        Event.AUDIT_EXPORTED: Look(_("Security events exported by an operator"), "download", "info"),
+        Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
+        Event.AUDIT_EXPLAINED: Look(_("Missing numbers of security events explained"), "alert", "warn"),
+        Event.PRUNED: Look(_("Old data removed"), "trash", ""),
+        Event.MASTER_KEY_ROTATED: Look(_("Secrets sealed under a new master key"), "rotate", "warn"),
+        Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
+        Event.STAFF_VIEWED: Look(_("Looked at by staff"), "eye", ""),
+        Event.STAFF_SEARCHED: Look(_("Searched by staff"), "search", ""),
+        Event.STAFF_EXPORTED: Look(_("Security events exported"), "download", "warn"),
+        Event.STAFF_ENDED_SESSIONS: Look(_("All sessions ended by staff"), "exit", "warn"),
+        Event.QUARANTINED: Look(_("Keys put in quarantine"), "shield", "danger"),
+        Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
+        Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
+        Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
+        Event.STAFF_MADE: Look(_("Account of staff made"), "user", "warn"),
+        Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
+        Event.TRIAL_LOADED: Look(_("Customers for a trial made"), "user", "warn"),
+    }
+)
 
 
-class Look(NamedTuple):
-    """What a person reads, and the icon and tone of the page's row."""
-
-    title: Promise
-    icon: str
-    tone: str
-
-
-LOOKS = {
-    Event.LOGIN: Look(_("Logged in"), "user", ""),
-    Event.LOGIN_PASSWORD_REFUSED: Look(_("Login with a wrong password"), "alert", "warn"),
-    Event.LOGIN_LIMITED: Look(_("Login blocked for a while after many tries"), "alert", "danger"),
-    Event.LOGOUT: Look(_("Logged out"), "exit", ""),
-    Event.CODE_REFUSED: Look(_("Wrong code"), "alert", "warn"),
-    Event.CODE_LOCKED: Look(_("Codes blocked for a while after many wrong ones"), "alert", "danger"),
-    Event.SMS_SENT: Look(_("SMS code sent"), "sms", ""),
-    Event.SMS_FAILED: Look(_("SMS code could not be sent"), "sms", "warn"),
-    Event.SMS_CAPPED: Look(_("SMS code not sent: too many"), "sms", "danger"),
-    Event.PHONE_CONFIRMED: Look(_("Mobile number confirmed"), "shield", "ok"),
-    Event.TOTP_CONFIRMED: Look(_("Authenticator turned on"), "shield", "ok"),
-    Event.RECOVERY_MADE: Look(_("Recovery codes made"), "shield", "info"),
-    Event.RECOVERY_RENEWED: Look(_("New recovery codes made; the old ones are void"), "shield", "warn"),
-    Event.RECOVERY_USED: Look(_("Recovery code used"), "shield", "warn"),
-    Event.KEY_APPROVED: Look(_("Both codes confirmed"), "shield", "ok"),
-    Event.KEY_CREATED: Look(_("API key created"), "key", "brand"),
-    Event.KEY_REVEALED: Look(_("Secret key shown"), "eye", "info"),
-    Event.KEY_CHANGED: Look(_("API key settings changed"), "sliders", "info"),
-    Event.KEY_FROZEN: Look(_("API key paused"), "pause", "info"),
-    Event.KEY_THAWED: Look(_("API key resumed"), "play", "info"),
-    Event.KEY_REVOKED: Look(_("API key deleted"), "trash", "danger"),
-    Event.KEY_RENAMED: Look(_("API key renamed"), "edit", ""),
-    Event.KEY_RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
-    Event.KEY_ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
-    Event.KEY_CREDENTIAL_ENDED: Look(_("Credential of an API key ended by hand"), "x", "info"),
-    Event.KEY_RESCUE_ASKED: Look(_("A new address asks to use an API key"), "alert", "warn"),
-    Event.KEY_RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
-    Event.KEYS_EXPORTED: Look(_("Keys and events exported"), "download", "info"),
-    Event.KEY_EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
-    Event.KEY_TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
-    Event.SIGNED_UP: Look(_("Account opened"), "user", "ok"),
-    Event.INVITED: Look(_("Invitation made"), "user", ""),
-    Event.LOGIN_NEW_DEVICE: Look(_("Login from a new device"), "devices", "warn"),
-    Event.DEVICE_TRUSTED: Look(_("Device trusted for 30 days"), "devices", "info"),
-    Event.DEVICE_FORGOTTEN: Look(_("Device no longer trusted"), "devices", "info"),
-    Event.SESSION_ENDED: Look(_("Session ended from another device"), "exit", "info"),
-    Event.SESSIONS_ENDED: Look(_("All other sessions ended"), "exit", "info"),
-    Event.PASSWORD_CHANGED: Look(_("Password changed"), "lock", "warn"),
-    Event.PASSWORD_RESET: Look(_("Forgotten password replaced"), "lock", "danger"),
-    Event.PHONE_CHANGED: Look(_("Mobile number changed"), "sms", "danger"),
-    Event.PHONE_CHANGE_ASKED: Look(_("Change of a lost mobile number asked for"), "sms", "danger"),
-    Event.TOTP_CHANGED: Look(_("Authenticator changed"), "shield", "danger"),
-    Event.FACTORS_RESET_ASKED: Look(_("Reset of both factors asked for"), "shield", "danger"),
-    Event.FACTORS_RESET: Look(_("Both factors reset"), "shield", "danger"),
-    Event.DELAYED_STOPPED: Look(_("Waiting change of factors stopped"), "shield", "ok"),
-    Event.EMAIL_ASKED: Look(_("Confirmation link sent to a new e-mail"), "info", "info"),
-    Event.EMAIL_CHANGED: Look(_("E-mail for notices changed"), "info", "warn"),
-    Event.ACCOUNT_FROZEN: Look(_("Account frozen"), "lock", "danger"),
-    Event.ACCOUNT_THAWED: Look(_("Account thawed"), "play", "ok"),
-    Event.QUARANTINE_LIFTED: Look(_("Quarantine of the keys ended"), "shield", "ok"),
-    Event.PREFERENCES_CHANGED: Look(_("Preferences changed"), "sliders", ""),
-    Event.NOTICE_FAILED: Look(_("A notice could not be delivered"), "alert", "warn"),
-    Event.AUDIT_PRUNED: Look(_("Old security events pruned"), "trash", "warn"),
-    Event.AUDIT_EXPORTED: Look(_("Security events exported by an operator"), "download", "info"),
-    Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
-    Event.AUDIT_EXPLAINED: Look(_("Missing numbers of security events explained"), "alert", "warn"),
-    Event.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
-    Event.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
-    Event.PRUNED: Look(_("Old data removed"), "trash", ""),
-    Event.MASTER_KEY_ROTATED: Look(_("Secrets sealed under a new master key"), "rotate", "warn"),
-    Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
-    Event.STAFF_VIEWED: Look(_("Looked at by staff"), "eye", ""),
-    Event.STAFF_SEARCHED: Look(_("Searched by staff"), "search", ""),
-    Event.STAFF_EXPORTED: Look(_("Security events exported"), "download", "warn"),
-    Event.STAFF_ENDED_SESSIONS: Look(_("All sessions ended by staff"), "exit", "warn"),
-    Event.QUARANTINED: Look(_("Keys put in quarantine"), "shield", "danger"),
-    Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
-    Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
-    Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
-    Event.STAFF_MADE: Look(_("Account of staff made"), "user", "warn"),
-    Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
-    Event.TRIAL_LOADED: Look(_("Customers for a trial made"), "user", "warn"),
+#: Events of what may change what a key can do: nobody is told of it before every gateway knows.
+AWAITED: set[SecurityEvent] = {
+    event
+    for event in Event
+    if event.value.startswith(("account.", "password.", "factor.", "staff.changed_user"))
 }
+
+
+def register(looks: Mapping[SecurityEvent, Look], *, awaited: bool) -> None:
+    """Add the events of an app to the vocabulary, with their looks; only in `AppConfig.ready()`.
+
+    ``awaited``: whether they are about what keys can do, so that nobody is told of them before every gateway knows.
+    Raise `RegistrationError` for an event or a value that is registered already, and after start.
+    """
+    require_start()
+    known = {event.value for event in LOOKS}
+    if again := [event.value for event in looks if event.value in known]:
+        raise RegistrationError(f"Registered already: {', '.join(again)}.")
+    LOOKS.register(looks)
+    if awaited:
+        AWAITED.update(looks)
+
+
+def all_events() -> list[SecurityEvent]:
+    """Return every event of the vocabulary, by app."""
+    return list(LOOKS)
+
+
+def event_of(value: str) -> SecurityEvent:
+    """Return the event that is stored as ``value``. Raise `ValueError` when no app registered it."""
+    for event in LOOKS:
+        if event.value == value:
+            return event
+    raise ValueError(f"{value!r} is no registered event")
+
+
+def choices() -> list[tuple[str, Promise]]:
+    """Return (value, title) of every event. Called by the model's field, which needs no migration for a new event."""
+    return [(event.value, look.title) for event, look in LOOKS.items()]

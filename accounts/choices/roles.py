@@ -1,17 +1,32 @@
-"""What staff may do, and the roles that hold it. Pure: no ORM.
+"""What staff may do, to which each app adds an enumeration of its own, and the roles that hold it. Pure: no ORM.
 
 Migration 0005 makes a group for each role. Django's ``view_…`` permissions stand here too, so that this is the table.
 Nobody on it adds power to a key or sees a secret: no permission for that exists, for superusers neither.
 """
 
 import enum
+from collections.abc import Collection, Mapping
+
+from accounts.choices.registry import RegistrationError, require_start
 
 
-class Right(enum.Enum):
-    """One member a permission; the value is what ``user.has_perm()`` takes."""
+class StaffRight(enum.Enum):
+    """Base of the apps' enumerations: one member a permission; the value is what ``user.has_perm()`` takes.
+
+    An app declares a subclass and passes the roles of its members to `register` in `AppConfig.ready()`.
+    """
+
+    _value_: str
+
+    @property
+    def codename(self) -> str:
+        return self.value.partition(".")[2]
+
+
+class Right(StaffRight):
+    """Permissions about accounts and about the portal as a whole."""
 
     VIEW_CUSTOMER = "accounts.view_user"
-    VIEW_KEY = "apikeys.view_apikey"
     VIEW_EVENT = "accounts.view_auditevent"
     SEE_CONTACT = "accounts.see_contact"
     SEE_STAFF = "accounts.see_staff"
@@ -23,13 +38,7 @@ class Right(enum.Enum):
     RESET_FACTORS = "accounts.reset_factors"
     END_SESSIONS = "accounts.end_sessions"
     CLOSE = "accounts.close_customer"
-    FREEZE_KEYS = "accounts.freeze_keys"
-    REVOKE_KEYS = "accounts.revoke_keys"
     EXPORT_EVENTS = "accounts.export_events"
-
-    @property
-    def codename(self) -> str:
-        return self.value.partition(".")[2]
 
 
 #: Those that Django does not make by itself; the permissions of the customer's model.
@@ -44,15 +53,16 @@ CUSTOM = [
     (Right.RESET_FACTORS.codename, "Can reset second factors in 24 hours, and stop that"),
     (Right.END_SESSIONS.codename, "Can end all sessions of an account"),
     (Right.CLOSE.codename, "Can close and reopen an account"),
-    (Right.FREEZE_KEYS.codename, "Can pause keys"),
-    (Right.REVOKE_KEYS.codename, "Can delete keys for good"),
+    # Rights that apikeys registers. They were made as permissions of this model and stay so in the database.
+    ("freeze_keys", "Can pause keys"),
+    ("revoke_keys", "Can delete keys for good"),
     (Right.EXPORT_EVENTS.codename, "Can export security events"),
 ]
 
 SUPPORT, SECURITY, AUDITOR = "support", "security", "auditor"
-_DAILY = {Right.VIEW_CUSTOMER, Right.VIEW_KEY, Right.FREEZE, Right.FREEZE_KEYS, Right.RESEND_NOTICE}
-_SEES = {Right.VIEW_CUSTOMER, Right.VIEW_KEY, Right.VIEW_EVENT, Right.SEE_CONTACT, Right.SEARCH_MANY}
-ROLES: dict[str, frozenset[Right]] = {
+_DAILY = {Right.VIEW_CUSTOMER, Right.FREEZE, Right.RESEND_NOTICE}
+_SEES = {Right.VIEW_CUSTOMER, Right.VIEW_EVENT, Right.SEE_CONTACT, Right.SEARCH_MANY}
+ROLES: dict[str, frozenset[StaffRight]] = {
     # Answers who calls. SECURITY: contact data stay masked, and a customer is found by what the caller says (whole
     # number, whole e-mail, a key): a list, or a search by parts of numbers, would be the exchange's address book.
     SUPPORT: frozenset(_DAILY),
@@ -66,9 +76,30 @@ ROLES: dict[str, frozenset[Right]] = {
             Right.RESET_FACTORS,
             Right.END_SESSIONS,
             Right.CLOSE,
-            Right.REVOKE_KEYS,
         }
     ),
     # Looks at everybody, staff too, and changes nothing.
     AUDITOR: frozenset(_SEES | {Right.SEE_STAFF, Right.EXPORT_EVENTS}),
 }
+
+
+def register(rights: Mapping[StaffRight, Collection[str]]) -> None:
+    """Add the rights of an app, each with the roles that hold it; only in `AppConfig.ready()`.
+
+    The permissions and the groups of the database are made by migrations. Raise `RegistrationError` for a right that is
+    registered already, for an unknown role, and after start.
+    """
+    require_start()
+    known = {right.value for right in all_rights()}
+    if again := [right.value for right in rights if right.value in known]:
+        raise RegistrationError(f"Registered already: {', '.join(again)}.")
+    if unknown := {role for roles in rights.values() for role in roles} - ROLES.keys():
+        raise RegistrationError(f"No such role: {', '.join(sorted(unknown))}.")
+    for right, roles in rights.items():
+        for role in roles:
+            ROLES[role] |= {right}
+
+
+def all_rights() -> set[StaffRight]:
+    """Return every right of every app."""
+    return {right for held in ROLES.values() for right in held}

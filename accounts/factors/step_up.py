@@ -11,14 +11,14 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from accounts.access import logins
-from accounts.choices.approvals import Purpose
+from accounts.choices.approvals import ApprovalPurpose
 from accounts.models import DelayedChange, RecoveryDevice, User
 
 PROOF = "proof"
 SECONDS = 10 * 60
 
 
-def give(request: HttpRequest, user: User, what: Purpose, **about: str) -> None:
+def give(request: HttpRequest, user: User, what: ApprovalPurpose, **about: str) -> None:
     """Notes that both codes approved ``what``; ``about`` is the exact content (``phone``). One proof at a time."""
     # SECURITY: an id that was planted before the codes is worth nothing after them.
     request.session.cycle_key()
@@ -31,7 +31,7 @@ def give(request: HttpRequest, user: User, what: Purpose, **about: str) -> None:
     }
 
 
-def of(request: HttpRequest, user: User, *what: Purpose) -> dict[str, Any] | None:
+def of(request: HttpRequest, user: User, *what: ApprovalPurpose) -> dict[str, Any] | None:
     """The proof of one of ``what`` that this session holds; None when there is none, or it is old or used.
 
     SECURITY: asked again under `otp.lock`, in the transaction that does the work: of many requests with one proof,
@@ -45,7 +45,7 @@ def of(request: HttpRequest, user: User, *what: Purpose) -> dict[str, Any] | Non
     return found if constant_time_compare(found["state"], _state(user)) else None
 
 
-def holds(request: HttpRequest, user: User, what: Purpose) -> bool:
+def holds(request: HttpRequest, user: User, what: ApprovalPurpose) -> bool:
     return of(request, user, what) is not None
 
 

@@ -3,7 +3,7 @@
 from django.db import migrations, models
 from django.db.models.functions import Upper
 
-from accounts.choices.events import Event
+from accounts.choices import events
 
 CUSTOM = {
     "see_contact": "Can see phone numbers and e-mail in full",
@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex("auditevent", models.Index(fields=["event", "at"], name="events_by_kind")),
         # By reference: a new event is no change of the database, and needs no migration from now on.
         migrations.AlterField(
-            "auditevent", "event", models.CharField(choices=Event.choices, max_length=40, verbose_name="event")
+            "auditevent", "event", models.CharField(choices=events.choices, max_length=40, verbose_name="event")
         ),
         migrations.RunPython(make, unmake),
     ]

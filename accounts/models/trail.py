@@ -8,8 +8,7 @@ from django.db import connections, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices import audit_mac
-from accounts.choices.events import Event
+from accounts.choices import audit_mac, events
 from accounts.models.people import User
 
 NEXT_ID = {
@@ -41,7 +40,7 @@ class AuditEvent(models.Model):
     """Who did what, on what, from where, and how it ended. Append-only."""
 
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
-    event = models.CharField(_("event"), max_length=40, choices=Event.choices)
+    event = models.CharField(_("event"), max_length=40, choices=events.choices)
     actor = models.ForeignKey(
         User, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, verbose_name=_("actor")
     )

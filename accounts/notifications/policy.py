@@ -1,66 +1,83 @@
 """Which events are told to their owner, by which channel: puts a row into the outbox in the event's own transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from django.conf import settings
 
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent, event_of
+from accounts.choices.registry import RegistrationError, require_start
 from accounts.models import AuditEvent, Notice, User
 
 #: Told whatever the person prefers: each may be the first sign of a theft.
-MANDATORY = frozenset(
-    {
-        Event.LOGIN_NEW_DEVICE,
-        Event.PASSWORD_CHANGED,
-        Event.PASSWORD_RESET,
-        Event.PHONE_CHANGED,
-        Event.PHONE_CHANGE_ASKED,
-        Event.TOTP_CHANGED,
-        Event.FACTORS_RESET_ASKED,
-        Event.FACTORS_RESET,
-        Event.EMAIL_CHANGED,
-        Event.RECOVERY_USED,
-        Event.RECOVERY_RENEWED,
-        Event.KEY_CREATED,
-        Event.KEY_CHANGED,
-        Event.KEY_REVOKED,
-        Event.KEY_ROTATED,
-        Event.KEY_CREDENTIAL_ENDED,
-        Event.KEY_THAWED,
-        Event.KEY_RENEWED,
-        Event.KEY_RESCUE_ASKED,
-        Event.KEY_EXPIRES_SOON,
-        Event.KEY_TRADE_ENDS_SOON,
-        Event.ACCOUNT_FROZEN,
-        Event.ACCOUNT_THAWED,
-        Event.ACCOUNT_CLOSED,
-        Event.ACCOUNT_REOPENED,
-        Event.QUARANTINED,
-        Event.CODE_LOCKED,
-        Event.LOGIN_LIMITED,
-    }
-)
+MANDATORY: set[SecurityEvent] = {
+    Event.LOGIN_NEW_DEVICE,
+    Event.PASSWORD_CHANGED,
+    Event.PASSWORD_RESET,
+    Event.PHONE_CHANGED,
+    Event.PHONE_CHANGE_ASKED,
+    Event.TOTP_CHANGED,
+    Event.FACTORS_RESET_ASKED,
+    Event.FACTORS_RESET,
+    Event.EMAIL_CHANGED,
+    Event.RECOVERY_USED,
+    Event.RECOVERY_RENEWED,
+    Event.ACCOUNT_FROZEN,
+    Event.ACCOUNT_THAWED,
+    Event.ACCOUNT_CLOSED,
+    Event.ACCOUNT_REOPENED,
+    Event.QUARANTINED,
+    Event.CODE_LOCKED,
+    Event.LOGIN_LIMITED,
+}
 #: Told when staff did it: the owner would look for the fault in their own program.
-OF_STAFF = frozenset({Event.KEY_FROZEN})
+OF_STAFF: set[SecurityEvent] = set()
 #: Told to those who want it (`User.optional_notices` holds the values).
-OPTIONAL = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
-TOLD = MANDATORY | OF_STAFF | frozenset(OPTIONAL)
+OPTIONAL: tuple[SecurityEvent, ...] = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
 #: SECURITY: whoever knows a phone number can bring these about; one of each in an hour is told, and no flood of them.
-HOURLY = frozenset({Event.CODE_LOCKED, Event.LOGIN_LIMITED, Event.LOGIN_PASSWORD_REFUSED})
+HOURLY: frozenset[SecurityEvent] = frozenset(
+    {Event.CODE_LOCKED, Event.LOGIN_LIMITED, Event.LOGIN_PASSWORD_REFUSED}
+)
 HOUR = timedelta(hours=1)
 #: What a stolen session or password brings about by the dozen: by SMS within `Rate.NOTICE_ACCOUNT`, then later.
 #: SECURITY: the rest are never held back, or sixty of these would keep the one about the stolen phone quiet.
-HELD_BACK = HOURLY | {
+HELD_BACK: set[SecurityEvent] = {
+    *HOURLY,
     Event.LOGIN,
     Event.LOGIN_NEW_DEVICE,
-    Event.KEY_CHANGED,
-    Event.KEY_REVOKED,
-    Event.KEY_FROZEN,
-    Event.KEY_EXPIRES_SOON,
-    Event.KEY_TRADE_ENDS_SOON,
     Event.RECOVERY_MADE,
 }
+
+#: Whether an event that is held back otherwise is not, for its details.
+URGENT: list[Callable[[AuditEvent], bool]] = []
+
+
+def register(
+    *,
+    mandatory: Collection[SecurityEvent] = (),
+    of_staff: Collection[SecurityEvent] = (),
+    held_back: Collection[SecurityEvent] = (),
+    is_urgent: Callable[[AuditEvent], bool] | None = None,
+) -> None:
+    """Add the rules of an app's events; only in `AppConfig.ready()`.
+
+    ``mandatory``: told whatever the person prefers; ``of_staff``: told when staff did it; ``held_back``, some of these:
+    their SMS counts against `Rate.NOTICE_ACCOUNT`, unless ``is_urgent`` returns True for the event.
+    Raise `RegistrationError` for an event that has a rule already, or is held back but not told; and after start.
+    """
+    require_start()
+    told = {*mandatory, *of_staff}
+    if len(told) < len(mandatory) + len(of_staff) or told & _all_told() or not told.issuperset(held_back):
+        raise RegistrationError("An event has a rule already, or is held back but not told.")
+    MANDATORY.update(mandatory)
+    OF_STAFF.update(of_staff)
+    HELD_BACK.update(held_back)
+    if is_urgent is not None:
+        URGENT.append(is_urgent)
+
+
+def _all_told() -> set[SecurityEvent]:
+    return {*MANDATORY, *OF_STAFF, *OPTIONAL}
 
 
 def on_event_recorded(
@@ -75,8 +92,8 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
 
     Called in the event's transaction.
     """
-    kind = Event(event.event)
-    if event.customer_id is None or kind not in TOLD:
+    kind = event_of(event.event)
+    if event.customer_id is None or kind not in _all_told():
         return
     # SECURITY: the row as it is now. The one at hand may have been loaded before the number was replaced, and the
     # notice would go to the phone that was stolen.
@@ -94,30 +111,16 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
 
 
 def may_wait(event: AuditEvent) -> bool:
-    """Whether the event's SMS counts against `Rate.NOTICE_ACCOUNT`. A change that adds power to a key never waits."""
-    changes = event.detail.get("changes", ())
-    # An expiry that moved may add power: which way it moved is not looked at.
-    adds_power = any(
-        code in ADDS_POWER or code.startswith("expires:") or _is_added_network(code, changes)
-        for code in changes
-    )
-    return Event(event.event) in HELD_BACK and not adds_power
+    """Whether the event's SMS counts against `Rate.NOTICE_ACCOUNT`."""
+    return event_of(event.event) in HELD_BACK and not any(is_urgent(event) for is_urgent in URGENT)
 
 
-ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted", "trade:lasting"})
-
-
-def _is_added_network(code: str, changes: list[str]) -> bool:
-    # With "ip:trusted" beside it, networks are what is left of "from everywhere".
-    return code.startswith("+") and "ip:trusted" not in changes
-
-
-def _is_told(event: Event, user: User) -> bool:
+def _is_told(event: SecurityEvent, user: User) -> bool:
     return event in MANDATORY or (event in OPTIONAL and event.value in user.optional_notices)
 
 
 def _is_of_staff(event: AuditEvent) -> bool:
-    return Event(event.event) in OF_STAFF and event.actor_id not in (None, event.customer_id)
+    return event_of(event.event) in OF_STAFF and event.actor_id not in (None, event.customer_id)
 
 
 def _was_told(event: AuditEvent, user: User) -> bool:

@@ -1,18 +1,20 @@
 """What notices say, in their owner's language. Made when they are sent; nothing of it is stored."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import translation
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_text, isolated, method_text, purpose_text
-from accounts.choices.events import Event
+from accounts.audit.detail_texts import change_lines, isolated, method_text
+from accounts.choices.approvals import past_text
+from accounts.choices.events import Event, SecurityEvent, event_of
+from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notifications import links
 from accounts.notifications.links import token_of
@@ -23,13 +25,29 @@ from hitobit_portal.i18n.jalali import date_local, digits, masked_phone
 LONGEST_SMS = 268
 LONGEST_LABEL_IN_SMS = 30
 SHORTEST_CUT = 12
-WAITING = {
+WAITING: dict[SecurityEvent, DelayedChange.Kind] = {
     Event.PHONE_CHANGE_ASKED: DelayedChange.Kind.PHONE,
     Event.FACTORS_RESET_ASKED: DelayedChange.Kind.FACTORS,
 }
-#: Of a key; their details hold the date and the days that are left.
-ENDS = (Event.KEY_EXPIRES_SOON, Event.KEY_TRADE_ENDS_SOON)
 BROWSER_WORDS = frozenset(name for _mark, name in (*user_agents.BROWSERS, *user_agents.SYSTEMS))
+
+
+@dataclass(frozen=True)
+class NoticeWords:
+    """What the notices of an app's event say beside what all of them say.
+
+    ``label``: what the event's label names; ``label_in_sms``: the line with ``%(name)s``. ``ask``: what stands before
+    the link. ``dates``: returns (name, value) pairs, in the active language, that are in every SMS.
+    """
+
+    label: Promise
+    label_in_sms: Promise
+    ask: Promise | None = None
+    dates: Callable[[AuditEvent], list[tuple[str, str]]] | None = None
+
+
+#: Filled by apps in `AppConfig.ready()`: ``WORDS.register({...})``. Without an entry a notice shows no label.
+WORDS: Registry[SecurityEvent, NoticeWords] = Registry({})
 
 
 class Mail(NamedTuple):
@@ -42,12 +60,16 @@ class Mail(NamedTuple):
 class Content:
     """What is told, in words; ``""`` where there is nothing to tell.
 
-    ``changes``: of a key, a line each. ``dates``, ``more``: (name, value); the dates are in every SMS.
+    ``label``: the name of what it is about, as it is in an e-mail, ``label_name``: what that is; ``label_in_sms``: the
+    line with the name, which may be cut. ``changes``: a line each. ``dates``, ``more``: (name, value); the dates are in
+    every SMS.
     ``is_waiting``: whether it tells of a change that its link can stop; ``is_held``: of one that only a login can stop.
     """
 
     title: str
     label: str
+    label_name: str
+    label_in_sms: str
     changes: list[str]
     when: str
     address: str
@@ -64,10 +86,9 @@ def sms_text(notice: Notice) -> str:
     """At most LONGEST_SMS UTF-16 units: what does not fit is cut, never the title, the time or the link."""
     with translation.override(language_of(notice)):
         content = content_of(notice)
-        label = cut(content.label, LONGEST_LABEL_IN_SMS)
         lines = {
             "title": _("Hitobit: %(title)s") % {"title": content.title},
-            "label": _("Key: “%(name)s”") % {"name": label} if label else "",
+            "label": content.label_in_sms,
             "changes": _("; ").join(content.changes),
             "when": content.when,
             "address": _("From %(address)s") % {"address": content.address} if content.address else "",
@@ -92,7 +113,7 @@ def mail(notice: Notice) -> Mail:
     with translation.override(language):
         content = content_of(notice)
         facts = [
-            (_("Key"), content.label),
+            (content.label_name, content.label),
             *((_("Change"), line) for line in content.changes),
             *content.dates,
             *content.more,
@@ -123,15 +144,20 @@ def language_of(notice: Notice) -> str:
 def content_of(notice: Notice) -> Content:
     """The notice's event in the words of the active language."""
     event = notice.event
-    kind = Event(event.event)
+    kind = event_of(event.event)
+    words = WORDS.get(kind)
+    label = plain(event.label) if words is not None else ""
+    short = cut(label, LONGEST_LABEL_IN_SMS)
     by_staff = event.actor_id not in (None, event.customer_id)
     waiting = _waiting_change(notice, kind)
-    dates = _dates(event, waiting)
+    dates = _dates(event, waiting, words)
     can_stop = waiting is not None and links.link_may_stop(notice.user)
     return Content(
         title=str(kind.look.title),
-        label=plain(event.label) if kind.value.startswith("key.") else "",
-        changes=[change_text(code) for code in event.detail.get("changes", ())],
+        label=label,
+        label_name=str(words.label) if words is not None else "",
+        label_in_sms=str(words.label_in_sms) % {"name": short} if words is not None and short else "",
+        changes=change_lines(event),
         when=date_local(event.at),
         # SECURITY: of staff not the address: it tells nothing about a thief, and much about the house.
         address=_("Hitobit's staff") if by_staff else isolated(event.address) if event.address else "",
@@ -139,17 +165,17 @@ def content_of(notice: Notice) -> Content:
         dates=dates,
         is_waiting=can_stop,
         is_held=waiting is not None and not can_stop,
-        ask=_ask(kind, is_waiting=can_stop),
+        ask=_ask(words, is_waiting=can_stop),
         link=f"{settings.BASE_URL}/n/{token_of(notice)}/",
         more=_more(event, waiting),
     )
 
 
-def _ask(kind: Event, *, is_waiting: bool) -> str:
+def _ask(words: NoticeWords | None, *, is_waiting: bool) -> str:
     if is_waiting:
         return _("Not you? Stop it:")
-    if kind in ENDS:
-        return _("Not your key? Freeze the account:")
+    if words is not None and words.ask is not None:
+        return str(words.ask)
     return _("Not you? Freeze the account:")
 
 
@@ -170,7 +196,7 @@ def _advice(content: Content) -> str:
     )
 
 
-def _waiting_change(notice: Notice, kind: Event) -> DelayedChange | None:
+def _waiting_change(notice: Notice, kind: SecurityEvent) -> DelayedChange | None:
     """The change that the notice warns of, as long as it waits."""
     if kind not in WAITING:
         return None
@@ -182,17 +208,15 @@ def _waiting_change(notice: Notice, kind: Event) -> DelayedChange | None:
     return changes.order_by("-asked_at").first()
 
 
-def _dates(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, str]]:
-    """When what the notice warns of comes true: a change of factors, the end of a key."""
+def _dates(
+    event: AuditEvent, waiting: DelayedChange | None, words: NoticeWords | None
+) -> list[tuple[str, str]]:
+    """When what the notice warns of comes true: a change of factors, or what the event's app says."""
     dates = []
     if waiting is not None:
         dates.append((_("Takes force"), date_local(waiting.due_at)))
-    if Event(event.event) in ENDS:
-        left = event.detail["days"]
-        days = ngettext("in %(n)s day", "in %(n)s days", left) % {"n": digits(left)}
-        when = date_local(datetime.fromisoformat(event.detail["date"]))
-        name = _("Expires") if event.event == Event.KEY_EXPIRES_SOON.value else _("Trading ends")
-        dates.append((name, f"{when} ({days})"))
+    if words is not None and words.dates is not None:
+        dates += words.dates(event)
     return dates
 
 
@@ -202,7 +226,7 @@ def _more(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, s
     new = waiting.phone if waiting else ""
     more = [
         (_("Login"), method_text(detail.get("method", ""))),
-        (_("Codes"), purpose_text(detail.get("purpose", ""))),
+        (_("Codes"), past_text(detail.get("purpose", ""))),
         (_("Recovery codes left"), digits(detail["left"]) if "left" in detail else ""),
         (_("Reason"), plain(str(detail.get("reason", "")))),
         (_("New mobile number"), isolated(masked_phone(new)) if new else ""),

@@ -1,3 +1,3 @@
-"""For operators: the doctor's checks, metrics, and the demo's account."""
+"""For operators: the doctor's checks, chores, retention, metrics, and the demo's account."""
 
-__all__ = ["demo_account", "doctor", "metrics"]
+__all__ = ["chores", "demo_account", "doctor", "metrics", "retention"]

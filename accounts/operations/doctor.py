@@ -20,6 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts.choices import audit_mac
+from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
@@ -55,14 +56,14 @@ class Finding:
     advice: str = ""
 
 
-#: A name, whether it needs the database, and the work.
-Check = tuple[str, bool, Callable[[], Iterator[Finding]]]
+#: Whether it needs the database, and the work.
+Check = tuple[bool, Callable[[], Iterator[Finding]]]
 
 
-def examine(all_checks: tuple[Check, ...]) -> Iterator[Finding]:
+def examine() -> Iterator[Finding]:
     """Every finding of all checks; one that breaks is a finding itself, and what needs a lost database is left out."""
     lost = False
-    for name, needs_database, check in all_checks:
+    for name, (needs_database, check) in CHECKS.items():
         if needs_database and lost:
             continue
         try:
@@ -243,3 +244,20 @@ def _age(passed: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+#: Name → check, in their order. Filled by apps in `AppConfig.ready()`: ``CHECKS.register({...})``.
+CHECKS: Registry[str, Check] = Registry(
+    {
+        "database": (False, database),
+        "migrations": (True, migrations),
+        "clock": (True, clock),
+        "cache": (False, shared_cache),
+        "settings": (False, configuration),
+        "proxies": (False, proxies),
+        "SMS": (True, sms),
+        "e-mail": (False, email),
+        "notices": (True, notices),
+        "audit": (True, audit),
+    }
+)

@@ -13,7 +13,7 @@ from django.db.models import Count, F, Min, Sum
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from accounts.choices.events import Event
+from accounts.choices.events import Event, all_events
 from accounts.models import AuditEvent, AuditHead, DelayedChange, Notice, SmsDelivery
 from accounts.notifications import outbox
 
@@ -45,8 +45,8 @@ def _events(midnight: datetime) -> Iterator[Metric]:
             family.add_metric([label], by_event[event.value])
         yield family
     events = CounterMetricFamily("portal_events", "Security events since midnight.", labels=["event"])
-    for event in Event:
-        events.add_metric([event.value], by_event[event.value])
+    for kind in all_events():
+        events.add_metric([kind.value], by_event[kind.value])
     yield events
 
 

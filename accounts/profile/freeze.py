@@ -16,7 +16,7 @@ from accounts.access.guard import customer, public
 from accounts.actions import freeze as actions_freeze
 from accounts.actions import scheduled_changes
 from accounts.choices import approvals
-from accounts.choices.events import Event
+from accounts.choices.events import event_of
 from accounts.factors import verification
 from accounts.factors.views import Asked, both_codes
 from accounts.models import Notice, User
@@ -112,7 +112,7 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST":
         return _act(request, found)
     context = {
-        "title": Event(found.event.event).look.title,
+        "title": event_of(found.event.event).look.title,
         "at": found.event.at,
         "phone": _shown_phone(found),
         "is_waiting": _can_stop(found.user),

@@ -5,16 +5,16 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.access.guard import customer
-from accounts.choices.roles import Right
+from accounts.choices.roles import Right, StaffRight
 from accounts.models import User
 
 
-def may(request: HttpRequest, right: Right) -> bool:
+def may(request: HttpRequest, right: StaffRight) -> bool:
     """Whether the member of staff has ``right``; superusers have all."""
     return customer(request).has_perm(right.value)
 
 
-def need(request: HttpRequest, right: Right) -> None:
+def need(request: HttpRequest, right: StaffRight) -> None:
     """Raises `PermissionDenied` (403) without ``right``."""
     if not may(request, right):
         raise PermissionDenied

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 
-from accounts.choices.roles import Right
+from accounts.choices.roles import StaffRight
 from accounts.staff import access
 from hitobit_portal.http import error_pages
 
@@ -15,7 +15,7 @@ from hitobit_portal.http import error_pages
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     """No adding, editing or deleting. ``right``: what one needs to look; ``id_form``: the path converter of its ids."""
 
-    right: Right
+    right: StaffRight
     id_form: str
     actions = None
 

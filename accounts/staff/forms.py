@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices.events import Event
+from accounts.choices.events import choices
 from accounts.staff import opaque_ids
 from hitobit_portal.http.client_ip import parse_address
 from hitobit_portal.i18n import free_text
@@ -115,7 +115,7 @@ def _is_number(text: str) -> bool:
 
 
 def sorted_events() -> list[tuple[str, str]]:
-    return sorted(((value, str(title)) for value, title in Event.choices()), key=lambda pair: pair[1])
+    return sorted(((value, str(title)) for value, title in choices()), key=lambda pair: pair[1])
 
 
 def start_of(day: date) -> datetime:

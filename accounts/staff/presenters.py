@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from accounts.access import user_agents
 from accounts.audit import activity
 from accounts.audit.detail_texts import isolated
-from accounts.choices.events import Event
+from accounts.choices.events import choices, event_of
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, DelayedChange, Notice, RecoveryCode, User
 from accounts.staff import access
@@ -51,7 +51,7 @@ WORDS: dict[str, dict[str, Promise]] = {
         "event": gettext_lazy("an event"),
     },
     "channel": dict(Notice.Channel.choices),
-    "of": {event.value: event.look.title for event in Event} | dict(DelayedChange.Kind.choices),
+    "of": dict(DelayedChange.Kind.choices),
 }
 
 
@@ -71,7 +71,7 @@ def event_rows(events: Iterable[AuditEvent]) -> list[EventRow]:
 
 
 def _event_row(event: AuditEvent) -> EventRow:
-    look = Event(event.event).look
+    look = event_of(event.event).look
     more = [
         str(words) % {"value": digits(_worded(name, event.detail[name]))}
         for name, words in DETAILS.items()
@@ -85,12 +85,17 @@ def _event_row(event: AuditEvent) -> EventRow:
 
 def _worded(name: str, value: object) -> str:
     """A detail in one line: in words where it is a code of ours, otherwise as an island of its own direction."""
-    known = WORDS.get(name, {}).get(str(value))
+    known = WORDS.get(name, {}).get(str(value)) or (_event_title(str(value)) if name == "of" else None)
     if known is not None:
         return str(known)
     if isinstance(value, dict):
         value = [f"{key}={one}" for key, one in value.items()]
     return isolated(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _event_title(value: str) -> Promise | None:
+    """The title of the event that a notice was ``of``."""
+    return dict(choices()).get(value)
 
 
 def events_of(request: HttpRequest, user: User) -> list[EventRow]:
@@ -164,7 +169,7 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
     is_theirs = notice.to in (user.phone, user.email)
     is_over = bool(notice.sent_at or notice.gave_up_at)
     resend = is_theirs and is_over and access.may(request, Right.RESEND_NOTICE)
-    title = str(Event(notice.event.event).look.title)
+    title = str(event_of(notice.event.event).look.title)
     resend = resend and access.may_act_on(request, user)
     return NoticeRow(notice, title, shown_address(notice), state, tone, at, resend)
 

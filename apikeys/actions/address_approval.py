@@ -16,13 +16,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices.approvals import Approval, Purpose
-from accounts.choices.events import Event
+from accounts.choices.approvals import Approval
 from accounts.models import User
 from apikeys.actions import consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 from apikeys.verification import networks
 from apikeys.verification.decision import Decision
@@ -46,7 +47,7 @@ def ask(key: ApiKey, decision: Decision, address: str) -> RescueRequest | None:
             return None
         request = RescueRequest.objects.create(key=locked, address=address)
         audit.record(
-            Event.KEY_RESCUE_ASKED,
+            KeyEvent.RESCUE_ASKED,
             None,
             customer=locked.owner,
             target=str(locked.pk),
@@ -94,7 +95,7 @@ def waiting(owner: User) -> QuerySet[RescueRequest]:
 def approval(request: RescueRequest, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to key and address: a code for one lets no other in, nor into another key."""
     words = {"address": request.address}
-    return consent.key_approval(Purpose.RESCUE_KEY, request.key, asked, words, address=request.address)
+    return consent.key_approval(KeyPurpose.RESCUE, request.key, asked, words, address=request.address)
 
 
 def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | None = None) -> None:
@@ -112,9 +113,9 @@ def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | N
         listed = [*key.networks.values_list("value", flat=True), request.address]
         key.apply(key.permissions, key.ip_policy, listed)
         for event, detail in (
-            (Event.KEY_APPROVED, {"purpose": Purpose.RESCUE_KEY.value}),
-            (Event.KEY_CHANGED, {"changes": [f"+{request.address}"]}),
-            (Event.KEY_RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
+            (KeyEvent.APPROVED, {"purpose": KeyPurpose.RESCUE.value}),
+            (KeyEvent.CHANGED, {"changes": [f"+{request.address}"]}),
+            (KeyEvent.RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
         ):
             audit.record(event, http, customer=key.owner, target=str(key.pk), label=key.label, **detail)
 
@@ -126,7 +127,7 @@ def dismiss(http: HttpRequest, request: RescueRequest) -> bool:
         if closed:
             key = request.key
             audit.record(
-                Event.KEY_RESCUE_CLOSED,
+                KeyEvent.RESCUE_CLOSED,
                 http,
                 customer=key.owner,
                 target=str(key.pk),
@@ -151,6 +152,6 @@ def allow(http: HttpRequest, key: ApiKey, *, allowed: bool) -> bool:
         # Not "+rescue": with a plus begin what adds power, whose notices are never held back.
         codes = [f"rescue:{'on' if allowed else 'off'}"]
         audit.record(
-            Event.KEY_CHANGED, http, customer=key.owner, target=str(key.pk), label=key.label, changes=codes
+            KeyEvent.CHANGED, http, customer=key.owner, target=str(key.pk), label=key.label, changes=codes
         )
     return True

@@ -13,9 +13,10 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from apikeys.models import ApiKey
 from apikeys.policy import account_freeze, power
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.power import Codes
 
 
@@ -44,7 +45,7 @@ def state_of(key: ApiKey) -> dict[str, Any]:
 
 
 def key_approval(
-    purpose: Purpose,
+    purpose: KeyPurpose,
     key: ApiKey,
     asked: dict[str, Any] | None,
     words: dict[str, str] | None = None,

@@ -10,9 +10,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import audit
-from accounts.choices.events import Event
+from accounts.operations import chores
 from apikeys.models import ApiKey
 from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.events import KeyEvent
 
 #: Days before; ascending, so that of several that have passed at once the nearest is told and no other.
 THRESHOLDS = (1, 7, 30)
@@ -28,7 +29,7 @@ class End:
 
     date: str
     told: str
-    event: Event
+    event: KeyEvent
     only: Q
 
     def waiting(self, days: int, now: datetime) -> Q:
@@ -36,12 +37,12 @@ class End:
         return self.only & near & (Q((self.told, None)) | Q((f"{self.told}__gt", days)))
 
 
-EXPIRY = End("expires_at", "expiry_told_days", Event.KEY_EXPIRES_SOON, Q())
+EXPIRY = End("expires_at", "expiry_told_days", KeyEvent.EXPIRES_SOON, Q())
 #: Not of a key that expires before: its expiry is told, and a renewal would not help it.
 TRADE = End(
     "trade_until",
     "trade_told_days",
-    Event.KEY_TRADE_ENDS_SOON,
+    KeyEvent.TRADE_ENDS_SOON,
     Q(can_trade=True, ip_policy=IpPolicy.UNRESTRICTED)
     & (Q(expires_at=None) | Q(expires_at__gt=F("trade_until"))),
 )
@@ -81,3 +82,8 @@ def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:
             days=-((now - date) // DAY), date=date.isoformat(),
         )  # fmt: skip
     return True
+
+
+def register() -> None:
+    """Add `announce` to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
+    chores.CHORES.register({"keys that expire soon": (announce, 600)})

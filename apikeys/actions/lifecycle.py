@@ -11,13 +11,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.choices.approvals import Approval, Purpose
-from accounts.choices.events import Event
+from accounts.choices.approvals import Approval
 from accounts.models import User
 from apikeys.actions import consent
 from apikeys.models import ApiKey
 from apikeys.policy import account_freeze, names, power
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import UNRESTRICTED_TRADE, IpPolicy, State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
 #: The renewal is offered from a month before the end: time enough for whoever looks in once in a while.
@@ -37,7 +38,7 @@ def rename(request: HttpRequest, key: ApiKey, name: str) -> bool:
         with transaction.atomic():
             changed = active.update(label=name, label_folded=names.fold(name)) == 1
             if changed:
-                _record(Event.KEY_RENAMED, request, key, name, before=before)
+                _record(KeyEvent.RENAMED, request, key, name, before=before)
     except IntegrityError:
         raise NameTaken from None
     key.refresh_from_db(fields=["label", "label_folded"])
@@ -46,11 +47,11 @@ def rename(request: HttpRequest, key: ApiKey, name: str) -> bool:
 
 def pause(request: HttpRequest, key: ApiKey) -> bool:
     """Every request with the key is refused from now on; whether it was active."""
-    return _move(request, key, State.FROZEN, Event.KEY_FROZEN)
+    return _move(request, key, State.FROZEN, KeyEvent.FROZEN)
 
 
 def resume_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
-    return consent.key_approval(Purpose.THAW_KEY, key, asked)
+    return consent.key_approval(KeyPurpose.THAW, key, asked)
 
 
 def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = None) -> bool:
@@ -60,7 +61,7 @@ def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = Non
     """
     account_freeze.refuse(User.objects.get(pk=key.owner_id))
     with consent.changing(key, Codes.BOTH, asked=asked):
-        if not _move(request, key, State.ACTIVE, Event.KEY_THAWED):
+        if not _move(request, key, State.ACTIVE, KeyEvent.THAWED):
             raise ValidationError(_("A deleted key can't be brought back."))
         key.end_first_settings()
     return True
@@ -82,7 +83,7 @@ def renewal_codes(key: ApiKey) -> Codes:
 
 
 def renew_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
-    return consent.key_approval(Purpose.RENEW_KEY, key, asked)
+    return consent.key_approval(KeyPurpose.RENEW, key, asked)
 
 
 def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any] | None = None) -> ApiKey:
@@ -99,14 +100,14 @@ def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any]
         current.refresh_from_db(fields=["trade_until"])
         until = current.trade_until.isoformat() if current.trade_until else ""
         if given is Codes.BOTH:
-            _record(Event.KEY_APPROVED, request, current, purpose=Purpose.RENEW_KEY.value)
-        _record(Event.KEY_RENEWED, request, current, until=until)
+            _record(KeyEvent.APPROVED, request, current, purpose=KeyPurpose.RENEW.value)
+        _record(KeyEvent.RENEWED, request, current, until=until)
     return current
 
 
 def delete(request: HttpRequest, key: ApiKey) -> bool:
     """Ends the key for good; whether it was alive."""
-    return _move(request, key, State.REVOKED, Event.KEY_REVOKED)
+    return _move(request, key, State.REVOKED, KeyEvent.REVOKED)
 
 
 def delete_all(request: HttpRequest, user: User) -> int:
@@ -118,7 +119,7 @@ def delete_all(request: HttpRequest, user: User) -> int:
         return sum(delete(request, key) for key in ApiKey.objects.live(user).order_by("pk"))
 
 
-def _move(request: HttpRequest, key: ApiKey, state: State, event: Event) -> bool:
+def _move(request: HttpRequest, key: ApiKey, state: State, event: KeyEvent) -> bool:
     with transaction.atomic():
         moved = key.set_state(state)
         if moved:
@@ -126,5 +127,5 @@ def _move(request: HttpRequest, key: ApiKey, state: State, event: Event) -> bool
     return moved
 
 
-def _record(event: Event, request: HttpRequest, key: ApiKey, label: str = "", **detail: Any) -> None:
+def _record(event: KeyEvent, request: HttpRequest, key: ApiKey, label: str = "", **detail: Any) -> None:
     audit.record(event, request, customer=key.owner, target=str(key.pk), label=label or key.label, **detail)

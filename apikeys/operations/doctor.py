@@ -1,4 +1,4 @@
-"""The doctor's checks of keys and gateways, and all checks in their order."""
+"""The doctor's checks of master keys and gateways."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.choices import audit_mac
 from accounts.models import AuditLink, RecoveryCode, TotpDevice
 from accounts.operations import doctor
-from accounts.operations.doctor import Check, Finding, State
+from accounts.operations.doctor import Finding, State
 from apikeys.models import Credential, GatewayToken
 from hitobit_portal.security import crypto
 
@@ -70,17 +70,6 @@ def _listed(used: dict[str, int]) -> str:
     )
 
 
-CHECKS: tuple[Check, ...] = (
-    ("database", False, doctor.database),
-    ("migrations", True, doctor.migrations),
-    ("clock", True, doctor.clock),
-    ("cache", False, doctor.shared_cache),
-    ("settings", False, doctor.configuration),
-    ("proxies", False, doctor.proxies),
-    ("master keys", True, master_keys),
-    ("SMS", True, doctor.sms),
-    ("e-mail", False, doctor.email),
-    ("notices", True, doctor.notices),
-    ("audit", True, doctor.audit),
-    ("gateways", True, gateways),
-)
+def register() -> None:
+    """Add the checks to those of ``manage.py portal_doctor``. Called by `ApiKeysConfig.ready()`."""
+    doctor.CHECKS.register({"master keys": (True, master_keys), "gateways": (True, gateways)})

@@ -1,30 +1,10 @@
-"""What is kept for how long, and the removal of what is over; nothing here decides what a key may do."""
+"""What of keys is kept for how long; `accounts.operations.retention` removes what is over."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from django.db.models import Q
 
-from django.db.models import Model, Q, QuerySet
-from django.utils import timezone
-
-from accounts.models import DelayedChange, Invitation, SmsDelivery, TrustedDevice
+from accounts.operations import retention
+from accounts.operations.retention import Kept
 from apikeys.models import DailyUse, Refusal, RescueRequest
-
-#: Rows of one statement: locks are short, and a table of millions is not held up.
-BATCH = 5_000
-DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Rows of ``model`` that ``over`` names, given the moment until which they are kept."""
-
-    name: str
-    model: type[Model]
-    days: int
-    over: Callable[[datetime], Q]
-    why: str
-
 
 RETENTION = (
     Kept("refusals", Refusal, 90, lambda at: Q(at__lt=at), "the page shows the last ones; older ones mislead"),
@@ -34,29 +14,9 @@ RETENTION = (
     Kept(
         "requests of new addresses", RescueRequest, 30, lambda at: Q(asked_at__lt=at), "they can be answered for a day"
     ),
-    Kept("SMS deliveries", SmsDelivery, 180, lambda at: Q(at__lt=at), "bills of providers are disputed for months"),
-    Kept("trusted devices", TrustedDevice, 0, lambda at: Q(expires_at__lt=at), "they no longer skip anything"),
-    Kept("invitations", Invitation, 30, lambda at: Q(expires_at__lt=at), "somebody may still ask about a link"),
-    Kept(
-        "changes of factors", DelayedChange, 400, lambda at: Q(done_at__lt=at) | Q(stopped_at__lt=at),
-        "the events tell of them as well",
-    ),
 )  # fmt: skip
 
 
-def over(kept: Kept, now: datetime | None = None) -> QuerySet[Model]:
-    """The rows that go now."""
-    return kept.model._default_manager.filter(kept.over((now or timezone.now()) - kept.days * DAY)).order_by(
-        "pk"
-    )
-
-
-def remove(kept: Kept) -> int:
-    """Removes them, a batch a statement; how many. Interrupted, it has removed whole batches."""
-    count = 0
-    while ids := list(over(kept).values_list("pk", flat=True)[:BATCH]):
-        removed, _by_model = kept.model._default_manager.filter(pk__in=ids).delete()
-        if not removed:
-            break
-        count += removed
-    return count
+def register() -> None:
+    """Add the rows of keys to what ``manage.py prune`` removes. Called by `ApiKeysConfig.ready()`."""
+    retention.RETENTION.register(retention.by_name(*RETENTION))

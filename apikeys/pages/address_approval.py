@@ -11,12 +11,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.guard import customer
-from accounts.audit.detail_texts import change_text
 from accounts.factors.views import Asked, both_codes
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.pages.detail import own_key
 from apikeys.policy import account_freeze
+from apikeys.policy.detail_texts import change_text
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

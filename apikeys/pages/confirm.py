@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit
 from accounts.access import form_drafts
 from accounts.access.guard import customer
-from accounts.choices.events import Event
 from accounts.factors.views import Asked, both_codes
 from accounts.models import User
 from apikeys.models import ApiKey, KeyLimitReached
@@ -25,7 +24,9 @@ from apikeys.pages.detail import apply_change, own_key
 from apikeys.pages.forms import name_problem
 from apikeys.policy import names
 from apikeys.policy.account_freeze import AccountFrozen
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
 
@@ -80,9 +81,14 @@ def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey
         user, pending["name"], uuid.UUID(pending["wizard"]), session_state.pending_public(pending)
     )
     audit.record(
-        Event.KEY_APPROVED, request, customer=user, target=str(key.pk), label=key.label, purpose="key.create"
+        KeyEvent.APPROVED,
+        request,
+        customer=user,
+        target=str(key.pk),
+        label=key.label,
+        purpose=KeyPurpose.CREATE.value,
     )
-    audit.record(Event.KEY_CREATED, request, customer=user, target=str(key.pk), label=key.label)
+    audit.record(KeyEvent.CREATED, request, customer=user, target=str(key.pk), label=key.label)
     return key
 
 

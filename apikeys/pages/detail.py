@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit
 from accounts.access import form_drafts
 from accounts.access.guard import customer
-from accounts.choices.events import Event
 from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle, rotation
 from apikeys.models import ApiKey, Credential
@@ -23,7 +22,9 @@ from apikeys.pages import session_state
 from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
 from apikeys.pages.lifecycle_forms import RenameForm, taken_text
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 from apikeys.policy.settings_change import Change, Settings
 from hitobit_portal.http.context import address_of
@@ -55,7 +56,7 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
     secret = credential.reveal() if credential else None
     if secret is not None:
         audit.record(
-            Event.KEY_REVEALED, request, customer=customer(request), target=str(key.pk), label=key.label
+            KeyEvent.REVEALED, request, customer=customer(request), target=str(key.pk), label=key.label
         )
     return secret
 
@@ -166,10 +167,15 @@ def apply_change(
         current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
         if given is Codes.BOTH and not first:
             audit.record(
-                Event.KEY_APPROVED, request, customer=user, target=pk, label=key.label, purpose="key.change"
+                KeyEvent.APPROVED,
+                request,
+                customer=user,
+                target=pk,
+                label=key.label,
+                purpose=KeyPurpose.CHANGE.value,
             )
         audit.record(
-            Event.KEY_CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
+            KeyEvent.CHANGED, request, customer=user, target=pk, label=key.label, changes=change.codes()
         )
 
 

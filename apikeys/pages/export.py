@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access.guard import customer
-from accounts.choices.events import Event
+from apikeys.policy.events import KeyEvent
 from apikeys.usage import export as files
 from hitobit_portal.i18n.jalali import duration
 from hitobit_portal.security import ratelimits
@@ -44,7 +44,7 @@ def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
     user = customer(request)
     columns, rows = WHAT[what]
     write, content_type = FORMATS[kind]
-    audit.record(Event.KEYS_EXPORTED, request, customer=user, what=what, format=kind)
+    audit.record(KeyEvent.EXPORTED, request, customer=user, what=what, format=kind)
     name = f"hitobit-{what}-{timezone.localdate():%Y-%m-%d}.{kind}"
     return StreamingHttpResponse(
         files.streamed(lambda: write(columns, rows(user))),

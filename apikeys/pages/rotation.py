@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts import audit
 from accounts.access import form_drafts
 from accounts.access.guard import customer
-from accounts.choices.events import Event
 from accounts.factors import sms_codes
 from accounts.factors.views import Asked, both_codes
 from accounts.models import User
@@ -26,7 +25,9 @@ from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, k
 from apikeys.pages.detail import own_key
 from apikeys.pages.session_state import key_facts
 from apikeys.policy import account_freeze
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
 
@@ -116,12 +117,12 @@ def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, An
             key, rotation_state.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
         )
         key.end_first_settings()
-        _record(Event.KEY_APPROVED, request, key, purpose="key.rotate")
-        _record(Event.KEY_ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
+        _record(KeyEvent.APPROVED, request, key, purpose=KeyPurpose.ROTATE.value)
+        _record(KeyEvent.ROTATED, request, key, kind=credential.kind, grace=pending["grace"])
     return credential
 
 
-def _record(event: Event, request: HttpRequest, key: ApiKey, **detail: Any) -> None:
+def _record(event: KeyEvent, request: HttpRequest, key: ApiKey, **detail: Any) -> None:
     audit.record(event, request, customer=key.owner, target=str(key.pk), label=key.label, **detail)
 
 
@@ -138,7 +139,7 @@ def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         return redirect("key_detail", key.pk)
     secret = credential.reveal() if request.method == "GET" else None
     if secret is not None:
-        _record(Event.KEY_REVEALED, request, key)
+        _record(KeyEvent.REVEALED, request, key)
     context = {
         "key": key,
         "credential": credential,
@@ -161,7 +162,7 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
     with consent.changing(key, Codes.NONE):
         ended = rotation.end(key, credential)
         if ended:
-            _record(Event.KEY_CREDENTIAL_ENDED, request, key, kind=credential.kind)
+            _record(KeyEvent.CREDENTIAL_ENDED, request, key, kind=credential.kind)
     if ended:
         notices.success(request, _("Ended: nothing that is signed with it passes any more."))
     elif credential.retires_at is None:

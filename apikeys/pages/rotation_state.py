@@ -6,10 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from apikeys.actions import consent
 from apikeys.models import ApiKey, Credential
 from apikeys.pages.session_state import kind_of, pending_public
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import FIRST_SETTINGS_SECONDS
 from apikeys.policy.public_keys import PublicKey
 
@@ -49,7 +50,7 @@ def approval(
     """SECURITY: bound to the key, the public key and the grace: none of them is swapped after the SMS went out."""
     fingerprint = public.fingerprint if public else ""
     return consent.key_approval(
-        Purpose.ROTATE_KEY, key, asked, kind=kind_of(public), fingerprint=fingerprint, grace=grace
+        KeyPurpose.ROTATE, key, asked, kind=kind_of(public), fingerprint=fingerprint, grace=grace
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from apikeys.actions import consent
 from apikeys.models import ApiKey, Credential
+from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, State
 from apikeys.policy.public_keys import PublicKey
 from apikeys.policy.settings_change import Change, Settings
@@ -44,7 +45,7 @@ def pending_public(pending: dict[str, Any]) -> PublicKey | None:
 def create_approval(name: str, public: PublicKey | None = None) -> Approval:
     """SECURITY: bound to the public key: it can't be swapped for a thief's after the SMS went out."""
     content = {"name": name, "kind": kind_of(public), "key": public.fingerprint if public else ""}
-    return Approval(Purpose.CREATE_KEY, content, {"name": name})
+    return Approval(KeyPurpose.CREATE, content, {"name": name})
 
 
 def kind_of(public: PublicKey | None) -> str:
@@ -105,5 +106,5 @@ def change_approval(key: ApiKey, change: Change, asked: dict[str, Any] | None = 
     """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
     words = {"changes": _("; ").join(change.lines(short=True))}
     return consent.key_approval(
-        Purpose.CHANGE_KEY, key, asked, words, before=change.before.as_json(), after=change.after.as_json()
+        KeyPurpose.CHANGE, key, asked, words, before=change.before.as_json(), after=change.after.as_json()
     )

@@ -1,3 +1,15 @@
 """Rules of keys: states and permissions, names, public keys, and which change of settings adds power."""
 
-__all__ = ["account_freeze", "choices", "names", "power", "public_keys", "settings_change"]
+__all__ = [
+    "account_freeze",
+    "approvals",
+    "choices",
+    "detail_texts",
+    "events",
+    "names",
+    "notifications",
+    "power",
+    "public_keys",
+    "rights",
+    "settings_change",
+]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from accounts.audit.detail_texts import change_text, kept_networks_text
 from apikeys.policy import power
+from apikeys.policy.detail_texts import change_text, kept_networks_text
 from apikeys.policy.power import RENEWED, Codes, Power
 
 ORDER = ("read", "trade", "withdraw")
@@ -67,7 +67,7 @@ class Change:
         return power.codes_for(self.before.power, self.after.power, RENEWED) is not Codes.NONE
 
     def codes(self) -> list[str]:
-        """The difference in the codes of `accounts.audit.detail_texts.change_text`, for the audit trail."""
+        """The difference in the codes of `apikeys.policy.detail_texts.change_text`, for the audit trail."""
         codes = []
         for value in ORDER:
             had, has = value in self.before.permissions, value in self.after.permissions

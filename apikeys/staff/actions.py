@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices.events import Event
-from accounts.choices.roles import Right
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
+from apikeys.policy.rights import KeyRight
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Act:
     """``from_states``: in which of its states a key can be hit."""
 
     name: str
-    right: Right
+    right: KeyRight
     title: Promise
     effect: Promise
     icon: str
     state: State
-    event: Event
+    event: KeyEvent
     from_states: frozenset[str]
 
 
@@ -28,15 +28,15 @@ ACTS = {
     act.name: act
     for act in (
         Act(
-            "freeze", Right.FREEZE_KEYS, _("Pause"),
+            "freeze", KeyRight.FREEZE, _("Pause"),
             _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
               "codes."),
-            "pause", State.FROZEN, Event.KEY_FROZEN, frozenset({State.ACTIVE}),
+            "pause", State.FROZEN, KeyEvent.FROZEN, frozenset({State.ACTIVE}),
         ),
         Act(
-            "revoke", Right.REVOKE_KEYS, _("Delete for good"),
+            "revoke", KeyRight.REVOKE, _("Delete for good"),
             _("These keys never work again, and nobody can bring them back. Their customers are told."),
-            "trash", State.REVOKED, Event.KEY_REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
+            "trash", State.REVOKED, KeyEvent.REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
         ),
     )
 }  # fmt: skip

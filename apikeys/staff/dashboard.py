@@ -12,11 +12,12 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, SmsDelivery, User
 from accounts.sms import LOCAL
 from accounts.staff.forms import start_of
 from apikeys.models import DailyUse
+from apikeys.policy.events import KeyEvent
 from apikeys.usage import chart, rejection_texts
 from apikeys.usage.chart import Bar, Day
 from apikeys.usage.recorder import today
@@ -92,7 +93,7 @@ def board() -> Board:
             _figure("sign-ups", _("Sign-ups"), _("Opened"), "", days, events, [Event.SIGNED_UP], []),
             _figure(
                 "keys", _("API keys"), _("Made"), _("Deleted"), days, events,
-                [Event.KEY_CREATED], [Event.KEY_REVOKED],
+                [KeyEvent.CREATED], [KeyEvent.REVOKED],
             ),
             Figure("refusals", _("Refused requests"), "", _("Refused"), [Day(d, 0, refused.get(d, 0)) for d in days]),
             Figure("sms", _("SMS"), _("Sent"), _("Failed"), [Day(d, *sms.get(d, (0, 0))) for d in days]),
@@ -113,7 +114,13 @@ def board() -> Board:
     )  # fmt: skip
 
 
-COUNTED = (Event.SIGNED_UP, Event.KEY_CREATED, Event.KEY_REVOKED, Event.ACCOUNT_FROZEN, Event.CODE_LOCKED)
+COUNTED: tuple[SecurityEvent, ...] = (
+    Event.SIGNED_UP,
+    KeyEvent.CREATED,
+    KeyEvent.REVOKED,
+    Event.ACCOUNT_FROZEN,
+    Event.CODE_LOCKED,
+)
 
 
 def _events(first: date) -> dict[str, Counts]:
@@ -137,10 +144,10 @@ def _figure(
     no: Promise | str,
     days: Iterable[date],
     events: dict[str, Counts],
-    oks: list[Event],
-    nos: list[Event],
+    oks: list[SecurityEvent],
+    nos: list[SecurityEvent],
 ) -> Figure:
-    def count(kinds: list[Event], day: date) -> int:
+    def count(kinds: list[SecurityEvent], day: date) -> int:
         return sum(events.get(kind.value, {}).get(day, 0) for kind in kinds)
 
     return Figure(name, title, ok, no, [Day(day, count(oks, day), count(nos, day)) for day in days])

@@ -18,6 +18,7 @@ from accounts.audit import chain, prune
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink, Notice
+from apikeys.policy.events import KeyEvent
 from tests.support.audit_trail import recorded, tamper
 from tests.support.people import Person, customer
 
@@ -157,7 +158,7 @@ def test_export_as_csv_is_no_formula_and_has_no_phone(
     sara: Person, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     audit.record(
-        Event.KEY_RENAMED, None, customer=sara.user, label="=1+1", phone=sara.user.phone, list=["09121234567"]
+        KeyEvent.RENAMED, None, customer=sara.user, label="=1+1", phone=sara.user.phone, list=["09121234567"]
     )
     file = tmp_path / "events.csv"
     call_command("export_audit", "--format", "csv", "--output", str(file))

@@ -17,12 +17,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
-from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import AuditEvent, LastRun, TotpDevice
 from apikeys.actions import key_loader
 from apikeys.models import ApiKey, Credential
 from apikeys.operations import reencrypt
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support import people
 from tests.support.gateways import database_url
@@ -87,7 +87,7 @@ def test_selectors_are_combined_and_each_key_leaves_an_event(
 ) -> None:
     assert said("revoke_keys", *selectors, "--yes", "--reason", "leaked list")["revoked"] == len(ended)
     assert {name for name, state in states().items() if state == "revoked"} == ended
-    events = AuditEvent.objects.filter(event=Event.KEY_REVOKED.value)
+    events = AuditEvent.objects.filter(event=KeyEvent.REVOKED.value)
     assert {event.label for event in events} == ended
     assert all(event.detail["reason"] == "leaked list" for event in events)
 
@@ -202,7 +202,7 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
 def test_tick_runs_everything_and_of_two_at_once_one() -> None:
     assert said("tick") == {"ran": True}
     assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune"}
-    from apikeys.management.commands import tick
+    from accounts.management.commands import tick
 
     url = database_url() if connection.vendor == "postgresql" else os.environ["DATABASE_URL"]
     command = [sys.executable, "manage.py", "tick", "--json"]
@@ -224,7 +224,7 @@ def test_tick_runs_everything_and_of_two_at_once_one() -> None:
 def test_tick_prunes_once_a_night_and_makes_up_for_a_missed_one(
     hour: int, hours_ago: int | None, prunes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apikeys.management.commands import tick
+    from accounts.management.commands import tick
 
     now = timezone.localtime().replace(hour=hour, minute=30)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)

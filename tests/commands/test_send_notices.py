@@ -18,7 +18,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from accounts.models import LastRun, Notice
-from apikeys.management.commands import send_notices
+from accounts.operations import chores
 from apikeys.models import ApiKey
 from tests.accounts.notifications.test_outbox import noticed, owner
 from tests.support import people, sms_collector
@@ -63,7 +63,7 @@ def test_work_that_fails_is_logged_and_keeps_nothing_else_from_being_done(
     def broken() -> None:
         raise DatabaseError("password=hunter2")
 
-    monkeypatch.setattr(send_notices, "CHORES", (("a chore", broken, 60), *send_notices.CHORES))
+    monkeypatch.setattr(chores, "CHORES", {"a chore": (broken, 60), **chores.CHORES})
     noticed(owner())
     with pytest.raises(CommandError):
         call_command("send_notices")
@@ -82,7 +82,7 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     call_command("send_notices")
     assert not sara.user.login_sessions.exists()
     assert "expires soon" in sms_collector.newest().text
-    assert len(send_notices.CHORES) == 7
+    assert len(chores.CHORES) == 7
     assert LastRun.of("send_notices") is not None
 
 

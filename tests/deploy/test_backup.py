@@ -15,8 +15,8 @@ import pytest
 from django.db import connection
 
 from accounts import audit
-from accounts.choices.events import Event
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from tests.apikeys.client_api.test_client_api import RESTRICTIONS, stamp
 from tests.conftest import unavailable
 from tests.support import people
@@ -94,7 +94,7 @@ def test_a_restored_portal_verifies_what_keys_from_before_sign(tmp_path: Path) -
     key, deleted = people.key_of(sara, "bot"), people.key_of(sara, "deleted before")
     secret, others = people.secret_of(key), people.secret_of(deleted)
     for _ in range(3):
-        audit.record(Event.KEY_CHANGED, None, customer=sara.user, target=str(key.pk))
+        audit.record(KeyEvent.CHANGED, None, customer=sara.user, target=str(key.pk))
     deleted.set_state(State.REVOKED)
     url = restored(tmp_path)
     key.set_state(State.REVOKED)  # after the dump: the copy knows nothing of it
@@ -116,7 +116,7 @@ def test_a_restored_portal_verifies_what_keys_from_before_sign(tmp_path: Path) -
 def test_a_dump_without_its_master_key_verifies_nothing(tmp_path: Path) -> None:
     """Whoever has the dump alone has no secret; and an operator who lost the key hears so from the audit trail."""
     key = people.key_of(people.customer())
-    audit.record(Event.KEY_CREATED, None, customer=key.owner)
+    audit.record(KeyEvent.CREATED, None, customer=key.owner)
     call = BinanceClient(key.key_id, people.secret_of(key)).call(
         "GET", RESTRICTIONS, [("timestamp", stamp())]
     )

@@ -17,7 +17,7 @@ from accounts import audit
 from accounts.audit import export as audit_export
 from accounts.choices import approvals as choices_approvals
 from accounts.choices.approvals import FREE_WORDS, SENTENCES, Approval
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.factors import sms_codes
 from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox, texts
@@ -29,6 +29,9 @@ from apikeys.actions import lifecycle
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from apikeys.policy import names
+from apikeys.policy.approvals import KeyPurpose
+from apikeys.policy.events import KeyEvent
+from apikeys.policy.notifications import ENDS
 from apikeys.usage import export
 from hitobit_portal.i18n.fields import FREE_TEXT
 from hitobit_portal.i18n.free_text import JOINERS, Problem, has_link, one_line, plain, problem
@@ -155,14 +158,14 @@ def test_a_domain_is_found_in_any_surroundings(around: str) -> None:
 
 
 def approvals(key: ApiKey) -> list[Approval]:
-    change = choices_approvals.Purpose.CHANGE_KEY
+    change = KeyPurpose.CHANGE
     named = [
         lifecycle.resume_approval(key),
         lifecycle.renew_approval(key),
         session_state.create_approval(key.label),
         Approval(change, {}, {"name": key.label, "changes": "x"}),
-        Approval(choices_approvals.Purpose.ROTATE_KEY, {}, {"name": key.label}),
-        Approval(choices_approvals.Purpose.RESCUE_KEY, {}, {"name": key.label, "address": "198.51.100.1"}),
+        Approval(KeyPurpose.ROTATE, {}, {"name": key.label}),
+        Approval(KeyPurpose.RESCUE, {}, {"name": key.label, "address": "198.51.100.1"}),
     ]
     assert {approval.purpose for approval in named} == {
         purpose
@@ -189,14 +192,14 @@ def test_an_address_of_an_e_mail_is_no_link_in_the_sms(address: str) -> None:
 
 
 def test_no_notice_says_what_a_name_a_reason_a_change_or_a_browser_says(sara: Person, text: str) -> None:
-    told_of(sara, text, [Event.KEY_CHANGED, Event.KEY_EXPIRES_SOON])
+    told_of(sara, text, [KeyEvent.CHANGED, KeyEvent.EXPIRES_SOON])
 
 
 def test_no_kind_of_notice_says_it(sara: Person) -> None:
     told_of(sara, "https://evil.example/x", sorted(MANDATORY, key=str))
 
 
-def told_of(sara: Person, text: str, kinds: list[Event]) -> None:
+def told_of(sara: Person, text: str, kinds: list[SecurityEvent]) -> None:
     """Has ``kinds`` happen with ``text`` wherever somebody else puts it, and looks at every message of them."""
     staff = customer(is_staff=True)
     request = RequestFactory().get("/")
@@ -204,7 +207,7 @@ def told_of(sara: Person, text: str, kinds: list[Event]) -> None:
     request.client_address = "198.51.100.7"  # type: ignore[attr-defined]
     for event in kinds:
         detail: dict[str, Any] = {"reason": text, "changes": [f"+{text}"], "method": text, "purpose": text}
-        detail |= {"days": 3, "date": "2026-11-22T09:04:00+00:00"} if event in texts.ENDS else {}
+        detail |= {"days": 3, "date": "2026-11-22T09:04:00+00:00"} if event in ENDS else {}
         for actor in (None, staff.user):
             audit.record(event, request, customer=sara.user, actor=actor, label=text, left=3, **detail)
     link = "https://"
@@ -219,7 +222,7 @@ def test_no_export_says_it(sara: Person, text: str) -> None:
     key = old_key(sara, text)
     request = RequestFactory().get("/")
     request.META["HTTP_USER_AGENT"] = text
-    audit.record(Event.KEY_RENAMED, request, customer=sara.user, label=text, before=text, reason=text)
+    audit.record(KeyEvent.RENAMED, request, customer=sara.user, label=text, before=text, reason=text)
     events = AuditEvent.objects.filter(customer=sara.user)
     files = [
         "".join(audit_export.lines(events, "csv")),
@@ -238,7 +241,7 @@ def test_no_export_says_it(sara: Person, text: str) -> None:
 
 def test_an_export_keeps_what_is_a_fact(sara: Person) -> None:
     facts: dict[str, Any] = {"changes": ["+203.0.113.0/24"], "purpose": "key.change", "text": "203.0.113.7"}
-    audit.record(Event.KEY_CHANGED, None, customer=sara.user, **facts)
+    audit.record(KeyEvent.CHANGED, None, customer=sara.user, **facts)
     line = json.loads(next(iter(audit_export.lines(AuditEvent.objects.all(), "jsonl"))))
     assert line["detail"] == facts
 

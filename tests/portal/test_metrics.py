@@ -23,6 +23,7 @@ from apikeys.gateway.metrics import Measures
 from apikeys.models import DailyUse, GatewayToken
 from apikeys.operations import metrics
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.usage import recorder
 from tests.support import people
 from tests.support.gateways import token
@@ -186,7 +187,7 @@ def test_keys_accounts_and_refusals() -> None:
 def test_nothing_of_one_customer_stands_in_them() -> None:
     sara = people.customer()
     key = people.key_of(sara, "the label of a bot")
-    audit.record(Event.KEY_CREATED, None, customer=sara.user, target=str(key.pk), label=key.label)
+    audit.record(KeyEvent.CREATED, None, customer=sara.user, target=str(key.pk), label=key.label)
     text = scraped().content.decode()
     for canary in (sara.user.phone, sara.user.phone[-10:], key.key_id, key.label, str(key.pk)):
         assert canary not in text

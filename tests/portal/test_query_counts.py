@@ -5,9 +5,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.choices.events import Event
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
+from apikeys.policy.events import KeyEvent
 from tests.support import people
 from tests.support.people import Person
 
@@ -35,7 +35,7 @@ def with_keys(count: int) -> tuple[Client, ApiKey]:
     for key in keys:
         key.apply(["read", "trade"], "trusted", [people.address(n) for n in range(count)])
         AuditEvent.objects.create(
-            event=Event.KEY_CREATED.value, customer=sara.user, actor=sara.user, label=key.label
+            event=KeyEvent.CREATED.value, customer=sara.user, actor=sara.user, label=key.label
         )
     browser = people.logged_in(sara)
     browser.post("/keys/", {"name": "one more"})

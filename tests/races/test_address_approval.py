@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from accounts.choices.events import Event
 from accounts.models import Notice
 from apikeys.actions import address_approval
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
+from apikeys.policy.events import KeyEvent
 from apikeys.usage import recorder
 from tests.support import people, sms_collector
 from tests.support.concurrency import MANY, SIXTY, all_at_once, at_once, connections_for, happened, went_to
@@ -41,8 +41,8 @@ def test_many_requests_from_new_addresses_ask_once() -> None:
     key = bot_of(people.customer())
     asks = [(decided(key, people.address(n)), people.address(n)) for n in range(MANY)]
     at_once([lambda d=d, a=a: recorder.note(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
-    assert RescueRequest.objects.count() == happened(Event.KEY_RESCUE_ASKED) == 1
-    assert Notice.objects.filter(event__event=Event.KEY_RESCUE_ASKED.value).count() == 1
+    assert RescueRequest.objects.count() == happened(KeyEvent.RESCUE_ASKED) == 1
+    assert Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count() == 1
     assert DailyUse.objects.get().count == MANY
     assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
 
@@ -82,8 +82,8 @@ def test_one_pair_of_codes_approves_once() -> None:
     answers = all_at_once([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
     assert went_to(answers, f"/keys/{key.pk}/") >= 1
     assert list(key.networks.values_list("value", flat=True)) == [ADDRESS, NEW]
-    assert happened(Event.KEY_RESCUE_CLOSED) == happened(Event.KEY_CHANGED) == 1
-    assert happened(Event.KEY_APPROVED) == 1
+    assert happened(KeyEvent.RESCUE_CLOSED) == happened(KeyEvent.CHANGED) == 1
+    assert happened(KeyEvent.APPROVED) == 1
 
 
 def test_of_yes_and_no_at_once_one_counts() -> None:
@@ -102,7 +102,7 @@ def test_of_yes_and_no_at_once_one_counts() -> None:
     ]
     went_to(all_at_once(posts), "")
     row.refresh_from_db()
-    assert happened(Event.KEY_RESCUE_CLOSED) == 1
+    assert happened(KeyEvent.RESCUE_CLOSED) == 1
     assert (NEW in key.networks.values_list("value", flat=True)) == row.approved
 
 

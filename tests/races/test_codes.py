@@ -12,6 +12,7 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent, FactorGuard, RecoveryCode, SmsCode, TotpDevice
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
+from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
     SIXTY,
@@ -142,7 +143,7 @@ def test_a_double_click_sixty_times_makes_one_key_and_every_click_arrives_at_it(
     answers = all_at_once(key_posts(sara, same=True))
     key = ApiKey.objects.get()
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(Event.KEY_CREATED) == happened(Event.KEY_APPROVED) == 1
+    assert happened(KeyEvent.CREATED) == happened(KeyEvent.APPROVED) == 1
     assert failures(sara) == (0, 0)
 
 
@@ -152,7 +153,7 @@ def test_one_pair_of_codes_makes_no_key_in_sixty_other_logins() -> None:
     assert len(sms_collector.messages) == 1, "the same request from another browser sends no second message"
     went_to(all_at_once(posts), "")
     assert not ApiKey.objects.exists()
-    assert happened(Event.KEY_CREATED) == 0
+    assert happened(KeyEvent.CREATED) == 0
     assert failures(sara)[0] == compared(sara) == COMPARED_BEFORE_LOCK
 
 
@@ -171,7 +172,7 @@ def test_one_pair_of_codes_changes_a_key_once_in_the_login_that_asked(same: bool
             people.remember(browser, **{session_state.CHANGE: one.session[session_state.CHANGE]})
     answers = all_at_once([(browser, f"/keys/{key.pk}/verify/", codes) for browser in browsers])
     went_to(answers, "")
-    assert happened(Event.KEY_CHANGED) == happened(Event.KEY_APPROVED) == int(same)
+    assert happened(KeyEvent.CHANGED) == happened(KeyEvent.APPROVED) == int(same)
     assert ("trade" in ApiKey.objects.get().permissions) == same
     assert failures(sara)[0] == compared(sara) <= COMPARED_BEFORE_LOCK
 

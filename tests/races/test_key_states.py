@@ -17,6 +17,7 @@ from accounts.models import SmsCode
 from apikeys.actions import lifecycle
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
     SIXTY,
@@ -57,7 +58,7 @@ def test_one_pair_of_codes_resumes_once() -> None:
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
     answers = all_at_once([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY  # the rest find it done
-    assert happened(Event.KEY_THAWED) == 1
+    assert happened(KeyEvent.THAWED) == 1
     assert happened(Event.CODE_REFUSED) == 0
     assert not SmsCode.objects.exists()
     key.refresh_from_db()
@@ -78,8 +79,8 @@ def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None
         for n, browser in enumerate(crowd)
     ]
     assert went_to(all_at_once(posts), path) >= SIXTY // 2
-    assert happened(Event.KEY_THAWED) == 1
-    assert happened(Event.KEY_FROZEN) <= 1
+    assert happened(KeyEvent.THAWED) == 1
+    assert happened(KeyEvent.FROZEN) <= 1
 
 
 def test_one_code_renews_once() -> None:
@@ -90,7 +91,7 @@ def test_one_code_renews_once() -> None:
     code = {"code": sara.totp()}
     answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", code) for browser in browsers(sara)])
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(Event.KEY_RENEWED) == 1
+    assert happened(KeyEvent.RENEWED) == 1
     assert happened(Event.CODE_REFUSED) == 0
 
 
@@ -106,7 +107,7 @@ def test_one_code_renews_one_of_many_keys() -> None:
         for key, browser in zip(keys, browsers(sara, 20), strict=True)
     ]
     went_to(all_at_once(posts), "")
-    assert happened(Event.KEY_RENEWED) == 1
+    assert happened(KeyEvent.RENEWED) == 1
     assert ApiKey.objects.filter(trade_until__gt=timezone.now() + timedelta(days=2)).count() == 1
 
 
@@ -119,7 +120,7 @@ def test_one_pair_of_codes_renews_ended_trading_once() -> None:
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.renew_approval(key)), "totp_code": sara.totp()}
     answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", codes) for browser in browsers(sara)])
     assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(Event.KEY_RENEWED) == happened(Event.KEY_APPROVED) == 1
+    assert happened(KeyEvent.RENEWED) == happened(KeyEvent.APPROVED) == 1
     assert happened(Event.CODE_REFUSED) == 0
 
 
@@ -147,7 +148,7 @@ def test_one_code_that_waits_for_its_turn_until_trading_has_ended_renews_nothing
     works: list[Any] = [end_trading_while_the_code_waits, renew]
     answer = at_once(works)[1]
     assert went_to([answer], f"/keys/{key.pk}/renew/") == 1
-    assert happened(Event.KEY_RENEWED) == 0
+    assert happened(KeyEvent.RENEWED) == 0
     assert ApiKey.objects.get().trade_has_ended
 
 
@@ -167,7 +168,7 @@ def test_sixty_renames_to_one_name_give_it_to_one_key() -> None:
     ]
     went_to(all_at_once(posts), "")
     assert ApiKey.objects.filter(label_folded="bot").count() == 1
-    assert happened(Event.KEY_RENAMED) == 1
+    assert happened(KeyEvent.RENAMED) == 1
 
 
 def test_keys_made_and_deleted_one_by_one_while_all_are_deleted_end_or_come_after() -> None:
@@ -189,4 +190,4 @@ def test_keys_made_and_deleted_one_by_one_while_all_are_deleted_end_or_come_afte
     answers = [answer for answer in at_once(works) if answer is not None]
     went_to(answers, "")
     assert set(ApiKey.objects.filter(label__startswith="key").values_list("state", flat=True)) == {"revoked"}
-    assert happened(Event.KEY_REVOKED) == ApiKey.objects.filter(state="revoked").count()
+    assert happened(KeyEvent.REVOKED) == ApiKey.objects.filter(state="revoked").count()

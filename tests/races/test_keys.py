@@ -12,10 +12,10 @@ from django.conf import settings as portal
 from django.db import IntegrityError
 from django_ratelimit.core import _get_window
 
-from accounts.choices.events import Event
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey, Credential, KeyLimitReached
 from apikeys.policy.choices import LIVE_KEYS
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.child_tasks import DEATHS
@@ -60,7 +60,7 @@ def test_of_sixty_visits_one_shows_the_secret() -> None:
     assert {answer.status_code for answer in answers} == {200}
     secret = people.secret_of(key).encode()
     assert sum(secret in answer.content for answer in answers) == 1
-    assert happened(Event.KEY_REVEALED) == 1
+    assert happened(KeyEvent.REVEALED) == 1
 
 
 @pytest.mark.parametrize("moment", DEATHS)
@@ -130,7 +130,7 @@ def test_of_sixty_first_settings_one_needs_no_codes() -> None:
     assert len(saved) == 1
     assert went_to(answers, f"/keys/{key.pk}/verify/") == SIXTY - 1
     assert list(key.networks.values_list("value", flat=True)) == [people.address(saved[0])]
-    assert happened(Event.KEY_CHANGED) == 1
+    assert happened(KeyEvent.CHANGED) == 1
     assert len(sms_collector.messages) <= Rate.SMS_PHONE.value.count
 
 
@@ -145,7 +145,7 @@ def test_a_permission_taken_away_is_not_given_back_by_a_page_that_still_showed_i
     browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
     posts = [(b, f"/keys/{key.pk}/", without if n % 2 else within) for n, b in enumerate(browsers)]
     went_to(all_at_once(posts), "")
-    changes = [event.detail["changes"] for event in AuditEvent.objects.filter(event=Event.KEY_CHANGED.value)]
+    changes = [event.detail["changes"] for event in AuditEvent.objects.filter(event=KeyEvent.CHANGED.value)]
     taken = sum("-trade" in change for change in changes)
     assert taken <= 1
     assert not any("+trade" in change for change in changes)
@@ -159,7 +159,7 @@ def test_sixty_deletions_leave_one_event() -> None:
     browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
     answers = all_at_once([(browser, f"/keys/{key.pk}/delete/", {"name": "bot"}) for browser in browsers])
     assert went_to(answers, "/keys/") == SIXTY
-    assert happened(Event.KEY_REVOKED) == 1
+    assert happened(KeyEvent.REVOKED) == 1
     assert ApiKey.objects.get().state == "revoked"
 
 
@@ -177,7 +177,7 @@ def test_a_key_deleted_while_it_is_changed_stays_deleted() -> None:
     ]
     went_to(all_at_once(posts), "")
     assert ApiKey.objects.get().state == "revoked"
-    assert happened(Event.KEY_REVOKED) == 1
+    assert happened(KeyEvent.REVOKED) == 1
 
 
 def long_window(rate: Rate, name: str) -> str:

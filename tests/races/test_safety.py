@@ -15,6 +15,7 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import DelayedChange, LoginSession, Notice
 from accounts.notifications import links as notifications_links
+from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
     MANY,
@@ -62,7 +63,7 @@ def test_one_pair_of_codes_gives_power_back_once(what: str) -> None:
 
 def test_a_link_is_used_once_by_many_at_once() -> None:
     sara = people.customer()
-    notice = Notice.objects.get(event=audit.record(Event.KEY_CREATED, None, customer=sara.user))
+    notice = Notice.objects.get(event=audit.record(KeyEvent.CREATED, None, customer=sara.user))
     path = f"/n/{notifications_links.token_of(notice)}/"
     posts = [(people.browser(people.address(n)), path, {"freeze": "1"}) for n in range(MANY)]
     answers = all_at_once(posts)

@@ -41,7 +41,9 @@ PURE = (
 )
 #: The debugger's engine; its forms, views and session are Django's.
 PURE_MODULES = (
-    *(f"apikeys.policy.{name}" for name in ("account_freeze", "choices", "names", "power", "public_keys")),
+    *(f"apikeys.policy.{name}" for name in (
+        "account_freeze", "approvals", "choices", "events", "names", "power", "public_keys", "rights",
+    )),
     *(f"apikeys.debugger.{name}"
     for name in (
         "causes", "checks", "curl", "diagnosis", "payload_candidates", "request_parser", "search",

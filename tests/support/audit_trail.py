@@ -13,8 +13,8 @@ from django.test import TransactionTestCase
 
 from accounts import audit
 from accounts.audit import chain
-from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditLink
+from apikeys.policy.events import KeyEvent
 from tests.support.people import Person
 
 rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
@@ -114,7 +114,7 @@ def tamper(statement: str, *values: Any) -> None:
 def recorded(person: Person, count: int) -> list[AuditEvent]:
     """``count`` events of the person, linked, oldest first."""
     events = [
-        audit.record(Event.KEY_RENAMED, None, customer=person.user, label=f"bot {number}", number=number)
+        audit.record(KeyEvent.RENAMED, None, customer=person.user, label=f"bot {number}", number=number)
         for number in range(count)
     ]
     chain.seal_pending()

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.choices.events import Event
+from accounts.choices.events import SecurityEvent
 from accounts.models import AuditEvent, FactorGuard
 from tests.support.people import Person
 from tests.support.production import ROOT
@@ -83,7 +83,7 @@ def all_at_once(posts: Sequence[Post]) -> list[HttpResponse]:
     return at_once([sending(*post) for post in posts])
 
 
-def happened(event: Event) -> int:
+def happened(event: SecurityEvent) -> int:
     """How many events of this kind the audit trail holds."""
     return AuditEvent.objects.filter(event=event.value).count()
 

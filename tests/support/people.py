@@ -26,7 +26,7 @@ from django.test.client import ClientHandler
 from django.utils import timezone
 
 from accounts.access import guard, logins
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval, ApprovalPurpose
 from accounts.factors import recovery_codes as factors_recovery_codes
 from accounts.factors import verification
 from accounts.models import LoginSession, SmsDevice, TotpDevice, User
@@ -254,7 +254,7 @@ def request_of(person: Person, caller: str = ADDRESS) -> HttpRequest:
     return request
 
 
-def nonce_of(person: Person, purpose: Purpose, client: Client | None = None) -> str:
+def nonce_of(person: Person, purpose: ApprovalPurpose, client: Client | None = None) -> str:
     """The nonce of the login (or way) that ``client`` is in; by default the person's last browser, or `request_of`."""
     client = client or _browsers.get((person.user.pk, logins.WAYS.get(purpose, "")))
     request = _request()

@@ -16,6 +16,7 @@ from accounts.models import User
 from apikeys.actions import rotation
 from apikeys.models import ApiKey
 from apikeys.policy.choices import State as KeyState
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support import people
 from tests.support.truth import GRACE_MS, HOME, OFFICE, Known, State
@@ -50,7 +51,7 @@ def _state(known: Known, after: State) -> None:
     with transaction.atomic():
         key.set_state(KeyState.ACTIVE if after.active else KeyState.FROZEN)
         audit.record(
-            Event.KEY_THAWED if after.active else Event.KEY_FROZEN,
+            KeyEvent.THAWED if after.active else KeyEvent.FROZEN,
             None,
             customer=key.owner,
             target=str(key.pk),
@@ -63,14 +64,14 @@ def _settings(known: Known, after: State) -> None:
         permissions = ["read", "trade"] if after.trades else ["read"]
         listed = [HOME, OFFICE] if after.office else [HOME]
         key.apply(permissions, "trusted", listed, expires_at=_moment(after.expires))
-        audit.record(Event.KEY_CHANGED, None, customer=key.owner, target=str(key.pk))
+        audit.record(KeyEvent.CHANGED, None, customer=key.owner, target=str(key.pk))
 
 
 def _trading(known: Known, after: State) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         ApiKey.objects.filter(pk=known.pk).update(trade_until=_moment(after.trades_until))
-        audit.record(Event.KEY_RENEWED, None, customer=key.owner, target=str(key.pk))
+        audit.record(KeyEvent.RENEWED, None, customer=key.owner, target=str(key.pk))
 
 
 def _end_old_soon(known: Known, after: State) -> None:
@@ -78,7 +79,7 @@ def _end_old_soon(known: Known, after: State) -> None:
     with transaction.atomic():
         oldest = key.credentials.order_by("pk")[:1].get()
         key.credentials.filter(pk=oldest.pk).update(retires_at=_moment(after.old_until))
-        audit.record(Event.KEY_CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
+        audit.record(KeyEvent.CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
 
 
 def _quarantine(known: Known, after: State) -> None:
@@ -105,14 +106,14 @@ def _end_old(known: Known, after: State) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         rotation.end(key, rotation.live(key)[0])
-        audit.record(Event.KEY_CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
+        audit.record(KeyEvent.CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
 
 
 def _revoke(known: Known, after: State) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         key.set_state(KeyState.REVOKED)
-        audit.record(Event.KEY_REVOKED, None, customer=key.owner, target=str(key.pk))
+        audit.record(KeyEvent.REVOKED, None, customer=key.owner, target=str(key.pk))
 
 
 def _account(known: Known, after: State) -> None:

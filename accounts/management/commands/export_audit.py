@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.audit import export
-from accounts.choices.events import Event
+from accounts.choices.events import Event, all_events
 from accounts.management.typed import moment
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.fields import parse_phone
@@ -25,8 +25,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", type=moment, help="events of this time (2026-11-23) and after")
         parser.add_argument("--until", type=moment, help="events before this time")
-        parser.add_argument("--event", action="append", choices=[event.value for event in Event], metavar="EVENT",
-                            help="this kind only, such as key.revoked; may be given several times")  # fmt: skip
+        parser.add_argument("--event", action="append", metavar="EVENT",
+                            choices=[event.value for event in all_events()],
+                            help="this kind only, such as account.frozen; may be given several times")  # fmt: skip
         parser.add_argument(
             "--customer", metavar="PHONE", help="events of the account with this mobile number"
         )

@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.choices.events import Event
 from apikeys.models import GatewayToken
+from apikeys.policy.events import KeyEvent
 
 
 class Command(BaseCommand):
@@ -44,7 +44,9 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 token.save()
-                audit.record(Event.GATEWAY_TOKEN_MADE, None, customer=None, target=str(token.pk), label=name)
+                audit.record(
+                    KeyEvent.GATEWAY_TOKEN_MADE, None, customer=None, target=str(token.pk), label=name
+                )
         except IntegrityError:
             raise CommandError(
                 "There is a token with this name, perhaps a revoked one. Take another."
@@ -59,7 +61,9 @@ class Command(BaseCommand):
                 raise CommandError(
                     "There is no such token, or it is revoked already. See 'gateway_token list'."
                 )
-            audit.record(Event.GATEWAY_TOKEN_REVOKED, None, customer=None, target=str(token.pk), label=name)
+            audit.record(
+                KeyEvent.GATEWAY_TOKEN_REVOKED, None, customer=None, target=str(token.pk), label=name
+            )
         self.stdout.write(json.dumps({"name": name, "revoked": True}) if as_json else f"{name}: revoked.")
 
     def _list(self, as_json: bool) -> None:

@@ -8,11 +8,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts import audit
-from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.management.typed import moment
 from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.verification.networks import NetworkError, parse_network
 from apikeys.verification.signing import Kind
 from hitobit_portal.i18n.jalali import masked_phone
@@ -118,7 +118,7 @@ def revoke(ids: list[Any], reason: str) -> int:
         for key in ApiKey.objects.filter(pk__in=ids).select_related("owner").order_by("pk"):
             if key.set_state(State.REVOKED):
                 audit.record(
-                    Event.KEY_REVOKED, None, customer=key.owner, target=str(key.pk), label=key.label,
+                    KeyEvent.REVOKED, None, customer=key.owner, target=str(key.pk), label=key.label,
                     via="command", operator=audit.operator(), reason=reason,
                 )  # fmt: skip
                 count += 1

@@ -28,6 +28,7 @@ from accounts.models import (
     User,
 )
 from accounts.notifications import links, texts
+from apikeys.policy.events import KeyEvent
 from tests.support import sms_collector
 from tests.support.concurrency import happened
 from tests.support.people import (
@@ -335,7 +336,7 @@ def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
 def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:
     """SECURITY: each login is told by a notice with a link; a thief would end the one that replaces the number."""
     person = customer()
-    audit.record(Event.KEY_CREATED, None, customer=person.user)
+    audit.record(KeyEvent.CREATED, None, customer=person.user)
     before = logged_in(person)
     browser().post(newest_link(person), {"freeze": "1"})
     assert before.get("/dashboard/").status_code == 302

@@ -8,10 +8,10 @@ from django.utils import translation
 
 from accounts import audit
 from accounts.audit import activity
-from accounts.audit.detail_texts import purpose_text
-from accounts.choices.approvals import Purpose
-from accounts.choices.events import Event
+from accounts.choices.approvals import ApprovalPurpose, all_purposes, past_text
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import User
+from apikeys.policy.events import KeyEvent
 from tests.support import people
 
 pytestmark = pytest.mark.django_db
@@ -28,25 +28,25 @@ def user() -> User:
     return people.customer().user
 
 
-def shown(user: User, event: Event, **detail: Any) -> str:
+def shown(user: User, event: SecurityEvent, **detail: Any) -> str:
     text = activity.row(audit.record(event, None, customer=user, label="bot", **detail)).detail
     return text.replace("\u2066", "").replace("\u2069", "")
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
-@pytest.mark.parametrize("purpose", Purpose)
-def test_every_purpose_of_a_code_has_words(purpose: Purpose, language: str) -> None:
+@pytest.mark.parametrize("purpose", all_purposes())
+def test_every_purpose_of_a_code_has_words(purpose: ApprovalPurpose, language: str) -> None:
     with translation.override(language):
-        assert purpose_text(purpose.value)
+        assert past_text(purpose.value)
 
 
 def test_a_renamed_key_shows_its_old_name(user: User) -> None:
-    assert shown(user, Event.KEY_RENAMED, before="night bot") == "before: “night bot”"
+    assert shown(user, KeyEvent.RENAMED, before="night bot") == "before: “night bot”"
 
 
 def test_a_renewal_shows_its_new_end(user: User) -> None:
-    assert shown(user, Event.KEY_RENEWED, until="2026-11-22T20:30:00+00:00") == "until 23 Nov 2026, 00:00"
-    assert shown(user, Event.KEY_RENEWED, until="") == ""
+    assert shown(user, KeyEvent.RENEWED, until="2026-11-22T20:30:00+00:00") == "until 23 Nov 2026, 00:00"
+    assert shown(user, KeyEvent.RENEWED, until="") == ""
 
 
 def test_a_changed_number_shows_both_masked(user: User) -> None:

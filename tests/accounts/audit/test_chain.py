@@ -13,7 +13,7 @@ from accounts import audit
 from accounts.audit import chain as audit_chain
 from accounts.audit.verify import Walk
 from accounts.choices import audit_mac
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, AuditHead, AuditLink, User
 from tests.support import people
 from tests.support.audit_trail import chained, recorded, rules, tamper, unguarded
@@ -34,7 +34,7 @@ def sara() -> Person:
     return customer()
 
 
-def left(person: Person, event: Event = Event.LOGOUT, **detail: Any) -> AuditEvent:
+def left(person: Person, event: SecurityEvent = Event.LOGOUT, **detail: Any) -> AuditEvent:
     return audit.record(event, None, customer=person.user, **detail)
 
 

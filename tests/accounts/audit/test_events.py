@@ -11,6 +11,7 @@ from django.test import RequestFactory
 from accounts import audit
 from accounts.choices.events import LOOKS, Event
 from accounts.models import AuditEvent, User
+from apikeys.policy.events import KeyEvent
 from tests.support.people import (
     BROWSER,
     Person,
@@ -46,7 +47,7 @@ def events_of(person: Person) -> list[str]:
 
 
 def test_every_event_has_a_title_an_icon_and_a_tone() -> None:
-    assert set(LOOKS) == set(Event)
+    assert set(LOOKS) == {*Event, *KeyEvent}
     assert len({str(look.title) for look in LOOKS.values()}) == len(LOOKS)
 
 
@@ -59,7 +60,7 @@ def test_icons_of_events_exist() -> None:
 def test_event_says_who_what_on_what_from_where_and_the_result(sara: Person) -> None:
     staff = customer(is_staff=True)
     event = audit.record(
-        Event.KEY_FROZEN,
+        KeyEvent.FROZEN,
         request_from(),
         customer=sara.user,
         actor=staff.user,
@@ -152,21 +153,21 @@ def test_deleted_key_leaves_one_event_also_after_a_second_click(sara: Person) ->
 
 def test_customer_sees_their_own_events_only(sara: Person) -> None:
     other = customer()
-    audit.record(Event.KEY_CREATED, request_from(), customer=sara.user, label="mine-of-sara")
-    audit.record(Event.KEY_CREATED, request_from(), customer=other.user, label="others-key")
+    audit.record(KeyEvent.CREATED, request_from(), customer=sara.user, label="mine-of-sara")
+    audit.record(KeyEvent.CREATED, request_from(), customer=other.user, label="others-key")
     page = logged_in(sara).get("/activity/").content.decode()
     assert "mine-of-sara" in page
     assert "others-key" not in page
 
 
 def test_label_of_an_event_is_escaped_on_the_page(sara: Person) -> None:
-    audit.record(Event.KEY_CREATED, request_from(), customer=sara.user, label="<script>alert(1)</script>")
+    audit.record(KeyEvent.CREATED, request_from(), customer=sara.user, label="<script>alert(1)</script>")
     assert "<script>alert(1)" not in logged_in(sara).get("/activity/").content.decode()
 
 
 def test_activity_is_shown_in_pages_without_gap_or_repetition(sara: Person) -> None:
     for number in range(120):
-        audit.record(Event.KEY_CREATED, request_from(), customer=sara.user, label=f"key-{number:03d}-")
+        audit.record(KeyEvent.CREATED, request_from(), customer=sara.user, label=f"key-{number:03d}-")
     client, path, seen = logged_in(sara), "/activity/", list[str]()
     while path:
         answer = client.get(path)

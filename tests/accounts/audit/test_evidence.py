@@ -16,6 +16,7 @@ from accounts.audit import chain, evidence, prune
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink
+from apikeys.policy.events import KeyEvent
 from tests.support.audit_trail import recorded, tamper
 from tests.support.concurrency import at_once
 from tests.support.people import Person, customer
@@ -156,7 +157,7 @@ def test_numbers_of_transactions_that_go_on_are_waited_for(
 def test_notices_tell_of_events_that_were_removed_with_the_counter(sara: Person) -> None:
     recorded(sara, 2)
     head = copied_head()
-    gone = audit.record(Event.KEY_CREATED, None, customer=sara.user)
+    gone = audit.record(KeyEvent.CREATED, None, customer=sara.user)
     chain.seal_pending()
     put_back(head, notices=False)
     set_counter(head["highest_event"])

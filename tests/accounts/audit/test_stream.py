@@ -11,8 +11,8 @@ import pytest
 from accounts import audit
 from accounts.audit import chain, stream
 from accounts.audit.verify import Walk
-from accounts.choices.events import Event
 from accounts.models import AuditLink
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.config import checks
 from tests.support.audit_trail import chained, recorded
 from tests.support.people import Person, customer
@@ -42,7 +42,7 @@ def test_sink_gets_each_linked_event_as_one_line_in_order(
     file = tmp_path / "audit.jsonl"
     settings.AUDIT_SINK = str(file)
     for _n in range(2):
-        audit.record(Event.KEY_RENAMED, None, customer=sara.user, label="a\nb", number=sara.user.phone)
+        audit.record(KeyEvent.RENAMED, None, customer=sara.user, label="a\nb", number=sara.user.phone)
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert [(line["sequence"], line["id"]) for line in lines] == list(enumerate(chained(), start=1))[1:]
     assert lines[0]["detail"]["number"] == f"{sara.user.phone[:6]}•••{sara.user.phone[-4:]}"

@@ -14,12 +14,13 @@ import pytest
 from django.utils import timezone, translation
 
 from accounts.choices import approvals
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from accounts.factors import sms_codes
 from accounts.factors.sms_codes import Sending
 from accounts.models import AuditEvent, SmsCode
 from accounts.sms import SmsError, console, file
 from accounts.sms import send as send_sms
+from apikeys.policy.approvals import KeyPurpose
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import sms_collector
 from tests.support.people import Person, address, customer, request_of
@@ -44,7 +45,7 @@ def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "20
 
 
 def named(name: str) -> Approval:
-    return Approval(Purpose.CREATE_KEY, {"name": name}, {"name": name})
+    return Approval(KeyPurpose.CREATE, {"name": name}, {"name": name})
 
 
 def back_end(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception | None = None) -> list[str]:
@@ -73,7 +74,7 @@ def test_message_has_the_code_and_names_what_it_is_for(sara: Person) -> None:
 
 def test_message_about_a_change_names_each_part_of_it(sara: Person) -> None:
     words = {"name": "bot", "changes": "Withdraw: off → on, + 203.0.113.0/24"}
-    send(sara, Approval(Purpose.CHANGE_KEY, {"x": 1}, words))
+    send(sara, Approval(KeyPurpose.CHANGE, {"x": 1}, words))
     assert "+ 203.0.113.0/24" in sms_collector.newest().text
 
 

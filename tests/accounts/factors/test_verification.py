@@ -11,10 +11,11 @@ import django_otp
 import pytest
 
 from accounts.choices import approvals
-from accounts.choices.approvals import Approval, Purpose
+from accounts.choices.approvals import Approval
 from accounts.factors import lockout, verification
 from accounts.factors.verification import Factor, Outcome, Result
 from accounts.models import AuditEvent, FactorGuard, SmsCode, SmsDevice, TotpDevice
+from apikeys.policy.approvals import KeyPurpose
 from hitobit_portal.security import crypto
 from hitobit_portal.security.ratelimits import Rate
 from tests.support.people import (
@@ -29,7 +30,7 @@ from tests.support.people import (
 )
 
 pytestmark = pytest.mark.django_db
-CREATE = Approval(Purpose.CREATE_KEY, {"name": "bot"}, {"name": "bot"})
+CREATE = Approval(KeyPurpose.CREATE, {"name": "bot"}, {"name": "bot"})
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_sms_code_of_another_purpose_is_refused(sara: Person) -> None:
     [{"name": "bot2"}, {"name": "bot", "withdraw": True}, {}, {"name": ["bot"]}, {"Name": "bot"}],
 )
 def test_sms_code_of_other_content_is_refused(sara: Person, content: dict[str, Any]) -> None:
-    code = live_sms_code(sara, Approval(Purpose.CREATE_KEY, content, {"name": "bot"}))
+    code = live_sms_code(sara, Approval(KeyPurpose.CREATE, content, {"name": "bot"}))
     assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is Outcome.REFUSED
 
 

@@ -13,7 +13,7 @@ from accounts import audit
 from accounts.access import logins, sessions
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.factors import recovery_codes, sms_codes, verification
 from accounts.factors.verification import Factor, Outcome
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
@@ -202,8 +202,10 @@ def test_codes_of_one_session_approve_nothing_in_another(path: str) -> None:
     assert asking.post(path, {"sms_code": sms, "totp_code": sara.fresh_totp()}).status_code == 302
 
 
-@pytest.mark.parametrize("purpose", [each for each in approvals.Purpose if each not in approvals.OUTSIDE])
-def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: approvals.Purpose) -> None:
+@pytest.mark.parametrize(
+    "purpose", [each for each in approvals.all_purposes() if each not in approvals.OUTSIDE]
+)
+def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: approvals.ApprovalPurpose) -> None:
     """Whatever it approves: the login is taken from the request, so that no purpose can leave it out."""
     sara = people.customer()
     approval = Approval(purpose, {}, {})
@@ -263,7 +265,7 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
 # New recovery codes are told.
 
 
-def told(event: Event) -> list[str]:
+def told(event: SecurityEvent) -> list[str]:
     return list(Notice.objects.filter(event__event=event.value).values_list("to", flat=True))
 
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import audit
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notifications import links
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.observability import logs
 from hitobit_portal.security import crypto
 from hitobit_portal.security.ratelimits import Rate
@@ -28,7 +29,7 @@ def sara() -> Person:
     return customer()
 
 
-def notice_of(person: Person, event: Event = Event.KEY_CREATED) -> Notice:
+def notice_of(person: Person, event: SecurityEvent = KeyEvent.CREATED) -> Notice:
     return Notice.objects.get(event=audit.record(event, None, customer=person.user))
 
 
@@ -98,7 +99,7 @@ def test_one_click_freezes_without_a_login_and_only_once(sara: Person) -> None:
 
 
 def test_the_links_of_other_notices_go_on_working(sara: Person) -> None:
-    first, second = notice_of(sara), notice_of(sara, Event.KEY_REVOKED)
+    first, second = notice_of(sara), notice_of(sara, KeyEvent.REVOKED)
     browser().post(link(first), {"freeze": "1"})
     assert browser().get(link(second)).status_code == 200
 
@@ -113,7 +114,7 @@ def test_a_link_is_over_after_thirty_days(sara: Person) -> None:
 
 
 def test_forged_expired_and_used_links_look_the_same(sara: Person) -> None:
-    used, old = notice_of(sara), notice_of(sara, Event.KEY_REVOKED)
+    used, old = notice_of(sara), notice_of(sara, KeyEvent.REVOKED)
     Notice.objects.filter(pk=used.pk).update(link_used_at=timezone.now())
     Notice.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=31))
     forged = links.token_of(used)[:-1] + "~"
@@ -193,7 +194,7 @@ def test_a_form_of_another_site_uses_no_link_up(sara: Person) -> None:
 
 def test_wrong_links_are_slowed_down_by_address_and_a_right_one_is_never_refused(sara: Person) -> None:
     """SECURITY: else a neighbour behind the same address keeps an owner from freezing."""
-    notice, other = notice_of(sara), notice_of(sara, Event.KEY_REVOKED)
+    notice, other = notice_of(sara), notice_of(sara, KeyEvent.REVOKED)
     client = browser()
     for _n in range(Rate.NOTICE_LINK_ADDRESS.value.count):
         assert client.get(f"/n/1-{'A' * 22}/").status_code == 404

@@ -11,11 +11,12 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import audit
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, Notice
 from accounts.notifications import outbox, texts
 from accounts.notifications.outbox import BACKOFF, GIVE_UP_AFTER, LEASE, Report
 from accounts.sms import file
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.people import Person
@@ -36,7 +37,7 @@ def owner(*, email: str = "") -> Person:
     return sara
 
 
-def noticed(sara: Person, event: Event = Event.PASSWORD_CHANGED, **more: Any) -> Notice:
+def noticed(sara: Person, event: SecurityEvent = Event.PASSWORD_CHANGED, **more: Any) -> Notice:
     audit.record(event, None, customer=sara.user, **more)
     return Notice.objects.latest("pk")
 
@@ -164,9 +165,9 @@ def test_a_database_that_is_away_is_said_and_what_was_in_work_is_tried_again(
 def test_an_account_gets_sixty_sms_a_day_of_what_a_thief_repeats_and_all_of_the_rest() -> None:
     sara, most = owner(), Rate.NOTICE_ACCOUNT.value.count
     for _n in range(most + 5):
-        noticed(sara, Event.KEY_CHANGED, label="bot", changes=["-trade"])
+        noticed(sara, KeyEvent.CHANGED, label="bot", changes=["-trade"])
     noticed(sara, Event.PHONE_CHANGED)
-    noticed(owner(), Event.KEY_CHANGED, label="bot", changes=["-trade"])
+    noticed(owner(), KeyEvent.CHANGED, label="bot", changes=["-trade"])
     assert outbox.send_due(limit=200) == Report(sent=most + 2, postponed=5)
     held = Notice.objects.filter(sent_at=None)
     assert {notice.attempts for notice in held} == {0}
@@ -179,14 +180,14 @@ def test_an_account_gets_sixty_sms_a_day_of_what_a_thief_repeats_and_all_of_the_
 def test_the_cap_counts_each_notice_once_and_leaves_email_alone() -> None:
     sara = owner(email="sara@example.com")
     now = timezone.now()
-    noticed(sara, Event.KEY_REVOKED, label="bot")
+    noticed(sara, KeyEvent.REVOKED, label="bot")
     sms_collector.failing = True
     for _n in range(Rate.NOTICE_ACCOUNT.value.count + 5):
         now += BACKOFF[-1] / 70 + LEASE
         Notice.objects.filter(sent_at=None).update(next_try_at=now)
         outbox.send_due(now)
     sms_collector.failing = False
-    noticed(sara, Event.KEY_REVOKED, label="bot")
+    noticed(sara, KeyEvent.REVOKED, label="bot")
     Notice.objects.filter(sent_at=None).update(next_try_at=now)
     assert outbox.send_due(now) == Report(sent=3)
     assert len(mail.outbox) == 2

@@ -7,10 +7,11 @@ import pytest
 from django.utils import timezone
 
 from accounts import audit
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, Notice
 from accounts.notifications import policy as notifications_policy
 from accounts.notifications.policy import HELD_BACK, HOURLY, MANDATORY, OF_STAFF, OPTIONAL
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.settings_change import Change, Settings
 from tests.support import people
 from tests.support.concurrency import at_once
@@ -26,7 +27,7 @@ def owner(*, email: str = "sara@example.com") -> Person:
     return sara
 
 
-def happens(event: Event, sara: Person, **more: Any) -> AuditEvent:
+def happens(event: SecurityEvent, sara: Person, **more: Any) -> AuditEvent:
     return audit.record(event, None, customer=sara.user, **more)
 
 
@@ -78,7 +79,7 @@ def test_a_phone_that_is_not_confirmed_and_a_missing_address_get_nothing(setting
 
 
 @pytest.mark.parametrize("event", sorted(HOURLY, key=str))
-def test_what_anybody_can_bring_about_is_told_once_an_hour(event: Event) -> None:
+def test_what_anybody_can_bring_about_is_told_once_an_hour(event: SecurityEvent) -> None:
     sara, omid = owner(email=""), owner(email="")
     for person in (sara, omid):
         person.user.optional_notices = [event.value]
@@ -105,9 +106,9 @@ def test_no_change_that_adds_power_waits_for_the_cap() -> None:
         (["ip:unrestricted", "-203.0.113.8"], False),
         (["ip:trusted", "+203.0.113.7", "+withdraw"], False),
     ):
-        event = happens(Event.KEY_CHANGED, sara, label="bot", changes=changes)
+        event = happens(KeyEvent.CHANGED, sara, label="bot", changes=changes)
         assert notifications_policy.may_wait(event) is waits, changes
-    for grave in (Event.PHONE_CHANGED, Event.PHONE_CHANGE_ASKED, Event.KEY_CREATED, Event.PASSWORD_RESET):
+    for grave in (Event.PHONE_CHANGED, Event.PHONE_CHANGE_ASKED, KeyEvent.CREATED, Event.PASSWORD_RESET):
         assert not notifications_policy.may_wait(happens(grave, sara))
 
 
@@ -132,12 +133,12 @@ def test_no_change_that_adds_power_waits_for_its_sms() -> None:
     powerful = [change for change in changes if change.adds_power]
     assert len(powerful) > 100
     for change in powerful:
-        event = AuditEvent(event=Event.KEY_CHANGED.value, detail={"changes": change.codes()})
+        event = AuditEvent(event=KeyEvent.CHANGED.value, detail={"changes": change.codes()})
         assert not notifications_policy.may_wait(event), change
 
 
 def test_the_end_of_a_credential_is_told() -> None:
     """SECURITY: a thief who ends the new one before its first use keeps the old one, which he has."""
     sara = owner()
-    happens(Event.KEY_CREDENTIAL_ENDED, sara, label="bot")
+    happens(KeyEvent.CREDENTIAL_ENDED, sara, label="bot")
     assert told(sara) > 0

@@ -10,12 +10,14 @@ from django.test import RequestFactory
 from django.utils import timezone, translation
 
 from accounts import audit
-from accounts.choices.events import Event
+from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notifications import outbox
 from accounts.notifications import texts as notifications_texts
 from accounts.notifications.policy import MANDATORY, OPTIONAL
 from accounts.sms import file
+from apikeys.policy.events import KeyEvent
+from apikeys.policy.notifications import ENDS
 from hitobit_portal.i18n.free_text import plain
 from hitobit_portal.i18n.jalali import date_local
 from tests.support import audit_trail, people
@@ -50,7 +52,7 @@ def request(address: str = "203.0.113.7", agent: str = FIREFOX) -> Any:
     return found
 
 
-def happens(event: Event, sara: Person, *, asked: Any = ..., **more: Any) -> AuditEvent:
+def happens(event: SecurityEvent, sara: Person, *, asked: Any = ..., **more: Any) -> AuditEvent:
     """Records the event as it happened at MOMENT; ``asked``: the request, None for the portal's own doing."""
     left = audit.record(event, request() if asked is ... else asked, customer=sara.user, **more)
     with audit_trail.unguarded() as cursor:
@@ -70,11 +72,11 @@ def text_of(message: Any) -> str:
     return str(message.body) + "".join(str(part) for part, _kind in message.alternatives)
 
 
-def detail_of(event: Event, sara: Person) -> dict[str, Any]:
+def detail_of(event: SecurityEvent, sara: Person) -> dict[str, Any]:
     """The longest that the event may hold."""
     if event.value.startswith("key."):
         soon = {"days": 30, "date": (MOMENT + timedelta(days=30)).isoformat()}
-        return {"label": LONG_LABEL, **(soon if event in notifications_texts.ENDS else {"changes": CHANGES})}
+        return {"label": LONG_LABEL, **(soon if event in ENDS else {"changes": CHANGES})}
     kind = notifications_texts.WAITING.get(event)
     if kind is not None:
         phone = "+989359998877" if kind is DelayedChange.Kind.PHONE else ""
@@ -85,11 +87,13 @@ def detail_of(event: Event, sara: Person) -> dict[str, Any]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("event", [*sorted(MANDATORY, key=str), *OPTIONAL])
-def test_each_notice_says_what_when_from_where_and_how_to_stop_it(event: Event, language: str) -> None:
+def test_each_notice_says_what_when_from_where_and_how_to_stop_it(
+    event: SecurityEvent, language: str
+) -> None:
     sara = owner(language)
     sara.user.optional_notices = [optional.value for optional in OPTIONAL]
     sara.user.save()
-    by_hand = event not in notifications_texts.ENDS
+    by_hand = event not in ENDS
     happens(event, sara, asked=request(IPV6) if by_hand else None, **detail_of(event, sara))
     [sms], [letter] = delivered()
     assert len(sms.encode("utf-16-le")) // 2 <= 4 * 67, "four parts of an SMS"
@@ -110,14 +114,14 @@ def test_each_notice_says_what_when_from_where_and_how_to_stop_it(event: Event, 
     if event.value.startswith("key."):
         assert LONG_LABEL[:20] in sms
         assert LONG_LABEL in letter.body
-    if event is Event.KEY_CHANGED:
+    if event is KeyEvent.CHANGED:
         assert "203.0.113.25" in letter.body
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("event", [Event.PHONE_CHANGE_ASKED, Event.FACTORS_RESET_ASKED])
 def test_a_change_that_waits_is_told_with_its_day_and_with_no_full_number(
-    event: Event, language: str
+    event: SecurityEvent, language: str
 ) -> None:
     sara = owner(language)
     happens(event, sara, **detail_of(event, sara))
@@ -151,7 +155,7 @@ def test_a_change_asked_for_later_lends_its_day_to_no_older_notice() -> None:
 def test_the_end_of_a_key_is_told_with_days_and_date(language: str) -> None:
     sara = owner(language)
     date = (MOMENT + timedelta(days=7)).isoformat()
-    happens(Event.KEY_EXPIRES_SOON, sara, asked=None, label="bot", days=7, date=date)
+    happens(KeyEvent.EXPIRES_SOON, sara, asked=None, label="bot", days=7, date=date)
     [sms], [letter] = delivered()
     for text in (sms, letter.body):
         assert ("۸ آذر ۱۴۰۵، ۱۲:۳۴" if language == "fa" else "29 Nov 2026, 12:34") in text
@@ -174,7 +178,7 @@ FORGED = "bot\r\nBcc: thief@evil.example\nHitobit: all is well\u2028\u2029\x85\x
 def test_a_name_forges_no_line_no_header_and_no_link() -> None:
     """Names are free text. The form refuses these; the texts do not rely on it."""
     sara = owner("en")
-    happens(Event.KEY_CREATED, sara, label=FORGED + " https://evil.example/n/x/")
+    happens(KeyEvent.CREATED, sara, label=FORGED + " https://evil.example/n/x/")
     [sms], [letter] = delivered()
     assert letter.message().get_all("Bcc") is None
     assert "\n" not in letter.subject
@@ -188,7 +192,7 @@ def test_a_name_forges_no_line_no_header_and_no_link() -> None:
 
 def test_a_name_is_no_markup_in_the_html_part() -> None:
     sara = owner("en")
-    happens(Event.KEY_CREATED, sara, label='<img src=x onerror="alert(1)"><script>')
+    happens(KeyEvent.CREATED, sara, label='<img src=x onerror="alert(1)"><script>')
     _texts, [letter] = delivered()
     html = letter.alternatives[0][0]
     assert "<img" not in html
@@ -200,7 +204,7 @@ def test_a_name_is_no_markup_in_the_html_part() -> None:
 @pytest.mark.parametrize("label", ["🔑" * 50, "a" * 80, "“”«»" * 20, "", " . .. :// ", "ي\u200cك" * 16])
 def test_any_name_fits_into_an_sms(label: str) -> None:
     sara = owner("fa")
-    happens(Event.KEY_CHANGED, sara, label=label, changes=CHANGES, asked=request(IPV6))
+    happens(KeyEvent.CHANGED, sara, label=label, changes=CHANGES, asked=request(IPV6))
     [sms], _letters = delivered()
     assert len(sms.encode("utf-16-le", "strict")) // 2 <= 268
     assert re.search(r"/n/\S+/$", sms)
@@ -220,7 +224,7 @@ def test_a_browsers_own_words_are_not_repeated() -> None:
 
 def test_staff_is_told_as_staff_without_its_address() -> None:
     sara, staff = owner("en"), people.customer(is_staff=True)
-    happens(Event.KEY_REVOKED, sara, actor=staff.user, label="bot", asked=request("198.51.100.9"))
+    happens(KeyEvent.REVOKED, sara, actor=staff.user, label="bot", asked=request("198.51.100.9"))
     [sms], [letter] = delivered()
     for text in (sms, text_of(letter)):
         assert "staff" in text
@@ -237,7 +241,7 @@ def test_an_event_without_a_request_is_told_without_an_address() -> None:
 
 def test_what_the_details_hold_is_told_in_words() -> None:
     sara = owner("en")
-    happens(Event.KEY_REVOKED, sara, label="bot", reason="it was\nleaked")
+    happens(KeyEvent.REVOKED, sara, label="bot", reason="it was\nleaked")
     happens(Event.RECOVERY_USED, sara, left=3)
     _texts, letters = delivered()
     assert "Reason: it was leaked" in letters[0].body

@@ -9,6 +9,7 @@ from django.utils import translation
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, User
 from accounts.notifications import policy
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.http import display_preferences, error_pages
 from hitobit_portal.i18n import jalali
 from tests.support import people
@@ -93,7 +94,7 @@ def test_optional_notices_are_put_into_the_outbox_only_when_wanted(sara: Person)
     user = sara.reload()
     assert policy._is_told(Event.LOGIN, user)
     assert not policy._is_told(Event.RECOVERY_MADE, user)
-    assert policy._is_told(Event.KEY_CREATED, user)
+    assert policy._is_told(KeyEvent.CREATED, user)
 
 
 def test_settings_show_what_is_chosen_and_what_is_always_on(sara: Person) -> None:

@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts import audit
 from accounts.access import sessions
 from accounts.choices import approvals, roles
-from accounts.choices.events import Event
 from accounts.models import LoginSession, TotpDevice, User
 from apikeys.models import Credential
+from apikeys.policy.events import KeyEvent
 from tests.support.people import (
     Person,
     browser,
@@ -121,7 +121,7 @@ def test_groups_of_the_database_are_the_table_of_roles(role: str) -> None:
 
 
 def test_permissions_exist_once() -> None:
-    for right in roles.Right:
+    for right in roles.all_rights():
         app, codename = right.value.split(".")
         assert Permission.objects.filter(content_type__app_label=app, codename=codename).count() == 1, right
 
@@ -149,7 +149,7 @@ def paths_of(prefix: str, patterns: list[URLPattern | URLResolver]) -> list[str]
 def test_no_page_of_admin_shows_a_secret_a_seed_a_code_or_a_digest(sara: Person, role: str) -> None:
     hidden, sms = hidden_values(sara)
     key = sara.user.api_keys.get()
-    event = audit.record(Event.KEY_CREATED, None, customer=sara.user)
+    event = audit.record(KeyEvent.CREATED, None, customer=sara.user)
     notice = event.notices.first()
     assert notice is not None
     staff = at_work(role)

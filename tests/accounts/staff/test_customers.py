@@ -10,11 +10,11 @@ from accounts import audit
 from accounts.access import sessions
 from accounts.actions import scheduled_changes
 from accounts.audit import activity
-from accounts.choices.events import Event
 from accounts.models import AuditEvent, LoginSession, Notice, User
 from accounts.notifications import outbox
 from accounts.staff import actions
 from accounts.staff.access_log import masked_email
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.i18n.jalali import masked_phone
 from tests.support.people import Person, customer, key_of, logged_in, newcomer
 from tests.support.staff import (
@@ -155,7 +155,7 @@ def test_second_press_leaves_no_second_event(sara: Person) -> None:
 
 def test_page_shows_factors_keys_sessions_events_and_notices(sara: Person) -> None:
     key_of(sara, "ربات من")
-    audit.record(Event.KEY_CREATED, None, customer=sara.user, label="ربات من")
+    audit.record(KeyEvent.CREATED, None, customer=sara.user, label="ربات من")
     logged_in(sara)
     page = at_work("security").get(page_of(sara)).content.decode()
     assert page.count("ربات من") >= 2
@@ -222,7 +222,7 @@ def test_looking_and_searching_are_events_once_a_minute_and_hidden_from_the_cust
 
 
 def notice_of(person: Person, **fields: Any) -> Notice:
-    event = audit.record(Event.KEY_CREATED, None, customer=person.user)
+    event = audit.record(KeyEvent.CREATED, None, customer=person.user)
     notice = event.notices.get(channel="sms")
     Notice.objects.filter(pk=notice.pk).update(**fields)
     return Notice.objects.get(pk=notice.pk)

@@ -15,6 +15,7 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent
 from accounts.staff import export
 from accounts.staff.opaque_ids import AccountId, EventId
+from apikeys.policy.events import KeyEvent
 from tests.support.people import Person, browser, customer, logged_in
 from tests.support.staff import EVENTS, at_work, events, member, page_of_event
 
@@ -37,7 +38,7 @@ def trail(sara: Person) -> dict[str, AuditEvent]:
             Event.ACCOUNT_FROZEN, None, customer=sara.user, actor=agent.user, reason="=SUM(1)"
         ),
         "made": audit.record(
-            Event.KEY_CREATED, None, customer=sara.user, target="5f3e1d2c-0000-4000-8000-000000000000"
+            KeyEvent.CREATED, None, customer=sara.user, target="5f3e1d2c-0000-4000-8000-000000000000"
         ),
         "chief": audit.record(Event.LOGIN, None, customer=member("chief").user),
     }

@@ -18,6 +18,7 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice, User
 from accounts.staff.opaque_ids import AccountId, EventId, NoticeId
 from apikeys.models import ApiKey
+from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support.people import Person, customer, key_of, logged_in, newcomer
 from tests.support.staff import EVENTS, KEYS, USERS, WHY, events, member, page_of
@@ -137,7 +138,7 @@ def scene() -> Scene:
     key = key_of(sara, "secret-bot")
     key.apply(["read", "trade"], "trusted", ["203.0.113.0/24"])
     event = audit.record(
-        Event.KEY_RENAMED, None, customer=sara.user, target=str(key.pk), label="secret-bot", before="x"
+        KeyEvent.RENAMED, None, customer=sara.user, target=str(key.pk), label="secret-bot", before="x"
     )
     audit.record(Event.ACCOUNT_FROZEN, None, customer=sara.user)
     notice = Notice.objects.filter(user=sara.user, channel="sms").latest("pk")

@@ -10,13 +10,13 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts.actions import freeze
-from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice
 from accounts.notifications import policy
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy.account_freeze import AccountFrozen
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
 from tests.support.people import ADDRESS, Person, both_codes, customer, key_of, logged_in
@@ -66,7 +66,7 @@ def path(row: RescueRequest, rest: str = "") -> str:
 
 
 def told() -> int:
-    return Notice.objects.filter(event__event=Event.KEY_RESCUE_ASKED.value).count()
+    return Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count()
 
 
 def changes() -> list[tuple[str, list[str]]]:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox
 from apikeys.actions.expiry_reminders import announce
 from apikeys.models import ApiKey
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import at_once
 
@@ -32,7 +32,7 @@ def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
     return key
 
 
-def told(event: Event = Event.KEY_EXPIRES_SOON) -> list[int]:
+def told(event: KeyEvent = KeyEvent.EXPIRES_SOON) -> list[int]:
     events = AuditEvent.objects.filter(event=event.value).order_by("pk")
     return [event.detail["days"] for event in events]
 
@@ -69,7 +69,7 @@ def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
     key = key_expiring(now + 7 * DAY, "ربات")
     User.objects.update(language="en")
     announce(now)
-    event = AuditEvent.objects.get(event=Event.KEY_EXPIRES_SOON.value)
+    event = AuditEvent.objects.get(event=KeyEvent.EXPIRES_SOON.value)
     assert (event.customer, event.label, event.target) == (key.owner, "ربات", str(key.pk))
     assert key.expires_at is not None
     assert event.detail == {"days": 7, "date": key.expires_at.isoformat()}
@@ -130,7 +130,7 @@ def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_
     for days in (30, 7, 1):
         assert announce(end - days * DAY) == 1
         assert announce(end - days * DAY) == 0
-    assert told(Event.KEY_TRADE_ENDS_SOON) == [30, 7, 1]
+    assert told(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
     assert told() == []
     outbox.send_due()
     assert "Trading ends" in sms_collector.newest().text

@@ -12,10 +12,10 @@ from django.utils import timezone, translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.audit.detail_texts import change_text
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
 from apikeys.pages.forms import SettingsForm
+from apikeys.policy.detail_texts import change_text
 from apikeys.policy.settings_change import Change, Settings
 from hitobit_portal.i18n.jalali import date_local
 from tests.support import sms_collector

@@ -11,10 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.choices.events import Event
 from accounts.models import AuditEvent, RecoveryCode
 from apikeys.models import ApiKey, Credential
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.usage import export
 from hitobit_portal import csv_export
 from hitobit_portal.security.ratelimits import Rate
@@ -52,7 +52,7 @@ def cells(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
 
 
-def event(person: Person, kind: Event = Event.KEY_CREATED, **fields: Any) -> AuditEvent:
+def event(person: Person, kind: KeyEvent = KeyEvent.CREATED, **fields: Any) -> AuditEvent:
     return AuditEvent.objects.create(event=kind.value, customer=person.user, actor=person.user, **fields)
 
 
@@ -74,7 +74,7 @@ def test_keys_are_exported_with_permissions_networks_state_and_dates(sara: Perso
 
 
 def test_events_are_exported_as_the_activities_show_them(sara: Person) -> None:
-    event(sara, Event.KEY_CHANGED, label="bot", address=ADDRESS, agent=people.BROWSER,
+    event(sara, KeyEvent.CHANGED, label="bot", address=ADDRESS, agent=people.BROWSER,
           detail={"changes": ["+trade"], "inner": "not shown"}, request_id="abc")  # fmt: skip
     exported, changed = json.loads(download(sara, "events", "json"))
     assert exported["event"] == "key.exported"
@@ -158,7 +158,7 @@ def test_each_file_leaves_an_event_and_visits_none(sara: Person) -> None:
     assert not AuditEvent.objects.exists()
     for what, kind in FILES:
         download(sara, what, kind)
-    events = AuditEvent.objects.filter(event=Event.KEYS_EXPORTED.value)
+    events = AuditEvent.objects.filter(event=KeyEvent.EXPORTED.value)
     assert [(e.detail["what"], e.detail["format"]) for e in events.order_by("pk")] == FILES
 
 

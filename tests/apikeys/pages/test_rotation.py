@@ -19,6 +19,7 @@ from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import rotation_state
 from apikeys.policy.choices import State
+from apikeys.policy.events import KeyEvent
 from apikeys.policy.public_keys import parse
 from hitobit_portal.security import crypto
 from tests.apikeys.client_api.test_client_api import RESTRICTIONS, stamp
@@ -101,8 +102,8 @@ def test_new_secret_is_shown_once_and_both_sign(sara: Person, client: Client, ke
     assert page["Cache-Control"].startswith("max-age=0") or "no-store" in page["Cache-Control"]
     assert new not in client.get(shown).content.decode()
     assert [answered(key, signed(key, text)) for text in (old, new)] == [200, 200]
-    assert happened(Event.KEY_ROTATED) == happened(Event.KEY_REVEALED) == 1
-    assert Notice.objects.filter(event__event=Event.KEY_ROTATED.value).exists()
+    assert happened(KeyEvent.ROTATED) == happened(KeyEvent.REVEALED) == 1
+    assert Notice.objects.filter(event__event=KeyEvent.ROTATED.value).exists()
 
 
 def test_old_one_lives_as_long_as_was_chosen_after_the_first_use(
@@ -294,7 +295,7 @@ def test_either_of_two_is_ended_by_hand_and_the_last_one_never(
     client.post(path(key, f"credentials/{both[1 - which].serial}/end/"))
     client.post(end)
     assert answered(key, signed(key, texts[1 - which])) == 200
-    assert happened(Event.KEY_CREDENTIAL_ENDED) == 1
+    assert happened(KeyEvent.CREDENTIAL_ENDED) == 1
 
 
 def test_page_says_which_one_is_used(client: Client, key: ApiKey) -> None:
@@ -372,7 +373,7 @@ def test_sixty_posts_of_the_right_codes_make_one_credential() -> None:
     serial = key.credentials.order_by("-pk")[0].serial
     assert went_to(answers, path(key, f"rotate/{serial}/")) == SIXTY
     assert key.credentials.count() == 2
-    assert happened(Event.KEY_ROTATED) == 1
+    assert happened(KeyEvent.ROTATED) == 1
     assert happened(Event.CODE_REFUSED) == 0
 
 
@@ -388,7 +389,7 @@ def test_of_sixty_visits_one_shows_the_new_secret() -> None:
     answers = at_once([visiting(browser, shown) for browser in crowd])
     assert {answer.status_code for answer in answers} == {200}
     assert sum(new in answer.content for answer in answers) == 1
-    assert happened(Event.KEY_REVEALED) == 1
+    assert happened(KeyEvent.REVEALED) == 1
 
 
 @pytest.mark.postgres

@@ -15,6 +15,7 @@ from accounts.models import AuditEvent, SmsDelivery, TrustedDevice
 from accounts.sms import delivery_log
 from accounts.staff.forms import start_of
 from apikeys.models import DailyUse
+from apikeys.policy.events import KeyEvent
 from apikeys.staff import dashboard
 from apikeys.usage.recorder import today
 from tests.support.people import customer, key_of
@@ -102,7 +103,7 @@ def test_overview_costs_the_same_few_statements_with_nothing_and_with_much() -> 
     empty = count()
     for n in range(5):
         key = key_of(customer(), f"key {n}")
-        audit.record(Event.KEY_CREATED, None, customer=key.owner)
+        audit.record(KeyEvent.CREATED, None, customer=key.owner)
         DailyUse.objects.create(key=key, day=today(), outcome="stale", count=1)
     assert count() == empty <= STATEMENTS
 
@@ -113,7 +114,7 @@ def test_staff_pages_cost_few_statements(count: int) -> None:
     keys = [key_of(sara, f"key {n}") for n in range(count)]
     for n in range(count):
         keys[n].apply(["read"], "trusted", ["203.0.113.0/24"])
-        audit.record(Event.KEY_CREATED, None, customer=sara.user, target=str(keys[n].pk))
+        audit.record(KeyEvent.CREATED, None, customer=sara.user, target=str(keys[n].pk))
         TrustedDevice.objects.create(
             user=sara.user, digest=str(n), expires_at=timezone.now() + timedelta(days=1)
         )

@@ -8,7 +8,7 @@ from accounts import audit
 from accounts.choices.events import Event
 from accounts.management import reporting
 from accounts.models import LastRun
-from apikeys.operations import retention
+from accounts.operations import retention
 
 
 class Command(reporting.ReportingCommand):
@@ -23,11 +23,14 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = {}
-        for kept in retention.RETENTION:
+        for kept in retention.RETENTION.values():
             found[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
         if not options["dry_run"]:
             LastRun.note("prune")
         if not options["dry_run"] and any(found.values()):
             audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
-        lines = [f"{kept.name}: {found[kept.name]} (after {kept.days} days)" for kept in retention.RETENTION]
+        lines = [
+            f"{kept.name}: {found[kept.name]} (after {kept.days} days)"
+            for kept in retention.RETENTION.values()
+        ]
         self.tell(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)

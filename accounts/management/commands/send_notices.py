@@ -12,43 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from accounts.access import sessions
-from accounts.actions import placeholders, scheduled_changes
-from accounts.audit import chain
-from accounts.models import LastRun
 from accounts.notifications import outbox
 from accounts.notifications.outbox import Report
-from apikeys.actions import expiry_reminders
+from accounts.operations import chores
 
 logger = logging.getLogger("portal.notices")
 PARENT_SECONDS = 1.0
 #: After so long of sending without an end the loop looks after the other work again.
 LONGEST_ROUND = 30.0
-
-
-def _clear_sessions() -> None:
-    call_command("clearsessions")
-
-
-def _note_run() -> None:
-    """For `portal_doctor`: an empty outbox does not tell whether somebody looks into it."""
-    LastRun.note("send_notices")
-
-
-#: What to do beside sending: (name, the work, seconds between two rounds of it in a loop).
-CHORES: tuple[tuple[str, Callable[[], object], int], ...] = (
-    ("waiting changes of factors", scheduled_changes.apply_due, 30),
-    ("events outside of the audit chain", chain.seal_pending, 30),
-    ("keys that expire soon", expiry_reminders.announce, 600),
-    ("ended logins", sessions.clear_ended, 600),
-    ("expired sessions", _clear_sessions, 600),
-    ("numbers without an account", placeholders.clear, 600),
-    ("time of this run", _note_run, 60),
-)
 
 
 class Command(BaseCommand):
@@ -106,7 +80,7 @@ class Command(BaseCommand):
 
     def _round(self) -> None:
         self.broken = False
-        for name, work, seconds in CHORES:
+        for name, (work, seconds) in chores.CHORES.items():
             if time.monotonic() - self.last.get(name, -seconds) >= seconds and not self._is_over():
                 self.last[name] = time.monotonic()
                 self._try(name, work)

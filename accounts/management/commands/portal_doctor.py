@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import translation
 
 from accounts.operations.doctor import Finding, State, examine
-from apikeys.operations.doctor import CHECKS
 
 
 class Command(BaseCommand):
@@ -29,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with translation.override("en"):
-            findings = list(examine(CHECKS))
+            findings = list(examine())
         states = {finding.state for finding in findings}
         worst = next((state for state in (State.FAIL, State.WARN) if state in states), State.OK)
         if options["json"]:

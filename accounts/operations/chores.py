@@ -1,0 +1,36 @@
+"""What has to be done from time to time beside sending notices; ``manage.py send_notices`` does it."""
+
+from collections.abc import Callable
+
+from django.core.management import call_command
+
+from accounts.access import sessions
+from accounts.actions import placeholders, scheduled_changes
+from accounts.audit import chain
+from accounts.choices.registry import Registry
+from accounts.models import LastRun
+
+#: The work, and the seconds between two rounds of it in a loop.
+Chore = tuple[Callable[[], object], int]
+
+
+def _clear_sessions() -> None:
+    call_command("clearsessions")
+
+
+def _note_run() -> None:
+    """For `portal_doctor`: an empty outbox does not tell whether somebody looks into it."""
+    LastRun.note("send_notices")
+
+
+#: Name → chore. Filled by apps in `AppConfig.ready()`: ``CHORES.register({...})``.
+CHORES: Registry[str, Chore] = Registry(
+    {
+        "waiting changes of factors": (scheduled_changes.apply_due, 30),
+        "events outside of the audit chain": (chain.seal_pending, 30),
+        "ended logins": (sessions.clear_ended, 600),
+        "expired sessions": (_clear_sessions, 600),
+        "numbers without an account": (placeholders.clear, 600),
+        "time of this run": (_note_run, 60),
+    }
+)

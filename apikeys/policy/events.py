@@ -1,0 +1,56 @@
+"""The security events of keys and of gateway tokens, with their looks. Pure: no ORM."""
+
+from django.utils.translation import gettext_lazy as _
+
+from accounts.choices import events
+from accounts.choices.events import Look, SecurityEvent
+
+
+class KeyEvent(SecurityEvent):
+    """One member an event; the value is the tag that is stored."""
+
+    APPROVED = "key.approved"
+    CREATED = "key.created"
+    REVEALED = "key.revealed"
+    CHANGED = "key.changed"
+    FROZEN = "key.frozen"
+    THAWED = "key.thawed"
+    REVOKED = "key.revoked"
+    EXPIRES_SOON = "key.expires_soon"
+    TRADE_ENDS_SOON = "key.trade_ends_soon"
+    RENAMED = "key.renamed"
+    RENEWED = "key.trade_renewed"
+    ROTATED = "key.rotated"
+    CREDENTIAL_ENDED = "key.credential_ended"
+    RESCUE_ASKED = "key.rescue_asked"
+    RESCUE_CLOSED = "key.rescue_closed"
+    EXPORTED = "key.exported"
+    GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
+    GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
+
+
+LOOKS: dict[SecurityEvent, Look] = {
+    KeyEvent.APPROVED: Look(_("Both codes confirmed"), "shield", "ok"),
+    KeyEvent.CREATED: Look(_("API key created"), "key", "brand"),
+    KeyEvent.REVEALED: Look(_("Secret key shown"), "eye", "info"),
+    KeyEvent.CHANGED: Look(_("API key settings changed"), "sliders", "info"),
+    KeyEvent.FROZEN: Look(_("API key paused"), "pause", "info"),
+    KeyEvent.THAWED: Look(_("API key resumed"), "play", "info"),
+    KeyEvent.REVOKED: Look(_("API key deleted"), "trash", "danger"),
+    KeyEvent.RENAMED: Look(_("API key renamed"), "edit", ""),
+    KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
+    KeyEvent.ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
+    KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended by hand"), "x", "info"),
+    KeyEvent.RESCUE_ASKED: Look(_("A new address asks to use an API key"), "alert", "warn"),
+    KeyEvent.RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
+    KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),
+    KeyEvent.EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
+    KeyEvent.TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
+    KeyEvent.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
+    KeyEvent.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
+}
+
+
+def register() -> None:
+    """Add the events to the vocabulary. Called by `ApiKeysConfig.ready()`."""
+    events.register(LOOKS, awaited=True)
