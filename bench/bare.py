@@ -5,24 +5,24 @@ import sys
 
 import uvloop
 
-from apikeys.gateway.http.messages import Exchange
-from apikeys.gateway.http.server import Hub
+from apikeys.gateway.http.messages import HttpRequest
+from apikeys.gateway.http.server import HttpServer
 from apikeys.gateway.worker import listen, serve
 
 YES = b"\r\n"
 
 
 class Bare:
-    def swift(self, _method: bytes, _target: bytes, _names: list[bytes], _values: list[bytes]) -> bytes:
+    def handle_fast(self, _method: bytes, _target: bytes, _names: list[bytes], _values: list[bytes]) -> bytes:
         return YES
 
-    async def answer(self, exchange: Exchange) -> None:
-        exchange.response_empty(204, [])
+    async def handle(self, request: HttpRequest) -> None:
+        request.respond_empty(204, [])
 
 
 async def main() -> None:
-    hub = Hub(Bare(), 1_000)
-    await serve(hub, await listen(hub, "127.0.0.1", int(sys.argv[1])), os.getppid())
+    server = HttpServer(Bare(), 1_000)
+    await serve(server, await listen(server, "127.0.0.1", int(sys.argv[1])), os.getppid())
 
 
 if __name__ == "__main__":

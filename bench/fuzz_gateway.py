@@ -49,7 +49,7 @@ class Said(dict[str, str]):
 def odd_documents(document: Any) -> None:
     try:
         read, _batch = requests.from_json(document)
-    except requests.AskError:
+    except requests.AuthorizationRequestError:
         return
     for ask in read:
         judge(shapes.RECORD, ask)
@@ -78,7 +78,7 @@ def three_forms(record: KeyRecord, query: str, address: str, permission: str, pa
     judge(record, by_auth)
 
 
-def judge(record: KeyRecord, ask: requests.Ask) -> None:
+def judge(record: KeyRecord, ask: requests.AuthorizationRequest) -> None:
     decision = decide(record, **dataclasses.asdict(ask), now_ms=shapes.NOW)
     if ask.body or not ask.query.isascii() or ask.client_ip is None:
         return

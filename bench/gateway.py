@@ -149,12 +149,12 @@ def main() -> int:
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 7
     began = time.time()
     with World() as world:
-        from bench import promises
+        from bench import targets
         from tests.support.gateways import token
 
         bearer = token("bench")
         rows, highest = beside_others(world, bearer, seconds, count)
-        rows += promises.rows(world, bearer, highest, seconds, count)
+        rows += targets.rows(world, bearer, highest, seconds, count)
         # Last: what PostgreSQL does about a million new rows goes on for minutes.
         rows.append(with_many(world, bearer, seconds, count))
     write(rows, began)

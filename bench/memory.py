@@ -12,8 +12,8 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-from apikeys.gateway.fastpath.lru import TwoGenerations
-from apikeys.gateway.fastpath.prepared_key import Compiled
+from apikeys.gateway.fastpath.lru import GenerationalCache
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.signing import Kind
@@ -27,7 +27,7 @@ def resident() -> int:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def key(number: int) -> Compiled:
+def key(number: int) -> PreparedKey:
     networks = [
         f"203.{number // 65536}.{number // 256 % 256}.{number % 256}",
         f"198.{18 + number % 2}.0.0/24",
@@ -44,14 +44,14 @@ def key(number: int) -> Compiled:
         networks=compile_networks(networks),
         credentials=(CredentialRecord(number + 1000, Kind.HMAC, secret),),
     )
-    return Compiled(record)
+    return PreparedKey(record)
 
 
 def main() -> None:
     traced = "traced" in sys.argv
     if traced:
         tracemalloc.start()
-    cache: TwoGenerations[Compiled] = TwoGenerations(2 * KEYS)
+    cache: GenerationalCache[PreparedKey] = GenerationalCache(2 * KEYS)
     gc.collect()
     before = tracemalloc.get_traced_memory()[0] if traced else resident()
     for number in range(KEYS):

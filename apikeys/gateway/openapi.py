@@ -4,7 +4,7 @@ import functools
 import json
 from typing import Any
 
-from apikeys.gateway.requests import MOST_REQUESTS
+from apikeys.gateway.requests import MAX_BATCH_SIZE
 
 _STRING = {"type": "string"}
 _REQUEST = {
@@ -128,7 +128,7 @@ def document() -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["requests"],
         "properties": {
-            "requests": {"type": "array", "minItems": 1, "maxItems": MOST_REQUESTS, "items": _REQUEST}
+            "requests": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH_SIZE, "items": _REQUEST}
         },
     }
     decisions = {

@@ -8,24 +8,24 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
+def run_in_thread(work: Coroutine[None, None, Result]) -> Result:
     """In a thread of its own: a browser of another test may have left a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
 
-class Belief:
+class StubListener:
     """A watch whose word the test decides."""
 
     def __init__(self) -> None:
-        self.good = True
+        self.fresh = True
         self.lost_at = 0.0
 
-    def believed(self) -> bool:
-        return self.good
+    def is_fresh(self) -> bool:
+        return self.fresh
 
     @property
-    def until(self) -> float:
+    def fresh_until(self) -> float:
         return self.lost_at
 
     async def run(self) -> None:

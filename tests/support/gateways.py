@@ -41,7 +41,7 @@ def database_url() -> str:
 
 
 @dataclass
-class Answer:
+class GatewayResponse:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -125,7 +125,7 @@ class GatewayProcess:
         body: bytes | None = None,
         *,
         token: str | None = None,
-    ) -> Answer:
+    ) -> GatewayResponse:
         """One request on a connection of its own; ``token`` "" sends none."""
         connection = self.connection()
         try:
@@ -142,15 +142,15 @@ class GatewayProcess:
         body: bytes | None = None,
         *,
         token: str | None = None,
-    ) -> Answer:
+    ) -> GatewayResponse:
         bearer = self.bearer if token is None else token
         said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         connection.request(method, path, body=body, headers={**said, **(headers or {})})
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, found, answer.read())
+        return GatewayResponse(answer.status, found, answer.read())
 
-    def auth(self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str) -> Answer:
+    def auth(self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str) -> GatewayResponse:
         """``/gateway/v1/auth`` about ``call``, which has no body."""
         return self.ask("GET", "/gateway/v1/auth", {**auth_headers(call, permission, address), **headers})
 
@@ -160,7 +160,7 @@ class GatewayProcess:
         document = requests[0] if len(requests) == 1 else {"requests": requests}
         return self.ask("POST", "/gateway/v1/authorize", body=json.dumps(document).encode()).json()
 
-    def envoy(self, call: Call, permission: str = "read", address: str = ADDRESS) -> Answer:
+    def envoy(self, call: Call, permission: str = "read", address: str = ADDRESS) -> GatewayResponse:
         headers = {**call.headers, "X-Client-IP": address, "X-Required-Permission": permission}
         path = "/gateway/v1/envoy" + call.path + ("?" + call.query.decode() if call.query else "")
         return self.ask(call.method, path, headers, call.body or None)

@@ -34,7 +34,7 @@ ENDS = ("expiry", "end of grace", "end of trading", "quarantine", "end of the ol
 
 
 @dataclass(frozen=True)
-class State:
+class KeyModel:
     """What a key may do, as its author knows it. Ends are in ms since 1970; None: there is none."""
 
     active: bool = True
@@ -48,7 +48,7 @@ class State:
     quarantined_until: int | None = None
     old_until: int | None = None
 
-    def admits(self, subject: "Subject", at: int) -> bool:
+    def admits(self, subject: "RequestKind", at: int) -> bool:
         """Whether a request of ``at`` (ms since 1970) may pass."""
         return (
             self.active
@@ -60,7 +60,7 @@ class State:
             and self.ended(subject, at) is None
         )
 
-    def ended(self, subject: "Subject", at: int) -> str | None:
+    def ended(self, subject: "RequestKind", at: int) -> str | None:
         """Which end, or quarantine, forbids it at ``at``; None if none does."""
         if self.expires is not None and at >= self.expires + GRACE_MS:
             return "end of grace"
@@ -84,7 +84,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Subject:
+class RequestKind:
     """A program: with which secret it asks, for what, from where."""
 
     is_old: bool
@@ -93,7 +93,7 @@ class Subject:
 
 
 @dataclass
-class Known:
+class KnownKey:
     """A key, its secrets, and its states: (when the change began, when its author was told, the state after it)."""
 
     pk: Any
@@ -101,17 +101,17 @@ class Known:
     owner: Any
     old: str
     new: str
-    history: list[tuple[float, float, State]] = field(default_factory=lambda: [(0.0, 0.0, State())])
+    history: list[tuple[float, float, KeyModel]] = field(default_factory=lambda: [(0.0, 0.0, KeyModel())])
     certain: bool = True
 
-    def possible(self, begun: float, ended: float) -> set[State]:
+    def possible(self, begun: float, ended: float) -> set[KeyModel]:
         """The states in which it may have been at any moment between."""
         history = list(self.history)
         told = [state for _begun, answered, state in history if answered < begun]
         return {told[-1]} | {state for first, last, state in history if first <= ended and last >= begun}
 
 
-class Truth:
+class Checker:
     """Counts what the gateways answer against what was possible."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Truth:
         self.lock = threading.Lock()
 
     def judge(
-        self, key: Known, subject: Subject, begun: float, ended: float, clock: tuple[int, int], status: int
+        self, key: KnownKey, subject: RequestKind, begun: float, ended: float, clock: tuple[int, int], status: int
     ) -> None:
         """``begun``, ``ended``: on the clock that only goes on; ``clock``: the same in ms since 1970."""
         first, last = clock[0] - ROUNDING_MS, clock[1] + ROUNDING_MS
@@ -157,7 +157,7 @@ class Truth:
 
 
 def program(
-    truth: Truth, keys: list[Known], ports: list[int], bearer: str, stop: threading.Event, seed: int
+    truth: Checker, keys: list[KnownKey], ports: list[int], bearer: str, stop: threading.Event, seed: int
 ) -> None:
     """Sends requests of random keys to random gateways, one after the other."""
     from tests.support.binance_client import BinanceClient
@@ -167,7 +167,7 @@ def program(
     connections: dict[int, http.client.HTTPConnection] = {}
     while not stop.is_set():
         key = chance.choice(keys)
-        subject = Subject(
+        subject = RequestKind(
             chance.random() < 0.5, chance.choice(["read", "trade"]), chance.choice([HOME, OFFICE])
         )
         client = BinanceClient(key.key_id, key.old if subject.is_old else key.new)
@@ -194,7 +194,7 @@ def program(
         truth.judge(key, subject, begun, time.monotonic(), spent, answer.status)
 
 
-def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) -> None:
+def author(truth: Checker, keys: list[KnownKey], stop: threading.Event, seed: int) -> None:
     """Changes keys as the pages do, and is told when a change is in force."""
     from django.db import Error, connections
 
@@ -235,7 +235,7 @@ def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) ->
                 truth.seen[f"change: {change.name}"] += 1
 
 
-def sabotage(truth: Truth, postgres: Any, gateways: list[Any], seconds: float) -> None:
+def inject_faults(truth: Checker, postgres: Any, gateways: list[Any], seconds: float) -> None:
     """Cuts the listeners, kills a gateway, stops the database, and lets a process sleep."""
     pause = seconds / 6
     time.sleep(pause)
@@ -262,7 +262,7 @@ def sabotage(truth: Truth, postgres: Any, gateways: list[Any], seconds: float) -
     time.sleep(2 * pause)
 
 
-def cut_listeners(truth: Truth) -> None:
+def cut_listeners(truth: Checker) -> None:
     """Ends them and keeps them out for a while, so that changes happen of which nobody hears."""
     import psycopg
 
@@ -309,7 +309,7 @@ def under_load(postgres: Any, count: int, seconds: float) -> dict[str, Any]:
     from tests.support.gateways import GatewayProcess, token
     from tests.support.truth_changes import make_keys
 
-    keys, bearer, truth, stop = make_keys(count), token(), Truth(), threading.Event()
+    keys, bearer, truth, stop = make_keys(count), token(), Checker(), threading.Event()
     gateways = [GatewayProcess(bearer) for _ in range(GATEWAYS)]
     for gateway in gateways:
         gateway.start()
@@ -322,7 +322,7 @@ def under_load(postgres: Any, count: int, seconds: float) -> dict[str, Any]:
     for thread in threads:
         thread.start()
     try:
-        sabotage(truth, postgres, gateways, seconds)
+        inject_faults(truth, postgres, gateways, seconds)
     finally:
         stop.set()
         for thread in threads:

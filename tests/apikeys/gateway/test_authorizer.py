@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from apikeys.gateway.authorizer import Gatekeeper, Limits
-from apikeys.gateway.fastpath.lru import TwoGenerations
+from apikeys.gateway.authorizer import Authorizer, RequestLimits
+from apikeys.gateway.fastpath.lru import GenerationalCache
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
-from apikeys.gateway.keycache.cache import ALL, Memory, Unavailable
-from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch
-from apikeys.gateway.requests import Ask
+from apikeys.gateway.keycache.cache import ALL, KeyCache, Unavailable
+from apikeys.gateway.keycache.sqlite_invalidation import SqliteListener
+from apikeys.gateway.requests import AuthorizationRequest
 from apikeys.usage.batch import MOST_REFUSALS, Batch
 from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
-from tests.support.event_loops import Belief, in_a_loop
+from tests.support.event_loops import StubListener, run_in_thread
 
 SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
-UNLIMITED = Limits(1, 1)
+UNLIMITED = RequestLimits(1, 1)
 
 
 def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
@@ -54,49 +54,49 @@ class Books:
         return row
 
 
-def keeper(books: Books, belief: Belief, *, grace: float = 0.0, size: int = 100) -> Gatekeeper:
+def keeper(books: Books, listener: StubListener, *, grace: float = 0.0, size: int = 100) -> Authorizer:
     async def first_use(_credential: int) -> None:
         return None
 
-    memory = Memory(books.load, size, grace)
-    memory.watch = belief
-    return Gatekeeper(memory, first_use, UNLIMITED)
+    key_cache = KeyCache(books.load, size, grace)
+    key_cache.listener = listener
+    return Authorizer(key_cache, first_use, UNLIMITED)
 
 
-def ask(key_id: str = "k" * 64) -> Ask:
+def ask(key_id: str = "k" * 64) -> AuthorizationRequest:
     query = f"timestamp={time.time_ns() // 1_000_000}"
     signature = hmac.new(SECRET, query.encode(), hashlib.sha256).hexdigest()
-    return Ask(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
+    return AuthorizationRequest(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
 
 
-async def passes(asked: Gatekeeper, key_id: str = "k" * 64) -> bool:
+async def passes(asked: Authorizer, key_id: str = "k" * 64) -> bool:
     question = ask(key_id)
-    swift = asked.swift(key_id.encode(), question.query, ADDRESS.encode(), b"read")
-    return swift is not None or (await asked.verdict(question)).decision.allowed
+    swift = asked.authorize_fast(key_id.encode(), question.query, ADDRESS.encode(), b"read")
+    return swift is not None or (await asked.authorize(question)).decision.allowed
 
 
-def run(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
-    in_a_loop(_with_books(scenario))
+def run(scenario: Callable[[Books, StubListener], Awaitable[None]]) -> None:
+    run_in_thread(_with_books(scenario))
 
 
-async def _with_books(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
-    await scenario(Books(), Belief())
+async def _with_books(scenario: Callable[[Books, StubListener], Awaitable[None]]) -> None:
+    await scenario(Books(), StubListener())
 
 
 def test_key_is_read_once_and_then_answered_from_memory() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
         assert books.asked == 1
-        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
-        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
+        assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
+        assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
 
     run(scenario)
 
 
 def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
         assert books.asked == 1
 
@@ -104,12 +104,12 @@ def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
 
 
 def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
         assert books.asked == 1
         books.rows["u" * 64] = record("u" * 64)
-        gate.memory.dropped("u" * 64)
+        gate.key_cache.invalidate("u" * 64)
         assert await passes(gate, "u" * 64)
 
     run(scenario)
@@ -119,10 +119,10 @@ def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
-    monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_SECONDS", 0.0)
+    monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_KEY_SECONDS", 0.0)
 
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert not await passes(gate, "u" * 64)
         books.rows["u" * 64] = record("u" * 64)
         books.gate = asyncio.Event()
@@ -134,32 +134,32 @@ def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
         await asyncio.sleep(0.01)
         assert await passes(gate, "u" * 64)
         assert books.asked == 2
-        assert not gate.memory.is_unknown("u" * 64), "or it would be one again when it is forgotten"
+        assert not gate.key_cache.is_unknown("u" * 64), "or it would be one again when it is forgotten"
 
     run(scenario)
 
 
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
 def test_change_drops_the_key(name: str) -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert await passes(gate)
         books.rows["k" * 64] = record(active=False)
-        gate.memory.dropped(name)
+        gate.key_cache.invalidate(name)
         assert not await passes(gate)
 
     run(scenario)
 
 
 def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         books.gate = asyncio.Event()
         waiting = [asyncio.create_task(passes(gate)) for _ in range(5)]
         await asyncio.sleep(0.01)
         assert books.asked == 1
         books.rows["k" * 64] = record(active=False)
-        gate.memory.dropped("k" * 64)
+        gate.key_cache.invalidate("k" * 64)
         books.gate.set()
         assert not any(await asyncio.gather(*waiting))
         assert not await passes(gate)
@@ -168,10 +168,10 @@ def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() 
 
 
 def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert await passes(gate)
-        belief.good = False
+        listener.fresh = False
         assert await asyncio.gather(*(passes(gate) for _ in range(10))) == [True] * 10
         assert books.asked == 11
         books.rows["k" * 64] = record(active=False)
@@ -183,10 +183,10 @@ def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> Non
 
 
 def test_nothing_passes_when_nobody_can_be_asked() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
         assert await passes(gate)
-        belief.good, belief.lost_at, books.gone = False, time.monotonic(), True
+        listener.fresh, listener.lost_at, books.gone = False, time.monotonic(), True
         for key_id in ("k" * 64, "u" * 64):
             with pytest.raises(Unavailable):
                 await passes(gate, key_id)
@@ -195,15 +195,15 @@ def test_nothing_passes_when_nobody_can_be_asked() -> None:
 
 
 def test_grace_is_for_known_keys_and_ends() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief, grace=30.0)
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener, grace=30.0)
         assert await passes(gate)
-        belief.good, books.gone = False, True
-        belief.lost_at = time.monotonic() - 29
+        listener.fresh, books.gone = False, True
+        listener.lost_at = time.monotonic() - 29
         assert await passes(gate)
         with pytest.raises(Unavailable):
             await passes(gate, "u" * 64)
-        belief.lost_at = time.monotonic() - 31
+        listener.lost_at = time.monotonic() - 31
         with pytest.raises(Unavailable):
             await passes(gate)
 
@@ -211,7 +211,7 @@ def test_grace_is_for_known_keys_and_ends() -> None:
 
 
 def test_memory_is_bounded_and_keeps_what_is_used() -> None:
-    cache: TwoGenerations[int] = TwoGenerations(100)
+    cache: GenerationalCache[int] = GenerationalCache(100)
     for number in range(1000):
         cache.put(f"key {number}", number + 1)
         assert cache.get("key 0") == 1
@@ -225,7 +225,7 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
 def test_batch_is_bounded() -> None:
     batch = Batch()
     gate_record = record()
-    decision = in_a_loop(_decision(gate_record))
+    decision = run_in_thread(_decision(gate_record))
     for number in range(MOST_REFUSALS * 3):
         batch.refuse(f"key {number % 100}", decision, "x" * 500, "p" * 50)
     assert len(batch.refused) == MOST_REFUSALS
@@ -236,37 +236,37 @@ def test_batch_is_bounded() -> None:
 async def _decision(row: KeyRecord) -> Decision:
     books = Books()
     books.rows[row.key] = dataclasses.replace(row, active=False)
-    return (await keeper(books, Belief()).verdict(ask())).decision
+    return (await keeper(books, StubListener()).authorize(ask())).decision
 
 
 def test_bucket_fills_again_at_its_rate() -> None:
     buckets = Buckets(60)
-    assert [buckets.of("a").take(0.0) for _ in range(60)] == [0.0] * 60
-    assert 0 < buckets.of("a").take(0.0) <= 1.0
-    assert buckets.of("b").take(0.0) == 0.0
-    assert buckets.of("a").take(1.0) == 0.0
-    assert buckets.of("a").take(1.0) > 0
-    assert [buckets.of("a").take(61.5) for _ in range(60)] == [0.0] * 60
+    assert [buckets.bucket_for("a").acquire(0.0) for _ in range(60)] == [0.0] * 60
+    assert 0 < buckets.bucket_for("a").acquire(0.0) <= 1.0
+    assert buckets.bucket_for("b").acquire(0.0) == 0.0
+    assert buckets.bucket_for("a").acquire(1.0) == 0.0
+    assert buckets.bucket_for("a").acquire(1.0) > 0
+    assert [buckets.bucket_for("a").acquire(61.5) for _ in range(60)] == [0.0] * 60
 
 
 def test_guard_remembers_for_its_time_and_forgets_then() -> None:
-    seen = ReplayGuard()
-    assert seen.first(b"a", 0.0, 62.0)
-    assert not seen.first(b"a", 61.9, 62.0)
-    assert seen.first(b"b", 61.9, 62.0)
-    assert seen.first(b"a", 62.1, 62.0)
-    assert not seen.first(b"b", 100.0, 62.0)
+    guard = ReplayGuard()
+    assert guard.register(b"a", 0.0, 62.0)
+    assert not guard.register(b"a", 61.9, 62.0)
+    assert guard.register(b"b", 61.9, 62.0)
+    assert guard.register(b"a", 62.1, 62.0)
+    assert not guard.register(b"b", 100.0, 62.0)
 
 
 def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_SEEN", 3)
-    seen = ReplayGuard()
-    assert [seen.first(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
-    assert [seen.first(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
-    assert seen.first(b"d", 62.0, 62.0), "one is forgotten"
-    assert set(seen._until) == {name for _at, name in seen._order} == {b"b", b"c", b"d"}, "and takes no room"
-    assert not seen.first(b"e", 62.5, 62.0)
-    assert [seen.first(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
+    monkeypatch.setattr("apikeys.gateway.fastpath.replay_guard.MAX_ENTRIES", 3)
+    guard = ReplayGuard()
+    assert [guard.register(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
+    assert [guard.register(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
+    assert guard.register(b"d", 62.0, 62.0), "one is forgotten"
+    assert set(guard._expiries) == {name for _at, name in guard._order} == {b"b", b"c", b"d"}, "and takes no room"
+    assert not guard.register(b"e", 62.5, 62.0)
+    assert [guard.register(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
         True,
         True,
         *[False] * 3,
@@ -279,20 +279,20 @@ def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
     other.execute("PRAGMA journal_mode=WAL")
     other.execute("CREATE TABLE t (n)")
     dropped: list[str] = []
-    watch = SqliteWatch(str(path), dropped.append)
-    assert watch.believed()
+    watch = SqliteListener(str(path), dropped.append)
+    assert watch.is_fresh()
     dropped.clear()
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == []
     other.execute("BEGIN")
     other.execute("INSERT INTO t VALUES (1)")
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == []  # not committed yet
     other.execute("COMMIT")
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == [ALL]
-    missing = SqliteWatch(str(tmp_path / "nothing" / "here"), dropped.append)
-    assert not missing.believed()
+    missing = SqliteListener(str(tmp_path / "nothing" / "here"), dropped.append)
+    assert not missing.is_fresh()
 
 
 def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,21 +304,21 @@ def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) 
         return False
 
     monkeypatch.setattr("apikeys.verification.signature_check.check", fails)
-    monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._Hmac.verifies", fails)
+    monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._HmacVerifier.verifies", fails)
 
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
-        gate = Gatekeeper(gate.memory, gate._first_use, Limits(1, 1, None, Buckets(2)))
+    async def scenario(books: Books, listener: StubListener) -> None:
+        gate = keeper(books, listener)
+        gate = Authorizer(gate.key_cache, gate._first_use, RequestLimits(1, 1, None, Buckets(2)))
         for key_id in ("k" * 64, "u" * 64):
             checked.clear()
             question = dataclasses.replace(ask(key_id), client_ip=key_id[:1])
             for _n in range(4):
                 said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
-                assert gate.swift(*said) is None
-                await gate.verdict(dataclasses.replace(question, query=said[1]))
+                assert gate.authorize_fast(*said) is None
+                await gate.authorize(dataclasses.replace(question, query=said[1]))
             before = len(checked)
             assert before > 0
-            answer = gate.swift(*said), await gate.verdict(dataclasses.replace(question, query=said[1]))
+            answer = gate.authorize_fast(*said), await gate.authorize(dataclasses.replace(question, query=said[1]))
             assert answer[0] is None
             assert answer[1].decision.outcome is Outcome.RATE_LIMITED
             assert len(checked) == before

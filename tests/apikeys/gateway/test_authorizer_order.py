@@ -12,11 +12,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from apikeys.gateway import authorizer
-from apikeys.gateway.authorizer import Gatekeeper, Limits, Verdict
+from apikeys.gateway.authorizer import AuthorizationResult, Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
-from apikeys.gateway.keycache.cache import Memory, Unavailable
-from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.gateway.keycache.cache import KeyCache, Unavailable
+from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Used
 from apikeys.verification import signing
@@ -24,8 +24,17 @@ from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
-from tests.support.event_loops import Belief, in_a_loop
-from tests.support.one_defect import KEY, LISTED, NOW, STRANGER, Draft, Signing, holder, percent
+from tests.support.event_loops import StubListener, run_in_thread
+from tests.support.one_defect import (
+    KEY,
+    LISTED,
+    NOW,
+    UNLISTED,
+    CredentialDraft,
+    RequestDraft,
+    percent,
+    signing_key,
+)
 from tests.support.servers import free_port
 
 OTHER = "o" * 64
@@ -38,7 +47,7 @@ RECORD = KeyRecord(
     permissions=frozenset({"read"}),
     restricted=True,
     networks=compile_networks(["203.0.113.0/24"]),
-    credentials=(CredentialRecord(5, Kind.HMAC, holder(Kind.HMAC).material),),
+    credentials=(CredentialRecord(5, Kind.HMAC, signing_key(Kind.HMAC).material),),
 )
 TOO_MANY = "Too many requests; current limit is 2 requests per 1 MINUTE."
 
@@ -61,9 +70,9 @@ class ToldBuckets(Buckets):
         super().__init__(rate)
         self._what, self._told = what, told
 
-    def of(self, name: str) -> Bucket:
+    def bucket_for(self, name: str) -> Bucket:
         self._told.append(f"{self._what} {name}")
-        return super().of(name)
+        return super().bucket_for(name)
 
 
 class ToldSeen(ReplayGuard):
@@ -71,9 +80,9 @@ class ToldSeen(ReplayGuard):
         super().__init__()
         self._told = told
 
-    def first(self, name: bytes, now: float, seconds: float) -> bool:
+    def register(self, name: bytes, now: float, seconds: float) -> bool:
         self._told.append("guard")
-        return super().first(name, now, seconds)
+        return super().register(name, now, seconds)
 
 
 class Stage:
@@ -83,15 +92,15 @@ class Stage:
         self.told: list[str] = []
         self.records = {record.key: record for record in records or (RECORD,)}
         self.first_use_fails = False
-        self.limits = Limits(
+        self.limits = RequestLimits(
             of_key,
             of_address,
             ToldBuckets(of_key, "rate of key", self.told),
             ToldBuckets(of_address, "rate of address", self.told),
             ToldSeen(self.told),
         )
-        self.keeper = Gatekeeper(Memory(self._load, 9, 0), self._first_use, self.limits)
-        self.keeper.memory.watch = Belief()
+        self.keeper = Authorizer(KeyCache(self._load, 9, 0), self._first_use, self.limits)
+        self.keeper.key_cache.listener = StubListener()
 
     async def _load(self, key_id: str) -> KeyRecord | None:
         self.told.append("database")
@@ -102,14 +111,14 @@ class Stage:
         if self.first_use_fails:
             raise Unavailable
 
-    async def ask(self, query: str, **changed: Any) -> Verdict:
+    async def ask(self, query: str, **changed: Any) -> AuthorizationResult:
         said: dict[str, Any] = {
             "api_key": KEY,
             "body": b"",
             "client_ip": LISTED,
             "permission": "read",
         } | changed
-        return await self.keeper.verdict(Ask(query=query.encode(), **said))
+        return await self.keeper.authorize(AuthorizationRequest(query=query.encode(), **said))
 
     async def outcome(self, query: str, **changed: Any) -> Outcome:
         return (await self.ask(query, **changed)).decision.outcome
@@ -147,8 +156,8 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def signed(number: int = 0, by: Kind = Kind.HMAC, *, secret: int = 0, stamp: int = NOW) -> str:
-    draft = Draft("read", pieces=[f"number={number}", "recvWindow=60000", f"timestamp={stamp}"])
-    draft.signer = Signing(holder(by, secret), 5)
+    draft = RequestDraft("read", pieces=[f"number={number}", "recvWindow=60000", f"timestamp={stamp}"])
+    draft.credential = CredentialDraft(signing_key(by, secret), 5)
     if by is Kind.HMAC:
         draft.spelled = bytes.decode
     return draft.query()
@@ -158,7 +167,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await scenario()
 
-    in_a_loop(whole())
+    run_in_thread(whole())
 
 
 ADDRESS_RATE, KEY_RATE = f"rate of address {LISTED}", f"rate of key {KEY}"
@@ -172,8 +181,8 @@ TABLE: dict[str, tuple[str, dict[str, Any], Outcome, list[str], bool]] = {
         *(["rate of address ", "database", "signature", KEY_RATE], True),
     ),
     "another address": (
-        *(signed(), {"client_ip": STRANGER}, Outcome.ADDRESS_REFUSED),
-        *([f"rate of address {STRANGER}", "database", "signature", KEY_RATE], True),
+        *(signed(), {"client_ip": UNLISTED}, Outcome.ADDRESS_REFUSED),
+        *([f"rate of address {UNLISTED}", "database", "signature", KEY_RATE], True),
     ),
     "malformed key": (signed(), {"api_key": "short"}, Outcome.KEY_MALFORMED, [ADDRESS_RATE], False),
     "no key": (signed(), {"api_key": None}, Outcome.KEY_MALFORMED, [ADDRESS_RATE], False),
@@ -294,7 +303,7 @@ def test_request_over_the_rate_of_its_key_uses_nothing_up_and_passes_later(
 def test_request_that_was_refused_is_not_used_up_by_that() -> None:
     async def scenario() -> None:
         stage = Stage()
-        for changed in ({"permission": "trade"}, {"client_ip": STRANGER}):
+        for changed in ({"permission": "trade"}, {"client_ip": UNLISTED}):
             assert await stage.outcome(signed(), **changed) is not Outcome.ALLOWED
         assert await stage.outcome(signed()) is Outcome.ALLOWED
 
@@ -303,7 +312,7 @@ def test_request_that_was_refused_is_not_used_up_by_that() -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_first_use_is_told_before_the_request_passes_and_of_the_credential_that_signed() -> None:
-    old = CredentialRecord(4, Kind.HMAC, holder(Kind.HMAC, 1).material)
+    old = CredentialRecord(4, Kind.HMAC, signing_key(Kind.HMAC, 1).material)
     new = dataclasses.replace(RECORD.credentials[0], is_new=True)
 
     async def scenario() -> None:
@@ -334,15 +343,15 @@ def test_first_use_is_told_before_the_request_passes_and_of_the_credential_that_
 def test_too_large_a_request_is_not_read() -> None:
     async def scenario() -> None:
         stage = Stage()
-        for query, body in ((LARGEST_PAYLOAD + 1, 0), (1, LARGEST_PAYLOAD), (0, LARGEST_PAYLOAD + 1)):
+        for query, body in ((MAX_PAYLOAD_BYTES + 1, 0), (1, MAX_PAYLOAD_BYTES), (0, MAX_PAYLOAD_BYTES + 1)):
             stage.told.clear()
             verdict = await stage.ask("a" * query, body=b"a" * body)
             assert (verdict.decision.status, verdict.decision.code, verdict.record) == (413, -1000, None)
             assert stage.told == [ADDRESS_RATE]
         tail = f"&timestamp={NOW}"
-        draft = Draft("read", pieces=["a=" + "a" * (LARGEST_PAYLOAD - len(tail) - 2 - 75) + tail])
+        draft = RequestDraft("read", pieces=["a=" + "a" * (MAX_PAYLOAD_BYTES - len(tail) - 2 - 75) + tail])
         draft.spelled = bytes.decode
-        assert len(draft.query()) == LARGEST_PAYLOAD
+        assert len(draft.query()) == MAX_PAYLOAD_BYTES
         assert await stage.outcome(draft.query()) is Outcome.ALLOWED
 
     run(scenario)
@@ -355,7 +364,7 @@ def test_nothing_passes_without_the_guard_while_it_is_on() -> None:
         assert await stage.outcome(signed()) is Outcome.ALLOWED
         for number in (0, 1):
             said = KEY.encode(), signed(number).encode(), LISTED.encode(), b"read"
-            assert stage.keeper.swift(*said) is None
+            assert stage.keeper.authorize_fast(*said) is None
         assert await stage.outcome(signed()) is Outcome.REPLAYED
         outcomes, refusals, whole, _uses = await stage.left()
         assert outcomes == {"replayed": 1}
@@ -369,7 +378,7 @@ def spellings(kind: Kind) -> list[str]:
     """The same signed request as another client would write it: with its parts elsewhere, and its signature in every
     way that somebody's decoder reads as the same bytes."""
     payload, _mark, sent = signed(by=kind).rpartition("&signature=")
-    text = holder(kind).sign(payload.encode())
+    text = signing_key(kind).sign(payload.encode())
     signatures = {sent, percent(text), text.decode(), sent.lower(), sent.upper(), sent.swapcase()}
     signatures |= {"".join(f"%{byte:02x}" for byte in text), "".join(f"%{byte:02X}" for byte in text)}
     if kind is Kind.HMAC:
@@ -389,7 +398,7 @@ def spellings(kind: Kind) -> list[str]:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Kind) -> None:
     """SECURITY: the same order in upper-case hex, or base64 that decodes to the same bytes, is the same order."""
-    credential = CredentialRecord(5, kind, holder(kind).material)
+    credential = CredentialRecord(5, kind, signing_key(kind).material)
 
     async def scenario() -> None:
         record = dataclasses.replace(RECORD, credentials=(credential,))
@@ -455,9 +464,9 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
         now = authorizer._now_ms()
         stages = [Stage(), Stage()]  # two processes
         for stage in stages:
-            limits = Limits(2, 4, SharedBuckets(server, "key", 2), SharedBuckets(server, "address", 4))
-            limits.seen = SharedReplayGuard(server)
-            stage.keeper = Gatekeeper(stage.keeper.memory, stage._first_use, limits)
+            limits = RequestLimits(2, 4, SharedBuckets(server, "key", 2), SharedBuckets(server, "address", 4))
+            limits.replay_guard = SharedReplayGuard(server)
+            stage.keeper = Authorizer(stage.keeper.key_cache, stage._first_use, limits)
         first, second = stages
         assert await first.outcome(signed(stamp=now)) is Outcome.ALLOWED
         (name,) = [name async for name in server.scan_iter("gateway:seen:*")]
@@ -474,7 +483,7 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
         assert 10 <= verdict.retry_after <= 15
         for stage in stages:
             assert (
-                stage.keeper.swift(KEY.encode(), signed(3, stamp=now).encode(), b"198.18.0.1", b"read")
+                stage.keeper.authorize_fast(KEY.encode(), signed(3, stamp=now).encode(), b"198.18.0.1", b"read")
                 is None
             )
         await server.aclose()
@@ -483,21 +492,21 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("gone", ["addresses", "keys", "seen"])
+@pytest.mark.parametrize("gone", ["address_buckets", "key_buckets", "replay_guard"])
 def test_nothing_passes_while_limits_or_guard_cannot_be_asked(gone: str) -> None:
     async def scenario() -> None:
         nobody = redis.asyncio.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
         stage = Stage()
-        stage.limits.seen = None  # with a guard nothing takes the fast path in any case
+        stage.limits.replay_guard = None  # with a guard nothing takes the fast path in any case
         setattr(
             stage.limits,
             gone,
-            SharedReplayGuard(nobody) if gone == "seen" else SharedBuckets(nobody, gone, 10**6),
+            SharedReplayGuard(nobody) if gone == "replay_guard" else SharedBuckets(nobody, gone, 10**6),
         )
-        keeper = Gatekeeper(stage.keeper.memory, stage._first_use, stage.limits)
+        keeper = Authorizer(stage.keeper.key_cache, stage._first_use, stage.limits)
         stage.keeper = keeper
-        keeper.memory.keep(RECORD)
-        assert keeper.swift(KEY.encode(), signed().encode(), LISTED.encode(), b"read") is None
+        keeper.key_cache.put(RECORD)
+        assert keeper.authorize_fast(KEY.encode(), signed().encode(), LISTED.encode(), b"read") is None
         with pytest.raises(Unavailable):
             await asyncio.wait_for(stage.ask(signed()), 30)
         assert (await stage.left())[3] == []

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.query import read
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
+from apikeys.gateway.fastpath.query import parse
 from apikeys.verification.decision import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.signing import Kind
@@ -54,10 +54,10 @@ def signed(query: str, secret: bytes = SECRET) -> str:
 def quick(
     record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
 ) -> int:
-    key = Compiled(record)
-    request = read(query.encode(), now)
-    signer = key.signed_by(request, now) if request is not None else None
-    return signer.number if signer is not None and key.span(address, permission, now) else 0
+    key = PreparedKey(record)
+    request = parse(query.encode(), now)
+    verifier = key.find_verifier(request, now) if request is not None else None
+    return verifier.credential_id if verifier is not None and key.validity(address, permission, now) else 0
 
 
 def slow(

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from apikeys.gateway import prometheus
-from apikeys.gateway.metrics import Measures, Siblings
+from apikeys.gateway.metrics import GatewayMetrics, WorkerMetricsDirectory
 from apikeys.models import ApiKey
 from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 from tests.apikeys.gateway.test_http import signed
 from tests.portal.test_metrics import LABELS, parsed
 from tests.support import people
-from tests.support.event_loops import in_a_loop
+from tests.support.event_loops import run_in_thread
 from tests.support.gateways import GatewayProcess, token
 
 
@@ -69,14 +69,14 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def measured(**outcomes: int) -> Measures:
-    measures, batch = Measures(gauges={"workers": 1}), Batch()
+def measured(**outcomes: int) -> GatewayMetrics:
+    measures, batch = GatewayMetrics(gauges={"workers": 1}), Batch()
     batch.outcomes.update({Outcome(name): number for name, number in outcomes.items()})
     measures.count(batch)
     return measures
 
 
-def publish_as(number: int, siblings: Siblings, measures: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+def publish_as(number: int, siblings: WorkerMetricsDirectory, measures: GatewayMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: number)
         siblings.publish(measures)
@@ -85,7 +85,7 @@ def publish_as(number: int, siblings: Siblings, measures: Measures, monkeypatch:
 def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    siblings = Siblings(os.getpid())
+    siblings = WorkerMetricsDirectory(os.getpid())
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     publish_as(os.getppid(), siblings, measured(stale=2, signature=1), monkeypatch)
@@ -95,7 +95,7 @@ def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
     total = siblings.all(mine)
     assert total.decisions == {"stale": 142, "signature": 1}
     assert total.gauges == {"workers": 2}
-    assert parsed(prometheus.text(total))["portal_gateway_workers", ()] == 2
+    assert parsed(prometheus.render(total))["portal_gateway_workers", ()] == 2
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}" / "1.json").write_text('{"counters": []}')
     assert siblings.all(mine).decisions["stale"] == 142
 
@@ -106,7 +106,7 @@ def test_what_servers_left_that_are_gone_is_taken_away(shared: Path) -> None:
     old, other = (shared / f"portal-gateway-{os.geteuid()}-{number}" for number in (gone.pid, os.getppid()))
     for directory in (old, other):
         directory.mkdir()
-    Siblings(os.getpid())
+    WorkerMetricsDirectory(os.getpid())
     assert (old.exists(), other.exists()) == (False, True)
 
 
@@ -114,7 +114,7 @@ def test_a_directory_of_somebody_elses_making_is_not_used(shared: Path) -> None:
     target = shared / "target"
     target.mkdir()
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}").symlink_to(target)
-    siblings, mine = Siblings(os.getpid()), measured(stale=1)
+    siblings, mine = WorkerMetricsDirectory(os.getpid()), measured(stale=1)
     siblings.publish(mine)
     assert list(target.iterdir()) == []
     assert siblings.all(mine).decisions["stale"] == 1
@@ -136,19 +136,19 @@ def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.Monk
         quick = True
         answered = 0
 
-        def swift(self, *asked: Any) -> bytes | None:
+        def handle_fast(self, *asked: Any) -> bytes | None:
             return b"" if self.quick else None
 
-        async def answer(self, exchange: Any) -> None:
+        async def handle(self, request: Any) -> None:
             self.answered += 1
 
     way: Any = Way()
-    measures = Measures()
+    measures = GatewayMetrics()
     for quick in (True, False):
         way.quick = quick
         measures.sample(way)
         for _ in range(3):
-            if way.swift(b"GET", b"/", [], []) is None:
-                in_a_loop(way.answer(SimpleNamespace()))
+            if way.handle_fast(b"GET", b"/", [], []) is None:
+                run_in_thread(way.handle(SimpleNamespace()))
     assert vars(way) == {"quick": False, "answered": 3}
     assert sum(measures.answers.counts) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apikeys.gateway.supervisor import Supervisor, is_free
+from apikeys.gateway.supervisor import Supervisor, is_port_free
 from apikeys.gateway.worker import MISCONFIGURED
 from tests.support.gateways import GatewayProcess
 from tests.support.production import ROOT
@@ -85,7 +85,7 @@ def test_end_of_a_process_during_the_end_of_all_starts_no_other() -> None:
     supervisor._workers = [ended]
     ended.wait(SECONDS)
     supervisor._stop()
-    assert supervisor._look() == 0
+    assert supervisor._restart_dead_workers() == 0
     assert supervisor._workers == [ended]
 
 
@@ -104,7 +104,7 @@ def test_process_that_fails_when_others_ran_for_long_does_not_end_them() -> None
     first = supervisor._start()
     supervisor._workers = [first]
     first.wait(SECONDS)
-    assert supervisor._look() == 0
+    assert supervisor._restart_dead_workers() == 0
     (second,) = supervisor._workers
     assert second is not first
     second.wait(SECONDS)
@@ -124,7 +124,7 @@ def test_port_of_somebody_else_is_not_shared(count: str) -> None:
 
 def test_wrong_settings_stop_the_start_with_their_name() -> None:
     port = free_port()
-    assert is_free("127.0.0.1", port)
+    assert is_port_free("127.0.0.1", port)
     said = subprocess.run(
         [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9", "1"],
         cwd=ROOT, env={**os.environ, "PORTAL_GATEWAY_LEASE_MS": "soon"}, capture_output=True, text=True,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apikeys.gateway import authorizer
-from apikeys.gateway.authorizer import Gatekeeper, Limits
+from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Buckets
-from apikeys.gateway.keycache.cache import ALL, TOKENS, Memory
+from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
 from apikeys.usage.batch import Used
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
@@ -38,7 +38,7 @@ from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
     weighed,
     windows,
 )
-from tests.support.event_loops import Belief, in_a_loop
+from tests.support.event_loops import StubListener, run_in_thread
 from tests.support.examples import times as examples
 
 
@@ -47,10 +47,10 @@ class Asked:
 
     def __init__(self, record: KeyRecord, rate: int = 10**6) -> None:
         self.addresses = Buckets(10)
-        limits = Limits(9, 9, Buckets(rate), self.addresses if rate < 10**6 else Buckets(10**6))
-        self.keeper = Gatekeeper(Memory(_nobody, 9, 0), _nobody, limits)
-        self.keeper.memory.watch = Belief()
-        self.keeper.memory.keep(record)
+        limits = RequestLimits(9, 9, Buckets(rate), self.addresses if rate < 10**6 else Buckets(10**6))
+        self.keeper = Authorizer(KeyCache(_nobody, 9, 0), _nobody, limits)
+        self.keeper.key_cache.listener = StubListener()
+        self.keeper.key_cache.put(record)
         self.key_id = record.key
 
     def passes(self, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> bool:
@@ -58,12 +58,12 @@ class Asked:
             clock = SimpleNamespace(time_ns=partial(int, now * 10**6), monotonic=float)
             patch.setattr(authorizer, "time", clock)
             return (
-                self.keeper.swift(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
+                self.keeper.authorize_fast(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
                 is not None
             )
 
     def taken(self) -> list[Used]:
-        return in_a_loop(self.keeper.take_batch()).uses
+        return run_in_thread(self.keeper.take_batch()).uses
 
 
 async def _nobody(*_arguments: Any) -> Any:
@@ -126,7 +126,7 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
 
 def test_what_is_used_again_and_again_is_remembered_from_write_to_write() -> None:
     asked = Asked(RECORD)
-    query, hot = signed(f"timestamp={NOW}"), asked.keeper.memory.hot
+    query, hot = signed(f"timestamp={NOW}"), asked.keeper.key_cache.entries
     for permission in ("read", "trade"):
         assert asked.passes(query, permission=permission)
     uses = list(hot.values())
@@ -146,7 +146,7 @@ def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next
     others: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ``others`` that nobody used since, all uses are forgotten at the end."""
-    monkeypatch.setattr(authorizer, "AT_ONCE", 1)
+    monkeypatch.setattr(authorizer, "COUNTERS_PER_SLICE", 1)
     asked, query = Asked(TRUSTED), signed(f"timestamp={NOW}")
     for number in range(others):
         assert asked.passes(query, f"203.0.113.{100 + number}")
@@ -161,7 +161,7 @@ def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next
         assert passed == 5
         return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
 
-    assert in_a_loop(meanwhile()) == 6
+    assert run_in_thread(meanwhile()) == 6
 
 
 def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
@@ -169,11 +169,11 @@ def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query)
     asked.taken()
-    asked.keeper.memory.dropped(KEY)
-    assert not asked.keeper.memory.hot
-    asked.keeper.memory.keep(dataclasses.replace(RECORD, active=False))
+    asked.keeper.key_cache.invalidate(KEY)
+    assert not asked.keeper.key_cache.entries
+    asked.keeper.key_cache.put(dataclasses.replace(RECORD, active=False))
     assert not asked.passes(query)
-    asked.keeper.memory.keep(RECORD)
+    asked.keeper.key_cache.put(RECORD)
     assert asked.passes(query)
     assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
 
@@ -182,16 +182,16 @@ def test_who_is_remembered_takes_from_the_bucket_that_others_take_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SECURITY: or a hundred thousand other addresses give a key a second bucket, for good."""
-    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_BUCKETS", 4)
+    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MAX_BUCKETS", 4)
     asked = Asked(RECORD, rate=3)
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query)
     asked.taken()
     for number in range(9):
-        asked.addresses.of(f"192.0.2.{number}")
+        asked.addresses.bucket_for(f"192.0.2.{number}")
     assert asked.passes(query)
     assert asked.taken()
-    assert not asked.keeper.memory.hot
+    assert not asked.keeper.key_cache.entries
 
 
 def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
@@ -276,17 +276,17 @@ def test_uses_of_several_kinds_are_all_remembered_and_all_forgotten_when_the_key
     for _ in range(2):
         for address, permission in kinds:
             assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
-    memory = asked.keeper.memory
-    assert len(memory.hot) == len(kinds)
-    memory.dropped("o" * 64)
-    assert len(memory.hot) == len(kinds)
-    memory.dropped(KEY)
-    assert not memory.hot
+    key_cache = asked.keeper.key_cache
+    assert len(key_cache.entries) == len(kinds)
+    key_cache.invalidate("o" * 64)
+    assert len(key_cache.entries) == len(kinds)
+    key_cache.invalidate(KEY)
+    assert not key_cache.entries
     assert not asked.passes(signed(f"timestamp={NOW}"))
     for name in (ALL, TOKENS):
-        memory.keep(RECORD)
+        key_cache.put(RECORD)
         assert asked.passes(signed(f"timestamp={NOW}"))
-        memory.dropped(name)
+        key_cache.invalidate(name)
         assert asked.passes(signed(f"timestamp={NOW}")) is (name == TOKENS)
 
 
@@ -325,14 +325,14 @@ def test_request_over_its_keys_rate_uses_up_its_address_once() -> None:
     asked = Asked(RECORD, rate=1)
     assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
     # The long way, which is asked for each of the five, takes from it.
-    assert [asked.addresses.of(LISTED).take(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
+    assert [asked.addresses.bucket_for(LISTED).acquire(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
 
 
 def test_a_key_is_remembered_for_its_one_credential_when_the_other_has_ended() -> None:
     ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
     asked = Asked(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
     assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
-    assert not asked.keeper.memory.hot
+    assert not asked.keeper.key_cache.entries
     assert asked.passes(signed(f"timestamp={NOW}"))
-    assert asked.keeper.memory.hot
+    assert asked.keeper.key_cache.entries
     assert not asked.passes(signed(f"timestamp={NOW}", OLD))

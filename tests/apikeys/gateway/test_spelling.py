@@ -166,9 +166,9 @@ def test_last_address_of_a_list_is_taken_or_none() -> None:
         ([], None),
     ):
         headers = Said({"x-forwarded-for": lines} if lines else {})
-        assert requests.caller(headers) == wanted
-    assert requests.caller(Said({"x-client-ip": [ADDRESS, "\xff"]})) is None
-    assert requests.caller(Said({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
+        assert requests.source_address(headers) == wanted
+    assert requests.source_address(Said({"x-client-ip": [ADDRESS, "\xff"]})) is None
+    assert requests.source_address(Said({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
 
 
 def test_head_is_answered_like_get(gateway: GatewayProcess, key: ApiKey) -> None:

@@ -6,10 +6,10 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apikeys.gateway.http.connection import MOST_UNSENT, Connection
-from apikeys.gateway.http.messages import CONTINUE, BodyError, Exchange
-from apikeys.gateway.http.server import Hub
-from tests.support.event_loops import in_a_loop
+from apikeys.gateway.http.connection import MAX_UNSENT_RESPONSES, Connection
+from apikeys.gateway.http.messages import CONTINUE, BodyError, HttpRequest
+from apikeys.gateway.http.server import HttpServer
+from tests.support.event_loops import run_in_thread
 
 #: Of the loop: enough for the answers to all that a stream holds.
 ROUNDS = 40
@@ -18,7 +18,7 @@ ROUNDS = 40
 class Echo:
     """Answers with what it was asked; ``/swift`` without a body at once."""
 
-    def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
+    def handle_fast(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
         framing = (b"content-length", b"transfer-encoding")
         if (method, target) != (b"GET", b"/swift") or any(name.lower() in framing for name in names):
             return None
@@ -26,22 +26,22 @@ class Echo:
         said = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
         return b"said: %d\r\n\r\n" % hash(tuple(said))
 
-    async def answer(self, exchange: Exchange) -> None:
-        said = [value for value in exchange.headers.get_all("x-a") if value.isascii()]
-        if exchange.method == "GET" and exchange.path == "/swift" and not exchange.has_body:
-            exchange.response_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
+    async def handle(self, request: HttpRequest) -> None:
+        said = [value for value in request.headers.get_all("x-a") if value.isascii()]
+        if request.method == "GET" and request.path == "/swift" and not request.has_body:
+            request.respond_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
             return
         try:
-            body = b"".join([piece async for piece in exchange])
+            body = b"".join([piece async for piece in request])
         except BodyError:
-            exchange.response_empty(400, [("connection", "close")])
+            request.respond_empty(400, [("connection", "close")])
             return
-        told = (exchange.method, exchange.path, exchange.query_string, said, body)
-        exchange.response_str(200, [], repr(told))
+        told = (request.method, request.path, request.query_string, said, body)
+        request.respond_text(200, [], repr(told))
 
 
 class Wire:
-    """A transport that keeps what is written."""
+    """A transport that keep_alive what is written."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -65,9 +65,9 @@ class Wire:
 
 async def answers(pieces: list[bytes]) -> bytes:
     wire = Wire()
-    hub = Hub(Echo(), 9)
-    hub.date, hub.yes = b"", b"HTTP/1.1 204 No Content\r\n"
-    connection = Connection(hub)
+    server = HttpServer(Echo(), 9)
+    server.date, server.no_content_head = b"", b"HTTP/1.1 204 No Content\r\n"
+    connection = Connection(server)
     connection.connection_made(wire)
     for piece in pieces:
         if not wire.closed:
@@ -120,24 +120,24 @@ def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[
     async def both() -> list[bytes]:
         return [await answers([data]), await answers(pieces)]
 
-    whole, cut = in_a_loop(both())
+    whole, cut = run_in_thread(both())
     assert whole == cut
 
 
 def test_yeses_are_sent_together_but_never_very_many_and_not_to_who_is_gone() -> None:
     async def scenario() -> None:
-        hub, transport = Hub(Echo(), 9), Wire()
-        connection = Connection(hub)
+        server, transport = HttpServer(Echo(), 9), Wire()
+        connection = Connection(server)
         connection.connection_made(transport)
         connection.data_received(SWIFT.encode() * 3)
-        assert (len(transport.written), len(hub.unsent)) == (0, 3)
-        connection.data_received(SWIFT.encode() * 3 * MOST_UNSENT)
-        assert len(hub.unsent) < MOST_UNSENT
+        assert (len(transport.written), len(server.unsent)) == (0, 3)
+        connection.data_received(SWIFT.encode() * 3 * MAX_UNSENT_RESPONSES)
+        assert len(server.unsent) < MAX_UNSENT_RESPONSES
         await asyncio.sleep(0)
-        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)
         connection.data_received(SWIFT.encode())
         transport.close()
-        hub.send()
-        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        server.flush()
+        assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)
 
-    in_a_loop(scenario())
+    run_in_thread(scenario())

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support.production import ROOT, without_settings
-from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Known, State, Subject, Truth
+from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Checker, KeyModel, KnownKey, RequestKind
 from tests.support.truth_changes import CHANGES
 
 
@@ -31,21 +31,21 @@ def test_no_wrong_yes_and_no_wrong_no_while_keys_change_and_machines_fail() -> N
 
 T = 1_800_000_000_000  # ms since 1970, at second 100 of the clock that only goes on
 READER, TRADER, OLD_TRADER = (
-    Subject(False, "read", HOME), Subject(False, "trade", HOME), Subject(True, "trade", OFFICE),
+    RequestKind(False, "read", HOME), RequestKind(False, "trade", HOME), RequestKind(True, "trade", OFFICE),
 )  # fmt: skip
 ALLOWED, REFUSED, UNAVAILABLE = 204, 401, 503
 
 
-def wrong(key: Known, subject: Subject, at: int, status: int, *, lasts: int = 20) -> bool:
+def wrong(key: KnownKey, subject: RequestKind, at: int, status: int, *, lasts: int = 20) -> bool:
     """Whether the checker calls an answer wrong that was asked for at ``T + at`` ms and took ``lasts`` ms."""
-    truth, begun = Truth(), 100 + at / 1000
+    truth, begun = Checker(), 100 + at / 1000
     truth.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
     assert sum(truth.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
     return bool(truth.wrong)
 
 
-def known(*states: tuple[float, float, State]) -> Known:
-    key = Known(1, "k" * 64, None, "old", "new")
+def known(*states: tuple[float, float, KeyModel]) -> KnownKey:
+    key = KnownKey(1, "k" * 64, None, "old", "new")
     key.history += states
     return key
 
@@ -55,12 +55,12 @@ def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
         assert not wrong(known(), subject, 0, ALLOWED)
         assert wrong(known(), subject, 0, REFUSED)
         assert wrong(known(), subject, 0, UNAVAILABLE)
-    for state in (State(active=False), State(revoked=True), State(owner_frozen=True)):
+    for state in (KeyModel(active=False), KeyModel(revoked=True), KeyModel(owner_frozen=True)):
         for subject in (READER, TRADER, OLD_TRADER):
             assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
             assert not wrong(known((1, 2, state)), subject, 0, REFUSED)
     for state, subject in (
-        (State(trades=False), TRADER), (State(office=False), OLD_TRADER), (State(old_ended=True), OLD_TRADER),
+        (KeyModel(trades=False), TRADER), (KeyModel(office=False), OLD_TRADER), (KeyModel(old_ended=True), OLD_TRADER),
     ):  # fmt: skip
         assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
         assert wrong(known((1, 2, state)), READER, 0, REFUSED)
@@ -69,16 +69,16 @@ def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("state", "subject", "before"),
     [
-        (State(expires=T), TRADER, True),
-        (State(expires=T - GRACE_MS), READER, True),
-        (State(trades_until=T), TRADER, True),
-        (State(old_until=T), OLD_TRADER, True),
-        (State(quarantined_until=T), TRADER, False),
+        (KeyModel(expires=T), TRADER, True),
+        (KeyModel(expires=T - GRACE_MS), READER, True),
+        (KeyModel(trades_until=T), TRADER, True),
+        (KeyModel(old_until=T), OLD_TRADER, True),
+        (KeyModel(quarantined_until=T), TRADER, False),
     ],
     ids=["expiry", "end of grace", "end of trading", "end of the old secret", "quarantine"],
 )
 def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
-    state: State, subject: Subject, before: bool
+    state: KeyModel, subject: RequestKind, before: bool
 ) -> None:
     """Whoever asks while it ends may get either answer, and nobody else."""
     key = known((1, 2, state))
@@ -98,7 +98,7 @@ def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
 
 
 def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_was_told() -> None:
-    key = known((99, 100, State(expires=T - 60_000)))
+    key = known((99, 100, KeyModel(expires=T - 60_000)))
     # Not changed yet, being changed, and changed: the author was told at second 100.
     for at, allowed_is_wrong, refused_is_wrong in (
         (-1500, False, True),
@@ -107,7 +107,7 @@ def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_w
     ):
         assert wrong(key, TRADER, at, ALLOWED, lasts=1) is allowed_is_wrong
         assert wrong(key, TRADER, at, REFUSED, lasts=1) is refused_is_wrong
-    later = known((1, 2, State(trades_until=T - 60_000)), (99, 100, State(trades_until=T + 60_000)))
+    later = known((1, 2, KeyModel(trades_until=T - 60_000)), (99, 100, KeyModel(trades_until=T + 60_000)))
     assert not wrong(later, TRADER, -10, REFUSED, lasts=1)
     assert wrong(later, TRADER, 5, REFUSED)
     assert wrong(later, TRADER, 60_100, ALLOWED)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from apikeys.models import Credential
-from bench import drops, keys, load, memory
+from bench import invalidation_latency, keys, load, memory
 from bench.report import Row
 from bench.world import Gateway, World
 
@@ -42,18 +42,18 @@ def cached_key() -> Row:
 
 
 def heard(world: World, token: str, highest: float) -> Row:
-    rate = highest / 2 / drops.PROCESSES
+    rate = highest / 2 / invalidation_latency.PROCESSES
     holders = keys.hmac_holders(500)
-    runs = [drops.measure(world.directory, world.url, holders, token, rate) for _ in range(DROPS)]
+    runs = [invalidation_latency.measure(world.directory, world.url, holders, token, rate) for _ in range(DROPS)]
     runs.sort(key=lambda run: run.answered[1])
     delays = runs[DROPS // 2]
     return Row(
-        f"from a change's commit to the drop in the last of {drops.PROCESSES} processes, p99 under load",
+        f"from a change's commit to the drop in the last of {invalidation_latency.PROCESSES} processes, p99 under load",
         f"{delays.answered[1] * 1e3:.2f} ms ({runs[0].answered[1] * 1e3:.2f}-{runs[-1].answered[1] * 1e3:.2f})",
         "<= 10 ms",
         f"median {delays.answered[0] * 1e3:.2f} ms; with the commit itself {_told(delays.sent)}, and "
         f"{_told(delays.alone)} for a listener that does nothing else; "
-        f"{DROPS} x {drops.CHANGES} changes, {rate:,.0f} /s on each process",
+        f"{DROPS} x {invalidation_latency.CHANGES} changes, {rate:,.0f} /s on each process",
     )
 
 

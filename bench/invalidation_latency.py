@@ -45,7 +45,7 @@ class Spied(Rival):
     core = None
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "bench.spied", "127.0.0.1", str(self.port), "1000", str(os.getpid())]
+        return [sys.executable, "-m", "bench.instrumented", "127.0.0.1", str(self.port), "1000", str(os.getpid())]
 
     def environ(self) -> dict[str, str]:
         return {**os.environ, "BENCH_DROPS": str(self.directory / "drops")}
