@@ -89,9 +89,9 @@ def judge(record: KeyRecord, ask: requests.AuthorizationRequest) -> None:
 PROPERTIES = (
     odd_documents,
     three_forms,
-    often(repeats.test_what_came_before_never_lets_a_request_pass),
-    often(repeats.test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads),
-    often(pieces.test_answers_do_not_depend_on_where_a_stream_is_cut),
+    often(repeats.test_earlier_requests_never_allow_a_request),
+    often(repeats.test_stored_pattern_parses_requests_as_the_decision_does),
+    often(pieces.test_responses_do_not_depend_on_where_a_stream_is_split),
 )
 
 

@@ -78,19 +78,19 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
-def test_request_as_it_should_be_passes(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_correct_request_is_allowed(gateway: GatewayProcess, key: ApiKey) -> None:
     assert status(raw(gateway, get(lines(gateway, key)))) == 204
 
 
 @pytest.mark.parametrize("name", ["X-MBX-APIKEY", "X-Client-IP", "X-Original-URI", "X-Required-Permission"])
-def test_what_is_said_twice_is_refused(gateway: GatewayProcess, key: ApiKey, name: str) -> None:
+def test_duplicate_header_is_rejected(gateway: GatewayProcess, key: ApiKey, name: str) -> None:
     said = lines(gateway, key)
     again = next(line for line in said if line.startswith(name.encode() + b":"))
     assert status(raw(gateway, get([*said, again]))) in (401, 403)
     assert status(raw(gateway, get([again, *said]))) in (401, 403)
 
 
-def test_second_source_of_the_address_of_the_request_is_refused(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_second_original_uri_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     said = lines(gateway, key)
     uri = next(line for line in said if line.startswith(b"X-Original-URI:"))
     other = uri.replace(b"X-Original-URI", b"X-Forwarded-Uri")
@@ -122,20 +122,20 @@ def test_second_source_of_the_address_of_the_request_is_refused(gateway: Gateway
         {"Authorization": b"Bearer"},
     ],
 )  # fmt: skip
-def test_odd_values_are_refused(
+def test_malformed_values_are_rejected(
     gateway: GatewayProcess, key: ApiKey, changed: dict[str, bytes | None]
 ) -> None:
     assert status(raw(gateway, get(lines(gateway, key, **changed)))) in (400, 401, 403, 431)
 
 
-def test_header_is_not_split_into_two(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_header_value_is_not_split_into_two_headers(gateway: GatewayProcess, key: ApiKey) -> None:
     split = lines(gateway, key, X_MBX_APIKEY=b"k\r\nX-Portal-User: 1")
     answer = raw(gateway, get(split))
     assert status(answer) in (400, 401)
     assert b"x-portal-user" not in answer.lower()
 
 
-def test_megabytes_are_refused_and_slow_senders_are_not_waited_for(
+def test_oversized_bodies_are_rejected_and_slow_ones_time_out(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     said = lines(gateway, key)
@@ -163,7 +163,7 @@ def test_megabytes_are_refused_and_slow_senders_are_not_waited_for(
         [b"Transfer-Encoding : chunked"],
     ],
 )
-def test_body_that_two_servers_could_read_differently_smuggles_nothing(
+def test_ambiguous_body_framing_smuggles_no_request(
     gateway: GatewayProcess, key: ApiKey, framing: list[bytes]
 ) -> None:
     inner = get(lines(gateway, key))
@@ -176,7 +176,7 @@ def test_body_that_two_servers_could_read_differently_smuggles_nothing(
 
 
 @pytest.mark.parametrize("upgrade", [False, True])
-def test_body_is_decided_with_the_query_whether_another_protocol_is_offered_or_not(
+def test_body_is_part_of_the_decision_with_and_without_an_upgrade_offer(
     gateway: GatewayProcess, key: ApiKey, upgrade: bool
 ) -> None:
     client, body = BinanceClient(key.key_id, people.secret_of(key)), b"symbol=BTCIRT"
@@ -197,7 +197,7 @@ def test_body_is_decided_with_the_query_whether_another_protocol_is_offered_or_n
     assert answer([], body) == answer([("symbol", "BTCIRT")], b"") == 400
 
 
-def test_pipelined_requests_are_answered_in_order_each_for_itself(
+def test_pipelined_requests_get_their_own_responses_in_order(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     good = get(lines(gateway, key)).replace(b"Connection: close\r\n", b"")
@@ -212,14 +212,14 @@ def test_pipelined_requests_are_answered_in_order_each_for_itself(
      b'{"requests": [[]]}', b"[" * 100_000, b'{"query": "\\ud800"}', b'{"api_key": "\\u0000", "query": null}', b"\xff",
      b'{"requests": [' + b",".join([b"{}"] * 101) + b"]}", b'{"a": 1e999}'],
 )  # fmt: skip
-def test_odd_documents_get_a_clear_answer(gateway: GatewayProcess, body: bytes) -> None:
+def test_malformed_documents_get_400(gateway: GatewayProcess, body: bytes) -> None:
     answer = gateway.ask("POST", "/gateway/v1/authorize", body=body)
     assert answer.status in (200, 400)
     document = answer.json()
     assert "error" in document or document["allowed"] is False
 
 
-def test_ten_thousand_idle_connections_keep_nobody_out(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_ten_thousand_idle_connections_do_not_block_others(gateway: GatewayProcess, key: ApiKey) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     idle = []
     try:
@@ -235,7 +235,7 @@ def test_ten_thousand_idle_connections_keep_nobody_out(gateway: GatewayProcess, 
 
 
 @pytest.mark.parametrize(("files", "wanted"), [(1_024, 896), (10_000, 8_750), (19_000, 16_384)])
-def test_connections_are_bounded_by_open_files(files: int, wanted: int) -> None:
+def test_connections_are_bounded_by_the_open_files_limit(files: int, wanted: int) -> None:
     asked = "from apikeys.management.commands import run_gateway; print(run_gateway.connections())"
     said = subprocess.run(
         [sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True,
@@ -244,7 +244,7 @@ def test_connections_are_bounded_by_open_files(files: int, wanted: int) -> None:
     assert int(said) == wanted
 
 
-def test_source_address_is_the_last_of_the_proxies_list(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_source_address_is_the_last_one_of_x_forwarded_for(gateway: GatewayProcess, key: ApiKey) -> None:
     key.apply(["read"], "trusted", [ADDRESS])
     for said, wanted in ((f"198.51.100.1, {ADDRESS}", 204), (f"{ADDRESS}, 198.51.100.1", 401)):
         changed: dict[str, bytes | None] = {"X_Client_IP": None, "X_Forwarded_For": said.encode()}

@@ -83,7 +83,7 @@ async def _with_books(scenario: Callable[[Books, StubListener], Awaitable[None]]
     await scenario(Books(), StubListener())
 
 
-def test_key_is_read_once_and_then_answered_from_memory() -> None:
+def test_key_is_loaded_once_and_then_cached() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
@@ -94,7 +94,7 @@ def test_key_is_read_once_and_then_answered_from_memory() -> None:
     run(scenario)
 
 
-def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
+def test_concurrent_requests_share_one_load() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
@@ -103,7 +103,7 @@ def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
     run(scenario)
 
 
-def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() -> None:
+def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
@@ -115,7 +115,7 @@ def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() ->
     run(scenario)
 
 
-def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
+def test_unknown_key_is_refreshed_in_the_background(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
@@ -140,7 +140,7 @@ def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
 
 
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
-def test_change_drops_the_key(name: str) -> None:
+def test_change_evicts_the_key(name: str) -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert await passes(gate)
@@ -151,7 +151,7 @@ def test_change_drops_the_key(name: str) -> None:
     run(scenario)
 
 
-def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() -> None:
+def test_load_that_is_older_than_a_change_is_not_used() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         books.gate = asyncio.Event()
@@ -167,7 +167,7 @@ def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() 
     run(scenario)
 
 
-def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> None:
+def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert await passes(gate)
@@ -182,7 +182,7 @@ def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> Non
     run(scenario)
 
 
-def test_nothing_passes_when_nobody_can_be_asked() -> None:
+def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener)
         assert await passes(gate)
@@ -194,7 +194,7 @@ def test_nothing_passes_when_nobody_can_be_asked() -> None:
     run(scenario)
 
 
-def test_grace_is_for_known_keys_and_ends() -> None:
+def test_grace_period_is_for_cached_keys_and_ends() -> None:
     async def scenario(books: Books, listener: StubListener) -> None:
         gate = keeper(books, listener, grace=30.0)
         assert await passes(gate)
@@ -210,7 +210,7 @@ def test_grace_is_for_known_keys_and_ends() -> None:
     run(scenario)
 
 
-def test_memory_is_bounded_and_keeps_what_is_used() -> None:
+def test_cache_is_bounded_and_keeps_recently_used_keys() -> None:
     cache: GenerationalCache[int] = GenerationalCache(100)
     for number in range(1000):
         cache.put(f"key {number}", number + 1)
@@ -239,7 +239,7 @@ async def _decision(row: KeyRecord) -> Decision:
     return (await keeper(books, StubListener()).authorize(ask())).decision
 
 
-def test_bucket_fills_again_at_its_rate() -> None:
+def test_bucket_refills_at_its_rate() -> None:
     buckets = Buckets(60)
     assert [buckets.bucket_for("a").acquire(0.0) for _ in range(60)] == [0.0] * 60
     assert 0 < buckets.bucket_for("a").acquire(0.0) <= 1.0
@@ -249,7 +249,7 @@ def test_bucket_fills_again_at_its_rate() -> None:
     assert [buckets.bucket_for("a").acquire(61.5) for _ in range(60)] == [0.0] * 60
 
 
-def test_guard_remembers_for_its_time_and_forgets_then() -> None:
+def test_replay_guard_stores_a_request_for_its_time() -> None:
     guard = ReplayGuard()
     assert guard.register(b"a", 0.0, 62.0)
     assert not guard.register(b"a", 61.9, 62.0)
@@ -258,7 +258,7 @@ def test_guard_remembers_for_its_time_and_forgets_then() -> None:
     assert not guard.register(b"b", 100.0, 62.0)
 
 
-def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_replay_guard_rejects_until_an_entry_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apikeys.gateway.fastpath.replay_guard.MAX_ENTRIES", 3)
     guard = ReplayGuard()
     assert [guard.register(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
@@ -273,7 +273,7 @@ def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch
     ]
 
 
-def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
+def test_sqlite_cache_is_fresh_until_another_connection_writes(tmp_path: Path) -> None:
     path = tmp_path / "portal.sqlite3"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA journal_mode=WAL")
@@ -295,7 +295,7 @@ def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
     assert not missing.is_fresh()
 
 
-def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
     checked: list[bytes] = []
 

@@ -198,7 +198,7 @@ TABLE: dict[str, tuple[str, dict[str, Any], Outcome, list[str], bool]] = {
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("case", TABLE)
-def test_each_answer_is_asked_for_in_order_and_leaves_behind_what_it_should(
+def test_steps_of_each_outcome_happen_in_order_and_are_counted(
     case: str, checked: list[list[str]]
 ) -> None:
     query, changed, outcome, told, owner = TABLE[case]
@@ -222,7 +222,7 @@ def test_each_answer_is_asked_for_in_order_and_leaves_behind_what_it_should(
 
 
 @pytest.mark.usefixtures("clock")
-def test_who_asks_too_often_is_refused_before_anything_else(checked: list[list[str]]) -> None:
+def test_address_limit_is_checked_before_anything_else(checked: list[list[str]]) -> None:
     async def scenario() -> None:
         stage = Stage(of_address=2)
         checked.append(stage.told)
@@ -250,7 +250,7 @@ def test_who_asks_too_often_is_refused_before_anything_else(checked: list[list[s
     run(scenario)
 
 
-def test_who_waits_as_long_as_they_were_told_is_answered(clock: Clock) -> None:
+def test_request_after_retry_after_seconds_is_allowed(clock: Clock) -> None:
     async def scenario() -> None:
         stage = Stage(of_address=7)
         for number in range(7):
@@ -264,7 +264,7 @@ def test_who_waits_as_long_as_they_were_told_is_answered(clock: Clock) -> None:
     run(scenario)
 
 
-def test_request_over_the_rate_of_its_key_uses_nothing_up_and_passes_later(
+def test_request_above_the_key_rate_consumes_nothing_and_is_allowed_later(
     clock: Clock, checked: list[list[str]]
 ) -> None:
     new = dataclasses.replace(RECORD.credentials[0], is_new=True)
@@ -300,7 +300,7 @@ def test_request_over_the_rate_of_its_key_uses_nothing_up_and_passes_later(
 
 
 @pytest.mark.usefixtures("clock")
-def test_request_that_was_refused_is_not_used_up_by_that() -> None:
+def test_rejected_request_is_not_stored_by_the_replay_guard() -> None:
     async def scenario() -> None:
         stage = Stage()
         for changed in ({"permission": "trade"}, {"client_ip": UNLISTED}):
@@ -311,7 +311,7 @@ def test_request_that_was_refused_is_not_used_up_by_that() -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_first_use_is_told_before_the_request_passes_and_of_the_credential_that_signed() -> None:
+def test_first_use_of_the_signing_credential_is_recorded_before_the_request_is_allowed() -> None:
     old = CredentialRecord(4, Kind.HMAC, signing_key(Kind.HMAC, 1).material)
     new = dataclasses.replace(RECORD.credentials[0], is_new=True)
 
@@ -340,7 +340,7 @@ def test_first_use_is_told_before_the_request_passes_and_of_the_credential_that_
 
 
 @pytest.mark.usefixtures("clock")
-def test_too_large_a_request_is_not_read() -> None:
+def test_oversized_payload_is_not_parsed() -> None:
     async def scenario() -> None:
         stage = Stage()
         for query, body in ((MAX_PAYLOAD_BYTES + 1, 0), (1, MAX_PAYLOAD_BYTES), (0, MAX_PAYLOAD_BYTES + 1)):
@@ -358,7 +358,7 @@ def test_too_large_a_request_is_not_read() -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_nothing_passes_without_the_guard_while_it_is_on() -> None:
+def test_fast_path_is_off_while_the_replay_guard_is_on() -> None:
     async def scenario() -> None:
         stage = Stage()
         assert await stage.outcome(signed()) is Outcome.ALLOWED
@@ -396,7 +396,7 @@ def spellings(kind: Kind) -> list[str]:
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("kind", list(Kind))
-def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Kind) -> None:
+def test_signed_request_is_allowed_once_in_any_spelling(kind: Kind) -> None:
     """SECURITY: the same order in upper-case hex, or base64 that decodes to the same bytes, is the same order."""
     credential = CredentialRecord(5, kind, signing_key(kind).material)
 
@@ -428,7 +428,7 @@ def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Ki
 
 
 @pytest.mark.usefixtures("clock")
-def test_guard_remembers_a_signature_of_one_key_only() -> None:
+def test_replay_guard_stores_signatures_by_key() -> None:
     async def scenario() -> None:
         stage = Stage(RECORD, dataclasses.replace(RECORD, key=OTHER))
         for key_id in (KEY, OTHER):
@@ -441,7 +441,7 @@ def test_guard_remembers_a_signature_of_one_key_only() -> None:
     run(scenario)
 
 
-def test_guard_remembers_a_request_for_as_long_as_it_is_fresh(clock: Clock) -> None:
+def test_replay_guard_stores_a_request_while_it_is_fresh(clock: Clock) -> None:
     """From the longest ahead of the clock to the end of the longest window."""
 
     async def scenario() -> None:
@@ -457,7 +457,7 @@ def test_guard_remembers_a_request_for_as_long_as_it_is_fresh(clock: Clock) -> N
     run(scenario)
 
 
-def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) -> None:
+def test_limits_and_replay_guard_in_valkey_behave_like_local_ones(valkey_url: str) -> None:
     async def scenario() -> None:
         server = redis.asyncio.Redis.from_url(valkey_url)
         await server.flushdb()
@@ -493,7 +493,7 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("gone", ["address_buckets", "key_buckets", "replay_guard"])
-def test_nothing_passes_while_limits_or_guard_cannot_be_asked(gone: str) -> None:
+def test_no_request_is_allowed_while_valkey_is_unavailable(gone: str) -> None:
     async def scenario() -> None:
         nobody = redis.asyncio.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
         stage = Stage()

@@ -85,7 +85,7 @@ def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_body_that_comes_with_the_question_is_part_of_what_was_signed(
+def test_body_of_the_subrequest_is_part_of_the_signed_payload(
     gateway: GatewayProcess, key: ApiKey, method: bytes, chunked: bool
 ) -> None:
     def asked(call: Call, body: bytes) -> tuple[int, int]:
@@ -168,7 +168,7 @@ NOT_SIGNED = {"key twice, once as no text": -2014, "permission twice, once as no
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("case", CASES)
-def test_question_with_more_than_was_signed_gets_a_no(
+def test_subrequest_with_unsigned_parts_is_rejected(
     gateway: GatewayProcess, key: ApiKey, case: str, method: bytes
 ) -> None:
     target, uri, more, following = changed(case, signed(key))
@@ -179,7 +179,7 @@ def test_question_with_more_than_was_signed_gets_a_no(
 
 
 @pytest.mark.parametrize("fields", [["trailer"], ["part"], ["trailer", "part"]])
-def test_signed_body_with_something_behind_it_gets_a_no_in_each_form(
+def test_signed_body_with_a_trailer_is_rejected_in_each_form(
     gateway: GatewayProcess, key: ApiKey, fields: list[str]
 ) -> None:
     call = signed(key, EVIL.decode())
@@ -197,7 +197,7 @@ def test_signed_body_with_something_behind_it_gets_a_no_in_each_form(
     assert after_a_yes(gateway, key, question)[0] == 200
 
 
-def test_signed_body_without_an_address_of_the_request_gets_a_no(
+def test_signed_body_without_an_original_uri_is_rejected(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     """A proxy that does not say the address would pass on any query string with it."""
@@ -209,7 +209,7 @@ def test_signed_body_without_an_address_of_the_request_gets_a_no(
             assert after_a_yes(gateway, key, question) == (403, -1022)
 
 
-def test_own_query_that_is_the_original_one_is_nothing_more(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_own_query_string_equal_to_the_original_one_is_accepted(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     for method in METHODS:
         question = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
@@ -218,7 +218,7 @@ def test_own_query_that_is_the_original_one_is_nothing_more(gateway: GatewayProc
         assert after_a_yes(gateway, key, question) == (204, 0)
 
 
-def test_fragment_in_an_envoy_path_gets_a_no(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     for target, wanted in (
         (call.path.encode() + b"?" + call.query, 200),
@@ -239,7 +239,7 @@ def test_fragment_in_an_envoy_path_gets_a_no(gateway: GatewayProcess, key: ApiKe
         {"X-Forwarded-Uri": b"/"},
     ],
 )
-def test_quick_way_understands_no_question_with_more(changed: dict[str, bytes | None]) -> None:
+def test_fast_path_does_not_handle_requests_with_additional_parts(changed: dict[str, bytes | None]) -> None:
     from tests.apikeys.gateway.test_authorizer import ask
 
     desk = Desk()
@@ -288,7 +288,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_document_that_two_readers_could_read_differently_is_refused(
+def test_ambiguous_json_document_is_rejected(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     for target, body, wanted in documents(key):
@@ -302,7 +302,7 @@ def test_document_that_two_readers_could_read_differently_is_refused(
             assert [one["allowed"] for one in document.get("decisions", [document])] == [True]
 
 
-def test_trailer_behind_a_document_is_refused(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_trailer_behind_a_json_document_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     announced, body = framed(json.dumps(as_json(signed(key))).encode(), True, b"permission: withdraw\r\n")
     question = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
     assert after_a_yes(gateway, key, question)[0] == 400

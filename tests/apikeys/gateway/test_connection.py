@@ -28,7 +28,7 @@ from tests.support.gateway_connections import (
 
 
 @with_server
-async def test_trailer_is_no_header_of_the_next_request(wire: RunningServer) -> None:
+async def test_trailer_fields_are_not_headers_of_the_next_request(wire: RunningServer) -> None:
     ends = [b"0\r\nX-T: v\r\n\r\n", b"0\r\nX-T:\r\nX-U: v\r\n\r\n"]
     for path in (b"/echo", b"/unread"):
         for end in ends:
@@ -41,7 +41,7 @@ async def test_trailer_is_no_header_of_the_next_request(wire: RunningServer) -> 
 
 
 @with_server
-async def test_trailer_without_an_end_is_cut_off(wire: RunningServer) -> None:
+async def test_endless_trailer_is_rejected(wire: RunningServer) -> None:
     endless = b"\r\n0\r\nX-T: "
     endless += b"a" * (MAX_HEAD_BYTES + 1 - len(endless))
     assert statuses(await wire.talk(CHUNKED % b"/echo" + b"1\r\na", endless)) == [400]
@@ -49,7 +49,7 @@ async def test_trailer_without_an_end_is_cut_off(wire: RunningServer) -> None:
 
 
 @with_server
-async def test_answers_come_in_the_order_of_the_requests(wire: RunningServer) -> None:
+async def test_responses_come_in_the_order_of_the_requests(wire: RunningServer) -> None:
     reader, writer = await wire.open(SLOW + FAST + b"GET /a HTTP/1.1\r\n\r\n" + FAST)
     writer.write(FAST + LAST)
     await settle()
@@ -62,7 +62,7 @@ async def test_answers_come_in_the_order_of_the_requests(wire: RunningServer) ->
 
 
 @with_server
-async def test_body_arrives_whole(wire: RunningServer) -> None:
+async def test_body_is_received_completely(wire: RunningServer) -> None:
     large = bytes(range(256)) * (BODY_BUFFER_BYTES * 8 // 256)
     for body in (b"", b"abc", large):
         length = b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -76,21 +76,21 @@ async def test_body_arrives_whole(wire: RunningServer) -> None:
 
 
 @with_server
-async def test_body_that_comes_behind_a_slow_request_waits_and_arrives_whole(wire: RunningServer) -> None:
+async def test_body_behind_a_slow_request_is_buffered_and_received_completely(wire: RunningServer) -> None:
     body = b"b" * 8_000_000
     reader, writer = await wire.open(SLOW + b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body))
     writer.write(body + LAST)
     await settle()
     (connection,) = wire.server.connections
-    assert connection._incoming is not None
-    assert BODY_BUFFER_BYTES <= connection._incoming._held < BODY_BUFFER_BYTES + 500_000
+    assert connection._receiving is not None
+    assert BODY_BUFFER_BYTES <= connection._receiving._buffered < BODY_BUFFER_BYTES + 500_000
     wire.door.gate.set()
     assert statuses(await read_to_end(reader, writer)) == [200, 200, 200]
     assert wire.door.bodies == [body]
 
 
 @with_server
-async def test_body_that_nobody_reads_holds_up_no_answer_and_ends_the_connection(wire: RunningServer) -> None:
+async def test_unread_body_does_not_delay_the_response_and_closes_the_connection(wire: RunningServer) -> None:
     body = b"b" * (MAX_DISCARDED_BYTES - 1)
     length = b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
     for pieces in ((length, body), (length + body,)):
@@ -102,12 +102,12 @@ async def test_body_that_nobody_reads_holds_up_no_answer_and_ends_the_connection
 
 
 @with_server
-async def test_nothing_follows_an_answer_that_is_the_last_one(wire: RunningServer) -> None:
+async def test_no_response_follows_one_with_connection_close(wire: RunningServer) -> None:
     assert statuses(await wire.talk(CHUNKED % b"/unread" + b"1\r\na", b"no chunk\r\n")) == [200]
 
 
 @with_server
-async def test_sender_is_told_to_go_on_only_when_the_body_is_read(wire: RunningServer) -> None:
+async def test_continue_is_sent_only_when_the_body_is_read(wire: RunningServer) -> None:
     head = b" HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     assert statuses(await wire.talk(b"POST /echo" + head, b"abc" + LAST)) == [100, 200, 200]
     assert statuses(await wire.talk(b"POST /unread" + head, b"abc")) == [200]
@@ -115,7 +115,7 @@ async def test_sender_is_told_to_go_on_only_when_the_body_is_read(wire: RunningS
 
 
 @with_server
-async def test_body_of_a_request_for_another_protocol_is_no_request(wire: RunningServer) -> None:
+async def test_body_behind_an_upgrade_is_not_parsed_as_a_request(wire: RunningServer) -> None:
     for framing in (b"Content-Length: %d\r\n\r\n" % len(FAST), b"Transfer-Encoding: chunked\r\n\r\n17\r\n"):
         assert statuses(await wire.talk(b"CONNECT a:1 HTTP/1.1\r\n" + framing + FAST)) == [400]
     assert not wire.door.fast_header_names
@@ -123,7 +123,7 @@ async def test_body_of_a_request_for_another_protocol_is_no_request(wire: Runnin
 
 
 @with_server
-async def test_offer_of_another_protocol_is_passed_over_and_the_body_behind_it_is_read(wire: RunningServer) -> None:
+async def test_upgrade_offer_is_ignored_and_its_body_is_read(wire: RunningServer) -> None:
     upgrade = b"POST /echo HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c\r\nHTTP2-Settings: AA\r\n"
     sized = upgrade + b"Content-Length: %d\r\n\r\n" % len(FAST)
     chunked = upgrade + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(FAST)
@@ -136,7 +136,7 @@ async def test_offer_of_another_protocol_is_passed_over_and_the_body_behind_it_i
 
 
 @with_server
-async def test_request_that_offers_another_protocol_is_as_large_as_any(wire: RunningServer) -> None:
+async def test_request_with_an_upgrade_offer_has_the_same_size_limit(wire: RunningServer) -> None:
     head = b"POST /echo HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\nX: "
     whole = head + b"a" * (MAX_HEAD_BYTES - len(head) - 4) + b"\r\n\r\n"
     assert statuses(await wire.talk(whole, b"b" + LAST)) == [200, 200]
@@ -153,20 +153,20 @@ async def test_head_has_no_body_and_old_clients_are_closed(wire: RunningServer) 
 
 
 @with_server
-async def test_head_that_is_too_large_is_refused(wire: RunningServer) -> None:
+async def test_oversized_head_is_rejected(wire: RunningServer) -> None:
     head = b"GET /a HTTP/1.1\r\nX: "
     assert statuses(await wire.talk(head + b"a" * (MAX_HEAD_BYTES + 1 - len(head)))) == [431]
 
 
 @with_server
-async def test_broken_http_is_refused_after_the_answers_before_it(wire: RunningServer) -> None:
+async def test_malformed_http_is_rejected_after_the_pending_responses(wire: RunningServer) -> None:
     reader, writer = await wire.open(SLOW + FAST + b"no HTTP\r\n\r\n")
     wire.door.gate.set()
     assert statuses(await read_to_end(reader, writer)) == [200, 200, 400]
     assert statuses(await wire.talk(FAST + b"GET / HTTP/1.1\nX: a\n\n")) == [204, 400]
 
 
-def test_error_of_the_door_is_logged_and_ends_one_connection(caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_of_the_handler_is_logged_and_closes_one_connection(caplog: pytest.LogCaptureFixture) -> None:
     @with_server
     async def check(wire: RunningServer) -> None:
         for path in (b"/boom", b"/bad"):
@@ -178,7 +178,7 @@ def test_error_of_the_door_is_logged_and_ends_one_connection(caplog: pytest.LogC
 
 
 @with_server
-async def test_line_feed_in_a_value_begins_no_header(wire: RunningServer) -> None:
+async def test_line_feed_in_a_value_does_not_begin_a_header(wire: RunningServer) -> None:
     answer = await wire.talk(b"GET /split HTTP/1.1\r\n\r\n" + LAST)
     assert b"x-good: yes" in answer
     assert b"x-bad" not in answer
@@ -186,7 +186,7 @@ async def test_line_feed_in_a_value_begins_no_header(wire: RunningServer) -> Non
 
 
 @with_server
-async def test_silence_is_cut_off_and_waiting_is_not(wire: RunningServer) -> None:
+async def test_idle_connection_is_closed_and_a_waiting_one_is_not(wire: RunningServer) -> None:
     silent = [await wire.open(data) for data in (b"", FAST, b"GET / HTTP/1.1\r\nX", CHUNKED % b"/unread")]
     waiting = await wire.open(SLOW)
     for _ in range(IDLE_TIMEOUT_SECONDS + 1):
@@ -198,7 +198,7 @@ async def test_silence_is_cut_off_and_waiting_is_not(wire: RunningServer) -> Non
 
 
 @with_server
-async def test_connections_beyond_the_most_are_closed_at_once(wire: RunningServer) -> None:
+async def test_connections_above_the_maximum_are_closed_at_once(wire: RunningServer) -> None:
     wire.server.max_connections = 1
     first = await wire.open(FAST)
     assert await wire.talk(FAST) == b""
@@ -208,7 +208,7 @@ async def test_connections_beyond_the_most_are_closed_at_once(wire: RunningServe
 
 
 @with_server
-async def test_who_never_reads_makes_nothing_grow(wire: RunningServer) -> None:
+async def test_client_that_never_reads_does_not_grow_buffers(wire: RunningServer) -> None:
     _reader, writer = await wire.open()
     for _ in range(40):
         writer.write(b"GET /large HTTP/1.1\r\n\r\n" * 100)
@@ -220,14 +220,14 @@ async def test_who_never_reads_makes_nothing_grow(wire: RunningServer) -> None:
 
 
 @with_server
-async def test_one_reading_brings_no_more_requests_than_may_wait(wire: RunningServer) -> None:
+async def test_requests_of_one_read_are_bounded(wire: RunningServer) -> None:
     reader, writer = await wire.open(SLOW + b"GET /a HTTP/1.1\r\n\r\n" * 1_000)
     wire.door.gate.set()
     assert statuses(await read_to_end(reader, writer)) == [200] * (1 + MAX_REQUESTS_PER_READ) + [429]
 
 
 @with_server
-async def test_end_lets_the_outstanding_answer_through(wire: RunningServer) -> None:
+async def test_shutdown_sends_the_pending_response(wire: RunningServer) -> None:
     idle, waiting = await wire.open(FAST), await wire.open(SLOW)
     wire.server.shut_down()
     assert statuses(await read_to_end(*idle)) == [204]
@@ -237,7 +237,7 @@ async def test_end_lets_the_outstanding_answer_through(wire: RunningServer) -> N
 
 
 @with_server
-async def test_lost_connection_leaves_nothing_behind(wire: RunningServer) -> None:
+async def test_lost_connection_leaves_no_objects(wire: RunningServer) -> None:
     gc.collect()
     gc.disable()
     try:

@@ -45,7 +45,7 @@ class Desk:
         return self.door.handle_fast(method, target, names, values)
 
 
-def test_ordinary_question_is_answered_at_once_with_who_it_is() -> None:
+def test_usual_request_is_handled_on_the_fast_path() -> None:
     desk = Desk()
     for _ in range(3):
         said = desk.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
@@ -54,7 +54,7 @@ def test_ordinary_question_is_answered_at_once_with_who_it_is() -> None:
         )
 
 
-def test_names_of_headers_are_read_in_either_case_and_any_order() -> None:
+def test_header_names_may_have_any_case_and_order() -> None:
     desk = Desk()
     uri = b"/?" + ask().query
     values = {b"X-ORIGINAL-URI": uri, b"x-required-permission": b"read", b"x-client-ip": ADDRESS.encode()}
@@ -63,7 +63,7 @@ def test_names_of_headers_are_read_in_either_case_and_any_order() -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_header_that_is_missing_or_there_twice_is_for_the_long_way(name: str) -> None:
+def test_missing_or_duplicate_header_is_left_to_handle(name: str) -> None:
     desk = Desk()
     assert desk.handle_fast() is not None
     assert desk.handle_fast({name: None}) is None
@@ -73,7 +73,7 @@ def test_header_that_is_missing_or_there_twice_is_for_the_long_way(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Uri", "Content-Length", "transfer-encoding"])
-def test_what_says_more_is_for_the_long_way(name: str) -> None:
+def test_additional_header_is_left_to_handle(name: str) -> None:
     assert Desk().handle_fast(None, (name, b"0")) is None
 
 
@@ -94,14 +94,14 @@ def test_what_says_more_is_for_the_long_way(name: str) -> None:
         {"X-Required-Permission": b"Read"},
     ],
 )
-def test_odd_values_get_no_swift_yes(changed: dict[str, bytes | None]) -> None:
+def test_malformed_values_are_not_allowed_on_the_fast_path(changed: dict[str, bytes | None]) -> None:
     desk = Desk()
     for _ in range(2):
         assert desk.handle_fast(changed) is None
         assert desk.handle_fast() is not None
 
 
-def test_other_methods_and_targets_are_for_the_long_way() -> None:
+def test_other_methods_and_targets_are_left_to_handle() -> None:
     desk = Desk()
     assert desk.handle_fast(method=b"HEAD") is None
     for target in (
@@ -113,21 +113,21 @@ def test_other_methods_and_targets_are_for_the_long_way() -> None:
         assert desk.handle_fast(target=target) is None
 
 
-def test_token_that_was_revoked_is_known_no_more() -> None:
+def test_revoked_token_is_removed_from_the_cache() -> None:
     desk = Desk()
     assert desk.handle_fast() is not None
     desk.key_cache.invalidate("")
     assert desk.handle_fast() is None
 
 
-def test_nothing_is_answered_from_what_is_not_believed() -> None:
+def test_fast_path_does_not_use_stale_data() -> None:
     desk = Desk()
     assert desk.handle_fast() is not None
     desk.listener.fresh = False
     assert desk.handle_fast() is None
 
 
-def test_orders_of_headers_that_are_remembered_are_bounded() -> None:
+def test_cached_header_orders_are_bounded() -> None:
     desk = Desk()
     for n in range(MAX_HEADER_ORDERS + 5):
         assert desk.handle_fast(None, (f"X-{n}", b"")) is not None

@@ -178,7 +178,7 @@ def measured(seen: list[tuple[int, int]], *, allowed: float = 0.3, swift: float 
     assert sum(fast != 0 for fast, _late in seen) >= swift * len(seen), len(seen)
 
 
-def test_quick_yes_is_never_more_than_the_decision() -> None:
+def test_fast_path_allows_no_more_than_the_decision() -> None:
     seen: list[tuple[int, int]] = []
 
     @settings(max_examples=examples(600))
@@ -210,18 +210,18 @@ def test_quick_yes_is_never_more_than_the_decision() -> None:
         f"timestamp={NOW + 1000}",
     ],
 )
-def test_what_the_decision_refuses_is_refused_the_quick_way(payload: str) -> None:
+def test_fast_path_rejects_what_the_decision_rejects(payload: str) -> None:
     assert slow(RECORD, signed(payload)) == 0
     assert quick(RECORD, signed(payload)) == 0
 
 
 @pytest.mark.parametrize("payload", [f"a&timestamp={NOW}", f"a=b=c&timestamp={NOW}", f"&timestamp={NOW}"])
-def test_odd_shapes_are_left_to_the_decision(payload: str) -> None:
+def test_unusual_query_strings_are_left_to_the_decision(payload: str) -> None:
     assert slow(RECORD, signed(payload)) == 1
     assert quick(RECORD, signed(payload)) == 0
 
 
-def test_ordinary_request_is_decided_the_quick_way_alone() -> None:
+def test_usual_request_is_decided_on_the_fast_path_alone() -> None:
     query = signed(f"symbol=BTCIRT&price=1%2C5&recvWindow=5000&timestamp={NOW}")
     seen: list[tuple[int, int]] = []
 
@@ -236,7 +236,7 @@ def test_ordinary_request_is_decided_the_quick_way_alone() -> None:
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(Kind.ED25519, 0), (Kind.RSA, 3072), (Kind.RSA, 4096)])
-def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: Kind, bits: int) -> None:
+def test_fast_path_accepts_the_canonical_spelling_of_public_key_signatures(kind: Kind, bits: int) -> None:
     payload = f"symbol=BTCIRT&timestamp={NOW}"
     if kind is Kind.ED25519:
         pair: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey = ed25519.Ed25519PrivateKey.generate()
@@ -293,7 +293,7 @@ SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
     ids=["right", "garbage behind", "garbage before", "no name", "type 2", "other padding", "without NULL", "sha1",
          "another digest", "no padding", "nothing"],
 )  # fmt: skip
-def test_signature_of_rsa_passes_only_if_it_says_all_that_it_has_to(
+def test_rsa_signature_needs_the_complete_encoded_message(
     said: Callable[[bytes, int], bytes], passes: int
 ) -> None:
     """Each is made with the private key itself, so that what it says is all that can be wrong."""
@@ -308,7 +308,7 @@ def test_signature_of_rsa_passes_only_if_it_says_all_that_it_has_to(
     assert quick(record, query) == slow(record, query) == passes
 
 
-def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> None:
+def test_new_credential_is_left_to_the_decision() -> None:
     fresh = dataclasses.replace(RECORD.credentials[0], is_new=True)
     record = dataclasses.replace(RECORD, credentials=(fresh,))
     query = signed(f"timestamp={NOW}")
@@ -316,7 +316,7 @@ def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> No
     assert slow(record, query) == 1
 
 
-def test_public_key_of_an_unknown_kind_stands_in_nobodys_way() -> None:
+def test_unknown_public_key_algorithm_does_not_affect_other_credentials() -> None:
     # SubjectPublicKeyInfo (RFC 5280) with an algorithm that nobody has.
     odd = CredentialRecord(2, Kind.RSA, bytes.fromhex("3010300906072a030405060708030300ffff"))
     record = dataclasses.replace(RECORD, credentials=(odd, *RECORD.credentials))

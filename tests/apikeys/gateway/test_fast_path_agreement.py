@@ -62,7 +62,7 @@ class Shares:
         )
 
 
-def test_fast_path_says_yes_to_what_may_pass_and_to_nothing_else() -> None:
+def test_fast_path_allows_exactly_what_is_allowed() -> None:
     shares = Shares()
 
     def agree(pair: tuple[RequestDraft, RequestDraft]) -> None:
@@ -71,10 +71,10 @@ def test_fast_path_says_yes_to_what_may_pass_and_to_nothing_else() -> None:
         decision = decision_of(*draft.arguments)
         shares.saw(decision.outcome, fast=draft.fast, defect=draft.defect)
         assert decision.outcome is draft.outcome
-        number = draft.credential.credential_id if decision.allowed else 0
+        number = draft.credential.number if decision.allowed else 0
         assert (decision.credential_id or 0) == number
         assert quick(record, query, address, permission) == (number if draft.fast else 0)
-        assert slow(*without.arguments) == without.credential.credential_id, "the defect is the only reason"
+        assert slow(*without.arguments) == without.credential.number, "the defect is the only reason"
         # And the same in a process that has just answered the request without its defect.
         asked = Asked(without.record())
         assert asked.passes(*without.arguments[1:]) is without.fast
@@ -129,7 +129,7 @@ TABLE = {
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("rotated", [False, True], ids=["one credential", "two credentials"])
 @pytest.mark.parametrize(("permission", "end"), TABLE)
-def test_everything_ends_at_its_millisecond(permission: str, end: str, rotated: bool, kind: Kind) -> None:
+def test_each_validity_ends_at_its_millisecond(permission: str, end: str, rotated: bool, kind: Kind) -> None:
     whole = RequestDraft(permission, restricted=True, networks=("203.0.113.0/24",), permissions=frozenset(POWERS))
     whole.credential, whole.pieces = CredentialDraft(signing_key(kind), 5), ["symbol=BTCIRT", f"timestamp={NOW}"]
     if rotated:
@@ -146,7 +146,7 @@ def test_everything_ends_at_its_millisecond(permission: str, end: str, rotated: 
             assert keeper.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
 
 
-def test_table_of_ends_has_each_permission_and_each_end() -> None:
+def test_table_of_ends_is_complete() -> None:
     assert set(TABLE) == {(permission, end) for permission in POWERS for end in ENDS}
 
 
@@ -161,7 +161,7 @@ REASON_OF_END = {
 moments = st.lists(st.tuples(st.integers(NOW - 4, NOW + 4), st.sampled_from(POWERS)), min_size=2, max_size=8)
 
 
-def test_what_passed_before_an_end_lets_nothing_pass_after_it() -> None:
+def test_request_before_an_end_does_not_allow_one_after_it() -> None:
     """A clock that goes forth and back, and all three permissions: what is remembered of one answers for no other."""
     shares = Shares()
 

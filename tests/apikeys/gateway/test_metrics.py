@@ -29,7 +29,7 @@ def decisions(found: dict[tuple[str, LABELS], float], outcome: str) -> float:
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
+def test_metrics_of_decisions_need_a_token() -> None:
     key: ApiKey = people.key_of(people.customer())
     with GatewayProcess(token()) as gateway:
         for bad in ("", "hbgw_wrong"):
@@ -82,7 +82,7 @@ def publish_as(number: int, siblings: WorkerMetricsDirectory, measures: GatewayM
         siblings.publish(measures)
 
 
-def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
+def test_one_scrape_sums_all_workers_including_ended_ones(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     siblings = WorkerMetricsDirectory(os.getpid())
@@ -100,7 +100,7 @@ def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
     assert siblings.all(mine).decisions["stale"] == 142
 
 
-def test_what_servers_left_that_are_gone_is_taken_away(shared: Path) -> None:
+def test_directories_of_ended_servers_are_removed(shared: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     old, other = (shared / f"portal-gateway-{os.geteuid()}-{number}" for number in (gone.pid, os.getppid()))
@@ -110,7 +110,7 @@ def test_what_servers_left_that_are_gone_is_taken_away(shared: Path) -> None:
     assert (old.exists(), other.exists()) == (False, True)
 
 
-def test_a_directory_of_somebody_elses_making_is_not_used(shared: Path) -> None:
+def test_directory_of_another_user_is_not_used(shared: Path) -> None:
     target = shared / "target"
     target.mkdir()
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}").symlink_to(target)
@@ -120,7 +120,7 @@ def test_a_directory_of_somebody_elses_making_is_not_used(shared: Path) -> None:
     assert siblings.all(mine).decisions["stale"] == 1
 
 
-def test_what_was_found_in_memory_never_becomes_less() -> None:
+def test_cache_hit_counter_never_decreases() -> None:
     measures = measured(stale=5)
     assert measures.counters["memory"] == 5
     measures.counters["loads"] += 3
@@ -129,7 +129,7 @@ def test_what_was_found_in_memory_never_becomes_less() -> None:
     assert json.loads(measures.as_json())["decisions"] == {"stale": 5}
 
 
-def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of a request is the one it has without measuring, but for one in some thousand."""
 
     class Way:

@@ -15,7 +15,7 @@ EXAMPLES = 25
 NOT_OURS = "missing_required_header"
 
 
-def test_door_answers_as_its_document_says(tmp_path: Path) -> None:
+def test_endpoints_agree_with_their_document(tmp_path: Path) -> None:
     bearer, report = token(), tmp_path / "report.ndjson"
     with GatewayProcess(bearer) as door:
         url = f"http://127.0.0.1:{door.port}/gateway/v1/openapi.json"

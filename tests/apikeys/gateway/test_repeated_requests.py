@@ -77,7 +77,7 @@ ordinary = weighed(
 requests = st.tuples(ordinary, usually(LISTED, seldom=(STRANGER,)), permissions, moments)
 
 
-def test_what_came_before_never_lets_a_request_pass() -> None:
+def test_earlier_requests_never_allow_a_request() -> None:
     seen: list[tuple[int, int]] = []
 
     @settings(max_examples=examples(300))
@@ -92,7 +92,7 @@ def test_what_came_before_never_lets_a_request_pass() -> None:
     measured(seen)
 
 
-def test_request_like_the_last_one_is_looked_at_again_where_it_differs() -> None:
+def test_similar_request_is_checked_where_it_differs() -> None:
     query = signed(f"timestamp={NOW}")
     asked = Asked(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
     assert asked.passes(query, permission="trade")
@@ -124,7 +124,7 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
     assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
 
 
-def test_what_is_used_again_and_again_is_remembered_from_write_to_write() -> None:
+def test_used_entries_are_kept_from_write_to_write() -> None:
     asked = Asked(RECORD)
     query, hot = signed(f"timestamp={NOW}"), asked.keeper.key_cache.entries
     for permission in ("read", "trade"):
@@ -142,7 +142,7 @@ def test_what_is_used_again_and_again_is_remembered_from_write_to_write() -> Non
 
 
 @pytest.mark.parametrize("others", [0, 3])
-def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next(
+def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
     others: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ``others`` that nobody used since, all uses are forgotten at the end."""
@@ -164,7 +164,7 @@ def test_what_passes_while_counts_are_taken_is_counted_in_this_batch_or_the_next
     assert run_in_thread(meanwhile()) == 6
 
 
-def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
+def test_changed_key_is_checked_again_after_a_write() -> None:
     asked = Asked(RECORD)
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query)
@@ -178,7 +178,7 @@ def test_a_key_that_changed_is_looked_at_again_after_a_write() -> None:
     assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
 
 
-def test_who_is_remembered_takes_from_the_bucket_that_others_take_from(
+def test_entry_uses_the_current_bucket_of_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SECURITY: or a hundred thousand other addresses give a key a second bucket, for good."""
@@ -194,7 +194,7 @@ def test_who_is_remembered_takes_from_the_bucket_that_others_take_from(
     assert not asked.keeper.key_cache.entries
 
 
-def test_clock_of_the_last_request_that_was_rightly_signed_is_known() -> None:
+def test_clock_skew_is_that_of_the_last_correctly_signed_request() -> None:
     asked = Asked(RECORD)
     assert asked.passes(signed(f"timestamp={NOW - 250}"))
     assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
@@ -217,7 +217,7 @@ said_of = weighed(
 )
 
 
-def test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads() -> None:
+def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
     first = "&".join(
         f"{name}={value}" for name, value in zip(shapes_of, ("x", "1", "5000", NOW), strict=True)
     )
@@ -256,21 +256,21 @@ def test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_rea
         f"symbol=x&timestamp={NOW}&signature=1",
     ],
 )
-def test_what_the_decision_refuses_does_not_pass_by_the_shape_of_an_earlier_request(payload: str) -> None:
+def test_rejected_request_is_not_allowed_by_a_stored_pattern(payload: str) -> None:
     asked = Asked(RECORD)
     assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
     assert slow(RECORD, signed(payload)) == 0
     assert not asked.passes(signed(payload))
 
 
-def test_credential_ends_when_it_ends_however_lately_it_was_used() -> None:
+def test_recently_used_credential_ends_on_time() -> None:
     ending = dataclasses.replace(RECORD.credentials[0], retires_at_ms=NOW + 2)
     asked = Asked(dataclasses.replace(RECORD, credentials=(ending,)))
     query = signed(f"timestamp={NOW}")
     assert [asked.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
 
 
-def test_uses_of_several_kinds_are_all_remembered_and_all_forgotten_when_the_key_changes() -> None:
+def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
     asked = Asked(RECORD)
     kinds = [(address, permission) for address in (LISTED, STRANGER) for permission in ("read", "trade")]
     for _ in range(2):
@@ -302,7 +302,7 @@ def test_uses_of_several_kinds_are_all_remembered_and_all_forgotten_when_the_key
         (KEY[:-1], "k" + LISTED, "trade"),
     ],
 )
-def test_use_that_is_remembered_answers_for_nothing_that_reads_like_it(
+def test_entry_is_not_used_for_a_request_with_a_similar_name(
     api_key: str, address: str, permission: str
 ) -> None:
     asked = Asked(TRUSTED)
@@ -312,7 +312,7 @@ def test_use_that_is_remembered_answers_for_nothing_that_reads_like_it(
     assert not asked.passes(query, address, permission)
 
 
-def test_secret_that_was_used_before_does_not_let_another_one_pass() -> None:
+def test_entry_of_one_secret_does_not_allow_another() -> None:
     asked = Asked(RECORD)
     assert asked.passes(signed(f"timestamp={NOW}"))
     assert not asked.passes(signed(f"timestamp={NOW}", OLD))
@@ -321,14 +321,14 @@ def test_secret_that_was_used_before_does_not_let_another_one_pass() -> None:
     assert asked.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")
 
 
-def test_request_over_its_keys_rate_uses_up_its_address_once() -> None:
+def test_request_above_the_key_rate_counts_once_for_its_address() -> None:
     asked = Asked(RECORD, rate=1)
     assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
     # The long way, which is asked for each of the five, takes from it.
     assert [asked.addresses.bucket_for(LISTED).acquire(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
 
 
-def test_a_key_is_remembered_for_its_one_credential_when_the_other_has_ended() -> None:
+def test_entry_is_stored_when_only_one_credential_is_left() -> None:
     ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
     asked = Asked(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
     assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)

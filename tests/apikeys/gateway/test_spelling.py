@@ -56,7 +56,7 @@ def signed(key: ApiKey, before: str = "") -> Call:
 
 
 @pytest.mark.parametrize("byte", FOREIGN)
-def test_byte_that_no_query_has_is_a_wrong_signature_in_each_form(
+def test_byte_outside_rfc_3986_is_a_wrong_signature_in_each_form(
     gateway: GatewayProcess, key: ApiKey, byte: str
 ) -> None:
     call = signed(key, f"symbol=B{byte}T&")
@@ -73,7 +73,7 @@ def test_byte_that_no_query_has_is_a_wrong_signature_in_each_form(
     assert (answered["allowed"], answered["code"]) == (False, -1022)
 
 
-def test_scheme_of_the_token_is_read_in_either_case(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_authorization_scheme_may_have_any_case(gateway: GatewayProcess, key: ApiKey) -> None:
     for scheme, wanted in (
         ("Bearer", 204), ("bearer", 204), ("BEARER", 204), ("bEaReR", 204), ("Bearer ", 204), ("Basic", 403),
         ("", 403), ("Bearer\t", 403), ("Bearerx", 403),
@@ -92,11 +92,11 @@ def test_scheme_of_the_token_is_read_in_either_case(gateway: GatewayProcess, key
         ("Bearer ", None), ("", None), (None, None), ("Bearer\tx", None), ("x", None), (" Bearer x", None),
     ],
 )  # fmt: skip
-def test_token_is_what_follows_the_scheme(header: str | None, wanted: str | None) -> None:
+def test_token_is_the_text_behind_the_scheme(header: str | None, wanted: str | None) -> None:
     assert bearer(header) == wanted
 
 
-def test_token_is_good_for_the_portals_metrics_in_either_case(key: ApiKey) -> None:
+def test_portal_metrics_accept_the_token_with_any_case_of_the_scheme(key: ApiKey) -> None:
     text = token()
     for scheme, wanted in (("Bearer", 200), ("bearer", 200), ("Basic", 403)):
         assert (
@@ -115,7 +115,7 @@ def test_token_is_good_for_the_portals_metrics_in_either_case(key: ApiKey) -> No
         ("1.2.3.04:5", None), ("", None), ("[]:5", None), ("1.2.3.4:\u0665", None),
     ],
 )  # fmt: skip
-def test_address_is_read_with_its_port_or_without(said: str, wanted: str | None) -> None:
+def test_address_is_parsed_with_or_without_port(said: str, wanted: str | None) -> None:
     read = client_ip.parse_address(client_ip.without_port(said))
     assert (None if read is None else str(read)) == wanted
 
@@ -126,7 +126,7 @@ ADMITTED = {ADDRESS, ADDRESS + ":5566", "[2001:db8::9]:5566", "[2001:db8::9]", "
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_caller_may_be_said_with_a_port_in_each_form(
+def test_source_address_may_have_a_port_in_each_form(
     gateway: GatewayProcess, key: ApiKey, address: str
 ) -> None:
     key.apply(["read"], "trusted", [ADDRESS, "2001:db8::9"])
@@ -141,7 +141,7 @@ def test_caller_may_be_said_with_a_port_in_each_form(
         assert (gateway.ask("GET", "/gateway/v1/auth", forwarded).status == 204) is wanted
 
 
-def test_owner_is_told_the_address_without_its_port(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_owner_sees_the_address_without_its_port(gateway: GatewayProcess, key: ApiKey) -> None:
     for port in (1, 65_535):
         assert gateway.auth(signed(key), address=f"{ADDRESS}:{port}").status == 204
     assert gateway.auth(signed(key)).status == 204
@@ -158,7 +158,7 @@ class Said(dict[str, list[str]]):
         return self.get(key, [])
 
 
-def test_last_address_of_a_list_is_taken_or_none() -> None:
+def test_last_address_of_a_list_is_used_or_none() -> None:
     for lines, wanted in (
         (["192.0.2.1, 203.0.113.9:80"], "203.0.113.9"),
         (["192.0.2.1", "203.0.113.9"], "203.0.113.9"),
@@ -188,7 +188,7 @@ def test_head_is_answered_like_get(gateway: GatewayProcess, key: ApiKey) -> None
     assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-def test_connection_goes_on_after_head(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_connection_stays_open_after_head(gateway: GatewayProcess, key: ApiKey) -> None:
     connection: http.client.HTTPConnection = gateway.connection()
     headers = auth_headers(signed(key))
     statuses = [

@@ -112,7 +112,7 @@ SWIFT = "GET /swift HTTP/1.1\r\n\r\n"
 @example(CHUNKED + SWIFT, [70, 75, 80])
 @example(SWIFT + SWIFT + SIZED, [5, 30])
 @example("GET /swift HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
-def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[int]) -> None:
+def test_responses_do_not_depend_on_where_a_stream_is_split(stream: str, cuts: list[int]) -> None:
     data = stream.encode("latin-1")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     pieces = [data[start:end] for start, end in itertools.pairwise(places)]
@@ -124,7 +124,7 @@ def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[
     assert whole == cut
 
 
-def test_yeses_are_sent_together_but_never_very_many_and_not_to_who_is_gone() -> None:
+def test_204_responses_are_sent_together_up_to_a_maximum_and_not_to_closed_connections() -> None:
     async def scenario() -> None:
         server, transport = HttpServer(Echo(), 9), Wire()
         connection = Connection(server)

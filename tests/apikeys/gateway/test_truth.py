@@ -13,7 +13,7 @@ from tests.support.truth_changes import CHANGES
 
 
 @pytest.mark.postgres
-def test_no_wrong_yes_and_no_wrong_no_while_keys_change_and_machines_fail() -> None:
+def test_every_decision_is_correct_while_keys_change_and_machines_fail() -> None:
     command = [sys.executable, "-m", "tests.support.truth", "--keys", "40", "--seconds", "12"]
     result = subprocess.run(
         command, cwd=ROOT, env=without_settings(dict(os.environ)), capture_output=True, text=True
@@ -50,7 +50,7 @@ def known(*states: tuple[float, float, KeyModel]) -> KnownKey:
     return key
 
 
-def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
+def test_checker_expects_the_right_decisions_without_changes() -> None:
     for subject in (READER, TRADER, OLD_TRADER):
         assert not wrong(known(), subject, 0, ALLOWED)
         assert wrong(known(), subject, 0, REFUSED)
@@ -77,7 +77,7 @@ def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
     ],
     ids=["expiry", "end of grace", "end of trading", "end of the old secret", "quarantine"],
 )
-def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
+def test_checker_reports_a_wrong_decision_on_either_side_of_an_end(
     state: KeyModel, subject: RequestKind, before: bool
 ) -> None:
     """Whoever asks while it ends may get either answer, and nobody else."""
@@ -97,7 +97,7 @@ def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
         assert other is None or wrong(key, other, at, REFUSED)
 
 
-def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_was_told() -> None:
+def test_checker_applies_a_moved_end_after_its_acknowledgement() -> None:
     key = known((99, 100, KeyModel(expires=T - 60_000)))
     # Not changed yet, being changed, and changed: the author was told at second 100.
     for at, allowed_is_wrong, refused_is_wrong in (
