@@ -97,7 +97,7 @@ def public_keys(
 
 
 def _verify_rate(kind: str, holders: list[keys.Holder]) -> float:
-    """Verifications a second of the same keys in turn, as over HTTP: a single one would stay in the processor's cache."""
+    """Return verifications a second of the same keys in turn: a single one would stay in the processor's cache."""
     payload = keys.QUERY.format(n=1, at=1_800_000_000_000).encode()
     extra = (PKCS1v15(), SHA256()) if kind == "rsa" else ()
     checks = [partial(_verify(holder), _signature(holder, payload), payload, *extra) for holder in holders]

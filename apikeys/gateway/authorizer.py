@@ -71,9 +71,13 @@ class Authorizer:
         self.key_cache = key_cache
         self._first_use = first_use
         self._limits = limits
-        self._address_buckets = limits.address_buckets if isinstance(limits.address_buckets, Buckets) else None
+        self._address_buckets = (
+            limits.address_buckets if isinstance(limits.address_buckets, Buckets) else None
+        )
         self._key_buckets = limits.key_buckets if isinstance(limits.key_buckets, Buckets) else None
-        shared = isinstance(limits.address_buckets, SharedBuckets) or isinstance(limits.key_buckets, SharedBuckets)
+        shared = isinstance(limits.address_buckets, SharedBuckets) or isinstance(
+            limits.key_buckets, SharedBuckets
+        )
         self._fast_path_enabled = not shared and limits.replay_guard is None
         self.batch = Batch()
         self._counters = UsageCounters()
@@ -129,7 +133,11 @@ class Authorizer:
         return None if buckets is None else buckets.bucket_for(client_ip.decode("latin-1"))
 
     def _check(
-        self, entry_name: bytes, request: fastpath_query.ParsedQuery, now_ms: int, address_bucket: Bucket | None
+        self,
+        entry_name: bytes,
+        request: fastpath_query.ParsedQuery,
+        now_ms: int,
+        address_bucket: Bucket | None,
     ) -> UsageCounter | None:
         """Check a request in full and return its usage counter, or None if it is not allowed.
 
@@ -139,7 +147,9 @@ class Authorizer:
         key = self.key_cache.cached(name)
         if key is None:
             if self.key_cache.is_unknown(name):
-                _PREPARED_DUMMY_KEY.find_verifier(request, now_ms)  # SECURITY: the same work as for a known key
+                _PREPARED_DUMMY_KEY.find_verifier(
+                    request, now_ms
+                )  # SECURITY: the same work as for a known key
             return None
         verifier = key.find_verifier(request, now_ms)
         if verifier is None:
@@ -169,7 +179,11 @@ class Authorizer:
         local_buckets = (self._address_buckets, self._key_buckets)
         generation = sum(buckets.generation for buckets in local_buckets if buckets is not None)
         # SECURITY: an entry that keeps an evicted bucket would have a second allowance beside the bucket's successor.
-        if generation != self._generation or self._counters.is_full or 2 * len(batch.uses) < len(self._counters):
+        if (
+            generation != self._generation
+            or self._counters.is_full
+            or 2 * len(batch.uses) < len(self._counters)
+        ):
             self._generation = generation
             batch.uses += self._counters.drain()  # what was allowed meanwhile
             self._counters.clear()

@@ -24,9 +24,20 @@ AUTH = PREFIX + "auth"
 _AUTH = AUTH.encode("ascii")
 _USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
 #: Headers that the fast path reads, in this order; each has to occur once.
-_FAST_PATH_HEADERS = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
+_FAST_PATH_HEADERS = (
+    b"authorization",
+    b"x-mbx-apikey",
+    b"x-original-uri",
+    b"x-client-ip",
+    b"x-required-permission",
+)
 #: Headers that the fast path does not support: a second URI of the request, a body, a partial body.
-_UNSUPPORTED_HEADERS = {b"x-forwarded-uri", b"content-length", b"transfer-encoding", b"x-envoy-auth-partial-body"}
+_UNSUPPORTED_HEADERS = {
+    b"x-forwarded-uri",
+    b"content-length",
+    b"transfer-encoding",
+    b"x-envoy-auth-partial-body",
+}
 #: Maximum number of cached header orders: one for each kind of client whose headers a proxy passes on. An order with
 #: more bytes of names is not cached, or clients could fill the memory with invented headers.
 MAX_HEADER_ORDERS, MAX_HEADER_ORDER_BYTES = 1_000, 2_000
@@ -224,7 +235,9 @@ class Endpoints:
 def _header_selector(sent: list[bytes]) -> HeaderSelector | None:
     names = [name.lower() for name in sent]
     # SECURITY: `requests` rejects each of these if it occurs twice, or beside the other header for the same value.
-    if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not _UNSUPPORTED_HEADERS.isdisjoint(names):
+    if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not _UNSUPPORTED_HEADERS.isdisjoint(
+        names
+    ):
         return None
     return itemgetter(*map(names.index, _FAST_PATH_HEADERS))
 

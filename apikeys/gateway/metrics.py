@@ -77,13 +77,14 @@ class GatewayMetrics:
     gauges: dict[str, int] = field(default_factory=dict)
 
     def count(self, batch: Batch, full_path: int = 0) -> None:
-        """Count the decisions of a batch. ``full_path``: requests since the last one that `handle_fast` did not answer."""
+        """Count the decisions of a batch. ``full_path``: requests in it that `handle_fast` did not answer."""
         allowed = sum(times for *_use, times, _skew_ms in batch.uses)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():
             self.decisions[outcome.value] += number
-        looked_up = self.decisions.total() - sum(self.decisions[outcome.value] for outcome in OUTCOMES_WITHOUT_KEY)
+        without_key = sum(self.decisions[outcome.value] for outcome in OUTCOMES_WITHOUT_KEY)
+        looked_up = self.decisions.total() - without_key
         # A load is counted before its decision; a counter never decreases.
         memory = looked_up - self.counters["loads"]
         self.counters["memory"] = max(self.counters["memory"], memory)

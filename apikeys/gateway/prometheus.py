@@ -52,7 +52,9 @@ class GatewayMetricsCollector(Collector):
             metrics.counters["load_failures"],
         )
         batches = CounterMetricFamily(
-            "portal_gateway_batches", "Batches of statistics written to the database, by result.", labels=["result"]
+            "portal_gateway_batches",
+            "Batches of statistics written to the database, by result.",
+            labels=["result"],
         )
         for name in ("written", "failed"):
             batches.add_metric([name], metrics.counters[f"batches_{name}"])
@@ -62,7 +64,9 @@ class GatewayMetricsCollector(Collector):
             "Response time of sampled requests, at most 20 a second.",
             metrics.response_times,
         )
-        yield _histogram("portal_gateway_load_seconds", "Time to load a key from the database.", metrics.load_times)
+        yield _histogram(
+            "portal_gateway_load_seconds", "Time to load a key from the database.", metrics.load_times
+        )
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:

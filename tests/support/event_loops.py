@@ -1,4 +1,4 @@
-"""What tests of the gateway's insides need: a loop, and a watch that says what they want. No Django."""
+"""An event loop for tests, and an invalidation listener that the test controls. No Django."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,13 +9,13 @@ Result = TypeVar("Result")
 
 
 def run_in_thread(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: a browser of another test may have left a loop running in this one."""
+    """Run in its own thread: a browser of another test may have left a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
 
 class StubListener:
-    """A watch whose word the test decides."""
+    """An invalidation listener whose freshness the test sets."""
 
     def __init__(self) -> None:
         self.fresh = True

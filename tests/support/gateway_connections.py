@@ -1,4 +1,4 @@
-"""The machine door's own HTTP on a free port, in front of a door of the test, and clients that say bytes."""
+"""The gateway's HTTP server on a free port, with a request handler of the test, and clients that send raw bytes."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -14,32 +14,34 @@ from apikeys.gateway.worker import listen
 LARGE = "x" * 65_536
 LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
 CHUNKED = b"POST %b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-FAST = b"GET /swift HTTP/1.1\r\n\r\n"
+FAST = b"GET /fast HTTP/1.1\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\n\r\n"
 
 
 class StubEndpoints:
-    """Says a swift yes to /swift, reads the body of /echo, waits for `gate` at /slow, fails at /boom and /bad."""
+    """Answers /fast on the fast path, reads the body of /echo, waits for `gate` at /slow, fails at /boom and /bad."""
 
     def __init__(self) -> None:
         self.fast_header_names: list[list[bytes]] = []
         self.trailers = False
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.bodies: list[bytes] = []
         self.gate = asyncio.Event()
 
-    def handle_fast(self, _method: bytes, target: bytes, names: list[bytes], _values: list[bytes]) -> bytes | None:
+    def handle_fast(
+        self, _method: bytes, target: bytes, names: list[bytes], _values: list[bytes]
+    ) -> bytes | None:
         if target == b"/boom":
             raise ValueError
-        if target != b"/swift":
+        if target != b"/fast":
             return None
         self.fast_header_names.append(list(names))
-        return b"x-swift: yes\r\n\r\n"
+        return b"x-fast: yes\r\n\r\n"
 
     async def handle(self, request: HttpRequest) -> None:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         self.trailers = self.trailers or "x-t" in request.headers or "x-u" in request.headers
-        headers = [("x-way", "long")]
+        headers = [("x-path", "long")]
         if request.path == "/bad":
             raise LookupError
         if request.path == "/slow":
@@ -53,10 +55,10 @@ class StubEndpoints:
 
 @dataclass
 class RunningServer:
-    """A server that listens, and clients of it."""
+    """A listening server, and clients of it."""
 
     server: HttpServer
-    door: StubEndpoints
+    endpoints: StubEndpoints
     port: int
 
     async def open(self, data: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -66,7 +68,7 @@ class RunningServer:
         return reader, writer
 
     async def talk(self, *pieces: bytes) -> bytes:
-        """Everything that comes back until the other side closes; each piece is read before the next is sent."""
+        """Return everything received until the server closes; each piece is read before the next is sent."""
         reader, writer = await self.open()
         for piece in pieces:
             writer.write(piece)
@@ -75,15 +77,15 @@ class RunningServer:
 
 
 def with_server(test: Callable[[RunningServer], Coroutine[None, None, None]]) -> Callable[[], None]:
-    """A test in a loop in a thread of its own, as a browser of another test may have left one running in this one."""
+    """Run a test in an event loop in its own thread: a browser of another test may have left a loop in this one."""
 
     async def within() -> None:
-        door = StubEndpoints()
-        server = HttpServer(door, 100)
+        endpoints = StubEndpoints()
+        server = HttpServer(endpoints, 100)
         listener = await listen(server, "127.0.0.1", 0)
         try:
             async with asyncio.timeout(20):
-                await test(RunningServer(server, door, listener.sockets[0].getsockname()[1]))
+                await test(RunningServer(server, endpoints, listener.sockets[0].getsockname()[1]))
         finally:
             listener.close()
             for connection in list(server.connections):

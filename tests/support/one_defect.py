@@ -1,6 +1,6 @@
-"""Keys and signed requests that may pass, or have exactly one defect, each with the answer that it has to get. Pure.
+"""Strategies for signed requests that are allowed or have exactly one defect, with the expected outcome. Pure.
 
-A property test that draws every field at random sees hardly any request that is allowed, and none where one condition
+A property test that draws every field at random produces hardly any allowed request, and none in which one condition
 alone decides. Here a request is allowed by construction; then at most one thing is changed.
 """
 
@@ -31,7 +31,7 @@ WEEK = 7 * 86_400_000
 FAR = 400 * 86_400_000
 KEY = "k" * 64
 LISTED, UNLISTED = "203.0.113.9", "198.51.100.1"
-#: Lists that hold the address beside them.
+#: Lists of networks, each with an address that it contains.
 LISTS = (
     (("203.0.113.0/24",), LISTED),
     (("192.0.2.1", LISTED, "2001:db8::/32"), LISTED),
@@ -42,7 +42,7 @@ LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
 class SigningKey:
-    """Who has the secret, or the private key, of one credential."""
+    """The secret or the private key of one credential."""
 
     def __init__(self, kind: Kind, private: Any) -> None:
         self.kind = kind
@@ -57,7 +57,7 @@ class SigningKey:
         return bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     def sign(self, payload: bytes) -> bytes:
-        """As the contract writes it: hex, or base64."""
+        """Return the signature as the contract encodes it: hex or base64."""
         if payload not in self._signed:  # RSA takes milliseconds
             self._signed[payload] = self._sign(payload)
         return self._signed[payload]
@@ -72,7 +72,7 @@ class SigningKey:
 
 @functools.cache
 def signing_key(kind: Kind, number: int = 0) -> SigningKey:
-    """The ``number``-th of its kind."""
+    """Return the ``number``-th key of its kind."""
     if kind is Kind.HMAC:
         return SigningKey(kind, bytes([ord("s") + number]) * 64)
     if kind is Kind.ED25519:
@@ -82,7 +82,7 @@ def signing_key(kind: Kind, number: int = 0) -> SigningKey:
 
 @functools.cache
 def rsa_signing_key(bits: int) -> SigningKey:
-    """With a key of any size."""
+    """Return an RSA key of any size."""
     return SigningKey(Kind.RSA, rsa_of(bits))
 
 
@@ -91,7 +91,7 @@ NO_SECRET = SigningKey(Kind.HMAC, b"")
 
 @dataclass
 class CredentialDraft:
-    """One credential of the key, and who signs with it."""
+    """One credential of the API key, with its signing key."""
 
     signing_key: SigningKey
     number: int
@@ -101,7 +101,11 @@ class CredentialDraft:
 
     def record(self) -> CredentialRecord:
         return CredentialRecord(
-            self.number, self.kind or self.signing_key.kind, self.signing_key.material, self.retires, self.is_new
+            self.number,
+            self.kind or self.signing_key.kind,
+            self.signing_key.material,
+            self.retires,
+            self.is_new,
         )
 
 
@@ -116,8 +120,8 @@ def percent(text: bytes) -> str:
 class RequestDraft:
     """A request to a key, before it is signed.
 
-    ``pieces``: of the query string, in order and as they are sent; ``altered``: those that arrive instead, after
-    signing. ``fast``: whether the gateway's fast path has to say yes by itself, when this may pass.
+    ``pieces``: of the query string, in order and as sent; ``altered``: pieces that replace them after signing.
+    ``fast``: whether the gateway's fast path has to allow the request by itself.
     """
 
     permission: str
@@ -181,7 +185,7 @@ class RequestDraft:
         return self.record(), self.query(), self.address, self.permission
 
 
-#: Stand in the pieces for what has a field of its own.
+#: Placeholders in the pieces for values that have a field of their own.
 TIME, WINDOW = "<time>", "<window>"
 POWERS = ("read", "trade", "withdraw")
 _values = st.text(alphabet="aB0-._~!$'()*,;:@/?", max_size=6)
@@ -190,8 +194,10 @@ _names = st.lists(st.sampled_from(["symbol", "side", "a", "a-b.c", "x1", "price"
 
 
 @st.composite
-def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence[str] = POWERS) -> RequestDraft:
-    """Requests that may pass; ``permissions``: those that they are for."""
+def allowed(
+    draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence[str] = POWERS
+) -> RequestDraft:
+    """Draw allowed requests for one of ``permissions``."""
 
     def one_of(*values: Any) -> Any:
         return draw(st.sampled_from(values))
@@ -204,7 +210,7 @@ def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence
     else:
         made.networks, made.address = one_of((), ("192.0.2.0/24",)), one_of(LISTED, UNLISTED, "2001:db9::1")
     made.permissions = frozenset({made.permission}) | draw(st.frozensets(st.sampled_from(POWERS)))
-    # Open, or of no meaning for what is asked.
+    # Not ended, or irrelevant for the permission.
     ended = (NOW, NOW - 1, NOW - WEEK + 1) if reads else ()
     made.expires = one_of(None, None, NOW + 1, NOW + FAR, *ended)
     made.trades_until = one_of(None, None, NOW + 1, NOW + FAR, *(() if trades else (NOW, NOW - FAR)))
@@ -224,8 +230,8 @@ def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence
         made.spelled = one_of(percent, percent, _in_lower_percents)
     if one_of(*[True] * 11, False):
         return made
-    roundabout: Callable[[RequestDraft], RequestDraft] = one_of(*_ROUNDABOUT)
-    return roundabout(made)
+    unusual: Callable[[RequestDraft], RequestDraft] = one_of(*_UNUSUAL)
+    return unusual(made)
 
 
 def _with_credentials(made: RequestDraft, one_of: Callable[..., Any]) -> None:
@@ -267,8 +273,8 @@ def _signed_at_the_front(made: RequestDraft) -> RequestDraft:
     return replace(made, signature_first=True, fast=False)
 
 
-#: Ways to a yes that are the decision's alone.
-_ROUNDABOUT = (
+#: Allowed forms of a request that only the decision handles.
+_UNUSUAL = (
     _new, _in_microseconds, _with_part_of_a_window, _with_a_bare_name, _with_an_encoded_name, _signed_at_the_front,
 )  # fmt: skip
 
@@ -277,7 +283,7 @@ Choose = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong: the answer that it has to get, what it concerns, and how it is done."""
+    """A defect: the expected outcome, the permissions that it concerns, and a function that applies it."""
 
     outcome: Outcome
     permissions: tuple[str, ...]
@@ -404,7 +410,7 @@ def signature_is_cut(made: RequestDraft, one_of: Choose) -> RequestDraft:
 
 @_defect(Outcome.SIGNATURE)
 def signature_has_another_spelling(made: RequestDraft, one_of: Choose) -> RequestDraft:
-    """The same bytes of an Ed25519 signature, in base64 that fills its last group up with something else."""
+    """The same bytes of an Ed25519 signature, in base64 with other padding bits in its last group."""
     if made.credential.signing_key.kind is not Kind.ED25519:
         made = replace(made, credential=replace(made.credential, signing_key=signing_key(Kind.ED25519)))
 
@@ -428,7 +434,8 @@ def secret_is_empty(made: RequestDraft, one_of: Choose) -> RequestDraft:
 
 @_defect(Outcome.SIGNATURE)
 def rsa_key_is_of_no_size_that_signs(made: RequestDraft, one_of: Choose) -> RequestDraft:
-    return replace(made, credential=replace(made.credential, signing_key=rsa_signing_key(one_of(2048, 3070))), spelled=percent)
+    credential = replace(made.credential, signing_key=rsa_signing_key(one_of(2048, 3070)))
+    return replace(made, credential=credential, spelled=percent)
 
 
 @_defect(Outcome.SIGNATURE)
@@ -488,13 +495,13 @@ def without_signature(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, signs=False) if one_of(True, False) else replace(made, spelled=lambda _text: "")
 
 
-#: Each reason to refuse that there is.
+#: All reasons for a rejection.
 REASONS = frozenset(defect.outcome for defect in DEFECTS.values())
 
 
 @st.composite
 def refused(draw: Callable[[st.SearchStrategy[Any]], Any], name: str) -> tuple[RequestDraft, RequestDraft]:
-    """A request with one defect, and the same without it."""
+    """Draw a request with one defect, and the same request without it."""
     defect = DEFECTS[name]
     good = draw(allowed(defect.permissions))
     bad = defect.spoil(good, lambda *values: draw(st.sampled_from(values)))
@@ -502,10 +509,10 @@ def refused(draw: Callable[[st.SearchStrategy[Any]], Any], name: str) -> tuple[R
 
 
 def each_kind(examples: int) -> list[tuple[st.SearchStrategy[tuple[RequestDraft, RequestDraft]], int]]:
-    """What to draw, and how often: ``examples`` of each defect, and two of what may pass beside three with a defect.
+    """Return strategies with numbers of examples: ``examples`` of each defect, and two allowed ones for three defects.
 
-    One strategy that chooses the defect itself does not do: hypothesis comes back to what it has chosen before, and
-    of fifty examples that a defect should have it gets eight in one run and ninety in the next.
+    A single strategy that draws the defect is not sufficient: hypothesis repeats earlier choices, and of fifty intended
+    examples a defect gets eight in one run and ninety in the next.
     """
     passing = (allowed().map(lambda good: (good, good)), 2 * examples * len(DEFECTS) // 3)
     return [passing, *((refused(name), examples) for name in DEFECTS)]

@@ -1,4 +1,4 @@
-"""What the authors of `tests.support.truth` change, each as the pages do: in one transaction, with its event."""
+"""Changes that the authors of `tests.support.truth` make, each as the pages do: in one transaction, with its event."""
 
 import random
 import time
@@ -23,7 +23,7 @@ from tests.support.truth import GRACE_MS, HOME, OFFICE, KeyModel, KnownKey
 
 @dataclass(frozen=True)
 class Change:
-    """``after``: the state that it leads to (ends as chance has it), None where it can't be made; ``make`` does it."""
+    """``after`` returns the resulting state (random ends), or None if the change is impossible; ``make`` applies it."""
 
     name: str
     after: Callable[[KeyModel, random.Random], KeyModel | None]
@@ -31,7 +31,7 @@ class Change:
 
 
 def make_keys(count: int) -> list[KnownKey]:
-    """Keys in rotation that trade from two addresses; an owner each."""
+    """Create keys in rotation that may trade from two addresses, each with its own owner."""
     made = []
     for number in range(count):
         owner = people.customer()
@@ -97,7 +97,7 @@ def _now() -> int:
 
 
 def _soon(chance: random.Random) -> int:
-    """When it comes programs have asked before, and ask again."""
+    """Return a moment before and after which programs send requests."""
     return _now() + chance.randint(*SOON_MS)
 
 
@@ -127,7 +127,7 @@ DAY_MS = 86_400_000
 
 
 def _limited(state: KeyModel) -> KeyModel:
-    """SECURITY: a key with trusted addresses has no end of trading; `ApiKey.apply` takes it away."""
+    """SECURITY: a key with trusted addresses has no end of trading; `ApiKey.apply` removes it."""
     return replace(state, trades_until=None)
 
 

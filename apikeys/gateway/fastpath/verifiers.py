@@ -134,9 +134,13 @@ def pad_work(payload: bytes, signature: bytes, verifiers: tuple[Verifier, ...]) 
     SECURITY: as `verification.decide` does, or the time would reveal which keys exist.
     """
     # As `verifies` reads them: an HMAC as it was sent, other signatures decoded.
-    raw = b"" if len(signature) == _HMAC_HEX_LENGTH else signature_check.raw(_percent_decode(signature)) or None
+    raw = (
+        b"" if len(signature) == _HMAC_HEX_LENGTH else signature_check.raw(_percent_decode(signature)) or None
+    )
     if raw is not None:
-        signature_check.make_up(payload, raw, sum(make_verifier.is_work_of(raw) for make_verifier in verifiers))
+        signature_check.make_up(
+            payload, raw, sum(make_verifier.is_work_of(raw) for make_verifier in verifiers)
+        )
 
 
 def _hmac_block(secret: bytes) -> bytes:

@@ -154,7 +154,9 @@ class KeyCache:
         """Look up an unknown key again in the background, at most one look-up at a time."""
         if key_id not in self._loading:
             refresh = self._loading[key_id] = asyncio.create_task(self._load_and_put(key_id))
-            self._refreshes.add(refresh)  # the loop keeps no reference to a task, and `invalidate` drops this one
+            self._refreshes.add(
+                refresh
+            )  # the loop keeps no reference to a task, and `invalidate` drops this one
             refresh.add_done_callback(self._refresh_done)
 
     def _refresh_done(self, refresh: asyncio.Task[Any]) -> None:

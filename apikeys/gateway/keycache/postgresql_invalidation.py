@@ -67,7 +67,9 @@ class PostgresListener:
                 attempts = 0
                 await self._disconnected.wait()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                logger.error("invalidation listener disconnected; key cache bypassed: %s", type(error).__name__)
+                logger.error(
+                    "invalidation listener disconnected; key cache bypassed: %s", type(error).__name__
+                )
             finally:
                 self._close()
             await asyncio.sleep(RECONNECT_SECONDS[min(attempts, len(RECONNECT_SECONDS) - 1)])

@@ -1,4 +1,4 @@
-"""What is thrown at the machine door over a raw socket: never a yes, never a 5xx, and it goes on answering."""
+"""Attacks on the gateway over a raw socket: no request is allowed, no response is 5xx, and it stays available."""
 
 import resource
 import socket
@@ -17,7 +17,7 @@ from tests.support.gateways import ADDRESS, GatewayProcess, auth_headers, token
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 IDLE = 10_000
-#: A closed connection leaves nothing behind: the machine has 28,000 ports for all tests.
+#: Closed connections release their port at once: the machine has 28,000 ports for all tests.
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -40,7 +40,7 @@ def key() -> ApiKey:
 
 
 def lines(gateway: GatewayProcess, key: ApiKey, **changed: bytes | None) -> list[bytes]:
-    """The header lines of a request that passes, some of them changed (None: left out)."""
+    """Return the header lines of an allowed request, with changes (None: omitted)."""
     call = BinanceClient(key.key_id, people.secret_of(key)).call(
         "GET", "/api/v3/account", [("timestamp", str(time.time_ns() // 1_000_000))]
     )
@@ -54,7 +54,7 @@ def lines(gateway: GatewayProcess, key: ApiKey, **changed: bytes | None) -> list
 
 
 def raw(gateway: GatewayProcess, data: bytes, *, pause: bytes = b"", seconds: float = 20) -> bytes:
-    """Everything that comes back until the door closes or falls silent; ``pause``: what follows half a second later."""
+    """Return everything received until the server closes or sends nothing; ``pause``: sent half a second later."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=seconds) as peer:
         try:
             peer.sendall(data)
@@ -135,9 +135,7 @@ def test_header_value_is_not_split_into_two_headers(gateway: GatewayProcess, key
     assert b"x-portal-user" not in answer.lower()
 
 
-def test_oversized_bodies_are_rejected_and_slow_ones_time_out(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
+def test_oversized_bodies_are_rejected_and_slow_ones_time_out(gateway: GatewayProcess, key: ApiKey) -> None:
     said = lines(gateway, key)
     assert status(raw(gateway, get([*said, b"X-More: " + b"a" * 1_000_000]))) in (0, 400, 431)
     assert status(raw(gateway, get([*said, *(b"X-%d: a" % n for n in range(20_000))]))) in (0, 400, 431)
@@ -148,7 +146,7 @@ def test_oversized_bodies_are_rejected_and_slow_ones_time_out(
     assert status(raw(gateway, chunked + b"2dc6c0\r\n" + body + b"\r\n0\r\n\r\n")) in (0, 413)
     begun = get([*said, b"Content-Length: 100"], b"/gateway/v1/authorize", b"POST")
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
-        slow.sendall(begun + b"{")  # and no more: others are answered meanwhile
+        slow.sendall(begun + b"{")  # the rest is never sent; other requests are handled meanwhile
         assert status(raw(gateway, get(said))) == 204
 
 
@@ -197,9 +195,7 @@ def test_body_is_part_of_the_decision_with_and_without_an_upgrade_offer(
     assert answer([], body) == answer([("symbol", "BTCIRT")], b"") == 400
 
 
-def test_pipelined_requests_get_their_own_responses_in_order(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
+def test_pipelined_requests_get_their_own_responses_in_order(gateway: GatewayProcess, key: ApiKey) -> None:
     good = get(lines(gateway, key)).replace(b"Connection: close\r\n", b"")
     bad = get(lines(gateway, key, X_Client_IP=b"x")).replace(b"Connection: close\r\n", b"")
     answer = raw(gateway, good + bad + good + get(lines(gateway, key, Authorization=b"Bearer no")))

@@ -1,4 +1,4 @@
-"""What a gateway process may answer from memory, and when it has to ask: the database is slow, late or gone."""
+"""The authorizer with the key cache: what it serves from memory and when it loads; the database is late or down."""
 
 import asyncio
 import dataclasses
@@ -36,8 +36,8 @@ def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
     )  # fmt: skip
 
 
-class Books:
-    """A database: what it says, how often it was asked, and when it answers."""
+class FakeDatabase:
+    """A database with keys; it counts queries, can be made unavailable, and delays results until ``gate`` is set."""
 
     def __init__(self) -> None:
         self.rows: dict[str, KeyRecord] = {"k" * 64: record()}
@@ -49,16 +49,18 @@ class Books:
         self.asked += 1
         if self.gone:
             raise Unavailable
-        row = self.rows.get(key_id)  # as it was when the question was asked
+        row = self.rows.get(key_id)  # as of the moment of the query
         await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
         return row
 
 
-def keeper(books: Books, listener: StubListener, *, grace: float = 0.0, size: int = 100) -> Authorizer:
+def make_authorizer(
+    fake_database: FakeDatabase, listener: StubListener, *, grace: float = 0.0, size: int = 100
+) -> Authorizer:
     async def first_use(_credential: int) -> None:
         return None
 
-    key_cache = KeyCache(books.load, size, grace)
+    key_cache = KeyCache(fake_database.load, size, grace)
     key_cache.listener = listener
     return Authorizer(key_cache, first_use, UNLIMITED)
 
@@ -71,23 +73,23 @@ def ask(key_id: str = "k" * 64) -> AuthorizationRequest:
 
 async def passes(asked: Authorizer, key_id: str = "k" * 64) -> bool:
     question = ask(key_id)
-    swift = asked.authorize_fast(key_id.encode(), question.query, ADDRESS.encode(), b"read")
-    return swift is not None or (await asked.authorize(question)).decision.allowed
+    counter = asked.authorize_fast(key_id.encode(), question.query, ADDRESS.encode(), b"read")
+    return counter is not None or (await asked.authorize(question)).decision.allowed
 
 
-def run(scenario: Callable[[Books, StubListener], Awaitable[None]]) -> None:
+def run(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
     run_in_thread(_with_books(scenario))
 
 
-async def _with_books(scenario: Callable[[Books, StubListener], Awaitable[None]]) -> None:
-    await scenario(Books(), StubListener())
+async def _with_books(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
+    await scenario(FakeDatabase(), StubListener())
 
 
 def test_key_is_loaded_once_and_then_cached() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
-        assert books.asked == 1
+        assert fake_database.asked == 1
         assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
         assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
 
@@ -95,20 +97,20 @@ def test_key_is_loaded_once_and_then_cached() -> None:
 
 
 def test_concurrent_requests_share_one_load() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
-        assert books.asked == 1
+        assert fake_database.asked == 1
 
     run(scenario)
 
 
 def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
-        assert books.asked == 1
-        books.rows["u" * 64] = record("u" * 64)
+        assert fake_database.asked == 1
+        fake_database.rows["u" * 64] = record("u" * 64)
         gate.key_cache.invalidate("u" * 64)
         assert await passes(gate, "u" * 64)
 
@@ -118,22 +120,22 @@ def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
 def test_unknown_key_is_refreshed_in_the_background(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
+    """SECURITY: a request for a known key does not wait; waiting for unknown ones would reveal the difference."""
     monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_KEY_SECONDS", 0.0)
 
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert not await passes(gate, "u" * 64)
-        books.rows["u" * 64] = record("u" * 64)
-        books.gate = asyncio.Event()
+        fake_database.rows["u" * 64] = record("u" * 64)
+        fake_database.gate = asyncio.Event()
         for _ in range(3):
             assert not await passes(gate, "u" * 64)
             await asyncio.sleep(0.01)
-        assert books.asked == 2
-        books.gate.set()
+        assert fake_database.asked == 2
+        fake_database.gate.set()
         await asyncio.sleep(0.01)
         assert await passes(gate, "u" * 64)
-        assert books.asked == 2
+        assert fake_database.asked == 2
         assert not gate.key_cache.is_unknown("u" * 64), "or it would be one again when it is forgotten"
 
     run(scenario)
@@ -141,10 +143,10 @@ def test_unknown_key_is_refreshed_in_the_background(
 
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
 def test_change_evicts_the_key(name: str) -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
-        books.rows["k" * 64] = record(active=False)
+        fake_database.rows["k" * 64] = record(active=False)
         gate.key_cache.invalidate(name)
         assert not await passes(gate)
 
@@ -152,15 +154,15 @@ def test_change_evicts_the_key(name: str) -> None:
 
 
 def test_load_that_is_older_than_a_change_is_not_used() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
-        books.gate = asyncio.Event()
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
+        fake_database.gate = asyncio.Event()
         waiting = [asyncio.create_task(passes(gate)) for _ in range(5)]
         await asyncio.sleep(0.01)
-        assert books.asked == 1
-        books.rows["k" * 64] = record(active=False)
+        assert fake_database.asked == 1
+        fake_database.rows["k" * 64] = record(active=False)
         gate.key_cache.invalidate("k" * 64)
-        books.gate.set()
+        fake_database.gate.set()
         assert not any(await asyncio.gather(*waiting))
         assert not await passes(gate)
 
@@ -168,25 +170,25 @@ def test_load_that_is_older_than_a_change_is_not_used() -> None:
 
 
 def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
         listener.fresh = False
         assert await asyncio.gather(*(passes(gate) for _ in range(10))) == [True] * 10
-        assert books.asked == 11
-        books.rows["k" * 64] = record(active=False)
+        assert fake_database.asked == 11
+        fake_database.rows["k" * 64] = record(active=False)
         assert not await passes(gate)
-        books.rows.clear()
+        fake_database.rows.clear()
         assert not await passes(gate)
 
     run(scenario)
 
 
 def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
-        listener.fresh, listener.lost_at, books.gone = False, time.monotonic(), True
+        listener.fresh, listener.lost_at, fake_database.gone = False, time.monotonic(), True
         for key_id in ("k" * 64, "u" * 64):
             with pytest.raises(Unavailable):
                 await passes(gate, key_id)
@@ -195,10 +197,10 @@ def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
 
 
 def test_grace_period_is_for_cached_keys_and_ends() -> None:
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener, grace=30.0)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener, grace=30.0)
         assert await passes(gate)
-        listener.fresh, books.gone = False, True
+        listener.fresh, fake_database.gone = False, True
         listener.lost_at = time.monotonic() - 29
         assert await passes(gate)
         with pytest.raises(Unavailable):
@@ -234,9 +236,9 @@ def test_batch_is_bounded() -> None:
 
 
 async def _decision(row: KeyRecord) -> Decision:
-    books = Books()
-    books.rows[row.key] = dataclasses.replace(row, active=False)
-    return (await keeper(books, StubListener()).authorize(ask())).decision
+    fake_database = FakeDatabase()
+    fake_database.rows[row.key] = dataclasses.replace(row, active=False)
+    return (await make_authorizer(fake_database, StubListener()).authorize(ask())).decision
 
 
 def test_bucket_refills_at_its_rate() -> None:
@@ -264,7 +266,9 @@ def test_full_replay_guard_rejects_until_an_entry_expires(monkeypatch: pytest.Mo
     assert [guard.register(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
     assert [guard.register(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
     assert guard.register(b"d", 62.0, 62.0), "one is forgotten"
-    assert set(guard._expiries) == {name for _at, name in guard._order} == {b"b", b"c", b"d"}, "and takes no room"
+    assert set(guard._expiries) == {name for _at, name in guard._order} == {b"b", b"c", b"d"}, (
+        "and takes no room"
+    )
     assert not guard.register(b"e", 62.5, 62.0)
     assert [guard.register(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
         True,
@@ -296,7 +300,7 @@ def test_sqlite_cache_is_fresh_until_another_connection_writes(tmp_path: Path) -
 
 
 def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
+    """SECURITY: otherwise the response time of a 429 reveals which keys exist, and the work is done all the same."""
     checked: list[bytes] = []
 
     def fails(*_signed: object) -> bool:
@@ -306,8 +310,8 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("apikeys.verification.signature_check.check", fails)
     monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._HmacVerifier.verifies", fails)
 
-    async def scenario(books: Books, listener: StubListener) -> None:
-        gate = keeper(books, listener)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         gate = Authorizer(gate.key_cache, gate._first_use, RequestLimits(1, 1, None, Buckets(2)))
         for key_id in ("k" * 64, "u" * 64):
             checked.clear()
@@ -318,7 +322,10 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
                 await gate.authorize(dataclasses.replace(question, query=said[1]))
             before = len(checked)
             assert before > 0
-            answer = gate.authorize_fast(*said), await gate.authorize(dataclasses.replace(question, query=said[1]))
+            answer = (
+                gate.authorize_fast(*said),
+                await gate.authorize(dataclasses.replace(question, query=said[1])),
+            )
             assert answer[0] is None
             assert answer[1].decision.outcome is Outcome.RATE_LIMITED
             assert len(checked) == before

@@ -1,4 +1,4 @@
-"""Whatever reaches the gateway with a question is part of what was signed, or the answer is no."""
+"""Everything that reaches the gateway with a sub-request must have been signed; otherwise it is rejected."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from apikeys.models import ApiKey
 from tests.apikeys.gateway.test_attacks import raw
-from tests.apikeys.gateway.test_endpoints import Desk
+from tests.apikeys.gateway.test_endpoints import LocalEndpoints
 from tests.support import people
 from tests.support.binance_client import BinanceClient, Call
 from tests.support.gateways import ADDRESS, GatewayProcess, as_json, token
@@ -38,7 +38,7 @@ def key() -> ApiKey:
 
 
 def signed(key: ApiKey, body: str = "", query: str = "timestamp") -> Call:
-    """Signed over a query string with the time and ``body``; with ``query`` "" all of it is in the body."""
+    """Return a call signed over the timestamp and ``body``; with ``query`` "" everything is in the body."""
     client, now = BinanceClient(key.key_id, people.secret_of(key)), str(time.time_ns() // 1_000_000)
     form = [tuple(pair.split("=")) for pair in body.split("&")] if body else []
     if not query:
@@ -53,7 +53,7 @@ def uri_of(call: Call) -> bytes:
 def head(
     gateway: GatewayProcess, key: ApiKey, target: bytes, method: bytes, *more: bytes, uri: bytes | None = None
 ) -> bytes:
-    """A request's head, up to its last line; ``uri``: X-Original-URI."""
+    """Return the head of a sub-request without its last line; ``uri``: X-Original-URI."""
     said = [
         method + b" " + target + b" HTTP/1.1", b"Host: gateway", b"Authorization: Bearer " + gateway.bearer.encode(),
         b"X-MBX-APIKEY: " + key.key_id.encode(), b"X-Client-IP: " + ADDRESS.encode(), b"X-Required-Permission: read",
@@ -62,7 +62,7 @@ def head(
 
 
 def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, bytes]:
-    """(the header that announces it, the body as it is sent)."""
+    """Return the header that announces the body, and the body as sent."""
     if not chunked:
         return b"Content-Length: %d" % len(body), body
     piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
@@ -70,10 +70,10 @@ def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, byt
 
 
 def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[int, int]:
-    """(status, X-Portal-Code) of ``question``, which follows a quick yes for the same key on one connection."""
+    """Return (status, X-Portal-Code) of ``question``, sent behind an allowed request of the key."""
     good = head(gateway, key, AUTH, b"GET", uri=uri_of(signed(key)))
     last = head(gateway, key, b"/healthz", b"GET", b"Connection: close")
-    raw(gateway, good + last)  # the key is in memory
+    raw(gateway, good + last)  # the key is cached now
     answers = raw(gateway, good + question + last).split(b"HTTP/1.1 ")[1:]
     assert answers[0].startswith(b"204 ")
     status, _, said = answers[1].partition(b" ")
@@ -104,7 +104,7 @@ def test_body_of_the_subrequest_is_part_of_the_signed_payload(
 
 
 def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], bytes]:
-    """(target, X-Original-URI, more headers, what follows the head) of a question about ``call`` with more than it."""
+    """Return target, X-Original-URI, headers and body of a sub-request with unsigned additions to ``call``."""
     uri, now = uri_of(call), call.query
     more: list[bytes]
     target, following, more = AUTH, b"", []
@@ -197,10 +197,8 @@ def test_signed_body_with_a_trailer_is_rejected_in_each_form(
     assert after_a_yes(gateway, key, question)[0] == 200
 
 
-def test_signed_body_without_an_original_uri_is_rejected(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
-    """A proxy that does not say the address would pass on any query string with it."""
+def test_signed_body_without_an_original_uri_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
+    """A proxy that does not send the URI could forward any query string with the body."""
     call = signed(key, EVIL.decode(), query="")
     for chunked in (False, True):
         announced, body = framed(call.body, chunked)
@@ -242,19 +240,19 @@ def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: Api
 def test_fast_path_does_not_handle_requests_with_additional_parts(changed: dict[str, bytes | None]) -> None:
     from tests.apikeys.gateway.test_authorizer import ask
 
-    desk = Desk()
+    local = LocalEndpoints()
     if "X-Original-URI" in changed:
         changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + ask().query}
-    assert desk.handle_fast() is not None
-    assert desk.handle_fast(changed) is None
-    assert desk.handle_fast(target=AUTH + b"?a=1") is None
+    assert local.handle_fast() is not None
+    assert local.handle_fast(changed) is None
+    assert local.handle_fast(target=AUTH + b"?a=1") is None
 
 
 # --- /authorize -----------------------------------------------------------------------------------------------------
 
 
 def documents(key: ApiKey) -> list[tuple[str, str, int]]:
-    """(target, body, wanted status) of questions that nearly are as documented."""
+    """Return target, body and expected status of requests that are almost as documented."""
     one = as_json(signed(key))
     text = json.dumps(one)[:-1]
     target = "/gateway/v1/authorize"
@@ -266,7 +264,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
     return [
         (target, text + "}", 200),
         (target, batch(text + "}"), 200),
-        # A name twice: of the same value, of another one, spelt with an escape, nested, within a batch, of the batch.
+        # A duplicate name: same value, other value, escaped, nested, within a batch, of the batch.
         (target, '{"permission": "withdraw", ' + text[1:] + "}", 400),
         (target, text + twice, 400),
         (target, text + ', "permissi\\u006fn": "read"}', 400),
@@ -275,7 +273,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
         (target, batch(text + "}", text + twice), 400),
         (target, batch(text + "}", more=', "requests": []'), 400),
         (target, batch("[" + text + twice + "]"), 400),
-        # A permission for all of them, a name that is none.
+        # A permission for all of them, an unknown name.
         (target, batch(text + "}", more=', "permission": "withdraw"'), 400),
         (target, batch(text + "}", more=', "x": null'), 400),
         # A second query string.
@@ -288,9 +286,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_ambiguous_json_document_is_rejected(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
+def test_ambiguous_json_document_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     for target, body, wanted in documents(key):
         answer = gateway.ask("POST", target, body=body.encode())
         assert answer.status == wanted, body

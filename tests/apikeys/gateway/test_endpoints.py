@@ -1,4 +1,4 @@
-"""The door's swift way: it answers what nearly every proxy sends, and leaves everything else to the long way."""
+"""The fast path of the endpoints: it handles what nearly every proxy sends, and leaves everything else to `handle`."""
 
 import pytest
 
@@ -17,8 +17,8 @@ async def nobody(*_arguments: object) -> bool:
     raise AssertionError("nobody has to be asked")
 
 
-class Desk:
-    """A door that knows one key and one token."""
+class LocalEndpoints:
+    """Endpoints with one cached key and one cached token."""
 
     def __init__(self) -> None:
         key_cache = KeyCache(nobody, 9, 0)  # type: ignore[arg-type]
@@ -28,8 +28,8 @@ class Desk:
         self.tokens.known_headers[TOKEN] = 1
         key_cache.tokens_changed = self.tokens.invalidate
         self.key_cache = key_cache
-        keeper = Authorizer(key_cache, nobody, RequestLimits(1, 1))  # type: ignore[arg-type]
-        self.door = Endpoints(keeper, self.tokens, nobody, str, str)
+        authorizer = Authorizer(key_cache, nobody, RequestLimits(1, 1))  # type: ignore[arg-type]
+        self.endpoints = Endpoints(authorizer, self.tokens, nobody, str, str)
 
     def handle_fast(
         self, changed: dict[str, bytes | None] | None = None, *more: tuple[str, bytes], method: bytes = b"GET",
@@ -42,39 +42,39 @@ class Desk:
         said |= changed or {}
         pairs = [*((name, value) for name, value in said.items() if value is not None), *more]
         names, values = [name.encode() for name, _value in pairs], [value for _name, value in pairs]
-        return self.door.handle_fast(method, target, names, values)
+        return self.endpoints.handle_fast(method, target, names, values)
 
 
 def test_usual_request_is_handled_on_the_fast_path() -> None:
-    desk = Desk()
+    local = LocalEndpoints()
     for _ in range(3):
-        said = desk.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
+        said = local.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
         assert said == b"\r\n".join(
             [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read", b"", b""]
         )
 
 
 def test_header_names_may_have_any_case_and_order() -> None:
-    desk = Desk()
+    local = LocalEndpoints()
     uri = b"/?" + ask().query
     values = {b"X-ORIGINAL-URI": uri, b"x-required-permission": b"read", b"x-client-ip": ADDRESS.encode()}
     values |= {b"x-mbx-apikey": b"k" * 64, b"authorization": TOKEN}
-    assert desk.door.handle_fast(b"GET", AUTH.encode(), [*values], [*values.values()]) is not None
+    assert local.endpoints.handle_fast(b"GET", AUTH.encode(), [*values], [*values.values()]) is not None
 
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_missing_or_duplicate_header_is_left_to_handle(name: str) -> None:
-    desk = Desk()
-    assert desk.handle_fast() is not None
-    assert desk.handle_fast({name: None}) is None
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    assert local.handle_fast({name: None}) is None
     for again in (name, name.upper(), name.lower()):
-        assert desk.handle_fast(None, (again, b"x")) is None
-        assert desk.handle_fast({name: b"x"}, (again, b"x")) is None
+        assert local.handle_fast(None, (again, b"x")) is None
+        assert local.handle_fast({name: b"x"}, (again, b"x")) is None
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Uri", "Content-Length", "transfer-encoding"])
 def test_additional_header_is_left_to_handle(name: str) -> None:
-    assert Desk().handle_fast(None, (name, b"0")) is None
+    assert LocalEndpoints().handle_fast(None, (name, b"0")) is None
 
 
 @pytest.mark.parametrize(
@@ -95,43 +95,43 @@ def test_additional_header_is_left_to_handle(name: str) -> None:
     ],
 )
 def test_malformed_values_are_not_allowed_on_the_fast_path(changed: dict[str, bytes | None]) -> None:
-    desk = Desk()
+    local = LocalEndpoints()
     for _ in range(2):
-        assert desk.handle_fast(changed) is None
-        assert desk.handle_fast() is not None
+        assert local.handle_fast(changed) is None
+        assert local.handle_fast() is not None
 
 
 def test_other_methods_and_targets_are_left_to_handle() -> None:
-    desk = Desk()
-    assert desk.handle_fast(method=b"HEAD") is None
+    local = LocalEndpoints()
+    assert local.handle_fast(method=b"HEAD") is None
     for target in (
         b"/gateway/v1/auth/",
         b"/gateway/v1/auth?a=1",
         b"/gateway/v1/%61uth",
         b"/gateway/v1/envoy/x",
     ):
-        assert desk.handle_fast(target=target) is None
+        assert local.handle_fast(target=target) is None
 
 
 def test_revoked_token_is_removed_from_the_cache() -> None:
-    desk = Desk()
-    assert desk.handle_fast() is not None
-    desk.key_cache.invalidate("")
-    assert desk.handle_fast() is None
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    local.key_cache.invalidate("")
+    assert local.handle_fast() is None
 
 
 def test_fast_path_does_not_use_stale_data() -> None:
-    desk = Desk()
-    assert desk.handle_fast() is not None
-    desk.listener.fresh = False
-    assert desk.handle_fast() is None
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    local.listener.fresh = False
+    assert local.handle_fast() is None
 
 
 def test_cached_header_orders_are_bounded() -> None:
-    desk = Desk()
+    local = LocalEndpoints()
     for n in range(MAX_HEADER_ORDERS + 5):
-        assert desk.handle_fast(None, (f"X-{n}", b"")) is not None
-        assert desk.handle_fast({"Authorization": b"Bearer no"}, (f"Y-{n}", b"")) is None
-    assert len(desk.door._selectors) == 5
-    assert desk.handle_fast(None, ("X" * MAX_HEADER_ORDER_BYTES, b"")) is not None
-    assert len(desk.door._selectors) == 5
+        assert local.handle_fast(None, (f"X-{n}", b"")) is not None
+        assert local.handle_fast({"Authorization": b"Bearer no"}, (f"Y-{n}", b"")) is None
+    assert len(local.endpoints._selectors) == 5
+    assert local.handle_fast(None, ("X" * MAX_HEADER_ORDER_BYTES, b"")) is not None
+    assert len(local.endpoints._selectors) == 5

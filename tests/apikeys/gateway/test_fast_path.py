@@ -1,4 +1,4 @@
-"""The quick way to a yes never says more than the decision itself, and says yes to what nearly all programs send."""
+"""The fast path allows no more than the decision, and allows what nearly all programs send."""
 
 import dataclasses
 import hashlib
@@ -79,7 +79,7 @@ def usually(*common: object, seldom: tuple[object, ...]) -> st.SearchStrategy[An
 
 
 def weighed(*strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """One of them; one that is named twice, twice as often, unlike with `st.one_of`, which drops it."""
+    """Draw from one of them; one given twice is drawn twice as often, unlike with `st.one_of`, which drops it."""
     return st.sampled_from(strategies).flatmap(lambda chosen: chosen)
 
 
@@ -99,7 +99,7 @@ values = st.one_of(
     st.text(alphabet="aB0-._~+!$'()*,;:@/?", max_size=6),
     st.text(alphabet="aB0-._~%+=!$'()*,;:@/?#[]<\" é", max_size=6),
 )
-#: A piece that most query strings don't have.
+#: An unusual piece of a query string.
 odd_pieces = st.one_of(
     st.sampled_from(odd_times).map(lambda value: f"timestamp={value}"),
     windows.map(lambda value: f"recvWindow={value}"),
@@ -117,7 +117,7 @@ credentials = weighed(
     *[st.tuples(mine)] * 3,
     *(st.tuples(mine, old), st.tuples(old, mine), st.tuples(nobodys, mine), st.tuples(old)),
 )
-#: Most of them open; none of the conditions closes more than a few.
+#: Most of them allow requests; none of the conditions rejects more than a few.
 records = st.builds(
     KeyRecord,
     user=st.just("7"),
@@ -140,7 +140,7 @@ good = st.sampled_from([TRUSTED, TRUSTED, TRUSTED, RECORD])
 addresses = usually(LISTED, "::ffff:203.0.113.9", seldom=(STRANGER, "", "2001:db8::1", "203.0.113.09", "x"))
 permissions = usually("read", "trade", "withdraw", seldom=("", "admin"))
 nothing: st.SearchStrategy[list[str]] = st.just([])
-#: The pieces of a right query string, and in every third one that is odd.
+#: The pieces of a correct query string, every third time with an unusual one.
 bodies = st.builds(
     lambda stamp, window, value, odd, place: [
         *(pieces := [f"symbol={value}", f"timestamp={stamp}", *window])[:place],
@@ -158,7 +158,7 @@ right = st.builds(
     st.sampled_from([0, 1, 5000, -999]),
     st.sampled_from(["", "&recvWindow=5000", "&recvWindow=60000"]),
 )
-#: In most of the examples nothing is odd.
+#: Most of the examples are usual requests.
 queries = weighed(
     *[right.map(signed)] * 18,
     *[bodies.map(signed)] * 6,
@@ -170,9 +170,9 @@ queries = weighed(
 
 
 def measured(seen: list[tuple[int, int]], *, allowed: float = 0.3, swift: float = 0.25) -> None:
-    """Raises if of the examples ``seen`` (what the fast path said, and what the decision) too few were allowed.
+    """Fail if too few of the examples ``seen`` (results of the fast path and of the decision) were allowed.
 
-    SECURITY: of 2,000 made at random 4 had a fast yes: such a test can't fail.
+    SECURITY: of 2,000 random examples the fast path allowed 4: such a test cannot fail.
     """
     assert sum(late != 0 for _fast, late in seen) >= allowed * len(seen), len(seen)
     assert sum(fast != 0 for fast, _late in seen) >= swift * len(seen), len(seen)
@@ -269,7 +269,7 @@ def test_fast_path_accepts_the_canonical_spelling_of_public_key_signatures(kind:
         assert quick(record, query) in (0, slow(record, query)), other
 
 
-#: How a signature of RSA names SHA-256 (RFC 8017, 9.2, note 1), and other names.
+#: The DigestInfo of SHA-256 in an RSA signature (RFC 8017, 9.2, note 1), and wrong ones.
 SHA256_NAME = bytes.fromhex("3031300d060960864801650304020105000420")
 WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201" + "0420")
 SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
@@ -296,7 +296,7 @@ SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
 def test_rsa_signature_needs_the_complete_encoded_message(
     said: Callable[[bytes, int], bytes], passes: int
 ) -> None:
-    """Each is made with the private key itself, so that what it says is all that can be wrong."""
+    """Each signature is made with the private key, so only its content can be wrong."""
     pair = rsa_of(3072)
     payload, numbers = f"symbol=BTCIRT&timestamp={NOW}", pair.private_numbers()
     message = said(hashlib.sha256(payload.encode()).digest(), 384)
@@ -317,7 +317,7 @@ def test_new_credential_is_left_to_the_decision() -> None:
 
 
 def test_unknown_public_key_algorithm_does_not_affect_other_credentials() -> None:
-    # SubjectPublicKeyInfo (RFC 5280) with an algorithm that nobody has.
+    # SubjectPublicKeyInfo (RFC 5280) with an unknown algorithm.
     odd = CredentialRecord(2, Kind.RSA, bytes.fromhex("3010300906072a030405060708030300ffff"))
     record = dataclasses.replace(RECORD, credentials=(odd, *RECORD.credentials))
     query = signed(f"timestamp={NOW}")

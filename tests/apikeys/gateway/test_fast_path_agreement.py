@@ -1,4 +1,4 @@
-"""The gateway's fast path and the decision give the same right answer to requests in which one condition decides."""
+"""The fast path and the decision agree on requests in which a single condition decides."""
 
 import dataclasses
 from collections import Counter
@@ -11,7 +11,7 @@ from apikeys.verification.decision import Decision, KeyRecord, decide
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import quick, slow
-from tests.apikeys.gateway.test_repeated_requests import Asked
+from tests.apikeys.gateway.test_repeated_requests import LocalAuthorizer
 from tests.support.examples import times
 from tests.support.one_defect import (
     DEFECTS,
@@ -27,7 +27,7 @@ from tests.support.one_defect import (
     signing_key,
 )
 
-#: Of all examples: what has to be allowed, what the fast path has to allow by itself, and each single reason to refuse.
+#: Minimum shares of the examples: allowed, allowed by the fast path, and each reason for a rejection.
 ALLOWED, FAST, REASON = 0.30, 0.25, 0.01
 
 
@@ -39,8 +39,8 @@ def decision_of(record: KeyRecord, query: str, address: str, permission: str, no
 
 
 class Shares:
-    """How many examples of each kind a property test saw. SECURITY: of 3,000 made at random 8 were ever allowed, and
-    none was refused for the end of a permission alone: such a test can't fail."""
+    """Number of examples of each kind in a property test. SECURITY: of 3,000 random ones 8 were allowed, and none was
+    rejected for the end of a permission alone: such a test cannot fail."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[Outcome] = Counter()
@@ -53,7 +53,7 @@ class Shares:
         self.fast += fast
 
     def hold(self, reasons: frozenset[Outcome]) -> None:
-        """Raises if the examples were too few of some kind."""
+        """Fail if there were too few examples of some kind."""
         total = self.outcomes.total()
         assert self.outcomes[Outcome.ALLOWED] >= ALLOWED * total, self.outcomes
         assert self.fast >= FAST * total, (self.fast, self.outcomes)
@@ -75,12 +75,12 @@ def test_fast_path_allows_exactly_what_is_allowed() -> None:
         assert (decision.credential_id or 0) == number
         assert quick(record, query, address, permission) == (number if draft.fast else 0)
         assert slow(*without.arguments) == without.credential.number, "the defect is the only reason"
-        # And the same in a process that has just answered the request without its defect.
-        asked = Asked(without.record())
+        # The same in a process that has just decided the request without its defect.
+        asked = LocalAuthorizer(without.record())
         assert asked.passes(*without.arguments[1:]) is without.fast
         if record != without.record():
-            asked.keeper.key_cache.invalidate(record.key)
-            asked.keeper.key_cache.put(record)
+            asked.authorizer.key_cache.invalidate(record.key)
+            asked.authorizer.key_cache.put(record)
         for _again in range(2):
             assert asked.passes(query, address, permission) is draft.fast
 
@@ -90,12 +90,12 @@ def test_fast_path_allows_exactly_what_is_allowed() -> None:
     assert set(DEFECTS) <= set(shares.defects)
 
 
-#: What ends, or begins, at a time.
+#: Validities that end or begin at a time.
 ENDS = ("expires", "trade_until", "reads_until", "end of grace", "retires_at")
 
 
 def ending(end: str, at: int, record: KeyRecord) -> KeyRecord:
-    """The key whose ``end`` is at ``at``."""
+    """Return the draft whose ``end`` is at ``at``."""
     verifier = dataclasses.replace(record.credentials[-1], retires_at_ms=at)
     return {
         "expires": lambda: dataclasses.replace(record, expires_at_ms=at),
@@ -130,27 +130,32 @@ TABLE = {
 @pytest.mark.parametrize("rotated", [False, True], ids=["one credential", "two credentials"])
 @pytest.mark.parametrize(("permission", "end"), TABLE)
 def test_each_validity_ends_at_its_millisecond(permission: str, end: str, rotated: bool, kind: Kind) -> None:
-    whole = RequestDraft(permission, restricted=True, networks=("203.0.113.0/24",), permissions=frozenset(POWERS))
-    whole.credential, whole.pieces = CredentialDraft(signing_key(kind), 5), ["symbol=BTCIRT", f"timestamp={NOW}"]
+    whole = RequestDraft(
+        permission, restricted=True, networks=("203.0.113.0/24",), permissions=frozenset(POWERS)
+    )
+    whole.credential, whole.pieces = (
+        CredentialDraft(signing_key(kind), 5),
+        ["symbol=BTCIRT", f"timestamp={NOW}"],
+    )
     if rotated:
         whole.other = CredentialDraft(signing_key(Kind.HMAC, 1), 4)
     record, query, address = ending(end, NOW, whole.record()), whole.query(), whole.address
-    asked = Asked(record)
+    asked = LocalAuthorizer(record)
     for now, outcome in zip((NOW - 1, NOW, NOW + 1), TABLE[permission, end], strict=True):
         number = 5 if outcome is Outcome.ALLOWED else 0
         assert decision_of(record, query, address, permission, now).outcome is outcome
         assert slow(record, query, address, permission, now) == number
         assert quick(record, query, address, permission, now) == number
-        # In a process that has just answered the same, a millisecond earlier and at this one, and in one that has not.
-        for keeper in (asked, asked, Asked(record)):
-            assert keeper.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
+        # In a process that has just decided the same request, a millisecond earlier and at this one, and in a new one.
+        for authorizer in (asked, asked, LocalAuthorizer(record)):
+            assert authorizer.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
 
 
 def test_table_of_ends_is_complete() -> None:
     assert set(TABLE) == {(permission, end) for permission in POWERS for end in ENDS}
 
 
-#: By the end of what may be refused.
+#: Permissions that each end affects.
 REASON_OF_END = {
     "expires": Outcome.KEY_DEGRADED,
     "trade_until": Outcome.TRADE_LAPSED,
@@ -162,16 +167,16 @@ moments = st.lists(st.tuples(st.integers(NOW - 4, NOW + 4), st.sampled_from(POWE
 
 
 def test_request_before_an_end_does_not_allow_one_after_it() -> None:
-    """A clock that goes forth and back, and all three permissions: what is remembered of one answers for no other."""
+    """A clock that goes forward and back, and all three permissions: an entry of one is not used for another."""
     shares = Shares()
 
     def agree(end: str, draft: RequestDraft, at: int, asks: list[tuple[int, str]]) -> None:
         draft.permissions = frozenset(POWERS)
-        draft.stamp = str(NOW) + draft.stamp[13:]  # fresh at each of the moments
+        draft.stamp = str(NOW) + draft.stamp[13:]  # fresh at all moments
         draft.window = "60000" if draft.window is not None and "." not in draft.window else draft.window
         record, query, address, _permission = draft.arguments
         record = ending(end, at, record)
-        asked = Asked(record)
+        asked = LocalAuthorizer(record)
         for now, permission in asks:
             decision = decision_of(record, query, address, permission, now)
             passes = asked.passes(query, address, permission, now)
@@ -192,7 +197,7 @@ def test_rsa_key_signs_if_it_has_3072_to_4096_bits(bits: int, passes: bool) -> N
     draft = RequestDraft("read", permissions=frozenset({"read"}), pieces=[f"timestamp={NOW}"])
     draft.credential = CredentialDraft(rsa_signing_key(bits), 1)
     assert slow(*draft.arguments) == quick(*draft.arguments) == passes
-    assert Asked(draft.record()).passes(*draft.arguments[1:]) is passes
+    assert LocalAuthorizer(draft.record()).passes(*draft.arguments[1:]) is passes
 
 
 def test_credential_beside_a_key_of_a_wrong_size_still_signs() -> None:

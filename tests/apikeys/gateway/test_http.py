@@ -1,4 +1,4 @@
-"""The machine door over real HTTP: three forms of one question, tokens, limits, what is counted."""
+"""The authorization API over real HTTP: three forms of a request, tokens, limits, statistics."""
 
 import secrets
 import time
@@ -51,7 +51,7 @@ def signed(key: ApiKey, secret: str = "", method: str = "GET", **parameters: str
 def all_three(
     gateway: GatewayProcess, call: Call, permission: str = "read", address: str = ADDRESS
 ) -> set[tuple[int, int]]:
-    """(status for the client, code) by each form; (200, 0) when it may pass."""
+    """Return (status for the client, code) for each form; (200, 0) if allowed."""
     auth, envoy = gateway.auth(call, permission, address), gateway.envoy(call, permission, address)
     document = gateway.authorize(call, permission=permission, address=address)
     return {
@@ -62,7 +62,7 @@ def all_three(
 
 
 def counted(key: ApiKey, wanted: dict[str, int]) -> dict[str, int]:
-    """How many requests of the key are counted, by outcome, once that is as wanted or some batches were written."""
+    """Return the counted requests of the key by outcome, when they are as expected or after a few batches."""
     deadline = time.monotonic() + 60
     while True:
         found: Counter[str] = Counter()
@@ -200,7 +200,7 @@ def test_first_use_of_a_new_secret_ends_the_old_one_before_the_response(
     secret = crypto.unseal(new.sealed, new.seal_owner).decode()
     assert gateway.auth(signed(key, old)).status == 204
     assert gateway.auth(signed(key, secret)).status == 204
-    deadline = time.monotonic() + 60  # the old one's end is known here within a lease
+    deadline = time.monotonic() + 60  # the gateway receives the end of the old secret within a lease
     while (code := gateway.auth(signed(key, old)).code) == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert code == -1022
@@ -240,7 +240,7 @@ def test_two_processes_share_one_limit_and_one_replay_guard_in_valkey(key: ApiKe
 def test_local_limits_count_requests_that_the_holder_signed(key: ApiKey) -> None:
     environ = {"PORTAL_GATEWAY_KEY_RATE": "5", "PORTAL_REPLAY_GUARD": "process"}
     with GatewayProcess(token(), environ) as process, ThreadPoolExecutor(8) as pool:
-        # A stranger with the public id uses nothing up.
+        # Requests with the public id only do not count.
         assert {process.auth(signed(key, "w" * 64)).code for _ in range(10)} == {-1022}
         copy = signed(key)
         statuses = Counter(pool.map(lambda _n: process.auth(copy).status, range(5)))

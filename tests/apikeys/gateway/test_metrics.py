@@ -1,4 +1,4 @@
-"""Measures of the machine door: over real HTTP, by its token only, and summed over workers that come and go."""
+"""Metrics of the gateway: over real HTTP, with a token only, and summed over workers that start and end."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_metrics_of_decisions_need_a_token() -> None:
         for name in ("memory", "database")
     }
     assert lookups["memory"] + lookups["database"] == 33
-    assert 1 <= lookups["database"] <= 5  # a change of anything else on SQLite, a new token here
+    assert 1 <= lookups["database"] <= 5  # on SQLite any change evicts everything; here a new token does
     assert found["portal_gateway_load_seconds_count", ()] == lookups["database"]
     assert found["portal_gateway_workers", ()] == found["portal_gateway_believing", ()] == 1
     assert found["portal_gateway_keys_in_memory", ()] == 1
@@ -76,7 +76,12 @@ def measured(**outcomes: int) -> GatewayMetrics:
     return measures
 
 
-def publish_as(number: int, siblings: WorkerMetricsDirectory, measures: GatewayMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def publish_as(
+    number: int,
+    siblings: WorkerMetricsDirectory,
+    measures: GatewayMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: number)
         siblings.publish(measures)
@@ -130,7 +135,7 @@ def test_cache_hit_counter_never_decreases() -> None:
 
 
 def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way of a request is the one it has without measuring, but for one in some thousand."""
+    """The path of a request is that without measuring, except for one in some thousand."""
 
     class Way:
         quick = True

@@ -1,4 +1,4 @@
-"""The machine door's processes: several on one port, each started again, all ended together."""
+"""Worker processes of the gateway: several on one port, restarted when they die, stopped together."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_workers_stop_when_their_parent_was_killed() -> None:
 
 
 def test_no_worker_is_restarted_during_shutdown() -> None:
-    """A service manager, or Ctrl+C, asks all of them at once, and a process may be quicker than its parent."""
+    """A service manager, or Ctrl+C, signals all of them at once, and a worker may end before its parent."""
     supervisor = Supervisor([sys.executable, "-c", ""], 1, None)
     ended = supervisor._start()
     supervisor._workers = [ended]

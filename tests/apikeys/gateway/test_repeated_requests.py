@@ -1,4 +1,4 @@
-"""A request like the key's last one passes without a second look at what cannot have changed, and no other does."""
+"""Entries of the fast path: a repeated request is decided from its entry, a different one is not."""
 
 import asyncio
 import dataclasses
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apikeys.gateway import authorizer
+from apikeys.gateway import authorizer as gateway_authorizer
 from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
@@ -42,28 +42,26 @@ from tests.support.event_loops import StubListener, run_in_thread
 from tests.support.examples import times as examples
 
 
-class Asked:
-    """A gatekeeper that remembers one key, at a time that the test says."""
+class LocalAuthorizer:
+    """An authorizer with one cached key; the test sets the time."""
 
     def __init__(self, record: KeyRecord, rate: int = 10**6) -> None:
         self.addresses = Buckets(10)
         limits = RequestLimits(9, 9, Buckets(rate), self.addresses if rate < 10**6 else Buckets(10**6))
-        self.keeper = Authorizer(KeyCache(_nobody, 9, 0), _nobody, limits)
-        self.keeper.key_cache.listener = StubListener()
-        self.keeper.key_cache.put(record)
+        self.authorizer = Authorizer(KeyCache(_nobody, 9, 0), _nobody, limits)
+        self.authorizer.key_cache.listener = StubListener()
+        self.authorizer.key_cache.put(record)
         self.key_id = record.key
 
     def passes(self, query: str, address: str = LISTED, permission: str = "read", now: int = NOW) -> bool:
         with pytest.MonkeyPatch.context() as patch:
             clock = SimpleNamespace(time_ns=partial(int, now * 10**6), monotonic=float)
-            patch.setattr(authorizer, "time", clock)
-            return (
-                self.keeper.authorize_fast(self.key_id.encode(), query.encode(), address.encode(), permission.encode())
-                is not None
-            )
+            patch.setattr(gateway_authorizer, "time", clock)
+            sent = (self.key_id, query, address, permission)
+            return self.authorizer.authorize_fast(*(text.encode() for text in sent)) is not None
 
     def taken(self) -> list[Used]:
-        return run_in_thread(self.keeper.take_batch()).uses
+        return run_in_thread(self.authorizer.take_batch()).uses
 
 
 async def _nobody(*_arguments: Any) -> Any:
@@ -83,7 +81,7 @@ def test_earlier_requests_never_allow_a_request() -> None:
     @settings(max_examples=examples(300))
     @given(weighed(good, records), st.lists(requests, min_size=2, max_size=6))
     def one(record: KeyRecord, requests: list[tuple[str, str, str, int]]) -> None:
-        asked = Asked(record)
+        asked = LocalAuthorizer(record)
         for request in requests:
             seen.append((asked.passes(*request), slow(record, *request)))
             assert seen[-1][0] == (seen[-1][1] != 0)
@@ -94,21 +92,21 @@ def test_earlier_requests_never_allow_a_request() -> None:
 
 def test_similar_request_is_checked_where_it_differs() -> None:
     query = signed(f"timestamp={NOW}")
-    asked = Asked(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
+    asked = LocalAuthorizer(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
     assert asked.passes(query, permission="trade")
     assert not asked.passes(query, STRANGER, "trade")
     assert not asked.passes(query, permission="nothing")
     assert asked.passes(query, permission="trade", now=NOW + 2)
     assert not asked.passes(query, permission="trade", now=NOW + 3)
     assert asked.passes(query, permission="read", now=NOW + 3)
-    asked = Asked(dataclasses.replace(RECORD, reads_until_ms=NOW))
+    asked = LocalAuthorizer(dataclasses.replace(RECORD, reads_until_ms=NOW))
     assert asked.passes(query, permission="trade", now=NOW)
     assert not asked.passes(query, permission="trade", now=NOW - 1)
 
 
 def test_each_request_is_counted_once_for_its_credential_permission_and_address() -> None:
     credentials = (*RECORD.credentials, CredentialRecord(2, Kind.HMAC, OLD))
-    asked = Asked(dataclasses.replace(RECORD, credentials=credentials))
+    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=credentials))
     mine, old = signed(f"timestamp={NOW}"), signed(f"timestamp={NOW}", OLD)
     for query, address, permission in (
         (mine, LISTED, "read"), (mine, LISTED, "read"), (old, LISTED, "read"), (mine, STRANGER, "read"),
@@ -125,8 +123,8 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
 
 
 def test_used_entries_are_kept_from_write_to_write() -> None:
-    asked = Asked(RECORD)
-    query, hot = signed(f"timestamp={NOW}"), asked.keeper.key_cache.entries
+    asked = LocalAuthorizer(RECORD)
+    query, hot = signed(f"timestamp={NOW}"), asked.authorizer.key_cache.entries
     for permission in ("read", "trade"):
         assert asked.passes(query, permission=permission)
     uses = list(hot.values())
@@ -145,19 +143,19 @@ def test_used_entries_are_kept_from_write_to_write() -> None:
 def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
     others: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ``others`` that nobody used since, all uses are forgotten at the end."""
-    monkeypatch.setattr(authorizer, "COUNTERS_PER_SLICE", 1)
-    asked, query = Asked(TRUSTED), signed(f"timestamp={NOW}")
+    """With ``others`` that were not used since, all counters are cleared at the end."""
+    monkeypatch.setattr(gateway_authorizer, "COUNTERS_PER_SLICE", 1)
+    asked, query = LocalAuthorizer(TRUSTED), signed(f"timestamp={NOW}")
     for number in range(others):
         assert asked.passes(query, f"203.0.113.{100 + number}")
     asked.taken()
     assert asked.passes(query)
 
     async def meanwhile() -> int:
-        taking = asyncio.create_task(asked.keeper.take_batch())
+        taking = asyncio.create_task(asked.authorizer.take_batch())
         await asyncio.sleep(0)
         passed = sum(asked.passes(query) for _n in range(5))
-        batches = [await taking, await asked.keeper.take_batch()]
+        batches = [await taking, await asked.authorizer.take_batch()]
         assert passed == 5
         return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
 
@@ -165,15 +163,15 @@ def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
 
 
 def test_changed_key_is_checked_again_after_a_write() -> None:
-    asked = Asked(RECORD)
+    asked = LocalAuthorizer(RECORD)
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query)
     asked.taken()
-    asked.keeper.key_cache.invalidate(KEY)
-    assert not asked.keeper.key_cache.entries
-    asked.keeper.key_cache.put(dataclasses.replace(RECORD, active=False))
+    asked.authorizer.key_cache.invalidate(KEY)
+    assert not asked.authorizer.key_cache.entries
+    asked.authorizer.key_cache.put(dataclasses.replace(RECORD, active=False))
     assert not asked.passes(query)
-    asked.keeper.key_cache.put(RECORD)
+    asked.authorizer.key_cache.put(RECORD)
     assert asked.passes(query)
     assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
 
@@ -181,9 +179,9 @@ def test_changed_key_is_checked_again_after_a_write() -> None:
 def test_entry_uses_the_current_bucket_of_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """SECURITY: or a hundred thousand other addresses give a key a second bucket, for good."""
+    """SECURITY: otherwise a hundred thousand other addresses give a key a second bucket permanently."""
     monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MAX_BUCKETS", 4)
-    asked = Asked(RECORD, rate=3)
+    asked = LocalAuthorizer(RECORD, rate=3)
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query)
     asked.taken()
@@ -191,11 +189,11 @@ def test_entry_uses_the_current_bucket_of_its_address(
         asked.addresses.bucket_for(f"192.0.2.{number}")
     assert asked.passes(query)
     assert asked.taken()
-    assert not asked.keeper.key_cache.entries
+    assert not asked.authorizer.key_cache.entries
 
 
 def test_clock_skew_is_that_of_the_last_correctly_signed_request() -> None:
-    asked = Asked(RECORD)
+    asked = LocalAuthorizer(RECORD)
     assert asked.passes(signed(f"timestamp={NOW - 250}"))
     assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
     assert asked.taken()[0][-1] == -250
@@ -207,7 +205,7 @@ def test_clock_skew_is_that_of_the_last_correctly_signed_request() -> None:
 shapes_of = ("symbol", "a-b.c", "recvWindow", "timestamp")
 
 
-#: Values of the four names, of which at most one is odd.
+#: Values of the four names, of which at most one is unusual.
 said_of = weighed(
     *[st.tuples(st.just("x"), st.just("1"), st.just("5000"), st.just(str(NOW)))] * 6,
     st.tuples(values, st.just("1"), st.just("5000"), times),
@@ -226,7 +224,7 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
     @settings(max_examples=examples(300))
     @given(weighed(good, records), said_of, moments)
     def one(record: KeyRecord, said: tuple[str, ...], now: int) -> None:
-        asked = Asked(record)
+        asked = LocalAuthorizer(record)
         asked.passes(signed(first))
         request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
         seen.append((asked.passes(request, now=now), slow(record, request, now=now)))
@@ -257,7 +255,7 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
     ],
 )
 def test_rejected_request_is_not_allowed_by_a_stored_pattern(payload: str) -> None:
-    asked = Asked(RECORD)
+    asked = LocalAuthorizer(RECORD)
     assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
     assert slow(RECORD, signed(payload)) == 0
     assert not asked.passes(signed(payload))
@@ -265,18 +263,18 @@ def test_rejected_request_is_not_allowed_by_a_stored_pattern(payload: str) -> No
 
 def test_recently_used_credential_ends_on_time() -> None:
     ending = dataclasses.replace(RECORD.credentials[0], retires_at_ms=NOW + 2)
-    asked = Asked(dataclasses.replace(RECORD, credentials=(ending,)))
+    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ending,)))
     query = signed(f"timestamp={NOW}")
     assert [asked.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
 
 
 def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
-    asked = Asked(RECORD)
+    asked = LocalAuthorizer(RECORD)
     kinds = [(address, permission) for address in (LISTED, STRANGER) for permission in ("read", "trade")]
     for _ in range(2):
         for address, permission in kinds:
             assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
-    key_cache = asked.keeper.key_cache
+    key_cache = asked.authorizer.key_cache
     assert len(key_cache.entries) == len(kinds)
     key_cache.invalidate("o" * 64)
     assert len(key_cache.entries) == len(kinds)
@@ -305,7 +303,7 @@ def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
 def test_entry_is_not_used_for_a_request_with_a_similar_name(
     api_key: str, address: str, permission: str
 ) -> None:
-    asked = Asked(TRUSTED)
+    asked = LocalAuthorizer(TRUSTED)
     query = signed(f"timestamp={NOW}")
     assert asked.passes(query, LISTED, "trade")
     asked.key_id = api_key
@@ -313,7 +311,7 @@ def test_entry_is_not_used_for_a_request_with_a_similar_name(
 
 
 def test_entry_of_one_secret_does_not_allow_another() -> None:
-    asked = Asked(RECORD)
+    asked = LocalAuthorizer(RECORD)
     assert asked.passes(signed(f"timestamp={NOW}"))
     assert not asked.passes(signed(f"timestamp={NOW}", OLD))
     assert not asked.passes(f"timestamp={NOW}&signature=")
@@ -322,17 +320,17 @@ def test_entry_of_one_secret_does_not_allow_another() -> None:
 
 
 def test_request_above_the_key_rate_counts_once_for_its_address() -> None:
-    asked = Asked(RECORD, rate=1)
+    asked = LocalAuthorizer(RECORD, rate=1)
     assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
-    # The long way, which is asked for each of the five, takes from it.
+    # `authorize`, which is called for each of the five, acquires from it.
     assert [asked.addresses.bucket_for(LISTED).acquire(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
 
 
 def test_entry_is_stored_when_only_one_credential_is_left() -> None:
     ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
-    asked = Asked(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
+    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
     assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
-    assert not asked.keeper.key_cache.entries
+    assert not asked.authorizer.key_cache.entries
     assert asked.passes(signed(f"timestamp={NOW}"))
-    assert asked.keeper.key_cache.entries
+    assert asked.authorizer.key_cache.entries
     assert not asked.passes(signed(f"timestamp={NOW}", OLD))

@@ -1,4 +1,4 @@
-"""How gateways and clients spell the same thing: schemes, addresses with a port, HEAD, bytes that no URI has."""
+"""Spellings of the same value by gateways and clients: schemes, addresses with a port, HEAD, foreign bytes."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ from tests.support.gateways import ADDRESS, GatewayProcess, as_json, auth_header
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 UNSIGNED = {"code": -1022, "msg": "Signature for this request is not valid."}
-#: Bytes outside of RFC 3986's query characters, one of each kind.
+#: Bytes outside RFC 3986's query characters, one of each kind.
 FOREIGN = ['"', "<", ">", "[", "\\", "^", "`", "{", "|", "#", "%", "\x7f", "\x80", "\xc3\xbc", "\xff"]
 
 
@@ -41,7 +41,7 @@ def key() -> ApiKey:
 
 
 def signed(key: ApiKey, before: str = "") -> Call:
-    """With ``before`` in front of the time, as bytes that are signed and sent as they are."""
+    """Return a call with ``before`` in front of the timestamp, signed and sent as bytes."""
     query = before.encode("latin-1") + b"timestamp=%d" % (time.time_ns() // 1_000_000)
     client = BinanceClient(key.key_id, people.secret_of(key))
     text = query.decode("latin-1")
@@ -60,7 +60,7 @@ def test_byte_outside_rfc_3986_is_a_wrong_signature_in_each_form(
     gateway: GatewayProcess, key: ApiKey, byte: str
 ) -> None:
     call = signed(key, f"symbol=B{byte}T&")
-    # No header may hold DEL (RFC 9110, 5.5), nor any request line that a proxy takes.
+    # A header must not contain DEL (RFC 9110, 5.5), nor a request line that a proxy accepts.
     wanted = (400, 0) if byte == "\x7f" else (403, -1022)
     assert after_a_yes(gateway, key, head(gateway, key, AUTH, b"GET", uri=uri_of(call))) == wanted
     answer = raw(gateway, head(gateway, key, ENVOY + uri_of(call), b"GET", b"Connection: close"))
@@ -153,7 +153,7 @@ def test_owner_sees_the_address_without_its_port(gateway: GatewayProcess, key: A
     assert found == [(ADDRESS, 3)]
 
 
-class Said(dict[str, list[str]]):
+class HeaderDict(dict[str, list[str]]):
     def get_all(self, key: str, /) -> list[str]:
         return self.get(key, [])
 
@@ -165,10 +165,10 @@ def test_last_address_of_a_list_is_used_or_none() -> None:
         (["203.0.113.9", "\xc3\xbc"], "\xc3\xbc"),
         ([], None),
     ):
-        headers = Said({"x-forwarded-for": lines} if lines else {})
+        headers = HeaderDict({"x-forwarded-for": lines} if lines else {})
         assert requests.source_address(headers) == wanted
-    assert requests.source_address(Said({"x-client-ip": [ADDRESS, "\xff"]})) is None
-    assert requests.source_address(Said({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
+    assert requests.source_address(HeaderDict({"x-client-ip": [ADDRESS, "\xff"]})) is None
+    assert requests.source_address(HeaderDict({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
 
 
 def test_head_is_answered_like_get(gateway: GatewayProcess, key: ApiKey) -> None:

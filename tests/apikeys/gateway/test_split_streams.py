@@ -1,4 +1,4 @@
-"""However a gateway's bytes are cut into pieces on their way, they are the same requests and get the same answers."""
+"""Requests and responses do not depend on where the network splits a stream."""
 
 import asyncio
 import itertools
@@ -11,16 +11,18 @@ from apikeys.gateway.http.messages import CONTINUE, BodyError, HttpRequest
 from apikeys.gateway.http.server import HttpServer
 from tests.support.event_loops import run_in_thread
 
-#: Of the loop: enough for the answers to all that a stream holds.
+#: Rounds of the event loop: enough for the responses to a whole stream.
 ROUNDS = 40
 
 
 class Echo:
-    """Answers with what it was asked; ``/swift`` without a body at once."""
+    """Responds with what it received; to ``/fast`` without a body on the fast path."""
 
-    def handle_fast(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
+    def handle_fast(
+        self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]
+    ) -> bytes | None:
         framing = (b"content-length", b"transfer-encoding")
-        if (method, target) != (b"GET", b"/swift") or any(name.lower() in framing for name in names):
+        if (method, target) != (b"GET", b"/fast") or any(name.lower() in framing for name in names):
             return None
         pairs = zip(names, values, strict=True)
         said = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
@@ -28,7 +30,7 @@ class Echo:
 
     async def handle(self, request: HttpRequest) -> None:
         said = [value for value in request.headers.get_all("x-a") if value.isascii()]
-        if request.method == "GET" and request.path == "/swift" and not request.has_body:
+        if request.method == "GET" and request.path == "/fast" and not request.has_body:
             request.respond_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
             return
         try:
@@ -36,12 +38,12 @@ class Echo:
         except BodyError:
             request.respond_empty(400, [("connection", "close")])
             return
-        told = (request.method, request.path, request.query_string, said, body)
-        request.respond_text(200, [], repr(told))
+        events = (request.method, request.path, request.query_string, said, body)
+        request.respond_text(200, [], repr(events))
 
 
-class Wire:
-    """A transport that keep_alive what is written."""
+class FakeTransport:
+    """A transport that stores what is written."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -64,7 +66,7 @@ class Wire:
 
 
 async def answers(pieces: list[bytes]) -> bytes:
-    wire = Wire()
+    wire = FakeTransport()
     server = HttpServer(Echo(), 9)
     server.date, server.no_content_head = b"", b"HTTP/1.1 204 No Content\r\n"
     connection = Connection(server)
@@ -72,12 +74,12 @@ async def answers(pieces: list[bytes]) -> bytes:
     for piece in pieces:
         if not wire.closed:
             connection.data_received(piece)
-        # Until the answers to it are through: what came with the request that closes is read in no case.
+        # Until the responses are sent: bytes behind the request that closes the connection are never read.
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
     connection.connection_lost(None)
     await asyncio.sleep(0)
-    # Who has sent the body already is not told to go on (RFC 9110, 10.1.1).
+    # No 100 (Continue) after the body was received (RFC 9110, 10.1.1).
     return b"".join(wire.written).replace(CONTINUE, b"")
 
 
@@ -94,7 +96,7 @@ heads = st.builds(
         + "\r\n"
     ),
     st.sampled_from(["GET", "POST", "HEAD", "CONNECT", "get"]),
-    st.sampled_from(["/swift", "/a?b=%20c", "http://h/x", "*", '/"', "h:1"]),
+    st.sampled_from(["/fast", "/a?b=%20c", "http://h/x", "*", '/"', "h:1"]),
     st.sampled_from(["1.1", "1.1", "1.1", "1.0"]),
     st.lists(st.tuples(names, values), max_size=4),
 )
@@ -104,14 +106,14 @@ streams = st.lists(st.tuples(heads, bodies).map("".join), min_size=1, max_size=4
 
 SIZED = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A: b\r\n\r\n"
-SWIFT = "GET /swift HTTP/1.1\r\n\r\n"
+SWIFT = "GET /fast HTTP/1.1\r\n\r\n"
 
 
 @given(streams, st.lists(st.integers(0, 400), max_size=6))
 @example(SIZED + SWIFT, [20, 40, 41, 50])
 @example(CHUNKED + SWIFT, [70, 75, 80])
 @example(SWIFT + SWIFT + SIZED, [5, 30])
-@example("GET /swift HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
+@example("GET /fast HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
 def test_responses_do_not_depend_on_where_a_stream_is_split(stream: str, cuts: list[int]) -> None:
     data = stream.encode("latin-1")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
@@ -126,7 +128,7 @@ def test_responses_do_not_depend_on_where_a_stream_is_split(stream: str, cuts: l
 
 def test_204_responses_are_sent_together_up_to_a_maximum_and_not_to_closed_connections() -> None:
     async def scenario() -> None:
-        server, transport = HttpServer(Echo(), 9), Wire()
+        server, transport = HttpServer(Echo(), 9), FakeTransport()
         connection = Connection(server)
         connection.connection_made(transport)
         connection.data_received(SWIFT.encode() * 3)

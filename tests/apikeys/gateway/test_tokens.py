@@ -1,4 +1,4 @@
-"""When a gateway's token was last used: what a rotation of tokens goes by."""
+"""The last use of a gateway's token, by which operators rotate tokens."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def last_used(name: str) -> datetime | None:
 
 
 def until(use: Callable[[], object], name: str, after: datetime | None) -> datetime:
-    """Uses a token until a later use of ``name`` is written than ``after``."""
+    """Use a token until a use of ``name`` later than ``after`` is written."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         use()
@@ -43,9 +43,7 @@ def until(use: Callable[[], object], name: str, after: datetime | None) -> datet
     raise AssertionError(f"no later use of {name} was written")
 
 
-def test_last_use_of_an_unused_token_does_not_change(
-    process: GatewayProcess, key: ApiKey
-) -> None:
+def test_last_use_of_an_unused_token_does_not_change(process: GatewayProcess, key: ApiKey) -> None:
     bearers = {name: token(name) for name in ("old", "new")}
 
     def ask(name: str) -> None:
@@ -57,8 +55,8 @@ def test_last_use_of_an_unused_token_does_not_change(
             ask(name)
 
     until(ask_both, "old", None)
-    written = until(ask_both, "old", last_used("old"))  # by the quick way, too
-    # What was asked before may stand in the next write still.
+    written = until(ask_both, "old", last_used("old"))  # on the fast path, too
+    # Earlier uses may still be written with the next batch.
     latest = until(lambda: ask("new"), "new", last_used("new"))
     latest = until(lambda: ask("new"), "new", latest)
     still = last_used("old")

@@ -1,4 +1,4 @@
-"""Three gateway processes, programs, authors and a saboteur: nothing passes that its author was told is over."""
+"""Three gateway processes with programs, authors and faults: no decision contradicts an acknowledged change."""
 
 import json
 import os
@@ -24,12 +24,12 @@ def test_every_decision_is_correct_while_keys_change_and_machines_fail() -> None
     seen = report["seen"]
     assert min(seen["allowed"], seen["refused"]) > 300
     assert all(seen.get(f"change: {change.name}") for change in CHANGES), seen
-    # What nobody is told of at the time: each was now and then all that stood against a request.
+    # Ends without a notification: each of them was sometimes the only reason for a rejection.
     assert all(seen.get(f"refused for nothing but: {end}") for end in ENDS), seen
-    assert seen["unavailable"] > 0  # while the database was stopped nobody could say
+    assert seen["unavailable"] > 0  # while the database was stopped
 
 
-T = 1_800_000_000_000  # ms since 1970, at second 100 of the clock that only goes on
+T = 1_800_000_000_000  # ms since 1970, at second 100 of the monotonic clock
 READER, TRADER, OLD_TRADER = (
     RequestKind(False, "read", HOME), RequestKind(False, "trade", HOME), RequestKind(True, "trade", OFFICE),
 )  # fmt: skip
@@ -37,11 +37,11 @@ ALLOWED, REFUSED, UNAVAILABLE = 204, 401, 503
 
 
 def wrong(key: KnownKey, subject: RequestKind, at: int, status: int, *, lasts: int = 20) -> bool:
-    """Whether the checker calls an answer wrong that was asked for at ``T + at`` ms and took ``lasts`` ms."""
-    truth, begun = Checker(), 100 + at / 1000
-    truth.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
-    assert sum(truth.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
-    return bool(truth.wrong)
+    """Return whether the checker rejects a response requested at ``T + at`` ms and received ``lasts`` ms later."""
+    checker, begun = Checker(), 100 + at / 1000
+    checker.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
+    assert sum(checker.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
+    return bool(checker.wrong)
 
 
 def known(*states: tuple[float, float, KeyModel]) -> KnownKey:
@@ -80,7 +80,7 @@ def test_checker_expects_the_right_decisions_without_changes() -> None:
 def test_checker_reports_a_wrong_decision_on_either_side_of_an_end(
     state: KeyModel, subject: RequestKind, before: bool
 ) -> None:
-    """Whoever asks while it ends may get either answer, and nobody else."""
+    """A request during the end may get either response; all others get one."""
     key = known((1, 2, state))
     for at in (-1000, -100, -25):
         assert wrong(key, subject, at, ALLOWED) is not before
@@ -91,7 +91,7 @@ def test_checker_reports_a_wrong_decision_on_either_side_of_an_end(
     for at in (5, 100, 1000):
         assert wrong(key, subject, at, ALLOWED) is before
         assert wrong(key, subject, at, REFUSED) is not before
-    # The ends of other things are none of theirs.
+    # Other ends do not matter for them.
     for at in (-100, 100):
         other = READER if state.expires != T - GRACE_MS else None
         assert other is None or wrong(key, other, at, REFUSED)
@@ -99,7 +99,7 @@ def test_checker_reports_a_wrong_decision_on_either_side_of_an_end(
 
 def test_checker_applies_a_moved_end_after_its_acknowledgement() -> None:
     key = known((99, 100, KeyModel(expires=T - 60_000)))
-    # Not changed yet, being changed, and changed: the author was told at second 100.
+    # Before, during and after the change, which was acknowledged at second 100.
     for at, allowed_is_wrong, refused_is_wrong in (
         (-1500, False, True),
         (-10, False, False),
