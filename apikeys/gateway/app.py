@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import django
@@ -21,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, connection  # noqa: E402
 from psycopg_pool import PoolTimeout  # noqa: E402
 from redis.asyncio import Redis  # noqa: E402
 
-from apikeys.gateway import openapi, prometheus  # noqa: E402
+from apikeys.gateway import prometheus  # noqa: E402
 from apikeys.gateway.authorizer import Authorizer, RequestLimits  # noqa: E402
 from apikeys.gateway.endpoints import Endpoints  # noqa: E402
 from apikeys.gateway.fastpath.rate_limits import Buckets  # noqa: E402
@@ -35,6 +37,7 @@ from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard  # no
 from apikeys.gateway.tokens import TokenCache  # noqa: E402
 
 logger = logging.getLogger("portal.gateway")
+OPENAPI = Path(__file__).with_name("openapi.json")
 #: Seconds between two writes of counters; longer if writing takes more than `MAX_WRITE_SHARE` of the time.
 WRITE_SECONDS = 1.0
 MAX_WRITE_SHARE = 0.1
@@ -63,7 +66,7 @@ class GatewayApplication:
         listener = self._key_cache.listener = self._tokens.listener = build_listener(self._key_cache)
         self._authorizer = Authorizer(self._key_cache, self._database.first_use, build_limits())
         endpoints = self._endpoints = Endpoints(
-            self._authorizer, self._tokens, self._database.is_reachable, openapi.text, self._render_metrics
+            self._authorizer, self._tokens, self._database.is_reachable, openapi_text(), self._render_metrics
         )
         self._tasks = [
             loop.create_task(listener.run()),
@@ -115,6 +118,11 @@ class GatewayApplication:
     def _render_metrics(self) -> str:
         self._metrics.gauges = self._collect_gauges()
         return prometheus.render(self._worker_metrics.all(self._metrics))
+
+
+def openapi_text() -> str:
+    """Return the OpenAPI document of the endpoints, openapi.json, in compact form."""
+    return json.dumps(json.loads(OPENAPI.read_text(encoding="utf-8")))
 
 
 def build_limits() -> RequestLimits:

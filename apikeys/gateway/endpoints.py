@@ -59,8 +59,8 @@ HeaderSelector = Callable[[list[bytes]], tuple[bytes, ...]]
 class Endpoints:
     """The request handler of the HTTP server (`http.server.RequestHandler`).
 
-    ``ready`` returns whether the process can authorize; ``openapi_text`` the OpenAPI document; ``metrics_text`` the
-    metrics in Prometheus' format.
+    ``ready`` returns whether the process can authorize; ``openapi_text`` is the OpenAPI document; ``metrics_text``
+    returns the metrics in Prometheus' format.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Endpoints:
         authorizer: Authorizer,
         tokens: TokenCache,
         ready: Callable[[], Awaitable[bool]],
-        openapi_text: Callable[[], str],
+        openapi_text: str,
         metrics_text: Callable[[], str],
     ) -> None:
         self._authorizer = authorizer
@@ -229,7 +229,7 @@ class Endpoints:
         request.respond_text(result.decision.status, headers, responses.client_body(result))
 
     async def _openapi(self, request: HttpRequest) -> None:
-        request.respond_text(200, [responses.JSON], self._openapi_text())
+        request.respond_text(200, [responses.JSON], self._openapi_text)
 
 
 def _header_selector(sent: list[bytes]) -> HeaderSelector | None:

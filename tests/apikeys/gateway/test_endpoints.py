@@ -29,7 +29,7 @@ class LocalEndpoints:
         key_cache.tokens_changed = self.tokens.invalidate
         self.key_cache = key_cache
         authorizer = Authorizer(key_cache, nobody, RequestLimits(1, 1))  # type: ignore[arg-type]
-        self.endpoints = Endpoints(authorizer, self.tokens, nobody, str, str)
+        self.endpoints = Endpoints(authorizer, self.tokens, nobody, "", str)
 
     def handle_fast(
         self, changed: dict[str, bytes | None] | None = None, *more: tuple[str, bytes], method: bytes = b"GET",

@@ -70,39 +70,39 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def measured(**outcomes: int) -> GatewayMetrics:
-    measures, batch = GatewayMetrics(gauges={"workers": 1}), Batch()
+    metrics, batch = GatewayMetrics(gauges={"workers": 1}), Batch()
     batch.outcomes.update({Outcome(name): number for name, number in outcomes.items()})
-    measures.count(batch)
-    return measures
+    metrics.count(batch)
+    return metrics
 
 
 def publish_as(
     number: int,
-    siblings: WorkerMetricsDirectory,
-    measures: GatewayMetrics,
+    directory: WorkerMetricsDirectory,
+    metrics: GatewayMetrics,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: number)
-        siblings.publish(measures)
+        directory.publish(metrics)
 
 
 def test_one_scrape_sums_all_workers_including_ended_ones(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    siblings = WorkerMetricsDirectory(os.getpid())
+    directory = WorkerMetricsDirectory(os.getpid())
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    publish_as(os.getppid(), siblings, measured(stale=2, signature=1), monkeypatch)
-    publish_as(gone.pid, siblings, measured(stale=40), monkeypatch)
+    publish_as(os.getppid(), directory, measured(stale=2, signature=1), monkeypatch)
+    publish_as(gone.pid, directory, measured(stale=40), monkeypatch)
     mine = measured(stale=100)
-    siblings.publish(mine)
-    total = siblings.all(mine)
+    directory.publish(mine)
+    total = directory.all(mine)
     assert total.decisions == {"stale": 142, "signature": 1}
     assert total.gauges == {"workers": 2}
     assert parsed(prometheus.render(total))["portal_gateway_workers", ()] == 2
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}" / "1.json").write_text('{"counters": []}')
-    assert siblings.all(mine).decisions["stale"] == 142
+    assert directory.all(mine).decisions["stale"] == 142
 
 
 def test_directories_of_ended_servers_are_removed(shared: Path) -> None:
@@ -119,19 +119,19 @@ def test_directory_of_another_user_is_not_used(shared: Path) -> None:
     target = shared / "target"
     target.mkdir()
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}").symlink_to(target)
-    siblings, mine = WorkerMetricsDirectory(os.getpid()), measured(stale=1)
-    siblings.publish(mine)
+    directory, mine = WorkerMetricsDirectory(os.getpid()), measured(stale=1)
+    directory.publish(mine)
     assert list(target.iterdir()) == []
-    assert siblings.all(mine).decisions["stale"] == 1
+    assert directory.all(mine).decisions["stale"] == 1
 
 
 def test_cache_hit_counter_never_decreases() -> None:
-    measures = measured(stale=5)
-    assert measures.counters["memory"] == 5
-    measures.counters["loads"] += 3
-    measures.count(Batch())
-    assert measures.counters["memory"] == 5
-    assert json.loads(measures.as_json())["decisions"] == {"stale": 5}
+    metrics = measured(stale=5)
+    assert metrics.counters["memory"] == 5
+    metrics.counters["loads"] += 3
+    metrics.count(Batch())
+    assert metrics.counters["memory"] == 5
+    assert json.loads(metrics.as_json())["decisions"] == {"stale": 5}
 
 
 def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,12 +148,12 @@ def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.Monk
             self.answered += 1
 
     way: Any = Way()
-    measures = GatewayMetrics()
+    metrics = GatewayMetrics()
     for quick in (True, False):
         way.quick = quick
-        measures.sample(way)
+        metrics.sample(way)
         for _ in range(3):
             if way.handle_fast(b"GET", b"/", [], []) is None:
                 run_in_thread(way.handle(SimpleNamespace()))
     assert vars(way) == {"quick": False, "answered": 3}
-    assert sum(measures.answers.counts) == 2
+    assert sum(metrics.response_times.counts) == 2
