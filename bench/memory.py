@@ -1,7 +1,7 @@
-"""What a key costs in a gateway's memory: RSS before and after 100 000 of them, and tracemalloc's word beside it.
+"""Measure the memory of a cached key: resident size before and after 100,000 of them, and tracemalloc's result.
 
-A process of its own (``python -m bench.memory KIND``) builds them with the gateway's own code, each from an owner, a
-secret and two networks of its own, and prints bytes a key as JSON.
+A separate process (``python -m bench.memory KIND``) builds them with the gateway's own code, each with its own owner,
+secret and two networks, and prints the bytes for each key as JSON.
 """
 
 import gc
@@ -39,7 +39,7 @@ def key(number: int) -> PreparedKey:
         active=True,
         owner_active=True,
         expires_at_ms=1_900_000_000_000 + number,
-        permissions=PERMISSIONS,  # `records.load` shares them, too
+        permissions=PERMISSIONS,  # `key_loader.load` shares them, too
         restricted=True,
         networks=compile_networks(networks),
         credentials=(CredentialRecord(number + 1000, Kind.HMAC, secret),),
@@ -63,12 +63,12 @@ def main() -> None:
 
 
 def measure(how: str) -> float:
-    """Bytes a key, by ``rss`` or ``traced`` (which does not see what OpenSSL holds)."""
-    said = subprocess.run(
+    """Return the bytes for each key, by ``rss`` or ``traced`` (which does not include OpenSSL's memory)."""
+    process = subprocess.run(
         [sys.executable, "-m", "bench.memory", how], capture_output=True, text=True, check=True
     )
-    found: float = json.loads(said.stdout)["bytes_a_key"]
-    return found
+    result: float = json.loads(process.stdout)["bytes_a_key"]
+    return result
 
 
 if __name__ == "__main__":
