@@ -163,9 +163,9 @@ class WorkerMetricsDirectory:
         try:
             self._clear(prefix)
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            found = self._directory.lstat()
+            status = self._directory.lstat()
             # SECURITY: in a shared /tmp another user may have created the directory first, with links to other files.
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise PermissionError
         except OSError as error:
             logger.warning("metrics of workers are not shared: %s", type(error).__name__)

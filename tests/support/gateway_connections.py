@@ -105,14 +105,14 @@ async def settle() -> None:
 
 
 async def read_to_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    found = b""
+    received = b""
     try:
         while piece := await reader.read(65_536):
-            found += piece
+            received += piece
     except ConnectionError:
         pass
     writer.close()
-    return found
+    return received
 
 
 def statuses(answers: bytes) -> list[int]:

@@ -144,11 +144,11 @@ class GatewayProcess:
         token: str | None = None,
     ) -> GatewayResponse:
         bearer = self.bearer if token is None else token
-        said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        connection.request(method, path, body=body, headers={**said, **(headers or {})})
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return GatewayResponse(answer.status, found, answer.read())
+        authorization = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        connection.request(method, path, body=body, headers={**authorization, **(headers or {})})
+        response = connection.getresponse()
+        lower = {name.lower(): value for name, value in response.getheaders()}
+        return GatewayResponse(response.status, lower, response.read())
 
     def auth(
         self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str
