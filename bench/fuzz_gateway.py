@@ -84,7 +84,7 @@ def check(record: KeyRecord, request: requests.AuthorizationRequest) -> None:
     decision = decide(record, **dataclasses.asdict(request), now_ms=fast_path.NOW)
     if request.body or not request.query.isascii() or request.client_ip is None:
         return
-    quick = fast_path.quick(record, request.query.decode(), request.client_ip, request.permission)
+    quick = fast_path.fast_path_result(record, request.query.decode(), request.client_ip, request.permission)
     assert not quick or (decision.allowed and decision.credential_id == quick), request.query
 
 

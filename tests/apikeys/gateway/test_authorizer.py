@@ -65,19 +65,19 @@ def make_authorizer(
     return Authorizer(key_cache, first_use, UNLIMITED)
 
 
-def ask(key_id: str = "k" * 64) -> AuthorizationRequest:
+def make_request(key_id: str = "k" * 64) -> AuthorizationRequest:
     query = f"timestamp={time.time_ns() // 1_000_000}"
     signature = hmac.new(SECRET, query.encode(), hashlib.sha256).hexdigest()
     return AuthorizationRequest(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
 
 
 async def passes(asked: Authorizer, key_id: str = "k" * 64) -> bool:
-    question = ask(key_id)
+    question = make_request(key_id)
     counter = asked.authorize_fast(key_id.encode(), question.query, ADDRESS.encode(), b"read")
     return counter is not None or (await asked.authorize(question)).decision.allowed
 
 
-def run(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
+def run_scenario(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
     run_in_thread(_with_books(scenario))
 
 
@@ -90,10 +90,10 @@ def test_key_is_loaded_once_and_then_cached() -> None:
         gate = make_authorizer(fake_database, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
         assert fake_database.asked == 1
-        assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
-        assert gate.authorize_fast(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
+        assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"read") is not None
+        assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"trade") is None
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_concurrent_requests_share_one_load() -> None:
@@ -102,7 +102,7 @@ def test_concurrent_requests_share_one_load() -> None:
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
         assert fake_database.asked == 1
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
@@ -114,7 +114,7 @@ def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
         gate.key_cache.invalidate("u" * 64)
         assert await passes(gate, "u" * 64)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_unknown_key_is_refreshed_in_the_background(
@@ -138,7 +138,7 @@ def test_unknown_key_is_refreshed_in_the_background(
         assert fake_database.asked == 2
         assert not gate.key_cache.is_unknown("u" * 64), "or it would be one again when it is forgotten"
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
@@ -150,7 +150,7 @@ def test_change_evicts_the_key(name: str) -> None:
         gate.key_cache.invalidate(name)
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_load_that_is_older_than_a_change_is_not_used() -> None:
@@ -166,7 +166,7 @@ def test_load_that_is_older_than_a_change_is_not_used() -> None:
         assert not any(await asyncio.gather(*waiting))
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
@@ -181,7 +181,7 @@ def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
         fake_database.rows.clear()
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
@@ -193,7 +193,7 @@ def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
             with pytest.raises(Unavailable):
                 await passes(gate, key_id)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_grace_period_is_for_cached_keys_and_ends() -> None:
@@ -209,7 +209,7 @@ def test_grace_period_is_for_cached_keys_and_ends() -> None:
         with pytest.raises(Unavailable):
             await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 def test_cache_is_bounded_and_keeps_recently_used_keys() -> None:
@@ -238,7 +238,7 @@ def test_batch_is_bounded() -> None:
 async def _decision(row: KeyRecord) -> Decision:
     fake_database = FakeDatabase()
     fake_database.rows[row.key] = dataclasses.replace(row, active=False)
-    return (await make_authorizer(fake_database, StubListener()).authorize(ask())).decision
+    return (await make_authorizer(fake_database, StubListener()).authorize(make_request())).decision
 
 
 def test_bucket_refills_at_its_rate() -> None:
@@ -315,7 +315,7 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
         gate = Authorizer(gate.key_cache, gate._first_use, RequestLimits(1, 1, None, Buckets(2)))
         for key_id in ("k" * 64, "u" * 64):
             checked.clear()
-            question = dataclasses.replace(ask(key_id), client_ip=key_id[:1])
+            question = dataclasses.replace(make_request(key_id), client_ip=key_id[:1])
             for _n in range(4):
                 said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
                 assert gate.authorize_fast(*said) is None
@@ -330,4 +330,4 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
             assert answer[1].decision.outcome is Outcome.RATE_LIMITED
             assert len(checked) == before
 
-    run(scenario)
+    run_scenario(scenario)

@@ -238,11 +238,11 @@ def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: Api
     ],
 )
 def test_fast_path_does_not_handle_requests_with_additional_parts(changed: dict[str, bytes | None]) -> None:
-    from tests.apikeys.gateway.test_authorizer import ask
+    from tests.apikeys.gateway.test_authorizer import make_request
 
     local = LocalEndpoints()
     if "X-Original-URI" in changed:
-        changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + ask().query}
+        changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + make_request().query}
     assert local.handle_fast() is not None
     assert local.handle_fast(changed) is None
     assert local.handle_fast(target=AUTH + b"?a=1") is None

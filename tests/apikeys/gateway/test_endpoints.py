@@ -6,7 +6,7 @@ from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.endpoints import AUTH, MAX_HEADER_ORDER_BYTES, MAX_HEADER_ORDERS, Endpoints
 from apikeys.gateway.keycache.cache import KeyCache
 from apikeys.gateway.tokens import TokenCache
-from tests.apikeys.gateway.test_authorizer import ADDRESS, ask, record
+from tests.apikeys.gateway.test_authorizer import ADDRESS, make_request, record
 from tests.support.event_loops import StubListener
 
 TOKEN = b"Bearer hbgw_one"
@@ -35,7 +35,7 @@ class LocalEndpoints:
         self, changed: dict[str, bytes | None] | None = None, *more: tuple[str, bytes], method: bytes = b"GET",
         target: bytes = AUTH.encode(),
     ) -> bytes | None:  # fmt: skip
-        uri = b"/api/v3/account?" + ask().query
+        uri = b"/api/v3/account?" + make_request().query
         said: dict[str, bytes | None] = dict(
             zip(NEEDED, (TOKEN, b"k" * 64, uri, ADDRESS.encode(), b"read"), strict=True)
         )
@@ -56,7 +56,7 @@ def test_usual_request_is_handled_on_the_fast_path() -> None:
 
 def test_header_names_may_have_any_case_and_order() -> None:
     local = LocalEndpoints()
-    uri = b"/?" + ask().query
+    uri = b"/?" + make_request().query
     values = {b"X-ORIGINAL-URI": uri, b"x-required-permission": b"read", b"x-client-ip": ADDRESS.encode()}
     values |= {b"x-mbx-apikey": b"k" * 64, b"authorization": TOKEN}
     assert local.endpoints.handle_fast(b"GET", AUTH.encode(), [*values], [*values.values()]) is not None
@@ -87,7 +87,7 @@ def test_additional_header_is_left_to_handle(name: str) -> None:
         {"X-MBX-APIKEY": b"\xff" * 64},
         {"X-Original-URI": b""},
         {"X-Original-URI": b"/?\xff"},
-        {"X-Original-URI": b"/\xff?" + ask().query},
+        {"X-Original-URI": b"/\xff?" + make_request().query},
         {"X-Client-IP": b""},
         {"X-Client-IP": b"\xd9\xa1.2.3.4"},
         {"X-Required-Permission": b"trade"},

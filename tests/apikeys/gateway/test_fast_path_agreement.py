@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apikeys.verification.decision import Decision, KeyRecord, decide
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
-from tests.apikeys.gateway.test_fast_path import quick, slow
+from tests.apikeys.gateway.test_fast_path import decision_result, fast_path_result
 from tests.apikeys.gateway.test_repeated_requests import LocalAuthorizer
 from tests.support.examples import times
 from tests.support.one_defect import (
@@ -73,8 +73,10 @@ def test_fast_path_allows_exactly_what_is_allowed() -> None:
         assert decision.outcome is draft.outcome
         number = draft.credential.number if decision.allowed else 0
         assert (decision.credential_id or 0) == number
-        assert quick(record, query, address, permission) == (number if draft.fast else 0)
-        assert slow(*without.arguments) == without.credential.number, "the defect is the only reason"
+        assert fast_path_result(record, query, address, permission) == (number if draft.fast else 0)
+        assert decision_result(*without.arguments) == without.credential.number, (
+            "the defect is the only reason"
+        )
         # The same in a process that has just decided the request without its defect.
         asked = LocalAuthorizer(without.record())
         assert asked.passes(*without.arguments[1:]) is without.fast
@@ -144,8 +146,8 @@ def test_each_validity_ends_at_its_millisecond(permission: str, end: str, rotate
     for now, outcome in zip((NOW - 1, NOW, NOW + 1), TABLE[permission, end], strict=True):
         number = 5 if outcome is Outcome.ALLOWED else 0
         assert decision_of(record, query, address, permission, now).outcome is outcome
-        assert slow(record, query, address, permission, now) == number
-        assert quick(record, query, address, permission, now) == number
+        assert decision_result(record, query, address, permission, now) == number
+        assert fast_path_result(record, query, address, permission, now) == number
         # In a process that has just decided the same request, a millisecond earlier and at this one, and in a new one.
         for authorizer in (asked, asked, LocalAuthorizer(record)):
             assert authorizer.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
@@ -196,11 +198,11 @@ def test_rsa_key_signs_if_it_has_3072_to_4096_bits(bits: int, passes: bool) -> N
     """3,070 bits make a signature of as many bytes as 3,072 do, and 4,098 one of as many letters as 4,096."""
     draft = RequestDraft("read", permissions=frozenset({"read"}), pieces=[f"timestamp={NOW}"])
     draft.credential = CredentialDraft(rsa_signing_key(bits), 1)
-    assert slow(*draft.arguments) == quick(*draft.arguments) == passes
+    assert decision_result(*draft.arguments) == fast_path_result(*draft.arguments) == passes
     assert LocalAuthorizer(draft.record()).passes(*draft.arguments[1:]) is passes
 
 
 def test_credential_beside_a_key_of_a_wrong_size_still_signs() -> None:
     draft = RequestDraft("read", permissions=frozenset({"read"}), pieces=[f"timestamp={NOW}"])
     draft.other = CredentialDraft(rsa_signing_key(3070), 2)
-    assert slow(*draft.arguments) == quick(*draft.arguments) == 1
+    assert decision_result(*draft.arguments) == fast_path_result(*draft.arguments) == 1

@@ -23,15 +23,15 @@ from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
     NOW,
     OLD,
     RECORD,
-    STRANGER,
     TRUSTED,
+    UNLISTED,
+    assert_shares,
+    decision_result,
     good,
     hmac_of,
-    measured,
     permissions,
     records,
     signed,
-    slow,
     times,
     usually,
     values,
@@ -72,7 +72,7 @@ moments = st.integers(NOW - 4, NOW + 4)
 ordinary = weighed(
     *[st.just(signed(f"symbol=BTCIRT&timestamp={NOW}"))] * 3, st.just(signed(f"timestamp={NOW}", OLD))
 )
-requests = st.tuples(ordinary, usually(LISTED, seldom=(STRANGER,)), permissions, moments)
+requests = st.tuples(ordinary, usually(LISTED, seldom=(UNLISTED,)), permissions, moments)
 
 
 def test_earlier_requests_never_allow_a_request() -> None:
@@ -83,18 +83,18 @@ def test_earlier_requests_never_allow_a_request() -> None:
     def one(record: KeyRecord, requests: list[tuple[str, str, str, int]]) -> None:
         asked = LocalAuthorizer(record)
         for request in requests:
-            seen.append((asked.passes(*request), slow(record, *request)))
+            seen.append((asked.passes(*request), decision_result(record, *request)))
             assert seen[-1][0] == (seen[-1][1] != 0)
 
     one()
-    measured(seen)
+    assert_shares(seen)
 
 
 def test_similar_request_is_checked_where_it_differs() -> None:
     query = signed(f"timestamp={NOW}")
     asked = LocalAuthorizer(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
     assert asked.passes(query, permission="trade")
-    assert not asked.passes(query, STRANGER, "trade")
+    assert not asked.passes(query, UNLISTED, "trade")
     assert not asked.passes(query, permission="nothing")
     assert asked.passes(query, permission="trade", now=NOW + 2)
     assert not asked.passes(query, permission="trade", now=NOW + 3)
@@ -109,13 +109,13 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
     asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=credentials))
     mine, old = signed(f"timestamp={NOW}"), signed(f"timestamp={NOW}", OLD)
     for query, address, permission in (
-        (mine, LISTED, "read"), (mine, LISTED, "read"), (old, LISTED, "read"), (mine, STRANGER, "read"),
+        (mine, LISTED, "read"), (mine, LISTED, "read"), (old, LISTED, "read"), (mine, UNLISTED, "read"),
         (mine, LISTED, "trade"), (mine, LISTED, "read"),
     ):  # fmt: skip
         assert asked.passes(query, address, permission)
     used = asked.taken()
     assert {(number, address, permission): times for _key, permission, address, number, times, _ in used} == {
-        (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, STRANGER, "read"): 1, (1, LISTED, "trade"): 1,
+        (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, UNLISTED, "read"): 1, (1, LISTED, "trade"): 1,
     }  # fmt: skip
     assert asked.taken() == []
     assert asked.passes(mine)
@@ -227,11 +227,11 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
         asked = LocalAuthorizer(record)
         asked.passes(signed(first))
         request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
-        seen.append((asked.passes(request, now=now), slow(record, request, now=now)))
+        seen.append((asked.passes(request, now=now), decision_result(record, request, now=now)))
         assert seen[-1][1] != 0 or not seen[-1][0]
 
     one()
-    measured(seen)
+    assert_shares(seen)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
 def test_rejected_request_is_not_allowed_by_a_stored_pattern(payload: str) -> None:
     asked = LocalAuthorizer(RECORD)
     assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
-    assert slow(RECORD, signed(payload)) == 0
+    assert decision_result(RECORD, signed(payload)) == 0
     assert not asked.passes(signed(payload))
 
 
@@ -270,7 +270,7 @@ def test_recently_used_credential_ends_on_time() -> None:
 
 def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
     asked = LocalAuthorizer(RECORD)
-    kinds = [(address, permission) for address in (LISTED, STRANGER) for permission in ("read", "trade")]
+    kinds = [(address, permission) for address in (LISTED, UNLISTED) for permission in ("read", "trade")]
     for _ in range(2):
         for address, permission in kinds:
             assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
@@ -295,7 +295,7 @@ def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
         (f"{KEY}\n{LISTED}", "trade", ""),
         (f"{KEY}\n{LISTED}\ntrade", "", ""),
         (KEY, f"{LISTED}\ntrade", ""),
-        (KEY, STRANGER, f"{LISTED}\ntrade"),
+        (KEY, UNLISTED, f"{LISTED}\ntrade"),
         (KEY, LISTED, "trade\n"),
         (KEY[:-1], "k" + LISTED, "trade"),
     ],
