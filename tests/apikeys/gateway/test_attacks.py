@@ -44,13 +44,13 @@ def lines(gateway: GatewayProcess, key: ApiKey, **changed: bytes | None) -> list
     call = BinanceClient(key.key_id, people.secret_of(key)).call(
         "GET", "/api/v3/account", [("timestamp", str(time.time_ns() // 1_000_000))]
     )
-    said = {name: value.encode() for name, value in auth_headers(call).items()}
-    said |= {"Host": b"gateway", "Authorization": f"Bearer {gateway.bearer}".encode()}
+    header_lines = {name: value.encode() for name, value in auth_headers(call).items()}
+    header_lines |= {"Host": b"gateway", "Authorization": f"Bearer {gateway.bearer}".encode()}
     for name, value in changed.items():
-        said.pop(name.replace("_", "-"), None)
+        header_lines.pop(name.replace("_", "-"), None)
         if value is not None:
-            said[name.replace("_", "-")] = value
-    return [name.encode() + b": " + value for name, value in said.items()]
+            header_lines[name.replace("_", "-")] = value
+    return [name.encode() + b": " + value for name, value in header_lines.items()]
 
 
 def raw(gateway: GatewayProcess, data: bytes, *, pause: bytes = b"", seconds: float = 20) -> bytes:
@@ -70,8 +70,8 @@ def raw(gateway: GatewayProcess, data: bytes, *, pause: bytes = b"", seconds: fl
         return found
 
 
-def get(said: list[bytes], path: bytes = b"/gateway/v1/auth", method: bytes = b"GET") -> bytes:
-    return b"\r\n".join([method + b" " + path + b" HTTP/1.1", *said, b"Connection: close", b"", b""])
+def get(header_lines: list[bytes], path: bytes = b"/gateway/v1/auth", method: bytes = b"GET") -> bytes:
+    return b"\r\n".join([method + b" " + path + b" HTTP/1.1", *header_lines, b"Connection: close", b"", b""])
 
 
 def status(answer: bytes) -> int:
@@ -84,18 +84,18 @@ def test_correct_request_is_allowed(gateway: GatewayProcess, key: ApiKey) -> Non
 
 @pytest.mark.parametrize("name", ["X-MBX-APIKEY", "X-Client-IP", "X-Original-URI", "X-Required-Permission"])
 def test_duplicate_header_is_rejected(gateway: GatewayProcess, key: ApiKey, name: str) -> None:
-    said = lines(gateway, key)
-    again = next(line for line in said if line.startswith(name.encode() + b":"))
-    assert status(raw(gateway, get([*said, again]))) in (401, 403)
-    assert status(raw(gateway, get([again, *said]))) in (401, 403)
+    header_lines = lines(gateway, key)
+    again = next(line for line in header_lines if line.startswith(name.encode() + b":"))
+    assert status(raw(gateway, get([*header_lines, again]))) in (401, 403)
+    assert status(raw(gateway, get([again, *header_lines]))) in (401, 403)
 
 
 def test_second_original_uri_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
-    said = lines(gateway, key)
-    uri = next(line for line in said if line.startswith(b"X-Original-URI:"))
+    header_lines = lines(gateway, key)
+    uri = next(line for line in header_lines if line.startswith(b"X-Original-URI:"))
     other = uri.replace(b"X-Original-URI", b"X-Forwarded-Uri")
-    assert status(raw(gateway, get([*said, other]))) == 403
-    alone = [other if line is uri else line for line in said]
+    assert status(raw(gateway, get([*header_lines, other]))) == 403
+    alone = [other if line is uri else line for line in header_lines]
     assert status(raw(gateway, get(alone))) == 204
 
 
@@ -136,18 +136,25 @@ def test_header_value_is_not_split_into_two_headers(gateway: GatewayProcess, key
 
 
 def test_oversized_bodies_are_rejected_and_slow_ones_time_out(gateway: GatewayProcess, key: ApiKey) -> None:
-    said = lines(gateway, key)
-    assert status(raw(gateway, get([*said, b"X-More: " + b"a" * 1_000_000]))) in (0, 400, 431)
-    assert status(raw(gateway, get([*said, *(b"X-%d: a" % n for n in range(20_000))]))) in (0, 400, 431)
+    header_lines = lines(gateway, key)
+    assert status(raw(gateway, get([*header_lines, b"X-More: " + b"a" * 1_000_000]))) in (0, 400, 431)
+    assert status(raw(gateway, get([*header_lines, *(b"X-%d: a" % n for n in range(20_000))]))) in (
+        0,
+        400,
+        431,
+    )
     body = b"x" * 3_000_000
     length = b"Content-Length: %d" % len(body)
-    assert status(raw(gateway, get([*said, length], b"/gateway/v1/authorize", b"POST") + body)) in (0, 413)
-    chunked = get([*said, b"Transfer-Encoding: chunked"], b"/gateway/v1/authorize", b"POST")
+    assert status(raw(gateway, get([*header_lines, length], b"/gateway/v1/authorize", b"POST") + body)) in (
+        0,
+        413,
+    )
+    chunked = get([*header_lines, b"Transfer-Encoding: chunked"], b"/gateway/v1/authorize", b"POST")
     assert status(raw(gateway, chunked + b"2dc6c0\r\n" + body + b"\r\n0\r\n\r\n")) in (0, 413)
-    begun = get([*said, b"Content-Length: 100"], b"/gateway/v1/authorize", b"POST")
+    begun = get([*header_lines, b"Content-Length: 100"], b"/gateway/v1/authorize", b"POST")
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         slow.sendall(begun + b"{")  # the rest is never sent; other requests are handled meanwhile
-        assert status(raw(gateway, get(said))) == 204
+        assert status(raw(gateway, get(header_lines))) == 204
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,9 @@ def test_body_is_part_of_the_decision_with_and_without_an_upgrade_offer(
 ) -> None:
     client, body = BinanceClient(key.key_id, people.secret_of(key)), b"symbol=BTCIRT"
     query = [("timestamp", str(time.time_ns() // 1_000_000))]
-    said = [line for line in lines(gateway, key) if not line.startswith((b"X-Original", b"X-Forwarded"))]
+    header_lines = [
+        line for line in lines(gateway, key) if not line.startswith((b"X-Original", b"X-Forwarded"))
+    ]
     offer = (
         [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA"]
         if upgrade
@@ -189,7 +198,9 @@ def test_body_is_part_of_the_decision_with_and_without_an_upgrade_offer(
     def answer(signed: list[tuple[str, str]], sent: bytes) -> int:
         call = client.call("GET", "/api/v3/account", query, signed)
         path = b"/gateway/v1/envoy" + call.path.encode() + b"?" + call.query
-        return status(raw(gateway, get([*said, *offer, b"Content-Length: %d" % len(sent)], path) + sent))
+        return status(
+            raw(gateway, get([*header_lines, *offer, b"Content-Length: %d" % len(sent)], path) + sent)
+        )
 
     assert answer([], b"") == answer([("symbol", "BTCIRT")], body) == 200
     assert answer([], body) == answer([("symbol", "BTCIRT")], b"") == 400
@@ -232,16 +243,16 @@ def test_ten_thousand_idle_connections_do_not_block_others(gateway: GatewayProce
 
 @pytest.mark.parametrize(("files", "wanted"), [(1_024, 896), (10_000, 8_750), (19_000, 16_384)])
 def test_connections_are_bounded_by_the_open_files_limit(files: int, wanted: int) -> None:
-    asked = "from apikeys.management.commands import run_gateway; print(run_gateway.connections())"
-    said = subprocess.run(
-        [sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True,
+    script = "from apikeys.management.commands import run_gateway; print(run_gateway.connections())"
+    output = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, files)),
     ).stdout  # fmt: skip
-    assert int(said) == wanted
+    assert int(output) == wanted
 
 
 def test_source_address_is_the_last_one_of_x_forwarded_for(gateway: GatewayProcess, key: ApiKey) -> None:
     key.apply(["read"], "trusted", [ADDRESS])
-    for said, wanted in ((f"198.51.100.1, {ADDRESS}", 204), (f"{ADDRESS}, 198.51.100.1", 401)):
-        changed: dict[str, bytes | None] = {"X_Client_IP": None, "X_Forwarded_For": said.encode()}
+    for forwarded, wanted in ((f"198.51.100.1, {ADDRESS}", 204), (f"{ADDRESS}, 198.51.100.1", 401)):
+        changed: dict[str, bytes | None] = {"X_Client_IP": None, "X_Forwarded_For": forwarded.encode()}
         assert status(raw(gateway, get(lines(gateway, key, **changed)))) == wanted

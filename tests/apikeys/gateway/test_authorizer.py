@@ -41,12 +41,12 @@ class FakeDatabase:
 
     def __init__(self) -> None:
         self.rows: dict[str, KeyRecord] = {"k" * 64: record()}
-        self.asked = 0
+        self.load_count = 0
         self.gone = False
         self.gate: asyncio.Event | None = None
 
     async def load(self, key_id: str) -> KeyRecord | None:
-        self.asked += 1
+        self.load_count += 1
         if self.gone:
             raise Unavailable
         row = self.rows.get(key_id)  # as of the moment of the query
@@ -71,10 +71,10 @@ def make_request(key_id: str = "k" * 64) -> AuthorizationRequest:
     return AuthorizationRequest(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
 
 
-async def passes(asked: Authorizer, key_id: str = "k" * 64) -> bool:
-    question = make_request(key_id)
-    counter = asked.authorize_fast(key_id.encode(), question.query, ADDRESS.encode(), b"read")
-    return counter is not None or (await asked.authorize(question)).decision.allowed
+async def passes(authorizer: Authorizer, key_id: str = "k" * 64) -> bool:
+    authorization = make_request(key_id)
+    counter = authorizer.authorize_fast(key_id.encode(), authorization.query, ADDRESS.encode(), b"read")
+    return counter is not None or (await authorizer.authorize(authorization)).decision.allowed
 
 
 def run_scenario(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
@@ -89,7 +89,7 @@ def test_key_is_loaded_once_and_then_cached() -> None:
     async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
         gate = make_authorizer(fake_database, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
-        assert fake_database.asked == 1
+        assert fake_database.load_count == 1
         assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"read") is not None
         assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"trade") is None
 
@@ -100,7 +100,7 @@ def test_concurrent_requests_share_one_load() -> None:
     async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
         gate = make_authorizer(fake_database, listener)
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
-        assert fake_database.asked == 1
+        assert fake_database.load_count == 1
 
     run_scenario(scenario)
 
@@ -109,7 +109,7 @@ def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
     async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
         gate = make_authorizer(fake_database, listener)
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
-        assert fake_database.asked == 1
+        assert fake_database.load_count == 1
         fake_database.rows["u" * 64] = record("u" * 64)
         gate.key_cache.invalidate("u" * 64)
         assert await passes(gate, "u" * 64)
@@ -131,11 +131,11 @@ def test_unknown_key_is_refreshed_in_the_background(
         for _ in range(3):
             assert not await passes(gate, "u" * 64)
             await asyncio.sleep(0.01)
-        assert fake_database.asked == 2
+        assert fake_database.load_count == 2
         fake_database.gate.set()
         await asyncio.sleep(0.01)
         assert await passes(gate, "u" * 64)
-        assert fake_database.asked == 2
+        assert fake_database.load_count == 2
         assert not gate.key_cache.is_unknown("u" * 64), "or it would be one again when it is forgotten"
 
     run_scenario(scenario)
@@ -159,7 +159,7 @@ def test_load_that_is_older_than_a_change_is_not_used() -> None:
         fake_database.gate = asyncio.Event()
         waiting = [asyncio.create_task(passes(gate)) for _ in range(5)]
         await asyncio.sleep(0.01)
-        assert fake_database.asked == 1
+        assert fake_database.load_count == 1
         fake_database.rows["k" * 64] = record(active=False)
         gate.key_cache.invalidate("k" * 64)
         fake_database.gate.set()
@@ -175,7 +175,7 @@ def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
         assert await passes(gate)
         listener.fresh = False
         assert await asyncio.gather(*(passes(gate) for _ in range(10))) == [True] * 10
-        assert fake_database.asked == 11
+        assert fake_database.load_count == 11
         fake_database.rows["k" * 64] = record(active=False)
         assert not await passes(gate)
         fake_database.rows.clear()
@@ -315,16 +315,16 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
         gate = Authorizer(gate.key_cache, gate._first_use, RequestLimits(1, 1, None, Buckets(2)))
         for key_id in ("k" * 64, "u" * 64):
             checked.clear()
-            question = dataclasses.replace(make_request(key_id), client_ip=key_id[:1])
+            authorization = dataclasses.replace(make_request(key_id), client_ip=key_id[:1])
             for _n in range(4):
-                said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
-                assert gate.authorize_fast(*said) is None
-                await gate.authorize(dataclasses.replace(question, query=said[1]))
+                arguments = key_id.encode(), authorization.query[:-1] + b"x", key_id[:1].encode(), b"read"
+                assert gate.authorize_fast(*arguments) is None
+                await gate.authorize(dataclasses.replace(authorization, query=arguments[1]))
             before = len(checked)
             assert before > 0
             answer = (
-                gate.authorize_fast(*said),
-                await gate.authorize(dataclasses.replace(question, query=said[1])),
+                gate.authorize_fast(*arguments),
+                await gate.authorize(dataclasses.replace(authorization, query=arguments[1])),
             )
             assert answer[0] is None
             assert answer[1].decision.outcome is Outcome.RATE_LIMITED

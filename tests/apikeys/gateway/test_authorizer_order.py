@@ -112,13 +112,13 @@ class AuthorizerHarness:
             raise Unavailable
 
     async def ask(self, query: str, **changed: Any) -> AuthorizationResult:
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "api_key": KEY,
             "body": b"",
             "client_ip": LISTED,
             "permission": "read",
         } | changed
-        return await self.authorizer.authorize(AuthorizationRequest(query=query.encode(), **said))
+        return await self.authorizer.authorize(AuthorizationRequest(query=query.encode(), **fields))
 
     async def outcome(self, query: str, **changed: Any) -> Outcome:
         return (await self.ask(query, **changed)).decision.outcome
@@ -363,8 +363,8 @@ def test_fast_path_is_off_while_the_replay_guard_is_on() -> None:
         harness = AuthorizerHarness()
         assert await harness.outcome(signed()) is Outcome.ALLOWED
         for number in (0, 1):
-            said = KEY.encode(), signed(number).encode(), LISTED.encode(), b"read"
-            assert harness.authorizer.authorize_fast(*said) is None
+            fields = KEY.encode(), signed(number).encode(), LISTED.encode(), b"read"
+            assert harness.authorizer.authorize_fast(*fields) is None
         assert await harness.outcome(signed()) is Outcome.REPLAYED
         outcomes, refusals, whole, _uses = await harness.left()
         assert outcomes == {"replayed": 1}
@@ -433,7 +433,7 @@ def test_replay_guard_stores_signatures_by_key() -> None:
         harness = AuthorizerHarness(RECORD, dataclasses.replace(RECORD, key=OTHER))
         for key_id in (KEY, OTHER):
             assert await harness.outcome(signed(), api_key=key_id) is Outcome.ALLOWED
-            assert harness.events.count("guard") == 1, "asked once"
+            assert harness.events.count("guard") == 1, "called once"
             harness.events.clear()
         for key_id in (KEY, OTHER):
             assert await harness.outcome(signed(), api_key=key_id) is Outcome.REPLAYED

@@ -69,12 +69,12 @@ def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, byt
     return b"Transfer-Encoding: chunked", piece + b"0\r\n" + trailer + b"\r\n"
 
 
-def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[int, int]:
-    """Return (status, X-Portal-Code) of ``question``, sent behind an allowed request of the key."""
+def after_an_allowed_request(gateway: GatewayProcess, key: ApiKey, request_bytes: bytes) -> tuple[int, int]:
+    """Return (status, X-Portal-Code) of ``request_bytes``, sent behind an allowed request of the key."""
     good = head(gateway, key, AUTH, b"GET", uri=uri_of(signed(key)))
     last = head(gateway, key, b"/healthz", b"GET", b"Connection: close")
     raw(gateway, good + last)  # the key is cached now
-    answers = raw(gateway, good + question + last).split(b"HTTP/1.1 ")[1:]
+    answers = raw(gateway, good + request_bytes + last).split(b"HTTP/1.1 ")[1:]
     assert answers[0].startswith(b"204 ")
     status, _, said = answers[1].partition(b" ")
     code = said.partition(b"x-portal-code: ")[2].partition(b"\r\n")[0]
@@ -88,19 +88,21 @@ def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[
 def test_body_of_the_subrequest_is_part_of_the_signed_payload(
     gateway: GatewayProcess, key: ApiKey, method: bytes, chunked: bool
 ) -> None:
-    def asked(call: Call, body: bytes) -> tuple[int, int]:
+    def outcome_of(call: Call, body: bytes) -> tuple[int, int]:
         announced, sent = framed(body, chunked)
-        return after_a_yes(gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent)
+        return after_an_allowed_request(
+            gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent
+        )
 
-    assert asked(signed(key), EVIL) == (403, -1022)
-    assert asked(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
-    assert asked(signed(key, EVIL.decode()), b"") == (403, -1022)
+    assert outcome_of(signed(key), EVIL) == (403, -1022)
+    assert outcome_of(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
+    assert outcome_of(signed(key, EVIL.decode()), b"") == (403, -1022)
     both = signed(key, EVIL.decode())
     assert both.body == EVIL
-    assert asked(both, both.body) == (204, 0)
+    assert outcome_of(both, both.body) == (204, 0)
     alone = signed(key, EVIL.decode(), query="")
-    assert asked(alone, alone.body) == (204, 0)
-    assert asked(signed(key), b"") == (204, 0)
+    assert outcome_of(alone, alone.body) == (204, 0)
+    assert outcome_of(signed(key), b"") == (204, 0)
 
 
 def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], bytes]:
@@ -172,7 +174,9 @@ def test_subrequest_with_unsigned_parts_is_rejected(
     gateway: GatewayProcess, key: ApiKey, case: str, method: bytes
 ) -> None:
     target, uri, more, following = changed(case, signed(key))
-    status, code = after_a_yes(gateway, key, head(gateway, key, target, method, *more, uri=uri) + following)
+    status, code = after_an_allowed_request(
+        gateway, key, head(gateway, key, target, method, *more, uri=uri) + following
+    )
     assert (status, code) == (
         401 if NOT_SIGNED.get(case, 0) else 403, NOT_SIGNED.get(case, -1022),
     )  # fmt: skip
@@ -186,15 +190,15 @@ def test_signed_body_with_a_trailer_is_rejected_in_each_form(
     more = [b"X-Envoy-Auth-Partial-Body: true"] if "part" in fields else []
     announced, body = framed(call.body, True, b"quantity: 1000000\r\n" if "trailer" in fields else b"")
     for method in METHODS:
-        question = head(gateway, key, AUTH, method, announced, *more, uri=uri_of(call)) + body
-        assert after_a_yes(gateway, key, question) == (403, -1022)
-    question = head(gateway, key, ENVOY + uri_of(call), b"POST", announced, *more) + body
-    assert after_a_yes(gateway, key, question)[0] == 400
+        request_bytes = head(gateway, key, AUTH, method, announced, *more, uri=uri_of(call)) + body
+        assert after_an_allowed_request(gateway, key, request_bytes) == (403, -1022)
+    request_bytes = head(gateway, key, ENVOY + uri_of(call), b"POST", announced, *more) + body
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 400
     right, plain = framed(call.body, True)
-    question = (
+    request_bytes = (
         head(gateway, key, ENVOY + uri_of(call), b"POST", right, b"X-Envoy-Auth-Partial-Body: false") + plain
     )
-    assert after_a_yes(gateway, key, question)[0] == 200
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 200
 
 
 def test_signed_body_without_an_original_uri_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
@@ -203,17 +207,17 @@ def test_signed_body_without_an_original_uri_is_rejected(gateway: GatewayProcess
     for chunked in (False, True):
         announced, body = framed(call.body, chunked)
         for method in METHODS:
-            question = head(gateway, key, AUTH, method, announced) + body
-            assert after_a_yes(gateway, key, question) == (403, -1022)
+            request_bytes = head(gateway, key, AUTH, method, announced) + body
+            assert after_an_allowed_request(gateway, key, request_bytes) == (403, -1022)
 
 
 def test_own_query_string_equal_to_the_original_one_is_accepted(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     for method in METHODS:
-        question = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
-        assert after_a_yes(gateway, key, question) == (204, 0)
-        question = head(gateway, key, AUTH + b"?", method, uri=uri_of(call))
-        assert after_a_yes(gateway, key, question) == (204, 0)
+        request_bytes = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
+        assert after_an_allowed_request(gateway, key, request_bytes) == (204, 0)
+        request_bytes = head(gateway, key, AUTH + b"?", method, uri=uri_of(call))
+        assert after_an_allowed_request(gateway, key, request_bytes) == (204, 0)
 
 
 def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
@@ -223,7 +227,7 @@ def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: Api
         (call.path.encode() + b"#?" + call.query, 400),
         (call.path.encode() + b"?" + call.query + b"#symbol=EVIL", 400),
     ):
-        assert after_a_yes(gateway, key, head(gateway, key, ENVOY + target, b"GET"))[0] == wanted
+        assert after_an_allowed_request(gateway, key, head(gateway, key, ENVOY + target, b"GET"))[0] == wanted
 
 
 @pytest.mark.parametrize(
@@ -300,5 +304,5 @@ def test_ambiguous_json_document_is_rejected(gateway: GatewayProcess, key: ApiKe
 
 def test_trailer_behind_a_json_document_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     announced, body = framed(json.dumps(as_json(signed(key))).encode(), True, b"permission: withdraw\r\n")
-    question = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
-    assert after_a_yes(gateway, key, question)[0] == 400
+    request_bytes = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 400

@@ -14,7 +14,7 @@ NEEDED = ("Authorization", "X-MBX-APIKEY", "X-Original-URI", "X-Client-IP", "X-R
 
 
 async def nobody(*_arguments: object) -> bool:
-    raise AssertionError("nobody has to be asked")
+    raise AssertionError("unexpected call")
 
 
 class LocalEndpoints:
@@ -36,11 +36,11 @@ class LocalEndpoints:
         target: bytes = AUTH.encode(),
     ) -> bytes | None:  # fmt: skip
         uri = b"/api/v3/account?" + make_request().query
-        said: dict[str, bytes | None] = dict(
+        fields: dict[str, bytes | None] = dict(
             zip(NEEDED, (TOKEN, b"k" * 64, uri, ADDRESS.encode(), b"read"), strict=True)
         )
-        said |= changed or {}
-        pairs = [*((name, value) for name, value in said.items() if value is not None), *more]
+        fields |= changed or {}
+        pairs = [*((name, value) for name, value in fields.items() if value is not None), *more]
         names, values = [name.encode() for name, _value in pairs], [value for _name, value in pairs]
         return self.endpoints.handle_fast(method, target, names, values)
 
@@ -48,8 +48,8 @@ class LocalEndpoints:
 def test_usual_request_is_handled_on_the_fast_path() -> None:
     local = LocalEndpoints()
     for _ in range(3):
-        said = local.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
-        assert said == b"\r\n".join(
+        fields = local.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
+        assert fields == b"\r\n".join(
             [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read", b"", b""]
         )
 

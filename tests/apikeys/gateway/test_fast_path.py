@@ -286,7 +286,7 @@ SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
 
 
 @pytest.mark.parametrize(
-    ("said", "passes"),
+    ("encode_message", "passes"),
     [
         (lambda digest, size: b"\x00\x01".ljust(size - 52, b"\xff") + b"\0" + SHA256_NAME + digest, 1),
         (lambda digest, size: b"\x00\x01" + b"\xff" * 8 + b"\0" + (SHA256_NAME + digest).ljust(size - 11, b"\0"), 0),
@@ -304,12 +304,12 @@ SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
          "another digest", "no padding", "nothing"],
 )  # fmt: skip
 def test_rsa_signature_needs_the_complete_encoded_message(
-    said: Callable[[bytes, int], bytes], passes: int
+    encode_message: Callable[[bytes, int], bytes], passes: int
 ) -> None:
     """Each signature is made with the private key, so only its content can be wrong."""
     pair = rsa_of(3072)
     payload, numbers = f"symbol=BTCIRT&timestamp={NOW}", pair.private_numbers()
-    message = said(hashlib.sha256(payload.encode()).digest(), 384)
+    message = encode_message(hashlib.sha256(payload.encode()).digest(), 384)
     assert len(message) == 384
     raw = pow(int.from_bytes(message), numbers.d, numbers.public_numbers.n).to_bytes(384)
     der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -78,13 +78,13 @@ def test_fast_path_allows_exactly_what_is_allowed() -> None:
             "the defect is the only reason"
         )
         # The same in a process that has just decided the request without its defect.
-        asked = LocalAuthorizer(without.record())
-        assert asked.passes(*without.arguments[1:]) is without.fast
+        local = LocalAuthorizer(without.record())
+        assert local.passes(*without.arguments[1:]) is without.fast
         if record != without.record():
-            asked.authorizer.key_cache.invalidate(record.key)
-            asked.authorizer.key_cache.put(record)
+            local.authorizer.key_cache.invalidate(record.key)
+            local.authorizer.key_cache.put(record)
         for _again in range(2):
-            assert asked.passes(query, address, permission) is draft.fast
+            assert local.passes(query, address, permission) is draft.fast
 
     for kind, examples in each_kind(times(20)):
         settings(max_examples=examples, database=None)(given(kind)(agree))()
@@ -142,14 +142,14 @@ def test_each_validity_ends_at_its_millisecond(permission: str, end: str, rotate
     if rotated:
         whole.other = CredentialDraft(signing_key(Kind.HMAC, 1), 4)
     record, query, address = ending(end, NOW, whole.record()), whole.query(), whole.address
-    asked = LocalAuthorizer(record)
+    local = LocalAuthorizer(record)
     for now, outcome in zip((NOW - 1, NOW, NOW + 1), TABLE[permission, end], strict=True):
         number = 5 if outcome is Outcome.ALLOWED else 0
         assert decision_of(record, query, address, permission, now).outcome is outcome
         assert decision_result(record, query, address, permission, now) == number
         assert fast_path_result(record, query, address, permission, now) == number
         # In a process that has just decided the same request, a millisecond earlier and at this one, and in a new one.
-        for authorizer in (asked, asked, LocalAuthorizer(record)):
+        for authorizer in (local, local, LocalAuthorizer(record)):
             assert authorizer.passes(query, address, permission, now) is (outcome is Outcome.ALLOWED)
 
 
@@ -178,10 +178,10 @@ def test_request_before_an_end_does_not_allow_one_after_it() -> None:
         draft.window = "60000" if draft.window is not None and "." not in draft.window else draft.window
         record, query, address, _permission = draft.arguments
         record = ending(end, at, record)
-        asked = LocalAuthorizer(record)
+        local = LocalAuthorizer(record)
         for now, permission in asks:
             decision = decision_of(record, query, address, permission, now)
-            passes = asked.passes(query, address, permission, now)
+            passes = local.passes(query, address, permission, now)
             assert passes is (decision.allowed and draft.fast)
             shares.saw(decision.outcome, fast=passes)
 

@@ -141,7 +141,7 @@ def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.Monk
         quick = True
         answered = 0
 
-        def handle_fast(self, *asked: Any) -> bytes | None:
+        def handle_fast(self, *arguments: Any) -> bytes | None:
             return b"" if self.quick else None
 
         async def handle(self, request: Any) -> None:

@@ -28,12 +28,12 @@ def test_endpoints_agree_with_their_document(tmp_path: Path) -> None:
             str(EXAMPLES),
             "--no-color",
         ]
-        asked = subprocess.run(
+        process = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", url, *options,
              "-H", f"Authorization: Bearer {bearer}", "--report", "ndjson", "--report-ndjson-path", str(report)],
             cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
-    assert asked.returncode == 0, asked.stdout.replace(bearer, "(token)")[-4000:]
+    assert process.returncode == 0, process.stdout.replace(bearer, "(token)")[-4000:]
     lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     paths = {
         path

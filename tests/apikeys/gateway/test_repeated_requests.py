@@ -65,7 +65,7 @@ class LocalAuthorizer:
 
 
 async def _nobody(*_arguments: Any) -> Any:
-    raise AssertionError("nobody has to be asked")
+    raise AssertionError("unexpected call")
 
 
 moments = st.integers(NOW - 4, NOW + 4)
@@ -81,9 +81,9 @@ def test_earlier_requests_never_allow_a_request() -> None:
     @settings(max_examples=examples(300))
     @given(weighed(good, records), st.lists(requests, min_size=2, max_size=6))
     def one(record: KeyRecord, requests: list[tuple[str, str, str, int]]) -> None:
-        asked = LocalAuthorizer(record)
+        local = LocalAuthorizer(record)
         for request in requests:
-            seen.append((asked.passes(*request), decision_result(record, *request)))
+            seen.append((local.passes(*request), decision_result(record, *request)))
             assert seen[-1][0] == (seen[-1][1] != 0)
 
     one()
@@ -92,51 +92,51 @@ def test_earlier_requests_never_allow_a_request() -> None:
 
 def test_similar_request_is_checked_where_it_differs() -> None:
     query = signed(f"timestamp={NOW}")
-    asked = LocalAuthorizer(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
-    assert asked.passes(query, permission="trade")
-    assert not asked.passes(query, UNLISTED, "trade")
-    assert not asked.passes(query, permission="nothing")
-    assert asked.passes(query, permission="trade", now=NOW + 2)
-    assert not asked.passes(query, permission="trade", now=NOW + 3)
-    assert asked.passes(query, permission="read", now=NOW + 3)
-    asked = LocalAuthorizer(dataclasses.replace(RECORD, reads_until_ms=NOW))
-    assert asked.passes(query, permission="trade", now=NOW)
-    assert not asked.passes(query, permission="trade", now=NOW - 1)
+    local = LocalAuthorizer(dataclasses.replace(TRUSTED, expires_at_ms=NOW + 3))
+    assert local.passes(query, permission="trade")
+    assert not local.passes(query, UNLISTED, "trade")
+    assert not local.passes(query, permission="nothing")
+    assert local.passes(query, permission="trade", now=NOW + 2)
+    assert not local.passes(query, permission="trade", now=NOW + 3)
+    assert local.passes(query, permission="read", now=NOW + 3)
+    local = LocalAuthorizer(dataclasses.replace(RECORD, reads_until_ms=NOW))
+    assert local.passes(query, permission="trade", now=NOW)
+    assert not local.passes(query, permission="trade", now=NOW - 1)
 
 
 def test_each_request_is_counted_once_for_its_credential_permission_and_address() -> None:
     credentials = (*RECORD.credentials, CredentialRecord(2, Kind.HMAC, OLD))
-    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=credentials))
+    local = LocalAuthorizer(dataclasses.replace(RECORD, credentials=credentials))
     mine, old = signed(f"timestamp={NOW}"), signed(f"timestamp={NOW}", OLD)
     for query, address, permission in (
         (mine, LISTED, "read"), (mine, LISTED, "read"), (old, LISTED, "read"), (mine, UNLISTED, "read"),
         (mine, LISTED, "trade"), (mine, LISTED, "read"),
     ):  # fmt: skip
-        assert asked.passes(query, address, permission)
-    used = asked.taken()
+        assert local.passes(query, address, permission)
+    used = local.taken()
     assert {(number, address, permission): times for _key, permission, address, number, times, _ in used} == {
         (1, LISTED, "read"): 3, (2, LISTED, "read"): 1, (1, UNLISTED, "read"): 1, (1, LISTED, "trade"): 1,
     }  # fmt: skip
-    assert asked.taken() == []
-    assert asked.passes(mine)
-    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+    assert local.taken() == []
+    assert local.passes(mine)
+    assert [times for *_name, times, _skew_ms in local.taken()] == [1]
 
 
 def test_used_entries_are_kept_from_write_to_write() -> None:
-    asked = LocalAuthorizer(RECORD)
-    query, hot = signed(f"timestamp={NOW}"), asked.authorizer.key_cache.entries
+    local = LocalAuthorizer(RECORD)
+    query, hot = signed(f"timestamp={NOW}"), local.authorizer.key_cache.entries
     for permission in ("read", "trade"):
-        assert asked.passes(query, permission=permission)
+        assert local.passes(query, permission=permission)
     uses = list(hot.values())
     for _write in range(3):
-        assert len(asked.taken()) == 2
+        assert len(local.taken()) == 2
         for permission in ("read", "trade"):
-            assert asked.passes(query, permission=permission)
+            assert local.passes(query, permission=permission)
     assert list(hot.values()) == uses
-    asked.taken()
-    asked.taken()
+    local.taken()
+    local.taken()
     assert not hot, "nobody came"
-    assert asked.passes(query)
+    assert local.passes(query)
 
 
 @pytest.mark.parametrize("others", [0, 3])
@@ -145,17 +145,17 @@ def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
 ) -> None:
     """With ``others`` that were not used since, all counters are cleared at the end."""
     monkeypatch.setattr(gateway_authorizer, "COUNTERS_PER_SLICE", 1)
-    asked, query = LocalAuthorizer(TRUSTED), signed(f"timestamp={NOW}")
+    local, query = LocalAuthorizer(TRUSTED), signed(f"timestamp={NOW}")
     for number in range(others):
-        assert asked.passes(query, f"203.0.113.{100 + number}")
-    asked.taken()
-    assert asked.passes(query)
+        assert local.passes(query, f"203.0.113.{100 + number}")
+    local.taken()
+    assert local.passes(query)
 
     async def meanwhile() -> int:
-        taking = asyncio.create_task(asked.authorizer.take_batch())
+        taking = asyncio.create_task(local.authorizer.take_batch())
         await asyncio.sleep(0)
-        passed = sum(asked.passes(query) for _n in range(5))
-        batches = [await taking, await asked.authorizer.take_batch()]
+        passed = sum(local.passes(query) for _n in range(5))
+        batches = [await taking, await local.authorizer.take_batch()]
         assert passed == 5
         return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
 
@@ -163,17 +163,17 @@ def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
 
 
 def test_changed_key_is_checked_again_after_a_write() -> None:
-    asked = LocalAuthorizer(RECORD)
+    local = LocalAuthorizer(RECORD)
     query = signed(f"timestamp={NOW}")
-    assert asked.passes(query)
-    asked.taken()
-    asked.authorizer.key_cache.invalidate(KEY)
-    assert not asked.authorizer.key_cache.entries
-    asked.authorizer.key_cache.put(dataclasses.replace(RECORD, active=False))
-    assert not asked.passes(query)
-    asked.authorizer.key_cache.put(RECORD)
-    assert asked.passes(query)
-    assert [times for *_name, times, _skew_ms in asked.taken()] == [1]
+    assert local.passes(query)
+    local.taken()
+    local.authorizer.key_cache.invalidate(KEY)
+    assert not local.authorizer.key_cache.entries
+    local.authorizer.key_cache.put(dataclasses.replace(RECORD, active=False))
+    assert not local.passes(query)
+    local.authorizer.key_cache.put(RECORD)
+    assert local.passes(query)
+    assert [times for *_name, times, _skew_ms in local.taken()] == [1]
 
 
 def test_entry_uses_the_current_bucket_of_its_address(
@@ -181,25 +181,25 @@ def test_entry_uses_the_current_bucket_of_its_address(
 ) -> None:
     """SECURITY: otherwise a hundred thousand other addresses give a key a second bucket permanently."""
     monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MAX_BUCKETS", 4)
-    asked = LocalAuthorizer(RECORD, rate=3)
+    local = LocalAuthorizer(RECORD, rate=3)
     query = signed(f"timestamp={NOW}")
-    assert asked.passes(query)
-    asked.taken()
+    assert local.passes(query)
+    local.taken()
     for number in range(9):
-        asked.addresses.bucket_for(f"192.0.2.{number}")
-    assert asked.passes(query)
-    assert asked.taken()
-    assert not asked.authorizer.key_cache.entries
+        local.addresses.bucket_for(f"192.0.2.{number}")
+    assert local.passes(query)
+    assert local.taken()
+    assert not local.authorizer.key_cache.entries
 
 
 def test_clock_skew_is_that_of_the_last_correctly_signed_request() -> None:
-    asked = LocalAuthorizer(RECORD)
-    assert asked.passes(signed(f"timestamp={NOW - 250}"))
-    assert not asked.passes(signed(f"timestamp={NOW - 900}", OLD))
-    assert asked.taken()[0][-1] == -250
-    assert asked.passes(signed(f"timestamp={NOW - 250}"))
-    assert asked.passes(signed(f"timestamp={NOW + 20}"))
-    assert asked.taken()[0][-1] == 20
+    local = LocalAuthorizer(RECORD)
+    assert local.passes(signed(f"timestamp={NOW - 250}"))
+    assert not local.passes(signed(f"timestamp={NOW - 900}", OLD))
+    assert local.taken()[0][-1] == -250
+    assert local.passes(signed(f"timestamp={NOW - 250}"))
+    assert local.passes(signed(f"timestamp={NOW + 20}"))
+    assert local.taken()[0][-1] == 20
 
 
 shapes_of = ("symbol", "a-b.c", "recvWindow", "timestamp")
@@ -224,10 +224,10 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
     @settings(max_examples=examples(300))
     @given(weighed(good, records), said_of, moments)
     def one(record: KeyRecord, said: tuple[str, ...], now: int) -> None:
-        asked = LocalAuthorizer(record)
-        asked.passes(signed(first))
+        local = LocalAuthorizer(record)
+        local.passes(signed(first))
         request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
-        seen.append((asked.passes(request, now=now), decision_result(record, request, now=now)))
+        seen.append((local.passes(request, now=now), decision_result(record, request, now=now)))
         assert seen[-1][1] != 0 or not seen[-1][0]
 
     one()
@@ -255,37 +255,37 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
     ],
 )
 def test_rejected_request_is_not_allowed_by_a_stored_pattern(payload: str) -> None:
-    asked = LocalAuthorizer(RECORD)
-    assert asked.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
+    local = LocalAuthorizer(RECORD)
+    assert local.passes(signed(f"symbol=BTCIRT&timestamp={NOW}"))
     assert decision_result(RECORD, signed(payload)) == 0
-    assert not asked.passes(signed(payload))
+    assert not local.passes(signed(payload))
 
 
 def test_recently_used_credential_ends_on_time() -> None:
     ending = dataclasses.replace(RECORD.credentials[0], retires_at_ms=NOW + 2)
-    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ending,)))
+    local = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ending,)))
     query = signed(f"timestamp={NOW}")
-    assert [asked.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
+    assert [local.passes(query, now=NOW + later) for later in range(4)] == [True, True, False, False]
 
 
 def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
-    asked = LocalAuthorizer(RECORD)
+    local = LocalAuthorizer(RECORD)
     kinds = [(address, permission) for address in (LISTED, UNLISTED) for permission in ("read", "trade")]
     for _ in range(2):
         for address, permission in kinds:
-            assert asked.passes(signed(f"timestamp={NOW}"), address, permission)
-    key_cache = asked.authorizer.key_cache
+            assert local.passes(signed(f"timestamp={NOW}"), address, permission)
+    key_cache = local.authorizer.key_cache
     assert len(key_cache.entries) == len(kinds)
     key_cache.invalidate("o" * 64)
     assert len(key_cache.entries) == len(kinds)
     key_cache.invalidate(KEY)
     assert not key_cache.entries
-    assert not asked.passes(signed(f"timestamp={NOW}"))
+    assert not local.passes(signed(f"timestamp={NOW}"))
     for name in (ALL, TOKENS):
         key_cache.put(RECORD)
-        assert asked.passes(signed(f"timestamp={NOW}"))
+        assert local.passes(signed(f"timestamp={NOW}"))
         key_cache.invalidate(name)
-        assert asked.passes(signed(f"timestamp={NOW}")) is (name == TOKENS)
+        assert local.passes(signed(f"timestamp={NOW}")) is (name == TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -303,34 +303,34 @@ def test_all_entries_of_a_key_are_stored_and_evicted_when_it_changes() -> None:
 def test_entry_is_not_used_for_a_request_with_a_similar_name(
     api_key: str, address: str, permission: str
 ) -> None:
-    asked = LocalAuthorizer(TRUSTED)
+    local = LocalAuthorizer(TRUSTED)
     query = signed(f"timestamp={NOW}")
-    assert asked.passes(query, LISTED, "trade")
-    asked.key_id = api_key
-    assert not asked.passes(query, address, permission)
+    assert local.passes(query, LISTED, "trade")
+    local.key_id = api_key
+    assert not local.passes(query, address, permission)
 
 
 def test_entry_of_one_secret_does_not_allow_another() -> None:
-    asked = LocalAuthorizer(RECORD)
-    assert asked.passes(signed(f"timestamp={NOW}"))
-    assert not asked.passes(signed(f"timestamp={NOW}", OLD))
-    assert not asked.passes(f"timestamp={NOW}&signature=")
-    assert not asked.passes(f"timestamp={NOW}&signature={'0' * 63}x")
-    assert asked.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")
+    local = LocalAuthorizer(RECORD)
+    assert local.passes(signed(f"timestamp={NOW}"))
+    assert not local.passes(signed(f"timestamp={NOW}", OLD))
+    assert not local.passes(f"timestamp={NOW}&signature=")
+    assert not local.passes(f"timestamp={NOW}&signature={'0' * 63}x")
+    assert local.passes(f"timestamp={NOW}&signature={hmac_of(f'timestamp={NOW}').upper()}")
 
 
 def test_request_above_the_key_rate_counts_once_for_its_address() -> None:
-    asked = LocalAuthorizer(RECORD, rate=1)
-    assert [asked.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
+    local = LocalAuthorizer(RECORD, rate=1)
+    assert [local.passes(signed(f"timestamp={NOW}")) for _ in range(6)] == [True] + [False] * 5
     # `authorize`, which is called for each of the five, acquires from it.
-    assert [asked.addresses.bucket_for(LISTED).acquire(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
+    assert [local.addresses.bucket_for(LISTED).acquire(0.0) == 0 for _ in range(10)] == [True] * 9 + [False]
 
 
 def test_entry_is_stored_when_only_one_credential_is_left() -> None:
     ended = CredentialRecord(2, Kind.HMAC, OLD, NOW)
-    asked = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
-    assert asked.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
-    assert not asked.authorizer.key_cache.entries
-    assert asked.passes(signed(f"timestamp={NOW}"))
-    assert asked.authorizer.key_cache.entries
-    assert not asked.passes(signed(f"timestamp={NOW}", OLD))
+    local = LocalAuthorizer(dataclasses.replace(RECORD, credentials=(ended, *RECORD.credentials)))
+    assert local.passes(signed(f"timestamp={NOW}"), now=NOW - 1)
+    assert not local.authorizer.key_cache.entries
+    assert local.passes(signed(f"timestamp={NOW}"))
+    assert local.authorizer.key_cache.entries
+    assert not local.passes(signed(f"timestamp={NOW}", OLD))

@@ -25,20 +25,22 @@ class Echo:
         if (method, target) != (b"GET", b"/fast") or any(name.lower() in framing for name in names):
             return None
         pairs = zip(names, values, strict=True)
-        said = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
-        return b"said: %d\r\n\r\n" % hash(tuple(said))
+        values_sent = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
+        return b"values_sent: %d\r\n\r\n" % hash(tuple(values_sent))
 
     async def handle(self, request: HttpRequest) -> None:
-        said = [value for value in request.headers.get_all("x-a") if value.isascii()]
+        values_sent = [value for value in request.headers.get_all("x-a") if value.isascii()]
         if request.method == "GET" and request.path == "/fast" and not request.has_body:
-            request.respond_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
+            request.respond_empty(
+                204, [("values_sent", str(hash(tuple(value.encode() for value in values_sent))))]
+            )
             return
         try:
             body = b"".join([piece async for piece in request])
         except BodyError:
             request.respond_empty(400, [("connection", "close")])
             return
-        events = (request.method, request.path, request.query_string, said, body)
+        events = (request.method, request.path, request.query_string, values_sent, body)
         request.respond_text(200, [], repr(events))
 
 
@@ -90,9 +92,9 @@ values = st.sampled_from(
     ["a", "", "0", "3", "03", "chunked", "close", "keep-alive", "upgrade", "100-continue", "\t b ", "\xff"]
 )
 heads = st.builds(
-    lambda method, target, version, said: (
+    lambda method, target, version, values_sent: (
         f"{method} {target} HTTP/{version}\r\n"
-        + "".join(f"{name}: {value}\r\n" for name, value in said)
+        + "".join(f"{name}: {value}\r\n" for name, value in values_sent)
         + "\r\n"
     ),
     st.sampled_from(["GET", "POST", "HEAD", "CONNECT", "get"]),
