@@ -12,7 +12,7 @@ from apikeys.models import AddressUse, ApiKey
 from apikeys.models.gateway import bearer
 from hitobit_portal.http import client_ip
 from tests.apikeys.gateway.test_attacks import raw, status
-from tests.apikeys.gateway.test_bodies import AUTH, ENVOY, after_a_yes, head, uri_of
+from tests.apikeys.gateway.test_bodies import AUTH, ENVOY, after_an_allowed_request, head, uri_of
 from tests.support import people
 from tests.support.binance_client import BinanceClient, Call
 from tests.support.gateways import ADDRESS, GatewayProcess, as_json, auth_headers, token
@@ -62,7 +62,9 @@ def test_byte_outside_rfc_3986_is_a_wrong_signature_in_each_form(
     call = signed(key, f"symbol=B{byte}T&")
     # A header must not contain DEL (RFC 9110, 5.5), nor a request line that a proxy accepts.
     wanted = (400, 0) if byte == "\x7f" else (403, -1022)
-    assert after_a_yes(gateway, key, head(gateway, key, AUTH, b"GET", uri=uri_of(call))) == wanted
+    assert (
+        after_an_allowed_request(gateway, key, head(gateway, key, AUTH, b"GET", uri=uri_of(call))) == wanted
+    )
     answer = raw(gateway, head(gateway, key, ENVOY + uri_of(call), b"GET", b"Connection: close"))
     assert status(answer) == 400
     said, _, body = answer.partition(b"\r\n\r\n")
