@@ -21,7 +21,7 @@ help: ## Show this list
 run: $(VENV)/runtime.stamp $(CATALOGUES) ## Run the demo on http://127.0.0.1:8000 (PORT and PORTAL_DATA_DIR move it)
 	@exec env $(DEMO) $(BIN)/python manage.py run_demo
 
-gateway: $(VENV)/runtime.stamp ## Run the demo's machine door alone on http://127.0.0.1:8001 (PORTAL_GATEWAY_PORT moves it)
+gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http://127.0.0.1:8001 (PORTAL_GATEWAY_PORT moves it)
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases

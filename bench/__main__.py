@@ -1,4 +1,4 @@
-"""``make bench``: how fast a decision is, and how fast the demo answers. Loopback only, and it ends by itself."""
+"""``make bench``: measure the time of a decision and of the demo's pages. Loopback only; ends by itself."""
 
 import functools
 import hashlib
@@ -69,7 +69,7 @@ def decision(record: KeyRecord | None, expected: Outcome) -> None:
 
 
 def one_client(port: int, path: str, count: int) -> list[float]:
-    """Seconds of ``count`` GETs, one after the other, over one connection."""
+    """Return the seconds of ``count`` GETs, one after the other, over one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def get() -> None:
@@ -88,7 +88,7 @@ def signature() -> None:
 
 
 def decisions() -> None:
-    """Against one bare HMAC-SHA256 of the same text."""
+    """Compare decisions with one HMAC-SHA256 of the same text."""
     reference = report("HMAC-SHA256 alone", [timed(signature) for _ in range(DECISIONS)], 0)
     cases: list[tuple[str, KeyRecord | None, Outcome]] = [
         ("decision, allowed", RECORD, Outcome.ALLOWED),
@@ -100,7 +100,7 @@ def decisions() -> None:
 
 
 def pages(port: int) -> None:
-    """Against the same server answering with nothing to do."""
+    """Compare pages with a response of the same server without work."""
     reference = 0.0
     for path in ("/healthz", "/api/v3/ping", "/login/"):
         one_client(port, path, CLIENTS)

@@ -1,4 +1,4 @@
-"""The least that granian's RSGI can be asked: every request is answered 204 with nothing to do."""
+"""granian's RSGI with an application that does nothing: every request gets a 204 response."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Odd requests without end: ``python -m bench.fuzz_gateway --minutes 10``. Fails at the first that is answered wrongly.
+"""Fuzz the gateway: ``python -m bench.fuzz_gateway --minutes 10``. Fails at the first wrong response.
 
-Query, body, headers, JSON documents and streams of bytes are generated; nothing may raise, the three forms of a
-question must be read as the same one, the quick way and what it remembers may say yes only where the decision does,
-and where a stream is cut into pieces must not matter.
+Query strings, bodies, headers, JSON documents and byte streams are generated. Nothing may raise; the three forms of a
+request must be parsed alike; the fast path and its entries may allow only what the decision allows; and the position
+at which a stream is split must not matter.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from apikeys.gateway import requests
 from apikeys.verification.decision import KeyRecord, decide
-from tests.apikeys.gateway import test_fast_path as shapes
+from tests.apikeys.gateway import test_fast_path as fast_path
 from tests.apikeys.gateway import test_repeated_requests as repeats
 from tests.apikeys.gateway import test_split_streams as pieces
 
@@ -37,8 +37,8 @@ questions = st.dictionaries(
 )
 
 
-class Said(dict[str, str]):
-    """Headers of a request, each once."""
+class SingleHeaders(dict[str, str]):
+    """Headers of a request, each occurring once."""
 
     def get_all(self, key: str, /) -> list[str]:
         return [self[key]] if key in self else []
@@ -46,52 +46,54 @@ class Said(dict[str, str]):
 
 @often
 @given(st.one_of(documents, questions))
-def odd_documents(document: Any) -> None:
+def malformed_documents(document: Any) -> None:
     try:
-        read, _batch = requests.from_json(document)
-    except requests.AskError:
+        parsed, _batch = requests.from_json(document)
+    except requests.AuthorizationRequestError:
         return
-    for ask in read:
-        judge(shapes.RECORD, ask)
+    for request in parsed:
+        check(fast_path.RECORD, request)
 
 
 @often
 @given(
-    st.one_of(shapes.good, shapes.records),
-    shapes.queries,
-    shapes.addresses,
-    shapes.permissions,
+    st.one_of(fast_path.good, fast_path.records),
+    fast_path.queries,
+    fast_path.addresses,
+    fast_path.permissions,
     st.text(max_size=8),
 )
 def three_forms(record: KeyRecord, query: str, address: str, permission: str, path: str) -> None:
-    said = Said({"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission})
+    headers = SingleHeaders(
+        {"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission}
+    )
     document = {"api_key": record.key, "query": query, "client_ip": address, "permission": permission}
     [by_json], _batch = requests.from_json(json.loads(json.dumps(document)))
     plain = "/" + path.replace("?", "")
-    # As bytes come from the wire: one character each.
-    target, wire = (text.encode().decode("latin-1") for text in (f"{plain}?{query}", query))
-    by_auth = requests.from_auth(Said(said, **{"x-original-uri": target}), "", b"")
-    by_envoy = requests.from_envoy(said, plain.encode().decode("latin-1"), wire, b"")
+    # Bytes as received: one character each.
+    target, received = (text.encode().decode("latin-1") for text in (f"{plain}?{query}", query))
+    by_auth = requests.from_auth(SingleHeaders(headers, **{"x-original-uri": target}), "", b"")
+    by_envoy = requests.from_envoy(headers, plain.encode().decode("latin-1"), received, b"")
     assert by_auth == by_envoy
     if plain.isascii() and "#" not in plain:
         assert by_json == by_auth
-    judge(record, by_auth)
+    check(record, by_auth)
 
 
-def judge(record: KeyRecord, ask: requests.Ask) -> None:
-    decision = decide(record, **dataclasses.asdict(ask), now_ms=shapes.NOW)
-    if ask.body or not ask.query.isascii() or ask.client_ip is None:
+def check(record: KeyRecord, request: requests.AuthorizationRequest) -> None:
+    decision = decide(record, **dataclasses.asdict(request), now_ms=fast_path.NOW)
+    if request.body or not request.query.isascii() or request.client_ip is None:
         return
-    quick = shapes.quick(record, ask.query.decode(), ask.client_ip, ask.permission)
-    assert not quick or (decision.allowed and decision.credential_id == quick), ask.query
+    quick = fast_path.fast_path_result(record, request.query.decode(), request.client_ip, request.permission)
+    assert not quick or (decision.allowed and decision.credential_id == quick), request.query
 
 
 PROPERTIES = (
-    odd_documents,
+    malformed_documents,
     three_forms,
-    often(repeats.test_what_came_before_never_lets_a_request_pass),
-    often(repeats.test_shape_of_an_earlier_request_lets_no_other_be_read_than_the_decision_reads),
-    often(pieces.test_answers_do_not_depend_on_where_a_stream_is_cut),
+    often(repeats.test_earlier_requests_never_allow_a_request),
+    often(repeats.test_stored_pattern_parses_requests_as_the_decision_does),
+    often(pieces.test_responses_do_not_depend_on_where_a_stream_is_split),
 )
 
 
@@ -104,7 +106,7 @@ def main() -> int:
         for holds in PROPERTIES:
             holds()
             done += EXAMPLES
-    sys.stdout.write(f"{done} requests and streams, none answered wrongly\n")
+    sys.stdout.write(f"{done} requests and streams, no wrong response\n")
     return 0
 
 

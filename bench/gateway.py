@@ -1,7 +1,7 @@
-"""``python -m bench.gateway [seconds of a round] [rounds]``: the gateway beside others, and its own promises.
+"""``python -m bench.gateway [seconds of a round] [rounds]``: compare the gateway with other servers and its targets.
 
-All over loopback, the server on one core, wrk and the database on the other. What is compared takes turns, round by
-round, and each figure is the median of the rounds' ratios: the machine's other work slows both sides of a ratio alike.
+Everything runs over loopback: the server on one core, wrk and the database on the other. Compared servers take turns,
+round by round, and each figure is the median of the rounds' ratios: other work on the machine slows both sides alike.
 """
 
 import statistics
@@ -22,12 +22,12 @@ COLD = 1_000_000
 OURS = "the gateway"
 
 
-class Server(Protocol):
+class MeasuredServer(Protocol):
     port: int
 
 
 def warm(port: int, prepare: Callable[[], None], world: World, keys: int) -> None:
-    """Until every key is in memory: the database is asked for each once."""
+    """Send requests until every key is cached: each is loaded from the database once."""
     for _ in range(40):
         prepare()
         if load.wrk(port, world.directory / "requests", 4).answers > 2 * keys:
@@ -35,9 +35,13 @@ def warm(port: int, prepare: Callable[[], None], world: World, keys: int) -> Non
 
 
 def rounds(
-    world: World, servers: Mapping[str, Server], prepare: Callable[[], None], seconds: float, count: int
+    world: World,
+    servers: Mapping[str, MeasuredServer],
+    prepare: Callable[[], None],
+    seconds: float,
+    count: int,
 ) -> dict[str, list[float]]:
-    """Requests a second of each server, which take turns: each round begins with another of them."""
+    """Return the requests a second of each server. They take turns; each round begins with another one."""
     rates: dict[str, list[float]] = {name: [] for name in servers}
     for number in range(count):
         prepare()
@@ -45,7 +49,7 @@ def rounds(
         for name in [*servers][first:] + [*servers][:first]:
             run = load.wrk(servers[name].port, world.directory / "requests", seconds)
             if run.wrong:
-                raise RuntimeError(f"{name}: {run.wrong} of {run.answers} answers were wrong")
+                raise RuntimeError(f"{name}: {run.wrong} of {run.answers} responses were wrong")
             rates[name].append(run.rate)
     return rates
 
@@ -57,7 +61,7 @@ def ratio(name: str, ours: list[float], theirs: list[float], wanted: str) -> Row
 
 
 def beside_others(world: World, token: str, seconds: float, count: int) -> tuple[list[Row], float]:
-    """The table's first rows, and the gateway's highest load in requests a second."""
+    """Return the table's first rows, and the gateway's maximum load in requests a second."""
     from bench import keys, rivals
 
     holders = keys.hmac_holders(KEYS)
@@ -78,17 +82,22 @@ def beside_others(world: World, token: str, seconds: float, count: int) -> tuple
         others = {
             kind: stack.enter_context(kind(world.directory)) for kind in wanted if kind.missing() is None
         }
-        servers: dict[str, Server] = {OURS: ours, **{kind.name: other for kind, other in others.items()}}
-        found = rounds(world, servers, prepare, seconds, count)
-        rows += [ratio(kind.name, found[OURS], found[kind.name], wanted[kind]) for kind in others]
+        servers: dict[str, MeasuredServer] = {
+            OURS: ours,
+            **{kind.name: other for kind, other in others.items()},
+        }
+        rates = rounds(world, servers, prepare, seconds, count)
+        rows += [ratio(kind.name, rates[OURS], rates[kind.name], wanted[kind]) for kind in others]
         rows += [Row(kind.name, "left out", wanted[kind], why) for kind, why in missing]
-        rows.append(quiet(world, ours, others[rivals.Bare], prepare, statistics.median(found[OURS]) / 2))
+        rows.append(half_load(world, ours, others[rivals.Bare], prepare, statistics.median(rates[OURS]) / 2))
         rows.append(leanest(world, ours, prepare, seconds, count))
-    return rows, statistics.median(found[OURS])
+    return rows, statistics.median(rates[OURS])
 
 
-def quiet(world: World, ours: Server, bare: Server, prepare: Callable[[], None], rate: float) -> Row:
-    """The 99th percentile of both at half of the gateway's highest load."""
+def half_load(
+    world: World, ours: MeasuredServer, bare: MeasuredServer, prepare: Callable[[], None], rate: float
+) -> Row:
+    """Compare the 99th percentiles of both at half of the gateway's maximum load."""
     path, times = world.directory / "requests", []
     for _ in range(5):
         prepare()
@@ -105,7 +114,9 @@ def quiet(world: World, ours: Server, bare: Server, prepare: Callable[[], None],
     )
 
 
-def leanest(world: World, ours: Server, prepare: Callable[[], None], seconds: float, count: int) -> Row:
+def leanest(
+    world: World, ours: MeasuredServer, prepare: Callable[[], None], seconds: float, count: int
+) -> Row:
     from bench import keys, rivals
     from tests.support.servers import create_database
 
@@ -113,21 +124,21 @@ def leanest(world: World, ours: Server, prepare: Callable[[], None], seconds: fl
     theirs = server.prepare(HOT)
     prepared = world.directory / "leanest.requests"
     prepared.write_bytes(b"".join(keys.bare_request(key) + b"\0" for key in theirs))
-    found: dict[str, list[float]] = {OURS: [], server.name: []}
+    rates: dict[str, list[float]] = {OURS: [], server.name: []}
     with server:
         load.wrk(server.port, prepared, 2)
         for _ in range(count):
             prepare()
-            found[OURS].append(load.wrk(ours.port, world.directory / "requests", seconds).rate)
+            rates[OURS].append(load.wrk(ours.port, world.directory / "requests", seconds).rate)
             run = load.wrk(server.port, prepared, seconds)
             if run.wrong:
-                raise RuntimeError(f"{server.name}: {run.wrong} of {run.answers} answers were wrong")
-            found[server.name].append(run.rate)
-    return ratio(server.name, found[OURS], found[server.name], ">= 30")
+                raise RuntimeError(f"{server.name}: {run.wrong} of {run.answers} responses were wrong")
+            rates[server.name].append(run.rate)
+    return ratio(server.name, rates[OURS], rates[server.name], ">= 30")
 
 
 def with_many(world: World, token: str, seconds: float, count: int) -> Row:
-    """The same gateway over a database of a thousand keys, and of a million more."""
+    """Compare the same gateway over a database with a thousand keys, and with a million more."""
     from bench import keys
 
     holders = keys.hmac_holders(HOT)
@@ -137,8 +148,8 @@ def with_many(world: World, token: str, seconds: float, count: int) -> Row:
     with Gateway(token, {}) as few, Gateway(token, {"DATABASE_URL": large}) as many:
         for server in (few, many):
             warm(server.port, prepare, world, HOT)
-        found = rounds(world, {"few": few, "many": many}, prepare, seconds, count)
-    return ratio(f"itself with {COLD:,} keys in the database", found["many"], found["few"], ">= 0.95")
+        rates = rounds(world, {"few": few, "many": many}, prepare, seconds, count)
+    return ratio(f"itself with {COLD:,} keys in the database", rates["many"], rates["few"], ">= 0.95")
 
 
 def main() -> int:
@@ -149,13 +160,13 @@ def main() -> int:
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 7
     began = time.time()
     with World() as world:
-        from bench import promises
+        from bench import targets
         from tests.support.gateways import token
 
         bearer = token("bench")
         rows, highest = beside_others(world, bearer, seconds, count)
-        rows += promises.rows(world, bearer, highest, seconds, count)
-        # Last: what PostgreSQL does about a million new rows goes on for minutes.
+        rows += targets.rows(world, bearer, highest, seconds, count)
+        # Last: PostgreSQL's maintenance of a million new rows takes minutes.
         rows.append(with_many(world, bearer, seconds, count))
     write(rows, began)
     return 0

@@ -1,4 +1,4 @@
-"""Keys for the load: rows in the database, and signed requests prepared in a file for wrk."""
+"""Keys for load tests: rows in the database, and signed requests prepared in a file for wrk."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ ANALYZE;
 
 @dataclass(frozen=True)
 class Holder:
-    """One key, how its holder signs, and from where it may."""
+    """The holder of a key: how it signs, and from which address."""
 
     key_id: str
     user: str
@@ -53,7 +53,7 @@ class Holder:
 
 
 def hmac_holders(count: int) -> list[Holder]:
-    """So many customers, each with one key that reads and trades from two networks."""
+    """Create ``count`` customers, each with one key that may read and trade from two networks."""
     made = [_key(owner) for owner in _owners(count)]
     holders, credentials = [], []
     for n, key in enumerate(made):
@@ -67,7 +67,7 @@ def hmac_holders(count: int) -> list[Holder]:
 
 
 def public_key_holders(kind: str, count: int, bits: int = 0) -> list[Holder]:
-    """The same with ``ed25519``, or ``rsa`` of so many ``bits``."""
+    """Create the same with ``ed25519`` keys, or ``rsa`` keys of ``bits``."""
     made = [_key(owner) for owner in _owners(count)]
     holders, credentials = [], []
     for n, key in enumerate(made):
@@ -81,7 +81,7 @@ def public_key_holders(kind: str, count: int, bits: int = 0) -> list[Holder]:
 
 
 def copy_of(url: str) -> str:
-    """A database with the same rows; nobody may be connected to the first one meanwhile."""
+    """Create a database with the same rows and return its URL. The original must have no connections meanwhile."""
     connections["default"].close_pool()  # type: ignore[attr-defined]
     connections.close_all()
     server, _, original = url.rpartition("/")
@@ -93,19 +93,19 @@ def copy_of(url: str) -> str:
 
 
 def add_cold(url: str, count: int) -> None:
-    """``count`` keys more that nobody uses: whole rows, a secret that nothing opens."""
+    """Add ``count`` unused keys: complete rows, with a secret that cannot be decrypted."""
     sealed = crypto.seal(secrets.token_hex(32).encode(), "bench")
     with psycopg.connect(url, autocommit=True) as connection:
-        # No triggers: a million notifications would be sent to nobody.
+        # No triggers: a million notifications would have no recipient.
         connection.execute("SET session_replication_role = replica")
-        found = connection.execute("SELECT min(id) FROM accounts_user").fetchone()
-        values = {"owner": found[0] if found else None, "count": count, "sealed": sealed}
+        row = connection.execute("SELECT min(id) FROM accounts_user").fetchone()
+        values = {"owner": row[0] if row else None, "count": count, "sealed": sealed}
         for statement in COLD.split(";")[:-1]:
             connection.execute(statement, values)
 
 
 def write_requests(path: Path, holders: list[Holder], token: str, each: int = 4) -> None:
-    """``each`` requests of every holder, no two with the same signature, fresh for a minute from now."""
+    """Write ``each`` requests of every holder, all with different signatures, fresh for a minute from now."""
     now_ms = time.time_ns() // 1_000_000
     with path.open("wb") as file:
         for n in range(each):
@@ -127,7 +127,7 @@ def request(holder: Holder, token: str, query: str, permission: str = "trade") -
 
 
 def bare_request(key: str) -> bytes:
-    """Of a gateway that knows nothing but keys."""
+    """Return a request for a gateway that only checks keys."""
     lines = ("GET /gateway/v1/auth HTTP/1.1", "Host: gateway", f"Authorization: Api-Key {key}", "", "")
     return "\r\n".join(lines).encode()
 

@@ -1,4 +1,4 @@
-"""Load on a server: wrk on one core, the server on the other, and what wrk says about it."""
+"""Generate load with wrk on one core, with the server on the other, and parse wrk's output."""
 
 import contextlib
 import os
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-#: The server alone has the first core; wrk and the database share the other one.
+#: The server has the first core to itself; wrk and the database share the other one.
 SERVER_CORE, LOAD_CORE = 0, max(os.sched_getaffinity(0))
 CONNECTIONS = 64
-#: For the quiet load: so many that the think time of each is far longer than an answer takes.
+#: Connections for a fixed rate: so many that the think time of each is much longer than a response time.
 VISITORS = 256
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @contextlib.contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """Processes that are started meanwhile run on ``core`` alone; None: wherever they like."""
+    """Run processes that are started in this context on ``core`` only; None: on any core."""
     before = os.sched_getaffinity(0)
     if core is not None:
         os.sched_setaffinity(0, {core})
@@ -33,7 +33,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """``rate`` in requests a second, ``p99`` in seconds; ``wrong``: answers that were not as expected."""
+    """``rate`` in requests a second, ``p99`` in seconds; ``wrong``: number of unexpected responses."""
 
     rate: float
     p99: float
@@ -59,34 +59,34 @@ def missing() -> str | None:
 def wrk(
     port: int, requests: Path, seconds: float, *, rate: float = 0, connections: int = 0, first: bool = True
 ) -> Run:
-    """Sends the prepared ``requests`` one after the other, as fast as answers come, or some ``rate`` a second.
+    """Send the prepared ``requests`` one after the other, as fast as responses come, or at ``rate`` a second.
 
-    With a rate each of `VISITORS` connections waits a random time before its next request, so the arrivals are as good
-    as Poisson's, and an answer's time never delays anybody else's request (wrk itself knows no rate). ``first``: wrk
-    goes before what shares its core; not where the database's time is what counts.
+    With a rate, each of `VISITORS` connections waits a random time before its next request, so arrivals are close to a
+    Poisson process, and a response time never delays other requests (wrk itself has no rate). ``first``: wrk has
+    priority over other processes on its core; not for measurements of the database.
     """
     count = connections or (VISITORS if rate else CONNECTIONS)
     mean_ms = 1000 * count / rate if rate else 0
     command = ["wrk", "-t1", f"-c{count}", f"-d{seconds:g}s", "--latency", "--timeout", "5s", "-s"]
     environ = {**os.environ, "BENCH_REQUESTS": str(requests), "BENCH_PAUSE_MS": f"{mean_ms:.3f}"}
     with on_core(LOAD_CORE):
-        said = subprocess.run(
+        output = subprocess.run(
             [*command, str(HERE / "requests.lua"), f"http://127.0.0.1:{port}/"],
             env=environ, capture_output=True, text=True, check=True, preexec_fn=_before_others if first else None,
         ).stdout  # fmt: skip
-    return _read(said)
+    return _read(output)
 
 
 def _before_others() -> None:
-    """Of what shares wrk's core: what wrk waits for the database would count as the answers' time. Needs root."""
+    """Raise wrk's priority on its core: its waiting for the database would count as response time. Needs root."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
-def _read(said: str) -> Run:
-    p99 = re.search(r"99%\s+([0-9.]+)(us|ms|s|m)", said)
-    found = re.search(r"^answers (\d+) wrong (\d+) microseconds (\d+)$", said, re.MULTILINE)
-    if p99 is None or found is None:
-        raise RuntimeError(f"wrk said what is not understood: {said[-2000:]}")
-    answers, wrong, took = (int(number) for number in found.groups())
+def _read(output: str) -> Run:
+    p99 = re.search(r"99%\s+([0-9.]+)(us|ms|s|m)", output)
+    totals = re.search(r"^answers (\d+) wrong (\d+) microseconds (\d+)$", output, re.MULTILINE)
+    if p99 is None or totals is None:
+        raise RuntimeError(f"unexpected output of wrk: {output[-2000:]}")
+    answers, wrong, took = (int(number) for number in totals.groups())
     return Run(answers * 1e6 / took, float(p99[1]) * _UNITS[p99[2]], answers, wrong)

@@ -1,7 +1,7 @@
-"""What a key costs in a gateway's memory: RSS before and after 100 000 of them, and tracemalloc's word beside it.
+"""Measure the memory of a cached key: resident size before and after 100,000 of them, and tracemalloc's result.
 
-A process of its own (``python -m bench.memory KIND``) builds them with the gateway's own code, each from an owner, a
-secret and two networks of its own, and prints bytes a key as JSON.
+A separate process (``python -m bench.memory KIND``) builds them with the gateway's own code, each with its own owner,
+secret and two networks, and prints the bytes for each key as JSON.
 """
 
 import gc
@@ -12,8 +12,8 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-from apikeys.gateway.fastpath.lru import TwoGenerations
-from apikeys.gateway.fastpath.prepared_key import Compiled
+from apikeys.gateway.fastpath.lru import GenerationalCache
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.signing import Kind
@@ -27,7 +27,7 @@ def resident() -> int:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def key(number: int) -> Compiled:
+def key(number: int) -> PreparedKey:
     networks = [
         f"203.{number // 65536}.{number // 256 % 256}.{number % 256}",
         f"198.{18 + number % 2}.0.0/24",
@@ -39,19 +39,19 @@ def key(number: int) -> Compiled:
         active=True,
         owner_active=True,
         expires_at_ms=1_900_000_000_000 + number,
-        permissions=PERMISSIONS,  # `records.load` shares them, too
+        permissions=PERMISSIONS,  # `key_loader.load` shares them, too
         restricted=True,
         networks=compile_networks(networks),
         credentials=(CredentialRecord(number + 1000, Kind.HMAC, secret),),
     )
-    return Compiled(record)
+    return PreparedKey(record)
 
 
 def main() -> None:
     traced = "traced" in sys.argv
     if traced:
         tracemalloc.start()
-    cache: TwoGenerations[Compiled] = TwoGenerations(2 * KEYS)
+    cache: GenerationalCache[PreparedKey] = GenerationalCache(2 * KEYS)
     gc.collect()
     before = tracemalloc.get_traced_memory()[0] if traced else resident()
     for number in range(KEYS):
@@ -63,12 +63,12 @@ def main() -> None:
 
 
 def measure(how: str) -> float:
-    """Bytes a key, by ``rss`` or ``traced`` (which does not see what OpenSSL holds)."""
-    said = subprocess.run(
+    """Return the bytes for each key, by ``rss`` or ``traced`` (which does not include OpenSSL's memory)."""
+    process = subprocess.run(
         [sys.executable, "-m", "bench.memory", how], capture_output=True, text=True, check=True
     )
-    found: float = json.loads(said.stdout)["bytes_a_key"]
-    return found
+    result: float = json.loads(process.stdout)["bytes_a_key"]
+    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table, on the screen and in ``bench/results.md``, with the machine that it was measured on."""
+"""Write the table of results to the terminal and to ``bench/results.md``, with a description of the machine."""
 
 import os
 import platform
@@ -19,20 +19,20 @@ PACKAGES = ("uvloop", "httptools", "granian", "cryptography", "Django", "psycopg
 @dataclass(frozen=True)
 class Row:
     name: str
-    found: str
-    wanted: str
-    beside: str = ""
+    value: str
+    target: str
+    details: str = ""
 
 
 def write(rows: list[Row], began: float) -> None:
     table = ["| against | reached | must reach | figures |", "|---|---|---|---|"]
-    table += [f"| {row.name} | {row.found} | {row.wanted} | {row.beside} |" for row in rows]
+    table += [f"| {row.name} | {row.value} | {row.target} | {row.details} |" for row in rows]
     text = "\n".join(
         [
             "# The gateway's figures",
             "",
             "Written by `make bench`: median (least-most) of the rounds' ratios; server on one core, wrk and",
-            "PostgreSQL on the other. Absolute figures are this machine's, and of a machine with other work on it.",
+            "PostgreSQL on the other. Absolute figures are those of this machine, which had other work, too.",
             "",
             *table,
             "",
@@ -61,8 +61,8 @@ def machine(began: float) -> list[str]:
 
 def _version(command: list[str]) -> str:
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return "missing"
-    found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
-    return found[0] if found else "?"
+    number = re.search(r"\d+(\.\d+)+", process.stdout + process.stderr)
+    return number[0] if number else "?"

@@ -1,4 +1,4 @@
-"""The servers that the gateway is measured against, each one process on the server's core."""
+"""The servers that the gateway is compared with, each one process on the server's core."""
 
 import http.client
 import os
@@ -26,7 +26,7 @@ FAR_MS = 4_000_000_000_000
 
 
 class Rival:
-    """A server that answers 204 to what may pass. ``missing`` says why this machine can't have it."""
+    """A server that responds with 204 to allowed requests. ``missing`` returns why it cannot run on this machine."""
 
     name = ""
     core: int | None = SERVER_CORE
@@ -45,7 +45,7 @@ class Rival:
 
     def prepare_process(self) -> None:
         die_with_parent()
-        in_batches()  # all alike
+        in_batches()  # the same for all servers
 
     def environ(self) -> dict[str, str]:
         return dict(os.environ)
@@ -89,7 +89,7 @@ class Bare(Rival):
 
 
 class Granian(Rival):
-    """RSGI, the quickest server that Python has from a package, on the quicker loop."""
+    """RSGI, the fastest packaged server for Python, on the faster event loop."""
 
     name = "granian's RSGI with uvloop, answering 204 with nothing to do"
     loop = "uvloop"
@@ -108,7 +108,7 @@ class Granian(Rival):
 
 
 class Stock(Granian):
-    """As it comes: asyncio's loop, scheduled like any process."""
+    """With its defaults: asyncio's event loop, and the normal scheduling policy."""
 
     name = "granian's RSGI as it comes (asyncio's loop), answering 204 with nothing to do"
     loop = "asyncio"
@@ -136,7 +136,7 @@ class Plain(Rival):
         for word, value in filled.items():
             text = text.replace(word, value)
         (home / "nginx.conf").write_text(text, encoding="ascii")
-        # Started by root, nginx gives its worker to nobody, who has to be able to read its files.
+        # Started by root, nginx runs its worker as the user nobody, who must be able to read its files.
         return ["nginx", "-e", str(home / "log"), "-p", str(home), "-c", str(home / "nginx.conf")]
 
 
@@ -157,7 +157,7 @@ class Node(Rival):
 
 
 class Leanest(Rival):
-    """Made in a virtual environment of its own, which ends with the run."""
+    """Installed in its own virtual environment, which is deleted after the run."""
 
     name = "djangorestframework-api-key, leanest setting, granian and PostgreSQL"
 
@@ -187,7 +187,7 @@ class Leanest(Rival):
         return {**os.environ, **self.database}
 
     def prepare(self, count: int) -> list[str]:
-        """Keys, in a database of its own."""
+        """Create ``count`` keys in its own database, and return them."""
         return subprocess.run(
             [self.python, str(FILES / "leanest.py"), str(count)],
             env=self.environ(), cwd=self.home, stdout=subprocess.PIPE, text=True, check=True,
@@ -200,7 +200,7 @@ class Leanest(Rival):
 
 
 def write_keys(directory: Path, holders: Sequence[Holder], token: str) -> None:
-    """For those that hold all keys in memory: see ``rivals/check.lua``."""
+    """Write all keys to a file for servers that hold them in memory: see ``rivals/check.lua``."""
     lines = [token]
     for holder in holders:
         ranges = ",".join(

@@ -1,4 +1,4 @@
-"""What all measurements stand in: a database with keys, a directory, and gateways that are started on demand."""
+"""The environment of all measurements: a database with keys, a directory, and gateways that are started on demand."""
 
 import os
 import tempfile
@@ -9,12 +9,12 @@ from bench.load import LOAD_CORE, SERVER_CORE, on_core
 from tests.support.production import settings, without_settings
 from tests.support.servers import Postgres, create_database
 
-#: So high that the limits do their work and refuse nobody.
+#: So high that the rate limits are evaluated and reject nothing.
 RATE = str(10**9)
 
 
 class World:
-    """``with World() as world``; Django is set up on its database from then on, in this process too."""
+    """``with World() as world`` starts the database and sets Django up on it, in this process, too."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -74,7 +74,7 @@ class Gateway:
 
     @property
     def pid(self) -> int:
-        """Of the worker, which holds the cache."""
+        """Process id of the worker, which holds the key cache."""
         assert self._process.process is not None
         parent = self._process.process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
@@ -82,5 +82,5 @@ class Gateway:
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process that stand in memory."""
+    """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Decides what gateways ask, from memory where that can be believed, else from the database."""
+"""Authorize requests of gateways: from the key cache while it is fresh, otherwise from the database."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from apikeys.gateway.fastpath import query as fastpath_query
 from apikeys.gateway.fastpath import verifiers
-from apikeys.gateway.fastpath.prepared_key import Compiled
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
-from apikeys.gateway.fastpath.usage_counters import Use, Uses
-from apikeys.gateway.keycache.cache import Memory, Unavailable
-from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.gateway.fastpath.usage_counters import UsageCounter, UsageCounters
+from apikeys.gateway.keycache.cache import KeyCache, Unavailable
+from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
@@ -29,16 +29,16 @@ from apikeys.verification.decision import Decision, KeyRecord
 from apikeys.verification.outcomes import Outcome
 
 logger = logging.getLogger("portal.gateway")
-#: Uses that are counted off before answers have their turn: 0.1 ms. At 500, of 10,000 keys one request in a hundred
-#: came while that went on.
-AT_ONCE = 100
-#: The longest that a request can be fresh: recvWindow of 60 s, and 1 s ahead of the clock.
-FRESH_SECONDS = 62.0
+#: Usage counters that are drained before the event loop handles requests again; they take 0.1 ms. With 500, one request
+#: in a hundred (of 10,000 keys) arrived while counters were being drained.
+COUNTERS_PER_SLICE = 100
+#: The longest time for which a request can be fresh: a recvWindow of 60 s, and a clock that is 1 s ahead.
+MAX_FRESH_SECONDS = 62.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A decision, and the key if it passes. ``retry_after``: seconds, for `Outcome.RATE_LIMITED`."""
+class AuthorizationResult:
+    """A decision, and the key if the request is allowed. ``retry_after``: seconds, for `Outcome.RATE_LIMITED`."""
 
     decision: Decision
     record: KeyRecord | None = None
@@ -46,211 +46,242 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Limits:
-    """Who counts what; None: nobody does."""
+class RequestLimits:
+    """Rates per minute and the objects that enforce them. A limit that is None is not enforced."""
 
-    rate_of_key: int
-    rate_of_address: int
-    keys: Buckets | SharedBuckets | None = None
-    addresses: Buckets | SharedBuckets | None = None
-    seen: ReplayGuard | SharedReplayGuard | None = None
+    key_rate: int
+    address_rate: int
+    key_buckets: Buckets | SharedBuckets | None = None
+    address_buckets: Buckets | SharedBuckets | None = None
+    replay_guard: ReplayGuard | SharedReplayGuard | None = None
 
 
-class Gatekeeper:
-    """One a process, used in the thread of its event loop.
+class Authorizer:
+    """The authorizer of a process; only the thread of its event loop may use it.
 
-    ``first_use`` is told of a credential that signed for the first time, before that request passes.
+    ``first_use`` is called with the id of a credential that signed for the first time, before that request is allowed.
     """
 
     def __init__(
         self,
-        memory: Memory,
+        key_cache: KeyCache,
         first_use: Callable[[int], Awaitable[None]],
-        limits: Limits,
+        limits: RequestLimits,
     ) -> None:
-        self.memory = memory
+        self.key_cache = key_cache
         self._first_use = first_use
         self._limits = limits
-        self._addresses = limits.addresses if isinstance(limits.addresses, Buckets) else None
-        self._holders = limits.keys if isinstance(limits.keys, Buckets) else None
-        shared = isinstance(limits.addresses, SharedBuckets) or isinstance(limits.keys, SharedBuckets)
-        self._quick = not shared and limits.seen is None
+        self._address_buckets = (
+            limits.address_buckets if isinstance(limits.address_buckets, Buckets) else None
+        )
+        self._key_buckets = limits.key_buckets if isinstance(limits.key_buckets, Buckets) else None
+        shared = isinstance(limits.address_buckets, SharedBuckets) or isinstance(
+            limits.key_buckets, SharedBuckets
+        )
+        self._fast_path_enabled = not shared and limits.replay_guard is None
         self.batch = Batch()
-        self._uses = Uses()
-        self._turns = 0
+        self._counters = UsageCounters()
+        self._generation = 0
 
-    def swift(self, api_key: bytes, query: bytes, client_ip: bytes, permission: bytes) -> Use | None:
-        """What the request uses when it passes, without a question to anybody; None when `verdict` has to be asked."""
-        # Belief first: asking may drop keys.
-        if not self._quick or not self.memory.believed() or len(query) > LARGEST_PAYLOAD:
+    def authorize_fast(
+        self, api_key: bytes, query: bytes, client_ip: bytes, permission: bytes
+    ) -> UsageCounter | None:
+        """Return the usage counter of a request that is allowed. Return None if `authorize` has to decide.
+
+        Makes no call to the database or to Valkey.
+        """
+        # Check freshness first: the check may evict entries.
+        if not self._fast_path_enabled or not self.key_cache.is_fresh() or len(query) > MAX_PAYLOAD_BYTES:
             return None
         now_ms = time.time_ns() // 1_000_000
-        # SECURITY: no part of a use that is remembered has a line feed; so nothing else is the same when joined.
-        said = b"\n".join((api_key, client_ip, permission))
-        use = self.memory.hot.get(said)
-        request = fastpath_query.read(query, now_ms, fastpath_query.NO_SHAPE if use is None else use.shape)
+        # SECURITY: no part of a stored entry contains a line feed, so two different requests never have the same name.
+        entry_name = b"\n".join((api_key, client_ip, permission))
+        counter = self.key_cache.entries.get(entry_name)
+        pattern = fastpath_query.NO_PATTERN if counter is None else counter.pattern
+        request = fastpath_query.parse(query, now_ms, pattern)
         if request is None:
             return None
         now = time.monotonic()
-        if use is not None:
-            of_address = use.of_address
+        if counter is not None:
+            address_bucket = counter.address_bucket
         else:
-            # What is no plain address (with a port, say) has no bucket of its own: `verdict` reads it.
+            # An address in another form (with a port, for example) has no bucket of its own: `authorize` parses it.
             if networks.number_of(client_ip.decode("latin-1")) is None:
                 return None
-            of_address = self._bucket_of(client_ip)
-        # SECURITY: first, as in `verdict`: whoever asks too often learns nothing by the time, and costs nothing more.
-        if of_address is not None and of_address.take(now):
+            address_bucket = self._address_bucket(client_ip)
+        # SECURITY: before anything else, as in `authorize`: above the rate, the response time reveals nothing, and no
+        # further work is done.
+        if address_bucket is not None and address_bucket.acquire(now):
             return None
-        if use is None:
-            use = self._look(said, request, now_ms, of_address)
-        elif not use.signer.verifies(request[0], request[1]):
-            verifiers.work_as_for_any_key(request[0], request[1], (use.signer,))
-            use = None
-        elif not use.since_ms <= now_ms < use.until_ms:
-            use = None
-        if use is None or (use.of_key is not None and use.of_key.take(now)):
-            if of_address is not None:
-                of_address.give_back()  # `verdict` takes it again
+        if counter is None:
+            counter = self._check(entry_name, request, now_ms, address_bucket)
+        elif not counter.verifier.verifies(request[0], request[1]):
+            verifiers.pad_work(request[0], request[1], (counter.verifier,))
+            counter = None
+        elif not counter.valid_from_ms <= now_ms < counter.valid_until_ms:
+            counter = None
+        if counter is None or (counter.key_bucket is not None and counter.key_bucket.acquire(now)):
+            if address_bucket is not None:
+                address_bucket.release()  # `authorize` acquires it again
             return None
-        use.count += 1
-        use.skew_ms = request[2]
-        return use
+        counter.count += 1
+        counter.skew_ms = request[2]
+        return counter
 
-    def _bucket_of(self, client_ip: bytes) -> Bucket | None:
-        return None if self._addresses is None else self._addresses.of(client_ip.decode("latin-1"))
+    def _address_bucket(self, client_ip: bytes) -> Bucket | None:
+        buckets = self._address_buckets
+        return None if buckets is None else buckets.bucket_for(client_ip.decode("latin-1"))
 
-    def _look(
-        self, said: bytes, request: fastpath_query.Read, now_ms: int, of_address: Bucket | None
-    ) -> Use | None:
-        """What a request uses, if it may: looked at whole, once for all that are alike until the next write."""
-        name, address, permission = said.decode("latin-1").rsplit("\n", 2)
-        key = self.memory.remembered(name)
+    def _check(
+        self,
+        entry_name: bytes,
+        request: fastpath_query.ParsedQuery,
+        now_ms: int,
+        address_bucket: Bucket | None,
+    ) -> UsageCounter | None:
+        """Check a request in full and return its usage counter, or None if it is not allowed.
+
+        Until the counters are cleared, later requests of the same key, address and permission use the stored entry.
+        """
+        name, address, permission = entry_name.decode("latin-1").rsplit("\n", 2)
+        key = self.key_cache.cached(name)
         if key is None:
-            if self.memory.is_unknown(name):
-                _NOBODY.signed_by(request, now_ms)  # SECURITY: it costs the work of a known one
+            if self.key_cache.is_unknown(name):
+                _PREPARED_DUMMY_KEY.find_verifier(
+                    request, now_ms
+                )  # SECURITY: the same work as for a known key
             return None
-        signer = key.signed_by(request, now_ms)
-        if signer is None:
+        verifier = key.find_verifier(request, now_ms)
+        if verifier is None:
             return None
-        span = key.span(address, permission, now_ms)
-        if span is None:
+        validity = key.validity(address, permission, now_ms)
+        if validity is None:
             return None
-        use = self._uses.of(key, permission, address, signer.number)
-        use.signer, use.shape = signer, fastpath_query.shape_of(request[0])
-        use.since_ms, use.until_ms = span[0], min(span[1], signer.retires_at_ms)
-        use.of_address = of_address
-        use.of_key = None if self._holders is None else self._holders.of(name)
-        # Of two credentials one would answer for the other's requests; a use of several addresses for all of them.
-        if key.has_only(signer, now_ms) and not self._uses.is_full:
-            self.memory.heat(name, said, use)
-        return use
+        counter = self._counters.counter_for(key, permission, address, verifier.credential_id)
+        counter.verifier, counter.pattern = verifier, fastpath_query.pattern_for(request[0])
+        counter.valid_from_ms = validity[0]
+        counter.valid_until_ms = min(validity[1], verifier.retires_at_ms)
+        counter.address_bucket = address_bucket
+        counter.key_bucket = None if self._key_buckets is None else self._key_buckets.bucket_for(name)
+        # An entry has one verifier and one address: it is not stored for a key with two live credentials, nor when the
+        # counters are full and one counter stands for several addresses.
+        if key.is_only_verifier(verifier, now_ms) and not self._counters.is_full:
+            self.key_cache.store(name, entry_name, counter)
+        return counter
 
     async def take_batch(self) -> Batch:
-        """What was counted, to be written; from now on the next batch counts. Answers go on meanwhile."""
+        """Return what was counted, and start the next batch. Requests are handled meanwhile."""
         batch, self.batch = self.batch, Batch()
-        for use in self._uses.take():
-            batch.uses.append(use)
-            if len(batch.uses) % AT_ONCE == 0:
+        for row in self._counters.drain():
+            batch.uses.append(row)
+            if len(batch.uses) % COUNTERS_PER_SLICE == 0:
                 await asyncio.sleep(0)
-        turns = sum(buckets.turns for buckets in (self._addresses, self._holders) if buckets is not None)
-        # SECURITY: who goes on to take from a bucket that is forgotten has a second one beside it.
-        if turns != self._turns or self._uses.is_full or 2 * len(batch.uses) < len(self._uses):
-            self._turns = turns
-            batch.uses += self._uses.take()  # what passed meanwhile
-            self._uses.clear()
-            self.memory.cool()
+        local_buckets = (self._address_buckets, self._key_buckets)
+        generation = sum(buckets.generation for buckets in local_buckets if buckets is not None)
+        # SECURITY: an entry that keeps an evicted bucket would have a second allowance beside the bucket's successor.
+        if (
+            generation != self._generation
+            or self._counters.is_full
+            or 2 * len(batch.uses) < len(self._counters)
+        ):
+            self._generation = generation
+            batch.uses += self._counters.drain()  # what was allowed meanwhile
+            self._counters.clear()
+            self.key_cache.clear_entries()
         return batch
 
-    async def verdict(self, ask: Ask) -> Verdict:
-        """The whole decision. Raises `Unavailable`."""
-        address = ask.client_ip or ""
-        wait = await _take(self._limits.addresses, address)
+    async def authorize(self, request: AuthorizationRequest) -> AuthorizationResult:
+        """Decide in full. Raise `Unavailable` if neither the key cache nor the database can be used."""
+        address = request.client_ip or ""
+        wait = await _acquire(self._limits.address_buckets, address)
         if wait:
-            return self._limited(ask, self._limits.rate_of_address, wait)
-        if len(ask.query) + len(ask.body) > LARGEST_PAYLOAD:
-            # It can't be read in time; which outcome it is matters less than that it is none.
-            return Verdict(Decision(Outcome.SIGNATURE, 413, -1000, "The request is too large."))
-        named = (
-            ask.api_key if ask.api_key is not None and verification_decision.is_key_id(ask.api_key) else None
-        )
-        key = None if named is None else await self.memory.find(named)
+            return self._rate_limited(request, self._limits.address_rate, wait)
+        if len(request.query) + len(request.body) > MAX_PAYLOAD_BYTES:
+            # Parsing it would take too long. It is not counted as an outcome.
+            return AuthorizationResult(Decision(Outcome.SIGNATURE, 413, -1000, "The request is too large."))
+        key = None
+        if request.api_key is not None and verification_decision.is_key_id(request.api_key):
+            key = await self.key_cache.find(request.api_key)
         decision = verification_decision.decide(
             key.record if key is not None else None,
-            api_key=ask.api_key,
-            query=ask.query,
-            body=ask.body,
-            client_ip=ask.client_ip,
-            permission=ask.permission,
+            api_key=request.api_key,
+            query=request.query,
+            body=request.body,
+            client_ip=request.client_ip,
+            permission=request.permission,
             now_ms=_now_ms(),
         )
         if key is None:
             self.batch.outcomes[decision.outcome] += 1
-            return Verdict(decision)
-        return await self._settle(ask, key, decision, address)
+            return AuthorizationResult(decision)
+        return await self._complete(request, key, decision, address)
 
-    async def _settle(self, ask: Ask, key: Compiled, decision: Decision, address: str) -> Verdict:
-        """What a decision about a key that exists leaves behind, and what may still refuse it."""
+    async def _complete(
+        self, request: AuthorizationRequest, key: PreparedKey, decision: Decision, address: str
+    ) -> AuthorizationResult:
+        """Apply the key's rate limit and the replay guard to a decision about an existing key, and count it."""
         if decision.rightly_signed:
-            # SECURITY: only what the key's holder signed counts against it, or a stranger could use up its rate.
-            wait = await _take(self._limits.keys, key.record.key)
+            # SECURITY: only requests that the key's holder signed count, or others could use up its rate.
+            wait = await _acquire(self._limits.key_buckets, key.record.key)
             if wait:
-                return self._limited(ask, self._limits.rate_of_key, wait)
-        if decision.allowed and not await self._is_first(ask, key):
+                return self._rate_limited(request, self._limits.key_rate, wait)
+        if decision.allowed and not await self._passes_replay_guard(request, key):
             decision = Decision.of(Outcome.REPLAYED)
         if not decision.allowed:
             self.batch.outcomes[decision.outcome] += 1
-            self.batch.refuse(key.record.key, decision, address, ask.permission)
-            return Verdict(decision)
+            self.batch.refuse(key.record.key, decision, address, request.permission)
+            return AuthorizationResult(decision)
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
             await self._first_use(credential)
-        use = self._uses.of(key, ask.permission, address, credential)
-        use.count += 1
-        use.skew_ms = decision.skew_ms
-        return Verdict(decision, key.record)
+        counter = self._counters.counter_for(key, request.permission, address, credential)
+        counter.count += 1
+        counter.skew_ms = decision.skew_ms
+        return AuthorizationResult(decision, key.record)
 
-    def _limited(self, ask: Ask, rate: int, wait: float) -> Verdict:
+    def _rate_limited(self, request: AuthorizationRequest, rate: int, wait: float) -> AuthorizationResult:
         decision = Decision.of(Outcome.RATE_LIMITED, str(rate), "1 MINUTE")
         self.batch.outcomes[decision.outcome] += 1
-        if ask.api_key is not None and self.memory.remembered(ask.api_key) is not None:
-            self.batch.refuse(ask.api_key, decision, ask.client_ip or "", ask.permission)
-        return Verdict(decision, retry_after=math.ceil(wait))
+        if request.api_key is not None and self.key_cache.cached(request.api_key) is not None:
+            self.batch.refuse(request.api_key, decision, request.client_ip or "", request.permission)
+        return AuthorizationResult(decision, retry_after=math.ceil(wait))
 
-    async def _is_first(self, ask: Ask, key: Compiled) -> bool:
-        seen = self._limits.seen
-        if seen is None:
+    async def _passes_replay_guard(self, request: AuthorizationRequest, key: PreparedKey) -> bool:
+        """Return whether the request was not used before. Raise `Unavailable`."""
+        guard = self._limits.replay_guard
+        if guard is None:
             return True
-        request = signing.parse(ask.query, ask.body)
-        # Hex in either case is the same signature; base64 has one spelling.
-        signature = request.signature.lower() if len(request.signature) == 64 else request.signature
+        signature = signing.parse(request.query, request.body).signature
+        # Hexadecimal digits of either case are the same signature; base64 has one spelling.
+        signature = signature.lower() if len(signature) == 64 else signature
         name = hashlib.sha256(key.record.key.encode() + b"\0" + signature).digest()
-        if isinstance(seen, ReplayGuard):
-            return seen.first(name, time.monotonic(), FRESH_SECONDS)
-        return await _ask_valkey(seen.first(name, FRESH_SECONDS))
+        if isinstance(guard, ReplayGuard):
+            return guard.register(name, time.monotonic(), MAX_FRESH_SECONDS)
+        return await _call_valkey(guard.register(name, MAX_FRESH_SECONDS))
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _take(buckets: Buckets | SharedBuckets | None, name: str) -> float:
+async def _acquire(buckets: Buckets | SharedBuckets | None, name: str) -> float:
+    """Return 0, or the seconds until the next request of ``name`` is allowed. Raise `Unavailable`."""
     if buckets is None:
         return 0.0
     if isinstance(buckets, Buckets):
-        return buckets.of(name).take(time.monotonic())
-    return await _ask_valkey(buckets.take(name))
+        return buckets.bucket_for(name).acquire(time.monotonic())
+    return await _call_valkey(buckets.acquire(name))
 
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-async def _ask_valkey(question: Awaitable[Answer]) -> Answer:
+async def _call_valkey(call: Awaitable[Result]) -> Result:
     try:
-        return await question
+        return await call
     except (RedisError, OSError, TimeoutError) as error:
-        logger.error("the gateway's limits can't be asked: %s", type(error).__name__)
+        logger.error("rate limits and replay guard unavailable (Valkey): %s", type(error).__name__)
         raise Unavailable from None
 
 
-_NOBODY = Compiled(verification_decision.NOBODY)
+_PREPARED_DUMMY_KEY = PreparedKey(verification_decision.NOBODY)

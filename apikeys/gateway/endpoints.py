@@ -1,4 +1,4 @@
-"""HTTP in, decision, HTTP out: what stands between the connections and the gatekeeper."""
+"""The endpoints of the authorization API: read a request, authorize it, respond."""
 
 from __future__ import annotations
 
@@ -10,242 +10,265 @@ from typing import Any
 
 from apikeys.gateway import prometheus, responses
 from apikeys.gateway import requests as gateway_requests
-from apikeys.gateway.authorizer import Gatekeeper, Verdict
-from apikeys.gateway.http.messages import Exchange
+from apikeys.gateway.authorizer import AuthorizationResult, Authorizer
+from apikeys.gateway.http.messages import HttpRequest
 from apikeys.gateway.keycache.cache import Unavailable
-from apikeys.gateway.requests import Ask, AskError
-from apikeys.gateway.tokens import Tokens
+from apikeys.gateway.requests import AuthorizationRequest, AuthorizationRequestError
+from apikeys.gateway.tokens import TokenCache
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 
-ALLOWED = Decision.of(Outcome.ALLOWED)
+ALLOWED_DECISION = Decision.of(Outcome.ALLOWED)
 PREFIX = "/gateway/v1/"
 AUTH = PREFIX + "auth"
 _AUTH = AUTH.encode("ascii")
 _USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
-#: What the swift way reads, in this order; each has to be there once.
-_SWIFT = (b"authorization", b"x-mbx-apikey", b"x-original-uri", b"x-client-ip", b"x-required-permission")
-#: What it does not understand: a second address of the request, a body, a part of one.
-_NOT_SWIFT = {b"x-forwarded-uri", b"content-length", b"transfer-encoding", b"x-envoy-auth-partial-body"}
-#: Orders of headers that are remembered: as many as kinds of clients, whose headers a proxy passes on. A longer one (in
-#: bytes of names) is not, or a client could have the memory filled with what it made up.
-MOST_ORDERS, LONGEST_ORDER = 1_000, 2_000
+#: Headers that the fast path reads, in this order; each has to occur once.
+_FAST_PATH_HEADERS = (
+    b"authorization",
+    b"x-mbx-apikey",
+    b"x-original-uri",
+    b"x-client-ip",
+    b"x-required-permission",
+)
+#: Headers that the fast path does not support: a second URI of the request, a body, a partial body.
+_UNSUPPORTED_HEADERS = {
+    b"x-forwarded-uri",
+    b"content-length",
+    b"transfer-encoding",
+    b"x-envoy-auth-partial-body",
+}
+#: Maximum number of cached header orders: one for each kind of client whose headers a proxy passes on. An order with
+#: more bytes of names is not cached, or clients could fill the memory with invented headers.
+MAX_HEADER_ORDERS, MAX_HEADER_ORDER_BYTES = 1_000, 2_000
 ENVOY = PREFIX + "envoy/"
-#: A batch of a hundred requests, each with its largest payload, would be 6 MB; nobody sends that.
-LARGEST_BODY = 2_097_152
-#: A client that takes longer to send its body is not waited for.
-BODY_SECONDS = 10.0
+#: Less than a batch of a hundred requests of maximum size (6 MB), which no gateway sends.
+MAX_BODY_BYTES = 2_097_152
+#: Timeout for receiving a body; then the response is 408.
+BODY_TIMEOUT_SECONDS = 10.0
 
 
-class TooLarge(Exception):
-    """413."""
+class BodyTooLarge(Exception):
+    """The body has more than `MAX_BODY_BYTES`: 413."""
 
 
-#: Takes what `_SWIFT` names from the values of a request's headers.
-Pick = Callable[[list[bytes]], tuple[bytes, ...]]
+#: Select the values of `_FAST_PATH_HEADERS` from the values of all headers.
+HeaderSelector = Callable[[list[bytes]], tuple[bytes, ...]]
 
 
-class Door:
-    """The endpoints. ``ready`` says whether the process can answer; ``describe`` gives the OpenAPI document,
-    ``measures`` the metrics."""
+class Endpoints:
+    """The request handler of the HTTP server (`http.server.RequestHandler`).
+
+    ``ready`` returns whether the process can authorize; ``openapi_text`` is the OpenAPI document; ``metrics_text``
+    returns the metrics in Prometheus' format.
+    """
 
     def __init__(
         self,
-        keeper: Gatekeeper,
-        tokens: Tokens,
+        authorizer: Authorizer,
+        tokens: TokenCache,
         ready: Callable[[], Awaitable[bool]],
-        describe: Callable[[], str],
-        measures: Callable[[], str],
+        openapi_text: str,
+        metrics_text: Callable[[], str],
     ) -> None:
-        self._keeper = keeper
+        self._authorizer = authorizer
         self._tokens = tokens
         self._ready = ready
-        self._describe = describe
-        self._measures = measures
-        self._orders: dict[bytes, Pick] = {}
-        self._long = 0
+        self._openapi_text = openapi_text
+        self._metrics_text = metrics_text
+        self._selectors: dict[bytes, HeaderSelector] = {}
+        self._full_path_count = 0
         self._endpoints = {
             AUTH: (("GET", "HEAD", "POST"), self._auth),
             PREFIX + "authorize": (("POST",), self._authorize),
             PREFIX + "openapi.json": (("GET", "HEAD"), self._openapi),
         }
 
-    def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
-        """The header lines of a yes, to what nearly every request is; None to what it does not understand: that is for
-        `answer`."""
+    def handle_fast(
+        self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]
+    ) -> bytes | None:
+        """Return the header lines of a 204 response to the usual form of a request; None: call `handle`."""
         if target != _AUTH or method != b"GET":
             return None
         order = b"\n".join(names)
-        pick = self._orders.get(order) or _pick(names)
-        if pick is None:
+        select = self._selectors.get(order) or _header_selector(names)
+        if select is None:
             return None
-        token, key, uri, caller, permission = pick(values)
-        number = self._tokens.known.get(token)
+        token, key, uri, caller, permission = select(values)
+        number = self._tokens.known_headers.get(token)
         path, _mark, query = uri.partition(b"?")
-        # SECURITY: whether tokens can be believed is asked with the key, once for both: `Watch.believed` is a no, or
-        # what it drops is everything, and without the key nothing is answered here. The path: see `asks`.
+        # SECURITY: freshness of the tokens is checked together with the key's, in `authorize_fast`: if
+        # `InvalidationListener.is_fresh` returns False, or evicts everything, no key is found and None is returned. The
+        # conditions on the path are those of `requests`.
         if number is None or b"#" in path or not path.isascii():
             return None
-        use = self._keeper.swift(key, query, caller, permission)
-        if use is None:
+        counter = self._authorizer.authorize_fast(key, query, caller, permission)
+        if counter is None:
             return None
-        self._tokens.used.add(number)
-        if order not in self._orders and len(order) <= LONGEST_ORDER:
-            self._remember(order, pick)
-        if not use.user:
-            use.user, use.powers = responses.said_of(use.record)
-        return b"".join((_USER, use.user, _KEY, key, use.powers))
+        self._tokens.used_ids.add(number)
+        if order not in self._selectors and len(order) <= MAX_HEADER_ORDER_BYTES:
+            self._store_selector(order, select)
+        if not counter.user:
+            counter.user, counter.permission_lines = responses.fast_path_header_parts(counter.record)
+        return b"".join((_USER, counter.user, _KEY, key, counter.permission_lines))
 
-    def _remember(self, order: bytes, pick: Pick) -> None:
-        if len(self._orders) >= MOST_ORDERS:
-            self._orders.clear()
-        self._orders[order] = pick
+    def _store_selector(self, order: bytes, select: HeaderSelector) -> None:
+        if len(self._selectors) >= MAX_HEADER_ORDERS:
+            self._selectors.clear()
+        self._selectors[order] = select
 
-    def take_long(self) -> int:
-        """Requests that `swift` did not answer, since the last time."""
-        taken, self._long = self._long, 0
-        return taken
+    def take_full_path_count(self) -> int:
+        """Return the number of requests that `handle_fast` did not answer since the last call."""
+        count, self._full_path_count = self._full_path_count, 0
+        return count
 
-    async def answer(self, exchange: Exchange) -> None:
-        """Answers everything."""
+    async def handle(self, request: HttpRequest) -> None:
+        """Respond to any request."""
         try:
-            await self._answer(exchange)
-        except TooLarge:
-            exchange.response_empty(413, [])
+            await self._handle(request)
+        except BodyTooLarge:
+            request.respond_empty(413, [])
         except TimeoutError:
-            exchange.response_empty(408, [("connection", "close")])
+            request.respond_empty(408, [("connection", "close")])
         except Unavailable:
-            exchange.response_empty(503, [("retry-after", "1")])
+            request.respond_empty(503, [("retry-after", "1")])
 
-    async def _answer(self, exchange: Exchange) -> None:
-        path = exchange.path
+    async def _handle(self, request: HttpRequest) -> None:
+        path = request.path
         if path == "/metrics":
-            await self._metrics(exchange)
+            await self._metrics(request)
         elif not path.startswith(PREFIX):
-            await self._probe(path, exchange)
-        # SECURITY: before anything else is looked at: without a token nobody learns even which addresses exist.
-        elif not await self._tokens.admit(exchange.headers.get("authorization")):
-            exchange.response_empty(403, [])
+            await self._probe(path, request)
+        # SECURITY: before anything else: without a token a client does not even learn which paths exist.
+        elif not await self._tokens.is_valid(request.headers.get("authorization")):
+            request.respond_empty(403, [])
         elif path.startswith(ENVOY):
-            await self._envoy(exchange)
+            await self._envoy(request)
         elif path not in self._endpoints:
-            exchange.response_empty(404, [])
-        elif exchange.method not in self._endpoints[path][0]:
-            exchange.response_empty(405, [("allow", ", ".join(self._endpoints[path][0]))])
+            request.respond_empty(404, [])
+        elif request.method not in self._endpoints[path][0]:
+            request.respond_empty(405, [("allow", ", ".join(self._endpoints[path][0]))])
         else:
-            await self._endpoints[path][1](exchange)
+            await self._endpoints[path][1](request)
 
-    async def _probe(self, path: str, exchange: Exchange) -> None:
+    async def _probe(self, path: str, request: HttpRequest) -> None:
         if path == "/healthz":
-            exchange.response_str(200, [("content-type", "text/plain")], "ok\n")
+            request.respond_text(200, [("content-type", "text/plain")], "ok\n")
         elif path == "/readyz":
             ready = await self._ready()
-            exchange.response_str(
+            request.respond_text(
                 200 if ready else 503, [("content-type", "text/plain")], "ready\n" if ready else "not ready\n"
             )
         else:
-            exchange.response_empty(404, [])
+            request.respond_empty(404, [])
 
-    async def _metrics(self, exchange: Exchange) -> None:
-        header = exchange.headers.get("authorization")
+    async def _metrics(self, request: HttpRequest) -> None:
+        header = request.headers.get("authorization")
         try:
-            admitted = await self._tokens.admit(header)
+            is_valid = await self._tokens.is_valid(header)
         except Unavailable:
-            # Numbers, and never wanted more than now: whose token was good when the database was last heard of.
-            admitted = self._tokens.was_good(header)
-        if admitted:
-            exchange.response_str(200, [("content-type", prometheus.CONTENT_TYPE)], self._measures())
+            # Metrics are needed most while the database is unavailable: accept a token that was valid before.
+            is_valid = self._tokens.was_valid(header)
+        if is_valid:
+            request.respond_text(200, [("content-type", prometheus.CONTENT_TYPE)], self._metrics_text())
         else:
-            exchange.response_empty(403, [])
+            request.respond_empty(403, [])
 
-    async def _decide(self, ask: Ask) -> Verdict:
-        """Raises `Unavailable`."""
-        self._long += 1
-        key, caller, permission = ask.api_key or "", ask.client_ip or "", ask.permission
-        if not ask.body and (key + caller + permission).isascii():
-            use = self._keeper.swift(key.encode(), ask.query, caller.encode(), permission.encode())
-            if use is not None:
-                return Verdict(ALLOWED, use.record)
-        return await self._keeper.verdict(ask)
+    async def _decide(self, authorization: AuthorizationRequest) -> AuthorizationResult:
+        """Authorize, on the fast path if possible. Raise `Unavailable`."""
+        self._full_path_count += 1
+        key, caller = authorization.api_key or "", authorization.client_ip or ""
+        permission = authorization.permission
+        if not authorization.body and (key + caller + permission).isascii():
+            counter = self._authorizer.authorize_fast(
+                key.encode(), authorization.query, caller.encode(), permission.encode()
+            )
+            if counter is not None:
+                return AuthorizationResult(ALLOWED_DECISION, counter.record)
+        return await self._authorizer.authorize(authorization)
 
-    async def _auth(self, exchange: Exchange) -> None:
-        # SECURITY: whatever comes with the question is decided about: a proxy that sends a body along passes it on.
-        body = await _body(exchange) if exchange.has_body else b""
-        ask = gateway_requests.from_auth(
-            exchange.headers, exchange.query_string, body, trailer=exchange.has_trailer
+    async def _auth(self, request: HttpRequest) -> None:
+        # SECURITY: the body of the sub-request is part of the decision: a proxy that sends it along also forwards it.
+        body = await _read_body(request) if request.has_body else b""
+        authorization = gateway_requests.from_auth(
+            request.headers, request.query_string, body, trailer=request.has_trailer
         )
-        verdict = await self._decide(ask)
-        if verdict.record is not None:
-            exchange.response_empty(204, responses.allowed_headers(verdict.record))
+        result = await self._decide(authorization)
+        if result.record is not None:
+            request.respond_empty(204, responses.allowed_headers(result.record))
         else:
-            status = 401 if verdict.decision.status == 401 else 403
-            exchange.response_empty(status, responses.refused_headers(verdict))
+            status = 401 if result.decision.status == 401 else 403
+            request.respond_empty(status, responses.rejection_headers(result))
 
-    async def _authorize(self, exchange: Exchange) -> None:
+    async def _authorize(self, request: HttpRequest) -> None:
         try:
-            body = await _body(exchange)
-            # SECURITY: "?permission=withdraw" would be passed over, and the question be one for "read".
-            if exchange.query_string or exchange.has_trailer:
-                raise AskError("the question has a query string or a trailer")
-            requests, is_batch = gateway_requests.from_json(_parsed(body))
-        except AskError as error:
-            exchange.response_str(400, [responses.JSON], json.dumps({"error": str(error)}))
+            body = await _read_body(request)
+            # SECURITY: "?permission=withdraw" would be ignored, and the request be authorized for "read".
+            if request.query_string or request.has_trailer:
+                raise AuthorizationRequestError("the request has a query string or a trailer")
+            authorizations, is_batch = gateway_requests.from_json(_parse_json(body))
+        except AuthorizationRequestError as error:
+            request.respond_text(400, [responses.JSON], json.dumps({"error": str(error)}))
             return
-        verdicts = await asyncio.gather(*(self._decide(request) for request in requests))
-        documents = [responses.document(verdict) for verdict in verdicts]
-        answer = {"decisions": documents} if is_batch else documents[0]
-        exchange.response_str(200, [responses.JSON, responses.NO_STORE], json.dumps(answer))
+        results = await asyncio.gather(*(self._decide(authorization) for authorization in authorizations))
+        documents = [responses.result_document(result) for result in results]
+        document = {"decisions": documents} if is_batch else documents[0]
+        request.respond_text(200, [responses.JSON, responses.NO_STORE], json.dumps(document))
 
-    async def _envoy(self, exchange: Exchange) -> None:
-        body = await _body(exchange)
-        path, query = exchange.path, exchange.query_string
-        ask = gateway_requests.from_envoy(exchange.headers, path, query, body, trailer=exchange.has_trailer)
-        verdict = await self._decide(ask)
-        if verdict.record is not None:
-            exchange.response_empty(200, responses.allowed_headers(verdict.record))
+    async def _envoy(self, request: HttpRequest) -> None:
+        body = await _read_body(request)
+        path, query = request.path, request.query_string
+        authorization = gateway_requests.from_envoy(
+            request.headers, path, query, body, trailer=request.has_trailer
+        )
+        result = await self._decide(authorization)
+        if result.record is not None:
+            request.respond_empty(200, responses.allowed_headers(result.record))
             return
-        headers = [responses.JSON, responses.NO_STORE, *responses.retry_after(verdict)]
-        exchange.response_str(verdict.decision.status, headers, responses.client_body(verdict))
+        headers = [responses.JSON, responses.NO_STORE, *responses.retry_after_headers(result)]
+        request.respond_text(result.decision.status, headers, responses.client_body(result))
 
-    async def _openapi(self, exchange: Exchange) -> None:
-        exchange.response_str(200, [responses.JSON], self._describe())
+    async def _openapi(self, request: HttpRequest) -> None:
+        request.respond_text(200, [responses.JSON], self._openapi_text)
 
 
-def _pick(sent: list[bytes]) -> Pick | None:
+def _header_selector(sent: list[bytes]) -> HeaderSelector | None:
     names = [name.lower() for name in sent]
-    # SECURITY: `asks` refuses each of these when it is there twice, or beside the other header for the same thing.
-    if any(names.count(name) != 1 for name in _SWIFT) or not _NOT_SWIFT.isdisjoint(names):
+    # SECURITY: `requests` rejects each of these if it occurs twice, or beside the other header for the same value.
+    if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not _UNSUPPORTED_HEADERS.isdisjoint(
+        names
+    ):
         return None
-    return itemgetter(*map(names.index, _SWIFT))
+    return itemgetter(*map(names.index, _FAST_PATH_HEADERS))
 
 
-def _parsed(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     try:
-        return json.loads(body, object_pairs_hook=_object)
-    except AskError:
+        return json.loads(body, object_pairs_hook=_object_without_duplicates)
+    except AuthorizationRequestError:
         raise
     except (ValueError, RecursionError):
-        raise AskError("the body is not JSON") from None
+        raise AuthorizationRequestError("the body is not JSON") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """SECURITY: of a name that is there twice one reader takes the first value, another the last (RFC 8259, 4)."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise AskError("a name is there twice in one object")
-    return found
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """SECURITY: of a duplicate name some parsers take the first value, others the last (RFC 8259, 4)."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise AuthorizationRequestError("an object has a duplicate name")
+    return document
 
 
-async def _body(exchange: Exchange) -> bytes:
-    """All of the body. Raises `TooLarge` and `TimeoutError`."""
-    said = exchange.headers.get("content-length")
-    if said is not None and (not said.isdecimal() or int(said) > LARGEST_BODY):
-        raise TooLarge
-    pieces, size = [], 0
-    async with asyncio.timeout(BODY_SECONDS):
-        async for piece in exchange:
-            size += len(piece)
-            if size > LARGEST_BODY:
-                raise TooLarge
-            pieces.append(piece)
-    return b"".join(pieces)
+async def _read_body(request: HttpRequest) -> bytes:
+    """Return the whole body. Raise `BodyTooLarge`, `TimeoutError` or `http.messages.BodyError`."""
+    length = request.headers.get("content-length")
+    if length is not None and (not length.isdecimal() or int(length) > MAX_BODY_BYTES):
+        raise BodyTooLarge
+    chunks, size = [], 0
+    async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+        async for chunk in request:
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise BodyTooLarge
+            chunks.append(chunk)
+    return b"".join(chunks)

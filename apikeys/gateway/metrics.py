@@ -1,8 +1,8 @@
-"""What a gateway process measures of itself, and those of its siblings: one scrape shows all workers of a server.
+"""Metrics of a gateway process, and their sum over all workers of a server, so that one scrape shows all workers.
 
-Nothing here is in the way of a request: decisions are counted when a batch is swapped, times are taken of samples.
-Counts that a worker made outlive it (in a file in a directory of the server), since Prometheus takes a sum that falls
-for a new beginning.
+Measuring does not slow requests down: decisions are counted when a batch is taken, and times are those of samples.
+The counts of a worker outlive it (in a file in a directory of the server), since Prometheus takes a decreasing sum for
+a restart of the counter.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 
 logger = logging.getLogger("portal.gateway")
-Found = TypeVar("Found")
-#: 20 samples a second are 6000 in the five minutes that an alert looks at; more would cost and say no more.
+Result = TypeVar("Result")
+#: 20 samples a second are 6000 in the five minutes that an alert evaluates; more would not be more accurate.
 SAMPLE_SECONDS = 0.05
-#: Published every so many samples: once a second.
-PUBLISH_EVERY = 20
-#: Seconds: from an answer out of memory to a database that hangs.
-BOUNDS = (
+#: Metrics are published after this many samples: once a second.
+SAMPLES_PER_PUBLISH = 20
+#: Upper bounds in seconds, from a response from memory to a database that does not answer.
+HISTOGRAM_BOUNDS = (
     0.00005,
     0.0001,
     0.00025,
@@ -50,51 +50,52 @@ BOUNDS = (
     2.5,
     5.0,
 )
-#: Refused before any key was looked up.
-WITHOUT_KEY = (Outcome.KEY_MALFORMED, Outcome.RATE_LIMITED)
+#: Outcomes of requests for which no key was looked up.
+OUTCOMES_WITHOUT_KEY = (Outcome.KEY_MALFORMED, Outcome.RATE_LIMITED)
 
 
 @dataclass
-class Times:
-    """A histogram: ``counts`` by bound, the last one beyond all of them."""
+class Histogram:
+    """Number of observations for each bound, and above all bounds; ``total`` is their sum in seconds."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    counts: list[int] = field(default_factory=lambda: [0] * (len(HISTOGRAM_BOUNDS) + 1))
     total: float = 0.0
 
     def add(self, seconds: float) -> None:
-        self.counts[bisect.bisect_left(BOUNDS, seconds)] += 1
+        self.counts[bisect.bisect_left(HISTOGRAM_BOUNDS, seconds)] += 1
         self.total += seconds
 
 
 @dataclass
-class Measures:
-    """Of one worker; sums of these are what is shown. ``gauges`` are of now, and of living workers only."""
+class GatewayMetrics:
+    """Metrics of one worker, or a sum of them. ``gauges`` are current values, summed over running workers only."""
 
     counters: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
-    answers: Times = field(default_factory=Times)
-    loads: Times = field(default_factory=Times)
+    response_times: Histogram = field(default_factory=Histogram)
+    load_times: Histogram = field(default_factory=Histogram)
     gauges: dict[str, int] = field(default_factory=dict)
 
-    def count(self, batch: Batch, long: int = 0) -> None:
-        """The decisions of a batch that was just taken away from the gatekeeper; ``long``: see `Door.take_long`."""
+    def count(self, batch: Batch, full_path: int = 0) -> None:
+        """Count the decisions of a batch. ``full_path``: requests in it that `handle_fast` did not answer."""
         allowed = sum(times for *_use, times, _skew_ms in batch.uses)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():
             self.decisions[outcome.value] += number
-        looked_up = self.decisions.total() - sum(self.decisions[outcome.value] for outcome in WITHOUT_KEY)
-        # A load is counted before its decision: what was said once is not taken back.
+        without_key = sum(self.decisions[outcome.value] for outcome in OUTCOMES_WITHOUT_KEY)
+        looked_up = self.decisions.total() - without_key
+        # A load is counted before its decision; a counter never decreases.
         memory = looked_up - self.counters["loads"]
         self.counters["memory"] = max(self.counters["memory"], memory)
-        self.counters["long"] += long
-        # Of what is being decided, the way may be counted before the decision.
+        self.counters["long"] += full_path
+        # For requests in progress, the path may be counted before the decision.
         self.counters["quick"] = max(self.counters["quick"], self.decisions.total() - self.counters["long"])
 
-    def timed(self, load: Callable[..., Awaitable[Found]]) -> Callable[..., Awaitable[Found]]:
-        """``load`` with each of its questions to the database measured."""
+    def timed(self, load: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        """Return ``load`` with a measurement of each call."""
 
-        async def measured(*arguments: Any) -> Found:
+        async def measured(*arguments: Any) -> Result:
             began = time.perf_counter()
             try:
                 return await load(*arguments)
@@ -103,48 +104,48 @@ class Measures:
                 raise
             finally:
                 self.counters["loads"] += 1
-                self.loads.add(time.perf_counter() - began)
+                self.load_times.add(time.perf_counter() - began)
 
         return measured
 
-    def sample(self, door: Any) -> None:
-        """Has the next request to ``door`` measured, by functions that take themselves away when it comes."""
-        own = vars(door)
+    def sample(self, endpoints: Any) -> None:
+        """Measure the next request to ``endpoints``, with functions that replace its methods and remove themselves."""
+        own = vars(endpoints)
 
-        def swift(*asked: Any) -> Any:
-            own.pop("swift", None)
+        def handle_fast(*arguments: Any) -> Any:
+            own.pop("handle_fast", None)
             began = time.perf_counter()
-            found = door.swift(*asked)
-            if found is not None:
-                self.answers.add(time.perf_counter() - began)
-                return found
+            lines = endpoints.handle_fast(*arguments)
+            if lines is not None:
+                self.response_times.add(time.perf_counter() - began)
+                return lines
 
-            async def answer(exchange: Any) -> None:
-                own.pop("answer", None)
-                await door.answer(exchange)
-                self.answers.add(time.perf_counter() - began)
+            async def handle(request: Any) -> None:
+                own.pop("handle", None)
+                await endpoints.handle(request)
+                self.response_times.add(time.perf_counter() - began)
 
-            own["answer"] = answer  # called next, with nothing in between
+            own["handle"] = handle  # the server calls it next, for the same request
             return None
 
-        own["swift"] = swift
+        own["handle_fast"] = handle_fast
 
     def as_json(self) -> str:
         return json.dumps(
             {
                 "counters": self.counters,
                 "decisions": self.decisions,
-                "answers": vars(self.answers),
-                "loads": vars(self.loads),
+                "answers": vars(self.response_times),
+                "loads": vars(self.load_times),
                 "gauges": self.gauges,
             }
         )
 
     def add(self, document: dict[str, Any], is_alive: bool) -> None:
-        """Adds what another worker published. Raises `LookupError`, `TypeError` and `ValueError`."""
+        """Add what another worker published. Raise `LookupError`, `TypeError` or `ValueError`."""
         self.counters.update(document["counters"])
         self.decisions.update(document["decisions"])
-        for mine, name in ((self.answers, "answers"), (self.loads, "loads")):
+        for mine, name in ((self.response_times, "answers"), (self.load_times, "loads")):
             mine.counts = [a + b for a, b in zip(mine.counts, document[name]["counts"], strict=True)]
             mine.total += document[name]["total"]
         if is_alive:
@@ -152,8 +153,8 @@ class Measures:
                 self.gauges[name] = self.gauges.get(name, 0) + value
 
 
-class Siblings:
-    """The directory where the workers of one server (one parent process) leave their measures for one another."""
+class WorkerMetricsDirectory:
+    """The directory in which the workers of one server (one parent process) publish their metrics."""
 
     def __init__(self, parent: int | None = None) -> None:
         parent = os.getppid() if parent is None else parent
@@ -162,22 +163,22 @@ class Siblings:
         try:
             self._clear(prefix)
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            found = self._directory.lstat()
-            # SECURITY: in a shared /tmp somebody else may have been here first, with links to what is not theirs.
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            status = self._directory.lstat()
+            # SECURITY: in a shared /tmp another user may have created the directory first, with links to other files.
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise PermissionError
         except OSError as error:
-            logger.warning("workers don't share their measures: %s", type(error).__name__)
+            logger.warning("metrics of workers are not shared: %s", type(error).__name__)
             self._directory = None
 
     def _clear(self, prefix: str) -> None:
-        """Takes away what servers left that are gone."""
+        """Remove the directories of servers that no longer run."""
         for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             number = path.name.removeprefix(prefix)
             if number.isdecimal() and not _is_alive(int(number)) and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def publish(self, mine: Measures) -> None:
+    def publish(self, mine: GatewayMetrics) -> None:
         if self._directory is None:
             return
         draft = self._directory / f".{os.getpid()}"
@@ -185,18 +186,18 @@ class Siblings:
             draft.write_text(mine.as_json(), encoding="ascii")
             draft.replace(self._directory / f"{os.getpid()}.json")
         except OSError as error:
-            logger.warning("workers don't share their measures: %s", type(error).__name__)
+            logger.warning("metrics of workers are not shared: %s", type(error).__name__)
             self._directory = None
 
-    def all(self, mine: Measures) -> Measures:
-        """The sum over all workers, those that are gone among them."""
-        total = Measures()
+    def all(self, mine: GatewayMetrics) -> GatewayMetrics:
+        """Return the sum over all workers, including those that ended."""
+        total = GatewayMetrics()
         total.add(json.loads(mine.as_json()), True)
         for number, document in self._others():
             try:
                 total.add(document, _is_alive(number))
             except (LookupError, TypeError, ValueError):
-                continue  # of another version
+                continue  # written by another version
         return total
 
     def _others(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -209,16 +210,19 @@ class Siblings:
                     continue
 
 
-async def keep_measuring(
-    measures: Measures, siblings: Siblings, door: object, gauges: Callable[[], dict[str, int]]
+async def collect_periodically(
+    metrics: GatewayMetrics,
+    worker_metrics: WorkerMetricsDirectory,
+    endpoints: object,
+    gauges: Callable[[], dict[str, int]],
 ) -> None:
-    """Samples and publishes until it is cancelled."""
+    """Sample and publish until cancelled."""
     rounds = 0
     while True:
-        measures.sample(door)
-        if rounds % PUBLISH_EVERY == 0:
-            measures.gauges = gauges()
-            siblings.publish(measures)
+        metrics.sample(endpoints)
+        if rounds % SAMPLES_PER_PUBLISH == 0:
+            metrics.gauges = gauges()
+            worker_metrics.publish(metrics)
         rounds += 1
         await asyncio.sleep(SAMPLE_SECONDS)
 

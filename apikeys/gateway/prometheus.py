@@ -1,4 +1,4 @@
-"""The measures of a gateway in Prometheus' text format. The names are a contract with deploy/prometheus and grafana."""
+"""Render the metrics of a gateway in Prometheus' text format. deploy/prometheus and deploy/grafana use the names."""
 
 from __future__ import annotations
 
@@ -8,84 +8,88 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from apikeys.gateway.metrics import BOUNDS, Measures, Times
+from apikeys.gateway.metrics import HISTOGRAM_BOUNDS, GatewayMetrics, Histogram
 from apikeys.verification.outcomes import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Exposed(Collector):
-    """``measures`` as metrics."""
+class GatewayMetricsCollector(Collector):
+    """Convert `GatewayMetrics` to metric families."""
 
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        measures = self._measures
+        metrics = self._metrics
         decisions = CounterMetricFamily(
             "portal_gateway_decisions",
-            "Requests of clients that were decided, by outcome.",
+            "Decided client requests, by outcome.",
             labels=["outcome"],
         )
         for outcome in Outcome:
-            decisions.add_metric([outcome.value], measures.decisions[outcome.value])
+            decisions.add_metric([outcome.value], metrics.decisions[outcome.value])
         yield decisions
         lookups = CounterMetricFamily(
             "portal_gateway_key_lookups",
-            "Keys that were looked up, by where they were found.",
+            "Key look-ups, by source.",
             labels=["source"],
         )
         for label, name in (("memory", "memory"), ("database", "loads")):
-            lookups.add_metric([label], measures.counters[name])
+            lookups.add_metric([label], metrics.counters[name])
         yield lookups
-        ways = CounterMetricFamily(
+        paths = CounterMetricFamily(
             "portal_gateway_ways",
-            "Requests of clients by the way of their decision; the quick one takes what most proxies send about them.",
+            "Client requests by path: the fast path (quick) handles the form of request that most proxies send.",
             labels=["way"],
         )
-        for way in ("quick", "long"):
-            ways.add_metric([way], measures.counters[way])
-        yield ways
+        for path in ("quick", "long"):
+            paths.add_metric([path], metrics.counters[path])
+        yield paths
         yield CounterMetricFamily(
             "portal_gateway_load_failures",
-            "Questions for a key that the database did not answer.",
-            measures.counters["load_failures"],
+            "Loads of a key that failed.",
+            metrics.counters["load_failures"],
         )
         batches = CounterMetricFamily(
-            "portal_gateway_batches", "Writes of what was counted, by result.", labels=["result"]
+            "portal_gateway_batches",
+            "Batches of statistics written to the database, by result.",
+            labels=["result"],
         )
         for name in ("written", "failed"):
-            batches.add_metric([name], measures.counters[f"batches_{name}"])
+            batches.add_metric([name], metrics.counters[f"batches_{name}"])
         yield batches
         yield _histogram(
             "portal_gateway_answer_seconds",
-            "Time to an answer; of samples, at most 20 a second.",
-            measures.answers,
+            "Response time of sampled requests, at most 20 a second.",
+            metrics.response_times,
         )
-        yield _histogram("portal_gateway_load_seconds", "Time of the database for a key.", measures.loads)
+        yield _histogram(
+            "portal_gateway_load_seconds", "Time to load a key from the database.", metrics.load_times
+        )
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:
-        for name, text in (
-            ("workers", "Worker processes of this server that run."),
+        for name, render in (
+            ("workers", "Running worker processes of this server."),
             (
                 "believing",
-                "Worker processes that may answer from memory now; fewer than workers: slower answers.",
+                "Worker processes with a fresh key cache; fewer than workers: slower responses.",
             ),
-            ("keys_in_memory", "Keys in the memory of all workers."),
+            ("keys_in_memory", "Cached keys, summed over all workers."),
         ):
-            yield GaugeMetricFamily(f"portal_gateway_{name}", text, self._measures.gauges.get(name, 0))
+            yield GaugeMetricFamily(f"portal_gateway_{name}", render, self._metrics.gauges.get(name, 0))
 
 
-def _histogram(name: str, text: str, times: Times) -> HistogramMetricFamily:
+def _histogram(name: str, render: str, times: Histogram) -> HistogramMetricFamily:
     buckets, sum_so_far = [], 0
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), times.counts, strict=True):
+    for bound, count in zip((*map(str, HISTOGRAM_BOUNDS), "+Inf"), times.counts, strict=True):
         sum_so_far += count
         buckets.append((bound, float(sum_so_far)))
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=times.total)
+    return HistogramMetricFamily(name, render, buckets=buckets, sum_value=times.total)
 
 
-def text(measures: Measures) -> str:
+def render(metrics: GatewayMetrics) -> str:
     registry = CollectorRegistry()
-    registry.register(Exposed(measures))
+    registry.register(GatewayMetricsCollector(metrics))
     return generate_latest(registry).decode()

@@ -1,6 +1,6 @@
-"""What a gateway asks, read from the three forms in which it comes. Pure: no ORM, no Django.
+"""Parse the three forms of an authorization request (proxy sub-request, Envoy, JSON). Pure: no ORM, no Django.
 
-"Endpoints for gateways" in the contract of a signed request.
+Contract: "Endpoints for gateways" in the contract of a signed request.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Protocol
 
 from hitobit_portal.http import client_ip
 
-MOST_REQUESTS = 100
-#: Of query and body together: a megabyte of "&" takes 1.5 s to read as parameters.
-LARGEST_PAYLOAD = 65_536
-#: A parameter outside of RFC 3986's characters: no signature is valid for a query string that has it.
+MAX_BATCH_SIZE = 100
+#: Maximum size of query and body together: a megabyte of "&" takes 1.5 s to parse as parameters.
+MAX_PAYLOAD_BYTES = 65_536
+#: A parameter with a byte outside RFC 3986's characters: no signature is valid for a query string that contains it.
 UNSIGNABLE = b"&\xff"
 
 
-class AskError(ValueError):
-    """The gateway's own request is not as documented; the text says what is wrong, never with a value."""
+class AuthorizationRequestError(ValueError):
+    """The gateway's request is not as documented. The text says what is wrong, and never contains a value."""
 
 
 class Headers(Protocol):
-    """Names in lower case; each value as it was sent, its bytes as latin-1 text."""
+    """Headers with names in lower case, and values as sent (bytes as latin-1 text)."""
 
     def __contains__(self, key: str, /) -> bool: ...
     def get_all(self, key: str, /) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One signed request to be decided. ``client_ip`` None: nobody knows, so it is refused."""
+class AuthorizationRequest:
+    """A signed request to be authorized. ``client_ip`` None: unknown, so the request is rejected."""
 
     api_key: str | None
     query: bytes
@@ -40,122 +40,128 @@ class Ask:
     permission: str
 
 
-def from_auth(headers: Headers, query: str, body: bytes, *, trailer: bool = False) -> Ask:
-    """``/gateway/v1/auth``: the original request stands in headers; ``query`` and ``body`` are the question's own.
+def from_auth(headers: Headers, query: str, body: bytes, *, trailer: bool = False) -> AuthorizationRequest:
+    """Parse ``/gateway/v1/auth``: the original request is described by headers.
 
-    The body is the original one. ``trailer``: whether fields followed it.
+    ``query``: the sub-request's own query string; ``body``: its body, which is the original request's; ``trailer``:
+    whether fields followed the body.
     """
     original = original_query(headers)
-    # SECURITY: a proxy that sends the client's query along sends the one that it names. Another one was not signed.
-    if query and _bytes_of(query) != original:
+    # SECURITY: a proxy that passes the client's query string on passes on the one in the header. Another one was not
+    # signed.
+    if query and _encode_header(query) != original:
         original += UNSIGNABLE
     return _from_headers(headers, original, body, trailer)
 
 
-def from_envoy(headers: Headers, path: str, query: str, body: bytes, *, trailer: bool = False) -> Ask:
-    """``/gateway/v1/envoy/...``: the request is the original one."""
-    return _from_headers(headers, _bytes_of(query) + _without_path(path), body, trailer)
+def from_envoy(
+    headers: Headers, path: str, query: str, body: bytes, *, trailer: bool = False
+) -> AuthorizationRequest:
+    """Parse ``/gateway/v1/envoy/...``: query string and body are those of the original request."""
+    return _from_headers(headers, _encode_header(query) + _unsignable_unless_plain(path), body, trailer)
 
 
-def from_json(document: object) -> tuple[list[Ask], bool]:
-    """``POST /gateway/v1/authorize``: the requests, and whether they came as a batch. Raises `AskError`."""
+def from_json(document: object) -> tuple[list[AuthorizationRequest], bool]:
+    """Parse ``POST /gateway/v1/authorize``. Return the requests, and whether they are a batch.
+
+    Raise `AuthorizationRequestError`.
+    """
     if not isinstance(document, dict):
-        raise AskError("the body is not a JSON object")
+        raise AuthorizationRequestError("the body is not a JSON object")
     if "requests" not in document:
         return [_from_object(document)], False
     if len(document) > 1:
-        # A permission beside the requests would be taken for theirs by whoever wrote it.
-        raise AskError("there is a name beside 'requests'")
+        # The author of a permission beside "requests" would expect it to apply to all of them.
+        raise AuthorizationRequestError("there is another name beside 'requests'")
     requests = document["requests"]
-    if not isinstance(requests, list) or not 1 <= len(requests) <= MOST_REQUESTS:
-        raise AskError(f"'requests' is not a list of 1 to {MOST_REQUESTS}")
+    if not isinstance(requests, list) or not 1 <= len(requests) <= MAX_BATCH_SIZE:
+        raise AuthorizationRequestError(f"'requests' is not a list of 1 to {MAX_BATCH_SIZE}")
     return [_from_object(request, f"requests[{n}]: ") for n, request in enumerate(requests)], True
 
 
 def original_query(headers: Headers) -> bytes:
-    """The query string of ``X-Original-URI`` or ``X-Forwarded-Uri``."""
-    # SECURITY: the proxy sets one of them, once. Another one then comes from the client, who would have one request
-    # checked and another one done; without one a signed body would pass beside a query string that nobody saw.
+    """Return the query string of ``X-Original-URI`` or ``X-Forwarded-Uri``."""
+    # SECURITY: the proxy sets one of them, once. A second one comes from the client, which would have one request
+    # authorized and another one executed. Without any, a signed body would pass beside an unchecked query string.
     values = [*headers.get_all("x-original-uri"), *headers.get_all("x-forwarded-uri")]
     path, _mark, query = (values or [""])[0].partition("?")
-    return _bytes_of(query) + (_without_path(path) if len(values) == 1 else UNSIGNABLE)
+    return _encode_header(query) + (_unsignable_unless_plain(path) if len(values) == 1 else UNSIGNABLE)
 
 
-def caller(headers: Headers) -> str | None:
-    """The source address that the gateway says: ``X-Client-IP``, or the last of ``X-Forwarded-For``."""
+def source_address(headers: Headers) -> str | None:
+    """Return the source address from ``X-Client-IP``, or the last one of ``X-Forwarded-For``; None if unknown."""
     if "x-client-ip" in headers:
         # SECURITY: of two, one was sent by the client.
-        said = _only(headers, "x-client-ip")
+        address = _single_value(headers, "x-client-ip")
     else:
         values = headers.get_all("x-forwarded-for")
-        said = values[-1].rpartition(",")[2].strip(" \t") if values else None
-    return None if said is None else client_ip.without_port(said)
+        address = values[-1].rpartition(",")[2].strip(" \t") if values else None
+    return None if address is None else client_ip.without_port(address)
 
 
-def _from_headers(headers: Headers, query: bytes, body: bytes, trailer: bool) -> Ask:
-    # SECURITY: what follows a body goes on to the exchange and is not signed; nor is the rest of one that was cut off,
-    # as Envoy says in this header.
+def _from_headers(headers: Headers, query: bytes, body: bytes, trailer: bool) -> AuthorizationRequest:
+    # SECURITY: fields behind a body reach the exchange unsigned; so does the rest of a body that Envoy truncated, which
+    # it marks with this header.
     if trailer or headers.get_all("x-envoy-auth-partial-body") not in ([], ["false"]):
         query += UNSIGNABLE
-    named = "x-required-permission" in headers
-    return Ask(
-        # SECURITY: with two the portal would check one key, and whoever is behind the gateway might read the other.
-        api_key=_only(headers, "x-mbx-apikey"),
+    has_permission = "x-required-permission" in headers
+    return AuthorizationRequest(
+        # SECURITY: with two, the portal would check one key, and the service behind the gateway might read the other.
+        api_key=_single_value(headers, "x-mbx-apikey"),
         query=query,
         body=body,
-        client_ip=caller(headers),
-        permission=_only(headers, "x-required-permission") or "" if named else "read",
+        client_ip=source_address(headers),
+        permission=_single_value(headers, "x-required-permission") or "" if has_permission else "read",
     )
 
 
-def _only(headers: Headers, name: str) -> str | None:
-    """The value of a header that is there exactly once."""
+def _single_value(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that occurs exactly once, otherwise None."""
     values = headers.get_all(name)
     return values[0] if len(values) == 1 else None
 
 
-def _without_path(path: str) -> bytes:
-    """What is added to the query string behind ``path``.
+def _unsignable_unless_plain(path: str) -> bytes:
+    """Return `UNSIGNABLE` if ``path`` contains "#" or a byte that is not ASCII, otherwise nothing.
 
-    SECURITY: to a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5), what was signed behind it is
-    no query string, and the request has no parameters.
+    SECURITY: a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5) ignores the signed query string
+    behind it, and sees a request without parameters.
     """
     return b"" if path.isascii() and "#" not in path else UNSIGNABLE
 
 
-def _bytes_of(text: str) -> bytes:
+def _encode_header(text: str) -> bytes:
     return text.encode("latin-1")
 
 
 _FIELDS = ("api_key", "method", "path", "query", "body", "client_ip", "permission")
 
 
-def _from_object(request: object, place: str = "") -> Ask:
+def _from_object(request: object, prefix: str = "") -> AuthorizationRequest:
     if not isinstance(request, dict):
-        raise AskError(f"{place}not a JSON object")
-    _refuse_odd(request, place)
-    # SECURITY: the exchange would read what stands there, and only ``query`` is signed.
+        raise AuthorizationRequestError(f"{prefix}not a JSON object")
+    _check_fields(request, prefix)
+    # SECURITY: the exchange would read the query string in the path, while only ``query`` is signed.
     if not {"?", "#"}.isdisjoint(request.get("path") or ""):
-        raise AskError(f"{place}'path' has a query string or a fragment")
+        raise AuthorizationRequestError(f"{prefix}'path' has a query string or a fragment")
     permission, address = request.get("permission"), request.get("client_ip")
-    return Ask(
+    return AuthorizationRequest(
         api_key=request.get("api_key"),
-        query=_bytes(request.get("query")),
-        body=_bytes(request.get("body")),
+        query=_encode_text(request.get("query")),
+        body=_encode_text(request.get("body")),
         client_ip=None if address is None else client_ip.without_port(address),
         permission="read" if permission is None else permission,
     )
 
 
-def _refuse_odd(request: Mapping[str, object], place: str) -> None:
+def _check_fields(request: Mapping[str, object], prefix: str) -> None:
     for name, value in request.items():
-        # A name that is not known is most likely a known one with a typing error, and then what it should have said
-        # ("permission") would be taken as not said.
+        # An unknown name is most likely a misspelt one. If it were ignored, a misspelt "permission" would mean "read".
         if name not in _FIELDS:
-            raise AskError(f"{place}a name that is not one of {', '.join(_FIELDS)}")
+            raise AuthorizationRequestError(f"{prefix}a name other than {', '.join(_FIELDS)}")
         if value is not None and not isinstance(value, str):
-            raise AskError(f"{place}'{name}' is not a string")
+            raise AuthorizationRequestError(f"{prefix}'{name}' is not a string")
 
 
-def _bytes(value: str | None) -> bytes:
+def _encode_text(value: str | None) -> bytes:
     return b"" if value is None else value.encode("utf-8", "surrogatepass")

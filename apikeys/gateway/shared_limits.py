@@ -7,13 +7,13 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from apikeys.gateway.fastpath.rate_limits import MINUTE
+from apikeys.gateway.fastpath.rate_limits import PERIOD_SECONDS
 
 
 class SharedBuckets:
-    """As `fastpath.rate_limits.Buckets`, by the clock of Valkey."""
+    """Like `fastpath.rate_limits.Buckets`, in Valkey and by its clock."""
 
-    _TAKE = """
+    _SCRIPT = """
         local time = redis.call('TIME')
         local now = time[1] + time[2] / 1000000
         local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + tonumber(ARGV[1])
@@ -23,22 +23,22 @@ class SharedBuckets:
     """
 
     def __init__(self, redis: Redis, kind: str, rate: int) -> None:
-        self._take = redis.register_script(self._TAKE)
+        self._run_script = redis.register_script(self._SCRIPT)
         self._prefix = f"gateway:{kind}:"
-        self._step = MINUTE / rate
+        self._step = PERIOD_SECONDS / rate
 
-    async def take(self, name: str) -> float:
-        """As `Bucket.take`. Raise `redis.RedisError`; the caller then refuses."""
-        return float(await self._take(keys=[self._prefix + name], args=[self._step]))
+    async def acquire(self, name: str) -> float:
+        """Like `Bucket.acquire`. Raise `redis.RedisError`; the caller then answers 503."""
+        return float(await self._run_script(keys=[self._prefix + name], args=[self._step]))
 
 
 class SharedReplayGuard:
-    """As `fastpath.replay_guard.ReplayGuard`."""
+    """Like `fastpath.replay_guard.ReplayGuard`, in Valkey."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def first(self, name: bytes, seconds: float) -> bool:
-        """As `ReplayGuard.first`. Raise `redis.RedisError`."""
-        answer = self._redis.set(b"gateway:seen:" + name, 1, nx=True, px=int(seconds * 1000))
-        return bool(await cast(Awaitable[Any], answer))
+    async def register(self, name: bytes, seconds: float) -> bool:
+        """Like `ReplayGuard.register`. Raise `redis.RedisError`."""
+        reply = self._redis.set(b"gateway:seen:" + name, 1, nx=True, px=int(seconds * 1000))
+        return bool(await cast(Awaitable[Any], reply))

@@ -1,6 +1,6 @@
-"""The parent of the machine door's processes: starts them, starts again what died, ends them. No Django, no ORM.
+"""The parent of the gateway's worker processes: start, restart and stop them. No Django, no ORM.
 
-``python -m apikeys.gateway.supervisor``: what `manage.py run_gateway` turns into.
+`manage.py run_gateway` replaces itself with ``python -m apikeys.gateway.supervisor``.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ import subprocess  # nosec B404
 import sys
 import time
 
-from apikeys.gateway.worker import END_SECONDS, MISCONFIGURED
+from apikeys.gateway.worker import MISCONFIGURED, SHUTDOWN_SECONDS
 from hitobit_portal.observability import logs
 
 logger = logging.getLogger("portal.gateway")
-LOOK_SECONDS = 0.1
-#: Between a process's end and the next try.
-AGAIN_SECONDS = 0.5
-#: A process that ran for so long showed that the settings are right: what stops a later one passes.
-SETTLED_SECONDS = 30.0
-#: After asking to end: `worker.END_SECONDS` for answers, and the last write of counts.
-KILL_SECONDS = END_SECONDS + 5
+POLL_SECONDS = 0.1
+#: Delay between the end of a worker and its restart.
+RESTART_DELAY_SECONDS = 0.5
+#: When a worker has run for this time, the settings are valid: a later failure to start is temporary.
+STARTUP_SECONDS = 30.0
+#: Time from SIGTERM to SIGKILL: `worker.SHUTDOWN_SECONDS` for pending responses, and the last write of statistics.
+KILL_SECONDS = SHUTDOWN_SECONDS + 5
 
 
 class Supervisor:
-    """``command``: of a worker."""
+    """Runs ``workers`` processes of ``command``, until the process ``parent`` ends (None: until a signal)."""
 
     def __init__(self, command: list[str], workers: int, parent: int | None) -> None:
         self._command = command
         self._count = workers
         self._parent = parent
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._settled_at = 0.0
-        #: No `threading.Event`: one that a signal sets while the same thread asks for it waits for itself, for ever.
+        self._startup_until = 0.0
+        #: Not a `threading.Event`: a signal handler that sets it while the same thread reads it would deadlock.
         self._stopped = False
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT, or ``parent`` is gone; the exit code."""
+        """Run until SIGTERM or SIGINT, or until ``parent`` has ended. Return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self._workers = [self._start() for _ in range(self._count)]
-        self._settled_at = time.monotonic() + SETTLED_SECONDS
+        self._startup_until = time.monotonic() + STARTUP_SECONDS
         code = 0
         while not code and not self._stopped:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             if self._parent is not None and os.getppid() != self._parent:
                 break
-            code = self._look()
+            code = self._restart_dead_workers()
         self._end()
         return code
 
@@ -61,19 +61,19 @@ class Supervisor:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # nosec B603
 
-    def _look(self) -> int:
-        """Starts again what died; not 0 when that would be of no use."""
-        for place, worker in enumerate(self._workers):
+    def _restart_dead_workers(self) -> int:
+        """Restart dead workers. Return non-zero if a restart cannot help."""
+        for index, worker in enumerate(self._workers):
             code = worker.poll()
-            if code == MISCONFIGURED and time.monotonic() < self._settled_at:
+            if code == MISCONFIGURED and time.monotonic() < self._startup_until:
                 return 1
             if code is not None:
-                logger.error("process %d of the gateway ended (%d): another is started", worker.pid, code)
-                time.sleep(AGAIN_SECONDS)
-                # Whoever ends all of them at once ended this one, too.
+                logger.error("gateway worker %d ended with code %d; restarting", worker.pid, code)
+                time.sleep(RESTART_DELAY_SECONDS)
+                # A signal to the process group ends the workers, too.
                 if self._stopped:
                     break
-                self._workers[place] = self._start()
+                self._workers[index] = self._start()
         return 0
 
     def _end(self) -> None:
@@ -84,12 +84,12 @@ class Supervisor:
             try:
                 worker.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                logger.error("process %d of the gateway does not end: it is killed", worker.pid)
+                logger.error("gateway worker %d did not stop; killing it", worker.pid)
                 worker.kill()
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether nobody listens there; several workers that share a port would share it with a stranger, too."""
+def is_port_free(host: str, port: int) -> bool:
+    """Return whether the port is free. Workers that share a port would share it with another program, too."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -97,7 +97,7 @@ def is_free(host: str, port: int) -> bool:
             probe.bind(address)
             probe.listen()
     except OSError as error:
-        sys.stderr.write(f"The gateway can't listen on {host}, port {port}: {error.strerror}.\n")
+        sys.stderr.write(f"The gateway cannot listen on {host}, port {port}: {error.strerror}.\n")
         return False
     return True
 
@@ -109,21 +109,21 @@ def main() -> int:
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--log-format", required=True)
     parser.add_argument("--while-pid", type=int)
-    said = parser.parse_args()
-    logging.config.dictConfig(logs.configuration(said.log_format, "INFO"))
-    if not is_free(said.host, said.port):
+    arguments = parser.parse_args()
+    logging.config.dictConfig(logs.configuration(arguments.log_format, "INFO"))
+    if not is_port_free(arguments.host, arguments.port):
         return 1
-    shared = ["shared"] if said.workers > 1 else []
+    shared = ["shared"] if arguments.workers > 1 else []
     worker = [
         sys.executable,
         "-m",
         "apikeys.gateway.worker",
-        said.host,
-        str(said.port),
-        str(said.connections),
+        arguments.host,
+        str(arguments.port),
+        str(arguments.connections),
         str(os.getpid()),
     ]
-    return Supervisor([*worker, *shared], said.workers, said.while_pid).run()
+    return Supervisor([*worker, *shared], arguments.workers, arguments.while_pid).run()
 
 
 if __name__ == "__main__":

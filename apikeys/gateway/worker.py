@@ -1,6 +1,6 @@
-"""One process of the machine door: a loop, its connections, and `Process` behind them.
+"""A worker process of the gateway: an event loop with the HTTP server and the `GatewayApplication`.
 
-``python -m apikeys.gateway.worker HOST PORT CONNECTIONS PARENT [shared]``: what `apikeys.gateway.supervisor` starts.
+Started by `apikeys.gateway.supervisor` as ``python -m apikeys.gateway.worker HOST PORT CONNECTIONS PARENT [shared]``.
 """
 
 from __future__ import annotations
@@ -14,72 +14,77 @@ from typing import TYPE_CHECKING, NoReturn
 import uvloop
 
 from apikeys.gateway.http.connection import Connection
-from apikeys.gateway.http.server import Hub
+from apikeys.gateway.http.server import HttpServer
 from hitobit_portal.observability import logs
 
 if TYPE_CHECKING:
-    from apikeys.gateway.app import Process
+    from apikeys.gateway.app import GatewayApplication
 
-#: What waits to be accepted while the process is busy.
+#: Connections that wait to be accepted while the process is busy.
 BACKLOG = 4096
-#: For those that wait for an answer when the process is asked to end.
-END_SECONDS = 3.0
-#: The exit code that says: starting again would be of no use.
+#: Seconds for responses that are pending at shutdown.
+SHUTDOWN_SECONDS = 3.0
+#: Exit code: the process cannot start, and a restart would not help.
 MISCONFIGURED = 78
 
 
-async def listen(hub: Hub, host: str, port: int, *, shared: bool = False) -> asyncio.Server:
-    """Raises `OSError`. ``shared``: with other processes, among which the system divides the connections."""
+async def listen(server: HttpServer, host: str, port: int, *, shared: bool = False) -> asyncio.Server:
+    """Listen on ``host`` and ``port``. Raise `OSError`.
+
+    ``shared``: share the port with other processes; the kernel distributes the connections (SO_REUSEPORT).
+    """
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: Connection(hub), host, port, backlog=BACKLOG, reuse_port=shared or None
+        lambda: Connection(server), host, port, backlog=BACKLOG, reuse_port=shared or None
     )
 
 
-async def serve(hub: Hub, server: asyncio.Server, parent: int) -> None:
-    """Answers until SIGTERM or SIGINT, or until ``parent`` is this process's no longer."""
+async def serve(server: HttpServer, listener: asyncio.Server, parent: int) -> None:
+    """Serve until SIGTERM or SIGINT, or until ``parent`` is no longer this process's parent."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     while not stop.is_set() and os.getppid() == parent:
-        hub.tick()
+        server.tick()
         try:
             await asyncio.wait_for(stop.wait(), 1.0)
         except TimeoutError:
             continue
-    server.close()
-    hub.end()
-    deadline = loop.time() + END_SECONDS
-    while hub.connections and loop.time() < deadline:
+    listener.close()
+    server.shut_down()
+    deadline = loop.time() + SHUTDOWN_SECONDS
+    while server.connections and loop.time() < deadline:
         await asyncio.sleep(0.02)
 
 
-async def _run(process: Process, host: str, port: int, most: int, parent: int, *, shared: bool) -> None:
-    hub = Hub(process.start(asyncio.get_running_loop()), most)
+async def _run(
+    application: GatewayApplication, host: str, port: int, max_connections: int, parent: int, *, shared: bool
+) -> None:
+    server = HttpServer(application.start(asyncio.get_running_loop()), max_connections)
     try:
-        server = await listen(hub, host, port, shared=shared)
+        listener = await listen(server, host, port, shared=shared)
     except OSError as error:
-        _give_up(error)
-    await serve(hub, server, parent)
+        _exit_misconfigured(error)
+    await serve(server, listener, parent)
 
 
-def _give_up(error: Exception) -> NoReturn:
+def _exit_misconfigured(error: Exception) -> NoReturn:
     sys.stderr.write(f"The gateway does not start. {type(error).__name__}: {logs.hidden(str(error))}\n")
     sys.exit(MISCONFIGURED)
 
 
 def main() -> None:
-    host, port, most, parent, *shared = sys.argv[1:]
+    host, port, max_connections, parent, *shared = sys.argv[1:]
     try:
-        from apikeys.gateway.app import Process  # sets Django up
+        from apikeys.gateway.app import GatewayApplication  # sets Django up
 
-        process = Process()
-    except Exception as error:  # whatever it is: trying again would end alike
-        _give_up(error)
+        application = GatewayApplication()
+    except Exception as error:  # any error: another attempt would fail as well
+        _exit_misconfigured(error)
     try:
-        uvloop.run(_run(process, host, int(port), int(most), int(parent), shared=bool(shared)))
+        uvloop.run(_run(application, host, int(port), int(max_connections), int(parent), shared=bool(shared)))
     finally:
-        process.stop()
+        application.stop()
 
 
 if __name__ == "__main__":

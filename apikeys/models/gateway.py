@@ -1,4 +1,4 @@
-"""Who may ask the machine door: the exchange's gateways."""
+"""Tokens of the exchange's gateways for the authorization API."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-PREFIX = "hbgw_"  # so that a token in the wrong place is recognised for what it is
+PREFIX = "hbgw_"  # identifies a token that was leaked or used in the wrong place
 TOKEN_BYTES = 32
 SCHEME = "bearer"
 
 
 class GatewayToken(models.Model):
-    """What a gateway shows with each question. Several are good at once, so that one can be replaced without a pause.
+    """The bearer token of a gateway. Several are valid at a time, so that one can be replaced without interruption.
 
-    Stored as SHA-256: of 256 random bits there is nothing to guess, and no salt or stretching to add.
+    Stored as SHA-256: 256 random bits cannot be guessed, and need neither salt nor stretching.
     """
 
     name = models.CharField(_("name"), max_length=64, unique=True)
@@ -36,13 +36,13 @@ class GatewayToken(models.Model):
 
     @classmethod
     def new(cls, name: str) -> tuple[GatewayToken, str]:
-        """An unsaved token, and its text, which exists nowhere else."""
+        """Return an unsaved token, and its text, which is not stored anywhere."""
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         return cls(name=name, digest=digest_of(text)), text
 
 
 def bearer(header: str | None) -> str | None:
-    """The token of an ``Authorization`` header; the scheme is read in either case (RFC 9110, 11.1)."""
+    """Return the token of an ``Authorization`` header; the scheme is case-insensitive (RFC 9110, 11.1)."""
     scheme, _space, token = (header or "").partition(" ")
     return token.lstrip(" ") or None if scheme.lower() == SCHEME else None
 

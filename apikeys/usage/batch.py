@@ -18,7 +18,7 @@ MOST_OF_A_KEY = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRequest:
     """One refused request of a key that exists."""
 
     key_id: str
@@ -37,7 +37,7 @@ class Batch:
 
     uses: list[Used] = field(default_factory=list)
     refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RejectedRequest] = field(default_factory=list)
     of_a_key: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
@@ -52,7 +52,7 @@ class Batch:
             self.refusals[name] += 1
         if len(self.refused) < MOST_REFUSALS and self.of_a_key[key_id] < MOST_OF_A_KEY:
             self.of_a_key[key_id] += 1
-            self.refused.append(Refused(key_id, decision, address, permission))
+            self.refused.append(RejectedRequest(key_id, decision, address, permission))
 
 
 def _writable(text: str) -> str:

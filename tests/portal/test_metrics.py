@@ -19,7 +19,7 @@ from accounts import audit
 from accounts.choices.events import Event
 from accounts.models import DelayedChange, SmsDelivery
 from apikeys.gateway import prometheus
-from apikeys.gateway.metrics import Measures
+from apikeys.gateway.metrics import GatewayMetrics
 from apikeys.models import DailyUse, GatewayToken
 from apikeys.operations import metrics
 from apikeys.policy.choices import State
@@ -199,7 +199,7 @@ def test_nothing_of_one_customer_stands_in_them() -> None:
 @pytest.fixture
 def exported(db: None) -> set[str]:
     """Every name and label of a sample there is."""
-    samples = {*parsed(scraped().content.decode()), *parsed(prometheus.text(Measures()))}
+    samples = {*parsed(scraped().content.decode()), *parsed(prometheus.render(GatewayMetrics()))}
     return {name for name, _labels in samples} | {
         f"{name}{{{key}}}" for name, labels in samples for key, _ in labels
     }

@@ -21,8 +21,8 @@ OF_DJANGO = {"RegexValidator", "re_path"}
 #: What is put together where it is used: examples of it, made by the code itself.
 BUILT = {
     "apikeys/gateway/fastpath/query.py": [
-        fastpath_query._pattern((b"symbol", b"recvWindow", b"timestamp")).__self__.pattern,  # type: ignore[attr-defined]
-        fastpath_query._pattern((b"timestamp", b"a.b")).__self__.pattern,  # type: ignore[attr-defined]
+        fastpath_query._compile_pattern((b"symbol", b"recvWindow", b"timestamp")).__self__.pattern,  # type: ignore[attr-defined]
+        fastpath_query._compile_pattern((b"timestamp", b"a.b")).__self__.pattern,  # type: ignore[attr-defined]
     ]
 }
 #: What matches exactly one character; a possessive repeat of one of these is right in every Python that has them.
@@ -146,7 +146,7 @@ def test_stray_percent_fits_no_shape(value: str, order: tuple[bytes, ...]) -> No
         pairs = (f"{name.decode()}={value}" for name, value in zip(order, values, strict=True))
         return ("&".join(pairs) + "&signature=" + "0" * 64).encode()
 
-    shape = fastpath_query._pattern(order)
-    assert fastpath_query.read(query("%41x%2c"), now, shape) is not None
+    shape = fastpath_query._compile_pattern(order)
+    assert fastpath_query.parse(query("%41x%2c"), now, shape) is not None
     assert shape(query(value)) is None
-    assert fastpath_query.read(query(value), now, shape) is None
+    assert fastpath_query.parse(query(value), now, shape) is None

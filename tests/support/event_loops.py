@@ -1,4 +1,4 @@
-"""What tests of the gateway's insides need: a loop, and a watch that says what they want. No Django."""
+"""An event loop for tests, and an invalidation listener that the test controls. No Django."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,24 +8,24 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def in_a_loop(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: a browser of another test may have left a loop running in this one."""
+def run_in_thread(work: Coroutine[None, None, Result]) -> Result:
+    """Run in its own thread: a browser of another test may have left a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
 
-class Belief:
-    """A watch whose word the test decides."""
+class StubListener:
+    """An invalidation listener whose freshness the test sets."""
 
     def __init__(self) -> None:
-        self.good = True
+        self.fresh = True
         self.lost_at = 0.0
 
-    def believed(self) -> bool:
-        return self.good
+    def is_fresh(self) -> bool:
+        return self.fresh
 
     @property
-    def until(self) -> float:
+    def fresh_until(self) -> float:
         return self.lost_at
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Gateway processes as operators run them, and questions to them over real HTTP."""
+"""Gateway processes as operators run them, and requests to them over real HTTP."""
 
 import http.client
 import itertools
@@ -20,20 +20,20 @@ from tests.support.servers import die_with_parent, free_port
 START_SECONDS = 180.0
 POLL_SECONDS = 0.05
 ADDRESS = "203.0.113.9"
-#: What is in a hurry takes long on a busy machine; a process that doesn't end by itself is ended, and that is an error.
+#: Generous, as the machine may be busy; a process that does not stop by itself is killed, and that is an error.
 STOP_SECONDS = 60.0
 _numbers = itertools.count(1)
 
 
 def token(name: str = "") -> str:
-    """A new gateway token, committed; named as no other one of this process unless it is given a name."""
+    """Create and commit a gateway token with a unique name (or ``name``); return its text."""
     made, text = GatewayToken.new(name or f"test {next(_numbers)}")
     made.save()
     return text
 
 
 def database_url() -> str:
-    """Of the database that this test uses, for processes of their own."""
+    """Return the URL of the database of this test, for other processes."""
     parts = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{parts['NAME']}"
@@ -41,14 +41,14 @@ def database_url() -> str:
 
 
 @dataclass
-class Answer:
+class GatewayResponse:
     status: int
     headers: dict[str, str]
     body: bytes
 
     @property
     def code(self) -> int:
-        """What the client would get: 0 when the request may pass."""
+        """Error code for the client; 0 if the request is allowed."""
         return int(self.headers.get("x-portal-code", "0"))
 
     def json(self) -> Any:
@@ -90,7 +90,7 @@ class GatewayProcess:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """As an operator does; what was counted is written."""
+        """Stop as an operator does; statistics are written."""
         if self.process is None:
             return
         self.process.terminate()
@@ -102,7 +102,7 @@ class GatewayProcess:
         self.process = None
 
     def kill(self) -> None:
-        """All of its processes at once, without a word."""
+        """Kill all of its processes at once."""
         if self.process is not None:
             subprocess.run(["pkill", "-KILL", "-s", str(self.process.pid)], check=False)
             self.process.wait(STOP_SECONDS)
@@ -125,8 +125,8 @@ class GatewayProcess:
         body: bytes | None = None,
         *,
         token: str | None = None,
-    ) -> Answer:
-        """One request on a connection of its own; ``token`` "" sends none."""
+    ) -> GatewayResponse:
+        """Send one request on its own connection; ``token`` "" sends none."""
         connection = self.connection()
         try:
             return self.ask_on(connection, method, path, headers, body, token=token)
@@ -142,25 +142,27 @@ class GatewayProcess:
         body: bytes | None = None,
         *,
         token: str | None = None,
-    ) -> Answer:
+    ) -> GatewayResponse:
         bearer = self.bearer if token is None else token
-        said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        connection.request(method, path, body=body, headers={**said, **(headers or {})})
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, found, answer.read())
+        authorization = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        connection.request(method, path, body=body, headers={**authorization, **(headers or {})})
+        response = connection.getresponse()
+        lower = {name.lower(): value for name, value in response.getheaders()}
+        return GatewayResponse(response.status, lower, response.read())
 
-    def auth(self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str) -> Answer:
-        """``/gateway/v1/auth`` about ``call``, which has no body."""
+    def auth(
+        self, call: Call, permission: str = "read", address: str = ADDRESS, **headers: str
+    ) -> GatewayResponse:
+        """Send ``/gateway/v1/auth`` for ``call``, which has no body."""
         return self.ask("GET", "/gateway/v1/auth", {**auth_headers(call, permission, address), **headers})
 
     def authorize(self, *calls: Call, permission: str = "read", address: str = ADDRESS) -> Any:
-        """``/gateway/v1/authorize`` about one call, or about several as a batch; the decoded answer."""
+        """Send ``/gateway/v1/authorize`` for one call, or for several as a batch; return the decoded response."""
         requests = [as_json(call, permission, address) for call in calls]
         document = requests[0] if len(requests) == 1 else {"requests": requests}
         return self.ask("POST", "/gateway/v1/authorize", body=json.dumps(document).encode()).json()
 
-    def envoy(self, call: Call, permission: str = "read", address: str = ADDRESS) -> Answer:
+    def envoy(self, call: Call, permission: str = "read", address: str = ADDRESS) -> GatewayResponse:
         headers = {**call.headers, "X-Client-IP": address, "X-Required-Permission": permission}
         path = "/gateway/v1/envoy" + call.path + ("?" + call.query.decode() if call.query else "")
         return self.ask(call.method, path, headers, call.body or None)

@@ -1,6 +1,6 @@
-"""Keys and signed requests that may pass, or have exactly one defect, each with the answer that it has to get. Pure.
+"""Strategies for signed requests that are allowed or have exactly one defect, with the expected outcome. Pure.
 
-A property test that draws every field at random sees hardly any request that is allowed, and none where one condition
+A property test that draws every field at random produces hardly any allowed request, and none in which one condition
 alone decides. Here a request is allowed by construction; then at most one thing is changed.
 """
 
@@ -30,8 +30,8 @@ NOW = 1_800_000_000_000
 WEEK = 7 * 86_400_000
 FAR = 400 * 86_400_000
 KEY = "k" * 64
-LISTED, STRANGER = "203.0.113.9", "198.51.100.1"
-#: Lists that hold the address beside them.
+LISTED, UNLISTED = "203.0.113.9", "198.51.100.1"
+#: Lists of networks, each with an address that it contains.
 LISTS = (
     (("203.0.113.0/24",), LISTED),
     (("192.0.2.1", LISTED, "2001:db8::/32"), LISTED),
@@ -41,8 +41,8 @@ LISTS = (
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-class Holder:
-    """Who has the secret, or the private key, of one credential."""
+class SigningKey:
+    """The secret or the private key of one credential."""
 
     def __init__(self, kind: Kind, private: Any) -> None:
         self.kind = kind
@@ -57,7 +57,7 @@ class Holder:
         return bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     def sign(self, payload: bytes) -> bytes:
-        """As the contract writes it: hex, or base64."""
+        """Return the signature as the contract encodes it: hex or base64."""
         if payload not in self._signed:  # RSA takes milliseconds
             self._signed[payload] = self._sign(payload)
         return self._signed[payload]
@@ -71,29 +71,29 @@ class Holder:
 
 
 @functools.cache
-def holder(kind: Kind, number: int = 0) -> Holder:
-    """The ``number``-th of its kind."""
+def signing_key(kind: Kind, number: int = 0) -> SigningKey:
+    """Return the ``number``-th key of its kind."""
     if kind is Kind.HMAC:
-        return Holder(kind, bytes([ord("s") + number]) * 64)
+        return SigningKey(kind, bytes([ord("s") + number]) * 64)
     if kind is Kind.ED25519:
-        return Holder(kind, ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
-    return rsa_holder(3072) if number == 0 else Holder(kind, rsa.generate_private_key(65_537, 3072))
+        return SigningKey(kind, ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+    return rsa_signing_key(3072) if number == 0 else SigningKey(kind, rsa.generate_private_key(65_537, 3072))
 
 
 @functools.cache
-def rsa_holder(bits: int) -> Holder:
-    """With a key of any size."""
-    return Holder(Kind.RSA, rsa_of(bits))
+def rsa_signing_key(bits: int) -> SigningKey:
+    """Return an RSA key of any size."""
+    return SigningKey(Kind.RSA, rsa_of(bits))
 
 
-NOBODY = Holder(Kind.HMAC, b"")
+NO_SECRET = SigningKey(Kind.HMAC, b"")
 
 
 @dataclass
-class Signing:
-    """One credential of the key, and who signs with it."""
+class CredentialDraft:
+    """One credential of the API key, with its signing key."""
 
-    holder: Holder
+    signing_key: SigningKey
     number: int
     retires: int | None = None
     is_new: bool = False
@@ -101,7 +101,11 @@ class Signing:
 
     def record(self) -> CredentialRecord:
         return CredentialRecord(
-            self.number, self.kind or self.holder.kind, self.holder.material, self.retires, self.is_new
+            self.number,
+            self.kind or self.signing_key.kind,
+            self.signing_key.material,
+            self.retires,
+            self.is_new,
         )
 
 
@@ -113,11 +117,11 @@ def percent(text: bytes) -> str:
 
 
 @dataclass
-class Draft:
+class RequestDraft:
     """A request to a key, before it is signed.
 
-    ``pieces``: of the query string, in order and as they are sent; ``altered``: those that arrive instead, after
-    signing. ``swift``: whether the gateway's fast path has to say yes by itself, when this may pass.
+    ``pieces``: of the query string, in order and as sent; ``altered``: pieces that replace them after signing.
+    ``fast``: whether the gateway's fast path has to allow the request by itself.
     """
 
     permission: str
@@ -131,23 +135,23 @@ class Draft:
     expires: int | None = None
     trades_until: int | None = None
     reads_until: int | None = None
-    signer: Signing = field(default_factory=lambda: Signing(holder(Kind.HMAC), 1))
-    other: Signing | None = None
+    credential: CredentialDraft = field(default_factory=lambda: CredentialDraft(signing_key(Kind.HMAC), 1))
+    other: CredentialDraft | None = None
     other_first: bool = True
     pieces: list[str] = field(default_factory=list)
     altered: list[str] | None = None
     stamp: str = str(NOW)
     window: str | None = None
     spelled: Encode = percent
-    by: Holder | None = None
+    by: SigningKey | None = None
     signs: bool = True
     signature_first: bool = False
-    swift: bool = True
+    fast: bool = True
     outcome: Outcome = Outcome.ALLOWED
     defect: str = ""
 
     def record(self) -> KeyRecord:
-        signing = [self.signer] if self.other is None else [self.other, self.signer]
+        signing = [self.credential] if self.other is None else [self.other, self.credential]
         return KeyRecord(
             user="7",
             key=KEY,
@@ -167,7 +171,7 @@ class Draft:
         sent = [self._filled(piece) for piece in self.pieces]
         if not self.signs:
             return "&".join(sent)
-        signature = (self.by or self.signer.holder).sign("&".join(sent).encode())
+        signature = (self.by or self.credential.signing_key).sign("&".join(sent).encode())
         arrives = sent if self.altered is None else [self._filled(piece) for piece in self.altered]
         last = f"signature={self.spelled(signature)}"
         return "&".join([last, *arrives] if self.signature_first else [*arrives, last])
@@ -176,12 +180,12 @@ class Draft:
         return {TIME: f"timestamp={self.stamp}", WINDOW: f"recvWindow={self.window}"}.get(piece, piece)
 
     @property
-    def says(self) -> tuple[KeyRecord, str, str, str]:
+    def arguments(self) -> tuple[KeyRecord, str, str, str]:
         """Record, query string, address, permission."""
         return self.record(), self.query(), self.address, self.permission
 
 
-#: Stand in the pieces for what has a field of its own.
+#: Placeholders in the pieces for values that have a field of their own.
 TIME, WINDOW = "<time>", "<window>"
 POWERS = ("read", "trade", "withdraw")
 _values = st.text(alphabet="aB0-._~!$'()*,;:@/?", max_size=6)
@@ -190,21 +194,23 @@ _names = st.lists(st.sampled_from(["symbol", "side", "a", "a-b.c", "x1", "price"
 
 
 @st.composite
-def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence[str] = POWERS) -> Draft:
-    """Requests that may pass; ``permissions``: those that they are for."""
+def allowed(
+    draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence[str] = POWERS
+) -> RequestDraft:
+    """Draw allowed requests for one of ``permissions``."""
 
     def one_of(*values: Any) -> Any:
         return draw(st.sampled_from(values))
 
-    made = Draft(one_of(*permissions))
+    made = RequestDraft(one_of(*permissions))
     reads, trades = made.permission == "read", made.permission == "trade"
     made.restricted = made.permission == "withdraw" or one_of(True, False)
     if made.restricted:
         made.networks, made.address = one_of(*LISTS)
     else:
-        made.networks, made.address = one_of((), ("192.0.2.0/24",)), one_of(LISTED, STRANGER, "2001:db9::1")
+        made.networks, made.address = one_of((), ("192.0.2.0/24",)), one_of(LISTED, UNLISTED, "2001:db9::1")
     made.permissions = frozenset({made.permission}) | draw(st.frozensets(st.sampled_from(POWERS)))
-    # Open, or of no meaning for what is asked.
+    # Not ended, or irrelevant for the permission.
     ended = (NOW, NOW - 1, NOW - WEEK + 1) if reads else ()
     made.expires = one_of(None, None, NOW + 1, NOW + FAR, *ended)
     made.trades_until = one_of(None, None, NOW + 1, NOW + FAR, *(() if trades else (NOW, NOW - FAR)))
@@ -218,22 +224,22 @@ def allowed(draw: Callable[[st.SearchStrategy[Any]], Any], permissions: Sequence
     made.pieces = pairs
     oldest = int(made.window or "5000")
     made.stamp = str(NOW + one_of(0, -1, -oldest, 999))
-    if made.signer.holder.kind is Kind.HMAC:
+    if made.credential.signing_key.kind is Kind.HMAC:
         made.spelled = one_of(bytes.decode, bytes.decode, lambda text: text.decode().upper())
     else:
         made.spelled = one_of(percent, percent, _in_lower_percents)
     if one_of(*[True] * 11, False):
         return made
-    roundabout: Callable[[Draft], Draft] = one_of(*_ROUNDABOUT)
-    return roundabout(made)
+    unusual: Callable[[RequestDraft], RequestDraft] = one_of(*_UNUSUAL)
+    return unusual(made)
 
 
-def _with_credentials(made: Draft, one_of: Callable[..., Any]) -> None:
+def _with_credentials(made: RequestDraft, one_of: Callable[..., Any]) -> None:
     kind = one_of(*Kind)
-    made.signer = Signing(holder(kind), one_of(1, 3), one_of(None, None, NOW + 1, NOW + FAR))
+    made.credential = CredentialDraft(signing_key(kind), one_of(1, 3), one_of(None, None, NOW + 1, NOW + FAR))
     if one_of(True, False, False):
-        other = Signing(
-            holder(one_of(*Kind), 1), 2, one_of(None, NOW + FAR, NOW, NOW - FAR), one_of(True, False)
+        other = CredentialDraft(
+            signing_key(one_of(*Kind), 1), 2, one_of(None, NOW + FAR, NOW, NOW - FAR), one_of(True, False)
         )
         made.other, made.other_first = other, one_of(True, False)
 
@@ -242,33 +248,33 @@ def _in_lower_percents(text: bytes) -> str:
     return text.decode().replace("+", "%2b").replace("/", "%2f").replace("=", "%3d")
 
 
-def _new(made: Draft) -> Draft:
-    return replace(made, signer=replace(made.signer, is_new=True), swift=False)
+def _new(made: RequestDraft) -> RequestDraft:
+    return replace(made, credential=replace(made.credential, is_new=True), fast=False)
 
 
-def _in_microseconds(made: Draft) -> Draft:
-    return replace(made, stamp=made.stamp + "000", swift=False)
+def _in_microseconds(made: RequestDraft) -> RequestDraft:
+    return replace(made, stamp=made.stamp + "000", fast=False)
 
 
-def _with_part_of_a_window(made: Draft) -> Draft:
+def _with_part_of_a_window(made: RequestDraft) -> RequestDraft:
     pieces = made.pieces if made.window is not None else [*made.pieces, WINDOW]
-    return replace(made, window="5000.5", stamp=str(NOW - 5000), pieces=pieces, swift=False)
+    return replace(made, window="5000.5", stamp=str(NOW - 5000), pieces=pieces, fast=False)
 
 
-def _with_a_bare_name(made: Draft) -> Draft:
-    return replace(made, pieces=[*made.pieces, "bare"], swift=False)
+def _with_a_bare_name(made: RequestDraft) -> RequestDraft:
+    return replace(made, pieces=[*made.pieces, "bare"], fast=False)
 
 
-def _with_an_encoded_name(made: Draft) -> Draft:
-    return replace(made, pieces=["%62=1", *made.pieces], swift=False)
+def _with_an_encoded_name(made: RequestDraft) -> RequestDraft:
+    return replace(made, pieces=["%62=1", *made.pieces], fast=False)
 
 
-def _signed_at_the_front(made: Draft) -> Draft:
-    return replace(made, signature_first=True, swift=False)
+def _signed_at_the_front(made: RequestDraft) -> RequestDraft:
+    return replace(made, signature_first=True, fast=False)
 
 
-#: Ways to a yes that are the decision's alone.
-_ROUNDABOUT = (
+#: Allowed forms of a request that only the decision handles.
+_UNUSUAL = (
     _new, _in_microseconds, _with_part_of_a_window, _with_a_bare_name, _with_an_encoded_name, _signed_at_the_front,
 )  # fmt: skip
 
@@ -277,18 +283,18 @@ Choose = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong: the answer that it has to get, what it concerns, and how it is done."""
+    """A defect: the expected outcome, the permissions that it concerns, and a function that applies it."""
 
     outcome: Outcome
     permissions: tuple[str, ...]
-    spoil: Callable[[Draft, Choose], Draft]
+    spoil: Callable[[RequestDraft, Choose], RequestDraft]
 
 
 DEFECTS: dict[str, Defect] = {}
 
 
 def _defect(outcome: Outcome, *permissions: str) -> Callable[[Any], Any]:
-    def keep(spoil: Callable[[Draft, Choose], Draft]) -> Any:
+    def keep(spoil: Callable[[RequestDraft, Choose], RequestDraft]) -> Any:
         DEFECTS[spoil.__name__] = Defect(outcome, permissions or POWERS, spoil)
         return spoil
 
@@ -296,87 +302,87 @@ def _defect(outcome: Outcome, *permissions: str) -> Callable[[Any], Any]:
 
 
 @_defect(Outcome.KEY_INACTIVE)
-def paused(made: Draft, one_of: Choose) -> Draft:
+def paused(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, active=False)
 
 
 @_defect(Outcome.OWNER_INACTIVE)
-def owner_inactive(made: Draft, one_of: Choose) -> Draft:
+def owner_inactive(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, owner_active=False)
 
 
 @_defect(Outcome.OWNER_FROZEN)
-def owner_frozen(made: Draft, one_of: Choose) -> Draft:
+def owner_frozen(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, owner_frozen=True)
 
 
 @_defect(Outcome.KEY_DEGRADED, "trade", "withdraw")
-def expired(made: Draft, one_of: Choose) -> Draft:
+def expired(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, expires=one_of(NOW, NOW - 1, NOW - WEEK + 1))
 
 
 @_defect(Outcome.KEY_EXPIRED)
-def grace_is_over(made: Draft, one_of: Choose) -> Draft:
+def grace_is_over(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, expires=one_of(NOW - WEEK, NOW - WEEK - 1, NOW - FAR))
 
 
 @_defect(Outcome.TRADE_LAPSED, "trade")
-def trading_has_ended(made: Draft, one_of: Choose) -> Draft:
+def trading_has_ended(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, trades_until=one_of(NOW, NOW - 1, NOW - FAR))
 
 
 @_defect(Outcome.QUARANTINE, "trade", "withdraw")
-def in_quarantine(made: Draft, one_of: Choose) -> Draft:
+def in_quarantine(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, reads_until=one_of(NOW + 1, NOW + FAR))
 
 
 @_defect(Outcome.PERMISSION)
-def without_the_permission(made: Draft, one_of: Choose) -> Draft:
+def without_the_permission(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, permissions=made.permissions - {made.permission})
 
 
 @_defect(Outcome.PERMISSION)
-def permission_that_does_not_exist(made: Draft, one_of: Choose) -> Draft:
+def permission_that_does_not_exist(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, permission=one_of("", "admin", "READ", "read,trade", "withdraw "))
 
 
 @_defect(Outcome.PERMISSION, "withdraw")
-def withdraws_from_anywhere(made: Draft, one_of: Choose) -> Draft:
+def withdraws_from_anywhere(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, restricted=False, networks=one_of((), made.networks))
 
 
 @_defect(Outcome.ADDRESS_REFUSED)
-def address_is_not_listed(made: Draft, one_of: Choose) -> Draft:
+def address_is_not_listed(made: RequestDraft, one_of: Choose) -> RequestDraft:
     networks = made.networks if made.restricted else LISTS[0][0]
-    address = one_of(STRANGER, "::ffff:198.51.100.1", "2001:db9::1", "203.0.114.0", "203.0.112.255")
+    address = one_of(UNLISTED, "::ffff:198.51.100.1", "2001:db9::1", "203.0.114.0", "203.0.112.255")
     return replace(made, restricted=True, networks=networks, address=address)
 
 
 @_defect(Outcome.ADDRESS_REFUSED)
-def address_is_none(made: Draft, one_of: Choose) -> Draft:
+def address_is_none(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, address=one_of("", "x", "203.0.113.09", "203.0.113.", "::1%lo", " 203.0.113.9"))
 
 
 @_defect(Outcome.ADDRESS_REFUSED)
-def list_is_empty(made: Draft, one_of: Choose) -> Draft:
+def list_is_empty(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, restricted=True, networks=())
 
 
 @_defect(Outcome.SIGNATURE)
-def credential_has_ended(made: Draft, one_of: Choose) -> Draft:
-    return replace(made, signer=replace(made.signer, retires=one_of(NOW, NOW - 1, NOW - FAR)))
+def credential_has_ended(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    return replace(made, credential=replace(made.credential, retires=one_of(NOW, NOW - 1, NOW - FAR)))
 
 
 @_defect(Outcome.SIGNATURE)
-def signed_by_somebody_else(made: Draft, one_of: Choose) -> Draft:
-    kind = made.signer.holder.kind
-    if made.other is not None and made.other.holder.kind is kind:
+def signed_by_somebody_else(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    kind = made.credential.signing_key.kind
+    if made.other is not None and made.other.signing_key.kind is kind:
         made = replace(made, other=None)
-    return replace(made, by=holder(kind, 1))
+    return replace(made, by=signing_key(kind, 1))
 
 
 @_defect(Outcome.SIGNATURE)
-def altered_after_signing(made: Draft, one_of: Choose) -> Draft:
+def altered_after_signing(made: RequestDraft, one_of: Choose) -> RequestDraft:
     added = one_of(["quantity=9", *made.pieces], [*made.pieces, "quantity=9"])
     shortened = [piece.removesuffix(piece[-1]) if piece == made.pieces[0] else piece for piece in made.pieces]
     plain = made.pieces[0] not in (TIME, WINDOW) and made.pieces[0][-1] != "=" and "%" not in made.pieces[0]
@@ -384,7 +390,7 @@ def altered_after_signing(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.SIGNATURE)
-def signature_is_damaged(made: Draft, one_of: Choose) -> Draft:
+def signature_is_damaged(made: RequestDraft, one_of: Choose) -> RequestDraft:
     place, spelled = one_of(0, 1, 40, -5, -9), made.spelled
 
     def damaged(text: bytes) -> str:
@@ -397,16 +403,16 @@ def signature_is_damaged(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.SIGNATURE)
-def signature_is_cut(made: Draft, one_of: Choose) -> Draft:
+def signature_is_cut(made: RequestDraft, one_of: Choose) -> RequestDraft:
     taken, spelled = one_of(1, 2, 4, -1, -4), made.spelled
     return replace(made, spelled=lambda text: spelled(text[:-taken] if taken > 0 else text + b"A" * -taken))
 
 
 @_defect(Outcome.SIGNATURE)
-def signature_has_another_spelling(made: Draft, one_of: Choose) -> Draft:
-    """The same bytes of an Ed25519 signature, in base64 that fills its last group up with something else."""
-    if made.signer.holder.kind is not Kind.ED25519:
-        made = replace(made, signer=replace(made.signer, holder=holder(Kind.ED25519)))
+def signature_has_another_spelling(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    """The same bytes of an Ed25519 signature, in base64 with other padding bits in its last group."""
+    if made.credential.signing_key.kind is not Kind.ED25519:
+        made = replace(made, credential=replace(made.credential, signing_key=signing_key(Kind.ED25519)))
 
     def other(text: bytes) -> str:
         last = LETTERS.index(text[85:86])
@@ -416,47 +422,48 @@ def signature_has_another_spelling(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.SIGNATURE)
-def credential_is_of_another_kind(made: Draft, one_of: Choose) -> Draft:
-    kinds = [kind for kind in Kind if kind is not made.signer.holder.kind]
-    return replace(made, signer=replace(made.signer, kind=one_of(*kinds)))
+def credential_is_of_another_kind(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    kinds = [kind for kind in Kind if kind is not made.credential.signing_key.kind]
+    return replace(made, credential=replace(made.credential, kind=one_of(*kinds)))
 
 
 @_defect(Outcome.SIGNATURE)
-def secret_is_empty(made: Draft, one_of: Choose) -> Draft:
-    return replace(made, signer=replace(made.signer, holder=NOBODY), spelled=bytes.decode)
+def secret_is_empty(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    return replace(made, credential=replace(made.credential, signing_key=NO_SECRET), spelled=bytes.decode)
 
 
 @_defect(Outcome.SIGNATURE)
-def rsa_key_is_of_no_size_that_signs(made: Draft, one_of: Choose) -> Draft:
-    return replace(made, signer=replace(made.signer, holder=rsa_holder(one_of(2048, 3070))), spelled=percent)
+def rsa_key_is_of_no_size_that_signs(made: RequestDraft, one_of: Choose) -> RequestDraft:
+    credential = replace(made.credential, signing_key=rsa_signing_key(one_of(2048, 3070)))
+    return replace(made, credential=credential, spelled=percent)
 
 
 @_defect(Outcome.SIGNATURE)
-def byte_that_no_query_has(made: Draft, one_of: Choose) -> Draft:
+def byte_that_no_query_has(made: RequestDraft, one_of: Choose) -> RequestDraft:
     odd = one_of('odd="', "odd=<", "odd= x", "odd=\u00e9", "odd=%", "odd=%4", "odd=%4g", "odd=x%", "odd=[1]")
     return replace(made, pieces=[*made.pieces, odd] if one_of(True, False) else [odd, *made.pieces])
 
 
 @_defect(Outcome.STALE)
-def stale(made: Draft, one_of: Choose) -> Draft:
+def stale(made: RequestDraft, one_of: Choose) -> RequestDraft:
     micro = made.stamp[13:]
     window = float(made.window or "5000")
     return replace(made, stamp=f"{NOW - int(window) - one_of(1, 2, FAR)}{micro}")
 
 
 @_defect(Outcome.AHEAD)
-def ahead(made: Draft, one_of: Choose) -> Draft:
+def ahead(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, stamp=f"{NOW + one_of(1000, 1001, FAR)}{made.stamp[13:]}")
 
 
 @_defect(Outcome.RECV_WINDOW)
-def window_is_too_long(made: Draft, one_of: Choose) -> Draft:
+def window_is_too_long(made: RequestDraft, one_of: Choose) -> RequestDraft:
     pieces = made.pieces if made.window is not None else [*made.pieces, WINDOW]
     return replace(made, window=one_of("60001", "99999", "60000.001", "999999"), pieces=pieces)
 
 
 @_defect(Outcome.PARAMETER_DUPLICATE)
-def named_twice(made: Draft, one_of: Choose) -> Draft:
+def named_twice(made: RequestDraft, one_of: Choose) -> RequestDraft:
     first, second = one_of(
         ("symbol2=1", "symbol2=1"), ("symbol2=1", "symbol2=2"), ("b2=1", "%622=1"), (TIME, f"timestamp={NOW}"),
         (TIME, f"%74imestamp={NOW}"), ("recvWindow=5000", "%72ecvWindow=5000"), ("a+b=1", "a%20b=1"),
@@ -468,7 +475,7 @@ def named_twice(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.PARAMETER_MISSING)
-def without_its_time(made: Draft, one_of: Choose) -> Draft:
+def without_its_time(made: RequestDraft, one_of: Choose) -> RequestDraft:
     if one_of(True, False):
         return replace(made, pieces=[piece for piece in made.pieces if piece != TIME])
     stamps = ("", "x", f"{NOW}.0", f"+{NOW}", f"{NOW}x", "\u06f1" * 13, f"-{NOW}", f"+{NOW}"[:13], "1e12")
@@ -476,7 +483,7 @@ def without_its_time(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.PARAMETER_MISSING)
-def window_is_no_number(made: Draft, one_of: Choose) -> Draft:
+def window_is_no_number(made: RequestDraft, one_of: Choose) -> RequestDraft:
     pieces = made.pieces if made.window is not None else [*made.pieces, WINDOW]
     return replace(
         made, window=one_of("", "x", "-1", "5e3", "5000.", "+5000", "5_0", "\u06f5"), pieces=pieces
@@ -484,28 +491,28 @@ def window_is_no_number(made: Draft, one_of: Choose) -> Draft:
 
 
 @_defect(Outcome.PARAMETER_MISSING)
-def without_signature(made: Draft, one_of: Choose) -> Draft:
+def without_signature(made: RequestDraft, one_of: Choose) -> RequestDraft:
     return replace(made, signs=False) if one_of(True, False) else replace(made, spelled=lambda _text: "")
 
 
-#: Each reason to refuse that there is.
+#: All reasons for a rejection.
 REASONS = frozenset(defect.outcome for defect in DEFECTS.values())
 
 
 @st.composite
-def refused(draw: Callable[[st.SearchStrategy[Any]], Any], name: str) -> tuple[Draft, Draft]:
-    """A request with one defect, and the same without it."""
+def refused(draw: Callable[[st.SearchStrategy[Any]], Any], name: str) -> tuple[RequestDraft, RequestDraft]:
+    """Draw a request with one defect, and the same request without it."""
     defect = DEFECTS[name]
     good = draw(allowed(defect.permissions))
     bad = defect.spoil(good, lambda *values: draw(st.sampled_from(values)))
-    return replace(bad, outcome=defect.outcome, defect=name, swift=False), good
+    return replace(bad, outcome=defect.outcome, defect=name, fast=False), good
 
 
-def each_kind(examples: int) -> list[tuple[st.SearchStrategy[tuple[Draft, Draft]], int]]:
-    """What to draw, and how often: ``examples`` of each defect, and two of what may pass beside three with a defect.
+def each_kind(examples: int) -> list[tuple[st.SearchStrategy[tuple[RequestDraft, RequestDraft]], int]]:
+    """Return strategies with numbers of examples: ``examples`` of each defect, and two allowed ones for three defects.
 
-    One strategy that chooses the defect itself does not do: hypothesis comes back to what it has chosen before, and
-    of fifty examples that a defect should have it gets eight in one run and ninety in the next.
+    A single strategy that draws the defect is not sufficient: hypothesis repeats earlier choices, and of fifty intended
+    examples a defect gets eight in one run and ninety in the next.
     """
     passing = (allowed().map(lambda good: (good, good)), 2 * examples * len(DEFECTS) // 3)
     return [passing, *((refused(name), examples) for name in DEFECTS)]

@@ -1,8 +1,9 @@
-"""A checker that knows the truth: gateways under load while keys change and machines fail.
+"""Check every decision of gateways under load, while keys change and machines fail.
 
-``python -m tests.support.truth --keys 1000 --seconds 60``: three gateway processes over a PostgreSQL of their own, programs
-that send requests without a pause, authors who change keys, and a saboteur. Prints what was seen as JSON; the exit code
-is 1 when a request passed that had to be refused after its author was told, or was refused although nothing was wrong.
+``python -m tests.support.truth --keys 1000 --seconds 60``: three gateway processes over their own PostgreSQL, programs
+that send requests without a pause, authors that change keys, and injected faults. Prints the observations as JSON; the
+exit code is 1 if a request was allowed that had to be rejected after its change was acknowledged, or if a request was
+rejected for no reason.
 """
 
 import argparse
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 HOME, OFFICE = "203.0.113.9", "198.51.100.7"
-#: After a database is back: until every gateway has heard of it.
+#: Time after a database is available again, until every gateway has reconnected.
 RECOVERY_SECONDS = 5.0
 GATEWAYS, PROGRAMS, AUTHORS = 3, 6, 3
-#: For which an expired key still reads.
+#: Time for which an expired key still reads.
 GRACE_MS = 7 * 86_400_000
 #: Clocks are read in whole milliseconds.
 ROUNDING_MS = 2
@@ -34,8 +35,8 @@ ENDS = ("expiry", "end of grace", "end of trading", "quarantine", "end of the ol
 
 
 @dataclass(frozen=True)
-class State:
-    """What a key may do, as its author knows it. Ends are in ms since 1970; None: there is none."""
+class KeyModel:
+    """The state of a key as its author knows it. Ends are in ms since 1970; None: there is none."""
 
     active: bool = True
     revoked: bool = False
@@ -48,8 +49,8 @@ class State:
     quarantined_until: int | None = None
     old_until: int | None = None
 
-    def admits(self, subject: "Subject", at: int) -> bool:
-        """Whether a request of ``at`` (ms since 1970) may pass."""
+    def admits(self, subject: "RequestKind", at: int) -> bool:
+        """Return whether a request at ``at`` (ms since 1970) is allowed."""
         return (
             self.active
             and not self.revoked
@@ -60,8 +61,8 @@ class State:
             and self.ended(subject, at) is None
         )
 
-    def ended(self, subject: "Subject", at: int) -> str | None:
-        """Which end, or quarantine, forbids it at ``at``; None if none does."""
+    def ended(self, subject: "RequestKind", at: int) -> str | None:
+        """Return the end or quarantine that forbids the request at ``at``, or None."""
         if self.expires is not None and at >= self.expires + GRACE_MS:
             return "end of grace"
         if subject.is_old and self.old_until is not None and at >= self.old_until:
@@ -77,15 +78,15 @@ class State:
         return None
 
     def ends(self) -> list[int]:
-        """The moments at which it may admit something else than a millisecond before."""
-        found = [self.expires, self.trades_until, self.quarantined_until, self.old_until]
-        found += [None if self.expires is None else self.expires + GRACE_MS]
-        return [moment for moment in found if moment is not None]
+        """Return the moments at which the decision may change."""
+        moments = [self.expires, self.trades_until, self.quarantined_until, self.old_until]
+        moments += [None if self.expires is None else self.expires + GRACE_MS]
+        return [moment for moment in moments if moment is not None]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A program: with which secret it asks, for what, from where."""
+class RequestKind:
+    """A kind of request: with the old or the new secret, for which permission, from which address."""
 
     is_old: bool
     permission: str
@@ -93,26 +94,28 @@ class Subject:
 
 
 @dataclass
-class Known:
-    """A key, its secrets, and its states: (when the change began, when its author was told, the state after it)."""
+class KnownKey:
+    """A key, its secrets and its history: (begin of a change, its acknowledgement, the state after it)."""
 
     pk: Any
     key_id: str
     owner: Any
     old: str
     new: str
-    history: list[tuple[float, float, State]] = field(default_factory=lambda: [(0.0, 0.0, State())])
+    history: list[tuple[float, float, KeyModel]] = field(default_factory=lambda: [(0.0, 0.0, KeyModel())])
     certain: bool = True
 
-    def possible(self, begun: float, ended: float) -> set[State]:
-        """The states in which it may have been at any moment between."""
+    def possible(self, begun: float, ended: float) -> set[KeyModel]:
+        """Return the states in which the key may have been at any moment between."""
         history = list(self.history)
-        told = [state for _begun, answered, state in history if answered < begun]
-        return {told[-1]} | {state for first, last, state in history if first <= ended and last >= begun}
+        acknowledged = [state for _begun, answered, state in history if answered < begun]
+        return {acknowledged[-1]} | {
+            state for first, last, state in history if first <= ended and last >= begun
+        }
 
 
-class Truth:
-    """Counts what the gateways answer against what was possible."""
+class Checker:
+    """Compares the responses of the gateways with the possible ones, and counts them."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -121,9 +124,15 @@ class Truth:
         self.lock = threading.Lock()
 
     def judge(
-        self, key: Known, subject: Subject, begun: float, ended: float, clock: tuple[int, int], status: int
+        self,
+        key: KnownKey,
+        subject: RequestKind,
+        begun: float,
+        ended: float,
+        clock: tuple[int, int],
+        status: int,
     ) -> None:
-        """``begun``, ``ended``: on the clock that only goes on; ``clock``: the same in ms since 1970."""
+        """Check a response. ``begun``, ``ended``: monotonic clock; ``clock``: the same in ms since 1970."""
         first, last = clock[0] - ROUNDING_MS, clock[1] + ROUNDING_MS
         states = key.possible(begun, ended)
         truths = {
@@ -131,7 +140,7 @@ class Truth:
             for state in states
             for at in (first, last, *(end for end in state.ends() if first < end <= last))
         }
-        # Between two of these moments nothing ends: a quarantine is over at its end, everything else from it on.
+        # Between two of these moments nothing ends: a quarantine ends before its moment, everything else at it.
         truths |= {
             state.admits(subject, end - 1) for state in states for end in state.ends() if first < end <= last
         }
@@ -157,9 +166,9 @@ class Truth:
 
 
 def program(
-    truth: Truth, keys: list[Known], ports: list[int], bearer: str, stop: threading.Event, seed: int
+    checker: Checker, keys: list[KnownKey], ports: list[int], bearer: str, stop: threading.Event, seed: int
 ) -> None:
-    """Sends requests of random keys to random gateways, one after the other."""
+    """Send requests of random keys to random gateways, one after the other."""
     from tests.support.binance_client import BinanceClient
     from tests.support.gateways import auth_headers
 
@@ -167,7 +176,7 @@ def program(
     connections: dict[int, http.client.HTTPConnection] = {}
     while not stop.is_set():
         key = chance.choice(keys)
-        subject = Subject(
+        subject = RequestKind(
             chance.random() < 0.5, chance.choice(["read", "trade"]), chance.choice([HOME, OFFICE])
         )
         client = BinanceClient(key.key_id, key.old if subject.is_old else key.new)
@@ -186,16 +195,16 @@ def program(
             answer.read()
         except (OSError, http.client.HTTPException):
             connections.pop(port).close()
-            with truth.lock:
-                truth.seen["no connection"] += 1
+            with checker.lock:
+                checker.seen["no connection"] += 1
             time.sleep(0.01)
             continue
         spent = clock, time.time_ns() // 1_000_000
-        truth.judge(key, subject, begun, time.monotonic(), spent, answer.status)
+        checker.judge(key, subject, begun, time.monotonic(), spent, answer.status)
 
 
-def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) -> None:
-    """Changes keys as the pages do, and is told when a change is in force."""
+def author(checker: Checker, keys: list[KnownKey], stop: threading.Event, seed: int) -> None:
+    """Change keys as the pages do; a change is acknowledged when it is effective."""
     from django.db import Error, connections
 
     from hitobit_portal.http import commit_barrier
@@ -207,15 +216,15 @@ def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) ->
         before = key.history[-1][2]
         if not key.certain or before.revoked:
             continue
-        # Frozen accounts take no more power; the model refuses it.
+        # A frozen account cannot get more permissions; the model rejects it.
         possible = [
             (change, after)
             for change in CHANGES
             if not before.owner_frozen or change.name.startswith("thaw")
             if (after := change.after(before, chance)) is not None
         ]
-        # Every second time what was made least, so that no change is left out.
-        rare = min(possible, key=lambda pair: (truth.seen[f"change: {pair[0].name}"], chance.random()))
+        # Every second time the rarest change, so that none is left out.
+        rare = min(possible, key=lambda pair: (checker.seen[f"change: {pair[0].name}"], chance.random()))
         change, after = rare if chance.random() < 0.5 else chance.choice(possible)
         if change.name == "delete" and chance.random() < 0.7:
             continue
@@ -226,20 +235,20 @@ def author(truth: Truth, keys: list[Known], stop: threading.Event, seed: int) ->
             change.make(key, after)
             commit_barrier.wait()
         except Error:
-            key.certain = False  # nobody knows whether it was committed
+            key.certain = False  # unknown whether it was committed
             connections.close_all()
             time.sleep(0.2)
         else:
             key.history[place] = (begun, time.monotonic(), after)
-            with truth.lock:
-                truth.seen[f"change: {change.name}"] += 1
+            with checker.lock:
+                checker.seen[f"change: {change.name}"] += 1
 
 
-def sabotage(truth: Truth, postgres: Any, gateways: list[Any], seconds: float) -> None:
-    """Cuts the listeners, kills a gateway, stops the database, and lets a process sleep."""
+def inject_faults(checker: Checker, postgres: Any, gateways: list[Any], seconds: float) -> None:
+    """Disconnect the listeners, kill a gateway, suspend a process, and stop the database."""
     pause = seconds / 6
     time.sleep(pause)
-    cut_listeners(truth)
+    cut_listeners(checker)
     time.sleep(pause)
     gateways[1].kill()
     time.sleep(0.5)
@@ -254,21 +263,21 @@ def sabotage(truth: Truth, postgres: Any, gateways: list[Any], seconds: float) -
         time.sleep(nap)
     time.sleep(pause)
     begun = time.monotonic()
-    truth.down.append((begun, float("inf")))
+    checker.down.append((begun, float("inf")))
     postgres.stop()
     time.sleep(1.0)
     postgres.start()
-    truth.down[-1] = (begun, time.monotonic())
+    checker.down[-1] = (begun, time.monotonic())
     time.sleep(2 * pause)
 
 
-def cut_listeners(truth: Truth) -> None:
-    """Ends them and keeps them out for a while, so that changes happen of which nobody hears."""
+def cut_listeners(checker: Checker) -> None:
+    """Terminate the listeners' connections and block new ones for a while, so that changes are not received."""
     import psycopg
 
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         begun = time.monotonic()
-        truth.down.append(
+        checker.down.append(
             (begun, float("inf"))
         )  # the gateways' other connections can't grow in number meanwhile
         connection.execute("ALTER ROLE portal NOLOGIN")
@@ -277,11 +286,11 @@ def cut_listeners(truth: Truth) -> None:
         )
         time.sleep(1.5)
         connection.execute("ALTER ROLE portal LOGIN")
-        truth.down[-1] = (begun, time.monotonic())
+        checker.down[-1] = (begun, time.monotonic())
 
 
 def run(count: int, seconds: float, directory: Path) -> dict[str, Any]:
-    """Sets everything up and returns what was seen."""
+    """Set everything up and return the observations."""
     from tests.support import production
     from tests.support.servers import Postgres, create_database
 
@@ -309,27 +318,27 @@ def under_load(postgres: Any, count: int, seconds: float) -> dict[str, Any]:
     from tests.support.gateways import GatewayProcess, token
     from tests.support.truth_changes import make_keys
 
-    keys, bearer, truth, stop = make_keys(count), token(), Truth(), threading.Event()
+    keys, bearer, checker, stop = make_keys(count), token(), Checker(), threading.Event()
     gateways = [GatewayProcess(bearer) for _ in range(GATEWAYS)]
     for gateway in gateways:
         gateway.start()
     ports = [gateway.port for gateway in gateways]
     works: list[Callable[[], None]] = [
-        *(lambda n=n: program(truth, keys, ports, bearer, stop, n) for n in range(PROGRAMS)),
-        *(lambda n=n: author(truth, keys[n::AUTHORS], stop, 100 + n) for n in range(AUTHORS)),
+        *(lambda n=n: program(checker, keys, ports, bearer, stop, n) for n in range(PROGRAMS)),
+        *(lambda n=n: author(checker, keys[n::AUTHORS], stop, 100 + n) for n in range(AUTHORS)),
     ]
     threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:
         thread.start()
     try:
-        sabotage(truth, postgres, gateways, seconds)
+        inject_faults(checker, postgres, gateways, seconds)
     finally:
         stop.set()
         for thread in threads:
             thread.join(60)
         for gateway in gateways:
             gateway.stop()
-    return {"seen": dict(truth.seen), "wrong": len(truth.wrong), "examples": truth.wrong[:5]}
+    return {"seen": dict(checker.seen), "wrong": len(checker.wrong), "examples": checker.wrong[:5]}
 
 
 def main() -> int:

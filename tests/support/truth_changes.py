@@ -1,4 +1,4 @@
-"""What the authors of `tests.support.truth` change, each as the pages do: in one transaction, with its event."""
+"""Changes that the authors of `tests.support.truth` make, each as the pages do: in one transaction, with its event."""
 
 import random
 import time
@@ -19,20 +19,20 @@ from apikeys.policy.choices import State as KeyState
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support import people
-from tests.support.truth import GRACE_MS, HOME, OFFICE, Known, State
+from tests.support.truth import GRACE_MS, HOME, OFFICE, KeyModel, KnownKey
 
 
 @dataclass(frozen=True)
 class Change:
-    """``after``: the state that it leads to (ends as chance has it), None where it can't be made; ``make`` does it."""
+    """``after`` returns the resulting state (random ends), or None if the change is impossible; ``make`` applies it."""
 
     name: str
-    after: Callable[[State, random.Random], State | None]
-    make: Callable[[Known, State], None]
+    after: Callable[[KeyModel, random.Random], KeyModel | None]
+    make: Callable[[KnownKey, KeyModel], None]
 
 
-def make_keys(count: int) -> list[Known]:
-    """Keys in rotation that trade from two addresses; an owner each."""
+def make_keys(count: int) -> list[KnownKey]:
+    """Create keys in rotation that may trade from two addresses, each with its own owner."""
     made = []
     for number in range(count):
         owner = people.customer()
@@ -41,12 +41,12 @@ def make_keys(count: int) -> list[Known]:
         new = rotation.rotate(key, None, 7 * 86_400, uuid.uuid4())
         key.apply(["read", "trade"], "trusted", [HOME, OFFICE])
         made.append(
-            Known(key.pk, key.key_id, owner.user, old, crypto.unseal(new.sealed, new.seal_owner).decode())
+            KnownKey(key.pk, key.key_id, owner.user, old, crypto.unseal(new.sealed, new.seal_owner).decode())
         )
     return made
 
 
-def _state(known: Known, after: State) -> None:
+def _state(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         key.set_state(KeyState.ACTIVE if after.active else KeyState.FROZEN)
@@ -58,7 +58,7 @@ def _state(known: Known, after: State) -> None:
         )
 
 
-def _settings(known: Known, after: State) -> None:
+def _settings(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         permissions = ["read", "trade"] if after.trades else ["read"]
@@ -67,14 +67,14 @@ def _settings(known: Known, after: State) -> None:
         audit.record(KeyEvent.CHANGED, None, customer=key.owner, target=str(key.pk))
 
 
-def _trading(known: Known, after: State) -> None:
+def _trading(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         ApiKey.objects.filter(pk=known.pk).update(trade_until=_moment(after.trades_until))
         audit.record(KeyEvent.RENEWED, None, customer=key.owner, target=str(key.pk))
 
 
-def _end_old_soon(known: Known, after: State) -> None:
+def _end_old_soon(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         oldest = key.credentials.order_by("pk")[:1].get()
@@ -82,7 +82,7 @@ def _end_old_soon(known: Known, after: State) -> None:
         audit.record(KeyEvent.CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
 
 
-def _quarantine(known: Known, after: State) -> None:
+def _quarantine(known: KnownKey, after: KeyModel) -> None:
     with transaction.atomic():
         User.objects.filter(pk=known.owner.pk).update(quarantined_until=_moment(after.quarantined_until))
         event = Event.QUARANTINE_LIFTED if after.quarantined_until is None else Event.QUARANTINED
@@ -98,25 +98,25 @@ def _now() -> int:
 
 
 def _soon(chance: random.Random) -> int:
-    """When it comes programs have asked before, and ask again."""
+    """Return a moment before and after which programs send requests."""
     return _now() + chance.randint(*SOON_MS)
 
 
-def _end_old(known: Known, after: State) -> None:
+def _end_old(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         rotation.end(key, rotation.live(key)[0])
         audit.record(KeyEvent.CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
 
 
-def _revoke(known: Known, after: State) -> None:
+def _revoke(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
         key.set_state(KeyState.REVOKED)
         audit.record(KeyEvent.REVOKED, None, customer=key.owner, target=str(key.pk))
 
 
-def _account(known: Known, after: State) -> None:
+def _account(known: KnownKey, after: KeyModel) -> None:
     if after.owner_frozen:
         freeze.freeze(None, known.owner)
     else:
@@ -127,8 +127,8 @@ SOON_MS = 200, 1500
 DAY_MS = 86_400_000
 
 
-def _limited(state: State) -> State:
-    """SECURITY: a key with trusted addresses has no end of trading; `ApiKey.apply` takes it away."""
+def _limited(state: KeyModel) -> KeyModel:
+    """SECURITY: a key with trusted addresses has no end of trading; `ApiKey.apply` removes it."""
     return replace(state, trades_until=None)
 
 

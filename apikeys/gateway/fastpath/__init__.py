@@ -1,3 +1,3 @@
-"""The fast path: answers the usual form of a request from a prepared key; every other one goes to the decision."""
+"""The fast path: allow the usual form of a request with a prepared key. All others go to `verification.decide`."""
 
 __all__ = ["lru", "prepared_key", "query", "rate_limits", "replay_guard", "usage_counters", "verifiers"]

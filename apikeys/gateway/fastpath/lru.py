@@ -1,4 +1,4 @@
-"""The keys that a gateway process remembers: bounded, and dropped one by one. Not a clock, not a database: no ORM."""
+"""A bounded cache that evicts by generations and looks up without writing. Pure: no Django, no clock."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class TwoGenerations(Generic[Value]):
-    """At most ``limit`` values, of which the least recently used half goes at a time.
+class GenerationalCache(Generic[Value]):
+    """At most ``limit`` values; when it is full, the half that was not used recently is evicted.
 
-    What is found costs one look-up and writes nothing, unlike a list kept in order of use. Only the event loop's thread
-    may use it.
+    A hit in the newer half takes one look-up and writes nothing, unlike a list in order of use. Only the thread of the
+    event loop may use it.
     """
 
-    __slots__ = ("_half", "_old", "_young", "turns")
+    __slots__ = ("_half", "_old", "_young", "generation")
 
     def __init__(self, limit: int) -> None:
         self._half = max(limit // 2, 1)
         self._young: dict[str, Value] = {}
         self._old: dict[str, Value] = {}
-        #: How often the half went that was not used.
-        self.turns = 0
+        #: Number of evictions so far.
+        self.generation = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -37,7 +37,7 @@ class TwoGenerations(Generic[Value]):
     def put(self, name: str, value: Value) -> None:
         if len(self._young) >= self._half and name not in self._young:
             self._old, self._young = self._young, {}
-            self.turns += 1
+            self.generation += 1
         self._old.pop(name, None)
         self._young[name] = value
 

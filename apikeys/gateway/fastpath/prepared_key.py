@@ -1,72 +1,72 @@
-"""A key made ready to say yes quickly. Pure: no ORM, no Django, no clock.
+"""Prepare a key for the fast path: parsed credentials and the time spans of its permissions. Pure: no Django, no clock.
 
-`Compiled.signed_by` and `Compiled.span` together only ever say yes where `verification.decide` does (a property test
-holds them together); about everything else they say nothing, and `decide` has the word.
+`PreparedKey.find_verifier` and `PreparedKey.validity` together allow only what `verification.decide` allows (a property
+test compares them). In all other cases they return None, and `decide` makes the decision.
 """
 
 from __future__ import annotations
 
 from apikeys.gateway.fastpath import verifiers
-from apikeys.gateway.fastpath.query import Read
+from apikeys.gateway.fastpath.query import ParsedQuery
 from apikeys.gateway.fastpath.verifiers import NEVER
 from apikeys.verification import networks
 from apikeys.verification.decision import READ_GRACE_MS, KeyRecord
 
 
-class Compiled:
-    """A `KeyRecord` with its signers prepared and its permissions as spans of time."""
+class PreparedKey:
+    """A `KeyRecord` with a verifier for each credential, and its permissions as time spans."""
 
-    __slots__ = ("_networks", "_spans", "record", "signers")
+    __slots__ = ("_networks", "_spans", "record", "verifiers")
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
-        self._spans = spans(record)
+        self._spans = validity_spans(record)
         self._networks = record.networks if record.restricted else None
-        self.signers = tuple(
-            signer
+        self.verifiers = tuple(
+            verifier
             for credential in record.credentials
-            if (signer := verifiers.signer(credential)) is not None and not credential.is_new
+            if (verifier := verifiers.make_verifier(credential)) is not None and not credential.is_new
         )
 
-    def signed_by(self, request: Read, now_ms: int) -> verifiers.Signer | None:
-        """Whose signature it is; None when `decide` has to be asked."""
+    def find_verifier(self, request: ParsedQuery, now_ms: int) -> verifiers.Verifier | None:
+        """Return the verifier that accepts the signature, or None if `decide` has to decide."""
         payload, signature, _skew_ms = request
-        matching = [signer for signer in self.signers if signer.verifies(payload, signature)]
+        matching = [verifier for verifier in self.verifiers if verifier.verifies(payload, signature)]
         if not matching:
-            verifiers.work_as_for_any_key(payload, signature, self.signers)
-        return next((signer for signer in reversed(matching) if now_ms < signer.retires_at_ms), None)
+            verifiers.pad_work(payload, signature, self.verifiers)
+        return next((verifier for verifier in reversed(matching) if now_ms < verifier.retires_at_ms), None)
 
-    def has_only(self, signer: verifiers.Signer, now_ms: int) -> bool:
-        """Whether no other signs from now on."""
-        return all(other is signer or other.retires_at_ms <= now_ms for other in self.signers)
+    def is_only_verifier(self, verifier: verifiers.Verifier, now_ms: int) -> bool:
+        """Return whether no other credential is valid from now on."""
+        return all(other is verifier or other.retires_at_ms <= now_ms for other in self.verifiers)
 
-    def span(self, client_ip: str, permission: str, now_ms: int) -> tuple[int, int] | None:
-        """From when until when ``client_ip`` has the permission, if it has it now.
+    def validity(self, client_ip: str, permission: str, now_ms: int) -> tuple[int, int] | None:
+        """Return when the permission of ``client_ip`` began and ends (ms), or None if it does not have it now.
 
-        SECURITY: asked after the signature was checked, or the time taken would tell that the key exists to somebody
-        who can't sign.
+        SECURITY: call this after the signature was checked. Otherwise the time taken would reveal that the key exists
+        to a client that cannot sign.
         """
-        place = _PLACES.get(permission, 6)
-        since, until = self._spans[place : place + 2]
+        offset = _SPAN_OFFSETS.get(permission, 6)
+        begin, end = self._spans[offset : offset + 2]
         address = networks.number_of(client_ip)
-        if address is None or not since <= now_ms < until:
+        if address is None or not begin <= now_ms < end:
             return None
-        return (since, until) if self._networks is None or self._networks.holds(address) else None
+        return (begin, end) if self._networks is None or self._networks.holds(address) else None
 
 
 _NO_SPAN = (NEVER, 0)
-_NONE = _NO_SPAN * 4
-#: Where a permission's span is in `spans`; the last one is that of all other words.
-_PLACES = {"read": 0, "trade": 2, "withdraw": 4}
+_NO_SPANS = _NO_SPAN * 4
+#: Offset of a permission's span in `validity_spans`; the last span is that of unknown permissions.
+_SPAN_OFFSETS = {"read": 0, "trade": 2, "withdraw": 4}
 
 
-def spans(record: KeyRecord) -> tuple[int, ...]:
-    """From when until when (ms, the end not included) each permission of the key can be used: see `_PLACES`.
+def validity_spans(record: KeyRecord) -> tuple[int, ...]:
+    """Return begin and end (ms, the end excluded) of each permission of the key, at the offsets of `_SPAN_OFFSETS`.
 
-    All in one tuple: a dict of pairs is much larger, and there is one of these a key.
+    One flat tuple for each key: a dict of pairs takes much more memory.
     """
     if not record.active or not record.owner_active or record.owner_frozen:
-        return _NONE
+        return _NO_SPANS
     expires = NEVER if record.expires_at_ms is None else record.expires_at_ms
     trades_until = NEVER if record.trade_until_ms is None else record.trade_until_ms
     powers_from = record.reads_until_ms or 0

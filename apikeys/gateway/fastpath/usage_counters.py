@@ -1,77 +1,86 @@
-"""What a gateway process remembers of its decisions until it is written: bounded, and no event of security among it."""
+"""Count allowed requests between two writes to the database. Bounded; holds statistics only, no security events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.query import Shape
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
+from apikeys.gateway.fastpath.query import QueryPattern
 from apikeys.gateway.fastpath.rate_limits import Bucket
-from apikeys.gateway.fastpath.verifiers import Signer
+from apikeys.gateway.fastpath.verifiers import Verifier
 from apikeys.usage.batch import MOST_USES, Used
 from apikeys.verification.decision import KeyRecord
 
 
-class Use:
-    """One address that uses a key for one permission: how often since the last write, how far ahead its clock is (ms).
+class UsageCounter:
+    """Requests of one address with one key for one permission.
 
-    For the next such request also what it needs, in one place: the shape of its query, for how long it may (ms since
-    1970, the end not included), what checks its signature, the buckets that it takes from, and what the yes says.
+    ``count``: requests since the last write; ``skew_ms``: how far the client's clock is ahead.
+
+    The other attributes are what the fast path needs for the next such request, in one object: the pattern of its query
+    string, the time in which it is allowed (ms since 1970, the end excluded), the verifier of its signature, the rate
+    limit buckets, and the header values of the 204 response.
     """
 
     __slots__ = (
-        *("shape", "since_ms", "until_ms", "signer", "of_address", "of_key"),
-        *("user", "powers", "count", "skew_ms", "record"),
+        *("pattern", "valid_from_ms", "valid_until_ms", "verifier", "address_bucket", "key_bucket"),
+        *("user", "permission_lines", "count", "skew_ms", "record"),
     )
-    signer: Signer
-    shape: Shape
+    verifier: Verifier
+    pattern: QueryPattern
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
-        self.user = self.powers = b""
-        self.since_ms = self.until_ms = self.count = 0
+        self.user = self.permission_lines = b""
+        self.valid_from_ms = self.valid_until_ms = self.count = 0
         self.skew_ms: int | None = None
-        self.of_address: Bucket | None = None
-        self.of_key: Bucket | None = None
+        self.address_bucket: Bucket | None = None
+        self.key_bucket: Bucket | None = None
 
 
-class Uses:
-    """What counts the requests that pass: a `Use` for each (key, permission, address, credential).
+class UsageCounters:
+    """A `UsageCounter` for each (key, permission, address, credential).
 
-    They stay from write to write. Made anew each time, ten thousand of them held up the answers for 10 ms a second, and
-    were looked through for garbage with all else, for 80 ms every few seconds.
+    The counters are kept from write to write. Creating ten thousand of them each time delayed responses by 10 ms a
+    second, and by 80 ms every few seconds for garbage collection.
     """
 
     def __init__(self) -> None:
-        self._uses: dict[tuple[Compiled, str, str, int], Use] = {}
+        self._counters: dict[tuple[PreparedKey, str, str, int], UsageCounter] = {}
 
     def __len__(self) -> int:
-        return len(self._uses)
+        return len(self._counters)
 
     @property
     def is_full(self) -> bool:
-        """Whether uses are counted together from now on."""
-        return len(self._uses) >= MOST_USES
+        """Whether new addresses share one counter from now on."""
+        return len(self._counters) >= MOST_USES
 
-    def of(self, key: Compiled, permission: str, address: str, credential_id: int) -> Use:
-        """What counts such requests. When there are too many, one that counts for nobody."""
-        use = self._uses.get((key, permission, address, credential_id))
-        if use is None and self.is_full:
+    def counter_for(
+        self, key: PreparedKey, permission: str, address: str, credential_id: int
+    ) -> UsageCounter:
+        """Return the counter of such requests.
+
+        When there are `MOST_USES` counters, return the shared one of all other addresses; when there are twice as many,
+        a counter that is never written.
+        """
+        counter = self._counters.get((key, permission, address, credential_id))
+        if counter is None and self.is_full:
             address = ""
-            use = self._uses.get((key, permission, address, credential_id))
-        if use is None:
-            use = Use(key.record)
-            if len(self._uses) < 2 * MOST_USES:
-                self._uses[key, permission, address, credential_id] = use
-        return use
+            counter = self._counters.get((key, permission, address, credential_id))
+        if counter is None:
+            counter = UsageCounter(key.record)
+            if len(self._counters) < 2 * MOST_USES:
+                self._counters[key, permission, address, credential_id] = counter
+        return counter
 
-    def take(self) -> Iterator[Used]:
-        """What passed since the last time; each is counted anew from the moment on that it is given out."""
-        for (key, permission, address, credential), use in list(self._uses.items()):
-            if use.count:
-                taken = key.record.key, permission, address, credential, use.count, use.skew_ms
-                use.count = 0
-                yield taken
+    def drain(self) -> Iterator[Used]:
+        """Yield what was counted since the last call; each counter starts again at 0 when it is yielded."""
+        for (key, permission, address, credential), counter in list(self._counters.items()):
+            if counter.count:
+                row = key.record.key, permission, address, credential, counter.count, counter.skew_ms
+                counter.count = 0
+                yield row
 
     def clear(self) -> None:
-        self._uses.clear()
+        self._counters.clear()

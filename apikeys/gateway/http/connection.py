@@ -1,7 +1,6 @@
-"""HTTP/1.1 on one connection: httptools (Node's llhttp) reads it, the door answers, in order.
+"""One HTTP/1.1 connection: httptools (Node's llhttp) parses it, the request handler responds, in order.
 
-Why not an ASGI or RSGI server: of a request's 25 µs granian took 13 for the way between its threads and ours, and this
-takes 8, reading included (bench/results.md).
+Why this is not an ASGI or RSGI server: see `apikeys.gateway.http`.
 """
 
 from __future__ import annotations
@@ -15,113 +14,114 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from apikeys.gateway.http.messages import (
     BodyError,
-    Exchange,
     Headers,
-    Refused,
-    body_of,
-    status_of,
-    without_upgrade,
+    HttpRequest,
+    RequestRejected,
+    error_body,
+    error_status,
+    head_without_upgrade,
 )
-from apikeys.gateway.http.server import Hub
+from apikeys.gateway.http.server import HttpServer
 
 logger = logging.getLogger("portal.gateway")
-#: Request line and headers, or what stands between pieces of a body; the longest payload that is looked at has 64 KB.
-LARGEST_HEAD = 131_072
-#: A body that nobody reads (the request was refused before) is read over up to here, so that the answer arrives.
-LARGEST_REST = 2_097_152
-#: Requests that may stand behind the one that is being answered before no more is read; all that one reading may bring.
-#: SECURITY: 256 KB of the smallest are 14,000, which took 10 to 20 MB a connection.
-MOST_WAITING, MOST_AT_ONCE = 16, 256
-_JSON = [("content-type", "application/json"), ("cache-control", "no-store")]
-#: Yeses that are sent together.
-MOST_UNSENT = 128
+#: Maximum size of request line and headers, or of the framing between chunks of a body. The longest payload that is
+#: authorized has 64 KB.
+MAX_HEAD_BYTES = 131_072
+#: The body of a request that was rejected early is discarded up to this size, so that the client receives the response.
+MAX_DISCARDED_BYTES = 2_097_152
+#: Pipelined requests that may be queued before reading pauses; maximum number queued by one read.
+#: SECURITY: 256 KB hold 14,000 of the smallest requests, which took 10 to 20 MB a connection.
+MAX_QUEUED_REQUESTS, MAX_REQUESTS_PER_READ = 16, 256
+_JSON_HEADERS = [("content-type", "application/json"), ("cache-control", "no-store")]
+#: Maximum number of 204 responses sent in one write.
+MAX_UNSENT_RESPONSES = 128
 
 
 class Connection(asyncio.Protocol):
-    """Requests are answered one after the other, however many were sent at once."""
+    """A connection whose requests are handled one after the other, also when they are pipelined."""
 
     __slots__ = (
-        *("_hub", "_transport", "_parser", "_target", "_names", "_values", "_unread"),
+        *("_server", "_transport", "_parser", "_target", "_names", "_values", "_unparsed"),
         *(
-            "_running",
-            "_waiting",
-            "_incoming",
-            "_rest",
-            "_paused",
-            "_choked",
-            "_fault",
-            "_says",
-            "_again",
-            "seen",
+            "_handling",
+            "_queue",
+            "_receiving",
+            "_discarded",
+            "_read_paused",
+            "_write_paused",
+            "_error_status",
+            "_error_body",
+            "_resubmitted_head",
+            "last_active",
         ),
     )
     _transport: Any
     _parser: Any
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._target = self._again = b""
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._target = self._resubmitted_head = b""
         self._names: list[bytes] = []
         self._values: list[bytes] = []
-        #: Bytes that came since the last header block, or piece of a body; of a body that nobody reads.
-        self._unread = self._rest = 0
-        #: Being answered; those behind it; whose body comes in.
-        self._running: asyncio.Task[None] | None = None
-        self._waiting: deque[Exchange] = deque()
-        self._incoming: Exchange | None = None
-        #: Not reading, because of us, or because the other side does not read.
-        self._paused = self._choked = False
-        self._fault, self._says = 0, ""
-        #: The second in which the last request was answered.
-        self.seen = hub.second
+        #: Bytes received since the last header block or body chunk; discarded bytes of a body.
+        self._unparsed = self._discarded = 0
+        #: Task of the request that is being handled; requests behind it; the request whose body is being received.
+        self._handling: asyncio.Task[None] | None = None
+        self._queue: deque[HttpRequest] = deque()
+        self._receiving: HttpRequest | None = None
+        #: Whether reading is paused because of our buffers, or because the client does not read responses.
+        self._read_paused = self._write_paused = False
+        self._error_status, self._error_body = 0, ""
+        #: Value of `HttpServer.second` when the last response was sent.
+        self.last_active = server.second
 
-    # The transport's.
+    # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._parser = HttpRequestParser(self)
-        if self._hub.ending or len(self._hub.connections) >= self._hub.most:
+        if self._server.is_shutting_down or len(self._server.connections) >= self._server.max_connections:
             transport.abort()
         else:
-            self._hub.connections.add(self)
+            self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._hub.connections.discard(self)
-        self._parser = None  # the two hold each other
-        if self._incoming is not None:
-            self._incoming.fail()
-            self._incoming = None  # so do these
-        self._waiting.clear()
+        self._server.connections.discard(self)
+        self._parser = None  # a reference cycle
+        if self._receiving is not None:
+            self._receiving.fail()
+            self._receiving = None  # likewise
+        self._queue.clear()
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._fault:
+        if self._parser is None or self._error_status:
             return
-        self._unread += len(data)
+        self._unparsed += len(data)
         while data:
             try:
                 self._parser.feed_data(data)
                 break
             except HttpParserUpgrade as upgrade:
-                # The door speaks nothing else: what follows is HTTP, or an error.
-                data = self._again + data[upgrade.args[0] :]
-                if self._again:
-                    self._parser, self._again = HttpRequestParser(self), b""
+                # No other protocol is supported: the following bytes are parsed as HTTP.
+                data = self._resubmitted_head + data[upgrade.args[0] :]
+                if self._resubmitted_head:
+                    self._parser, self._resubmitted_head = HttpRequestParser(self), b""
             except HttpParserError as error:
-                self._refuse(status_of(error), body_of(error))
+                self._reject(error_status(error), error_body(error))
                 return
-        if self._unread > LARGEST_HEAD:
-            self._refuse(431)
+        if self._unparsed > MAX_HEAD_BYTES:
+            self._reject(431)
 
     def pause_writing(self) -> None:
-        self._choked = True
+        self._write_paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._choked = False
-        if not self._paused:
+        self._write_paused = False
+        if not self._read_paused:
             self._transport.resume_reading()
 
-    # The parser's.
+    # Called by the parser.
 
     def on_url(self, piece: bytes) -> None:
         self._target += piece
@@ -131,154 +131,154 @@ class Connection(asyncio.Protocol):
         self._values.append(value)
 
     def on_headers_complete(self) -> None:
-        parser, hub = self._parser, self._hub
-        target, self._target, self._unread = self._target, b"", 0
-        keeps = parser.should_keep_alive()
-        if keeps and self._running is None:
-            lines = hub.door.swift(parser.get_method(), target, self._names, self._values)
+        parser, server = self._parser, self._server
+        target, self._target, self._unparsed = self._target, b"", 0
+        keep_alive = parser.should_keep_alive()
+        if keep_alive and self._handling is None:
+            lines = server.handler.handle_fast(parser.get_method(), target, self._names, self._values)
             if lines is not None:
-                unsent = hub.unsent
-                unsent.append((self._transport, hub.yes + lines))
+                unsent = server.unsent
+                unsent.append((self._transport, server.no_content_head + lines))
                 if len(unsent) == 1:
-                    hub.send_soon()
-                elif len(unsent) >= MOST_UNSENT:
-                    hub.send()
-                self.seen = hub.second
+                    server.schedule_flush()
+                elif len(unsent) >= MAX_UNSENT_RESPONSES:
+                    server.flush()
+                self.last_active = server.second
                 self._names.clear()
                 self._values.clear()
                 return
         names, values, self._names, self._values = self._names, self._values, [], []
         method, version = parser.get_method(), parser.get_http_version()
-        exchange = Exchange(self, method, target, Headers(names, values), keeps)
+        request = HttpRequest(self, method, target, Headers(names, values), keep_alive)
         if version == "1.0":
-            exchange.is_old()
-        if parser.should_upgrade() and exchange.has_body:
-            # SECURITY: the parser takes the body for the next request, and the door would decide without it.
+            request.apply_http_1_0()
+        if parser.should_upgrade() and request.has_body:
+            # SECURITY: the parser takes the body for the next request, so the decision would be made without it.
             if method == b"CONNECT":
-                raise Refused(400)
-            # Java's HttpClient offers h2c with each request. It is read again, without that.
-            self._again = without_upgrade(method, target, version, names, values)
+                raise RequestRejected(400)
+            # Java's HttpClient offers h2c with each request. The request is parsed again without the offer.
+            self._resubmitted_head = head_without_upgrade(method, target, version, names, values)
             return
-        if len(self._waiting) >= MOST_AT_ONCE:
-            raise Refused(429)
-        self._incoming, self._rest = exchange, 0
-        if self._running is None:
-            self._running = asyncio.create_task(self._answer(exchange))
+        if len(self._queue) >= MAX_REQUESTS_PER_READ:
+            raise RequestRejected(429)
+        self._receiving, self._discarded = request, 0
+        if self._handling is None:
+            self._handling = asyncio.create_task(self._handle(request))
         else:
-            self._waiting.append(exchange)
+            self._queue.append(request)
 
     def on_body(self, piece: bytes) -> None:
-        # SECURITY: so that a trailer without an end is noticed, too: the parser keeps all of it.
-        self._unread = 0
-        exchange = self._incoming
-        if exchange is None:
+        # SECURITY: count from here, so that an endless trailer exceeds the limit, too: the parser keeps all of it.
+        self._unparsed = 0
+        request = self._receiving
+        if request is None:
             return
-        if exchange.answer is not None:
-            self._rest += len(piece)
-            if self._rest > LARGEST_REST:
+        if request.response is not None:
+            self._discarded += len(piece)
+            if self._discarded > MAX_DISCARDED_BYTES:
                 self._transport.abort()
-        elif not exchange.feed(piece):
-            self._hold()
+        elif not request.feed(piece):
+            self._pause_reading()
 
     def on_message_complete(self) -> None:
-        exchange, self._incoming = self._incoming, None
-        if exchange is None:
+        request, self._receiving = self._receiving, None
+        if request is None:
             return
-        # SECURITY: what stands in the trailer of a chunked body would count as headers of the next request.
-        exchange.has_trailer = bool(self._names)
-        self._names, self._values, self._unread = [], [], 0
-        exchange.end()
-        if len(self._waiting) >= MOST_WAITING:
-            self._hold()
-        if self._running is None and exchange.answer is not None:
+        # SECURITY: fields in the trailer of a chunked body must not become headers of the next request.
+        request.has_trailer = bool(self._names)
+        self._names, self._values, self._unparsed = [], [], 0
+        request.end()
+        if len(self._queue) >= MAX_QUEUED_REQUESTS:
+            self._pause_reading()
+        if self._handling is None and request.response is not None:
             self._close()
-            # What came behind it gets no answer, so it is no question either.
-            raise Refused(400)
+            # Nothing behind this request gets a response, so nothing is parsed any more.
+            raise RequestRejected(400)
 
-    # The exchange's.
+    # Called by the request (`messages.Peer`).
 
     def send(self, data: bytes) -> None:
-        self._hub.send()  # what this connection was answered before is not overtaken
+        self._server.flush()  # earlier responses of this connection go first
         if not self._transport.is_closing():
             self._transport.write(data)
 
-    def read_on(self) -> None:
-        if self._paused:
-            self._paused = False
-            if not self._choked and not self._transport.is_closing():
+    def resume(self) -> None:
+        if self._read_paused:
+            self._read_paused = False
+            if not self._write_paused and not self._transport.is_closing():
                 self._transport.resume_reading()
 
-    # The hub's.
+    # Called by the server.
 
-    def is_silent(self, second: int) -> bool:
-        """Whether nothing was answered since then, and nothing is being answered."""
-        return self._running is None and self.seen <= second
+    def is_idle_since(self, second: int) -> bool:
+        """Return whether no response was sent since ``second``, and no request is being handled."""
+        return self._handling is None and self.last_active <= second
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self._transport.abort()
 
-    def end(self) -> None:
-        if self._running is None:
+    def close_when_idle(self) -> None:
+        if self._handling is None:
             self._close()
 
-    # Its own.
+    # Internal.
 
     def _close(self) -> None:
-        self._hub.send()
+        self._server.flush()
         self._transport.close()
 
-    def _hold(self) -> None:
-        if not self._paused:
-            self._paused = True
+    def _pause_reading(self) -> None:
+        if not self._read_paused:
+            self._read_paused = True
             self._transport.pause_reading()
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle(self, request: HttpRequest) -> None:
         try:
-            await self._hub.door.answer(exchange)
+            await self._server.handler.handle(request)
         except BodyError:
-            exchange.keeps = False
-            exchange.response_empty(400, [])
+            request.keep_alive = False
+            request.respond_empty(400, [])
         except Exception as error:
-            logger.error("a question was not answered: %s", type(error).__name__, exc_info=error)
-        if exchange.answer is None:
-            exchange.keeps = False
-            exchange.response_empty(500, [])
-        self._finish(exchange)
+            logger.error("request handler failed: %s", type(error).__name__, exc_info=error)
+        if request.response is None:
+            request.keep_alive = False
+            request.respond_empty(500, [])
+        self._send_response(request)
 
-    def _finish(self, exchange: Exchange) -> None:
-        """Sends the answer, and turns to what came meanwhile."""
-        self._running = None
-        self.seen = self._hub.second
-        if self._transport.is_closing() or exchange.answer is None:
+    def _send_response(self, request: HttpRequest) -> None:
+        """Send the response, and continue with the next request."""
+        self._handling = None
+        self.last_active = self._server.second
+        if self._transport.is_closing() or request.response is None:
             return
-        status, _end, rest = exchange.answer.partition(b"\r\n")
-        self.send(status + b"\r\n" + self._hub.date + rest)
-        if not exchange.keeps or self._hub.ending:
-            # A body that still comes is read over first, or the system would throw the answer away with it.
-            if exchange.is_whole or self._fault:
+        status, _end, rest = request.response.partition(b"\r\n")
+        self.send(status + b"\r\n" + self._server.date + rest)
+        if not request.keep_alive or self._server.is_shutting_down:
+            # The rest of a body is discarded before closing, or the kernel would discard the response with it.
+            if request.is_complete or self._error_status:
                 self._close()
-            self._waiting.clear()
-            self.read_on()
-        elif self._waiting:
-            self._running = asyncio.create_task(self._answer(self._waiting.popleft()))
-        elif self._fault:
-            self._refuse(self._fault, self._says)
+            self._queue.clear()
+            self.resume()
+        elif self._queue:
+            self._handling = asyncio.create_task(self._handle(self._queue.popleft()))
+        elif self._error_status:
+            self._reject(self._error_status, self._error_body)
         else:
-            self.read_on()
+            self.resume()
 
-    def _refuse(self, status: int, says: str = "") -> None:
-        """What came is no HTTP, or too much: after the answers to what came before it, nothing more is read.
+    def _reject(self, status: int, body: str = "") -> None:
+        """Reject malformed or oversized input: send the pending responses, then ``status``, then close.
 
-        ``says``: a JSON document for the client.
+        ``body``: a JSON document for the client.
         """
-        self._fault, self._says = status, says
-        if self._incoming is not None:
-            self._incoming.fail()
-        if self._running is not None or self._transport.is_closing():
+        self._error_status, self._error_body = status, body
+        if self._receiving is not None:
+            self._receiving.fail()
+        if self._handling is not None or self._transport.is_closing():
             return
-        if self._incoming is not None:  # whose answer said that it is the last one
+        if self._receiving is not None:  # its response had "connection: close"
             self._close()
         else:
-            refused = Exchange(self, b"GET", b"/", Headers([], []), False)
-            refused.response_str(status, _JSON if says else [], says)
-            self._finish(refused)
+            rejected = HttpRequest(self, b"GET", b"/", Headers([], []), False)
+            rejected.respond_text(status, _JSON_HEADERS if body else [], body)
+            self._send_response(rejected)

@@ -1,4 +1,4 @@
-"""One request of a gateway and the answer to it, as the door sees them: no socket, no loop."""
+"""An HTTP request and its response as the request handler sees them. No sockets."""
 
 from __future__ import annotations
 
@@ -15,183 +15,186 @@ from apikeys.verification.outcomes import Outcome
 
 logger = logging.getLogger("portal.gateway")
 
-#: Of a body, before its sender has to wait until the door took what came.
-AHEAD = 65_536
-_PHRASES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-#: Answers that have no body by definition (RFC 9110, 8.6).
-_BODILESS = (204, 304)
+#: Bytes of a body that are buffered before reading pauses until the handler has consumed them.
+BODY_BUFFER_BYTES = 65_536
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+#: Responses without a body by definition (RFC 9110, 8.6).
+_STATUSES_WITHOUT_BODY = (204, 304)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BodyError(Exception):
-    """The rest of the body can't be read: the sender is gone, or it broke HTTP's rules."""
+    """The rest of the body cannot be read: the client disconnected, or sent malformed HTTP."""
 
 
-class Refused(Exception):
-    """Out of the parser's callbacks, which it ends: a status."""
+class RequestRejected(Exception):
+    """Raised in a callback of the parser to reject the input; the argument is the status of the response."""
 
 
 class Peer(Protocol):
-    """The connection that an exchange stands on."""
+    """The connection of a request."""
 
     def send(self, data: bytes) -> None: ...
-    def read_on(self) -> None: ...
+    def resume(self) -> None: ...
 
 
 class Headers:
-    """As sent; names in lower case, values as latin-1 text (one character a byte)."""
+    """Headers as sent: names in lower case, values as latin-1 text (one character for each byte)."""
 
     __slots__ = ("_names", "_values")
 
     def __init__(self, names: list[bytes], values: list[bytes]) -> None:
         self._names = [name.lower().decode("latin-1") for name in names]
-        # The parser leaves them; they are not of the value (RFC 9110, 5.5).
+        # The parser keeps trailing white space, which is not part of the value (RFC 9110, 5.5).
         self._values = [value.rstrip(b" \t") for value in values]
 
     def __contains__(self, name: str, /) -> bool:
         return name in self._names
 
     def get_all(self, name: str, /) -> list[str]:
-        # SECURITY: all of them. One that is left out because it is odd makes two headers look like one.
+        # SECURITY: every occurrence. Omitting a malformed one would make two headers look like one.
         pairs = zip(self._names, self._values, strict=True)
         return [value.decode("latin-1") for known, value in pairs if known == name]
 
     def get(self, name: str, default: Any = None, /) -> Any:
-        """The value of a header that is there once; one that is no ASCII text reads as absent."""
-        # SECURITY: of two tokens one was sent by the client.
+        """Return the value of a header that occurs once and is ASCII; otherwise ``default``."""
+        # SECURITY: of two tokens, one was sent by the client.
         values = self.get_all(name)
         return values[0] if len(values) == 1 and values[0].isascii() else default
 
 
-class Exchange:
-    """``target``: of the request line, as sent. ``keeps``: whether the connection goes on after the answer."""
+class HttpRequest:
+    """A request with its response. Iterate over it to receive the body; call a ``respond_...`` method once.
 
-    def __init__(self, peer: Peer, method: bytes, target: bytes, headers: Headers, keeps: bool) -> None:
+    ``target``: of the request line, as sent. ``keep_alive``: whether the connection stays open after the response.
+    """
+
+    def __init__(self, peer: Peer, method: bytes, target: bytes, headers: Headers, keep_alive: bool) -> None:
         self.method = method.decode("ascii")
         path, _mark, query = target.partition(b"?")
-        self.path = _origin_form(path).decode("latin-1")
+        self.path = _to_origin_form(path).decode("latin-1")
         self.query_string = query.decode("latin-1")
         self.headers = headers
-        self.keeps = keeps
-        self.answer: bytes | None = None
+        self.keep_alive = keep_alive
+        self.response: bytes | None = None
         #: Whether fields followed the body.
         self.has_trailer = False
         self._peer = peer
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._over = self._broken = False
-        self._continues = headers.get("expect", "").lower() == "100-continue"
-        self._news = asyncio.Event()
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._complete = self._failed = False
+        self._expects_continue = headers.get("expect", "").lower() == "100-continue"
+        self._changed = asyncio.Event()
 
-    # What the connection says.
+    # Called by the connection.
 
-    def is_old(self) -> None:
-        """HTTP/1.0: its sender knows neither 100 nor chunks."""
-        self._continues = False
-        # SECURITY: who hands them on without reading them sees requests elsewhere (RFC 9112, 6.1).
-        self.keeps = self.keeps and "transfer-encoding" not in self.headers
+    def apply_http_1_0(self) -> None:
+        """Apply the rules of HTTP/1.0, which has neither 100 (Continue) nor chunked bodies."""
+        self._expects_continue = False
+        # SECURITY: an intermediary that ignores the chunks sees other requests than we do (RFC 9112, 6.1).
+        self.keep_alive = self.keep_alive and "transfer-encoding" not in self.headers
 
-    def feed(self, piece: bytes) -> bool:
-        """Takes a piece of the body; says whether more may come at once."""
-        self._pieces.append(piece)
-        self._held += len(piece)
-        self._news.set()
-        return self._held < AHEAD
+    def feed(self, chunk: bytes) -> bool:
+        """Append a chunk of the body. Return whether reading may continue."""
+        self._chunks.append(chunk)
+        self._buffered += len(chunk)
+        self._changed.set()
+        return self._buffered < BODY_BUFFER_BYTES
 
     def end(self) -> None:
-        self._over = True
-        self._news.set()
+        self._complete = True
+        self._changed.set()
 
     def fail(self) -> None:
-        self._broken = True
-        self._news.set()
+        self._failed = True
+        self._changed.set()
 
     @property
     def has_body(self) -> bool:
-        """Whether its headers announce one."""
+        """Whether the headers announce a body."""
         headers = self.headers
         return "transfer-encoding" in headers or headers.get_all("content-length") not in ([], ["0"])
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of the request has come."""
-        return self._over
+    def is_complete(self) -> bool:
+        """Whether the whole request was received."""
+        return self._complete
 
-    # What the door does.
+    # Called by the request handler.
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces of the body. Raises `BodyError`."""
-        if not self._over and self._continues:
+        """Yield the chunks of the body. Raise `BodyError`."""
+        if not self._complete and self._expects_continue:
             self._peer.send(CONTINUE)
         while True:
-            pieces, self._pieces, self._held = self._pieces, [], 0
-            for piece in pieces:
-                yield piece
-            if self._pieces:
+            chunks, self._chunks, self._buffered = self._chunks, [], 0
+            for chunk in chunks:
+                yield chunk
+            if self._chunks:
                 continue
-            if self._broken:
+            if self._failed:
                 raise BodyError
-            if self._over:
+            if self._complete:
                 return
-            self._news.clear()
-            self._peer.read_on()
-            await self._news.wait()
+            self._changed.clear()
+            self._peer.resume()
+            await self._changed.wait()
 
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
+    def respond_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
         self._respond(status, headers, b"")
 
-    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
+    def respond_text(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
         self._respond(status, headers, body.encode())
 
     def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        if status not in _BODILESS:
+        if status not in _STATUSES_WITHOUT_BODY:
             headers = [*headers, ("content-length", str(len(body)))]
-        # Whoever still sends is not listened to: the next request begins on another connection.
-        self.keeps = self.keeps and self._over and ("connection", "close") not in headers
-        if not self.keeps and ("connection", "close") not in headers:
+        # If the body was not received completely, the next request has to use another connection.
+        self.keep_alive = self.keep_alive and self._complete and ("connection", "close") not in headers
+        if not self.keep_alive and ("connection", "close") not in headers:
             headers = [*headers, ("connection", "close")]
-        said = "".join(f"{name}: {value}\r\n" for name, value in headers if _is_line(name + value))
-        head = f"{_PHRASES[status]}{said}\r\n".encode("latin-1")
-        self.answer = head if self.method == "HEAD" else head + body
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers if _is_single_line(name + value))
+        head = f"{_STATUS_LINES[status]}{lines}\r\n".encode("latin-1")
+        self.response = head if self.method == "HEAD" else head + body
 
 
-def without_upgrade(
+def head_without_upgrade(
     method: bytes, target: bytes, version: str, names: list[bytes], values: list[bytes]
 ) -> bytes:
-    """The head of a request as sent, but for its offer to go on in another protocol, which nobody has to take up
+    """Return the head of a request as sent, without its offer of another protocol, which a server may ignore
     (RFC 9110, 7.8)."""
-    said = (
+    lines = (
         name + b": " + value for name, value in zip(names, values, strict=True) if name.lower() != b"upgrade"
     )
-    return b"\r\n".join((b"%b %b HTTP/%b" % (method, target, version.encode()), *said, b"", b""))
+    return b"\r\n".join((b"%b %b HTTP/%b" % (method, target, version.encode()), *lines, b"", b""))
 
 
-def _is_line(text: str) -> bool:
-    """SECURITY: a line feed in a value would begin a header, or an answer, of somebody else's choice."""
+def _is_single_line(text: str) -> bool:
+    """SECURITY: a line feed in a value would begin another header, or another response (response splitting)."""
     return "\r" not in text and "\n" not in text and "\0" not in text
 
 
-def _origin_form(path: bytes) -> bytes:
-    """``/path`` of an absolute address too (RFC 9112, 3.2.2)."""
+def _to_origin_form(path: bytes) -> bytes:
+    """Return the path of a target in origin form or in absolute form (RFC 9112, 3.2.2)."""
     if path[:8].lower().startswith((b"http://", b"https://")):
         _host, slash, rest = path.partition(b"//")[2].partition(b"/")
         return slash + rest
     return path
 
 
-def body_of(error: HttpParserError) -> str:
-    """What goes with `status_of`: an address with a byte that no URI has is signed by nobody (RFC 3986, 3)."""
+def error_body(error: HttpParserError) -> str:
+    """Return the body of an error response: -1022 for a target with a byte that no URI contains (RFC 3986, 3)."""
     if not isinstance(error, HttpParserInvalidURLError):
         return ""
     return json.dumps({"code": Outcome.SIGNATURE.code, "msg": Outcome.SIGNATURE.msg})
 
 
-def status_of(error: HttpParserError) -> int:
-    """Of the answer to what the parser, or something in its callbacks, did not take."""
+def error_status(error: HttpParserError) -> int:
+    """Return the status of the response to an error of the parser or of its callbacks."""
     cause = error.__context__ if isinstance(error, HttpParserCallbackError) else None
-    if isinstance(cause, Refused):
+    if isinstance(cause, RequestRejected):
         return int(cause.args[0])
     if cause is None:
         return 400
-    logger.error("a question was not answered: %s", type(cause).__name__, exc_info=cause)
+    logger.error("request handler failed: %s", type(cause).__name__, exc_info=cause)
     return 500

@@ -1,4 +1,4 @@
-"""What the connections of one process share: the door, the date, and who may stay."""
+"""The HTTP server of one process: what its connections share (request handler, date, limits, unsent responses)."""
 
 from __future__ import annotations
 
@@ -7,63 +7,66 @@ import time
 from email.utils import formatdate
 from typing import Any, Protocol
 
-from apikeys.gateway.http.messages import Exchange
+from apikeys.gateway.http.messages import HttpRequest
 
-#: Who sends nothing for so long, or no whole header, is cut off.
-SILENT_SECONDS = 10
+#: Idle timeout in seconds; also applies to incomplete headers.
+IDLE_TIMEOUT_SECONDS = 10
 
 
-class Answers(Protocol):
-    """The door. ``swift`` gives the header lines of a yes (204), or None: then `answer` is asked.
+class RequestHandler(Protocol):
+    """What the server calls for each request; the gateway's is `endpoints.Endpoints`.
 
-    Its yes is never to a request with a body, which would be read over, and what stands in its trailer believed.
+    ``handle_fast`` returns the header lines of a 204 response, up to and with the empty line, or None: then `handle` is
+    called. It must return None for a request with a body: the body would be skipped, and its trailer taken for headers.
+    ``handle`` responds with one of the ``respond_...`` methods of the request.
     """
 
-    def swift(
+    def handle_fast(
         self, method: bytes, target: bytes, names: list[bytes], values: list[bytes], /
     ) -> bytes | None: ...
-    async def answer(self, exchange: Exchange, /) -> None: ...
+    async def handle(self, request: HttpRequest, /) -> None: ...
 
 
-class Hub:
-    """``most``: connections at a time; one more is closed at once."""
+class HttpServer:
+    """``max_connections``: maximum number of open connections; further ones are closed at once."""
 
-    def __init__(self, door: Answers, most: int) -> None:
-        self.door = door
-        self.most = most
-        self.connections: set[Any] = set()  # of `wire.Connection`, which knows this module
+    def __init__(self, handler: RequestHandler, max_connections: int) -> None:
+        self.handler = handler
+        self.max_connections = max_connections
+        self.connections: set[Any] = set()  # of `connection.Connection`, which imports this module
         self.second = 0
-        self.ending = False
-        #: Yeses that are not sent yet: (transport, data).
+        self.is_shutting_down = False
+        #: 204 responses that are not sent yet: (transport, data).
         self.unsent: list[tuple[Any, bytes]] = []
         self.tick()
 
     def tick(self) -> None:
-        """Once a second."""
+        """Update the date and close idle connections. Called once a second."""
         self.second += 1
         self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
-        self.yes = b"HTTP/1.1 204 No Content\r\n" + self.date
-        for connection in [one for one in self.connections if one.is_silent(self.second - SILENT_SECONDS)]:
-            connection.cut()
+        self.no_content_head = b"HTTP/1.1 204 No Content\r\n" + self.date
+        idle_since = self.second - IDLE_TIMEOUT_SECONDS
+        for connection in [each for each in self.connections if each.is_idle_since(idle_since)]:
+            connection.abort()
 
-    def send_soon(self) -> None:
-        """Has `send` called when all that came together is decided.
+    def schedule_flush(self) -> None:
+        """Call `flush` after all requests that arrived together were handled.
 
-        Sent one by one, each answer wakes a proxy on the same machine that had just gone to sleep, which costs the
-        sender 2 µs, and on a virtual machine up to 9; of those that are sent together only the first one does.
+        If responses are sent one by one, each of them wakes a proxy on the same machine that has just gone to sleep,
+        which costs the sender 2 µs, and up to 9 on a virtual machine. If they are sent together, only the first does.
         """
-        asyncio.get_running_loop().call_soon(self.send)
+        asyncio.get_running_loop().call_soon(self.flush)
 
-    def send(self) -> None:
-        """Sends what waits for it."""
+    def flush(self) -> None:
+        """Send the unsent responses."""
         unsent, self.unsent = self.unsent, []
         for transport, data in unsent:
             if not transport.is_closing():
                 transport.write(data)
 
-    def end(self) -> None:
-        """No connection is kept from now on; those that wait for an answer get it."""
-        self.ending = True
-        self.send()
+    def shut_down(self) -> None:
+        """Close all connections; those with a pending request after its response."""
+        self.is_shutting_down = True
+        self.flush()
         for connection in list(self.connections):
-            connection.end()
+            connection.close_when_idle()

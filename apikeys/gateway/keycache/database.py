@@ -1,4 +1,4 @@
-"""What a gateway process asks the database, in threads of its own, and what it writes there."""
+"""Database access of a gateway process: load keys and tokens, and write batches, in separate threads."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from apikeys.usage.batch import Batch
 from apikeys.verification.decision import KeyRecord
 
 logger = logging.getLogger("portal.gateway")
-Found = TypeVar("Found")
-#: A database that takes longer than this for a key is as good as gone; the proxy in front waits no longer either.
-SECONDS = 5.0
+Result = TypeVar("Result")
+#: Timeout of a query. The proxy in front waits no longer either.
+QUERY_TIMEOUT_SECONDS = 5.0
 
 
 class Database:
-    """Every question raises `Unavailable` when it can't be answered."""
+    """Queries in a pool of threads; each raises `Unavailable` if the database does not answer."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(settings.GATEWAY_LOADERS, thread_name_prefix="gateway")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="gateway-writer")
 
     async def load(self, key_id: str) -> KeyRecord | None:
-        return await self._ask(key_loader.load, key_id)
+        return await self._run(key_loader.load, key_id)
 
     async def tokens(self) -> dict[str, int]:
-        return await self._ask(_tokens)
+        return await self._run(_tokens)
 
     async def first_use(self, credential_id: int) -> None:
-        await self._ask(_first_use, credential_id)
+        await self._run(_first_use, credential_id)
 
-    async def answers(self) -> bool:
-        """Whether the database can be asked at all."""
+    async def is_reachable(self) -> bool:
+        """Return whether the database answers."""
         try:
-            await self._ask(_ping)
+            await self._run(_ping)
         except Unavailable:
             return False
         return True
 
     async def write(self, batch: Batch, tokens: Iterable[int]) -> float:
-        """How long it took, in seconds."""
+        """Write a batch and the last use of tokens. Return the seconds it took. Raise what the database raises."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, functools.partial(write, batch, tuple(tokens)))
 
@@ -61,27 +61,28 @@ class Database:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True)
 
-    async def _ask(self, question: Callable[..., Found], *arguments: Any) -> Found:
+    async def _run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(SECONDS):
-                return await loop.run_in_executor(self._pool, functools.partial(_asked, question, *arguments))
+            async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
+                call = functools.partial(_run_with_fresh_connection, function, *arguments)
+                return await loop.run_in_executor(self._pool, call)
         except (DatabaseError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
-            logger.error("the gateway can't ask the database: %s", type(error).__name__)
+            logger.error("database unavailable for the gateway: %s", type(error).__name__)
             raise Unavailable from None
 
 
-def _asked(question: Callable[..., Found], *arguments: Any) -> Found:
+def _run_with_fresh_connection(function: Callable[..., Result], *arguments: Any) -> Result:
     close_old_connections()
     try:
-        return question(*arguments)
+        return function(*arguments)
     finally:
-        # A connection that broke is thrown away here, so that the next question gets a new one.
+        # A broken connection is closed here, so that the next call gets a new one.
         close_old_connections()
 
 
 def write(batch: Batch, tokens: tuple[int, ...] = ()) -> float:
-    """The seconds that it took. Raises what the database raises: the batch is then not written at all."""
+    """Write a batch and return the seconds it took. Raise what the database raises; then nothing is written."""
     began = time.monotonic()
     close_old_connections()
     try:

@@ -1,11 +1,12 @@
-"""Hears from PostgreSQL which keys changed, and knows until when what was heard can be believed.
+"""Receive key changes from PostgreSQL (LISTEN/NOTIFY), and determine until when cached data is fresh.
 
-Triggers send a NOTIFY for every key that a transaction changes (migration 0005). A listening connection gets it when
-the transaction commits, usually within a millisecond. "Usually" is not enough to let money go, so the connection is
-asked a question every `BEAT` seconds: PostgreSQL hands over the notifications of what was committed before a question
-was asked no later than its answer (backend/tcop/postgres.c: ProcessNotifyInterrupt before ReadyForQuery). From the
-moment when an answered question was *asked*, memory is believed for the lease (`settings.GATEWAY_LEASE_MS`) and not a
-moment longer; whoever makes a change waits for a lease before telling its author (`hitobit_portal.http.commit_barrier`).
+Triggers send a NOTIFY for every key that a transaction changes (migration 0005). A listening connection receives it
+when the transaction commits, usually within a millisecond. "Usually" is not sufficient for a decision about money, so
+an empty query is sent every `HEARTBEAT_SECONDS`: PostgreSQL delivers the notifications of everything that was committed
+before the query was sent no later than its result (backend/tcop/postgres.c: ProcessNotifyInterrupt before
+ReadyForQuery). Cached data is fresh for one lease (`settings.GATEWAY_LEASE_MS`), counted from the moment when a query
+that was answered was *sent*, and not longer. The response to a change is delayed until a lease after its commit
+(`hitobit_portal.http.commit_barrier`).
 """
 
 from __future__ import annotations
@@ -23,123 +24,129 @@ logger = logging.getLogger("portal.gateway")
 CHANNEL = "portal_keys"
 ALL = "*"
 TOKENS = ""
-#: A fifth of the shortest lease: a question or two may be late, and the memory is still believed.
-BEAT = 0.02
-#: A connection that answers nothing for so long is given up; long before, it is not believed any more.
-DEAF = 2.0
-RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)
+#: A fifth of the shortest lease: cached data stays fresh when one or two results are late.
+HEARTBEAT_SECONDS = 0.02
+#: A connection without a result for this time is closed. Cached data stopped being fresh long before.
+UNRESPONSIVE_SECONDS = 2.0
+#: Delays before the first and later attempts to reconnect.
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-class PostgresWatch:
-    """``dropped`` is called with each changed key id, `TOKENS` or `ALL`, in the event loop's thread."""
+class PostgresListener:
+    """Calls ``invalidate`` with each changed key id, `TOKENS` or `ALL`, in the thread of the event loop.
 
-    def __init__(self, parameters: dict[str, Any], lease: float, dropped: Callable[[str], None]) -> None:
+    ``parameters``: of `psycopg.connect`; ``lease``: seconds.
+    """
+
+    def __init__(self, parameters: dict[str, Any], lease: float, invalidate: Callable[[str], None]) -> None:
         self._parameters = parameters
         self._lease = lease
-        self._dropped = dropped
-        self._until = 0.0
+        self._invalidate = invalidate
+        self._fresh_until = 0.0
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._socket = -1
-        self._asked_at: float | None = None
-        self._lost = asyncio.Event()
+        self._heartbeat_sent_at: float | None = None
+        self._disconnected = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
-    def believed(self) -> bool:
-        """Whether every change of which an author was told has been heard."""
-        return time.monotonic() < self._until
+    def is_fresh(self) -> bool:
+        """Return whether every change that was acknowledged to its author has been received."""
+        return time.monotonic() < self._fresh_until
 
     @property
-    def until(self) -> float:
-        """When belief ended or will end, on the monotonic clock."""
-        return self._until
+    def fresh_until(self) -> float:
+        """Time at which cached data stopped or will stop being fresh (monotonic clock)."""
+        return self._fresh_until
 
     async def run(self) -> None:
-        """Listens until it is cancelled; comes back from every loss by itself."""
-        tries = 0
+        """Listen until cancelled. Reconnect after every loss of the connection."""
+        attempts = 0
         while True:
             try:
                 await self._listen()
-                tries = 0
-                await self._lost.wait()
+                attempts = 0
+                await self._disconnected.wait()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                logger.error("the gateway does not hear of changes: %s", type(error).__name__)
+                logger.error(
+                    "invalidation listener disconnected; key cache bypassed: %s", type(error).__name__
+                )
             finally:
-                self._leave()
-            await asyncio.sleep(RECONNECT[min(tries, len(RECONNECT) - 1)])
-            tries += 1
+                self._close()
+            await asyncio.sleep(RECONNECT_SECONDS[min(attempts, len(RECONNECT_SECONDS) - 1)])
+            attempts += 1
 
     async def _listen(self) -> None:
-        async with asyncio.timeout(DEAF):
+        async with asyncio.timeout(UNRESPONSIVE_SECONDS):
             connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)
             self._connection = connection
             await connection.execute(f"LISTEN {CHANNEL}")
-        self._lost = asyncio.Event()
-        # What was changed while nobody listened is not known: all is dropped, after the listening has begun.
-        self._dropped(ALL)
+        self._disconnected = asyncio.Event()
+        # Changes before LISTEN are not known: everything is evicted after it.
+        self._invalidate(ALL)
         self._socket = connection.pgconn.socket
-        asyncio.get_running_loop().add_reader(self._socket, self._readable)
-        self._beat()
+        asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
+        self._send_heartbeat()
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         loop, now = asyncio.get_running_loop(), time.monotonic()
         if self._connection is None:
             return
         try:
-            if self._asked_at is None:
-                self._asked_at = now
+            if self._heartbeat_sent_at is None:
+                self._heartbeat_sent_at = now
                 self._connection.pgconn.send_query(b"")
                 self._connection.pgconn.flush()
-            elif now - self._asked_at > DEAF:
-                raise psycopg.OperationalError("no answer")
+            elif now - self._heartbeat_sent_at > UNRESPONSIVE_SECONDS:
+                raise psycopg.OperationalError("no result")
         except psycopg.Error as error:
-            self._lose(type(error).__name__)
+            self._disconnect(type(error).__name__)
         else:
-            self._timer = loop.call_later(BEAT, self._beat)
+            self._timer = loop.call_later(HEARTBEAT_SECONDS, self._send_heartbeat)
 
-    def _readable(self) -> None:
+    def _on_readable(self) -> None:
         if self._connection is None:
             return
         pgconn = self._connection.pgconn
         try:
             pgconn.consume_input()
-            self._hear(pgconn)
-            self._take_answer(pgconn)
+            self._receive(pgconn)
+            self._take_result(pgconn)
         except psycopg.Error as error:
-            self._lose(type(error).__name__)
+            self._disconnect(type(error).__name__)
 
-    def _take_answer(self, pgconn: pq.abc.PGconn) -> None:
-        while self._asked_at is not None and not pgconn.is_busy():
+    def _take_result(self, pgconn: pq.abc.PGconn) -> None:
+        while self._heartbeat_sent_at is not None and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
-                # Reading the answer may have brought more notifications: they come before the belief.
-                self._hear(pgconn)
-                self._until, self._asked_at = self._asked_at + self._lease, None
+                # Reading the result may have brought more notifications: process them before extending freshness.
+                self._receive(pgconn)
+                self._fresh_until, self._heartbeat_sent_at = self._heartbeat_sent_at + self._lease, None
             elif result.status != pq.ExecStatus.EMPTY_QUERY:
                 raise psycopg.OperationalError(pq.ExecStatus(result.status).name)
 
-    def _hear(self, pgconn: pq.abc.PGconn) -> None:
-        while (heard := pgconn.notifies()) is not None:
-            self._dropped(heard.extra.decode("ascii", "replace"))
+    def _receive(self, pgconn: pq.abc.PGconn) -> None:
+        while (notification := pgconn.notifies()) is not None:
+            self._invalidate(notification.extra.decode("ascii", "replace"))
 
-    def _lose(self, why: str) -> None:
-        logger.error("the gateway does not hear of changes: %s", why)
-        self._until = min(self._until, time.monotonic())
-        self._deafen()
-        self._lost.set()
+    def _disconnect(self, reason: str) -> None:
+        logger.error("invalidation listener disconnected; key cache bypassed: %s", reason)
+        self._fresh_until = min(self._fresh_until, time.monotonic())
+        self._stop_reading()
+        self._disconnected.set()
 
-    def _deafen(self) -> None:
-        # By the number that was registered: libpq may have closed the socket already, and the number may be taken.
+    def _stop_reading(self) -> None:
+        # By the registered file descriptor: libpq may have closed the socket, and the number may be in use again.
         if self._socket >= 0:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket = -1
 
-    def _leave(self) -> None:
-        """Ends the connection, and with it the belief."""
-        self._until = min(self._until, time.monotonic())
-        self._asked_at = None
+    def _close(self) -> None:
+        """Close the connection. Cached data is no longer fresh."""
+        self._fresh_until = min(self._fresh_until, time.monotonic())
+        self._heartbeat_sent_at = None
         if self._timer is not None:
             self._timer.cancel()
-        self._deafen()
+        self._stop_reading()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()

@@ -1,6 +1,7 @@
-"""Sees that a SQLite file was changed by anybody: `PRAGMA data_version` (sqlite.org/pragma.html) costs 2 µs a request.
+"""Invalidate the key cache when a SQLite file changed: `PRAGMA data_version` (sqlite.org/pragma.html), 2 µs a request.
 
-It does not say what was changed, so everything is dropped: enough for one machine, where a key is read in a moment.
+The pragma does not say what changed, so everything is evicted. That is sufficient on one machine, where loading a key
+is fast.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ logger = logging.getLogger("portal.gateway")
 ALL = "*"
 
 
-class SqliteWatch:
-    """``dropped`` is called with `ALL` when the file at ``path`` was written by another connection."""
+class SqliteListener:
+    """Calls ``invalidate`` with `ALL` when the file at ``path`` was written by another connection."""
 
-    def __init__(self, path: str, dropped: Callable[[str], None]) -> None:
+    def __init__(self, path: str, invalidate: Callable[[str], None]) -> None:
         self._path = path
-        self._dropped = dropped
+        self._invalidate = invalidate
         self._connection: sqlite3.Connection | None = None
         self._version = 0
-        self._believed_at = 0.0
+        self._last_fresh_at = 0.0
 
-    def believed(self) -> bool:
-        """Whether nothing was written since everything that is remembered was read; asks the file itself."""
+    def is_fresh(self) -> bool:
+        """Read the file's version, evict everything if it changed, and return whether the version could be read."""
         try:
             if self._connection is None:
                 uri = f"file:{self._path}?mode=ro"
@@ -34,20 +35,20 @@ class SqliteWatch:
                 self._version = -1
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
-            logger.error("the gateway does not hear of changes: %s", type(error).__name__)
+            logger.error("invalidation listener disconnected; key cache bypassed: %s", type(error).__name__)
             self._connection = None
             return False
         if version != self._version:
             self._version = version
-            self._dropped(ALL)
-        self._believed_at = time.monotonic()
+            self._invalidate(ALL)
+        self._last_fresh_at = time.monotonic()
         return True
 
     @property
-    def until(self) -> float:
-        """When it was last believed, on the monotonic clock."""
-        return self._believed_at
+    def fresh_until(self) -> float:
+        """Time of the last successful check (monotonic clock)."""
+        return self._last_fresh_at
 
     async def run(self) -> None:
-        """There is nothing to wait for."""
+        """Run until cancelled. There is nothing to receive: `is_fresh` reads the file."""
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""``manage.py gateway_token create|list|revoke``: the tokens with which gateways ask the machine door."""
+"""``manage.py gateway_token create|list|revoke``: tokens of gateways for the authorization API."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""``manage.py run_gateway``: the machine door alone; what ``make gateway`` and production run."""
+"""``manage.py run_gateway``: serve the authorization API; used by ``make gateway`` and in production."""
 
 import contextlib
 import os
@@ -9,29 +9,29 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-#: Connections that a process holds, idle ones too; the next is closed until one ends.
-#: SECURITY: at 1,024 whoever opened that many and said nothing kept everybody out. Half a header takes 128 KB at most,
-#: and 10 s later it is cut off: 2 GB that strangers in the gateways' network could hold.
+#: Maximum number of connections of a process, including idle ones; further ones are closed at once.
+#: SECURITY: with 1,024, a client that opened that many idle connections blocked all others. An incomplete header takes
+#: at most 128 KB for 10 s: hosts in the gateways' network could occupy 2 GB.
 CONNECTIONS = 16_384
 
 
 def connections() -> int:
-    """As many as open files allow, an eighth of them left for all else; has the system allow this process enough."""
+    """Raise the limit of open files, and return how many connections it allows, with an eighth left for other files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS * 8 // 7 + 1
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit that it does not tell
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit that it does not report
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     return CONNECTIONS if soft == resource.RLIM_INFINITY else min(CONNECTIONS, soft - soft // 8)
 
 
 def in_batches() -> None:
-    """Has this process, and what it starts, wait for its turn when it is woken, where the system knows that (Linux).
+    """Use the scheduling policy SCHED_BATCH for this process and its children, where it exists (Linux).
 
-    More requests are then read at a time.
+    A process that is woken then waits for its turn, so more requests are read at a time.
     """
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):  # a container may forbid it

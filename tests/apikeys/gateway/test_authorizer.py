@@ -1,4 +1,4 @@
-"""What a gateway process may answer from memory, and when it has to ask: the database is slow, late or gone."""
+"""The authorizer with the key cache: what it serves from memory and when it loads; the database is late or down."""
 
 import asyncio
 import dataclasses
@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from apikeys.gateway.authorizer import Gatekeeper, Limits
-from apikeys.gateway.fastpath.lru import TwoGenerations
+from apikeys.gateway.authorizer import Authorizer, RequestLimits
+from apikeys.gateway.fastpath.lru import GenerationalCache
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
-from apikeys.gateway.keycache.cache import ALL, Memory, Unavailable
-from apikeys.gateway.keycache.sqlite_invalidation import SqliteWatch
-from apikeys.gateway.requests import Ask
+from apikeys.gateway.keycache.cache import ALL, KeyCache, Unavailable
+from apikeys.gateway.keycache.sqlite_invalidation import SqliteListener
+from apikeys.gateway.requests import AuthorizationRequest
 from apikeys.usage.batch import MOST_REFUSALS, Batch
 from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
-from tests.support.event_loops import Belief, in_a_loop
+from tests.support.event_loops import StubListener, run_in_thread
 
 SECRET, ADDRESS = b"s" * 64, "203.0.113.9"
-UNLIMITED = Limits(1, 1)
+UNLIMITED = RequestLimits(1, 1)
 
 
 def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
@@ -36,182 +36,184 @@ def record(key_id: str = "k" * 64, *, active: bool = True) -> KeyRecord:
     )  # fmt: skip
 
 
-class Books:
-    """A database: what it says, how often it was asked, and when it answers."""
+class FakeDatabase:
+    """A database with keys; it counts queries, can be made unavailable, and delays results until ``gate`` is set."""
 
     def __init__(self) -> None:
         self.rows: dict[str, KeyRecord] = {"k" * 64: record()}
-        self.asked = 0
+        self.load_count = 0
         self.gone = False
         self.gate: asyncio.Event | None = None
 
     async def load(self, key_id: str) -> KeyRecord | None:
-        self.asked += 1
+        self.load_count += 1
         if self.gone:
             raise Unavailable
-        row = self.rows.get(key_id)  # as it was when the question was asked
+        row = self.rows.get(key_id)  # as of the moment of the query
         await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
         return row
 
 
-def keeper(books: Books, belief: Belief, *, grace: float = 0.0, size: int = 100) -> Gatekeeper:
+def make_authorizer(
+    fake_database: FakeDatabase, listener: StubListener, *, grace: float = 0.0, size: int = 100
+) -> Authorizer:
     async def first_use(_credential: int) -> None:
         return None
 
-    memory = Memory(books.load, size, grace)
-    memory.watch = belief
-    return Gatekeeper(memory, first_use, UNLIMITED)
+    key_cache = KeyCache(fake_database.load, size, grace)
+    key_cache.listener = listener
+    return Authorizer(key_cache, first_use, UNLIMITED)
 
 
-def ask(key_id: str = "k" * 64) -> Ask:
+def make_request(key_id: str = "k" * 64) -> AuthorizationRequest:
     query = f"timestamp={time.time_ns() // 1_000_000}"
     signature = hmac.new(SECRET, query.encode(), hashlib.sha256).hexdigest()
-    return Ask(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
+    return AuthorizationRequest(key_id, f"{query}&signature={signature}".encode(), b"", ADDRESS, "read")
 
 
-async def passes(asked: Gatekeeper, key_id: str = "k" * 64) -> bool:
-    question = ask(key_id)
-    swift = asked.swift(key_id.encode(), question.query, ADDRESS.encode(), b"read")
-    return swift is not None or (await asked.verdict(question)).decision.allowed
+async def passes(authorizer: Authorizer, key_id: str = "k" * 64) -> bool:
+    authorization = make_request(key_id)
+    counter = authorizer.authorize_fast(key_id.encode(), authorization.query, ADDRESS.encode(), b"read")
+    return counter is not None or (await authorizer.authorize(authorization)).decision.allowed
 
 
-def run(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
-    in_a_loop(_with_books(scenario))
+def run_scenario(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
+    run_in_thread(_with_books(scenario))
 
 
-async def _with_books(scenario: Callable[[Books, Belief], Awaitable[None]]) -> None:
-    await scenario(Books(), Belief())
+async def _with_books(scenario: Callable[[FakeDatabase, StubListener], Awaitable[None]]) -> None:
+    await scenario(FakeDatabase(), StubListener())
 
 
-def test_key_is_read_once_and_then_answered_from_memory() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_key_is_loaded_once_and_then_cached() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert [await passes(gate) for _ in range(5)] == [True] * 5
-        assert books.asked == 1
-        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"read") is not None
-        assert gate.swift(b"k" * 64, ask().query, ADDRESS.encode(), b"trade") is None
+        assert fake_database.load_count == 1
+        assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"read") is not None
+        assert gate.authorize_fast(b"k" * 64, make_request().query, ADDRESS.encode(), b"trade") is None
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_cold_key_is_read_once_however_many_wait_for_it() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_concurrent_requests_share_one_load() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await asyncio.gather(*(passes(gate) for _ in range(50))) == [True] * 50
-        assert books.asked == 1
+        assert fake_database.load_count == 1
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_unknown_key_is_remembered_until_the_database_says_that_it_was_made() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_unknown_key_is_cached_until_its_creation_is_reported() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert not any([await passes(gate, "u" * 64) for _ in range(5)])
-        assert books.asked == 1
-        books.rows["u" * 64] = record("u" * 64)
-        gate.memory.dropped("u" * 64)
+        assert fake_database.load_count == 1
+        fake_database.rows["u" * 64] = record("u" * 64)
+        gate.key_cache.invalidate("u" * 64)
         assert await passes(gate, "u" * 64)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_whoever_asks_for_an_unknown_key_again_after_long_does_not_wait(
+def test_unknown_key_is_refreshed_in_the_background(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """SECURITY: for a known one nobody waits, so waiting now and then would tell which is which."""
-    monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_SECONDS", 0.0)
+    """SECURITY: a request for a known key does not wait; waiting for unknown ones would reveal the difference."""
+    monkeypatch.setattr("apikeys.gateway.keycache.cache.UNKNOWN_KEY_SECONDS", 0.0)
 
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert not await passes(gate, "u" * 64)
-        books.rows["u" * 64] = record("u" * 64)
-        books.gate = asyncio.Event()
+        fake_database.rows["u" * 64] = record("u" * 64)
+        fake_database.gate = asyncio.Event()
         for _ in range(3):
             assert not await passes(gate, "u" * 64)
             await asyncio.sleep(0.01)
-        assert books.asked == 2
-        books.gate.set()
+        assert fake_database.load_count == 2
+        fake_database.gate.set()
         await asyncio.sleep(0.01)
         assert await passes(gate, "u" * 64)
-        assert books.asked == 2
-        assert not gate.memory.is_unknown("u" * 64), "or it would be one again when it is forgotten"
+        assert fake_database.load_count == 2
+        assert not gate.key_cache.is_unknown("u" * 64), "or it would be one again when it is forgotten"
 
-    run(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("name", ["k" * 64, ALL])
-def test_change_drops_the_key(name: str) -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_change_evicts_the_key(name: str) -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
-        books.rows["k" * 64] = record(active=False)
-        gate.memory.dropped(name)
+        fake_database.rows["k" * 64] = record(active=False)
+        gate.key_cache.invalidate(name)
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_change_during_a_reading_is_not_answered_with_what_was_read_before_it() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
-        books.gate = asyncio.Event()
+def test_load_that_is_older_than_a_change_is_not_used() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
+        fake_database.gate = asyncio.Event()
         waiting = [asyncio.create_task(passes(gate)) for _ in range(5)]
         await asyncio.sleep(0.01)
-        assert books.asked == 1
-        books.rows["k" * 64] = record(active=False)
-        gate.memory.dropped("k" * 64)
-        books.gate.set()
+        assert fake_database.load_count == 1
+        fake_database.rows["k" * 64] = record(active=False)
+        gate.key_cache.invalidate("k" * 64)
+        fake_database.gate.set()
         assert not any(await asyncio.gather(*waiting))
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_what_is_not_believed_is_asked_at_each_request_and_never_shared() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_stale_cache_is_bypassed_and_loads_are_not_shared() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
-        belief.good = False
+        listener.fresh = False
         assert await asyncio.gather(*(passes(gate) for _ in range(10))) == [True] * 10
-        assert books.asked == 11
-        books.rows["k" * 64] = record(active=False)
+        assert fake_database.load_count == 11
+        fake_database.rows["k" * 64] = record(active=False)
         assert not await passes(gate)
-        books.rows.clear()
+        fake_database.rows.clear()
         assert not await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_nothing_passes_when_nobody_can_be_asked() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
+def test_no_request_is_allowed_while_the_database_is_unavailable() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
         assert await passes(gate)
-        belief.good, belief.lost_at, books.gone = False, time.monotonic(), True
+        listener.fresh, listener.lost_at, fake_database.gone = False, time.monotonic(), True
         for key_id in ("k" * 64, "u" * 64):
             with pytest.raises(Unavailable):
                 await passes(gate, key_id)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_grace_is_for_known_keys_and_ends() -> None:
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief, grace=30.0)
+def test_grace_period_is_for_cached_keys_and_ends() -> None:
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener, grace=30.0)
         assert await passes(gate)
-        belief.good, books.gone = False, True
-        belief.lost_at = time.monotonic() - 29
+        listener.fresh, fake_database.gone = False, True
+        listener.lost_at = time.monotonic() - 29
         assert await passes(gate)
         with pytest.raises(Unavailable):
             await passes(gate, "u" * 64)
-        belief.lost_at = time.monotonic() - 31
+        listener.lost_at = time.monotonic() - 31
         with pytest.raises(Unavailable):
             await passes(gate)
 
-    run(scenario)
+    run_scenario(scenario)
 
 
-def test_memory_is_bounded_and_keeps_what_is_used() -> None:
-    cache: TwoGenerations[int] = TwoGenerations(100)
+def test_cache_is_bounded_and_keeps_recently_used_keys() -> None:
+    cache: GenerationalCache[int] = GenerationalCache(100)
     for number in range(1000):
         cache.put(f"key {number}", number + 1)
         assert cache.get("key 0") == 1
@@ -225,7 +227,7 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
 def test_batch_is_bounded() -> None:
     batch = Batch()
     gate_record = record()
-    decision = in_a_loop(_decision(gate_record))
+    decision = run_in_thread(_decision(gate_record))
     for number in range(MOST_REFUSALS * 3):
         batch.refuse(f"key {number % 100}", decision, "x" * 500, "p" * 50)
     assert len(batch.refused) == MOST_REFUSALS
@@ -234,69 +236,71 @@ def test_batch_is_bounded() -> None:
 
 
 async def _decision(row: KeyRecord) -> Decision:
-    books = Books()
-    books.rows[row.key] = dataclasses.replace(row, active=False)
-    return (await keeper(books, Belief()).verdict(ask())).decision
+    fake_database = FakeDatabase()
+    fake_database.rows[row.key] = dataclasses.replace(row, active=False)
+    return (await make_authorizer(fake_database, StubListener()).authorize(make_request())).decision
 
 
-def test_bucket_fills_again_at_its_rate() -> None:
+def test_bucket_refills_at_its_rate() -> None:
     buckets = Buckets(60)
-    assert [buckets.of("a").take(0.0) for _ in range(60)] == [0.0] * 60
-    assert 0 < buckets.of("a").take(0.0) <= 1.0
-    assert buckets.of("b").take(0.0) == 0.0
-    assert buckets.of("a").take(1.0) == 0.0
-    assert buckets.of("a").take(1.0) > 0
-    assert [buckets.of("a").take(61.5) for _ in range(60)] == [0.0] * 60
+    assert [buckets.bucket_for("a").acquire(0.0) for _ in range(60)] == [0.0] * 60
+    assert 0 < buckets.bucket_for("a").acquire(0.0) <= 1.0
+    assert buckets.bucket_for("b").acquire(0.0) == 0.0
+    assert buckets.bucket_for("a").acquire(1.0) == 0.0
+    assert buckets.bucket_for("a").acquire(1.0) > 0
+    assert [buckets.bucket_for("a").acquire(61.5) for _ in range(60)] == [0.0] * 60
 
 
-def test_guard_remembers_for_its_time_and_forgets_then() -> None:
-    seen = ReplayGuard()
-    assert seen.first(b"a", 0.0, 62.0)
-    assert not seen.first(b"a", 61.9, 62.0)
-    assert seen.first(b"b", 61.9, 62.0)
-    assert seen.first(b"a", 62.1, 62.0)
-    assert not seen.first(b"b", 100.0, 62.0)
+def test_replay_guard_stores_a_request_for_its_time() -> None:
+    guard = ReplayGuard()
+    assert guard.register(b"a", 0.0, 62.0)
+    assert not guard.register(b"a", 61.9, 62.0)
+    assert guard.register(b"b", 61.9, 62.0)
+    assert guard.register(b"a", 62.1, 62.0)
+    assert not guard.register(b"b", 100.0, 62.0)
 
 
-def test_guard_that_is_full_lets_nothing_pass_until_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apikeys.gateway.fastpath.rate_limits.MOST_SEEN", 3)
-    seen = ReplayGuard()
-    assert [seen.first(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
-    assert [seen.first(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
-    assert seen.first(b"d", 62.0, 62.0), "one is forgotten"
-    assert set(seen._until) == {name for _at, name in seen._order} == {b"b", b"c", b"d"}, "and takes no room"
-    assert not seen.first(b"e", 62.5, 62.0)
-    assert [seen.first(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
+def test_full_replay_guard_rejects_until_an_entry_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apikeys.gateway.fastpath.replay_guard.MAX_ENTRIES", 3)
+    guard = ReplayGuard()
+    assert [guard.register(name, float(at), 62.0) for at, name in enumerate((b"a", b"b", b"c"))] == [True] * 3
+    assert [guard.register(b"d", at, 62.0) for at in (3.0, 61.9)] == [False] * 2
+    assert guard.register(b"d", 62.0, 62.0), "one is forgotten"
+    assert set(guard._expiries) == {name for _at, name in guard._order} == {b"b", b"c", b"d"}, (
+        "and takes no room"
+    )
+    assert not guard.register(b"e", 62.5, 62.0)
+    assert [guard.register(name, 70.0, 62.0) for name in (b"b", b"c", b"b", b"d", b"e")] == [
         True,
         True,
         *[False] * 3,
     ]
 
 
-def test_sqlite_is_believed_until_somebody_else_writes(tmp_path: Path) -> None:
+def test_sqlite_cache_is_fresh_until_another_connection_writes(tmp_path: Path) -> None:
     path = tmp_path / "portal.sqlite3"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA journal_mode=WAL")
     other.execute("CREATE TABLE t (n)")
     dropped: list[str] = []
-    watch = SqliteWatch(str(path), dropped.append)
-    assert watch.believed()
+    watch = SqliteListener(str(path), dropped.append)
+    assert watch.is_fresh()
     dropped.clear()
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == []
     other.execute("BEGIN")
     other.execute("INSERT INTO t VALUES (1)")
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == []  # not committed yet
     other.execute("COMMIT")
-    assert watch.believed()
+    assert watch.is_fresh()
     assert dropped == [ALL]
-    missing = SqliteWatch(str(tmp_path / "nothing" / "here"), dropped.append)
-    assert not missing.believed()
+    missing = SqliteListener(str(tmp_path / "nothing" / "here"), dropped.append)
+    assert not missing.is_fresh()
 
 
-def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SECURITY: or they learn by the time of each 429 which keys exist, and cost what they did before."""
+def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECURITY: otherwise the response time of a 429 reveals which keys exist, and the work is done all the same."""
     checked: list[bytes] = []
 
     def fails(*_signed: object) -> bool:
@@ -304,23 +308,26 @@ def test_who_asks_too_often_costs_no_signature(monkeypatch: pytest.MonkeyPatch) 
         return False
 
     monkeypatch.setattr("apikeys.verification.signature_check.check", fails)
-    monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._Hmac.verifies", fails)
+    monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._HmacVerifier.verifies", fails)
 
-    async def scenario(books: Books, belief: Belief) -> None:
-        gate = keeper(books, belief)
-        gate = Gatekeeper(gate.memory, gate._first_use, Limits(1, 1, None, Buckets(2)))
+    async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:
+        gate = make_authorizer(fake_database, listener)
+        gate = Authorizer(gate.key_cache, gate._first_use, RequestLimits(1, 1, None, Buckets(2)))
         for key_id in ("k" * 64, "u" * 64):
             checked.clear()
-            question = dataclasses.replace(ask(key_id), client_ip=key_id[:1])
+            authorization = dataclasses.replace(make_request(key_id), client_ip=key_id[:1])
             for _n in range(4):
-                said = key_id.encode(), question.query[:-1] + b"x", key_id[:1].encode(), b"read"
-                assert gate.swift(*said) is None
-                await gate.verdict(dataclasses.replace(question, query=said[1]))
+                arguments = key_id.encode(), authorization.query[:-1] + b"x", key_id[:1].encode(), b"read"
+                assert gate.authorize_fast(*arguments) is None
+                await gate.authorize(dataclasses.replace(authorization, query=arguments[1]))
             before = len(checked)
             assert before > 0
-            answer = gate.swift(*said), await gate.verdict(dataclasses.replace(question, query=said[1]))
+            answer = (
+                gate.authorize_fast(*arguments),
+                await gate.authorize(dataclasses.replace(authorization, query=arguments[1])),
+            )
             assert answer[0] is None
             assert answer[1].decision.outcome is Outcome.RATE_LIMITED
             assert len(checked) == before
 
-    run(scenario)
+    run_scenario(scenario)

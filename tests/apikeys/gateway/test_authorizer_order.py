@@ -1,4 +1,4 @@
-"""The whole verdict about a question: what is asked in which order, and what an answer leaves behind and does not."""
+"""The full decision: the order of its steps, and what each outcome counts, stores and reports."""
 
 import asyncio
 import dataclasses
@@ -11,12 +11,12 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from apikeys.gateway import authorizer
-from apikeys.gateway.authorizer import Gatekeeper, Limits, Verdict
+from apikeys.gateway import authorizer as gateway_authorizer
+from apikeys.gateway.authorizer import AuthorizationResult, Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
-from apikeys.gateway.keycache.cache import Memory, Unavailable
-from apikeys.gateway.requests import LARGEST_PAYLOAD, Ask
+from apikeys.gateway.keycache.cache import KeyCache, Unavailable
+from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Used
 from apikeys.verification import signing
@@ -24,8 +24,17 @@ from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
 from apikeys.verification.signing import Kind
-from tests.support.event_loops import Belief, in_a_loop
-from tests.support.one_defect import KEY, LISTED, NOW, STRANGER, Draft, Signing, holder, percent
+from tests.support.event_loops import StubListener, run_in_thread
+from tests.support.one_defect import (
+    KEY,
+    LISTED,
+    NOW,
+    UNLISTED,
+    CredentialDraft,
+    RequestDraft,
+    percent,
+    signing_key,
+)
 from tests.support.servers import free_port
 
 OTHER = "o" * 64
@@ -38,13 +47,13 @@ RECORD = KeyRecord(
     permissions=frozenset({"read"}),
     restricted=True,
     networks=compile_networks(["203.0.113.0/24"]),
-    credentials=(CredentialRecord(5, Kind.HMAC, holder(Kind.HMAC).material),),
+    credentials=(CredentialRecord(5, Kind.HMAC, signing_key(Kind.HMAC).material),),
 )
 TOO_MANY = "Too many requests; current limit is 2 requests per 1 MINUTE."
 
 
 class Clock:
-    """What the gatekeeper takes for `time`; ``ms`` since 1970."""
+    """Replaces the module `time` in the authorizer; ``ms`` since 1970."""
 
     def __init__(self) -> None:
         self.ms = float(NOW)
@@ -56,67 +65,67 @@ class Clock:
         return self.ms / 1000
 
 
-class ToldBuckets(Buckets):
-    def __init__(self, rate: int, what: str, told: list[str]) -> None:
+class RecordingBuckets(Buckets):
+    def __init__(self, rate: int, what: str, events: list[str]) -> None:
         super().__init__(rate)
-        self._what, self._told = what, told
+        self._what, self._events = what, events
 
-    def of(self, name: str) -> Bucket:
-        self._told.append(f"{self._what} {name}")
-        return super().of(name)
+    def bucket_for(self, name: str) -> Bucket:
+        self._events.append(f"{self._what} {name}")
+        return super().bucket_for(name)
 
 
-class ToldSeen(ReplayGuard):
-    def __init__(self, told: list[str]) -> None:
+class RecordingReplayGuard(ReplayGuard):
+    def __init__(self, events: list[str]) -> None:
         super().__init__()
-        self._told = told
+        self._events = events
 
-    def first(self, name: bytes, now: float, seconds: float) -> bool:
-        self._told.append("guard")
-        return super().first(name, now, seconds)
+    def register(self, name: bytes, now: float, seconds: float) -> bool:
+        self._events.append("guard")
+        return super().register(name, now, seconds)
 
 
-class Stage:
-    """A gatekeeper with both rates and the guard, and ``told``: whom it asked or told what, in this order."""
+class AuthorizerHarness:
+    """An authorizer with both limits and the replay guard; ``events`` lists its steps in order."""
 
     def __init__(self, *records: KeyRecord, of_key: int = 10**6, of_address: int = 10**6) -> None:
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.records = {record.key: record for record in records or (RECORD,)}
         self.first_use_fails = False
-        self.limits = Limits(
+        self.limits = RequestLimits(
             of_key,
             of_address,
-            ToldBuckets(of_key, "rate of key", self.told),
-            ToldBuckets(of_address, "rate of address", self.told),
-            ToldSeen(self.told),
+            RecordingBuckets(of_key, "rate of key", self.events),
+            RecordingBuckets(of_address, "rate of address", self.events),
+            RecordingReplayGuard(self.events),
         )
-        self.keeper = Gatekeeper(Memory(self._load, 9, 0), self._first_use, self.limits)
-        self.keeper.memory.watch = Belief()
+        self.authorizer = Authorizer(KeyCache(self._load, 9, 0), self._first_use, self.limits)
+        self.authorizer.key_cache.listener = StubListener()
 
     async def _load(self, key_id: str) -> KeyRecord | None:
-        self.told.append("database")
+        self.events.append("database")
         return self.records.get(key_id)
 
     async def _first_use(self, credential: int) -> None:
-        self.told.append(f"first use of {credential}")
+        self.events.append(f"first use of {credential}")
         if self.first_use_fails:
             raise Unavailable
 
-    async def ask(self, query: str, **changed: Any) -> Verdict:
-        said: dict[str, Any] = {
+    async def ask(self, query: str, **changed: Any) -> AuthorizationResult:
+        fields: dict[str, Any] = {
             "api_key": KEY,
             "body": b"",
             "client_ip": LISTED,
             "permission": "read",
         } | changed
-        return await self.keeper.verdict(Ask(query=query.encode(), **said))
+        return await self.authorizer.authorize(AuthorizationRequest(query=query.encode(), **fields))
 
     async def outcome(self, query: str, **changed: Any) -> Outcome:
         return (await self.ask(query, **changed)).decision.outcome
 
     async def left(self) -> tuple[dict[str, int], dict[tuple[str, str, str], int], list[Any], list[Used]]:
-        """What the batch has: outcomes, refusals by key, refusals kept whole, and uses."""
-        batch = await self.keeper.take_batch()
+        """Return the content of the batch: outcomes, rejections by key, rejections in full, and uses."""
+        batch = await self.authorizer.take_batch()
         whole = [
             (one.key_id, one.decision.outcome.value, one.address, one.permission) for one in batch.refused
         ]
@@ -127,19 +136,21 @@ class Stage:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(authorizer, "time", SimpleNamespace(time_ns=clock.time_ns, monotonic=clock.monotonic))
+    monkeypatch.setattr(
+        gateway_authorizer, "time", SimpleNamespace(time_ns=clock.time_ns, monotonic=clock.monotonic)
+    )
     return clock
 
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Notes each check of a signature in the lists that are in it."""
+    """Append each verification of a signature to the lists in it."""
     lists: list[list[str]] = []
     real = signing.verify
 
     def verify(*arguments: Any) -> bool:
-        for told in lists:
-            told.append("signature")
+        for events in lists:
+            events.append("signature")
         return real(*arguments)
 
     monkeypatch.setattr(signing, "verify", verify)
@@ -147,8 +158,8 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def signed(number: int = 0, by: Kind = Kind.HMAC, *, secret: int = 0, stamp: int = NOW) -> str:
-    draft = Draft("read", pieces=[f"number={number}", "recvWindow=60000", f"timestamp={stamp}"])
-    draft.signer = Signing(holder(by, secret), 5)
+    draft = RequestDraft("read", pieces=[f"number={number}", "recvWindow=60000", f"timestamp={stamp}"])
+    draft.credential = CredentialDraft(signing_key(by, secret), 5)
     if by is Kind.HMAC:
         draft.spelled = bytes.decode
     return draft.query()
@@ -158,13 +169,13 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await scenario()
 
-    in_a_loop(whole())
+    run_in_thread(whole())
 
 
 ADDRESS_RATE, KEY_RATE = f"rate of address {LISTED}", f"rate of key {KEY}"
 UNSIGNED = [ADDRESS_RATE, "database", "signature"]
 SIGNED = [*UNSIGNED, KEY_RATE]
-#: What is asked, what it is answered, whom the gatekeeper asks in this order, and whether its key's owner is told.
+#: Query, changes, outcome, steps in order, and whether the rejection is counted for the key's owner.
 TABLE: dict[str, tuple[str, dict[str, Any], Outcome, list[str], bool]] = {
     "allowed": (signed(), {}, Outcome.ALLOWED, [*SIGNED, "guard"], False),
     "no address": (
@@ -172,8 +183,8 @@ TABLE: dict[str, tuple[str, dict[str, Any], Outcome, list[str], bool]] = {
         *(["rate of address ", "database", "signature", KEY_RATE], True),
     ),
     "another address": (
-        *(signed(), {"client_ip": STRANGER}, Outcome.ADDRESS_REFUSED),
-        *([f"rate of address {STRANGER}", "database", "signature", KEY_RATE], True),
+        *(signed(), {"client_ip": UNLISTED}, Outcome.ADDRESS_REFUSED),
+        *([f"rate of address {UNLISTED}", "database", "signature", KEY_RATE], True),
     ),
     "malformed key": (signed(), {"api_key": "short"}, Outcome.KEY_MALFORMED, [ADDRESS_RATE], False),
     "no key": (signed(), {"api_key": None}, Outcome.KEY_MALFORMED, [ADDRESS_RATE], False),
@@ -189,21 +200,19 @@ TABLE: dict[str, tuple[str, dict[str, Any], Outcome, list[str], bool]] = {
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("case", TABLE)
-def test_each_answer_is_asked_for_in_order_and_leaves_behind_what_it_should(
-    case: str, checked: list[list[str]]
-) -> None:
-    query, changed, outcome, told, owner = TABLE[case]
+def test_steps_of_each_outcome_happen_in_order_and_are_counted(case: str, checked: list[list[str]]) -> None:
+    query, changed, outcome, events, owner = TABLE[case]
 
     async def scenario() -> None:
-        stage = Stage()
-        checked.append(stage.told)
-        verdict = await stage.ask(query, **changed)
-        assert verdict.decision.outcome is outcome
-        assert stage.told == told
-        assert (verdict.record is RECORD) is (outcome is Outcome.ALLOWED)
-        assert verdict.retry_after == 0
+        harness = AuthorizerHarness()
+        checked.append(harness.events)
+        result = await harness.ask(query, **changed)
+        assert result.decision.outcome is outcome
+        assert harness.events == events
+        assert (result.record is RECORD) is (outcome is Outcome.ALLOWED)
+        assert result.retry_after == 0
         permission, address = changed.get("permission", "read"), changed.get("client_ip", LISTED) or ""
-        outcomes, refusals, whole, uses = await stage.left()
+        outcomes, refusals, whole, uses = await harness.left()
         assert outcomes == ({} if outcome is Outcome.ALLOWED else {outcome.value: 1})
         assert refusals == ({(KEY, outcome.value, permission): 1} if owner else {})
         assert whole == ([(KEY, outcome.value, address, permission)] if owner else [])
@@ -213,151 +222,151 @@ def test_each_answer_is_asked_for_in_order_and_leaves_behind_what_it_should(
 
 
 @pytest.mark.usefixtures("clock")
-def test_who_asks_too_often_is_refused_before_anything_else(checked: list[list[str]]) -> None:
+def test_address_limit_is_checked_before_anything_else(checked: list[list[str]]) -> None:
     async def scenario() -> None:
-        stage = Stage(of_address=2)
-        checked.append(stage.told)
-        assert [await stage.outcome(signed(number)) for number in range(2)] == [Outcome.ALLOWED] * 2
-        stage.told.clear()
-        verdict = await stage.ask(signed(3))
-        assert stage.told == [ADDRESS_RATE]
-        assert (verdict.decision.status, verdict.decision.code, verdict.decision.msg) == (
+        harness = AuthorizerHarness(of_address=2)
+        checked.append(harness.events)
+        assert [await harness.outcome(signed(number)) for number in range(2)] == [Outcome.ALLOWED] * 2
+        harness.events.clear()
+        result = await harness.ask(signed(3))
+        assert harness.events == [ADDRESS_RATE]
+        assert (result.decision.status, result.decision.code, result.decision.msg) == (
             429,
             -1003,
             TOO_MANY,
         )
-        assert (verdict.record, verdict.retry_after) == (None, 30)
-        # Of a key that nobody has there is no owner to be told.
-        assert await stage.outcome(signed(3), api_key=OTHER) is Outcome.RATE_LIMITED
-        assert await stage.outcome(signed(3), api_key=None) is Outcome.RATE_LIMITED
-        outcomes, refusals, whole, uses = await stage.left()
+        assert (result.record, result.retry_after) == (None, 30)
+        # An unknown key has no owner for whom to count.
+        assert await harness.outcome(signed(3), api_key=OTHER) is Outcome.RATE_LIMITED
+        assert await harness.outcome(signed(3), api_key=None) is Outcome.RATE_LIMITED
+        outcomes, refusals, whole, uses = await harness.left()
         assert outcomes == {"rate_limited": 3}
         assert refusals == {(KEY, "rate_limited", "read"): 1}
         assert whole == [(KEY, "rate_limited", LISTED, "read")]
         assert sum(use[4] for use in uses) == 2
-        # Others ask on.
-        assert await stage.outcome(signed(3), client_ip="203.0.113.10") is Outcome.ALLOWED
+        # Other addresses are not limited.
+        assert await harness.outcome(signed(3), client_ip="203.0.113.10") is Outcome.ALLOWED
 
     run(scenario)
 
 
-def test_who_waits_as_long_as_they_were_told_is_answered(clock: Clock) -> None:
+def test_request_after_retry_after_seconds_is_allowed(clock: Clock) -> None:
     async def scenario() -> None:
-        stage = Stage(of_address=7)
+        harness = AuthorizerHarness(of_address=7)
         for number in range(7):
-            assert await stage.outcome(signed(number)) is Outcome.ALLOWED
+            assert await harness.outcome(signed(number)) is Outcome.ALLOWED
         clock.ms += 100
-        verdict = await stage.ask(signed(7))
-        assert verdict.retry_after == 9  # 8.47
-        clock.ms += 1000 * verdict.retry_after
-        assert await stage.outcome(signed(7)) is Outcome.ALLOWED
+        result = await harness.ask(signed(7))
+        assert result.retry_after == 9  # 8.47
+        clock.ms += 1000 * result.retry_after
+        assert await harness.outcome(signed(7)) is Outcome.ALLOWED
 
     run(scenario)
 
 
-def test_request_over_the_rate_of_its_key_uses_nothing_up_and_passes_later(
+def test_request_above_the_key_rate_consumes_nothing_and_is_allowed_later(
     clock: Clock, checked: list[list[str]]
 ) -> None:
     new = dataclasses.replace(RECORD.credentials[0], is_new=True)
 
     async def scenario() -> None:
-        stage = Stage(dataclasses.replace(RECORD, credentials=(new,)), of_key=2)
-        checked.append(stage.told)
+        harness = AuthorizerHarness(dataclasses.replace(RECORD, credentials=(new,)), of_key=2)
+        checked.append(harness.events)
         for number in range(2):
-            assert await stage.outcome(signed(number)) is Outcome.ALLOWED
-        stage.told.clear()
-        verdict = await stage.ask(signed(3))
-        assert stage.told == [ADDRESS_RATE, "signature", KEY_RATE], "neither guard nor first use"
-        assert (verdict.decision.status, verdict.decision.code, verdict.decision.msg) == (
+            assert await harness.outcome(signed(number)) is Outcome.ALLOWED
+        harness.events.clear()
+        result = await harness.ask(signed(3))
+        assert harness.events == [ADDRESS_RATE, "signature", KEY_RATE], "neither guard nor first use"
+        assert (result.decision.status, result.decision.code, result.decision.msg) == (
             429,
             -1003,
             TOO_MANY,
         )
-        assert (verdict.record, verdict.retry_after) == (None, 30)
-        outcomes, refusals, whole, _uses = await stage.left()
+        assert (result.record, result.retry_after) == (None, 30)
+        outcomes, refusals, whole, _uses = await harness.left()
         assert (outcomes, refusals) == ({"rate_limited": 1}, {(KEY, "rate_limited", "read"): 1})
         assert whole == [(KEY, "rate_limited", LISTED, "read")]
-        # A stranger's signatures, and one that is too old, use nothing up either.
+        # Foreign signatures and a stale request do not count for the key.
         clock.ms += 30_000
-        assert await stage.outcome(signed(4, secret=1)) is Outcome.SIGNATURE
-        assert await stage.outcome(signed(5, stamp=NOW - 60_001)) is Outcome.STALE
-        assert await stage.outcome(signed(3)) is Outcome.ALLOWED
-        # What its holder signed does, whatever the answer.
+        assert await harness.outcome(signed(4, secret=1)) is Outcome.SIGNATURE
+        assert await harness.outcome(signed(5, stamp=NOW - 60_001)) is Outcome.STALE
+        assert await harness.outcome(signed(3)) is Outcome.ALLOWED
+        # Requests that its holder signed do, whatever the outcome.
         clock.ms += 30_000
-        assert await stage.outcome(signed(6), permission="trade") is Outcome.PERMISSION
-        assert await stage.outcome(signed(7)) is Outcome.RATE_LIMITED
+        assert await harness.outcome(signed(6), permission="trade") is Outcome.PERMISSION
+        assert await harness.outcome(signed(7)) is Outcome.RATE_LIMITED
 
     run(scenario)
 
 
 @pytest.mark.usefixtures("clock")
-def test_request_that_was_refused_is_not_used_up_by_that() -> None:
+def test_rejected_request_is_not_stored_by_the_replay_guard() -> None:
     async def scenario() -> None:
-        stage = Stage()
-        for changed in ({"permission": "trade"}, {"client_ip": STRANGER}):
-            assert await stage.outcome(signed(), **changed) is not Outcome.ALLOWED
-        assert await stage.outcome(signed()) is Outcome.ALLOWED
+        harness = AuthorizerHarness()
+        for changed in ({"permission": "trade"}, {"client_ip": UNLISTED}):
+            assert await harness.outcome(signed(), **changed) is not Outcome.ALLOWED
+        assert await harness.outcome(signed()) is Outcome.ALLOWED
 
     run(scenario)
 
 
 @pytest.mark.usefixtures("clock")
-def test_first_use_is_told_before_the_request_passes_and_of_the_credential_that_signed() -> None:
-    old = CredentialRecord(4, Kind.HMAC, holder(Kind.HMAC, 1).material)
+def test_first_use_of_the_signing_credential_is_recorded_before_the_request_is_allowed() -> None:
+    old = CredentialRecord(4, Kind.HMAC, signing_key(Kind.HMAC, 1).material)
     new = dataclasses.replace(RECORD.credentials[0], is_new=True)
 
     async def scenario() -> None:
-        stage = Stage(dataclasses.replace(RECORD, credentials=(old, new)))
-        assert await stage.outcome(signed(secret=1)) is Outcome.ALLOWED
-        assert "first use of 4" not in stage.told
-        assert "first use of 5" not in stage.told
+        harness = AuthorizerHarness(dataclasses.replace(RECORD, credentials=(old, new)))
+        assert await harness.outcome(signed(secret=1)) is Outcome.ALLOWED
+        assert "first use of 4" not in harness.events
+        assert "first use of 5" not in harness.events
         for refused in (signed(secret=2), signed(stamp=NOW - 60_001)):
-            assert await stage.outcome(refused) is not Outcome.ALLOWED
-        assert await stage.outcome(signed(), permission="trade") is Outcome.PERMISSION
-        assert "first use of 5" not in stage.told
-        assert await stage.outcome(signed()) is Outcome.ALLOWED
-        assert stage.told[-2:] == ["guard", "first use of 5"]
-        stage.told.clear()
-        assert await stage.outcome(signed()) is Outcome.REPLAYED
-        assert "first use of 5" not in stage.told
-        await stage.left()
-        # When it can't be noted, nothing passes, and nothing is counted.
-        stage.first_use_fails = True
+            assert await harness.outcome(refused) is not Outcome.ALLOWED
+        assert await harness.outcome(signed(), permission="trade") is Outcome.PERMISSION
+        assert "first use of 5" not in harness.events
+        assert await harness.outcome(signed()) is Outcome.ALLOWED
+        assert harness.events[-2:] == ["guard", "first use of 5"]
+        harness.events.clear()
+        assert await harness.outcome(signed()) is Outcome.REPLAYED
+        assert "first use of 5" not in harness.events
+        await harness.left()
+        # If it cannot be recorded, the request is not allowed and not counted.
+        harness.first_use_fails = True
         with pytest.raises(Unavailable):
-            await stage.ask(signed(1))
-        assert (await stage.left())[3] == []
+            await harness.ask(signed(1))
+        assert (await harness.left())[3] == []
 
     run(scenario)
 
 
 @pytest.mark.usefixtures("clock")
-def test_too_large_a_request_is_not_read() -> None:
+def test_oversized_payload_is_not_parsed() -> None:
     async def scenario() -> None:
-        stage = Stage()
-        for query, body in ((LARGEST_PAYLOAD + 1, 0), (1, LARGEST_PAYLOAD), (0, LARGEST_PAYLOAD + 1)):
-            stage.told.clear()
-            verdict = await stage.ask("a" * query, body=b"a" * body)
-            assert (verdict.decision.status, verdict.decision.code, verdict.record) == (413, -1000, None)
-            assert stage.told == [ADDRESS_RATE]
+        harness = AuthorizerHarness()
+        for query, body in ((MAX_PAYLOAD_BYTES + 1, 0), (1, MAX_PAYLOAD_BYTES), (0, MAX_PAYLOAD_BYTES + 1)):
+            harness.events.clear()
+            result = await harness.ask("a" * query, body=b"a" * body)
+            assert (result.decision.status, result.decision.code, result.record) == (413, -1000, None)
+            assert harness.events == [ADDRESS_RATE]
         tail = f"&timestamp={NOW}"
-        draft = Draft("read", pieces=["a=" + "a" * (LARGEST_PAYLOAD - len(tail) - 2 - 75) + tail])
+        draft = RequestDraft("read", pieces=["a=" + "a" * (MAX_PAYLOAD_BYTES - len(tail) - 2 - 75) + tail])
         draft.spelled = bytes.decode
-        assert len(draft.query()) == LARGEST_PAYLOAD
-        assert await stage.outcome(draft.query()) is Outcome.ALLOWED
+        assert len(draft.query()) == MAX_PAYLOAD_BYTES
+        assert await harness.outcome(draft.query()) is Outcome.ALLOWED
 
     run(scenario)
 
 
 @pytest.mark.usefixtures("clock")
-def test_nothing_passes_without_the_guard_while_it_is_on() -> None:
+def test_fast_path_is_off_while_the_replay_guard_is_on() -> None:
     async def scenario() -> None:
-        stage = Stage()
-        assert await stage.outcome(signed()) is Outcome.ALLOWED
+        harness = AuthorizerHarness()
+        assert await harness.outcome(signed()) is Outcome.ALLOWED
         for number in (0, 1):
-            said = KEY.encode(), signed(number).encode(), LISTED.encode(), b"read"
-            assert stage.keeper.swift(*said) is None
-        assert await stage.outcome(signed()) is Outcome.REPLAYED
-        outcomes, refusals, whole, _uses = await stage.left()
+            fields = KEY.encode(), signed(number).encode(), LISTED.encode(), b"read"
+            assert harness.authorizer.authorize_fast(*fields) is None
+        assert await harness.outcome(signed()) is Outcome.REPLAYED
+        outcomes, refusals, whole, _uses = await harness.left()
         assert outcomes == {"replayed": 1}
         assert refusals == {(KEY, "replayed", "read"): 1}
         assert whole == [(KEY, "replayed", LISTED, "read")]
@@ -366,10 +375,10 @@ def test_nothing_passes_without_the_guard_while_it_is_on() -> None:
 
 
 def spellings(kind: Kind) -> list[str]:
-    """The same signed request as another client would write it: with its parts elsewhere, and its signature in every
-    way that somebody's decoder reads as the same bytes."""
+    """Return the same signed request in other spellings: with its parts in other places, and its signature in every
+    form that some decoder reads as the same bytes."""
     payload, _mark, sent = signed(by=kind).rpartition("&signature=")
-    text = holder(kind).sign(payload.encode())
+    text = signing_key(kind).sign(payload.encode())
     signatures = {sent, percent(text), text.decode(), sent.lower(), sent.upper(), sent.swapcase()}
     signatures |= {"".join(f"%{byte:02x}" for byte in text), "".join(f"%{byte:02X}" for byte in text)}
     if kind is Kind.HMAC:
@@ -387,19 +396,19 @@ def spellings(kind: Kind) -> list[str]:
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("kind", list(Kind))
-def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Kind) -> None:
-    """SECURITY: the same order in upper-case hex, or base64 that decodes to the same bytes, is the same order."""
-    credential = CredentialRecord(5, kind, holder(kind).material)
+def test_signed_request_is_allowed_once_in_any_spelling(kind: Kind) -> None:
+    """SECURITY: the same order in upper-case hex, or base64 that decodes to the same bytes, is the same request."""
+    credential = CredentialRecord(5, kind, signing_key(kind).material)
 
     async def scenario() -> None:
         record = dataclasses.replace(RECORD, credentials=(credential,))
         answers: dict[Outcome, int] = {}
         for first in spellings(kind):
-            stage = Stage(record)
-            if await stage.outcome(first) is not Outcome.ALLOWED:
-                continue  # no spelling that is taken at all
+            harness = AuthorizerHarness(record)
+            if await harness.outcome(first) is not Outcome.ALLOWED:
+                continue  # not an accepted spelling
             for again in spellings(kind):
-                outcome = await stage.outcome(again)
+                outcome = await harness.outcome(again)
                 answers[outcome] = answers.get(outcome, 0) + 1
             payload, _mark, signature = first.rpartition("&signature=")
             front, _mark, end = payload.partition("&")
@@ -410,7 +419,7 @@ def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Ki
                 (f"signature={signature}", payload),
                 ("", first),
             ):
-                assert await stage.outcome(query, body=body.encode()) is Outcome.REPLAYED
+                assert await harness.outcome(query, body=body.encode()) is Outcome.REPLAYED
         assert answers.keys() <= {Outcome.REPLAYED, Outcome.SIGNATURE, Outcome.PARAMETER_MISSING}
         # At least: as it was sent, in the other case, and with each byte encoded, after each of these.
         assert answers[Outcome.REPLAYED] >= 9
@@ -419,62 +428,64 @@ def test_signed_request_passes_once_in_whatever_spelling_it_comes_again(kind: Ki
 
 
 @pytest.mark.usefixtures("clock")
-def test_guard_remembers_a_signature_of_one_key_only() -> None:
+def test_replay_guard_stores_signatures_by_key() -> None:
     async def scenario() -> None:
-        stage = Stage(RECORD, dataclasses.replace(RECORD, key=OTHER))
+        harness = AuthorizerHarness(RECORD, dataclasses.replace(RECORD, key=OTHER))
         for key_id in (KEY, OTHER):
-            assert await stage.outcome(signed(), api_key=key_id) is Outcome.ALLOWED
-            assert stage.told.count("guard") == 1, "asked once"
-            stage.told.clear()
+            assert await harness.outcome(signed(), api_key=key_id) is Outcome.ALLOWED
+            assert harness.events.count("guard") == 1, "called once"
+            harness.events.clear()
         for key_id in (KEY, OTHER):
-            assert await stage.outcome(signed(), api_key=key_id) is Outcome.REPLAYED
+            assert await harness.outcome(signed(), api_key=key_id) is Outcome.REPLAYED
 
     run(scenario)
 
 
-def test_guard_remembers_a_request_for_as_long_as_it_is_fresh(clock: Clock) -> None:
-    """From the longest ahead of the clock to the end of the longest window."""
+def test_replay_guard_stores_a_request_while_it_is_fresh(clock: Clock) -> None:
+    """From the most that a clock may be ahead to the end of the longest window."""
 
     async def scenario() -> None:
-        stage, query = Stage(), signed(stamp=NOW + 999)
-        assert await stage.outcome(query) is Outcome.ALLOWED
+        harness, query = AuthorizerHarness(), signed(stamp=NOW + 999)
+        assert await harness.outcome(query) is Outcome.ALLOWED
         for ms in (0, 1, 30_000, 59_999, 60_000, 60_500, 60_999):
             clock.ms = float(NOW + ms)
-            assert await stage.outcome(query) is Outcome.REPLAYED
+            assert await harness.outcome(query) is Outcome.REPLAYED
         for ms in (61_000, 61_999, 62_000, 62_001, 90_000):
             clock.ms = float(NOW + ms)
-            assert await stage.outcome(query) is Outcome.STALE
+            assert await harness.outcome(query) is Outcome.STALE
 
     run(scenario)
 
 
-def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) -> None:
+def test_limits_and_replay_guard_in_valkey_behave_like_local_ones(valkey_url: str) -> None:
     async def scenario() -> None:
         server = redis.asyncio.Redis.from_url(valkey_url)
         await server.flushdb()
-        now = authorizer._now_ms()
-        stages = [Stage(), Stage()]  # two processes
-        for stage in stages:
-            limits = Limits(2, 4, SharedBuckets(server, "key", 2), SharedBuckets(server, "address", 4))
-            limits.seen = SharedReplayGuard(server)
-            stage.keeper = Gatekeeper(stage.keeper.memory, stage._first_use, limits)
-        first, second = stages
+        now = gateway_authorizer._now_ms()
+        harnesses = [AuthorizerHarness(), AuthorizerHarness()]  # two processes
+        for harness in harnesses:
+            limits = RequestLimits(2, 4, SharedBuckets(server, "key", 2), SharedBuckets(server, "address", 4))
+            limits.replay_guard = SharedReplayGuard(server)
+            harness.authorizer = Authorizer(harness.authorizer.key_cache, harness._first_use, limits)
+        first, second = harnesses
         assert await first.outcome(signed(stamp=now)) is Outcome.ALLOWED
         (name,) = [name async for name in server.scan_iter("gateway:seen:*")]
         assert 61_000 < await server.pttl(name) <= 62_000
         assert await second.outcome(signed(stamp=now)) is Outcome.REPLAYED
-        verdict = await second.ask(signed(1, stamp=now))
-        assert verdict.decision.outcome is Outcome.RATE_LIMITED
-        assert verdict.decision.msg == TOO_MANY
-        assert 25 <= verdict.retry_after <= 30
+        result = await second.ask(signed(1, stamp=now))
+        assert result.decision.outcome is Outcome.RATE_LIMITED
+        assert result.decision.msg == TOO_MANY
+        assert 25 <= result.retry_after <= 30
         assert await first.outcome(signed(2, secret=1, stamp=now)) is Outcome.SIGNATURE
-        verdict = await first.ask(signed(2, secret=1, stamp=now))
-        assert verdict.decision.outcome is Outcome.RATE_LIMITED
-        assert "is 4 requests" in verdict.decision.msg
-        assert 10 <= verdict.retry_after <= 15
-        for stage in stages:
+        result = await first.ask(signed(2, secret=1, stamp=now))
+        assert result.decision.outcome is Outcome.RATE_LIMITED
+        assert "is 4 requests" in result.decision.msg
+        assert 10 <= result.retry_after <= 15
+        for harness in harnesses:
             assert (
-                stage.keeper.swift(KEY.encode(), signed(3, stamp=now).encode(), b"198.18.0.1", b"read")
+                harness.authorizer.authorize_fast(
+                    KEY.encode(), signed(3, stamp=now).encode(), b"198.18.0.1", b"read"
+                )
                 is None
             )
         await server.aclose()
@@ -483,24 +494,24 @@ def test_shared_guard_and_rates_say_the_same_and_for_as_long(valkey_url: str) ->
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("gone", ["addresses", "keys", "seen"])
-def test_nothing_passes_while_limits_or_guard_cannot_be_asked(gone: str) -> None:
+@pytest.mark.parametrize("gone", ["address_buckets", "key_buckets", "replay_guard"])
+def test_no_request_is_allowed_while_valkey_is_unavailable(gone: str) -> None:
     async def scenario() -> None:
         nobody = redis.asyncio.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
-        stage = Stage()
-        stage.limits.seen = None  # with a guard nothing takes the fast path in any case
+        harness = AuthorizerHarness()
+        harness.limits.replay_guard = None  # with a replay guard the fast path is off in any case
         setattr(
-            stage.limits,
+            harness.limits,
             gone,
-            SharedReplayGuard(nobody) if gone == "seen" else SharedBuckets(nobody, gone, 10**6),
+            SharedReplayGuard(nobody) if gone == "replay_guard" else SharedBuckets(nobody, gone, 10**6),
         )
-        keeper = Gatekeeper(stage.keeper.memory, stage._first_use, stage.limits)
-        stage.keeper = keeper
-        keeper.memory.keep(RECORD)
-        assert keeper.swift(KEY.encode(), signed().encode(), LISTED.encode(), b"read") is None
+        authorizer = Authorizer(harness.authorizer.key_cache, harness._first_use, harness.limits)
+        harness.authorizer = authorizer
+        authorizer.key_cache.put(RECORD)
+        assert authorizer.authorize_fast(KEY.encode(), signed().encode(), LISTED.encode(), b"read") is None
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(stage.ask(signed()), 30)
-        assert (await stage.left())[3] == []
+            await asyncio.wait_for(harness.ask(signed()), 30)
+        assert (await harness.left())[3] == []
         await nobody.aclose()
 
     run(scenario)

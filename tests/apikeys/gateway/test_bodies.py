@@ -1,4 +1,4 @@
-"""Whatever reaches the gateway with a question is part of what was signed, or the answer is no."""
+"""Everything that reaches the gateway with a sub-request must have been signed; otherwise it is rejected."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from apikeys.models import ApiKey
 from tests.apikeys.gateway.test_attacks import raw
-from tests.apikeys.gateway.test_endpoints import Desk
+from tests.apikeys.gateway.test_endpoints import LocalEndpoints
 from tests.support import people
 from tests.support.binance_client import BinanceClient, Call
 from tests.support.gateways import ADDRESS, GatewayProcess, as_json, token
@@ -38,7 +38,7 @@ def key() -> ApiKey:
 
 
 def signed(key: ApiKey, body: str = "", query: str = "timestamp") -> Call:
-    """Signed over a query string with the time and ``body``; with ``query`` "" all of it is in the body."""
+    """Return a call signed over the timestamp and ``body``; with ``query`` "" everything is in the body."""
     client, now = BinanceClient(key.key_id, people.secret_of(key)), str(time.time_ns() // 1_000_000)
     form = [tuple(pair.split("=")) for pair in body.split("&")] if body else []
     if not query:
@@ -53,7 +53,7 @@ def uri_of(call: Call) -> bytes:
 def head(
     gateway: GatewayProcess, key: ApiKey, target: bytes, method: bytes, *more: bytes, uri: bytes | None = None
 ) -> bytes:
-    """A request's head, up to its last line; ``uri``: X-Original-URI."""
+    """Return the head of a sub-request without its last line; ``uri``: X-Original-URI."""
     said = [
         method + b" " + target + b" HTTP/1.1", b"Host: gateway", b"Authorization: Bearer " + gateway.bearer.encode(),
         b"X-MBX-APIKEY: " + key.key_id.encode(), b"X-Client-IP: " + ADDRESS.encode(), b"X-Required-Permission: read",
@@ -62,19 +62,19 @@ def head(
 
 
 def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, bytes]:
-    """(the header that announces it, the body as it is sent)."""
+    """Return the header that announces the body, and the body as sent."""
     if not chunked:
         return b"Content-Length: %d" % len(body), body
     piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
     return b"Transfer-Encoding: chunked", piece + b"0\r\n" + trailer + b"\r\n"
 
 
-def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[int, int]:
-    """(status, X-Portal-Code) of ``question``, which follows a quick yes for the same key on one connection."""
+def after_an_allowed_request(gateway: GatewayProcess, key: ApiKey, request_bytes: bytes) -> tuple[int, int]:
+    """Return (status, X-Portal-Code) of ``request_bytes``, sent behind an allowed request of the key."""
     good = head(gateway, key, AUTH, b"GET", uri=uri_of(signed(key)))
     last = head(gateway, key, b"/healthz", b"GET", b"Connection: close")
-    raw(gateway, good + last)  # the key is in memory
-    answers = raw(gateway, good + question + last).split(b"HTTP/1.1 ")[1:]
+    raw(gateway, good + last)  # the key is cached now
+    answers = raw(gateway, good + request_bytes + last).split(b"HTTP/1.1 ")[1:]
     assert answers[0].startswith(b"204 ")
     status, _, said = answers[1].partition(b" ")
     code = said.partition(b"x-portal-code: ")[2].partition(b"\r\n")[0]
@@ -85,26 +85,28 @@ def after_a_yes(gateway: GatewayProcess, key: ApiKey, question: bytes) -> tuple[
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_body_that_comes_with_the_question_is_part_of_what_was_signed(
+def test_body_of_the_subrequest_is_part_of_the_signed_payload(
     gateway: GatewayProcess, key: ApiKey, method: bytes, chunked: bool
 ) -> None:
-    def asked(call: Call, body: bytes) -> tuple[int, int]:
+    def outcome_of(call: Call, body: bytes) -> tuple[int, int]:
         announced, sent = framed(body, chunked)
-        return after_a_yes(gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent)
+        return after_an_allowed_request(
+            gateway, key, head(gateway, key, AUTH, method, announced, uri=uri_of(call)) + sent
+        )
 
-    assert asked(signed(key), EVIL) == (403, -1022)
-    assert asked(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
-    assert asked(signed(key, EVIL.decode()), b"") == (403, -1022)
+    assert outcome_of(signed(key), EVIL) == (403, -1022)
+    assert outcome_of(signed(key, "symbol=GOOD"), EVIL) == (403, -1022)
+    assert outcome_of(signed(key, EVIL.decode()), b"") == (403, -1022)
     both = signed(key, EVIL.decode())
     assert both.body == EVIL
-    assert asked(both, both.body) == (204, 0)
+    assert outcome_of(both, both.body) == (204, 0)
     alone = signed(key, EVIL.decode(), query="")
-    assert asked(alone, alone.body) == (204, 0)
-    assert asked(signed(key), b"") == (204, 0)
+    assert outcome_of(alone, alone.body) == (204, 0)
+    assert outcome_of(signed(key), b"") == (204, 0)
 
 
 def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], bytes]:
-    """(target, X-Original-URI, more headers, what follows the head) of a question about ``call`` with more than it."""
+    """Return target, X-Original-URI, headers and body of a sub-request with unsigned additions to ``call``."""
     uri, now = uri_of(call), call.query
     more: list[bytes]
     target, following, more = AUTH, b"", []
@@ -168,64 +170,64 @@ NOT_SIGNED = {"key twice, once as no text": -2014, "permission twice, once as no
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("case", CASES)
-def test_question_with_more_than_was_signed_gets_a_no(
+def test_subrequest_with_unsigned_parts_is_rejected(
     gateway: GatewayProcess, key: ApiKey, case: str, method: bytes
 ) -> None:
     target, uri, more, following = changed(case, signed(key))
-    status, code = after_a_yes(gateway, key, head(gateway, key, target, method, *more, uri=uri) + following)
+    status, code = after_an_allowed_request(
+        gateway, key, head(gateway, key, target, method, *more, uri=uri) + following
+    )
     assert (status, code) == (
         401 if NOT_SIGNED.get(case, 0) else 403, NOT_SIGNED.get(case, -1022),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("fields", [["trailer"], ["part"], ["trailer", "part"]])
-def test_signed_body_with_something_behind_it_gets_a_no_in_each_form(
+def test_signed_body_with_a_trailer_is_rejected_in_each_form(
     gateway: GatewayProcess, key: ApiKey, fields: list[str]
 ) -> None:
     call = signed(key, EVIL.decode())
     more = [b"X-Envoy-Auth-Partial-Body: true"] if "part" in fields else []
     announced, body = framed(call.body, True, b"quantity: 1000000\r\n" if "trailer" in fields else b"")
     for method in METHODS:
-        question = head(gateway, key, AUTH, method, announced, *more, uri=uri_of(call)) + body
-        assert after_a_yes(gateway, key, question) == (403, -1022)
-    question = head(gateway, key, ENVOY + uri_of(call), b"POST", announced, *more) + body
-    assert after_a_yes(gateway, key, question)[0] == 400
+        request_bytes = head(gateway, key, AUTH, method, announced, *more, uri=uri_of(call)) + body
+        assert after_an_allowed_request(gateway, key, request_bytes) == (403, -1022)
+    request_bytes = head(gateway, key, ENVOY + uri_of(call), b"POST", announced, *more) + body
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 400
     right, plain = framed(call.body, True)
-    question = (
+    request_bytes = (
         head(gateway, key, ENVOY + uri_of(call), b"POST", right, b"X-Envoy-Auth-Partial-Body: false") + plain
     )
-    assert after_a_yes(gateway, key, question)[0] == 200
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 200
 
 
-def test_signed_body_without_an_address_of_the_request_gets_a_no(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
-    """A proxy that does not say the address would pass on any query string with it."""
+def test_signed_body_without_an_original_uri_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
+    """A proxy that does not send the URI could forward any query string with the body."""
     call = signed(key, EVIL.decode(), query="")
     for chunked in (False, True):
         announced, body = framed(call.body, chunked)
         for method in METHODS:
-            question = head(gateway, key, AUTH, method, announced) + body
-            assert after_a_yes(gateway, key, question) == (403, -1022)
+            request_bytes = head(gateway, key, AUTH, method, announced) + body
+            assert after_an_allowed_request(gateway, key, request_bytes) == (403, -1022)
 
 
-def test_own_query_that_is_the_original_one_is_nothing_more(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_own_query_string_equal_to_the_original_one_is_accepted(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     for method in METHODS:
-        question = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
-        assert after_a_yes(gateway, key, question) == (204, 0)
-        question = head(gateway, key, AUTH + b"?", method, uri=uri_of(call))
-        assert after_a_yes(gateway, key, question) == (204, 0)
+        request_bytes = head(gateway, key, AUTH + b"?" + call.query, method, uri=uri_of(call))
+        assert after_an_allowed_request(gateway, key, request_bytes) == (204, 0)
+        request_bytes = head(gateway, key, AUTH + b"?", method, uri=uri_of(call))
+        assert after_an_allowed_request(gateway, key, request_bytes) == (204, 0)
 
 
-def test_fragment_in_an_envoy_path_gets_a_no(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_fragment_in_an_envoy_path_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     for target, wanted in (
         (call.path.encode() + b"?" + call.query, 200),
         (call.path.encode() + b"#?" + call.query, 400),
         (call.path.encode() + b"?" + call.query + b"#symbol=EVIL", 400),
     ):
-        assert after_a_yes(gateway, key, head(gateway, key, ENVOY + target, b"GET"))[0] == wanted
+        assert after_an_allowed_request(gateway, key, head(gateway, key, ENVOY + target, b"GET"))[0] == wanted
 
 
 @pytest.mark.parametrize(
@@ -239,22 +241,22 @@ def test_fragment_in_an_envoy_path_gets_a_no(gateway: GatewayProcess, key: ApiKe
         {"X-Forwarded-Uri": b"/"},
     ],
 )
-def test_quick_way_understands_no_question_with_more(changed: dict[str, bytes | None]) -> None:
-    from tests.apikeys.gateway.test_authorizer import ask
+def test_fast_path_does_not_handle_requests_with_additional_parts(changed: dict[str, bytes | None]) -> None:
+    from tests.apikeys.gateway.test_authorizer import make_request
 
-    desk = Desk()
+    local = LocalEndpoints()
     if "X-Original-URI" in changed:
-        changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + ask().query}
-    assert desk.swift() is not None
-    assert desk.swift(changed) is None
-    assert desk.swift(target=AUTH + b"?a=1") is None
+        changed = {"X-Original-URI": (changed["X-Original-URI"] or b"") + make_request().query}
+    assert local.handle_fast() is not None
+    assert local.handle_fast(changed) is None
+    assert local.handle_fast(target=AUTH + b"?a=1") is None
 
 
 # --- /authorize -----------------------------------------------------------------------------------------------------
 
 
 def documents(key: ApiKey) -> list[tuple[str, str, int]]:
-    """(target, body, wanted status) of questions that nearly are as documented."""
+    """Return target, body and expected status of requests that are almost as documented."""
     one = as_json(signed(key))
     text = json.dumps(one)[:-1]
     target = "/gateway/v1/authorize"
@@ -266,7 +268,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
     return [
         (target, text + "}", 200),
         (target, batch(text + "}"), 200),
-        # A name twice: of the same value, of another one, spelt with an escape, nested, within a batch, of the batch.
+        # A duplicate name: same value, other value, escaped, nested, within a batch, of the batch.
         (target, '{"permission": "withdraw", ' + text[1:] + "}", 400),
         (target, text + twice, 400),
         (target, text + ', "permissi\\u006fn": "read"}', 400),
@@ -275,7 +277,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
         (target, batch(text + "}", text + twice), 400),
         (target, batch(text + "}", more=', "requests": []'), 400),
         (target, batch("[" + text + twice + "]"), 400),
-        # A permission for all of them, a name that is none.
+        # A permission for all of them, an unknown name.
         (target, batch(text + "}", more=', "permission": "withdraw"'), 400),
         (target, batch(text + "}", more=', "x": null'), 400),
         # A second query string.
@@ -288,9 +290,7 @@ def documents(key: ApiKey) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_document_that_two_readers_could_read_differently_is_refused(
-    gateway: GatewayProcess, key: ApiKey
-) -> None:
+def test_ambiguous_json_document_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     for target, body, wanted in documents(key):
         answer = gateway.ask("POST", target, body=body.encode())
         assert answer.status == wanted, body
@@ -302,7 +302,7 @@ def test_document_that_two_readers_could_read_differently_is_refused(
             assert [one["allowed"] for one in document.get("decisions", [document])] == [True]
 
 
-def test_trailer_behind_a_document_is_refused(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_trailer_behind_a_json_document_is_rejected(gateway: GatewayProcess, key: ApiKey) -> None:
     announced, body = framed(json.dumps(as_json(signed(key))).encode(), True, b"permission: withdraw\r\n")
-    question = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
-    assert after_a_yes(gateway, key, question)[0] == 400
+    request_bytes = head(gateway, key, b"/gateway/v1/authorize", b"POST", announced) + body
+    assert after_an_allowed_request(gateway, key, request_bytes)[0] == 400

@@ -1,80 +1,80 @@
-"""The door's swift way: it answers what nearly every proxy sends, and leaves everything else to the long way."""
+"""The fast path of the endpoints: it handles what nearly every proxy sends, and leaves everything else to `handle`."""
 
 import pytest
 
-from apikeys.gateway.authorizer import Gatekeeper, Limits
-from apikeys.gateway.endpoints import AUTH, LONGEST_ORDER, MOST_ORDERS, Door
-from apikeys.gateway.keycache.cache import Memory
-from apikeys.gateway.tokens import Tokens
-from tests.apikeys.gateway.test_authorizer import ADDRESS, ask, record
-from tests.support.event_loops import Belief
+from apikeys.gateway.authorizer import Authorizer, RequestLimits
+from apikeys.gateway.endpoints import AUTH, MAX_HEADER_ORDER_BYTES, MAX_HEADER_ORDERS, Endpoints
+from apikeys.gateway.keycache.cache import KeyCache
+from apikeys.gateway.tokens import TokenCache
+from tests.apikeys.gateway.test_authorizer import ADDRESS, make_request, record
+from tests.support.event_loops import StubListener
 
 TOKEN = b"Bearer hbgw_one"
 NEEDED = ("Authorization", "X-MBX-APIKEY", "X-Original-URI", "X-Client-IP", "X-Required-Permission")
 
 
 async def nobody(*_arguments: object) -> bool:
-    raise AssertionError("nobody has to be asked")
+    raise AssertionError("unexpected call")
 
 
-class Desk:
-    """A door that knows one key and one token."""
+class LocalEndpoints:
+    """Endpoints with one cached key and one cached token."""
 
     def __init__(self) -> None:
-        memory = Memory(nobody, 9, 0)  # type: ignore[arg-type]
-        memory.watch = self.belief = Belief()
-        memory.keep(record())
-        self.tokens = Tokens(nobody)  # type: ignore[arg-type]
-        self.tokens.known[TOKEN] = 1
-        memory.tokens_changed = self.tokens.changed
-        self.memory = memory
-        keeper = Gatekeeper(memory, nobody, Limits(1, 1))  # type: ignore[arg-type]
-        self.door = Door(keeper, self.tokens, nobody, str, str)
+        key_cache = KeyCache(nobody, 9, 0)  # type: ignore[arg-type]
+        key_cache.listener = self.listener = StubListener()
+        key_cache.put(record())
+        self.tokens = TokenCache(nobody)  # type: ignore[arg-type]
+        self.tokens.known_headers[TOKEN] = 1
+        key_cache.tokens_changed = self.tokens.invalidate
+        self.key_cache = key_cache
+        authorizer = Authorizer(key_cache, nobody, RequestLimits(1, 1))  # type: ignore[arg-type]
+        self.endpoints = Endpoints(authorizer, self.tokens, nobody, "", str)
 
-    def swift(
+    def handle_fast(
         self, changed: dict[str, bytes | None] | None = None, *more: tuple[str, bytes], method: bytes = b"GET",
         target: bytes = AUTH.encode(),
     ) -> bytes | None:  # fmt: skip
-        uri = b"/api/v3/account?" + ask().query
-        said: dict[str, bytes | None] = dict(
+        uri = b"/api/v3/account?" + make_request().query
+        fields: dict[str, bytes | None] = dict(
             zip(NEEDED, (TOKEN, b"k" * 64, uri, ADDRESS.encode(), b"read"), strict=True)
         )
-        said |= changed or {}
-        pairs = [*((name, value) for name, value in said.items() if value is not None), *more]
+        fields |= changed or {}
+        pairs = [*((name, value) for name, value in fields.items() if value is not None), *more]
         names, values = [name.encode() for name, _value in pairs], [value for _name, value in pairs]
-        return self.door.swift(method, target, names, values)
+        return self.endpoints.handle_fast(method, target, names, values)
 
 
-def test_ordinary_question_is_answered_at_once_with_who_it_is() -> None:
-    desk = Desk()
+def test_usual_request_is_handled_on_the_fast_path() -> None:
+    local = LocalEndpoints()
     for _ in range(3):
-        said = desk.swift(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
-        assert said == b"\r\n".join(
+        fields = local.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
+        assert fields == b"\r\n".join(
             [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read", b"", b""]
         )
 
 
-def test_names_of_headers_are_read_in_either_case_and_any_order() -> None:
-    desk = Desk()
-    uri = b"/?" + ask().query
+def test_header_names_may_have_any_case_and_order() -> None:
+    local = LocalEndpoints()
+    uri = b"/?" + make_request().query
     values = {b"X-ORIGINAL-URI": uri, b"x-required-permission": b"read", b"x-client-ip": ADDRESS.encode()}
     values |= {b"x-mbx-apikey": b"k" * 64, b"authorization": TOKEN}
-    assert desk.door.swift(b"GET", AUTH.encode(), [*values], [*values.values()]) is not None
+    assert local.endpoints.handle_fast(b"GET", AUTH.encode(), [*values], [*values.values()]) is not None
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_header_that_is_missing_or_there_twice_is_for_the_long_way(name: str) -> None:
-    desk = Desk()
-    assert desk.swift() is not None
-    assert desk.swift({name: None}) is None
+def test_missing_or_duplicate_header_is_left_to_handle(name: str) -> None:
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    assert local.handle_fast({name: None}) is None
     for again in (name, name.upper(), name.lower()):
-        assert desk.swift(None, (again, b"x")) is None
-        assert desk.swift({name: b"x"}, (again, b"x")) is None
+        assert local.handle_fast(None, (again, b"x")) is None
+        assert local.handle_fast({name: b"x"}, (again, b"x")) is None
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Uri", "Content-Length", "transfer-encoding"])
-def test_what_says_more_is_for_the_long_way(name: str) -> None:
-    assert Desk().swift(None, (name, b"0")) is None
+def test_additional_header_is_left_to_handle(name: str) -> None:
+    assert LocalEndpoints().handle_fast(None, (name, b"0")) is None
 
 
 @pytest.mark.parametrize(
@@ -87,51 +87,51 @@ def test_what_says_more_is_for_the_long_way(name: str) -> None:
         {"X-MBX-APIKEY": b"\xff" * 64},
         {"X-Original-URI": b""},
         {"X-Original-URI": b"/?\xff"},
-        {"X-Original-URI": b"/\xff?" + ask().query},
+        {"X-Original-URI": b"/\xff?" + make_request().query},
         {"X-Client-IP": b""},
         {"X-Client-IP": b"\xd9\xa1.2.3.4"},
         {"X-Required-Permission": b"trade"},
         {"X-Required-Permission": b"Read"},
     ],
 )
-def test_odd_values_get_no_swift_yes(changed: dict[str, bytes | None]) -> None:
-    desk = Desk()
+def test_malformed_values_are_not_allowed_on_the_fast_path(changed: dict[str, bytes | None]) -> None:
+    local = LocalEndpoints()
     for _ in range(2):
-        assert desk.swift(changed) is None
-        assert desk.swift() is not None
+        assert local.handle_fast(changed) is None
+        assert local.handle_fast() is not None
 
 
-def test_other_methods_and_targets_are_for_the_long_way() -> None:
-    desk = Desk()
-    assert desk.swift(method=b"HEAD") is None
+def test_other_methods_and_targets_are_left_to_handle() -> None:
+    local = LocalEndpoints()
+    assert local.handle_fast(method=b"HEAD") is None
     for target in (
         b"/gateway/v1/auth/",
         b"/gateway/v1/auth?a=1",
         b"/gateway/v1/%61uth",
         b"/gateway/v1/envoy/x",
     ):
-        assert desk.swift(target=target) is None
+        assert local.handle_fast(target=target) is None
 
 
-def test_token_that_was_revoked_is_known_no_more() -> None:
-    desk = Desk()
-    assert desk.swift() is not None
-    desk.memory.dropped("")
-    assert desk.swift() is None
+def test_revoked_token_is_removed_from_the_cache() -> None:
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    local.key_cache.invalidate("")
+    assert local.handle_fast() is None
 
 
-def test_nothing_is_answered_from_what_is_not_believed() -> None:
-    desk = Desk()
-    assert desk.swift() is not None
-    desk.belief.good = False
-    assert desk.swift() is None
+def test_fast_path_does_not_use_stale_data() -> None:
+    local = LocalEndpoints()
+    assert local.handle_fast() is not None
+    local.listener.fresh = False
+    assert local.handle_fast() is None
 
 
-def test_orders_of_headers_that_are_remembered_are_bounded() -> None:
-    desk = Desk()
-    for n in range(MOST_ORDERS + 5):
-        assert desk.swift(None, (f"X-{n}", b"")) is not None
-        assert desk.swift({"Authorization": b"Bearer no"}, (f"Y-{n}", b"")) is None
-    assert len(desk.door._orders) == 5
-    assert desk.swift(None, ("X" * LONGEST_ORDER, b"")) is not None
-    assert len(desk.door._orders) == 5
+def test_cached_header_orders_are_bounded() -> None:
+    local = LocalEndpoints()
+    for n in range(MAX_HEADER_ORDERS + 5):
+        assert local.handle_fast(None, (f"X-{n}", b"")) is not None
+        assert local.handle_fast({"Authorization": b"Bearer no"}, (f"Y-{n}", b"")) is None
+    assert len(local.endpoints._selectors) == 5
+    assert local.handle_fast(None, ("X" * MAX_HEADER_ORDER_BYTES, b"")) is not None
+    assert len(local.endpoints._selectors) == 5

@@ -1,4 +1,4 @@
-"""The quick way to a yes never says more than the decision itself, and says yes to what nearly all programs send."""
+"""The fast path allows no more than the decision, and allows what nearly all programs send."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.query import read
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
+from apikeys.gateway.fastpath.query import parse
 from apikeys.verification.decision import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.signing import Kind
@@ -36,7 +36,7 @@ RECORD = KeyRecord(
     networks=compile_networks([]),
     credentials=(CredentialRecord(1, Kind.HMAC, SECRET),),
 )
-LISTED, STRANGER = "203.0.113.9", "198.51.100.1"
+LISTED, UNLISTED = "203.0.113.9", "198.51.100.1"
 TRUSTED = dataclasses.replace(
     RECORD, restricted=True, networks=compile_networks(["203.0.113.0/24"]),
     permissions=frozenset({"read", "trade", "withdraw"}),
@@ -51,16 +51,16 @@ def signed(query: str, secret: bytes = SECRET) -> str:
     return f"{query}&signature={hmac_of(query, secret)}"
 
 
-def quick(
+def fast_path_result(
     record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
 ) -> int:
-    key = Compiled(record)
-    request = read(query.encode(), now)
-    signer = key.signed_by(request, now) if request is not None else None
-    return signer.number if signer is not None and key.span(address, permission, now) else 0
+    key = PreparedKey(record)
+    request = parse(query.encode(), now)
+    verifier = key.find_verifier(request, now) if request is not None else None
+    return verifier.credential_id if verifier is not None and key.validity(address, permission, now) else 0
 
 
-def slow(
+def decision_result(
     record: KeyRecord, query: str, address: str = LISTED, permission: str = "read", now: int = NOW
 ) -> int:
     decision = decide(
@@ -79,7 +79,7 @@ def usually(*common: object, seldom: tuple[object, ...]) -> st.SearchStrategy[An
 
 
 def weighed(*strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """One of them; one that is named twice, twice as often, unlike with `st.one_of`, which drops it."""
+    """Draw from one of them; one given twice is drawn twice as often, unlike with `st.one_of`, which drops it."""
     return st.sampled_from(strategies).flatmap(lambda chosen: chosen)
 
 
@@ -99,7 +99,7 @@ values = st.one_of(
     st.text(alphabet="aB0-._~+!$'()*,;:@/?", max_size=6),
     st.text(alphabet="aB0-._~%+=!$'()*,;:@/?#[]<\" é", max_size=6),
 )
-#: A piece that most query strings don't have.
+#: An unusual piece of a query string.
 odd_pieces = st.one_of(
     st.sampled_from(odd_times).map(lambda value: f"timestamp={value}"),
     windows.map(lambda value: f"recvWindow={value}"),
@@ -117,7 +117,7 @@ credentials = weighed(
     *[st.tuples(mine)] * 3,
     *(st.tuples(mine, old), st.tuples(old, mine), st.tuples(nobodys, mine), st.tuples(old)),
 )
-#: Most of them open; none of the conditions closes more than a few.
+#: Most of them allow requests; none of the conditions rejects more than a few.
 records = st.builds(
     KeyRecord,
     user=st.just("7"),
@@ -137,10 +137,10 @@ records = st.builds(
     credentials=credentials,
 )
 good = st.sampled_from([TRUSTED, TRUSTED, TRUSTED, RECORD])
-addresses = usually(LISTED, "::ffff:203.0.113.9", seldom=(STRANGER, "", "2001:db8::1", "203.0.113.09", "x"))
+addresses = usually(LISTED, "::ffff:203.0.113.9", seldom=(UNLISTED, "", "2001:db8::1", "203.0.113.09", "x"))
 permissions = usually("read", "trade", "withdraw", seldom=("", "admin"))
 nothing: st.SearchStrategy[list[str]] = st.just([])
-#: The pieces of a right query string, and in every third one that is odd.
+#: The pieces of a correct query string, every third time with an unusual one.
 bodies = st.builds(
     lambda stamp, window, value, odd, place: [
         *(pieces := [f"symbol={value}", f"timestamp={stamp}", *window])[:place],
@@ -158,7 +158,7 @@ right = st.builds(
     st.sampled_from([0, 1, 5000, -999]),
     st.sampled_from(["", "&recvWindow=5000", "&recvWindow=60000"]),
 )
-#: In most of the examples nothing is odd.
+#: Most of the examples are usual requests.
 queries = weighed(
     *[right.map(signed)] * 18,
     *[bodies.map(signed)] * 6,
@@ -169,27 +169,32 @@ queries = weighed(
 )
 
 
-def measured(seen: list[tuple[int, int]], *, allowed: float = 0.3, swift: float = 0.25) -> None:
-    """Raises if of the examples ``seen`` (what the fast path said, and what the decision) too few were allowed.
+def assert_shares(seen: list[tuple[int, int]], *, allowed: float = 0.3, fast: float = 0.25) -> None:
+    """Fail if too few of the examples ``seen`` (results of the fast path and of the decision) were allowed.
 
-    SECURITY: of 2,000 made at random 4 had a fast yes: such a test can't fail.
+    SECURITY: of 2,000 random examples the fast path allowed 4: such a test cannot fail.
     """
     assert sum(late != 0 for _fast, late in seen) >= allowed * len(seen), len(seen)
-    assert sum(fast != 0 for fast, _late in seen) >= swift * len(seen), len(seen)
+    assert sum(fast != 0 for fast, _late in seen) >= fast * len(seen), len(seen)
 
 
-def test_quick_yes_is_never_more_than_the_decision() -> None:
+def test_fast_path_allows_no_more_than_the_decision() -> None:
     seen: list[tuple[int, int]] = []
 
     @settings(max_examples=examples(600))
     @given(weighed(good, good, records), queries, addresses, permissions)
     def one(record: KeyRecord, query: str, address: str, permission: str) -> None:
-        seen.append((quick(record, query, address, permission), slow(record, query, address, permission)))
+        seen.append(
+            (
+                fast_path_result(record, query, address, permission),
+                decision_result(record, query, address, permission),
+            )
+        )
         fast, late = seen[-1]
         assert fast in (0, late)
 
     one()
-    measured(seen)
+    assert_shares(seen)
 
 
 @pytest.mark.parametrize(
@@ -210,33 +215,38 @@ def test_quick_yes_is_never_more_than_the_decision() -> None:
         f"timestamp={NOW + 1000}",
     ],
 )
-def test_what_the_decision_refuses_is_refused_the_quick_way(payload: str) -> None:
-    assert slow(RECORD, signed(payload)) == 0
-    assert quick(RECORD, signed(payload)) == 0
+def test_fast_path_rejects_what_the_decision_rejects(payload: str) -> None:
+    assert decision_result(RECORD, signed(payload)) == 0
+    assert fast_path_result(RECORD, signed(payload)) == 0
 
 
 @pytest.mark.parametrize("payload", [f"a&timestamp={NOW}", f"a=b=c&timestamp={NOW}", f"&timestamp={NOW}"])
-def test_odd_shapes_are_left_to_the_decision(payload: str) -> None:
-    assert slow(RECORD, signed(payload)) == 1
-    assert quick(RECORD, signed(payload)) == 0
+def test_unusual_query_strings_are_left_to_the_decision(payload: str) -> None:
+    assert decision_result(RECORD, signed(payload)) == 1
+    assert fast_path_result(RECORD, signed(payload)) == 0
 
 
-def test_ordinary_request_is_decided_the_quick_way_alone() -> None:
+def test_usual_request_is_decided_on_the_fast_path_alone() -> None:
     query = signed(f"symbol=BTCIRT&price=1%2C5&recvWindow=5000&timestamp={NOW}")
     seen: list[tuple[int, int]] = []
 
     @settings(max_examples=examples(600))
     @given(records, permissions, addresses)
     def one(record: KeyRecord, permission: str, address: str) -> None:
-        seen.append((quick(record, query, address, permission), slow(record, query, address, permission)))
+        seen.append(
+            (
+                fast_path_result(record, query, address, permission),
+                decision_result(record, query, address, permission),
+            )
+        )
         assert seen[-1][0] == seen[-1][1]
 
     one()
-    measured(seen)
+    assert_shares(seen)
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(Kind.ED25519, 0), (Kind.RSA, 3072), (Kind.RSA, 4096)])
-def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: Kind, bits: int) -> None:
+def test_fast_path_accepts_the_canonical_spelling_of_public_key_signatures(kind: Kind, bits: int) -> None:
     payload = f"symbol=BTCIRT&timestamp={NOW}"
     if kind is Kind.ED25519:
         pair: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey = ed25519.Ed25519PrivateKey.generate()
@@ -249,13 +259,13 @@ def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: K
     record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, kind, der),))
     text = b64encode(raw).decode()
     right = f"{payload}&signature={urllib.parse.quote(text, safe='')}"
-    assert quick(record, right) == slow(record, right) == 1
+    assert fast_path_result(record, right) == decision_result(record, right) == 1
     for wrong in (
         f"{payload}&signature={text[:-4]}",
         f"{payload}&signature=AAAA{right[-80:]}",
         signed(payload),
     ):
-        assert quick(record, wrong) == slow(record, wrong) == 0
+        assert fast_path_result(record, wrong) == decision_result(record, wrong) == 0
     encoded = right.removeprefix(f"{payload}&signature=")
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     body, padding_of = text.rstrip("="), "=" * text.count("=")
@@ -266,17 +276,17 @@ def test_public_keys_pass_quickly_in_the_one_spelling_of_their_signature(kind: K
         encoded[:40] + "%20" + encoded[40:], "%" + encoded, "", *(body[:-1] + letter + padding_of for letter in last),
     ):  # fmt: skip
         query = f"{payload}&signature={other}"
-        assert quick(record, query) in (0, slow(record, query)), other
+        assert fast_path_result(record, query) in (0, decision_result(record, query)), other
 
 
-#: How a signature of RSA names SHA-256 (RFC 8017, 9.2, note 1), and other names.
+#: The DigestInfo of SHA-256 in an RSA signature (RFC 8017, 9.2, note 1), and wrong ones.
 SHA256_NAME = bytes.fromhex("3031300d060960864801650304020105000420")
 WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201" + "0420")
 SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
 
 
 @pytest.mark.parametrize(
-    ("said", "passes"),
+    ("encode_message", "passes"),
     [
         (lambda digest, size: b"\x00\x01".ljust(size - 52, b"\xff") + b"\0" + SHA256_NAME + digest, 1),
         (lambda digest, size: b"\x00\x01" + b"\xff" * 8 + b"\0" + (SHA256_NAME + digest).ljust(size - 11, b"\0"), 0),
@@ -293,32 +303,32 @@ SHA1_NAME = bytes.fromhex("3021300906052b0e03021a05000414")
     ids=["right", "garbage behind", "garbage before", "no name", "type 2", "other padding", "without NULL", "sha1",
          "another digest", "no padding", "nothing"],
 )  # fmt: skip
-def test_signature_of_rsa_passes_only_if_it_says_all_that_it_has_to(
-    said: Callable[[bytes, int], bytes], passes: int
+def test_rsa_signature_needs_the_complete_encoded_message(
+    encode_message: Callable[[bytes, int], bytes], passes: int
 ) -> None:
-    """Each is made with the private key itself, so that what it says is all that can be wrong."""
+    """Each signature is made with the private key, so only its content can be wrong."""
     pair = rsa_of(3072)
     payload, numbers = f"symbol=BTCIRT&timestamp={NOW}", pair.private_numbers()
-    message = said(hashlib.sha256(payload.encode()).digest(), 384)
+    message = encode_message(hashlib.sha256(payload.encode()).digest(), 384)
     assert len(message) == 384
     raw = pow(int.from_bytes(message), numbers.d, numbers.public_numbers.n).to_bytes(384)
     der = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     record = dataclasses.replace(RECORD, credentials=(CredentialRecord(1, Kind.RSA, der),))
     query = f"{payload}&signature={urllib.parse.quote(b64encode(raw).decode(), safe='')}"
-    assert quick(record, query) == slow(record, query) == passes
+    assert fast_path_result(record, query) == decision_result(record, query) == passes
 
 
-def test_new_credential_goes_the_long_way_so_that_its_first_use_is_noted() -> None:
+def test_new_credential_is_left_to_the_decision() -> None:
     fresh = dataclasses.replace(RECORD.credentials[0], is_new=True)
     record = dataclasses.replace(RECORD, credentials=(fresh,))
     query = signed(f"timestamp={NOW}")
-    assert quick(record, query) == 0
-    assert slow(record, query) == 1
+    assert fast_path_result(record, query) == 0
+    assert decision_result(record, query) == 1
 
 
-def test_public_key_of_an_unknown_kind_stands_in_nobodys_way() -> None:
-    # SubjectPublicKeyInfo (RFC 5280) with an algorithm that nobody has.
+def test_unknown_public_key_algorithm_does_not_affect_other_credentials() -> None:
+    # SubjectPublicKeyInfo (RFC 5280) with an unknown algorithm.
     odd = CredentialRecord(2, Kind.RSA, bytes.fromhex("3010300906072a030405060708030300ffff"))
     record = dataclasses.replace(RECORD, credentials=(odd, *RECORD.credentials))
     query = signed(f"timestamp={NOW}")
-    assert quick(record, query) == slow(record, query) == 1
+    assert fast_path_result(record, query) == decision_result(record, query) == 1

@@ -1,4 +1,4 @@
-"""The machine door over real HTTP: three forms of one question, tokens, limits, what is counted."""
+"""The authorization API over real HTTP: three forms of a request, tokens, limits, statistics."""
 
 import secrets
 import time
@@ -51,7 +51,7 @@ def signed(key: ApiKey, secret: str = "", method: str = "GET", **parameters: str
 def all_three(
     gateway: GatewayProcess, call: Call, permission: str = "read", address: str = ADDRESS
 ) -> set[tuple[int, int]]:
-    """(status for the client, code) by each form; (200, 0) when it may pass."""
+    """Return (status for the client, code) for each form; (200, 0) if allowed."""
     auth, envoy = gateway.auth(call, permission, address), gateway.envoy(call, permission, address)
     document = gateway.authorize(call, permission=permission, address=address)
     return {
@@ -62,7 +62,7 @@ def all_three(
 
 
 def counted(key: ApiKey, wanted: dict[str, int]) -> dict[str, int]:
-    """How many requests of the key are counted, by outcome, once that is as wanted or some batches were written."""
+    """Return the counted requests of the key by outcome, when they are as expected or after a few batches."""
     deadline = time.monotonic() + 60
     while True:
         found: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def counted(key: ApiKey, wanted: dict[str, int]) -> dict[str, int]:
         time.sleep(0.1)
 
 
-def test_three_forms_of_one_question_get_one_answer(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_three_forms_of_a_request_get_the_same_decision(gateway: GatewayProcess, key: ApiKey) -> None:
     call = signed(key)
     answer = gateway.auth(call)
     assert (answer.status, answer.body) == (204, b"")
@@ -100,7 +100,7 @@ def test_three_forms_of_one_question_get_one_answer(gateway: GatewayProcess, key
     assert all_three(gateway, call, address="not an address") == {(401, -2015)}
 
 
-def test_batch_is_answered_in_its_order_and_bodies_are_signed(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_batch_is_decided_in_order_and_bodies_are_signed(gateway: GatewayProcess, key: ApiKey) -> None:
     client = BinanceClient(key.key_id, people.secret_of(key))
     now = ("timestamp", str(time.time_ns() // 1_000_000))
     form = client.call("POST", "/api/v3/order", [], [("symbol", "BTC IRT"), now], sign_in="body")
@@ -110,7 +110,7 @@ def test_batch_is_answered_in_its_order_and_bodies_are_signed(gateway: GatewayPr
     assert gateway.envoy(form).status == 200
 
 
-def test_public_keys_pass_and_others_signatures_do_not(gateway: GatewayProcess) -> None:
+def test_public_key_signatures_are_accepted_and_foreign_ones_rejected(gateway: GatewayProcess) -> None:
     owner = people.customer()
     pairs: list[key_pairs.Private] = [key_pairs.new_ed25519(), key_pairs.rsa_of(3072)]
     for n, private in enumerate(pairs):
@@ -123,7 +123,7 @@ def test_public_keys_pass_and_others_signatures_do_not(gateway: GatewayProcess) 
         assert [all_three(gateway, right), all_three(gateway, wrong)] == [{(200, 0)}, {(400, -1022)}]
 
 
-def test_without_a_good_token_every_answer_is_403_and_empty(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_without_a_valid_token_every_response_is_403_and_empty(gateway: GatewayProcess, key: ApiKey) -> None:
     paths = ("auth", "authorize", "envoy/api/v3/order", "openapi.json", "nothing", "")
     for bearer in ("", "wrong", gateway.bearer[:-1], gateway.bearer + "x"):
         for path in paths:
@@ -135,7 +135,7 @@ def test_without_a_good_token_every_answer_is_403_and_empty(gateway: GatewayProc
                 assert not [name for name in answer.headers if name.startswith("x-portal")]
 
 
-def test_token_is_good_until_it_is_revoked_and_others_stay_good(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_token_is_valid_until_revoked_and_others_stay_valid(gateway: GatewayProcess, key: ApiKey) -> None:
     gateway.bearer, second = token("first of two"), token("second of two")
     assert gateway.ask("GET", "/gateway/v1/openapi.json", token=second).json()["openapi"] == "3.1.0"
     assert gateway.auth(signed(key)).status == 204
@@ -147,7 +147,7 @@ def test_token_is_good_until_it_is_revoked_and_others_stay_good(gateway: Gateway
     assert GatewayToken.objects.get(name="second of two").digest != second
 
 
-def test_key_that_was_unknown_a_moment_ago_is_known_when_it_exists(gateway: GatewayProcess) -> None:
+def test_unknown_key_is_known_after_its_creation(gateway: GatewayProcess) -> None:
     owner, key_id = people.customer(), secrets.token_hex(32)
     later = ApiKey.objects.create_with_secret
     unknown = BinanceClient(key_id, "s" * 64).call(
@@ -162,7 +162,7 @@ def test_key_that_was_unknown_a_moment_ago_is_known_when_it_exists(gateway: Gate
     assert gateway.auth(signed(key)).status == 204
 
 
-def test_what_was_counted_reaches_the_owner(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_statistics_reach_the_owner(gateway: GatewayProcess, key: ApiKey) -> None:
     for _ in range(5):
         assert gateway.auth(signed(key)).status == 204
     for _ in range(3):
@@ -182,7 +182,7 @@ def test_what_was_counted_reaches_the_owner(gateway: GatewayProcess, key: ApiKey
     )
 
 
-def test_new_address_asks_its_owner_and_a_wrong_signature_does_not(
+def test_new_address_notifies_the_owner_and_a_wrong_signature_does_not(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     key.apply(["read"], "trusted", ["203.0.113.9"])
@@ -192,7 +192,7 @@ def test_new_address_asks_its_owner_and_a_wrong_signature_does_not(
     assert list(RescueRequest.objects.filter(key=key).values_list("address", flat=True)) == ["198.51.100.1"]
 
 
-def test_first_use_of_a_new_secret_ends_the_old_one_before_it_is_answered(
+def test_first_use_of_a_new_secret_ends_the_old_one_before_the_response(
     gateway: GatewayProcess, key: ApiKey
 ) -> None:
     old = people.secret_of(key)
@@ -200,14 +200,14 @@ def test_first_use_of_a_new_secret_ends_the_old_one_before_it_is_answered(
     secret = crypto.unseal(new.sealed, new.seal_owner).decode()
     assert gateway.auth(signed(key, old)).status == 204
     assert gateway.auth(signed(key, secret)).status == 204
-    deadline = time.monotonic() + 60  # the old one's end is known here within a lease
+    deadline = time.monotonic() + 60  # the gateway receives the end of the old secret within a lease
     while (code := gateway.auth(signed(key, old)).code) == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert code == -1022
     assert gateway.auth(signed(key, secret)).status == 204
 
 
-def test_counts_survive_the_end_of_the_process(key: ApiKey) -> None:
+def test_statistics_are_written_at_shutdown(key: ApiKey) -> None:
     with GatewayProcess(token()) as process:
         for _ in range(7):
             assert process.auth(signed(key)).status == 204
@@ -237,10 +237,10 @@ def test_two_processes_share_one_limit_and_one_replay_guard_in_valkey(key: ApiKe
         assert Counter(answer.status for answer in answers)[204] == 1
 
 
-def test_limits_in_one_process_count_what_the_holder_signed(key: ApiKey) -> None:
+def test_local_limits_count_requests_that_the_holder_signed(key: ApiKey) -> None:
     environ = {"PORTAL_GATEWAY_KEY_RATE": "5", "PORTAL_REPLAY_GUARD": "process"}
     with GatewayProcess(token(), environ) as process, ThreadPoolExecutor(8) as pool:
-        # A stranger with the public id uses nothing up.
+        # Requests with the public id only do not count.
         assert {process.auth(signed(key, "w" * 64)).code for _ in range(10)} == {-1022}
         copy = signed(key)
         statuses = Counter(pool.map(lambda _n: process.auth(copy).status, range(5)))
@@ -248,7 +248,7 @@ def test_limits_in_one_process_count_what_the_holder_signed(key: ApiKey) -> None
         assert {process.auth(signed(key)).code for _ in range(3)} == {-1003}
 
 
-def test_old_addresses_are_forgotten_and_the_rest_is_kept(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_old_addresses_are_removed_and_others_kept(gateway: GatewayProcess, key: ApiKey) -> None:
     past = timezone.now() - timedelta(days=1)
     for n in range(recorder.KEPT_ADDRESSES):
         AddressUse.objects.create(

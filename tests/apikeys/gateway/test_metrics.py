@@ -1,4 +1,4 @@
-"""Measures of the machine door: over real HTTP, by its token only, and summed over workers that come and go."""
+"""Metrics of the gateway: over real HTTP, with a token only, and summed over workers that start and end."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from apikeys.gateway import prometheus
-from apikeys.gateway.metrics import Measures, Siblings
+from apikeys.gateway.metrics import GatewayMetrics, WorkerMetricsDirectory
 from apikeys.models import ApiKey
 from apikeys.usage.batch import Batch
 from apikeys.verification.outcomes import Outcome
 from tests.apikeys.gateway.test_http import signed
 from tests.portal.test_metrics import LABELS, parsed
 from tests.support import people
-from tests.support.event_loops import in_a_loop
+from tests.support.event_loops import run_in_thread
 from tests.support.gateways import GatewayProcess, token
 
 
@@ -29,7 +29,7 @@ def decisions(found: dict[tuple[str, LABELS], float], outcome: str) -> float:
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
+def test_metrics_of_decisions_need_a_token() -> None:
     key: ApiKey = people.key_of(people.customer())
     with GatewayProcess(token()) as gateway:
         for bad in ("", "hbgw_wrong"):
@@ -54,7 +54,7 @@ def test_what_was_decided_is_told_to_whoever_has_a_token() -> None:
         for name in ("memory", "database")
     }
     assert lookups["memory"] + lookups["database"] == 33
-    assert 1 <= lookups["database"] <= 5  # a change of anything else on SQLite, a new token here
+    assert 1 <= lookups["database"] <= 5  # on SQLite any change evicts everything; here a new token does
     assert found["portal_gateway_load_seconds_count", ()] == lookups["database"]
     assert found["portal_gateway_workers", ()] == found["portal_gateway_believing", ()] == 1
     assert found["portal_gateway_keys_in_memory", ()] == 1
@@ -69,86 +69,91 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def measured(**outcomes: int) -> Measures:
-    measures, batch = Measures(gauges={"workers": 1}), Batch()
+def measured(**outcomes: int) -> GatewayMetrics:
+    metrics, batch = GatewayMetrics(gauges={"workers": 1}), Batch()
     batch.outcomes.update({Outcome(name): number for name, number in outcomes.items()})
-    measures.count(batch)
-    return measures
+    metrics.count(batch)
+    return metrics
 
 
-def publish_as(number: int, siblings: Siblings, measures: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+def publish_as(
+    number: int,
+    directory: WorkerMetricsDirectory,
+    metrics: GatewayMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: number)
-        siblings.publish(measures)
+        directory.publish(metrics)
 
 
-def test_one_scrape_sums_all_workers_and_keeps_what_dead_ones_counted(
+def test_one_scrape_sums_all_workers_including_ended_ones(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    siblings = Siblings(os.getpid())
+    directory = WorkerMetricsDirectory(os.getpid())
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    publish_as(os.getppid(), siblings, measured(stale=2, signature=1), monkeypatch)
-    publish_as(gone.pid, siblings, measured(stale=40), monkeypatch)
+    publish_as(os.getppid(), directory, measured(stale=2, signature=1), monkeypatch)
+    publish_as(gone.pid, directory, measured(stale=40), monkeypatch)
     mine = measured(stale=100)
-    siblings.publish(mine)
-    total = siblings.all(mine)
+    directory.publish(mine)
+    total = directory.all(mine)
     assert total.decisions == {"stale": 142, "signature": 1}
     assert total.gauges == {"workers": 2}
-    assert parsed(prometheus.text(total))["portal_gateway_workers", ()] == 2
+    assert parsed(prometheus.render(total))["portal_gateway_workers", ()] == 2
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}" / "1.json").write_text('{"counters": []}')
-    assert siblings.all(mine).decisions["stale"] == 142
+    assert directory.all(mine).decisions["stale"] == 142
 
 
-def test_what_servers_left_that_are_gone_is_taken_away(shared: Path) -> None:
+def test_directories_of_ended_servers_are_removed(shared: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     old, other = (shared / f"portal-gateway-{os.geteuid()}-{number}" for number in (gone.pid, os.getppid()))
     for directory in (old, other):
         directory.mkdir()
-    Siblings(os.getpid())
+    WorkerMetricsDirectory(os.getpid())
     assert (old.exists(), other.exists()) == (False, True)
 
 
-def test_a_directory_of_somebody_elses_making_is_not_used(shared: Path) -> None:
+def test_directory_of_another_user_is_not_used(shared: Path) -> None:
     target = shared / "target"
     target.mkdir()
     (shared / f"portal-gateway-{os.geteuid()}-{os.getpid()}").symlink_to(target)
-    siblings, mine = Siblings(os.getpid()), measured(stale=1)
-    siblings.publish(mine)
+    directory, mine = WorkerMetricsDirectory(os.getpid()), measured(stale=1)
+    directory.publish(mine)
     assert list(target.iterdir()) == []
-    assert siblings.all(mine).decisions["stale"] == 1
+    assert directory.all(mine).decisions["stale"] == 1
 
 
-def test_what_was_found_in_memory_never_becomes_less() -> None:
-    measures = measured(stale=5)
-    assert measures.counters["memory"] == 5
-    measures.counters["loads"] += 3
-    measures.count(Batch())
-    assert measures.counters["memory"] == 5
-    assert json.loads(measures.as_json())["decisions"] == {"stale": 5}
+def test_cache_hit_counter_never_decreases() -> None:
+    metrics = measured(stale=5)
+    assert metrics.counters["memory"] == 5
+    metrics.counters["loads"] += 3
+    metrics.count(Batch())
+    assert metrics.counters["memory"] == 5
+    assert json.loads(metrics.as_json())["decisions"] == {"stale": 5}
 
 
-def test_a_sample_is_of_one_request_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way of a request is the one it has without measuring, but for one in some thousand."""
+def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a request is that without measuring, except for one in some thousand."""
 
     class Way:
         quick = True
         answered = 0
 
-        def swift(self, *asked: Any) -> bytes | None:
+        def handle_fast(self, *arguments: Any) -> bytes | None:
             return b"" if self.quick else None
 
-        async def answer(self, exchange: Any) -> None:
+        async def handle(self, request: Any) -> None:
             self.answered += 1
 
     way: Any = Way()
-    measures = Measures()
+    metrics = GatewayMetrics()
     for quick in (True, False):
         way.quick = quick
-        measures.sample(way)
+        metrics.sample(way)
         for _ in range(3):
-            if way.swift(b"GET", b"/", [], []) is None:
-                in_a_loop(way.answer(SimpleNamespace()))
+            if way.handle_fast(b"GET", b"/", [], []) is None:
+                run_in_thread(way.handle(SimpleNamespace()))
     assert vars(way) == {"quick": False, "answered": 3}
-    assert sum(measures.answers.counts) == 2
+    assert sum(metrics.response_times.counts) == 2

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the door agree: schemathesis sends what the document allows, and what it does not."""
+"""The OpenAPI document and the endpoints agree: schemathesis sends valid and invalid requests."""
 
 import json
 import subprocess
@@ -11,14 +11,14 @@ from tests.support.gateways import GatewayProcess, token
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 EXAMPLES = 25
-#: Expects 401 without a token; the contract says 403 and empty.
+#: This check expects 401 without a token; the contract says 403 and empty.
 NOT_OURS = "missing_required_header"
 
 
-def test_door_answers_as_its_document_says(tmp_path: Path) -> None:
+def test_endpoints_agree_with_their_document(tmp_path: Path) -> None:
     bearer, report = token(), tmp_path / "report.ndjson"
-    with GatewayProcess(bearer) as door:
-        url = f"http://127.0.0.1:{door.port}/gateway/v1/openapi.json"
+    with GatewayProcess(bearer) as gateway:
+        url = f"http://127.0.0.1:{gateway.port}/gateway/v1/openapi.json"
         options = [
             "--checks",
             "all",
@@ -28,12 +28,12 @@ def test_door_answers_as_its_document_says(tmp_path: Path) -> None:
             str(EXAMPLES),
             "--no-color",
         ]
-        asked = subprocess.run(
+        process = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", url, *options,
              "-H", f"Authorization: Bearer {bearer}", "--report", "ndjson", "--report-ndjson-path", str(report)],
             cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
-    assert asked.returncode == 0, asked.stdout.replace(bearer, "(token)")[-4000:]
+    assert process.returncode == 0, process.stdout.replace(bearer, "(token)")[-4000:]
     lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     paths = {
         path

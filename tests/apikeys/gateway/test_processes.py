@@ -1,4 +1,4 @@
-"""The machine door's processes: several on one port, each started again, all ended together."""
+"""Worker processes of the gateway: several on one port, restarted when they die, stopped together."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apikeys.gateway.supervisor import Supervisor, is_free
+from apikeys.gateway.supervisor import Supervisor, is_port_free
 from apikeys.gateway.worker import MISCONFIGURED
 from tests.support.gateways import GatewayProcess
 from tests.support.production import ROOT
@@ -57,7 +57,7 @@ class Several(GatewayProcess):
     arguments = ("--workers", "2")
 
 
-def test_several_processes_answer_on_one_port_and_a_killed_one_is_replaced() -> None:
+def test_several_workers_share_one_port_and_a_killed_one_is_restarted() -> None:
     with Several("") as process:
         assert until(lambda: len(workers(process)) == 2)
         first, second = workers(process)
@@ -70,7 +70,7 @@ def test_several_processes_answer_on_one_port_and_a_killed_one_is_replaced() -> 
     assert until(lambda: all(is_gone(pid) for pid in ended))
 
 
-def test_processes_end_with_a_parent_that_was_killed() -> None:
+def test_workers_stop_when_their_parent_was_killed() -> None:
     with GatewayProcess("") as process:
         (worker,) = workers(process)
         assert process.process is not None
@@ -78,18 +78,18 @@ def test_processes_end_with_a_parent_that_was_killed() -> None:
         assert until(lambda: is_gone(worker))
 
 
-def test_end_of_a_process_during_the_end_of_all_starts_no_other() -> None:
-    """A service manager, or Ctrl+C, asks all of them at once, and a process may be quicker than its parent."""
+def test_no_worker_is_restarted_during_shutdown() -> None:
+    """A service manager, or Ctrl+C, signals all of them at once, and a worker may end before its parent."""
     supervisor = Supervisor([sys.executable, "-c", ""], 1, None)
     ended = supervisor._start()
     supervisor._workers = [ended]
     ended.wait(SECONDS)
     supervisor._stop()
-    assert supervisor._look() == 0
+    assert supervisor._restart_dead_workers() == 0
     assert supervisor._workers == [ended]
 
 
-def test_start_that_can_only_fail_is_not_tried_again() -> None:
+def test_misconfigured_worker_is_not_restarted() -> None:
     command = [sys.executable, "-c", f"import sys; sys.exit({MISCONFIGURED})"]
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
@@ -99,19 +99,19 @@ def test_start_that_can_only_fail_is_not_tried_again() -> None:
             signal.signal(number, handler)
 
 
-def test_process_that_fails_when_others_ran_for_long_does_not_end_them() -> None:
+def test_late_failure_to_start_does_not_stop_the_other_workers() -> None:
     supervisor = Supervisor([sys.executable, "-c", f"import sys; sys.exit({MISCONFIGURED})"], 1, None)
     first = supervisor._start()
     supervisor._workers = [first]
     first.wait(SECONDS)
-    assert supervisor._look() == 0
+    assert supervisor._restart_dead_workers() == 0
     (second,) = supervisor._workers
     assert second is not first
     second.wait(SECONDS)
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_port_of_somebody_else_is_not_shared(count: str) -> None:
+def test_port_of_another_program_is_not_shared(count: str) -> None:
     with GatewayProcess("") as first:
         said = subprocess.run(
             [sys.executable, "manage.py", "run_gateway", "--port", str(first.port), "--workers", count],
@@ -122,9 +122,9 @@ def test_port_of_somebody_else_is_not_shared(count: str) -> None:
         assert answers(first)
 
 
-def test_wrong_settings_stop_the_start_with_their_name() -> None:
+def test_invalid_setting_stops_the_start_and_is_named() -> None:
     port = free_port()
-    assert is_free("127.0.0.1", port)
+    assert is_port_free("127.0.0.1", port)
     said = subprocess.run(
         [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9", "1"],
         cwd=ROOT, env={**os.environ, "PORTAL_GATEWAY_LEASE_MS": "soon"}, capture_output=True, text=True,

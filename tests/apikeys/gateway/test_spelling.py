@@ -1,4 +1,4 @@
-"""How gateways and clients spell the same thing: schemes, addresses with a port, HEAD, bytes that no URI has."""
+"""Spellings of the same value by gateways and clients: schemes, addresses with a port, HEAD, foreign bytes."""
 
 import http.client
 import json
@@ -12,14 +12,14 @@ from apikeys.models import AddressUse, ApiKey
 from apikeys.models.gateway import bearer
 from hitobit_portal.http import client_ip
 from tests.apikeys.gateway.test_attacks import raw, status
-from tests.apikeys.gateway.test_bodies import AUTH, ENVOY, after_a_yes, head, uri_of
+from tests.apikeys.gateway.test_bodies import AUTH, ENVOY, after_an_allowed_request, head, uri_of
 from tests.support import people
 from tests.support.binance_client import BinanceClient, Call
 from tests.support.gateways import ADDRESS, GatewayProcess, as_json, auth_headers, token
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 UNSIGNED = {"code": -1022, "msg": "Signature for this request is not valid."}
-#: Bytes outside of RFC 3986's query characters, one of each kind.
+#: Bytes outside RFC 3986's query characters, one of each kind.
 FOREIGN = ['"', "<", ">", "[", "\\", "^", "`", "{", "|", "#", "%", "\x7f", "\x80", "\xc3\xbc", "\xff"]
 
 
@@ -41,7 +41,7 @@ def key() -> ApiKey:
 
 
 def signed(key: ApiKey, before: str = "") -> Call:
-    """With ``before`` in front of the time, as bytes that are signed and sent as they are."""
+    """Return a call with ``before`` in front of the timestamp, signed and sent as bytes."""
     query = before.encode("latin-1") + b"timestamp=%d" % (time.time_ns() // 1_000_000)
     client = BinanceClient(key.key_id, people.secret_of(key))
     text = query.decode("latin-1")
@@ -56,13 +56,15 @@ def signed(key: ApiKey, before: str = "") -> Call:
 
 
 @pytest.mark.parametrize("byte", FOREIGN)
-def test_byte_that_no_query_has_is_a_wrong_signature_in_each_form(
+def test_byte_outside_rfc_3986_is_a_wrong_signature_in_each_form(
     gateway: GatewayProcess, key: ApiKey, byte: str
 ) -> None:
     call = signed(key, f"symbol=B{byte}T&")
-    # No header may hold DEL (RFC 9110, 5.5), nor any request line that a proxy takes.
+    # A header must not contain DEL (RFC 9110, 5.5), nor a request line that a proxy accepts.
     wanted = (400, 0) if byte == "\x7f" else (403, -1022)
-    assert after_a_yes(gateway, key, head(gateway, key, AUTH, b"GET", uri=uri_of(call))) == wanted
+    assert (
+        after_an_allowed_request(gateway, key, head(gateway, key, AUTH, b"GET", uri=uri_of(call))) == wanted
+    )
     answer = raw(gateway, head(gateway, key, ENVOY + uri_of(call), b"GET", b"Connection: close"))
     assert status(answer) == 400
     said, _, body = answer.partition(b"\r\n\r\n")
@@ -73,7 +75,7 @@ def test_byte_that_no_query_has_is_a_wrong_signature_in_each_form(
     assert (answered["allowed"], answered["code"]) == (False, -1022)
 
 
-def test_scheme_of_the_token_is_read_in_either_case(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_authorization_scheme_may_have_any_case(gateway: GatewayProcess, key: ApiKey) -> None:
     for scheme, wanted in (
         ("Bearer", 204), ("bearer", 204), ("BEARER", 204), ("bEaReR", 204), ("Bearer ", 204), ("Basic", 403),
         ("", 403), ("Bearer\t", 403), ("Bearerx", 403),
@@ -92,11 +94,11 @@ def test_scheme_of_the_token_is_read_in_either_case(gateway: GatewayProcess, key
         ("Bearer ", None), ("", None), (None, None), ("Bearer\tx", None), ("x", None), (" Bearer x", None),
     ],
 )  # fmt: skip
-def test_token_is_what_follows_the_scheme(header: str | None, wanted: str | None) -> None:
+def test_token_is_the_text_behind_the_scheme(header: str | None, wanted: str | None) -> None:
     assert bearer(header) == wanted
 
 
-def test_token_is_good_for_the_portals_metrics_in_either_case(key: ApiKey) -> None:
+def test_portal_metrics_accept_the_token_with_any_case_of_the_scheme(key: ApiKey) -> None:
     text = token()
     for scheme, wanted in (("Bearer", 200), ("bearer", 200), ("Basic", 403)):
         assert (
@@ -115,7 +117,7 @@ def test_token_is_good_for_the_portals_metrics_in_either_case(key: ApiKey) -> No
         ("1.2.3.04:5", None), ("", None), ("[]:5", None), ("1.2.3.4:\u0665", None),
     ],
 )  # fmt: skip
-def test_address_is_read_with_its_port_or_without(said: str, wanted: str | None) -> None:
+def test_address_is_parsed_with_or_without_port(said: str, wanted: str | None) -> None:
     read = client_ip.parse_address(client_ip.without_port(said))
     assert (None if read is None else str(read)) == wanted
 
@@ -126,7 +128,7 @@ ADMITTED = {ADDRESS, ADDRESS + ":5566", "[2001:db8::9]:5566", "[2001:db8::9]", "
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_caller_may_be_said_with_a_port_in_each_form(
+def test_source_address_may_have_a_port_in_each_form(
     gateway: GatewayProcess, key: ApiKey, address: str
 ) -> None:
     key.apply(["read"], "trusted", [ADDRESS, "2001:db8::9"])
@@ -141,7 +143,7 @@ def test_caller_may_be_said_with_a_port_in_each_form(
         assert (gateway.ask("GET", "/gateway/v1/auth", forwarded).status == 204) is wanted
 
 
-def test_owner_is_told_the_address_without_its_port(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_owner_sees_the_address_without_its_port(gateway: GatewayProcess, key: ApiKey) -> None:
     for port in (1, 65_535):
         assert gateway.auth(signed(key), address=f"{ADDRESS}:{port}").status == 204
     assert gateway.auth(signed(key)).status == 204
@@ -153,22 +155,22 @@ def test_owner_is_told_the_address_without_its_port(gateway: GatewayProcess, key
     assert found == [(ADDRESS, 3)]
 
 
-class Said(dict[str, list[str]]):
+class HeaderDict(dict[str, list[str]]):
     def get_all(self, key: str, /) -> list[str]:
         return self.get(key, [])
 
 
-def test_last_address_of_a_list_is_taken_or_none() -> None:
+def test_last_address_of_a_list_is_used_or_none() -> None:
     for lines, wanted in (
         (["192.0.2.1, 203.0.113.9:80"], "203.0.113.9"),
         (["192.0.2.1", "203.0.113.9"], "203.0.113.9"),
         (["203.0.113.9", "\xc3\xbc"], "\xc3\xbc"),
         ([], None),
     ):
-        headers = Said({"x-forwarded-for": lines} if lines else {})
-        assert requests.caller(headers) == wanted
-    assert requests.caller(Said({"x-client-ip": [ADDRESS, "\xff"]})) is None
-    assert requests.caller(Said({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
+        headers = HeaderDict({"x-forwarded-for": lines} if lines else {})
+        assert requests.source_address(headers) == wanted
+    assert requests.source_address(HeaderDict({"x-client-ip": [ADDRESS, "\xff"]})) is None
+    assert requests.source_address(HeaderDict({"x-client-ip": [], "x-forwarded-for": [ADDRESS]})) is None
 
 
 def test_head_is_answered_like_get(gateway: GatewayProcess, key: ApiKey) -> None:
@@ -188,7 +190,7 @@ def test_head_is_answered_like_get(gateway: GatewayProcess, key: ApiKey) -> None
     assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-def test_connection_goes_on_after_head(gateway: GatewayProcess, key: ApiKey) -> None:
+def test_connection_stays_open_after_head(gateway: GatewayProcess, key: ApiKey) -> None:
     connection: http.client.HTTPConnection = gateway.connection()
     headers = auth_headers(signed(key))
     statuses = [

@@ -1,4 +1,4 @@
-"""However a gateway's bytes are cut into pieces on their way, they are the same requests and get the same answers."""
+"""Requests and responses do not depend on where the network splits a stream."""
 
 import asyncio
 import itertools
@@ -6,42 +6,46 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apikeys.gateway.http.connection import MOST_UNSENT, Connection
-from apikeys.gateway.http.messages import CONTINUE, BodyError, Exchange
-from apikeys.gateway.http.server import Hub
-from tests.support.event_loops import in_a_loop
+from apikeys.gateway.http.connection import MAX_UNSENT_RESPONSES, Connection
+from apikeys.gateway.http.messages import CONTINUE, BodyError, HttpRequest
+from apikeys.gateway.http.server import HttpServer
+from tests.support.event_loops import run_in_thread
 
-#: Of the loop: enough for the answers to all that a stream holds.
+#: Rounds of the event loop: enough for the responses to a whole stream.
 ROUNDS = 40
 
 
 class Echo:
-    """Answers with what it was asked; ``/swift`` without a body at once."""
+    """Responds with what it received; to ``/fast`` without a body on the fast path."""
 
-    def swift(self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]) -> bytes | None:
+    def handle_fast(
+        self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]
+    ) -> bytes | None:
         framing = (b"content-length", b"transfer-encoding")
-        if (method, target) != (b"GET", b"/swift") or any(name.lower() in framing for name in names):
+        if (method, target) != (b"GET", b"/fast") or any(name.lower() in framing for name in names):
             return None
         pairs = zip(names, values, strict=True)
-        said = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
-        return b"said: %d\r\n\r\n" % hash(tuple(said))
+        values_sent = [value.strip() for name, value in pairs if name.lower() == b"x-a" and value.isascii()]
+        return b"values_sent: %d\r\n\r\n" % hash(tuple(values_sent))
 
-    async def answer(self, exchange: Exchange) -> None:
-        said = [value for value in exchange.headers.get_all("x-a") if value.isascii()]
-        if exchange.method == "GET" and exchange.path == "/swift" and not exchange.has_body:
-            exchange.response_empty(204, [("said", str(hash(tuple(value.encode() for value in said))))])
+    async def handle(self, request: HttpRequest) -> None:
+        values_sent = [value for value in request.headers.get_all("x-a") if value.isascii()]
+        if request.method == "GET" and request.path == "/fast" and not request.has_body:
+            request.respond_empty(
+                204, [("values_sent", str(hash(tuple(value.encode() for value in values_sent))))]
+            )
             return
         try:
-            body = b"".join([piece async for piece in exchange])
+            body = b"".join([piece async for piece in request])
         except BodyError:
-            exchange.response_empty(400, [("connection", "close")])
+            request.respond_empty(400, [("connection", "close")])
             return
-        told = (exchange.method, exchange.path, exchange.query_string, said, body)
-        exchange.response_str(200, [], repr(told))
+        events = (request.method, request.path, request.query_string, values_sent, body)
+        request.respond_text(200, [], repr(events))
 
 
-class Wire:
-    """A transport that keeps what is written."""
+class FakeTransport:
+    """A transport that stores what is written."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -64,20 +68,20 @@ class Wire:
 
 
 async def answers(pieces: list[bytes]) -> bytes:
-    wire = Wire()
-    hub = Hub(Echo(), 9)
-    hub.date, hub.yes = b"", b"HTTP/1.1 204 No Content\r\n"
-    connection = Connection(hub)
+    wire = FakeTransport()
+    server = HttpServer(Echo(), 9)
+    server.date, server.no_content_head = b"", b"HTTP/1.1 204 No Content\r\n"
+    connection = Connection(server)
     connection.connection_made(wire)
     for piece in pieces:
         if not wire.closed:
             connection.data_received(piece)
-        # Until the answers to it are through: what came with the request that closes is read in no case.
+        # Until the responses are sent: bytes behind the request that closes the connection are never read.
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
     connection.connection_lost(None)
     await asyncio.sleep(0)
-    # Who has sent the body already is not told to go on (RFC 9110, 10.1.1).
+    # No 100 (Continue) after the body was received (RFC 9110, 10.1.1).
     return b"".join(wire.written).replace(CONTINUE, b"")
 
 
@@ -88,13 +92,13 @@ values = st.sampled_from(
     ["a", "", "0", "3", "03", "chunked", "close", "keep-alive", "upgrade", "100-continue", "\t b ", "\xff"]
 )
 heads = st.builds(
-    lambda method, target, version, said: (
+    lambda method, target, version, values_sent: (
         f"{method} {target} HTTP/{version}\r\n"
-        + "".join(f"{name}: {value}\r\n" for name, value in said)
+        + "".join(f"{name}: {value}\r\n" for name, value in values_sent)
         + "\r\n"
     ),
     st.sampled_from(["GET", "POST", "HEAD", "CONNECT", "get"]),
-    st.sampled_from(["/swift", "/a?b=%20c", "http://h/x", "*", '/"', "h:1"]),
+    st.sampled_from(["/fast", "/a?b=%20c", "http://h/x", "*", '/"', "h:1"]),
     st.sampled_from(["1.1", "1.1", "1.1", "1.0"]),
     st.lists(st.tuples(names, values), max_size=4),
 )
@@ -104,15 +108,15 @@ streams = st.lists(st.tuples(heads, bodies).map("".join), min_size=1, max_size=4
 
 SIZED = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A: b\r\n\r\n"
-SWIFT = "GET /swift HTTP/1.1\r\n\r\n"
+SWIFT = "GET /fast HTTP/1.1\r\n\r\n"
 
 
 @given(streams, st.lists(st.integers(0, 400), max_size=6))
 @example(SIZED + SWIFT, [20, 40, 41, 50])
 @example(CHUNKED + SWIFT, [70, 75, 80])
 @example(SWIFT + SWIFT + SIZED, [5, 30])
-@example("GET /swift HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
-def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[int]) -> None:
+@example("GET /fast HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
+def test_responses_do_not_depend_on_where_a_stream_is_split(stream: str, cuts: list[int]) -> None:
     data = stream.encode("latin-1")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     pieces = [data[start:end] for start, end in itertools.pairwise(places)]
@@ -120,24 +124,24 @@ def test_answers_do_not_depend_on_where_a_stream_is_cut(stream: str, cuts: list[
     async def both() -> list[bytes]:
         return [await answers([data]), await answers(pieces)]
 
-    whole, cut = in_a_loop(both())
+    whole, cut = run_in_thread(both())
     assert whole == cut
 
 
-def test_yeses_are_sent_together_but_never_very_many_and_not_to_who_is_gone() -> None:
+def test_204_responses_are_sent_together_up_to_a_maximum_and_not_to_closed_connections() -> None:
     async def scenario() -> None:
-        hub, transport = Hub(Echo(), 9), Wire()
-        connection = Connection(hub)
+        server, transport = HttpServer(Echo(), 9), FakeTransport()
+        connection = Connection(server)
         connection.connection_made(transport)
         connection.data_received(SWIFT.encode() * 3)
-        assert (len(transport.written), len(hub.unsent)) == (0, 3)
-        connection.data_received(SWIFT.encode() * 3 * MOST_UNSENT)
-        assert len(hub.unsent) < MOST_UNSENT
+        assert (len(transport.written), len(server.unsent)) == (0, 3)
+        connection.data_received(SWIFT.encode() * 3 * MAX_UNSENT_RESPONSES)
+        assert len(server.unsent) < MAX_UNSENT_RESPONSES
         await asyncio.sleep(0)
-        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)
         connection.data_received(SWIFT.encode())
         transport.close()
-        hub.send()
-        assert (len(transport.written), len(hub.unsent)) == (3 + 3 * MOST_UNSENT, 0)
+        server.flush()
+        assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)
 
-    in_a_loop(scenario())
+    run_in_thread(scenario())

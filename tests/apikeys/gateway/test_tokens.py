@@ -1,4 +1,4 @@
-"""When a gateway's token was last used: what a rotation of tokens goes by."""
+"""The last use of a gateway's token, by which operators rotate tokens."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def last_used(name: str) -> datetime | None:
 
 
 def until(use: Callable[[], object], name: str, after: datetime | None) -> datetime:
-    """Uses a token until a later use of ``name`` is written than ``after``."""
+    """Use a token until a use of ``name`` later than ``after`` is written."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         use()
@@ -43,9 +43,7 @@ def until(use: Callable[[], object], name: str, after: datetime | None) -> datet
     raise AssertionError(f"no later use of {name} was written")
 
 
-def test_token_that_is_used_no_more_has_a_last_use_that_stands_still(
-    process: GatewayProcess, key: ApiKey
-) -> None:
+def test_last_use_of_an_unused_token_does_not_change(process: GatewayProcess, key: ApiKey) -> None:
     bearers = {name: token(name) for name in ("old", "new")}
 
     def ask(name: str) -> None:
@@ -57,8 +55,8 @@ def test_token_that_is_used_no_more_has_a_last_use_that_stands_still(
             ask(name)
 
     until(ask_both, "old", None)
-    written = until(ask_both, "old", last_used("old"))  # by the quick way, too
-    # What was asked before may stand in the next write still.
+    written = until(ask_both, "old", last_used("old"))  # on the fast path, too
+    # Earlier uses may still be written with the next batch.
     latest = until(lambda: ask("new"), "new", last_used("new"))
     latest = until(lambda: ask("new"), "new", latest)
     still = last_used("old")
@@ -72,21 +70,21 @@ def test_token_that_is_used_no_more_has_a_last_use_that_stands_still(
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/gateway/v1/openapi.json", "/gateway/v1/nothing"])
-def test_use_for_anything_is_a_use(process: GatewayProcess, path: str) -> None:
+def test_every_request_counts_as_a_use(process: GatewayProcess, path: str) -> None:
     name = f"scraper of {path}"
     process.bearer = token(name)
     first = until(lambda: process.ask("GET", path), name, None)
     assert until(lambda: process.ask("GET", path), name, first) > first
 
 
-def test_use_for_a_key_that_nobody_has_is_a_use(process: GatewayProcess, key: ApiKey) -> None:
+def test_request_for_an_unknown_key_counts_as_a_use(process: GatewayProcess, key: ApiKey) -> None:
     process.bearer = token("tehran")
     unknown = signed(key)
     unknown.headers["X-MBX-APIKEY"] = "u" * 64
     assert until(lambda: process.auth(unknown), "tehran", None)
 
 
-def test_use_for_the_portals_metrics_is_a_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_for_portal_metrics_counts_as_a_use(capsys: pytest.CaptureFixture[str]) -> None:
     text = token("prometheus")
     call_command("gateway_token", "list")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "prometheus" in line]
@@ -97,7 +95,7 @@ def test_use_for_the_portals_metrics_is_a_use(capsys: pytest.CaptureFixture[str]
     assert last_used("prometheus") is not None
 
 
-def test_use_just_before_the_end_of_the_process_is_written() -> None:
+def test_use_just_before_shutdown_is_written() -> None:
     with GatewayProcess(token("last")) as process:
         assert process.ask("GET", "/metrics").status == 200
     assert last_used("last") is not None

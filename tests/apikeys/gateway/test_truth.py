@@ -1,4 +1,4 @@
-"""Three gateway processes, programs, authors and a saboteur: nothing passes that its author was told is over."""
+"""Three gateway processes with programs, authors and faults: no decision contradicts an acknowledged change."""
 
 import json
 import os
@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from tests.support.production import ROOT, without_settings
-from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Known, State, Subject, Truth
+from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Checker, KeyModel, KnownKey, RequestKind
 from tests.support.truth_changes import CHANGES
 
 
 @pytest.mark.postgres
-def test_no_wrong_yes_and_no_wrong_no_while_keys_change_and_machines_fail() -> None:
+def test_every_decision_is_correct_while_keys_change_and_machines_fail() -> None:
     command = [sys.executable, "-m", "tests.support.truth", "--keys", "40", "--seconds", "12"]
     result = subprocess.run(
         command, cwd=ROOT, env=without_settings(dict(os.environ)), capture_output=True, text=True
@@ -24,43 +24,43 @@ def test_no_wrong_yes_and_no_wrong_no_while_keys_change_and_machines_fail() -> N
     seen = report["seen"]
     assert min(seen["allowed"], seen["refused"]) > 300
     assert all(seen.get(f"change: {change.name}") for change in CHANGES), seen
-    # What nobody is told of at the time: each was now and then all that stood against a request.
+    # Ends without a notification: each of them was sometimes the only reason for a rejection.
     assert all(seen.get(f"refused for nothing but: {end}") for end in ENDS), seen
-    assert seen["unavailable"] > 0  # while the database was stopped nobody could say
+    assert seen["unavailable"] > 0  # while the database was stopped
 
 
-T = 1_800_000_000_000  # ms since 1970, at second 100 of the clock that only goes on
+T = 1_800_000_000_000  # ms since 1970, at second 100 of the monotonic clock
 READER, TRADER, OLD_TRADER = (
-    Subject(False, "read", HOME), Subject(False, "trade", HOME), Subject(True, "trade", OFFICE),
+    RequestKind(False, "read", HOME), RequestKind(False, "trade", HOME), RequestKind(True, "trade", OFFICE),
 )  # fmt: skip
 ALLOWED, REFUSED, UNAVAILABLE = 204, 401, 503
 
 
-def wrong(key: Known, subject: Subject, at: int, status: int, *, lasts: int = 20) -> bool:
-    """Whether the checker calls an answer wrong that was asked for at ``T + at`` ms and took ``lasts`` ms."""
-    truth, begun = Truth(), 100 + at / 1000
-    truth.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
-    assert sum(truth.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
-    return bool(truth.wrong)
+def wrong(key: KnownKey, subject: RequestKind, at: int, status: int, *, lasts: int = 20) -> bool:
+    """Return whether the checker rejects a response requested at ``T + at`` ms and received ``lasts`` ms later."""
+    checker, begun = Checker(), 100 + at / 1000
+    checker.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
+    assert sum(checker.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
+    return bool(checker.wrong)
 
 
-def known(*states: tuple[float, float, State]) -> Known:
-    key = Known(1, "k" * 64, None, "old", "new")
+def known(*states: tuple[float, float, KeyModel]) -> KnownKey:
+    key = KnownKey(1, "k" * 64, None, "old", "new")
     key.history += states
     return key
 
 
-def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
+def test_checker_expects_the_right_decisions_without_changes() -> None:
     for subject in (READER, TRADER, OLD_TRADER):
         assert not wrong(known(), subject, 0, ALLOWED)
         assert wrong(known(), subject, 0, REFUSED)
         assert wrong(known(), subject, 0, UNAVAILABLE)
-    for state in (State(active=False), State(revoked=True), State(owner_frozen=True)):
+    for state in (KeyModel(active=False), KeyModel(revoked=True), KeyModel(owner_frozen=True)):
         for subject in (READER, TRADER, OLD_TRADER):
             assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
             assert not wrong(known((1, 2, state)), subject, 0, REFUSED)
     for state, subject in (
-        (State(trades=False), TRADER), (State(office=False), OLD_TRADER), (State(old_ended=True), OLD_TRADER),
+        (KeyModel(trades=False), TRADER), (KeyModel(office=False), OLD_TRADER), (KeyModel(old_ended=True), OLD_TRADER),
     ):  # fmt: skip
         assert wrong(known((1, 2, state)), subject, 0, ALLOWED)
         assert wrong(known((1, 2, state)), READER, 0, REFUSED)
@@ -69,18 +69,18 @@ def test_checker_knows_what_may_pass_when_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("state", "subject", "before"),
     [
-        (State(expires=T), TRADER, True),
-        (State(expires=T - GRACE_MS), READER, True),
-        (State(trades_until=T), TRADER, True),
-        (State(old_until=T), OLD_TRADER, True),
-        (State(quarantined_until=T), TRADER, False),
+        (KeyModel(expires=T), TRADER, True),
+        (KeyModel(expires=T - GRACE_MS), READER, True),
+        (KeyModel(trades_until=T), TRADER, True),
+        (KeyModel(old_until=T), OLD_TRADER, True),
+        (KeyModel(quarantined_until=T), TRADER, False),
     ],
     ids=["expiry", "end of grace", "end of trading", "end of the old secret", "quarantine"],
 )
-def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
-    state: State, subject: Subject, before: bool
+def test_checker_reports_a_wrong_decision_on_either_side_of_an_end(
+    state: KeyModel, subject: RequestKind, before: bool
 ) -> None:
-    """Whoever asks while it ends may get either answer, and nobody else."""
+    """A request during the end may get either response; all others get one."""
     key = known((1, 2, state))
     for at in (-1000, -100, -25):
         assert wrong(key, subject, at, ALLOWED) is not before
@@ -91,15 +91,15 @@ def test_checker_sees_a_wrong_answer_on_either_side_of_an_end(
     for at in (5, 100, 1000):
         assert wrong(key, subject, at, ALLOWED) is before
         assert wrong(key, subject, at, REFUSED) is not before
-    # The ends of other things are none of theirs.
+    # Other ends do not matter for them.
     for at in (-100, 100):
         other = READER if state.expires != T - GRACE_MS else None
         assert other is None or wrong(key, other, at, REFUSED)
 
 
-def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_was_told() -> None:
-    key = known((99, 100, State(expires=T - 60_000)))
-    # Not changed yet, being changed, and changed: the author was told at second 100.
+def test_checker_applies_a_moved_end_after_its_acknowledgement() -> None:
+    key = known((99, 100, KeyModel(expires=T - 60_000)))
+    # Before, during and after the change, which was acknowledged at second 100.
     for at, allowed_is_wrong, refused_is_wrong in (
         (-1500, False, True),
         (-10, False, False),
@@ -107,7 +107,7 @@ def test_checker_holds_an_end_that_was_moved_against_who_asks_after_its_author_w
     ):
         assert wrong(key, TRADER, at, ALLOWED, lasts=1) is allowed_is_wrong
         assert wrong(key, TRADER, at, REFUSED, lasts=1) is refused_is_wrong
-    later = known((1, 2, State(trades_until=T - 60_000)), (99, 100, State(trades_until=T + 60_000)))
+    later = known((1, 2, KeyModel(trades_until=T - 60_000)), (99, 100, KeyModel(trades_until=T + 60_000)))
     assert not wrong(later, TRADER, -10, REFUSED, lasts=1)
     assert wrong(later, TRADER, 5, REFUSED)
     assert wrong(later, TRADER, 60_100, ALLOWED)

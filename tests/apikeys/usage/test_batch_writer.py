@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apikeys.actions import key_loader
-from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.usage_counters import Uses
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
+from apikeys.gateway.fastpath.usage_counters import UsageCounters
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
 from apikeys.usage import batch_writer
 from apikeys.usage.batch import Batch
@@ -19,20 +19,20 @@ from tests.support.signed_requests import decided
 pytestmark = pytest.mark.django_db
 
 
-def compiled(key: ApiKey) -> Compiled:
+def compiled(key: ApiKey) -> PreparedKey:
     record = key_loader.load(key.key_id)
     assert record is not None
-    return Compiled(record)
+    return PreparedKey(record)
 
 
-def batch_of(keys: list[Compiled], times: int) -> Batch:
-    uses = Uses()
+def batch_of(keys: list[PreparedKey], times: int) -> Batch:
+    uses = UsageCounters()
     for key in keys:
         credential = key.record.credentials[0].id
         for permission, address in (("read", "203.0.113.9"), ("trade", "::ffff:198.51.100.7")):
-            use = uses.of(key, permission, address, credential)
+            use = uses.counter_for(key, permission, address, credential)
             use.count, use.skew_ms = times, -120
-    return Batch(list(uses.take()))
+    return Batch(list(uses.drain()))
 
 
 def counts(key: ApiKey) -> dict[str, int]:
@@ -84,7 +84,7 @@ def test_a_hundred_keys_cost_no_more_statements_than_two() -> None:
     owners = [people.customer() for _ in range(25)]
     made = [compiled(people.key_of(owner, f"bot {n}")) for owner in owners for n in range(4)]
 
-    def statements(keys: list[Compiled]) -> int:
+    def statements(keys: list[PreparedKey]) -> int:
         with CaptureQueriesContext(
             connection,
         ) as caught:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from apikeys.gateway.fastpath import verifiers
-from apikeys.gateway.fastpath.prepared_key import Compiled
-from apikeys.gateway.fastpath.query import read
+from apikeys.gateway.fastpath.prepared_key import PreparedKey
+from apikeys.gateway.fastpath.query import parse
 from apikeys.verification import signature_check
 from apikeys.verification.decision import NOBODY, CredentialRecord, Outcome, decide
 from apikeys.verification.signature_check import MOST_CREDENTIALS
@@ -112,10 +112,10 @@ def test_so_does_the_work_of_the_quick_way(name: str, form: str, monkeypatch: py
     signature, size = FORMS[form]
     if size == 0 and len(sent(signature)) != 64:
         size = None  # the decision decodes it
-    request = read(b"timestamp=%d&signature=%s" % (NOW, sent(signature)), NOW)
+    request = parse(b"timestamp=%d&signature=%s" % (NOW, sent(signature)), NOW)
     assert request is not None
     spent = Spent(monkeypatch)
-    assert Compiled(KEYS[name] or NOBODY).signed_by(request, NOW) is None
+    assert PreparedKey(KEYS[name] or NOBODY).find_verifier(request, NOW) is None
     assert spent.checks == ([] if size is None else [size] * MOST_CREDENTIALS)
 
 
@@ -136,12 +136,12 @@ def test_a_refused_signature_of_rsa_has_its_payload_hashed_whichever_key_it_was_
             hashed.append(data)
             return hashlib.sha256(data)
 
-    request = read(b"timestamp=%d&signature=%s" % (NOW, sent(FORMS[form][0])), NOW)
+    request = parse(b"timestamp=%d&signature=%s" % (NOW, sent(FORMS[form][0])), NOW)
     assert request is not None
-    key = Compiled(KEYS[name] or NOBODY)
+    key = PreparedKey(KEYS[name] or NOBODY)
     monkeypatch.setattr(signature_check, "check", check)
     monkeypatch.setattr(verifiers, "hashlib", Counted)
-    assert key.signed_by(request, NOW) is None
+    assert key.find_verifier(request, NOW) is None
     assert hashed == [request[0]] * MOST_CREDENTIALS
 
 
@@ -190,8 +190,8 @@ def test_a_right_signature_costs_no_decoy(monkeypatch: pytest.MonkeyPatch) -> No
     answer = decide(
         record, api_key=KEY, query=query, body=b"", client_ip="192.0.2.1", permission="read", now_ms=NOW
     )
-    request = read(query, NOW)
+    request = parse(query, NOW)
     assert request is not None
-    assert Compiled(record).signed_by(request, NOW) is not None
+    assert PreparedKey(record).find_verifier(request, NOW) is not None
     assert answer.outcome is Outcome.ALLOWED
     assert spent.checks == []

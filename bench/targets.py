@@ -1,4 +1,4 @@
-"""What the gateway promises of itself: memory, how soon a change is heard, and public keys near the library's limit."""
+"""The gateway's own targets: memory for each key, invalidation latency, and the speed of public keys."""
 
 import base64
 import statistics
@@ -12,21 +12,21 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from apikeys.models import Credential
-from bench import drops, keys, load, memory
+from bench import invalidation_latency, keys, load, memory
 from bench.report import Row
 from bench.world import Gateway, World
 
-#: How many keys (a divisor of `LOOP`), and their bits. RSA's smallest is the hardest: the less a check costs, the more
-#: the rest weighs.
+#: Number of keys (a divisor of `LOOP`), and their bits. RSA's smallest size is the hardest: the less a verification
+#: costs, the more the rest weighs.
 SIGNERS = {"ed25519": ((200, 0),), "rsa": ((200, 3072), (40, 4096))}
 LOOP = 4_000
-DROPS = 5
+LATENCY_RUNS = 5
 
 
 def rows(world: World, token: str, highest: float, seconds: float, count: int) -> list[Row]:
     return [
         cached_key(),
-        heard(world, token, highest),
+        invalidation(world, token, highest),
         *(
             public_keys(world, token, kind, signers, bits, seconds, count)
             for kind, sizes in SIGNERS.items()
@@ -41,30 +41,34 @@ def cached_key() -> Row:
     return Row("memory per cached key", f"{rss:,.0f} bytes", "<= 2,048 bytes", beside)
 
 
-def heard(world: World, token: str, highest: float) -> Row:
-    rate = highest / 2 / drops.PROCESSES
+def invalidation(world: World, token: str, highest: float) -> Row:
+    rate = highest / 2 / invalidation_latency.PROCESSES
     holders = keys.hmac_holders(500)
-    runs = [drops.measure(world.directory, world.url, holders, token, rate) for _ in range(DROPS)]
-    runs.sort(key=lambda run: run.answered[1])
-    delays = runs[DROPS // 2]
+    runs = [
+        invalidation_latency.measure(world.directory, world.url, holders, token, rate)
+        for _ in range(LATENCY_RUNS)
+    ]
+    runs.sort(key=lambda run: run.after_commit[1])
+    delays = runs[LATENCY_RUNS // 2]
     return Row(
-        f"from a change's commit to the drop in the last of {drops.PROCESSES} processes, p99 under load",
-        f"{delays.answered[1] * 1e3:.2f} ms ({runs[0].answered[1] * 1e3:.2f}-{runs[-1].answered[1] * 1e3:.2f})",
+        f"from a commit to the eviction in the last of {invalidation_latency.PROCESSES} processes, p99 under load",
+        f"{delays.after_commit[1] * 1e3:.2f} ms "
+        f"({runs[0].after_commit[1] * 1e3:.2f}-{runs[-1].after_commit[1] * 1e3:.2f})",
         "<= 10 ms",
-        f"median {delays.answered[0] * 1e3:.2f} ms; with the commit itself {_told(delays.sent)}, and "
-        f"{_told(delays.alone)} for a listener that does nothing else; "
-        f"{DROPS} x {drops.CHANGES} changes, {rate:,.0f} /s on each process",
+        f"median {delays.after_commit[0] * 1e3:.2f} ms; with the commit itself {_format(delays.with_commit)}, and "
+        f"{_format(delays.idle_listener)} for a listener that does nothing else; "
+        f"{LATENCY_RUNS} x {invalidation_latency.CHANGES} changes, {rate:,.0f} /s on each process",
     )
 
 
-def _told(spread: tuple[float, float]) -> str:
+def _format(spread: tuple[float, float]) -> str:
     return f"{spread[0] * 1e3:.2f} ms (p99 {spread[1] * 1e3:.2f})"
 
 
 def public_keys(
     world: World, token: str, kind: str, signers: int, bits: int, seconds: float, count: int
 ) -> Row:
-    """Signatures checked a second over HTTP, against a loop of `cryptography`'s verify on the same core."""
+    """Compare signatures verified over HTTP with a loop of `cryptography`'s verify on the same core."""
     holders = keys.public_key_holders(kind, signers, bits)
     prepare = partial(keys.write_requests, world.directory / "requests", holders, token, 10)
     path, ratios, rates, limits = world.directory / "requests", [], [], []
@@ -76,8 +80,8 @@ def public_keys(
             before = _verify_rate(kind, holders)
             run = load.wrk(server.port, path, seconds)
             if run.wrong:
-                raise RuntimeError(f"{kind}: {run.wrong} of {run.answers} answers were wrong")
-            # Before and after: the machine may change within a second.
+                raise RuntimeError(f"{kind}: {run.wrong} of {run.answers} responses were wrong")
+            # Before and after: the machine's speed may change within a second.
             limits.append((before + _verify_rate(kind, holders)) / 2)
             rates.append(run.rate)
             ratios.append(run.rate / limits[-1])
@@ -93,12 +97,12 @@ def public_keys(
 
 
 def _verify_rate(kind: str, holders: list[keys.Holder]) -> float:
-    """Of the same keys in turn, as they come over HTTP: one alone would stay in the processor's cache."""
+    """Return verifications a second of the same keys in turn: a single one would stay in the processor's cache."""
     payload = keys.QUERY.format(n=1, at=1_800_000_000_000).encode()
     extra = (PKCS1v15(), SHA256()) if kind == "rsa" else ()
     checks = [partial(_verify(holder), _signature(holder, payload), payload, *extra) for holder in holders]
     with load.on_core(load.SERVER_CORE):
-        for check in checks:  # the first time a key is made ready
+        for check in checks:  # the first verification prepares the key
             check()
         began = time.perf_counter()
         for _ in range(LOOP // len(checks)):

@@ -1,6 +1,6 @@
-"""From a change's commit to the drop in the last of three gateway processes, while all three are under load.
+"""Measure the time from the commit of a change to the eviction in the last of three gateway processes, under load.
 
-A listener that does nothing else stands beside them: what it waits is the database's and the machine's.
+A listener that does nothing else runs beside them: its delay is that of the database and the machine.
 """
 
 import os
@@ -29,35 +29,37 @@ CHANGE = "UPDATE apikeys_apikey SET can_trade = can_trade WHERE key_id = %s"
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds: median, 99th percentile. A drop before the commit was answered took none."""
+    """Median and 99th percentile in seconds. An eviction before the commit returned counts as 0."""
 
-    answered: tuple[float, float]
+    after_commit: tuple[float, float]
     #: From the moment at which the commit was sent, so with the commit itself.
-    sent: tuple[float, float]
-    #: The same of the listener that does nothing else.
-    alone: tuple[float, float]
+    with_commit: tuple[float, float]
+    #: The same for the listener that does nothing else.
+    idle_listener: tuple[float, float]
 
 
-class Spied(Rival):
-    """A gateway process that writes down its drops; on either core, as three do not fit on one."""
+class InstrumentedGateway(Rival):
+    """A gateway process that records its evictions; on either core, as three do not fit on one."""
 
     name = "gateway"
     core = None
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "bench.spied", "127.0.0.1", str(self.port), "1000", str(os.getpid())]
+        return [
+            sys.executable, "-m", "bench.instrumented", "127.0.0.1", str(self.port), "1000", str(os.getpid()),
+        ]  # fmt: skip
 
     def environ(self) -> dict[str, str]:
-        return {**os.environ, "BENCH_DROPS": str(self.directory / "drops")}
+        return {**os.environ, "BENCH_EVICTIONS": str(self.directory / "evictions")}
 
 
 def measure(directory: Path, url: str, holders: list[Holder], token: str, rate: float) -> Delays:
-    """``rate``: requests a second of each process meanwhile."""
+    """Change keys while each process handles ``rate`` requests a second."""
     requests = directory / "requests"
-    for file in directory.glob("drops.*"):
+    for file in directory.glob("evictions.*"):
         file.unlink()
     with ExitStack() as stack:
-        processes = [stack.enter_context(Spied(directory)) for _ in range(PROCESSES)]
+        processes = [stack.enter_context(InstrumentedGateway(directory)) for _ in range(PROCESSES)]
         write_requests(requests, holders, token, each=1)
         for process in processes:
             wrk(process.port, requests, 3)
@@ -74,27 +76,27 @@ def measure(directory: Path, url: str, holders: list[Holder], token: str, rate: 
         listener.join()
         wrong = sum(load.result().wrong for load in loads)
     if wrong:
-        raise RuntimeError(f"{wrong} answers were wrong while keys changed")
-    return _delays(commits, _heard(directory), listener.heard)
+        raise RuntimeError(f"{wrong} responses were wrong while keys changed")
+    return _delays(commits, _read_evictions(directory), listener.received)
 
 
-#: When each key was dropped, on the machine's clock.
-Heard = dict[str, list[float]]
+#: Times by key id (monotonic clock of the machine).
+Times = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Commit:
     name: str
     sent: float
-    answered: float
+    returned: float
 
 
 class Listener(threading.Thread):
-    """Ends when it heard nothing for a second."""
+    """Record notifications until none arrived for a second."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self.heard: Heard = {}
+        self.received: Times = {}
         self._connection = psycopg.connect(url, autocommit=True)
         self._connection.execute(f"LISTEN {CHANNEL}")
         self.start()
@@ -105,7 +107,7 @@ class Listener(threading.Thread):
             while time.monotonic() < last + 1:
                 for notification in connection.notifies(timeout=1, stop_after=1):
                     last = time.monotonic()
-                    self.heard.setdefault(notification.payload, []).append(last)
+                    self.received.setdefault(notification.payload, []).append(last)
 
 
 def _change(url: str, names: list[str]) -> list[Commit]:
@@ -121,27 +123,30 @@ def _change(url: str, names: list[str]) -> list[Commit]:
     return commits
 
 
-def _heard(directory: Path) -> Heard:
-    heard: Heard = {}
-    for file in directory.glob("drops.*"):
+def _read_evictions(directory: Path) -> Times:
+    evictions: Times = {}
+    for file in directory.glob("evictions.*"):
         for line in file.read_text(encoding="ascii").splitlines():
             name, moment = line.split()
-            heard.setdefault(name, []).append(float(moment))
-    return heard
+            evictions.setdefault(name, []).append(float(moment))
+    return evictions
 
 
-def _delays(commits: list[Commit], heard: Heard, alone: Heard) -> Delays:
-    answered, sent, beside = [], [], []
+def _delays(commits: list[Commit], evictions: Times, notifications: Times) -> Delays:
+    after_commit, with_commit, idle = [], [], []
     for commit in commits:
-        drops = sorted(drop for drop in heard.get(commit.name, ()) if drop >= commit.sent)[:PROCESSES]
-        if len(drops) < PROCESSES:
-            raise RuntimeError("a change was not heard by every process")
-        answered.append(max(0.0, drops[-1] - commit.answered))
-        sent.append(drops[-1] - commit.sent)
-        beside.append(min(drop for drop in alone[commit.name] if drop >= commit.sent) - commit.sent)
-    return Delays(_spread(answered), _spread(sent), _spread(beside))
+        times = [moment for moment in evictions.get(commit.name, ()) if moment >= commit.sent]
+        last = sorted(times)[:PROCESSES]
+        if len(last) < PROCESSES:
+            raise RuntimeError("a process did not receive a change")
+        after_commit.append(max(0.0, last[-1] - commit.returned))
+        with_commit.append(last[-1] - commit.sent)
+        idle.append(
+            min(moment for moment in notifications[commit.name] if moment >= commit.sent) - commit.sent
+        )
+    return Delays(_spread(after_commit), _spread(with_commit), _spread(idle))
 
 
 def _spread(times: Iterable[float]) -> tuple[float, float]:
-    found = sorted(times)
-    return statistics.median(found), statistics.quantiles(found, n=100)[98]
+    ordered = sorted(times)
+    return statistics.median(ordered), statistics.quantiles(ordered, n=100)[98]

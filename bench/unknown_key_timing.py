@@ -1,7 +1,7 @@
-"""Whether the time of an answer tells strangers what exists: forgotten passwords, requests that are not signed right.
+"""Measure whether response times reveal which accounts and keys exist: password resets and wrongly signed requests.
 
-Medians of interleaved classes, 500 each or more, as ratios of the first; over HTTP, on PostgreSQL and Valkey. Repeated
-tries of the same key, as somebody makes them who measures: the first try of any key waits for the database.
+Medians of interleaved classes, 500 each or more, as ratios of the first; over HTTP, on PostgreSQL and Valkey. The same
+key is tried repeatedly, as an attacker who measures would do: the first request for any key waits for the database.
 """
 
 import base64
@@ -22,7 +22,7 @@ from bench.logins import EACH, Visitor, report
 from tests.support.live_portal import LivePortal
 from tests.support.servers import Postgres, Valkey, create_database
 
-#: Accounts that are sent a code, with all the work that it makes after the answer.
+#: Accounts that receive a code, with all the work that follows the response.
 PHONES = f"""
 from accounts.models import FactorGuard, SmsDevice, User
 first = User.objects.create_user('+989140000000', 'not what is typed')
@@ -33,8 +33,8 @@ SmsDevice.objects.bulk_create([SmsDevice(user=user, number=user.phone, confirmed
 """
 KEYS = """
 import json, uuid
-from apikeys.policy import public_keys
 from apikeys.actions import rotation
+from apikeys.policy import public_keys
 from tests.support import people
 from tests.support.gateways import token
 from tests.support.key_pairs import new_ed25519, public_pem, rsa_of
@@ -57,7 +57,7 @@ for kind in ("HMAC", "other address", "30 networks", "paused", "once rotated", *
     made[kind] = key.key_id
 print(json.dumps({"token": token("bench"), "keys": made}))
 """
-#: What strangers sign with, as each kind of key would write it: the work is whole, and no key made it.
+#: Wrong signatures in the spelling of each kind of key: they take the full work, and no key made them.
 SIGNATURES = {
     "HMAC's": "ab" * 32,
     "Ed25519's": base64.b64encode(bytes(range(63)) + b"\0").decode(),
@@ -67,8 +67,8 @@ SIGNATURES = {
 }
 
 
-class Forgetful(Visitor):
-    """Posts a number to the page of forgotten passwords."""
+class ResetVisitor(Visitor):
+    """Posts a phone number to the password reset page."""
 
     def post(self, phone: str, address: str) -> float:
         fields = urllib.parse.urlencode({"phone": phone, "csrfmiddlewaretoken": self.token})
@@ -79,30 +79,30 @@ class Forgetful(Visitor):
         }
         start = time.perf_counter()
         self.connection.request("POST", "/forgot/", fields, headers)
-        answer = self.connection.getresponse()
-        answer.read()
+        response = self.connection.getresponse()
+        response.read()
         took = time.perf_counter() - start
-        assert answer.status == 302, answer.status
+        assert response.status == 302, response.status
         return took
 
 
-def forgotten(portal: LivePortal) -> dict[str, list[float]]:
-    """Each number once, from an address of its own."""
+def password_resets(portal: LivePortal) -> dict[str, list[float]]:
+    """Measure each phone number once, from an address of its own."""
     portal.manage("shell", "--no-imports", "--command", PHONES)
-    visitor = Forgetful(portal.port)
-    found: dict[str, list[float]] = {"known": [], "unknown": []}
+    visitor = ResetVisitor(portal.port)
+    seconds: dict[str, list[float]] = {"known": [], "unknown": []}
     addresses = (f"198.{20 + n // 65536}.{n // 256 % 256}.{n % 256}" for n in itertools.count(1))
     for number in range(EACH):
-        for kind in random.sample(sorted(found), 2):  # nosec B311
+        for kind in random.sample(sorted(seconds), 2):  # nosec B311
             prefix = "+989141" if kind == "known" else "+989142"
-            found[kind].append(visitor.post(f"{prefix}{number:06d}", next(addresses)))
-            time.sleep(0.02)  # what is done outside of the answer's time must not show in the next one's
-    return found
+            seconds[kind].append(visitor.post(f"{prefix}{number:06d}", next(addresses)))
+            time.sleep(0.02)  # work after a response must not affect the next one
+    return seconds
 
 
-def unsigned(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """The same wrongly signed request, to keys of each kind, for each kind of signature: to the gateway, and to the
-    portal's own endpoint."""
+def wrongly_signed(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Measure the same wrongly signed request for keys of each kind and each kind of signature, at the gateway and at
+    the portal's own endpoint."""
     os.environ.update({**portal.environ, "DJANGO_SETTINGS_MODULE": "hitobit_portal.settings"})
     import django
 
@@ -118,30 +118,30 @@ def unsigned(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[float]]]]
         connection = gateway.connection()
         for name, signature in SIGNATURES.items():
             ask = partial(to_gateway, connection, gateway.bearer, query_of(signature))
-            yield f"not signed right ({name})", measured(keys, ask)
+            yield f"wrongly signed ({name})", measured(keys, ask)
         ask = partial(
             to_gateway, connection, gateway.bearer, query_of(SIGNATURES["RSA's"], f"a={'a' * 60_000}&")
         )
-        yield "not signed right (RSA's, a long payload)", measured(keys, ask)
+        yield "wrongly signed (RSA's, a long payload)", measured(keys, ask)
     connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=60)
     for name in ("HMAC's", "RSA's"):
-        # Ten classes of answers that take 2 ms each: their medians are less sure, and the largest of ten is less still.
+        # Ten classes of responses of 2 ms each: their medians vary more, and the largest of ten even more.
         ask = partial(to_portal, connection, query_of(SIGNATURES[name]))
         yield f"apiRestrictions ({name})", measured(keys, ask, 3 * EACH)
 
 
 def measured(keys: dict[str, str], ask: Callable[[str], float], each: int = EACH) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {kind: [] for kind in keys}
+    seconds: dict[str, list[float]] = {kind: [] for kind in keys}
     for number in range(each + 20):
         for kind in random.sample(sorted(keys), len(keys)):  # nosec B311
             took = ask(keys[kind])
             if number >= 20:
-                found[kind].append(took)
-    return found
+                seconds[kind].append(took)
+    return seconds
 
 
 def query_of(signature: str, before: str = "") -> Callable[[], str]:
-    """One that is fresh, each time."""
+    """Return a function that returns a fresh query string at each call."""
     end = f"&signature={urllib.parse.quote_plus(signature)}"
     return lambda: f"{before}timestamp={time.time_ns() // 1_000_000}{end}"
 
@@ -162,17 +162,17 @@ def to_gateway(
 def to_portal(connection: http.client.HTTPConnection, query: Callable[[], str], key: str) -> float:
     path = f"/sapi/v1/account/apiRestrictions?{query()}"
     took = one(connection, path, {"X-MBX-APIKEY": key, "X-Forwarded-For": "203.0.113.9"})
-    time.sleep(0.001)  # what is noted 0.1 s after an answer must not always meet the same one
+    time.sleep(0.001)  # work 0.1 s after a response must not always coincide with the same class
     return took
 
 
 def one(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> float:
     start = time.perf_counter()
     connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    answer.read()
+    response = connection.getresponse()
+    response.read()
     took = time.perf_counter() - start
-    assert answer.status in (400, 401, 403), answer.status
+    assert response.status in (400, 401, 403), response.status
     return took
 
 
@@ -192,11 +192,11 @@ def main() -> int:
         os.environ.update(environ)
         portal = LivePortal(Path(directory), environ).start()
         try:
-            alike = [report("forgotten password", forgotten(portal))]
-            alike += [report(what, found) for what, found in unsigned(portal)]
+            indistinguishable = [report("password reset", password_resets(portal))]
+            indistinguishable += [report(name, seconds) for name, seconds in wrongly_signed(portal)]
         finally:
             portal.stop()
-    return 0 if all(alike) else 1
+    return 0 if all(indistinguishable) else 1
 
 
 if __name__ == "__main__":
