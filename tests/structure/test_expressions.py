@@ -11,6 +11,14 @@ SHORT = {
         r"(?<![\w./-])[A-Za-z0-9+/_=-]{16,}",
     ): "of a message 500 characters are looked at",
     ("hitobit_portal.observability.logs", r"(?<![A-Za-z0-9])(?:[A-Za-z0-9]{4,8}"): "the same",
+    (
+        "hitobit_portal.i18n.fields",
+        r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:",
+    ): "an address has 254 characters at most",
+    (
+        "hitobit_portal.i18n.free_text",
+        r"(?<![A-Za-z0-9])\+?\(?[0-9](?:",
+    ): "a long run matches, at the latest without its last digit",
 }
 ALL = list(expressions())
 

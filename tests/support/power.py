@@ -45,6 +45,7 @@ if __name__ == "__main__":  # pytest has read the settings already
 
 import hypothesis
 import pytest
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
@@ -60,9 +61,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts.access import sessions
+from accounts.access import logins, sessions
 from accounts.actions import freeze
-from accounts.models import User
+from accounts.models import LoginSession, User
 from apikeys.actions import key_loader, rotation
 from apikeys.models import AllowedNetwork, ApiKey, Credential, RescueRequest
 from apikeys.policy import power
@@ -223,7 +224,15 @@ class Views:
 
     def __init__(self, person: Person) -> None:
         self.person = person
-        self.session = _Session()
+        user = person.reload()
+        login = LoginSession.objects.create(user=user, method="of a walk")
+        self.session = _Session(
+            {
+                SESSION_KEY: str(user.pk),
+                HASH_SESSION_KEY: user.get_session_auth_hash(),
+                logins.LOGIN_SESSION: str(login.pk),
+            }
+        )
 
     def post(self, path: str, data: dict[str, Any]) -> HttpResponse:
         request: Any = RequestFactory().post(path, data)

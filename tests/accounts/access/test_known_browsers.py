@@ -303,7 +303,10 @@ def test_whoever_has_the_password_does_not_block_the_codes_of_a_login_that_goes_
     freeze.freeze(None, sara.user)
     client = people.logged_in(sara)
     thief_tries_codes(sara)
-    codes = {"sms_code": people.live_sms_code(sara, approvals.THAW, client=client), "totp_code": sara.fresh_totp()}
+    codes = {
+        "sms_code": people.live_sms_code(sara, approvals.THAW, client=client),
+        "totp_code": sara.fresh_totp(),
+    }
     assert client.post("/thaw/", codes).status_code == 302
     assert sara.reload().frozen_at is None
 
