@@ -1,4 +1,4 @@
-"""Django settings, all from the environment (`hitobit_portal.config.env`). There is no insecure default outside the demo."""
+"""Django settings, all from the environment (`hitobit_portal.config.env`). No insecure default outside the demo."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -19,7 +19,7 @@ USE = "trusted-device"
 
 
 def trust(request: HttpRequest, response: HttpResponse, user: User) -> bool:
-    """Set the cookie that stands for the second factor of later logins. Return False for staff, who are never trusted."""
+    """Set the cookie that stands for the second factor of later logins. Return False for staff, who never get it."""
     # SECURITY: staff reach every customer's page; their second factor is asked for at every login.
     if user.is_staff:
         return False

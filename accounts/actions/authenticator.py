@@ -13,7 +13,7 @@ from hitobit_portal.security import crypto
 
 
 def replace(request: HttpRequest, user: User, seed: str) -> None:
-    """Put ``seed`` into force: the effect of its first code. The old seed ends, and so does every login but that of ``request``."""
+    """Put ``seed`` into force: the effect of its first code. Ends the old seed and all other logins."""
     device = TotpDevice.objects.get(user=user)
     device.seed_sealed = crypto.seal(seed.encode(), verification.seal_owner(user))
     device.next_seed_sealed = ""

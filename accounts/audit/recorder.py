@@ -16,7 +16,7 @@ from accounts.models import AuditEvent, User
 from hitobit_portal.http import commit_barrier
 
 LABEL_LENGTH = 80
-#: Sent within the transaction of an event, with ``event`` (`AuditEvent`) and ``also`` (further (channel, address) pairs).
+#: Sent within the transaction of an event, with ``event`` (`AuditEvent`) and ``also`` ((channel, address) pairs).
 #: A receiver that raises undoes the event together with what it is about.
 event_recorded = Signal()
 

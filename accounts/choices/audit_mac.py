@@ -1,7 +1,8 @@
 """What makes the audit trail believable: the MACs of events, of the links between them, and of the head. No ORM.
 
-A MAC is ``<key id>:<hex>``, HMAC-SHA256 under a key derived from a master key (`hitobit_portal.security.crypto`). It can be
-checked as long as that master key stays in the ring; it is never made anew, since whoever could do that could forge it.
+A MAC is ``<key id>:<hex>``, HMAC-SHA256 under a key derived from a master key (`hitobit_portal.security.crypto`). It
+can be checked as long as that master key stays in the ring. It is never recomputed: a process that could recompute it
+could forge it.
 """
 
 import json

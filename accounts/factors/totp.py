@@ -1,6 +1,7 @@
 """Turning an authenticator on: the first one, the one that takes its place, and the picture that apps scan.
 
-Until its first code was typed a seed belongs to the login that shows it (`accounts.access.logins.seed`) and is stored nowhere.
+Before its first code is typed, a seed belongs to the login that shows it (`accounts.access.logins.seed`); it is not
+stored.
 """
 
 import io
@@ -19,7 +20,7 @@ ISSUER = "Hitobit"
 
 
 def confirm_first(request: HttpRequest, user: User) -> None:
-    """The effect of the first seed's first code, which `verification.verify` has just stored; within a half-finished login."""
+    """Confirm the first authenticator: the effect of its first code, in a half-finished login."""
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
     guard.end_others(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)

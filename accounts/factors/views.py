@@ -23,7 +23,7 @@ from hitobit_portal.http.context import address_of
 class Asked:
     """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
 
-    ``kept``: fields of the form before, which the page sends along so that `accounts.access.form_drafts` finds them when the
+    ``kept``: fields of the form before, which the page sends along so that `form_drafts` finds them when the
     session has run out meanwhile. ``sends_first``: the page is reached before a code was sent, and begins with the
     button that sends one.
     """

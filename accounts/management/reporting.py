@@ -96,7 +96,7 @@ def reason(text: str) -> str:
 
 
 def free_text_problem(text: str) -> str:
-    """What an operator reads of a text that can't leave the portal (`hitobit_portal.i18n.free_text`); "" when it can."""
+    """Return why a text may not leave the portal (`hitobit_portal.i18n.free_text`), for an operator; "" when it may."""
     return {
         None: "",
         free_text.Problem.HIDDEN: "has control or invisible characters; write it in one line",

@@ -54,7 +54,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
     #: Part of the session hash: one higher, and every session and half-finished login of the person is over.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
-    #: Part of the cookie of a known browser: one higher, and the account is known to none (`accounts.access.known_browsers`).
+    #: Part of the cookie of a known browser (`accounts.access.known_browsers`): one higher, and no browser is known.
     browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)

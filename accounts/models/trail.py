@@ -54,7 +54,7 @@ class AuditEvent(models.Model):
     agent = models.CharField(_("browser"), max_length=200, blank=True)
     request_id = models.CharField(_("request"), max_length=32, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
-    #: Of all the fields above and the id (`accounts.choices.audit_mac`). Empty in rows of the version that knew no chain.
+    #: Of all the fields above and the id (`accounts.choices.audit_mac`). Empty in rows that are older than the chain.
     mac = models.CharField(max_length=audit_mac.MAC_LENGTH, default="", db_default="", editable=False)
 
     objects = AuditEventQuerySet.as_manager()

@@ -22,6 +22,6 @@ class AccountFrozen(ValidationError):
 
 def refuse(owner: Owner) -> None:
     """Raise `AccountFrozen` when ``owner``, a row that was just read, is frozen."""
-    # SECURITY: an attacker with an open session must not prepare keys that start to work when the owner thaws the account.
+    # SECURITY: an attacker with an open session must not prepare keys that work once the owner thaws the account.
     if owner.frozen_at is not None:
         raise AccountFrozen

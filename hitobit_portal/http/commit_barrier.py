@@ -1,7 +1,7 @@
 """Whoever makes a change is answered when it is in force everywhere.
 
 A gateway believes its memory for `settings.GATEWAY_LEASE_MS` after the database last had the chance to tell it of a
-change (`apikeys.gateway.keycache.postgresql_invalidation`). So nobody is told "deleted" sooner than a lease after the commit: the
+change (`apikeys.gateway.keycache.postgresql_invalidation`). So a response waits for a lease after the commit: the
 answer to a request waits in `middleware`, a command before its process ends. SQLite is asked at each request.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m hitobit_portal.http.healthcheck PORT [PATH]``: exit code 0 when the process answers. For containers without curl."""
+"""``python -m hitobit_portal.http.healthcheck PORT [PATH]``: exit with 0 if the process answers. For containers."""
 
 import http.client
 import sys

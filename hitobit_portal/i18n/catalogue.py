@@ -1,7 +1,7 @@
 """The message catalogues: found in the sources, brought up to date, checked. Needs Babel, not GNU gettext.
 
-``python -m hitobit_portal.i18n.catalogue`` rewrites ``locale/*/LC_MESSAGES/django.po`` from the sources; with ``--check``
-it changes nothing and exits 1 when a catalogue is not complete. The site itself never imports this module.
+``python -m hitobit_portal.i18n.catalogue`` rewrites ``locale/*/LC_MESSAGES/django.po`` from the sources; ``--check``
+changes nothing and exits 1 when a catalogue is not complete. The site itself never imports this module.
 """
 
 import argparse

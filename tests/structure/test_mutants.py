@@ -1,4 +1,4 @@
-"""`tests.support.mutants` itself: which changes it makes, that they stay the same, and that its table is of what exists."""
+"""`tests.support.mutants` itself: its changes, that they stay the same, and that its table names what exists."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""What tests run in processes of their own: ``python -m tests.support.child_tasks TASK ARGUMENT...`` (see `tests.support.concurrency`)."""
+"""Tasks that tests run in their own processes: ``python -m tests.support.child_tasks TASK ARGUMENT...``."""
 
 import json
 import os

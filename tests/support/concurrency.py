@@ -105,7 +105,7 @@ def went_to(answers: Sequence[HttpResponse], path: str) -> int:
 
 @contextmanager
 def child_of(task: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m tests.support.child_tasks task arguments``: a process of its own on the running test's database, which it does
+    """``python -m tests.support.child_tasks task arguments``: a process on the running test's database, which it does
     not outlive."""
     parts = connection.settings_dict
     database = (

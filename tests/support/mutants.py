@@ -36,26 +36,78 @@ from tests.support.servers import Postgres, Valkey
 #: Each module with the tests that have to notice, files or single ones, the quickest first. A pattern has to match.
 MODULES: dict[str, list[str]] = {
     "accounts/factors/verification.py": [
-        "accounts/factors/test_verification.py", "accounts/choices/test_clock_drift.py", "portal/test_limits_in_figures.py", "accounts/registration/test_password_reset.py", "accounts/profile/test_totp.py",
+        "accounts/factors/test_verification.py",
+        "accounts/choices/test_clock_drift.py",
+        "portal/test_limits_in_figures.py",
+        "accounts/registration/test_password_reset.py",
+        "accounts/profile/test_totp.py",
         "races/test_codes.py::test_sixty_wrong_codes_at_once_are_counted_exactly_and_five_are_compared",
     ],
-    "accounts/factors/lockout.py": ["accounts/factors/test_verification.py", "portal/test_limits_in_figures.py", "accounts/registration/test_password_reset.py"],
-    "accounts/factors/sms_codes.py": ["accounts/factors/test_sms_codes.py", "portal/test_limits_in_figures.py", "accounts/factors/test_verification.py",
-                              "accounts/registration/test_signup.py", "accounts/profile/test_phone.py",
-                              "races/test_codes.py::test_sixty_requests_for_an_sms_send_one"],
-    "accounts/access/guard.py": ["accounts/login/test_login.py", "portal/test_limits_in_figures.py", "accounts/login/test_enrolment.py", "accounts/profile/test_sessions.py",
-                           "accounts/profile/test_totp.py"],
-    "accounts/access/form_drafts.py": ["portal/test_limits_in_figures.py", "accounts/access/test_form_drafts.py", "accounts/login/test_login.py"],
-    "accounts/access/trusted_devices.py": ["accounts/login/test_devices.py", "portal/test_limits_in_figures.py"],
-    "apikeys/verification/signing.py": ["apikeys/verification/test_signing.py", "apikeys/verification/test_decision.py"],
-    "apikeys/verification/networks.py": ["apikeys/verification/test_networks.py", "apikeys/verification/test_decision.py"],
-    "apikeys/verification/decision.py": ["apikeys/verification/test_decision.py", "apikeys/verification/test_constant_work.py"],
-    "apikeys/gateway/authorizer.py": ["apikeys/gateway/test_authorizer*.py", "apikeys/gateway/test_split_streams.py"],
-    "apikeys/gateway/fastpath/query.py": ["apikeys/gateway/test_fast_path.py", "apikeys/gateway/test_repeated_requests.py", "apikeys/gateway/test_split_streams.py"],
-    "apikeys/gateway/fastpath/verifiers.py": ["apikeys/gateway/test_fast_path.py", "apikeys/gateway/test_repeated_requests.py", "apikeys/gateway/test_split_streams.py"],
-    "apikeys/gateway/fastpath/prepared_key.py": ["apikeys/gateway/test_fast_path.py", "apikeys/gateway/test_repeated_requests.py", "apikeys/gateway/test_authorizer*.py"],
-    "apikeys/gateway/fastpath/rate_limits.py": ["apikeys/gateway/test_split_streams.py", "apikeys/gateway/test_authorizer*.py"],
-}  # fmt: skip
+    "accounts/factors/lockout.py": [
+        "accounts/factors/test_verification.py",
+        "portal/test_limits_in_figures.py",
+        "accounts/registration/test_password_reset.py",
+    ],
+    "accounts/factors/sms_codes.py": [
+        "accounts/factors/test_sms_codes.py",
+        "portal/test_limits_in_figures.py",
+        "accounts/factors/test_verification.py",
+        "accounts/registration/test_signup.py",
+        "accounts/profile/test_phone.py",
+        "races/test_codes.py::test_sixty_requests_for_an_sms_send_one",
+    ],
+    "accounts/access/guard.py": [
+        "accounts/login/test_login.py",
+        "portal/test_limits_in_figures.py",
+        "accounts/login/test_enrolment.py",
+        "accounts/profile/test_sessions.py",
+        "accounts/profile/test_totp.py",
+    ],
+    "accounts/access/form_drafts.py": [
+        "portal/test_limits_in_figures.py",
+        "accounts/access/test_form_drafts.py",
+        "accounts/login/test_login.py",
+    ],
+    "accounts/access/trusted_devices.py": [
+        "accounts/login/test_devices.py",
+        "portal/test_limits_in_figures.py",
+    ],
+    "apikeys/verification/signing.py": [
+        "apikeys/verification/test_signing.py",
+        "apikeys/verification/test_decision.py",
+    ],
+    "apikeys/verification/networks.py": [
+        "apikeys/verification/test_networks.py",
+        "apikeys/verification/test_decision.py",
+    ],
+    "apikeys/verification/decision.py": [
+        "apikeys/verification/test_decision.py",
+        "apikeys/verification/test_constant_work.py",
+    ],
+    "apikeys/gateway/authorizer.py": [
+        "apikeys/gateway/test_authorizer*.py",
+        "apikeys/gateway/test_split_streams.py",
+    ],
+    "apikeys/gateway/fastpath/query.py": [
+        "apikeys/gateway/test_fast_path.py",
+        "apikeys/gateway/test_repeated_requests.py",
+        "apikeys/gateway/test_split_streams.py",
+    ],
+    "apikeys/gateway/fastpath/verifiers.py": [
+        "apikeys/gateway/test_fast_path.py",
+        "apikeys/gateway/test_repeated_requests.py",
+        "apikeys/gateway/test_split_streams.py",
+    ],
+    "apikeys/gateway/fastpath/prepared_key.py": [
+        "apikeys/gateway/test_fast_path.py",
+        "apikeys/gateway/test_repeated_requests.py",
+        "apikeys/gateway/test_authorizer*.py",
+    ],
+    "apikeys/gateway/fastpath/rate_limits.py": [
+        "apikeys/gateway/test_split_streams.py",
+        "apikeys/gateway/test_authorizer*.py",
+    ],
+}
 MOST = 20
 KNOWN = "docs/mutants.md"
 #: s, and times what the tests of the module took without a mutant.

@@ -1,6 +1,6 @@
 """The cast of the tests: people in every state of enrolment, their real codes, and browsers in every state of login.
 
-Rows and sessions are made by the portal's own functions (`accounts.access.guard`), not by pages, and no password is hashed
+Rows and sessions are made by the portal's own functions (`accounts.access.guard`), not by pages. No password is hashed
 where none is typed: sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
 
     browser = logged_in(customer())  # both factors confirmed, and a finished login
@@ -196,7 +196,7 @@ def replacing_authenticator(person: Person) -> Client:
 
 
 def outside(user: User, way: str, *, proved: bool = False) -> Client:
-    """A browser on the way of sign-up or "forgotten password" (`accounts.registration.flow`), before or after the codes."""
+    """A browser in sign-up or "forgotten password" (`accounts.registration.flow`), before or after the codes."""
     client = browser()
     request = _request()
     ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))

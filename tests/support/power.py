@@ -1,7 +1,8 @@
 """Looks for a sequence of customer actions that ends with more power than both codes approved.
 
-``python -m tests.support.power`` first plants holes and has to find each of them; then it walks 10,000 random sequences through
-the view functions, on SQLite in memory, and some hundred through whole requests. ``tests/apikeys/policy/test_power.py`` runs a few
+``python -m tests.support.power`` first plants holes and has to find each of them; then it walks 10,000 random
+sequences through the view functions, on SQLite in memory, and some hundred through whole requests.
+``tests/apikeys/policy/test_power.py`` runs a few
 fixed ones with the suite.
 
 The model knows no rule of the product. It reads the rows of a key as `Facts` before and after each action, and takes
@@ -847,7 +848,10 @@ PLANTED: dict[str, list[tuple[str, Any]]] = {
     "an address is added without codes": [("apikeys.policy.power._opens_addresses", _only_everywhere_is_more)],
     "first settings are given again and again": [
         ("apikeys.models.ApiKey.end_first_settings", lambda _key: True),
-        ("apikeys.pages.session_state.is_fresh", lambda request, key: str(key.pk) == request.session.get("made_key", {}).get("key")),
+        (
+            "apikeys.pages.session_state.is_fresh",
+            lambda request, key: str(key.pk) == request.session.get("made_key", {}).get("key"),
+        ),
     ],
     "a code holds for the key as it becomes": [("apikeys.actions.consent.state_of", lambda key: {"name": key.label})],
     "a code approves anything of its kind": [

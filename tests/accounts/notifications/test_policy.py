@@ -1,4 +1,4 @@
-"""Which events are told, to whom, and how often: the rows that `accounts.notifications.policy.put` leaves in the outbox."""
+"""Which events are notified, to whom, and how often: the rows that `policy.put` leaves in the outbox."""
 
 from datetime import timedelta
 from typing import Any
