@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +207,21 @@ def _flush_may_empty_the_audit_trail() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _database_is_made_for_whoever_asks() -> Iterator[None]:
+    """pytest-django makes those that some test's marker names; a run of modules with `kept_db` alone has none."""
+    from django.test import utils
+
+    made: Callable[..., Any] = utils.setup_databases
+
+    def with_default(*arguments: Any, aliases: Iterable[str] = (), **options: Any) -> Any:
+        return made(*arguments, aliases={"default", *aliases}, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "setup_databases", with_default)
+        yield
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """PostgreSQL is thrown away whole; dropping its databases first would wait for every connection."""
@@ -221,9 +236,12 @@ def kept_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     Tests with this fixture commit, see what the ones before them left, and so make people, keys and tokens of their own
     and look at nobody else's.
     """
+    from django.db import connection
+
     from tests.support import audit_trail
 
     with django_db_blocker.unblock():
+        assert connection.settings_dict["NAME"].startswith("test_"), "nothing else is ever emptied"
         yield
         audit_trail.empty()
 

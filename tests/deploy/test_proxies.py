@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, GatewayToken
+from apikeys.models.gateway import digest_of
 from apikeys.policy.choices import State
 from hitobit_portal.http import commit_barrier
 from tests.support import people
@@ -132,11 +133,14 @@ def proxy(
 @pytest.fixture
 def front(proxy: Proxy) -> Proxy:
     """With its token in the database, from which a test may have taken it."""
-    from apikeys.models import GatewayToken
-    from apikeys.models.gateway import digest_of
-
-    GatewayToken.objects.get_or_create(name="proxy", digest=digest_of(proxy.gateway.bearer))
+    put_in_place(proxy.gateway.bearer)
     return proxy
+
+
+def put_in_place(bearer: str) -> None:
+    if GatewayToken.objects.get_or_create(name="proxy", digest=digest_of(bearer))[1]:
+        commit_barrier.changed()
+        commit_barrier.wait()
 
 
 @pytest.fixture
@@ -330,8 +334,6 @@ def test_nothing_passes_without_the_portals_word(front: Proxy, key: ApiKey) -> N
             os.kill(pid, signal.SIGCONT)
     assert code(front.send(signed(key))) == (200, 0)
     token()
-    from apikeys.models import GatewayToken
-
     GatewayToken.objects.filter(name="proxy").delete()
     commit_barrier.changed()
     commit_barrier.wait()

@@ -13,6 +13,7 @@ from typing import Any, Self
 from django.db import connection
 
 from apikeys.models import GatewayToken
+from hitobit_portal.http import commit_barrier
 from tests.support.binance_client import Call
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent, free_port
@@ -29,6 +30,9 @@ def token(name: str = "") -> str:
     """Create and commit a gateway token with a unique name (or ``name``); return its text."""
     made, text = GatewayToken.new(name or f"test {next(_numbers)}")
     made.save()
+    # Gateways hear of it within a lease, as whoever makes one with `manage.py` is told.
+    commit_barrier.changed()
+    commit_barrier.wait()
     return text
 
 

@@ -23,13 +23,12 @@ RESET = struct.pack("ii", 1, 0)
 
 @pytest.fixture(scope="module")
 def process(kept_db: None) -> Iterator[GatewayProcess]:
-    with GatewayProcess("") as process:
+    with GatewayProcess(token()) as process:
         yield process
 
 
 @pytest.fixture
 def gateway(process: GatewayProcess) -> Iterator[GatewayProcess]:
-    process.bearer = token()
     yield process
     assert process.ask("GET", "/gateway/v1/openapi.json").status == 200
 

@@ -22,13 +22,12 @@ AUTH, ENVOY = b"/gateway/v1/auth", b"/gateway/v1/envoy"
 
 @pytest.fixture(scope="module")
 def process(kept_db: None) -> Iterator[GatewayProcess]:
-    with GatewayProcess("") as process:
+    with GatewayProcess(token()) as process:
         yield process
 
 
 @pytest.fixture
 def gateway(process: GatewayProcess) -> GatewayProcess:
-    process.bearer = token()
     return process
 
 

@@ -27,14 +27,15 @@ pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 
 @pytest.fixture(scope="module")
 def process(kept_db: None) -> Iterator[GatewayProcess]:
-    with GatewayProcess("") as process:
+    with GatewayProcess(token()) as process:
         yield process
 
 
 @pytest.fixture
-def gateway(process: GatewayProcess) -> GatewayProcess:
-    process.bearer = token()
-    return process
+def gateway(process: GatewayProcess) -> Iterator[GatewayProcess]:
+    bearer = process.bearer
+    yield process
+    process.bearer = bearer  # a test may have asked with another one
 
 
 @pytest.fixture

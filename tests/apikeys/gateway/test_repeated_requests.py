@@ -14,6 +14,7 @@ from apikeys.gateway import authorizer as gateway_authorizer
 from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
+from apikeys.gateway.requests import MAX_PAYLOAD_BYTES
 from apikeys.usage.batch import Used
 from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
@@ -334,3 +335,24 @@ def test_entry_is_stored_when_only_one_credential_is_left() -> None:
     assert local.passes(signed(f"timestamp={NOW}"))
     assert local.authorizer.key_cache.entries
     assert not local.passes(signed(f"timestamp={NOW}", OLD))
+
+
+def test_request_over_the_largest_size_is_decided_by_the_full_decision() -> None:
+    local = LocalAuthorizer(RECORD)
+    assert local.passes(signed(f"timestamp={NOW}"))
+    for more, passes in ((0, True), (1, False)):
+        tail = f"&timestamp={NOW}"
+        query = signed("a=" + "x" * (MAX_PAYLOAD_BYTES - len(signed(tail)) - 2 + more) + tail)
+        assert len(query) == MAX_PAYLOAD_BYTES + more
+        assert decision_result(RECORD, query) == 1
+        assert local.passes(query) is passes
+
+
+@pytest.mark.parametrize("address", ["", "x", "203.0.113.9:80", "[::1]", "203.0.113.09", "\n"])
+def test_what_is_no_plain_address_has_no_bucket_of_its_own(address: str) -> None:
+    """SECURITY: or who asks too often goes on by another spelling, and fills the memory of addresses with such."""
+    local = LocalAuthorizer(RECORD, rate=9)
+    assert not local.passes(signed(f"timestamp={NOW}"), address)
+    assert len(local.addresses._buckets) == 0
+    assert local.passes(signed(f"timestamp={NOW}"))
+    assert len(local.addresses._buckets) == 1

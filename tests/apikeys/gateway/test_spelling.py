@@ -25,13 +25,12 @@ FOREIGN = ['"', "<", ">", "[", "\\", "^", "`", "{", "|", "#", "%", "\x7f", "\x80
 
 @pytest.fixture(scope="module")
 def process(kept_db: None) -> Iterator[GatewayProcess]:
-    with GatewayProcess("") as process:
+    with GatewayProcess(token()) as process:
         yield process
 
 
 @pytest.fixture
 def gateway(process: GatewayProcess) -> GatewayProcess:
-    process.bearer = token()
     return process
 
 
