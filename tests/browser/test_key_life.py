@@ -1,5 +1,6 @@
 """A customer's walk through a key's life in a real browser: renamed, expiring, paused, resumed, all keys deleted."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -86,18 +87,39 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     expect(page.locator("main form")).to_have_count(0)
 
 
+def trade_until(portal: LiveSite, path: str, moment: datetime) -> None:
+    portal.sql(
+        f"UPDATE apikeys_apikey SET can_trade = 1, trade_until = '{moment:%Y-%m-%d %H:%M:%S}' WHERE {ID} = ?",
+        path.split("/")[2].replace("-", ""),
+    )
+
+
+def test_trading_is_renewed_with_the_authenticators_code_before_its_end(
+    portal: LiveSite, visit: Visit
+) -> None:
+    sara = visit()
+    page, path = sara.page, with_key(portal, sara)
+    trade_until(portal, path, datetime.now(UTC) + timedelta(days=10))
+    sara.open(path)
+    page.get_by_role("link", name="Renew for 90 days").click()
+    page.get_by_label("Authenticator code", exact=True).fill(sara.customer.totp())
+    sara.button("Renew for 90 days").click()
+    sara.at(path)
+    expect(page.get_by_text("may trade until")).to_be_visible()
+    expect(page.get_by_role("link", name="Renew for 90 days")).to_have_count(0)
+
+
 def test_lapsed_trading_is_renewed_with_both_codes(portal: LiveSite, visit: Visit) -> None:
     sara = visit()
     page, path = sara.page, with_key(portal, sara)
-    portal.sql(
-        f"UPDATE apikeys_apikey SET can_trade = 1, trade_until = '2026-01-01 00:00:00' WHERE {ID} = ?",
-        path.split("/")[2].replace("-", ""),
-    )
+    trade_until(portal, path, datetime(2026, 1, 1, tzinfo=UTC))
     sara.open("/keys/")
     expect(page.get_by_text("Trading from any IP ended on")).to_be_visible()
     sara.open(path)
     sara.button("Renew for 90 days").click()
+    sara.at(path + "renew/")
+    expect(page.get_by_role("listitem").filter(has_text="Trading from any IP: ended")).to_be_visible()
     give_codes(sara)
     sara.at(path)
     expect(page.get_by_text("may trade until")).to_be_visible()
-    expect(sara.button("Renew for 90 days")).to_have_count(0)
+    expect(page.get_by_role("button", name="Renew for 90 days")).to_have_count(0)

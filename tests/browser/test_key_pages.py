@@ -24,7 +24,11 @@ STATES = {
     "frozen": "state = 'frozen'",
     "revoked": f"state = 'revoked', revoked_at = {NEAR}",
 }
-PAGES_OF = {"active": ("rotate/", "pause/", "renew/", "delete/"), "frozen": ("resume/",)}
+PAGES_OF = {
+    "lapsed": ("renew/",),
+    "active": ("rotate/", "pause/", "renew/", "delete/"),
+    "frozen": ("resume/",),
+}
 
 
 def looked_at(visitor: Visitor, path: str, looks: tuple[Look, ...] = LOOKS[1:]) -> str:

@@ -1,5 +1,7 @@
 """The pages of a key: made with both codes, shown once, settings saved; what adds power asks for both codes again."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from accounts.models import AuditEvent
 from apikeys.models import AllowedNetwork, ApiKey
 from apikeys.policy.choices import LIVE_KEYS, State
+from apikeys.policy.power import Codes, Power, codes_for
 from apikeys.policy.settings_change import Change, Settings
 from apikeys.verification.networks import compile_networks
 from tests.support import sms_collector
@@ -165,6 +168,42 @@ def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Change:
 )
 def test_what_adds_power(before: tuple[str, str, str], after: tuple[str, str, str], adds: bool) -> None:
     assert change(before, after).adds_power is adds
+
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+LATER, EARLIER = NOW + timedelta(days=90), NOW - timedelta(seconds=1)
+RUNS = Power(frozenset({"read", "trade"}), None, None, NOW + timedelta(seconds=1), frozenset({("a", LATER)}))
+
+
+@pytest.mark.parametrize(
+    ("before", "changed", "codes"),
+    [
+        (RUNS, {}, Codes.NONE),
+        (RUNS, {"trades_until": LATER}, Codes.AUTHENTICATOR),
+        (replace(RUNS, trades_until=NOW), {"trades_until": LATER}, Codes.BOTH),
+        (replace(RUNS, trades_until=EARLIER), {"trades_until": LATER}, Codes.BOTH),
+        (RUNS, {"trades_until": None}, Codes.BOTH),
+        (RUNS, {"trades_until": EARLIER}, Codes.NONE),
+        (RUNS, {"permissions": frozenset({"read"}), "trades_until": None}, Codes.NONE),
+        (RUNS, {"networks": ("192.0.2.1",)}, Codes.NONE),
+        (RUNS, {"until": LATER}, Codes.NONE),
+        (replace(RUNS, until=NOW), {"until": LATER}, Codes.BOTH),
+        (replace(RUNS, until=NOW), {"permissions": frozenset({"read", "trade", "withdraw"})}, Codes.BOTH),
+        (RUNS, {"credentials": frozenset()}, Codes.NONE),
+        (RUNS, {"credentials": frozenset({("a", NOW)})}, Codes.NONE),
+        (RUNS, {"credentials": frozenset({("a", None)})}, Codes.BOTH),
+        (RUNS, {"credentials": frozenset({("a", LATER), ("b", NOW)})}, Codes.BOTH),
+        (RUNS, {"runs": False}, Codes.NONE),
+        (replace(RUNS, runs=False), {"runs": True}, Codes.BOTH),
+        (
+            replace(RUNS, runs=False),
+            {"trades_until": LATER, "permissions": frozenset({"withdraw"})},
+            Codes.BOTH,
+        ),
+    ],
+)
+def test_codes_that_more_power_takes(before: Power, changed: dict[str, Any], codes: Codes) -> None:
+    assert codes_for(before, replace(before, **changed), NOW) is codes
 
 
 SETTINGS = st.builds(

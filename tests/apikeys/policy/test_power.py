@@ -160,10 +160,10 @@ def _first_settings_after_a_rotation(walk: Walk) -> None:
 
 
 def _address_of_a_key_that_grew(walk: Walk) -> None:
-    walk.begin(TRADES, HOME, "keep")
-    walk.call(0, True, "read", "203.0.113.5")
+    walk.begin(frozenset({"trade"}), HOME, "keep")
+    walk.call(0, True, "trade", "203.0.113.5")
     walk.question(0, 0, "rescue", "none", 0)
-    walk.edit(0, 1, frozenset({"read", "trade"}), OFFICE, "keep", "both", 0)
+    walk.edit(0, 1, TRADES, HOME, "keep", "both", 0)
     walk.answer_later(1, "both", 0)
 
 
