@@ -6,8 +6,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.conf import settings as portal
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import SmsCode
 from apikeys.models import ApiKey, Credential
@@ -53,7 +54,7 @@ def works(browser: Client, person: Person, name: str = NAME) -> bool:
 def test_settings_typed_in_an_expired_session_are_there_after_the_new_login(sara: Person) -> None:
     key = people.key_of(sara)
     browser = people.logged_in(sara)
-    browser.cookies[portal.SESSION_COOKIE_NAME] = "expired" * 4
+    Session.objects.update(expire_date=timezone.now())
     typed = {"permissions": ["read", "trade"], "ip_policy": "trusted", "network": "192.0.2.1, nonsense"}
     page = f"/keys/{key.pk}/"
     sent = browser.post(page, {**typed, "sms_code": "123456"})

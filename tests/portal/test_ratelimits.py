@@ -189,6 +189,7 @@ RATES = {
     "EXPORT_ACCOUNT": (20, 3600),
     "DEBUGGER": (60, 300),
     "SMS_DAY": (50_000, 86_400),
+    "RECOVERY_RENEWED": (5, 3600),
 }
 
 

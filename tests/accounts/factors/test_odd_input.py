@@ -109,7 +109,7 @@ def test_odd_codes_are_answered_by_the_pages() -> None:
     [
         ("  bot \n", "bot"),
         ("ro\u0301bot", "r\u00f3bot"),
-        ("\u202egnp.\u202cbot\u200f", "gnp.bot"),
+        ("\u202egnp \u202cbot\u200f", "gnp bot"),
         ("ربات\u200cمن", "ربات\u200cمن"),
         ("<b>&\"'</b>", "<b>&\"'</b>"),
         ("%(name)s %s {0}", "%(name)s %s {0}"),
