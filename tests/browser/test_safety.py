@@ -158,8 +158,8 @@ def test_a_link_of_a_notice_freezes_in_a_browser_that_knows_nobody(portal: LiveS
 def test_quarantine_is_told_on_every_page_and_ended_by_both_codes(portal: LiveSite, visit: Visit) -> None:
     sara = visit()
     sara.log_in()
-    code = "from accounts import emergency; from accounts.models import User; "
-    scripts(portal, f"{code}emergency.quarantine(User.objects.get(phone='{sara.customer.phone}'))")
+    code = "from accounts.actions import freeze; from accounts.models import User; "
+    scripts(portal, f"{code}freeze.quarantine(User.objects.get(phone='{sara.customer.phone}'))")
     sara.open("/keys/")
     sara.page.locator("form[action='/quarantine/'] button").click()
     sara.at("/quarantine/")
