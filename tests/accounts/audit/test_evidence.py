@@ -86,10 +86,12 @@ def test_a_tail_that_was_cut_off_under_an_old_head_is_found(sara: Person, kept: 
 
 
 def set_counter_to_nothing() -> None:
-    """The counter as in a new database; numbers of other tests are in PostgreSQL's."""
-    if on_postgresql():
-        with connection.cursor() as cursor:
+    """The counter as in a new database; it holds numbers of other tests."""
+    with connection.cursor() as cursor:
+        if on_postgresql():
             cursor.execute(f"SELECT setval(pg_get_serial_sequence('{EVENT}', 'id'), 1, false)")
+        else:
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [EVENT])
 
 
 @pytest.mark.parametrize("cut", [3, 40])
