@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.structure.sources import oversized
 from tests.support import production
 from tests.support.browsers import ARGUMENTS, chromium
 from tests.support.examples import FACTOR, times
@@ -127,7 +126,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for line in [*remarks, *oversized()]:
+    for line in remarks:
         terminalreporter.write_line(line, yellow=True)
 
 

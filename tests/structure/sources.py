@@ -1,4 +1,4 @@
-"""What the source says about its own shape: imports and sizes, read without running it."""
+"""What the source says about its own shape: its files and imports, read without running it."""
 
 import ast
 import subprocess
@@ -9,8 +9,6 @@ from pathlib import Path
 from tests.support.production import ROOT
 
 PACKAGES = ("hitobit_portal", "accounts", "apikeys")
-LINES_OF_A_FILE = 250
-LINES_OF_A_FUNCTION = 40
 
 
 @cache
@@ -51,22 +49,3 @@ def imports(module: str, tree: ast.Module, is_package: bool = False) -> set[str]
 
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
-
-
-def oversized() -> list[str]:
-    """Files and functions that want to be two, one line of report each."""
-    lines: list[str] = []
-    for path in tracked():
-        if path.suffix != ".py" or "migrations" in path.parts:
-            continue
-        text = (ROOT / path).read_text(encoding="utf-8")
-        if (count := len(text.splitlines())) > LINES_OF_A_FILE:
-            lines.append(f"{path}: {count} lines (> {LINES_OF_A_FILE})")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
-                count = node.end_lineno - node.lineno + 1
-                if count > LINES_OF_A_FUNCTION:
-                    lines.append(
-                        f"{path}:{node.lineno}: {node.name} has {count} lines (> {LINES_OF_A_FUNCTION})"
-                    )
-    return lines
