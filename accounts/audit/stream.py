@@ -25,6 +25,9 @@ logger = logging.getLogger("portal.audit")
 STDOUT = "stdout"
 #: Lines of one transaction: others wait for it.
 MOST = 500
+#: Columns that are never masked: `verify_audit` compares them with the database, and about one MAC in 200 has ten
+#: decimal digits in a row that look like a mobile number.
+COMPARED = frozenset({"at", "event", "mac"})
 PHONE = re.compile(r"(?<![0-9])(?:\+|00)?98[0-9]{10}(?![0-9])|(?<![0-9])0?9[0-9]{9}(?![0-9])")
 _failing = False
 
@@ -56,8 +59,9 @@ def stream(head: AuditHead, links: Sequence[AuditLink]) -> bool:
 
 
 def line(event: AuditEvent, link: AuditLink | None) -> str:
-    """The event as one line of JSON; phone numbers are masked wherever they stand."""
-    masked_row = {name: _masked(value) for name, value in row(event, link).items()}
+    """Return the event as one line of JSON. Phone numbers in texts are masked."""
+    values = row(event, link).items()
+    masked_row = {name: value if name in COMPARED else _masked(value) for name, value in values}
     return json.dumps(texts.outgoing(masked_row), ensure_ascii=False)
 
 

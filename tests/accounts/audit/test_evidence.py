@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.audit import chain, evidence, prune
 from accounts.audit.verify import Walk
+from accounts.choices import audit_mac
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink
 from apikeys.policy.events import KeyEvent
@@ -206,6 +207,16 @@ def test_the_sink_of_a_whole_trail_says_nothing_also_after_pruning(sara: Person,
     prune.prune(prune.Plan(1, 3), lambda _done, _all: None)
     assert said(sink) == ([], [])
     assert said(sink, since=timezone.now() + timedelta(days=1)) == ([], [])
+
+
+def test_a_mac_with_the_digits_of_a_mobile_number_is_streamed_as_it_is(
+    sara: Person, sink: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = "test:" + "a" * 20 + "09123456789" + "b" * 33
+    monkeypatch.setattr(audit_mac, "link_mac", lambda *_values: digits)
+    recorded(sara, 1)
+    assert [json.loads(line)["mac"] for line in sink.read_text().splitlines()] == [digits]
+    assert list(evidence.of_sink(sink)) == []
 
 
 def test_links_that_a_crash_of_the_database_lost_are_a_remark(sara: Person, sink: Path) -> None:
