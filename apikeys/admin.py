@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent
 from accounts.staff import access, access_log, presenters

@@ -2,11 +2,14 @@
 
 __all__ = [
     "backends",
+    "decorators",
     "form_drafts",
-    "guard",
     "known_browsers",
     "logins",
+    "middleware",
     "passwords",
+    "pending_login",
+    "redirects",
     "sessions",
     "trusted_devices",
     "user_agents",

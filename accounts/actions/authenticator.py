@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import guard
+from accounts.access import pending_login
 from accounts.actions import freeze
 from accounts.choices.events import Event
 from accounts.factors import verification
@@ -23,5 +23,5 @@ def replace(request: HttpRequest, user: User, seed: str) -> None:
     # Not last_step: `verification.verify` has just written the step that was used, and it stays used.
     device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
     freeze.quarantine(user)
-    guard.end_others(request, user)
+    pending_login.end_others(request, user)
     audit.record(Event.TOTP_CHANGED, request, customer=user)

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import guard
+from accounts.access import pending_login
 from accounts.choices.events import Event
 from accounts.models import TotpDevice, User
 
@@ -21,7 +21,7 @@ ISSUER = "Hitobit"
 def confirm_first(request: HttpRequest, user: User) -> None:
     """The effect of the first seed's first code, which `verification.verify` has just stored; within a half-finished login."""
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
-    guard.end_others(request, user)
+    pending_login.end_others(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)
 
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from accounts import sms
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.approvals import Approval
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import TwoCodesForm
 from accounts.factors.sms_codes import Sending
 from accounts.factors.verification import Factor, Outcome
@@ -63,26 +63,26 @@ def both_codes(
         )
         if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
             return done(result.value)
-        form.add_error(None, messages.of_result(result))
+        form.add_error(None, result_messages.of_result(result))
     return _page(request, form, asked)
 
 
 def send_again(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
     """Sends a code for ``approval``, says how that went, and comes back by GET."""
     sent = sms_codes.send_code(request, customer(request), approval, spoken=spoken)
-    problem = messages.of_sending(sent)
+    problem = result_messages.of_sending(sent)
     if problem:
-        notices.error(request, problem)
+        messages.error(request, problem)
     elif sent.state is Sending.WAITING:
-        notices.info(
+        messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
     elif spoken:
-        notices.success(
+        messages.success(
             request, _("You are being called with a new code. The one before it no longer works.")
         )
     else:
-        notices.success(request, _("A new code was sent. The one before it no longer works."))
+        messages.success(request, _("A new code was sent. The one before it no longer works."))
     return redirect(request.path)
 
 

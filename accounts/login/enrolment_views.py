@@ -1,6 +1,6 @@
 """Enrolment: mobile number, authenticator, recovery codes; in this order, and nothing else before it is done."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -8,12 +8,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit, sms
-from accounts.access import guard
-from accounts.access.guard import pending
+from accounts.access import pending_login
+from accounts.access.decorators import pending
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, totp, verification
 from accounts.factors import recovery_codes as factors_recovery_codes
+from accounts.factors import result_messages, sms_codes, totp, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
 from accounts.login.views import complete
@@ -29,8 +29,8 @@ from hitobit_portal.security.ratelimits import Rate
 def enrol_sms(request: HttpRequest) -> HttpResponse:
     """Confirms the account's own number by a code. The first one goes out with the first sight of the page."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "enrol_sms":
-        return redirect(guard.next_step(request, user))
+    if pending_login.next_step(request, user) != "enrol_sms":
+        return redirect(pending_login.next_step(request, user))
     form = CodeForm()
     asked_again = {"resend", "speak"} & set(request.POST)
     if request.method == "POST" and not asked_again:
@@ -41,15 +41,15 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 request, user, approvals.ENROL_SMS, code, effect=lambda: _confirm_phone(request, user)
             )
             if result.accepted:
-                guard.prove(request, Factor.SMS.value)
+                pending_login.prove(request, Factor.SMS.value)
                 return redirect("enrol_totp")
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.of_one(result))
     elif asked_again or (request.method == "GET" and _needs_code(request, user)):
-        problem = messages.of_sending(
+        problem = result_messages.of_sending(
             sms_codes.send_code(request, user, approvals.ENROL_SMS, spoken="speak" in request.POST)
         )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         if request.method == "POST":
             return redirect("enrol_sms")
     context = {
@@ -74,7 +74,7 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
     number = User.objects.get(pk=user.pk).phone
     defaults = {"number": number, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)
-    guard.end_others(request, user)
+    pending_login.end_others(request, user)
     audit.record(Event.PHONE_CONFIRMED, request, customer=user)
 
 
@@ -84,10 +84,10 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
 def enrol_totp(request: HttpRequest) -> HttpResponse:
     """Shows the seed (QR and text) of this login until a code of it was typed."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "enrol_totp":
-        return redirect(guard.next_step(request, user))
+    if pending_login.next_step(request, user) != "enrol_totp":
+        return redirect(pending_login.next_step(request, user))
     # SECURITY: another half-finished login of the same account has another seed, and learns nothing of this one.
-    seed = guard.seed(request, user)
+    seed = pending_login.seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -100,9 +100,9 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
             seed=seed,
         )
         if result.accepted:
-            guard.prove(request, Factor.TOTP.value)
+            pending_login.prove(request, Factor.TOTP.value)
             return redirect("recovery_codes")
-        form.add_error("code", messages.of_one(result))
+        form.add_error("code", result_messages.of_one(result))
     return render(request, "accounts/enrol_totp.html", {"form": form, **totp.picture(user, seed)})
 
 
@@ -112,15 +112,15 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
 def recovery_codes(request: HttpRequest) -> HttpResponse:
     """Shows ten recovery codes once; then the login is complete. Only after both factors were proved in this login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "recovery_codes":
-        return redirect(guard.next_step(request, user))
+    if pending_login.next_step(request, user) != "recovery_codes":
+        return redirect(pending_login.next_step(request, user))
     renews = request.method == "POST"
     if renews and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
     if renews and (wait := ratelimits.take(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
         return error_pages.too_many(request, wait)
     codes = factors_recovery_codes.make(
-        request, user, renew=renews, only_if=lambda: guard.goes_on(request, user)
+        request, user, renew=renews, only_if=lambda: pending_login.goes_on(request, user)
     )
     context = {"codes": codes, "download": factors_recovery_codes.as_download(codes)}
     return render(request, "accounts/recovery_codes.html", context)

@@ -1,6 +1,6 @@
 """Login in two steps, and logout."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.contrib.auth import logout as django_logout
 from django.http import HttpRequest, HttpResponse
@@ -12,12 +12,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit, sms
-from accounts.access import guard, known_browsers, sessions, trusted_devices, user_agents
-from accounts.access.guard import pending, public, to_login
+from accounts.access import known_browsers, pending_login, redirects, sessions, trusted_devices, user_agents
+from accounts.access.decorators import pending, public
+from accounts.access.redirects import to_login
 from accounts.actions import preferences, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.factors.verification import Factor
 from accounts.login import known_devices
@@ -38,7 +39,7 @@ TRUSTABLE = (Factor.TOTP, Factor.SMS)
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     """Step one: phone and password."""
-    next_url = guard.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
+    next_url = redirects.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated and request.user.is_verified():
         return redirect(next_url or "dashboard")
     if carried := preferences.restored(request):
@@ -57,11 +58,11 @@ def login(request: HttpRequest) -> HttpResponse:
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
             ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
-            guard.begin(request, user, next_url)
+            pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
-                guard.prove(request, "trusted")
+                pending_login.prove(request, "trusted")
                 return complete(request, user, user.totp, "trusted")
-            return redirect(guard.next_step(request, user))
+            return redirect(pending_login.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
         form.add_error(None, _("Mobile number or password is wrong."))
     return render(request, "accounts/login.html", {"form": form, "next": next_url})
@@ -102,9 +103,9 @@ def _slots(request: HttpRequest, phone: str) -> list[Slot]:
 def second_factor(request: HttpRequest) -> HttpResponse:
     """Step two: the authenticator, an SMS, or a recovery code; the customer's choice."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "second_factor":
-        return redirect(guard.next_step(request, user))
-    available = [factor for factor in _available(user) if factor.value not in guard.proved(request)]
+    if pending_login.next_step(request, user) != "second_factor":
+        return redirect(pending_login.next_step(request, user))
+    available = [factor for factor in _available(user) if factor.value not in pending_login.proved(request)]
     if not available:
         return to_login(request)
     method = _method(request, available)
@@ -118,7 +119,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
             result = verification.verify(request, user, approvals.LOGIN, {method: form.cleaned_data["code"]})
             if result.accepted:
                 return _proved(request, user, method)
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.of_one(result))
     context = {
         "form": form,
         "method": method.value,
@@ -153,11 +154,11 @@ def _method(request: HttpRequest, available: list[Factor]) -> Factor:
 def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     """Sends the SMS where one is needed, and comes back by GET."""
     if method is Factor.SMS:
-        problem = messages.of_sending(
+        problem = result_messages.of_sending(
             sms_codes.send_code(request, user, approvals.LOGIN, spoken="speak" in request.POST)
         )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
     response = redirect("second_factor")
     response["Location"] += f"?method={method.value}"
     return response
@@ -166,17 +167,17 @@ def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
 def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     if method is Factor.RECOVERY:
         audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
-        notices.warning(
+        messages.warning(
             request,
             _("A recovery code was used up. %(left)s are left.")
             % {"left": digits(verification.recovery_left(user))},
         )
-    guard.prove(request, method.value)
+    pending_login.prove(request, method.value)
     if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
-        guard.replace_authenticator(request)
-        return redirect(guard.next_step(request, user))
-    if not user.has_both_factors or not guard.is_proved(request):
-        return redirect(guard.next_step(request, user))
+        pending_login.replace_authenticator(request)
+        return redirect(pending_login.next_step(request, user))
+    if not user.has_both_factors or not pending_login.is_proved(request):
+        return redirect(pending_login.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)
     wants_trust = method in TRUSTABLE and request.POST.get("trust") == "1"
@@ -187,7 +188,7 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
     """Both steps are done: logs in, and goes where the visitor wanted to go."""
-    target = guard.finish(request, user, device, method)
+    target = pending_login.finish(request, user, device, method)
     is_new = known_devices.is_new(request, user)
     audit.record(Event.LOGIN, request, customer=user, method=method)
     if is_new:

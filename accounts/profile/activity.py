@@ -5,7 +5,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.guard import customer, public
+from accounts.access.decorators import customer, public
 from accounts.audit import activity as rows
 from accounts.sms import file as inbox
 

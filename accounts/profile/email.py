@@ -1,7 +1,7 @@
 """The e-mail for notices: both codes, then a link that goes to the new address."""
 
 from django.conf import settings
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core import signing
 from django.core.mail import EmailMessage
 from django.db import transaction
@@ -15,11 +15,11 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access import logins
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.views import Asked, both_codes
 from accounts.models import AuditEvent, User
 from accounts.profile.forms import EmailForm
@@ -41,9 +41,11 @@ def settings_email(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and (removes or form.is_valid()):
         email = "" if removes else form.cleaned_data["email"]
         request.session[NEW_EMAIL] = email
-        problem = messages.of_sending(sms_codes.send_code(request, user, approvals.change_email(email)))
+        problem = result_messages.of_sending(
+            sms_codes.send_code(request, user, approvals.change_email(email))
+        )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         return redirect("settings_email_codes")
     return render(request, "accounts/settings_email.html", {"form": form})
 
@@ -68,13 +70,13 @@ def settings_email_codes(request: HttpRequest) -> HttpResponse:
     def done(_value: None) -> HttpResponse:
         request.session.pop(NEW_EMAIL, None)
         if not email:
-            notices.success(request, _("Your e-mail was removed. Notices come by SMS only."))
+            messages.success(request, _("Your e-mail was removed. Notices come by SMS only."))
         elif background.run(_send, user.pk, email):
-            notices.success(
+            messages.success(
                 request, _("A link was sent to the new address. Open it within 24 hours, logged in.")
             )
         else:
-            notices.error(
+            messages.error(
                 request, _("The mail could not be sent. Nothing was changed; try again a little later.")
             )
         return redirect("settings")
@@ -137,10 +139,10 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
             goes_on = logins.current(request, fresh, Purpose.CHANGE_EMAIL)
             if goes_on and _email_of(token, user) == email != fresh.email:
                 _store(request, user, email)
-        notices.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
+        messages.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
         return redirect("settings")
     if email == user.email:
-        notices.info(request, _("This e-mail is confirmed already."))
+        messages.info(request, _("This e-mail is confirmed already."))
         return redirect("settings")
     return render(request, "accounts/email_confirm.html", {"email": email})
 

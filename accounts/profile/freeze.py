@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.guard import customer, public
+from accounts.access.decorators import customer, public
 from accounts.actions import freeze as actions_freeze
 from accounts.actions import scheduled_changes
 from accounts.choices import approvals
@@ -64,7 +64,7 @@ def thaw(request: HttpRequest) -> HttpResponse:
         return not User.objects.filter(pk=user.pk, frozen_at__isnull=False).exists()
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The account is thawed. Your API keys work again."))
+        messages.success(request, _("The account is thawed. Your API keys work again."))
         return redirect("dashboard")
 
     if user.frozen_at is None:
@@ -89,7 +89,7 @@ def quarantine(request: HttpRequest) -> HttpResponse:
         return not User.objects.get(pk=user.pk).in_quarantine
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The quarantine has ended. Your API keys may trade and withdraw again."))
+        messages.success(request, _("The quarantine has ended. Your API keys may trade and withdraw again."))
         return redirect("dashboard")
 
     if not user.in_quarantine:
@@ -137,7 +137,7 @@ def _act(request: HttpRequest, found: Notice) -> HttpResponse:
         if not only_stop:
             actions_freeze.freeze(request, found.user, via="link")
     if only_stop:
-        notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
         return redirect("login")
     return redirect("frozen")
 

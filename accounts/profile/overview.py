@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings as portal
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import sessions
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import scheduled_changes
 from accounts.factors import step_up, verification
 from accounts.factors.views import Asked, both_codes
@@ -41,9 +41,9 @@ def settings(request: HttpRequest) -> HttpResponse:
 def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
     """Stops one of the person's own waiting changes."""
     if scheduled_changes.stop(customer(request), object_id, request):
-        notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
     else:
-        notices.info(request, _("This change does not wait any more."))
+        messages.info(request, _("This change does not wait any more."))
     return redirect("settings")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -14,8 +14,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer
-from accounts.access.guard import first_password as first_password_only
+from accounts.access.decorators import customer
+from accounts.access.decorators import first_password as first_password_only
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
@@ -55,10 +55,10 @@ def settings_password_new(request: HttpRequest) -> HttpResponse:
 
 def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
     if not _store(request, user, password, lambda: step_up.holds(request, user, Purpose.CHANGE_PASSWORD)):
-        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
     step_up.end(request)
-    notices.success(request, _("Your password was changed. All other sessions have ended."))
+    messages.success(request, _("Your password was changed. All other sessions have ended."))
     return redirect("settings")
 
 
@@ -90,7 +90,7 @@ def first_password(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         # Of two requests at once the second finds nothing to replace.
         _store(request, user, form.cleaned_data["password"], lambda: _is_first(user))
-        notices.success(request, _("Your password was changed. All other sessions have ended."))
+        messages.success(request, _("Your password was changed. All other sessions have ended."))
         return redirect("admin:index" if user.is_staff else "dashboard")
     return render(request, "accounts/first_password.html", {"form": form})
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,12 +12,12 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts import audit, sms
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import phone, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, step_up, verification
+from accounts.factors import result_messages, sms_codes, step_up, verification
 from accounts.factors.sms_codes import Sending, Sent
 from accounts.factors.verification import Factor, Outcome, Result
 from accounts.factors.views import Asked
@@ -41,9 +41,11 @@ def settings_phone(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         number = form.cleaned_data["phone"]
         request.session[NEW_PHONE] = number
-        problem = messages.of_sending(sms_codes.send_code(request, user, approvals.change_phone(number)))
+        problem = result_messages.of_sending(
+            sms_codes.send_code(request, user, approvals.change_phone(number))
+        )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         return redirect("settings_phone_codes")
     return render(request, "accounts/settings_phone.html", {"form": form})
 
@@ -84,7 +86,7 @@ def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
             result = _confirm(request, user, found, form.cleaned_data["code"])
             if result.accepted:
                 return _told(request, result.value, is_lost)
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.of_one(result))
     context = {
         "form": form,
         "phone": number,
@@ -100,7 +102,7 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
     """For somebody who logs in by authenticator and gets no SMS: a recovery code in its place, and a day to wait."""
     user = customer(request)
     if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
-        notices.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
+        messages.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
         return redirect("settings")
     form = LostPhoneForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -116,7 +118,7 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
             step_up.give(request, user, Purpose.LOST_PHONE, phone=number)
             _ask(request, number)
             return redirect("settings_phone_confirm")
-        form.add_error(None, messages.of_result(result))
+        form.add_error(None, result_messages.of_result(result))
     return render(request, "accounts/settings_phone_lost.html", {"form": form})
 
 
@@ -132,7 +134,7 @@ def _resend_in(request: HttpRequest, number: str) -> int:
 def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
     """Has the code sent to the new number, outside of this answer's time."""
     if _resend_in(request, number):
-        notices.info(
+        messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
         return
@@ -141,7 +143,7 @@ def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
     if background.run(_send, request, user, number, spoken):
         request.session[ASKED] = {"phone": number, "asked": int(time.time())}
     else:
-        notices.error(request, str(messages.of_sending(Sent(Sending.FAILED, 0))))
+        messages.error(request, str(result_messages.of_sending(Sent(Sending.FAILED, 0))))
 
 
 def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
@@ -181,18 +183,18 @@ def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str)
 
 def _told(request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool) -> HttpResponse:
     if value is None:
-        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
     step_up.end(request)
     request.session.pop(NEW_PHONE, None)
     if is_lost and isinstance(value, DelayedChange):
-        notices.success(
+        messages.success(
             request,
             _("The new number takes force on %(when)s. Until then you can stop it here.")
             % {"when": date_local(value.due_at)},
         )
     else:
-        notices.success(
+        messages.success(
             request,
             _(
                 "Your number was changed and all other sessions have ended. For 24 hours your API keys can only "

@@ -1,6 +1,6 @@
 """Saving how pages look and what is told; and the language switch of every page."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import check_for_language, override
@@ -10,7 +10,7 @@ from django.views.i18n import set_language as django_set_language
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer, public
+from accounts.access.decorators import customer, public
 from accounts.actions import preferences
 from accounts.choices.events import Event
 from accounts.models import User
@@ -24,14 +24,14 @@ def save(request: HttpRequest) -> HttpResponse:
     response = redirect("settings")
     if not form.is_valid():
         # Only a page that is not ours sends such values: there is no field to stand beside.
-        notices.error(request, _("Nothing was saved: this choice does not exist."))
+        messages.error(request, _("Nothing was saved: this choice does not exist."))
         return response
     user = customer(request)
     if preferences.save(user, form.cleaned_data):
         audit.record(Event.PREFERENCES_CHANGED, request, customer=user)
     display_preferences.store(response, preferences.of_account(user))
     with override(user.language):
-        notices.success(request, _("Your preferences were saved."))
+        messages.success(request, _("Your preferences were saved."))
     return response
 
 

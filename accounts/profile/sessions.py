@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit, sms
 from accounts.access import sessions, user_agents
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.audit import activity
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
 from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
@@ -106,9 +106,9 @@ def end(request: HttpRequest) -> HttpResponse:
             work = partial(_end, request, user, session) if session else partial(_end_others, request, user)
             result = verification.verify(request, user, approval, codes, effect=work)
             if result.accepted:
-                notices.success(request, result.value)
+                messages.success(request, result.value)
                 return redirect("sessions")
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.of_one(result))
     context = {
         "form": form,
         "method": method.value,
@@ -125,8 +125,8 @@ def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
     if request.POST.get("switch") == Factor.TOTP.value:
         return _to_end(which)
     sent = sms_codes.send_code(request, user, approvals.end_sessions(which), spoken="speak" in request.POST)
-    if problem := messages.of_sending(sent):
-        notices.error(request, problem)
+    if problem := result_messages.of_sending(sent):
+        messages.error(request, problem)
     return _to_end(which, Factor.SMS)
 
 
@@ -161,7 +161,7 @@ def _forget(request: HttpRequest, user: User, number: str) -> None:
             raise Http404
         name = user_agents.describe(device.agent)
         audit.record(Event.DEVICE_FORGOTTEN, request, customer=user, target=number, label=name)
-    notices.success(request, _("The device is no longer trusted: its next login asks for a code."))
+    messages.success(request, _("The device is no longer trusted: its next login asks for a code."))
 
 
 def _trusted(user: User) -> list[TrustedDevice]:

@@ -1,18 +1,18 @@
 """Another authenticator, and new recovery codes; the authenticator also for somebody who lost the old one."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from accounts.access import guard
-from accounts.access.guard import customer, pending
+from accounts.access import pending_login, redirects
+from accounts.access.decorators import customer, pending
 from accounts.actions import authenticator
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
-from accounts.factors import messages, recovery_codes, step_up, totp, verification
+from accounts.factors import recovery_codes, result_messages, step_up, totp, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
 from accounts.factors.views import Asked
@@ -54,13 +54,13 @@ def settings_totp_new(request: HttpRequest) -> HttpResponse:
             step_up.end(request)
             _tell(request)
             return redirect("settings")
-        form.add_error("code", messages.of_one(result))
+        form.add_error("code", result_messages.of_one(result))
     context = {"form": form, **totp.picture(user, seed)}
     return render(request, "accounts/settings_totp_new.html", context)
 
 
 def _tell(request: HttpRequest) -> None:
-    notices.success(
+    messages.success(
         request,
         _(
             "The new authenticator is on and all other sessions have ended. For 24 hours your API keys can only "
@@ -75,9 +75,9 @@ def _tell(request: HttpRequest) -> None:
 def replace_totp(request: HttpRequest) -> HttpResponse:
     """The same for somebody whose authenticator is lost: after the password and a recovery code, within the login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "replace_totp":
-        return redirect(guard.next_step(request, user))
-    seed = guard.seed(request, user)
+    if pending_login.next_step(request, user) != "replace_totp":
+        return redirect(pending_login.next_step(request, user))
+    seed = pending_login.seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -90,13 +90,13 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
             seed=seed,
         )
         if result.accepted:
-            guard.prove(request, Factor.TOTP.value)
+            pending_login.prove(request, Factor.TOTP.value)
             _tell(request)
-            fresh = guard.pending_user(request)
+            fresh = pending_login.pending_user(request)
             if fresh is None:  # somebody froze the account at this very moment
-                return guard.to_login(request)
+                return redirects.to_login(request)
             return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
-        form.add_error("code", messages.of_one(result))
+        form.add_error("code", result_messages.of_one(result))
     context = {"form": form, **totp.picture(user, seed)}
     return render(request, "accounts/replace_totp.html", context)
 

@@ -7,14 +7,14 @@ after the right codes the proof, which ends when the row's password does. Codes 
 import time
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from accounts.access import logins
 from accounts.choices.approvals import Approval
-from accounts.factors import messages, sms_codes
+from accounts.factors import result_messages, sms_codes
 from accounts.factors.sms_codes import RESEND_AFTER, Sending, Sent
 from accounts.models import User
 from hitobit_portal import background
@@ -54,7 +54,7 @@ def ask(request: HttpRequest, way: str, work: Any, *, spoken: bool = False) -> N
     """Has ``work(request, phone, spoken)`` send the SMS outside of this answer's time."""
     found = request.session[way]
     if resend_in(found):
-        notices.info(
+        messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
         return
@@ -62,7 +62,7 @@ def ask(request: HttpRequest, way: str, work: Any, *, spoken: bool = False) -> N
     if background.run(work, request, found["phone"], spoken):
         request.session[way] = {**found, "asked": int(time.time())}
     else:
-        notices.error(request, str(messages.of_sending(Sent(Sending.FAILED, 0))))
+        messages.error(request, str(result_messages.of_sending(Sent(Sending.FAILED, 0))))
 
 
 def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:

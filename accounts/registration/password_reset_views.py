@@ -1,6 +1,6 @@
 """Forgotten password: the number, two codes, the new password. It logs nobody in, and keeps the second factors."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit, sms
 from accounts.access import known_browsers, sessions
-from accounts.access.guard import public
+from accounts.access.decorators import public
 from accounts.actions import freeze, placeholders
 from accounts.choices import approvals
 from accounts.choices.events import Event
@@ -174,9 +174,9 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
             known_browsers.note(request, user)
     request.session.flush()
     if not replaced:
-        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("login")
-    notices.success(
+    messages.success(
         request,
         _(
             "Your password was replaced and all sessions have ended. For 24 hours your API keys can only read; both "

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
@@ -13,8 +13,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import sms
-from accounts.access import guard, passwords
-from accounts.access.guard import public
+from accounts.access import passwords, pending_login
+from accounts.access.decorators import public
 from accounts.actions import invitations, placeholders
 from accounts.actions.invitations import Refusal
 from accounts.choices import approvals
@@ -200,10 +200,10 @@ def _open(request: HttpRequest, user: User, password: str, invitation: int | Non
         account = placeholders.open_account(request, user, password, invitation)
     except placeholders.TakenError:
         flow.end(request, flow.SIGN_UP)
-        notices.error(request, _("This sign-up is over. If the account was opened meanwhile, log in."))
+        messages.error(request, _("This sign-up is over. If the account was opened meanwhile, log in."))
         return redirect("login")
     flow.end(request, flow.SIGN_UP)
-    guard.begin(request, account, "")
-    guard.prove(request, Factor.SMS.value)
-    notices.success(request, _("Your account is open. Now set up the authenticator."))
-    return redirect(guard.next_step(request, account))
+    pending_login.begin(request, account, "")
+    pending_login.prove(request, Factor.SMS.value)
+    messages.success(request, _("Your account is open. Now set up the authenticator."))
+    return redirect(pending_login.next_step(request, account))

@@ -4,7 +4,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.roles import Right
 from accounts.models import User
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.models import User
 from hitobit_portal.i18n.fields import parse_phone

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import freeze, scheduled_changes
 from accounts.choices.events import Event
 from accounts.choices.roles import Right

@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, User

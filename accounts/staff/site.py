@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from accounts.access.guard import to_login
+from accounts.access.redirects import to_login
 from accounts.models import User
 from hitobit_portal.http import error_pages
 

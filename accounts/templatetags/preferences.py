@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.template import Context
 
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import preferences
 
 register = template.Library()

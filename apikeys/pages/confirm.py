@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.factors.views import Asked, both_codes
 from accounts.models import User
@@ -63,15 +63,15 @@ def verify_new(request: HttpRequest) -> HttpResponse:
             already_done=ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first,
         )
     except AccountFrozen as error:
-        notices.error(request, str(error.message))
+        messages.error(request, str(error.message))
     except KeyLimitReached:
-        notices.error(request, _("You have the most keys that are allowed. Delete one first."))
+        messages.error(request, _("You have the most keys that are allowed. Delete one first."))
     except names.InvalidName as error:  # begun before a rule about names came into force
         request.session.pop(session_state.NEW_KEY, None)
-        notices.error(request, name_problem(error.problem))
+        messages.error(request, name_problem(error.problem))
     except IntegrityError:
         request.session.pop(session_state.NEW_KEY, None)
-        notices.error(request, _("You have a key of this name already. Choose another one."))
+        messages.error(request, _("You have a key of this name already. Choose another one."))
     return redirect("keys")
 
 
@@ -106,7 +106,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
 
     def done(_value: Any) -> HttpResponse:
         session_state.end_change(request)
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
     try:
@@ -119,5 +119,5 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         )
     except ValidationError as error:
         session_state.end_change(request)
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.audit import activity
 from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import audit
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.factors import sms_codes
 from accounts.factors.views import Asked, both_codes
@@ -37,13 +37,13 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     if key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     if len(rotation.live(key)) >= rotation.MOST:
-        notices.info(request, cannot_text())
+        messages.info(request, cannot_text())
         return redirect("key_detail", key.pk)
     form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))
     try:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if request.method == "POST" and form.is_valid():
         approval = rotation_state.begin(request, key, form.public, form.cleaned_data["grace"])
@@ -92,10 +92,10 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
             already_done=Credential.objects.filter(key=key, serial=pending["wizard"]).first,
         )
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
     except rotation.CannotRotate:
         request.session.pop(rotation_state.ROTATION, None)
-        notices.error(request, cannot_text())
+        messages.error(request, cannot_text())
     return redirect("key_detail", key.pk)
 
 
@@ -163,9 +163,9 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         if ended:
             _record(Event.KEY_CREDENTIAL_ENDED, request, key, kind=credential.kind)
     if ended:
-        notices.success(request, _("Ended: nothing that is signed with it passes any more."))
+        messages.success(request, _("Ended: nothing that is signed with it passes any more."))
     elif credential.retires_at is None:
-        notices.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
+        messages.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
     return redirect("key_detail", key.pk)
 
 

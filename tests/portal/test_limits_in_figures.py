@@ -1,6 +1,6 @@
 """Every limit of the portal in figures, written down once more: a changed one has to be changed here, too."""
 
-from accounts.access import guard, sessions, trusted_devices
+from accounts.access import pending_login, sessions, trusted_devices
 from accounts.factors import lockout, sms_codes, verification
 from hitobit_portal.security.ratelimits import Rate
 
@@ -48,7 +48,7 @@ def test_lifetimes_of_codes_logins_and_trust() -> None:
         verification.SMS_LIFETIME.total_seconds(),
     ) == (30, 1, 120)
     assert (sms_codes.RESEND_AFTER.total_seconds(), sms_codes.PREFIX_LENGTH) == (60, 7)
-    assert guard.PENDING_SECONDS == 15 * MINUTE
+    assert pending_login.PENDING_SECONDS == 15 * MINUTE
     assert (trusted_devices.LIFETIME.total_seconds(), trusted_devices.MOST) == (30 * DAY, 10)
     lifetimes = [span.total_seconds() for span in (sessions.IDLE, sessions.IDLE_STAFF, sessions.LONGEST)]
     assert lifetimes == [30 * MINUTE, 15 * MINUTE, 12 * HOUR]

@@ -1,6 +1,6 @@
 """The cast of the tests: people in every state of enrolment, their real codes, and browsers in every state of login.
 
-Rows and sessions are made by the portal's own functions (`accounts.access.guard`), not by pages, and no password is hashed
+Rows and sessions are made by the portal's own functions (`accounts.access.pending_login`), not by pages, and no password is hashed
 where none is typed: sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
 
     browser = logged_in(customer())  # both factors confirmed, and a finished login
@@ -25,7 +25,7 @@ from django.test import Client, RequestFactory
 from django.test.client import ClientHandler
 from django.utils import timezone
 
-from accounts.access import guard, logins
+from accounts.access import logins, pending_login
 from accounts.choices.approvals import Approval, Purpose
 from accounts.factors import recovery_codes as factors_recovery_codes
 from accounts.factors import verification
@@ -167,7 +167,7 @@ def half_logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = 
     """A browser after the right password: the second factor, or enrolment, is what comes next."""
     client = browser(from_address, csrf=csrf)
     request = _request()
-    guard.begin(request, person.reload(), "")
+    pending_login.begin(request, person.reload(), "")
     return _carrying(client, request, person.user)
 
 
@@ -178,10 +178,10 @@ def proved_in(person: Person, *factors: str, from_address: str = ADDRESS) -> Cli
     """
     client = browser(from_address)
     request = _request()
-    guard.begin(request, person.reload(), "")
+    pending_login.begin(request, person.reload(), "")
     request.session[logins.PENDING] = {**request.session[logins.PENDING], "needs": 2}
     for factor in factors:
-        guard.prove(request, factor)
+        pending_login.prove(request, factor)
     return _carrying(client, request, person.user)
 
 
@@ -189,9 +189,9 @@ def replacing_authenticator(person: Person) -> Client:
     """A half-finished login in which a recovery code stands for a lost authenticator."""
     client = browser()
     request = _request()
-    guard.begin(request, person.reload(), "")
-    guard.prove(request, "recovery")
-    guard.replace_authenticator(request)
+    pending_login.begin(request, person.reload(), "")
+    pending_login.prove(request, "recovery")
+    pending_login.replace_authenticator(request)
     return _carrying(client, request, person.user)
 
 
@@ -210,9 +210,9 @@ def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False
     client = browser(from_address, csrf=csrf)
     request = _request()
     user = person.reload()
-    guard.begin(request, user, "")
-    guard.prove(request, "totp")
-    guard.finish(request, user, user.totp)
+    pending_login.begin(request, user, "")
+    pending_login.prove(request, "totp")
+    pending_login.finish(request, user, user.totp)
     return _carrying(client, request, user)
 
 

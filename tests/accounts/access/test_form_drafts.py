@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts.access import guard, sessions
+from accounts.access import pending_login, sessions
 from accounts.access.form_drafts import DRAFT
 from accounts.models import LoginSession
 from apikeys.models import ApiKey
@@ -68,9 +68,9 @@ def logs_in(client: Client, person: Person) -> Client:
     request.session = SessionStore(client.cookies["__Host-session"].value)
     request.user = AnonymousUser()
     user = person.reload()
-    guard.begin(request, user, "")
-    guard.prove(request, "totp")
-    guard.finish(request, user, user.totp)
+    pending_login.begin(request, user, "")
+    pending_login.prove(request, "totp")
+    pending_login.finish(request, user, user.totp)
     request.session.save()
     client.cookies["__Host-session"] = str(request.session.session_key)
     return client

@@ -1,44 +1,21 @@
-"""How far a visitor has come, and what each stage may reach. Default deny.
+"""Half-finished logins: the password was right, the second factor (or the enrolment) is not done yet.
 
-A half-finished login is one session key that binds person, time and the way to go on; it is not a Django login, so
-``request.user`` stays anonymous until the second factor (or the whole enrolment) is done.
+The state is one session key that holds the user, the time and the address to go to afterwards. It is not a Django login:
+``request.user`` stays anonymous until the second factor, or the whole enrolment, is done.
 """
 
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import django_otp
 from django.contrib.auth import login as django_login
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from accounts.access import form_drafts, known_browsers, logins, sessions
 from accounts.access.logins import PENDING
 from accounts.models import PortalDevice, User
 
 PENDING_SECONDS = 15 * 60
-V = TypeVar("V", bound=Callable[..., HttpResponse])
-
-
-def public(view: V) -> V:
-    """Anybody may call the view."""
-    view.access = "public"  # type: ignore[attr-defined]
-    return view
-
-
-def pending(view: V) -> V:
-    """Only somebody whose password was right and whose login is not finished (``request.pending_user``)."""
-    view.access = "pending"  # type: ignore[attr-defined]
-    return view
-
-
-def first_password(view: V) -> V:
-    """Only somebody who has logged in with a password that is to be replaced (`User.must_replace_password`)."""
-    view.access = "first password"  # type: ignore[attr-defined]
-    return view
 
 
 def begin(request: HttpRequest, user: User, next_url: str) -> None:
@@ -156,81 +133,3 @@ def replace_authenticator(request: HttpRequest) -> None:
 def is_replacing_authenticator(request: HttpRequest) -> bool:
     state = request.session.get(PENDING, {})
     return state.get("replaces") == "totp" and "recovery" in state.get("proved", [])
-
-
-def safe_next(request: HttpRequest, target: str) -> str:
-    """``target`` when it is a path of this site, else ""."""
-    hosts = {request.get_host()}
-    # SECURITY: browsers drop tabs and line feeds inside an address, so "/\t/evil" is "//evil" to them.
-    if (
-        target.startswith("/")
-        and target.isprintable()
-        and url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure())
-    ):
-        return target
-    return ""
-
-
-class DefaultDenyMiddleware:
-    """Every view is for finished logins, unless it says otherwise with `public` or `pending`."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-    def process_view(
-        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
-    ) -> HttpResponse | None:
-        access = getattr(view, "access", "full")
-        if access == "public":
-            return None
-        owner = form_drafts.owner_of(request)
-        user = request.user
-        if user.is_authenticated:
-            if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
-                return self._of_finished(user, access)
-            # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
-            request.session.flush()
-            return to_login(request, owner)
-        waiting = pending_user(request)
-        if waiting is None:
-            return to_login(request, owner)
-        if access == "pending":
-            request.pending_user = waiting  # type: ignore[attr-defined]
-            return None
-        return redirect(next_step(request, waiting))
-
-    @staticmethod
-    def _of_finished(user: Any, access: str) -> HttpResponse | None:
-        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
-        if user.must_replace_password:
-            return None if access == "first password" else redirect("first_password")
-        return None if access == "full" else redirect("dashboard")
-
-
-def customer(request: HttpRequest) -> User:
-    """The person of a finished login. `DefaultDenyMiddleware` has seen to it; anything else is a programming error."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view was reached without a finished login")
-    return request.user
-
-
-def to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
-    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code.
-
-    ``owner``: whose session has ended (`form_drafts.owner_of`), "" when none could be loaded.
-    """
-    owner = owner or form_drafts.owner_of_expired(request)
-    form_drafts.keep(request, owner)
-    target = request.path if request.method == "POST" else request.get_full_path()
-    location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
-    if request.headers.get("HX-Request") == "true":
-        response = HttpResponse(status=204, headers={"HX-Redirect": location})
-    else:
-        response = redirect(location)
-    if owner:
-        # SECURITY: Back must not show the next person the pages of the one whose session ended; `logout` says the same.
-        response["Clear-Site-Data"] = '"cache"'
-    return response

@@ -1,0 +1,49 @@
+"""Default deny: which stage of a login reaches which view."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from accounts.access import form_drafts, pending_login, sessions
+from accounts.access.redirects import to_login
+
+
+class DefaultDenyMiddleware:
+    """Every view is for finished logins, unless it says otherwise with `public` or `pending`."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        access = getattr(view, "access", "full")
+        if access == "public":
+            return None
+        owner = form_drafts.owner_of(request)
+        user = request.user
+        if user.is_authenticated:
+            if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
+                return self._of_finished(user, access)
+            # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
+            request.session.flush()
+            return to_login(request, owner)
+        waiting = pending_login.pending_user(request)
+        if waiting is None:
+            return to_login(request, owner)
+        if access == "pending":
+            request.pending_user = waiting  # type: ignore[attr-defined]
+            return None
+        return redirect(pending_login.next_step(request, waiting))
+
+    @staticmethod
+    def _of_finished(user: Any, access: str) -> HttpResponse | None:
+        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
+        if user.must_replace_password:
+            return None if access == "first password" else redirect("first_password")
+        return None if access == "full" else redirect("dashboard")
