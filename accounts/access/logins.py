@@ -22,42 +22,46 @@ from hitobit_portal.security import crypto
 PENDING = "pending_login"
 LOGIN_SESSION = "login_session"
 SIGN_UP, FORGOT = "sign_up", "forgot"
-WAYS = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
+PRE_LOGIN_KEYS = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
 SEED_BYTES = 20  # 160 bits, as RFC 4226 recommends; 32 characters of base32
 
 
 def new_nonce() -> str:
-    """``<master key>:<32 hex digits>``. The key's id is kept so that `seed` stays the same when a key is added."""
+    """``<master key>:<32 hex digits>``. The key's id is kept so that `derive_seed` stays the same when a key is added."""
     return f"{crypto.current_key_id()}:{secrets.token_hex(16)}"
 
 
-def current(request: HttpRequest, user: User, purpose: Purpose) -> str:
+def current_nonce(request: HttpRequest, user: User, purpose: Purpose) -> str:
     """The nonce of the login in which ``request`` asks ``user`` for ``purpose``; "" when that login is over.
 
     ``user``: the row as it is now. Called under `otp.lock`, so that what ended the login is seen.
     """
     session = request.session
-    found: Any
-    if purpose in WAYS:
-        found = session.get(WAYS[purpose])
+    login_state: Any
+    if purpose in PRE_LOGIN_KEYS:
+        login_state = session.get(PRE_LOGIN_KEYS[purpose])
         # SECURITY: the account may have got another number since this one was typed.
-        if not isinstance(found, dict) or found.get("phone") != user.phone:
+        if not isinstance(login_state, dict) or login_state.get("phone") != user.phone:
             return ""
-        return str(found.get("nonce", ""))
+        return str(login_state.get("nonce", ""))
     # SECURITY: the session was read when the request began. A login that was ended since then (another password,
     # another number, a freeze) must not do its work any more, so the row is asked again.
-    found = session.get(PENDING)
-    if isinstance(found, dict):
-        return str(found.get("nonce", "")) if is_of(found, user) else ""
-    is_theirs = session.get(SESSION_KEY) == str(user.pk) and user.is_active
+    login_state = session.get(PENDING)
+    if isinstance(login_state, dict):
+        return str(login_state.get("nonce", "")) if belongs_to(login_state, user) else ""
+    is_same_user = session.get(SESSION_KEY) == str(user.pk) and user.is_active
     is_current = constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
-    if not is_theirs or not is_current:
+    if not is_same_user or not is_current:
         return ""
-    number = session.get(LOGIN_SESSION)
-    return str(number) if number and LoginSession.objects.filter(pk=number, user=user).exists() else ""
+    session_id = session.get(LOGIN_SESSION)
+    return (
+        str(session_id)
+        if session_id and LoginSession.objects.filter(pk=session_id, user=user).exists()
+        else ""
+    )
 
 
-def is_of(pending: dict[str, object], user: User) -> bool:
+def belongs_to(pending: dict[str, object], user: User) -> bool:
     """Whether this half-finished login is one of ``user`` (the row as it is now) that goes on."""
     is_current = constant_time_compare(str(pending.get("hash", "")), user.get_session_auth_hash())
     return pending.get("user") == user.pk and user.is_active and is_current
@@ -68,7 +72,7 @@ def digest(nonce: str) -> str:
     return hashlib.sha256(nonce.encode()).hexdigest()
 
 
-def seed(nonce: str, user: User) -> str:
+def derive_seed(nonce: str, user: User) -> str:
     """The seed (base32) of an authenticator that ``user`` sets up in the login (or by the proof) of this nonce.
 
     SECURITY: derived, and stored nowhere before its first code was typed: two logins never see the same seed, and

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.access import form_drafts, pending_login, sessions
-from accounts.access.redirects import to_login
+from accounts.access.redirects import redirect_to_login
 
 
 class DefaultDenyMiddleware:
@@ -25,24 +25,24 @@ class DefaultDenyMiddleware:
         access = getattr(view, "access", "full")
         if access == "public":
             return None
-        owner = form_drafts.owner_of(request)
+        owner = form_drafts.session_owner(request)
         user = request.user
         if user.is_authenticated:
-            if user.is_verified() and user.has_both_factors and sessions.alive(request, user):
-                return self._of_finished(user, access)
+            if user.is_verified() and user.has_both_factors and sessions.is_alive(request, user):
+                return self._check_finished_login(user, access)
             # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
             request.session.flush()
-            return to_login(request, owner)
-        waiting = pending_login.pending_user(request)
-        if waiting is None:
-            return to_login(request, owner)
+            return redirect_to_login(request, owner)
+        pending_user = pending_login.pending_user(request)
+        if pending_user is None:
+            return redirect_to_login(request, owner)
         if access == "pending":
-            request.pending_user = waiting  # type: ignore[attr-defined]
+            request.pending_user = pending_user  # type: ignore[attr-defined]
             return None
-        return redirect(pending_login.next_step(request, waiting))
+        return redirect(pending_login.next_step(request, pending_user))
 
     @staticmethod
-    def _of_finished(user: Any, access: str) -> HttpResponse | None:
+    def _check_finished_login(user: Any, access: str) -> HttpResponse | None:
         # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
         if user.must_replace_password:
             return None if access == "first password" else redirect("first_password")

@@ -17,13 +17,13 @@ from accounts.models import User
 from hitobit_portal.i18n.fields import ascii_digits, compact
 from hitobit_portal.i18n.jalali import digits
 
-SHORTEST = 8
-LONGEST = 128  # argon2 hashes any length, and a megabyte of password keeps a processor busy
-LEAST_SCORE = 2  # zxcvbn: 10^6 guesses and more; guessing at the login is held off long before that
-JUDGED = 72  # characters that zxcvbn looks at; 0.1 s, and its work grows with the square
+MIN_LENGTH = 8
+MAX_LENGTH = 128  # argon2 hashes any length, and a megabyte of password keeps a processor busy
+MIN_SCORE = 2  # zxcvbn: 10^6 guesses and more; guessing at the login is held off long before that
+SCORED_LENGTH = 72  # characters that zxcvbn looks at; 0.1 s, and its work grows with the square
 OWN_NAMES = ("hitobit", "هیتوبیت")
 
-WORDS = (
+SCORE_LABELS = (
     gettext_lazy("Very weak"),
     gettext_lazy("Weak"),
     gettext_lazy("Fair"),
@@ -65,21 +65,21 @@ class Strength:
 
     @property
     def text(self) -> str:
-        word = str(WORDS[self.score])
-        return f"{word}: {self.reason}" if self.reason else word
+        label = str(SCORE_LABELS[self.score])
+        return f"{label}: {self.reason}" if self.reason else label
 
 
 def strength(password: str, phone: str = "") -> Strength:
     """How strong ``password`` is for the owner of ``phone`` (E.164, "" when it is not known)."""
-    refusal = _against_rules(password, phone)
-    if refusal:
-        return Strength(0, refusal)
+    violation = _violated_rule(password, phone)
+    if violation:
+        return Strength(0, violation)
     # Persian digits count as the ones they are: ۱۲۳۴۵۶۷۸ is typed as easily, and guessed as early. No `user_inputs`:
     # zxcvbn keeps those in a global, where another thread would find them.
-    judged = zxcvbn(ascii_digits(password[:JUDGED]), max_length=JUDGED)
-    score = int(judged["score"])
-    warning = WARNINGS.get(str(judged["feedback"]["warning"]), EASY)
-    if score < LEAST_SCORE:
+    estimate = zxcvbn(ascii_digits(password[:SCORED_LENGTH]), max_length=SCORED_LENGTH)
+    score = int(estimate["score"])
+    warning = WARNINGS.get(str(estimate["feedback"]["warning"]), EASY)
+    if score < MIN_SCORE:
         return Strength(score, str(warning))
     # SECURITY: however strong it looks, whoever tries the passwords of other sites' breaches has it on the list.
     if is_breached(password):
@@ -89,12 +89,12 @@ def strength(password: str, phone: str = "") -> Strength:
     return Strength(score)
 
 
-def _against_rules(password: str, phone: str) -> str:
+def _violated_rule(password: str, phone: str) -> str:
     """Which rule the password breaks, in words; "" when none."""
-    if len(password) < SHORTEST:
-        return _("At least %(n)s characters are needed.") % {"n": digits(SHORTEST)}
-    if len(password) > LONGEST:
-        return _("At most %(n)s characters are possible.") % {"n": digits(LONGEST)}
+    if len(password) < MIN_LENGTH:
+        return _("At least %(n)s characters are needed.") % {"n": digits(MIN_LENGTH)}
+    if len(password) > MAX_LENGTH:
+        return _("At most %(n)s characters are possible.") % {"n": digits(MAX_LENGTH)}
     if any(name in password.casefold() for name in OWN_NAMES):
         return _("The name Hitobit in it is easy to guess.")
     # Without country code and leading zero, so that it is found in every spelling.

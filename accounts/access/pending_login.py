@@ -20,7 +20,7 @@ PENDING_SECONDS = 15 * 60
 
 def begin(request: HttpRequest, user: User, next_url: str) -> None:
     """After the right password. The session id changes; nothing of the password is kept."""
-    draft = form_drafts.of(request, user)
+    draft = form_drafts.draft_for(request, user)
     # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on; and what the
     # session holds of whoever used this browser before (also a forgotten password's proof) is gone.
     request.session.flush()
@@ -47,16 +47,16 @@ def pending_user(request: HttpRequest) -> User | None:
     if "nonce" not in state:
         return None  # begun by the version before, which noted neither nonce nor what the login needs
     user = User.objects.select_related("totp", "sms").filter(pk=state["user"]).first()
-    return user if user is not None and logins.is_of(state, user) else None
+    return user if user is not None and logins.belongs_to(state, user) else None
 
 
-def goes_on(request: HttpRequest, user: User) -> bool:
+def is_current(request: HttpRequest, user: User) -> bool:
     """Whether the half-finished login of the request still does, asked of the row as it is now (under `otp.lock`)."""
     state = request.session.get(PENDING)
-    return isinstance(state, dict) and logins.is_of(state, User.objects.get(pk=user.pk))
+    return isinstance(state, dict) and logins.belongs_to(state, User.objects.get(pk=user.pk))
 
 
-def end_others(request: HttpRequest, user: User) -> None:
+def end_other_logins(request: HttpRequest, user: User) -> None:
     """Ends every other login of ``user``, half-finished ones too; that of the request, of either kind, goes on.
 
     Called under `otp.lock`, in the transaction that confirms a factor.
@@ -71,31 +71,31 @@ def end_others(request: HttpRequest, user: User) -> None:
         request.session[PENDING] = state
 
 
-def seed(request: HttpRequest, user: User) -> str:
+def totp_seed(request: HttpRequest, user: User) -> str:
     """The seed of the authenticator that this half-finished login sets up; the same after a refresh."""
-    return logins.seed(request.session[PENDING]["nonce"], user)
+    return logins.derive_seed(request.session[PENDING]["nonce"], user)
 
 
-def prove(request: HttpRequest, factor: str) -> None:
+def record_proof(request: HttpRequest, factor: str) -> None:
     """Notes a factor that was proved in this half-finished login, and changes the session id."""
     request.session.cycle_key()
     state = request.session[PENDING]
     request.session[PENDING] = {**state, "proved": sorted({*state["proved"], factor}), "at": int(time.time())}
 
 
-def proved(request: HttpRequest) -> set[str]:
+def proved_factors(request: HttpRequest) -> set[str]:
     return set(request.session.get(PENDING, {}).get("proved", []))
 
 
-def is_proved(request: HttpRequest) -> bool:
+def has_enough_proofs(request: HttpRequest) -> bool:
     """Whether enough was proved in this very login to finish it."""
     needed: int = request.session.get(PENDING, {}).get("needs", 2)
-    return len(proved(request)) >= needed
+    return len(proved_factors(request)) >= needed
 
 
 def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:
     """The login is complete: the address to go to. Only with both factors confirmed, and enough proved in it."""
-    if not user.has_both_factors or not is_proved(request):
+    if not user.has_both_factors or not has_enough_proofs(request):
         raise AssertionError(
             "a login can't finish before both factors are confirmed and enough was proved in it"
         )
@@ -104,32 +104,32 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
     request.session.cycle_key()
     django_otp.login(request, device)
     sessions.start(request, user, method)
-    known_browsers.note(request, user)
+    known_browsers.mark_known(request, user)
     return next_url or reverse("dashboard")
 
 
 def next_step(request: HttpRequest, user: User) -> str:
     """The name of the page on which a half-finished login goes on."""
     # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
-    if (user.has_authenticator or user.has_phone) and not proved(request):
+    if (user.has_authenticator or user.has_phone) and not proved_factors(request):
         return "second_factor"
     # SECURITY: of the two that were confirmed meanwhile, by whomever, none counts here that was not proved here.
-    if user.has_both_factors and not is_proved(request):
+    if user.has_both_factors and not has_enough_proofs(request):
         return "second_factor"
     if not user.has_phone:
         return "enrol_sms"
     if not user.has_authenticator:
         return "enrol_totp"
-    if is_replacing_authenticator(request):
+    if is_replacing_totp(request):
         return "replace_totp"
     return "recovery_codes"
 
 
-def replace_authenticator(request: HttpRequest) -> None:
+def start_totp_replacement(request: HttpRequest) -> None:
     """Notes, after a recovery code, that this login is to set up an authenticator in place of a lost one."""
     request.session[PENDING] = {**request.session[PENDING], "replaces": "totp"}
 
 
-def is_replacing_authenticator(request: HttpRequest) -> bool:
+def is_replacing_totp(request: HttpRequest) -> bool:
     state = request.session.get(PENDING, {})
     return state.get("replaces") == "totp" and "recovery" in state.get("proved", [])

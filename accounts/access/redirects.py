@@ -21,13 +21,13 @@ def safe_next(request: HttpRequest, target: str) -> str:
     return ""
 
 
-def to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
+def redirect_to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
     """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code.
 
-    ``owner``: whose session has ended (`form_drafts.owner_of`), "" when none could be loaded.
+    ``owner``: whose session has ended (`form_drafts.session_owner`), "" when none could be loaded.
     """
-    owner = owner or form_drafts.owner_of_expired(request)
-    form_drafts.keep(request, owner)
+    owner = owner or form_drafts.expired_session_owner(request)
+    form_drafts.save(request, owner)
     target = request.path if request.method == "POST" else request.get_full_path()
     location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
     if request.headers.get("HX-Request") == "true":

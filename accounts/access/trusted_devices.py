@@ -13,7 +13,7 @@ from hitobit_portal.http.context import address_of
 from hitobit_portal.security import crypto
 
 LIFETIME = timedelta(days=30)
-MOST = 10  # a person's; the oldest goes
+MAX_DEVICES = 10  # a person's; the oldest goes
 COOKIE = "__Host-device" if settings.SECURE else "device"
 USE = "trusted-device"
 
@@ -27,11 +27,11 @@ def trust(request: HttpRequest, response: HttpResponse, user: User) -> bool:
     TrustedDevice.objects.create(
         user=user,
         digest=_digest(user, token),
-        agent=user_agents.of(request),
+        agent=user_agents.from_request(request),
         address=address_of(request),
         expires_at=timezone.now() + LIFETIME,
     )
-    kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MOST]
+    kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MAX_DEVICES]
     TrustedDevice.objects.filter(user=user).exclude(pk__in=list(kept)).delete()
     response.set_cookie(
         COOKIE,

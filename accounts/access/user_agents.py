@@ -26,7 +26,7 @@ SYSTEMS = (
 AGENT_LENGTH = 200
 
 
-def of(request: HttpRequest) -> str:
+def from_request(request: HttpRequest) -> str:
     """What the browser calls itself, as it is stored: free text of a stranger, at most LENGTH characters."""
     return plain(request.headers.get("User-Agent", "")[:LENGTH])[:LENGTH]
 

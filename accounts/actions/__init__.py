@@ -4,8 +4,8 @@ __all__ = [
     "authenticator",
     "freeze",
     "invitations",
+    "pending_accounts",
     "phone",
-    "placeholders",
     "preferences",
     "scheduled_changes",
 ]

@@ -23,5 +23,5 @@ def replace(request: HttpRequest, user: User, seed: str) -> None:
     # Not last_step: `verification.verify` has just written the step that was used, and it stays used.
     device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
     freeze.quarantine(user)
-    pending_login.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.TOTP_CHANGED, request, customer=user)

@@ -43,12 +43,14 @@ def freeze(
         if changed or via != "link":
             sessions.end_all(user, forget_browsers=False)
         if changed:
-            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **_why(reason))
+            audit.record(
+                Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **_reason_detail(reason)
+            )
     user.refresh_from_db(fields=["frozen_at"])
     return changed
 
 
-def _why(reason: str) -> dict[str, Any]:
+def _reason_detail(reason: str) -> dict[str, Any]:
     return {"reason": reason} if reason else {}
 
 
@@ -56,11 +58,18 @@ def thaw(
     request: HttpRequest | None, user: User, *, actor: User | None = None, via: str = "", reason: str = ""
 ) -> bool:
     """After both codes (`Purpose.THAW`), as their effect; or by staff (``actor``) or a command (``via``)."""
-    how: dict[str, Any] = {"via": via} if via else {}
+    via_detail: dict[str, Any] = {"via": via} if via else {}
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1
         if changed:
-            audit.record(Event.ACCOUNT_THAWED, request, customer=user, actor=actor, **how, **_why(reason))
+            audit.record(
+                Event.ACCOUNT_THAWED,
+                request,
+                customer=user,
+                actor=actor,
+                **via_detail,
+                **_reason_detail(reason),
+            )
     return changed
 
 
@@ -78,7 +87,7 @@ def quarantine_by_staff(request: HttpRequest | None, user: User, *, actor: User 
         until = timezone.now() + QUARANTINE
         changed = User.objects.filter(free, pk=user.pk).update(quarantined_until=until) == 1
         if changed:
-            audit.record(Event.QUARANTINED, request, customer=user, actor=actor, **_why(reason))
+            audit.record(Event.QUARANTINED, request, customer=user, actor=actor, **_reason_detail(reason))
     return changed
 
 

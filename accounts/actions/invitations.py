@@ -19,7 +19,7 @@ LIFETIME = timedelta(hours=72)
 _signer = signing.TimestampSigner(salt="accounts.invitation")
 
 
-class Refusal(enum.Enum):
+class InvitationRefusal(enum.Enum):
     FORGED = "forged"
     EXPIRED = "expired"
     USED = "used"
@@ -33,23 +33,23 @@ def invite(phone: str, request: HttpRequest | None = None) -> tuple[Invitation, 
     return invitation, settings.BASE_URL + reverse("invited", args=[_signer.sign(str(invitation.pk))])
 
 
-def read(token: str) -> Invitation | Refusal:
+def read(token: str) -> Invitation | InvitationRefusal:
     """The invitation of a link, or why it is none."""
     try:
         number = _signer.unsign(token, max_age=LIFETIME)
     except signing.SignatureExpired:
-        return Refusal.EXPIRED
+        return InvitationRefusal.EXPIRED
     except signing.BadSignature:
-        return Refusal.FORGED
+        return InvitationRefusal.FORGED
     invitation = Invitation.objects.filter(pk=number).first()
     if invitation is None:
-        return Refusal.FORGED
+        return InvitationRefusal.FORGED
     if invitation.used_at is not None:
-        return Refusal.USED
-    return invitation if invitation.expires_at > timezone.now() else Refusal.EXPIRED
+        return InvitationRefusal.USED
+    return invitation if invitation.expires_at > timezone.now() else InvitationRefusal.EXPIRED
 
 
-def usable(number: int, phone: str) -> bool:
+def is_usable(number: int, phone: str) -> bool:
     """Whether the invitation can still open an account for ``phone``."""
     return _open(number, phone).exists()
 

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.actions import freeze, placeholders
+from accounts.actions import freeze, pending_accounts
 from accounts.choices.events import Event
 from accounts.models import DelayedChange, SmsCode, SmsDevice, User
 from hitobit_portal.i18n.jalali import masked_phone
@@ -18,7 +18,7 @@ def replace(request: HttpRequest | None, user: User, phone: str) -> None:
     """
     now = timezone.now()
     old = User.objects.get(pk=user.pk).phone
-    placeholders.release(phone)
+    pending_accounts.delete_for_number(phone)
     User.objects.filter(pk=user.pk).update(phone=phone)
     defaults = {"number": phone, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)

@@ -25,12 +25,12 @@ class PreferencesForm(forms.Form):
     theme = forms.ChoiceField(choices=THEMES)
     language = forms.ChoiceField(choices=settings.LANGUAGES)
     digits = forms.ChoiceField(choices=DIGITS)
-    policy = forms.MultipleChoiceField(
+    notices = forms.MultipleChoiceField(
         choices=[(event.value, event.value) for event in policy.OPTIONAL], required=False
     )
 
 
-def context(request: HttpRequest, user: User) -> dict[str, Any]:
+def settings_context(request: HttpRequest, user: User) -> dict[str, Any]:
     """What the section of the settings shows: the looks of this browser, and the notices of the account.
 
     ``optional``: (value, title, whether it is on); ``mandatory``: titles.
@@ -69,21 +69,21 @@ def save(user: User, values: dict[str, Any]) -> bool:
     return changed
 
 
-def of_account(user: User) -> dict[str, str]:
+def account_preferences(user: User) -> dict[str, str]:
     """The account's own looks, as `display_preferences.store` takes them; nothing for what was never chosen."""
     pairs = {"theme": user.theme, "language": user.language, "digits": user.digits}
     return {name: value for name, value in pairs.items() if value}
 
 
-def restored(request: HttpRequest) -> HttpResponse | None:
+def restore_after_logout(request: HttpRequest) -> HttpResponse | None:
     """Puts what a logout carried in the address back into cookies; None when it carried nothing."""
     values = display_preferences.known(request.GET.dict()) if request.method == "GET" else {}
-    if not values and not (request.method == "GET" and known_browsers.HANDED_OVER in request.GET):
+    if not values and not (request.method == "GET" and known_browsers.HANDOVER_PARAMETER in request.GET):
         return None
     rest = request.GET.copy()
-    for name in (*display_preferences.NAMES, known_browsers.HANDED_OVER):
+    for name in (*display_preferences.NAMES, known_browsers.HANDOVER_PARAMETER):
         rest.pop(name, None)
     response = redirect(f"{request.path}?{rest.urlencode()}".rstrip("?"))
     display_preferences.store(response, values)
-    known_browsers.take_over(request, response)
+    known_browsers.import_tokens(request, response)
     return response

@@ -2,8 +2,8 @@
 
 For who lost a phone, or both factors: fewer proofs than two codes, so time and notices stand in for the missing one.
 
-Who asks is identified: by password, authenticator and recovery code (`ask_phone`), or by staff of security and
-operators (`ask_reset`). Who follows the link of a notice is not. So a link stops changes once, which gives an owner
+Who asks is identified: by password, authenticator and recovery code (`schedule_phone_change`), or by staff of security and
+operators (`schedule_factor_reset`). Who follows the link of a notice is not. So a link stops changes once, which gives an owner
 whose proofs were stolen time to come; what is asked for after that goes on, and is stopped by a login or by staff only.
 """
 
@@ -33,14 +33,14 @@ def waiting(user: User) -> QuerySet[DelayedChange]:
     return DelayedChange.objects.filter(user=user, stopped_at=None, done_at=None).order_by("due_at")
 
 
-def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | None:
+def schedule_phone_change(request: HttpRequest, user: User, number: str) -> DelayedChange | None:
     """``number`` (E.164, confirmed by a code) becomes the account's in 24 hours; None when a change waits already.
 
     Called under `verification.lock`, in the transaction of the proof.
     """
     if waiting(user).filter(kind=Kind.PHONE).exists():
         return None
-    change = _ask(user, Kind.PHONE, phone=number)
+    change = _schedule(user, Kind.PHONE, phone=number)
     audit.record(
         Event.PHONE_CHANGE_ASKED,
         request,
@@ -52,7 +52,7 @@ def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | 
     return change
 
 
-def ask_reset(
+def schedule_factor_reset(
     user: User, reason: str, *, request: HttpRequest | None = None, actor: User | None = None
 ) -> DelayedChange | None:
     """Both factors of ``user`` go in 24 hours; None when that waits already. ``reason``: told to the owner.
@@ -63,7 +63,7 @@ def ask_reset(
         verification.lock(user)
         if waiting(user).filter(kind=Kind.FACTORS).exists():
             return None
-        change = _ask(user, Kind.FACTORS, reason=reason)
+        change = _schedule(user, Kind.FACTORS, reason=reason)
         audit.record(
             Event.FACTORS_RESET_ASKED,
             request,
@@ -76,7 +76,7 @@ def ask_reset(
         return change
 
 
-def _ask(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
+def _schedule(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
     now = timezone.now()
     return DelayedChange.objects.create(user=user, kind=kind, asked_at=now, due_at=now + WAIT, **fields)
 
@@ -103,8 +103,8 @@ def stop_all(
     reason: str = "",
 ) -> int:
     """Stops all that waits for the person (of one ``kind``); how many. ``actor``, ``reason``: when staff do."""
-    found = waiting(user)
-    return _stop(found.filter(kind=kind) if kind else found, user, request, actor=actor, reason=reason)
+    changes = waiting(user)
+    return _stop(changes.filter(kind=kind) if kind else changes, user, request, actor=actor, reason=reason)
 
 
 def _stop(
@@ -118,9 +118,9 @@ def _stop(
     by_link: bool = False,
 ) -> int:
     stopped = 0
-    more: dict[str, Any] = {"reason": reason} if reason else {}
+    extra: dict[str, Any] = {"reason": reason} if reason else {}
     if by_link:
-        more["via"] = "link"
+        extra["via"] = "link"
     with transaction.atomic():
         for change in changes:
             # The conditional write decides: one that takes force at this moment is not stopped as well.
@@ -134,7 +134,7 @@ def _stop(
                     target=str(change.pk),
                     of=change.kind,
                     why=why,
-                    **more,
+                    **extra,
                 )
     return stopped
 
@@ -165,7 +165,7 @@ def _apply(change: DelayedChange, now: datetime) -> bool:
             if change.kind == Kind.PHONE:
                 phone.replace(None, user, change.phone)
             else:
-                _reset(user, change.reason)
+                _reset_factors(user, change.reason)
     except IntegrityError:
         # Somebody opened an account with the number meanwhile.
         _stop(waiting(user).filter(pk=change.pk), user, None, why="number taken")
@@ -173,7 +173,7 @@ def _apply(change: DelayedChange, now: datetime) -> bool:
     return True
 
 
-def _reset(user: User, reason: str) -> None:
+def _reset_factors(user: User, reason: str) -> None:
     """Both factors and their counters go. The next login is the password, then an SMS to the account's own number."""
     now = timezone.now()
     for rows in (TotpDevice, SmsDevice, RecoveryDevice, SmsCode):

@@ -15,12 +15,12 @@ from accounts.factors import verification
 from accounts.models import RecoveryCode, RecoveryDevice, User
 from hitobit_portal.security import crypto
 
-CODES = 10
+CODE_COUNT = 10
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1: people copy them by hand
-LENGTH = 8
+CODE_LENGTH = 8
 
 
-def make(
+def generate(
     request: HttpRequest | None, user: User, *, renew: bool, only_if: Callable[[], bool] | None = None
 ) -> list[str]:
     """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones, and is always told.
@@ -32,26 +32,26 @@ def make(
         verification.lock(user)
         if only_if is not None and not only_if():
             return []
-        device, made = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery"})
-        if not made and not renew:
+        device, created = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery"})
+        if not created and not renew:
             return []
         device.codes.all().delete()
         device.confirmed, device.confirmed_at = True, timezone.now()
         device.save()
-        plain = [_code() for _n in range(CODES)]
+        plain = [_generate_code() for _n in range(CODE_COUNT)]
         digests = (crypto.digest("recovery-code", str(user.pk), code.replace("-", "")) for code in plain)
         RecoveryCode.objects.bulk_create([RecoveryCode(device=device, digest=digest) for digest in digests])
-        audit.record(Event.RECOVERY_MADE if made else Event.RECOVERY_RENEWED, request, customer=user)
+        audit.record(Event.RECOVERY_MADE if created else Event.RECOVERY_RENEWED, request, customer=user)
         return plain
 
 
-def _code() -> str:
+def _generate_code() -> str:
     """``k7pm-2xq9``: 8 of 31 characters, 39.6 bits; guessing is counted with all other codes."""
-    text = "".join(secrets.choice(ALPHABET) for _n in range(LENGTH))
+    text = "".join(secrets.choice(ALPHABET) for _n in range(CODE_LENGTH))
     return f"{text[:4]}-{text[4:]}"
 
 
-def as_download(codes: list[str]) -> str:
+def download_uri(codes: list[str]) -> str:
     """The codes as a ``data:`` URI of a text file, a code a line; "" without codes."""
     if not codes:
         return ""

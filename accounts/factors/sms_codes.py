@@ -30,27 +30,27 @@ RESEND_AFTER = timedelta(seconds=60)
 PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the block
 
 
-class Sending(enum.Enum):
+class SendStatus(enum.Enum):
     SENT = "sent"
     WAITING = "waiting"  # the last one is younger than RESEND_AFTER; it still holds
-    ELSEWHERE = (
+    SENT_TO_OTHER_LOGIN = (
         "elsewhere"  # the last one is that young, and counts only in another login, which asked for it
     )
-    OVER = "over"  # the login that asks was ended meanwhile
+    LOGIN_ENDED = "over"  # the login that asks was ended meanwhile
     CAPPED = "capped"
     FAILED = "failed"  # the provider did not take it; the slot is free again
     NOT_SERVED = "not served"  # no messages go to this number, nor to any other of its kind
 
 
 @dataclass(frozen=True)
-class Sent:
-    state: Sending
-    resend_in: int
+class SendResult:
+    state: SendStatus
+    seconds_until_resend: int
 
     @property
     def is_under_way(self) -> bool:
         """Whether a code that counts in this login is on its way to the person."""
-        return self.state in (Sending.SENT, Sending.WAITING)
+        return self.state in (SendStatus.SENT, SendStatus.WAITING)
 
 
 def send_code(
@@ -59,72 +59,74 @@ def send_code(
     approval: Approval,
     *,
     spoken: bool = False,
-    instead: str = "",
-) -> Sent:
+    replacement_text: str = "",
+) -> SendResult:
     """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing.
 
-    It counts in the login of ``request`` only. ``spoken``: by a voice call. ``instead``: the text that is sent in the
+    It counts in the login of ``request`` only. ``spoken``: by a voice call. ``replacement_text``: the text that is sent in the
     code's place; what is stored then is nothing that anybody could type.
     """
-    code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
+    code = secrets.token_hex() if replacement_text else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
     with transaction.atomic(durable=True):
         verification.lock(user)
         # SECURITY: read under the lock that also guards its change. A number that was loaded before may have been
         # replaced while this request waited: the code would be live, and at the thief's phone.
         person = User.objects.get(pk=user.pk)
-        nonce = logins.current(request, person, approval.purpose)
+        nonce = logins.current_nonce(request, person, approval.purpose)
         if not nonce:
-            return Sent(Sending.OVER, 0)
+            return SendResult(SendStatus.LOGIN_ENDED, 0)
         phone = approval.to or person.phone
-        wait = resend_in(user, approval)
+        wait = seconds_until_resend(user, approval)
         if wait:
-            is_here = is_sent(request, user, approval)
-            return Sent(Sending.WAITING if is_here else Sending.ELSEWHERE, wait)
+            is_for_this_login = is_code_pending(request, user, approval)
+            return SendResult(
+                SendStatus.WAITING if is_for_this_login else SendStatus.SENT_TO_OTHER_LOGIN, wait
+            )
         # An account may have the number from before the list of countries became shorter.
         if not is_served(phone):
             audit.record(
                 Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
             )
-            return Sent(Sending.NOT_SERVED, 0)
+            return SendResult(SendStatus.NOT_SERVED, 0)
         capped = ratelimits.first_full(_slots(request, person, approval, phone))
         if capped is None:
             row = _store(person, approval, nonce, code)
     if capped is not None:
-        _alarm(request, user, approval, capped.slot)
-        return Sent(Sending.CAPPED, capped.wait)
+        _report_cap(request, user, approval, capped.slot)
+        return SendResult(SendStatus.CAPPED, capped.wait)
     try:
-        _hand_over(phone, approval, code, spoken, instead)
+        _dispatch(phone, approval, code, spoken, replacement_text)
     except sms.SmsError:
         # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
         SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
         audit.record(
             Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
         )
-        return Sent(Sending.FAILED, 0)
+        return SendResult(SendStatus.FAILED, 0)
     audit.record(Event.SMS_SENT, request, customer=user, purpose=approval.purpose.value)
-    return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
+    return SendResult(SendStatus.SENT, int(RESEND_AFTER.total_seconds()))
 
 
-def _hand_over(phone: str, approval: Approval, code: str, spoken: bool, instead: str) -> None:
-    if instead:
-        sms.send(phone, instead, code="", purpose=approval.purpose.value)
+def _dispatch(phone: str, approval: Approval, code: str, spoken: bool, replacement_text: str) -> None:
+    if replacement_text:
+        sms.send(phone, replacement_text, code="", purpose=approval.purpose.value)
     elif spoken:
         sms.speak(phone, _spoken_text(approval, code), code=code, purpose=approval.purpose.value)
     else:
-        sms.send(phone, _text(approval, code), code=code, purpose=approval.purpose.value)
+        sms.send(phone, _sms_text(approval, code), code=code, purpose=approval.purpose.value)
 
 
-def resend_in(user: User, approval: Approval) -> int:
+def seconds_until_resend(user: User, approval: Approval) -> int:
     """Seconds until a code for ``approval`` can be sent again, whichever login asked for the last one; 0 when now."""
     row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
-    left = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
-    return int(left) + 1 if left > 0 else 0
+    remaining = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
+    return int(remaining) + 1 if remaining > 0 else 0
 
 
-def is_sent(request: HttpRequest, user: User, approval: Approval) -> bool:
+def is_code_pending(request: HttpRequest, user: User, approval: Approval) -> bool:
     """Whether a code for exactly this, asked for in this login, is under way and still holds."""
-    nonce = logins.current(request, user, approval.purpose)
+    nonce = logins.current_nonce(request, user, approval.purpose)
     return SmsCode.objects.filter(
         user=user,
         purpose=approval.purpose.value,
@@ -139,12 +141,12 @@ def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> 
     address = address_of(request)
     # SECURITY: apart, or strangers who sign up from many addresses use up the login codes of customers. Each purpose
     # apart as well: codes for forgotten passwords go to customers only.
-    if is_stranger(request, user, approval):
-        what = approval.purpose.value
+    if is_unauthenticated(request, user, approval):
+        purpose_value = approval.purpose.value
         return [
-            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, what),
-            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{what}|{phone[:PREFIX_LENGTH]}"),
-            Slot(Rate.SMS_OUTSIDE_DAY, what),
+            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, purpose_value),
+            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{purpose_value}|{phone[:PREFIX_LENGTH]}"),
+            Slot(Rate.SMS_OUTSIDE_DAY, purpose_value),
         ]
     slots = [
         Slot(Rate.SMS_PHONE, phone),
@@ -156,17 +158,17 @@ def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> 
     return slots if phone == user.phone else [Slot(Rate.SMS_NEW_NUMBER, str(user.pk)), *slots]
 
 
-def is_stranger(request: HttpRequest, user: User, approval: Approval) -> bool:
+def is_unauthenticated(request: HttpRequest, user: User, approval: Approval) -> bool:
     """Whether the code is asked for by somebody who has proved nothing, in a browser where ``user`` never logged in."""
-    return approval.purpose in OUTSIDE and not known_browsers.of(request, user)
+    return approval.purpose in OUTSIDE and not known_browsers.identify(request, user)
 
 
-def _alarm(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
+def _report_cap(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
     """A cap was hit: the owner's trail and the operators' log name which, each person and cap once in an hour."""
     rate = slot.rate
     # Strangers type numbers by the thousand; of the cap that they share there is one event.
-    who = slot.value if is_stranger(request, user, approval) else str(user.pk)
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
+    subject = slot.value if is_unauthenticated(request, user, approval) else str(user.pk)
+    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{subject}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()
@@ -190,7 +192,7 @@ def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
     return row
 
 
-def _text(approval: Approval, code: str) -> str:
+def _sms_text(approval: Approval, code: str) -> str:
     """The message names what it approves: whoever reads it sees a fraud before typing the code."""
     return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nGive it to nobody, not even to support.") % {
         "code": code,

@@ -14,52 +14,52 @@ from accounts.access import logins
 from accounts.choices.approvals import Purpose
 from accounts.models import DelayedChange, RecoveryDevice, User
 
-PROOF = "proof"
-SECONDS = 10 * 60
+SESSION_KEY = "proof"
+MAX_AGE_SECONDS = 10 * 60
 
 
-def give(request: HttpRequest, user: User, what: Purpose, **about: str) -> None:
-    """Notes that both codes approved ``what``; ``about`` is the exact content (``phone``). One proof at a time."""
+def grant(request: HttpRequest, user: User, purposes: Purpose, **content: str) -> None:
+    """Notes that both codes approved ``purposes``; ``content`` is the exact content (``phone``). One proof at a time."""
     # SECURITY: an id that was planted before the codes is worth nothing after them.
     request.session.cycle_key()
-    request.session[PROOF] = {
-        "what": what.value,
-        "until": int(time.time()) + SECONDS,
-        "state": _state(user),
+    request.session[SESSION_KEY] = {
+        "what": purposes.value,
+        "until": int(time.time()) + MAX_AGE_SECONDS,
+        "state": _account_state(user),
         "nonce": logins.new_nonce(),
-        **about,
+        **content,
     }
 
 
-def of(request: HttpRequest, user: User, *what: Purpose) -> dict[str, Any] | None:
-    """The proof of one of ``what`` that this session holds; None when there is none, or it is old or used.
+def get(request: HttpRequest, user: User, *purposes: Purpose) -> dict[str, Any] | None:
+    """The proof of one of ``purposes`` that this session holds; None when there is none, or it is old or used.
 
     SECURITY: asked again under `otp.lock`, in the transaction that does the work: of many requests with one proof,
     one does it. The session can't tell (each request has read its own copy); the rows that the work changes can.
     """
-    found = request.session.get(PROOF)
-    if not isinstance(found, dict) or time.time() > found["until"]:
+    state = request.session.get(SESSION_KEY)
+    if not isinstance(state, dict) or time.time() > state["until"]:
         return None
-    if found["what"] not in {purpose.value for purpose in what}:
+    if state["what"] not in {purpose.value for purpose in purposes}:
         return None
-    return found if constant_time_compare(found["state"], _state(user)) else None
+    return state if constant_time_compare(state["state"], _account_state(user)) else None
 
 
-def holds(request: HttpRequest, user: User, what: Purpose) -> bool:
-    return of(request, user, what) is not None
+def is_granted(request: HttpRequest, user: User, purposes: Purpose) -> bool:
+    return get(request, user, purposes) is not None
 
 
-def seed(found: dict[str, Any], user: User) -> str:
-    """The seed of the authenticator that is set up by this proof (`of`); the same after a refresh."""
-    return logins.seed(found.get("nonce", found["state"]), user)
+def totp_seed(state: dict[str, Any], user: User) -> str:
+    """The seed of the authenticator that is set up by this proof (`get`); the same after a refresh."""
+    return logins.derive_seed(state.get("nonce", state["state"]), user)
 
 
-def end(request: HttpRequest) -> None:
+def clear(request: HttpRequest) -> None:
     """Takes a used proof out of the session."""
-    request.session.pop(PROOF, None)
+    request.session.pop(SESSION_KEY, None)
 
 
-def _state(user: User) -> str:
+def _account_state(user: User) -> str:
     """What every action that takes a proof changes: the proofs given before it are over."""
     fresh = User.objects.get(pk=user.pk)
     codes = RecoveryDevice.objects.filter(user=fresh).values_list("confirmed_at", flat=True).first()

@@ -1,6 +1,6 @@
 """Turning an authenticator on: the first one, the one that takes its place, and the picture that apps scan.
 
-Until its first code was typed a seed belongs to the login that shows it (`accounts.access.logins.seed`) and is stored nowhere.
+Until its first code was typed a seed belongs to the login that shows it (`accounts.access.logins.derive_seed`) and is stored nowhere.
 """
 
 import io
@@ -21,11 +21,11 @@ ISSUER = "Hitobit"
 def confirm_first(request: HttpRequest, user: User) -> None:
     """The effect of the first seed's first code, which `verification.verify` has just stored; within a half-finished login."""
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
-    pending_login.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)
 
 
-def picture(user: User, seed: str) -> dict[str, object]:
+def qr_context(user: User, seed: str) -> dict[str, object]:
     """What the templates that show a seed need: ``secret``, ``qr_path``, ``qr_size``, ``account_name``."""
     path, size = qr_path(provisioning_uri(user, seed))
     return {

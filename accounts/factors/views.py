@@ -14,13 +14,13 @@ from accounts.access.decorators import customer
 from accounts.choices.approvals import Approval
 from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import TwoCodesForm
-from accounts.factors.sms_codes import Sending
-from accounts.factors.verification import Factor, Outcome
+from accounts.factors.sms_codes import SendStatus
+from accounts.factors.verification import Factor, VerificationOutcome
 from hitobit_portal.http.context import address_of
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApprovalPage:
     """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
 
     ``kept``: fields of the form before, which the page sends along so that `accounts.access.form_drafts` finds them when the
@@ -41,9 +41,9 @@ class Asked:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def both_codes(
+def two_code_page(
     request: HttpRequest,
-    asked: Asked,
+    page: ApprovalPage,
     *,
     effect: Callable[[], Any],
     done: Callable[[Any], HttpResponse],
@@ -54,26 +54,26 @@ def both_codes(
     What ``effect`` raises passes through: the caller knows what it means.
     """
     if "resend" in request.POST or "speak" in request.POST:
-        return send_again(request, asked.approval, spoken="speak" in request.POST)
+        return resend_code(request, page.approval, spoken="speak" in request.POST)
     form = TwoCodesForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         codes = {Factor.SMS: form.cleaned_data["sms_code"], Factor.TOTP: form.cleaned_data["totp_code"]}
         result = verification.verify(
-            request, customer(request), asked.approval, codes, effect=effect, already_done=already_done
+            request, customer(request), page.approval, codes, effect=effect, already_done=already_done
         )
-        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+        if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return done(result.value)
-        form.add_error(None, result_messages.of_result(result))
-    return _page(request, form, asked)
+        form.add_error(None, result_messages.for_two_codes(result))
+    return _render(request, form, page)
 
 
-def send_again(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
+def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
     """Sends a code for ``approval``, says how that went, and comes back by GET."""
     sent = sms_codes.send_code(request, customer(request), approval, spoken=spoken)
-    problem = result_messages.of_sending(sent)
+    problem = result_messages.for_sending(sent)
     if problem:
         messages.error(request, problem)
-    elif sent.state is Sending.WAITING:
+    elif sent.state is SendStatus.WAITING:
         messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
@@ -86,22 +86,22 @@ def send_again(request: HttpRequest, approval: Approval, *, spoken: bool = False
     return redirect(request.path)
 
 
-def _page(request: HttpRequest, form: TwoCodesForm, asked: Asked) -> HttpResponse:
+def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage) -> HttpResponse:
     user = customer(request)
     facts = [
-        (_("Operation"), asked.operation, False),
-        *asked.facts,
+        (_("Operation"), page.operation, False),
+        *page.facts,
         (_("From IP"), address_of(request), True),
         (_("Codes are valid for"), _("2 minutes"), False),
     ]
     context = {
-        "asked": asked,
-        "sentence": asked.approval.sentence,
+        "asked": page,
+        "sentence": page.approval.sentence,
         "facts": facts,
         "form": form,
         "masked_phone": user.phone,
-        "resend_in": sms_codes.resend_in(user, asked.approval),
-        "sent": sms_codes.is_sent(request, user, asked.approval),
+        "resend_in": sms_codes.seconds_until_resend(user, page.approval),
+        "sent": sms_codes.is_code_pending(request, user, page.approval),
         "can_speak": sms.can_speak(),
         "sms_failed": request.session.pop("sms_failed", False),
     }

@@ -41,11 +41,11 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 request, user, approvals.ENROL_SMS, code, effect=lambda: _confirm_phone(request, user)
             )
             if result.accepted:
-                pending_login.prove(request, Factor.SMS.value)
+                pending_login.record_proof(request, Factor.SMS.value)
                 return redirect("enrol_totp")
-            form.add_error("code", result_messages.of_one(result))
+            form.add_error("code", result_messages.for_one_code(result))
     elif asked_again or (request.method == "GET" and _needs_code(request, user)):
-        problem = result_messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.ENROL_SMS, spoken="speak" in request.POST)
         )
         if problem:
@@ -55,17 +55,17 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "masked_phone": user.phone,
-        "resend_in": sms_codes.resend_in(user, approvals.ENROL_SMS),
+        "resend_in": sms_codes.seconds_until_resend(user, approvals.ENROL_SMS),
         "can_speak": sms.can_speak(),
-        "sent": sms_codes.is_sent(request, user, approvals.ENROL_SMS),
+        "sent": sms_codes.is_code_pending(request, user, approvals.ENROL_SMS),
     }
     return render(request, "accounts/enrol_sms.html", context)
 
 
 def _needs_code(request: HttpRequest, user: User) -> bool:
     """Whether the page asks for an SMS of its own accord; also to be told that one went to another login just now."""
-    is_sent = sms_codes.is_sent(request, user, approvals.ENROL_SMS)
-    return not (is_sent and sms_codes.resend_in(user, approvals.ENROL_SMS))
+    is_sent = sms_codes.is_code_pending(request, user, approvals.ENROL_SMS)
+    return not (is_sent and sms_codes.seconds_until_resend(user, approvals.ENROL_SMS))
 
 
 def _confirm_phone(request: HttpRequest, user: User) -> None:
@@ -74,7 +74,7 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
     number = User.objects.get(pk=user.pk).phone
     defaults = {"number": number, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)
-    pending_login.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.PHONE_CONFIRMED, request, customer=user)
 
 
@@ -87,7 +87,7 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
     if pending_login.next_step(request, user) != "enrol_totp":
         return redirect(pending_login.next_step(request, user))
     # SECURITY: another half-finished login of the same account has another seed, and learns nothing of this one.
-    seed = pending_login.seed(request, user)
+    seed = pending_login.totp_seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -100,10 +100,10 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
             seed=seed,
         )
         if result.accepted:
-            pending_login.prove(request, Factor.TOTP.value)
+            pending_login.record_proof(request, Factor.TOTP.value)
             return redirect("recovery_codes")
-        form.add_error("code", result_messages.of_one(result))
-    return render(request, "accounts/enrol_totp.html", {"form": form, **totp.picture(user, seed)})
+        form.add_error("code", result_messages.for_one_code(result))
+    return render(request, "accounts/enrol_totp.html", {"form": form, **totp.qr_context(user, seed)})
 
 
 @pending
@@ -119,8 +119,8 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         return complete(request, user, user.totp, "enrolment")
     if renews and (wait := ratelimits.take(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
         return error_pages.too_many(request, wait)
-    codes = factors_recovery_codes.make(
-        request, user, renew=renews, only_if=lambda: pending_login.goes_on(request, user)
+    codes = factors_recovery_codes.generate(
+        request, user, renew=renews, only_if=lambda: pending_login.is_current(request, user)
     )
-    context = {"codes": codes, "download": factors_recovery_codes.as_download(codes)}
+    context = {"codes": codes, "download": factors_recovery_codes.download_uri(codes)}
     return render(request, "accounts/recovery_codes.html", context)

@@ -11,7 +11,7 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent, User
 from hitobit_portal.http.context import address_of
 
-REMEMBERED = timedelta(days=90)
+HISTORY = timedelta(days=90)
 #: Providers move their customers within about this much of their addresses.
 PREFIX = {4: 16, 6: 32}
 
@@ -22,14 +22,14 @@ def is_new(request: HttpRequest, user: User) -> bool:
     Asked before the login leaves its own event. The first login of an account is no new device.
     """
     logins = AuditEvent.objects.filter(customer=user, event=Event.LOGIN.value).order_by()
-    recent = logins.filter(at__gt=timezone.now() - REMEMBERED)
-    seen = {_look(*pair) for pair in recent.values_list("agent", "address").distinct()}
-    if _look(user_agents.of(request), address_of(request)) in seen:
+    recent = logins.filter(at__gt=timezone.now() - HISTORY)
+    seen = {_fingerprint(*pair) for pair in recent.values_list("agent", "address").distinct()}
+    if _fingerprint(user_agents.from_request(request), address_of(request)) in seen:
         return False
     return bool(seen) or logins.exists()
 
 
-def _look(agent: str, address: str) -> tuple[str, str]:
+def _fingerprint(agent: str, address: str) -> tuple[str, str]:
     return user_agents.describe(agent), network_of(address)
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import audit, sms
 from accounts.access import known_browsers, pending_login, redirects, sessions, trusted_devices, user_agents
 from accounts.access.decorators import pending, public
-from accounts.access.redirects import to_login
+from accounts.access.redirects import redirect_to_login
 from accounts.actions import preferences, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
@@ -42,7 +42,7 @@ def login(request: HttpRequest) -> HttpResponse:
     next_url = redirects.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated and request.user.is_verified():
         return redirect(next_url or "dashboard")
-    if carried := preferences.restored(request):
+    if carried := preferences.restore_after_logout(request):
         return carried
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -50,7 +50,7 @@ def login(request: HttpRequest) -> HttpResponse:
         slots = _slots(request, phone)
         wait = ratelimits.take_all(slots)
         if wait is not None:
-            _note_limited(request, phone)
+            _record_limited(request, phone)
             return error_pages.too_many(request, wait)
         # For everybody: a number that was lost is replaced by now, even if no sender of notices runs.
         scheduled_changes.apply_due(number=phone)
@@ -60,21 +60,21 @@ def login(request: HttpRequest) -> HttpResponse:
             ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
             pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
-                pending_login.prove(request, "trusted")
+                pending_login.record_proof(request, "trusted")
                 return complete(request, user, user.totp, "trusted")
             return redirect(pending_login.next_step(request, user))
-        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
+        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_find_user(phone), succeeded=False)
         form.add_error(None, _("Mobile number or password is wrong."))
     return render(request, "accounts/login.html", {"form": form, "next": next_url})
 
 
-def _owner(phone: str) -> User | None:
+def _find_user(phone: str) -> User | None:
     return User.objects.filter(phone=phone).first()
 
 
-def _note_limited(request: HttpRequest, phone: str) -> None:
+def _record_limited(request: HttpRequest, phone: str) -> None:
     """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
-    owner = _owner(phone)
+    owner = _find_user(phone)
     value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
     if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
@@ -87,7 +87,7 @@ def _slots(request: HttpRequest, phone: str) -> list[Slot]:
     counters of others out of the in-process cache.
     """
     # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
-    if browser := known_browsers.of_number(request, phone):
+    if browser := known_browsers.identify_by_phone(request, phone):
         return [Slot(Rate.LOGIN_BROWSER, browser)]
     address = address_of(request)
     return [
@@ -105,9 +105,11 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "second_factor":
         return redirect(pending_login.next_step(request, user))
-    available = [factor for factor in _available(user) if factor.value not in pending_login.proved(request)]
+    available = [
+        factor for factor in _available(user) if factor.value not in pending_login.proved_factors(request)
+    ]
     if not available:
-        return to_login(request)
+        return redirect_to_login(request)
     method = _method(request, available)
     form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
     form = form_class()
@@ -118,16 +120,16 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             result = verification.verify(request, user, approvals.LOGIN, {method: form.cleaned_data["code"]})
             if result.accepted:
-                return _proved(request, user, method)
-            form.add_error("code", result_messages.of_one(result))
+                return _factor_proved(request, user, method)
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "method": method.value,
         "methods": [factor.value for factor in available],
         "masked_phone": user.phone,
         "can_speak": sms.can_speak(),
-        "resend_in": sms_codes.resend_in(user, approvals.LOGIN) if method is Factor.SMS else None,
-        "device": user_agents.describe(user_agents.of(request)),
+        "resend_in": sms_codes.seconds_until_resend(user, approvals.LOGIN) if method is Factor.SMS else None,
+        "device": user_agents.describe(user_agents.from_request(request)),
         "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
         "trust": "trust" in request.POST,
     }
@@ -140,7 +142,7 @@ def _available(user: User) -> list[Factor]:
         factors.append(Factor.TOTP)
     if user.has_phone:
         factors.append(Factor.SMS)
-    if verification.recovery_left(user):
+    if verification.recovery_codes_left(user):
         factors.append(Factor.RECOVERY)
     return factors
 
@@ -154,7 +156,7 @@ def _method(request: HttpRequest, available: list[Factor]) -> Factor:
 def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     """Sends the SMS where one is needed, and comes back by GET."""
     if method is Factor.SMS:
-        problem = result_messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.LOGIN, spoken="speak" in request.POST)
         )
         if problem:
@@ -164,19 +166,19 @@ def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     return response
 
 
-def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     if method is Factor.RECOVERY:
-        audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
+        audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
         messages.warning(
             request,
             _("A recovery code was used up. %(left)s are left.")
-            % {"left": digits(verification.recovery_left(user))},
+            % {"left": digits(verification.recovery_codes_left(user))},
         )
-    pending_login.prove(request, method.value)
+    pending_login.record_proof(request, method.value)
     if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
-        pending_login.replace_authenticator(request)
+        pending_login.start_totp_replacement(request)
         return redirect(pending_login.next_step(request, user))
-    if not user.has_both_factors or not pending_login.is_proved(request):
+    if not user.has_both_factors or not pending_login.has_enough_proofs(request):
         return redirect(pending_login.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)
@@ -194,7 +196,7 @@ def complete(request: HttpRequest, user: User, device: PortalDevice, method: str
     if is_new:
         audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, method=method)
     response = redirect(target)
-    display_preferences.store(response, preferences.of_account(user))
+    display_preferences.store(response, preferences.account_preferences(user))
     return response
 
 
@@ -203,7 +205,7 @@ def complete(request: HttpRequest, user: User, device: PortalDevice, method: str
 def logout(request: HttpRequest) -> HttpResponse:
     """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
     user = request.user if isinstance(request.user, User) else None
-    carried = {**display_preferences.chosen(request), **known_browsers.hand_over(request, user)}
+    carried = {**display_preferences.chosen(request), **known_browsers.export_tokens(request, user)}
     if request.user.is_authenticated and isinstance(request.user, User):
         audit.record(Event.LOGOUT, request, customer=request.user)
         trusted_devices.forget(request, request.user)

@@ -13,7 +13,7 @@ from hitobit_portal.i18n import free_text
 from hitobit_portal.i18n.fields import is_served, parse_phone
 from hitobit_portal.i18n.jalali import masked_phone
 
-LONGEST_REASON = 200
+MAX_REASON_LENGTH = 200
 NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES has the countries of the mobile numbers that get them"
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 
@@ -38,7 +38,7 @@ class ReportingCommand(BaseCommand):
             # SECURITY: the class only: messages of databases repeat values and addresses.
             raise CommandError(f"The database failed: {type(error).__name__}. See portal_doctor.") from None
 
-    def tell(self, options: dict[str, Any], document: Any, *lines: str) -> None:
+    def write_result(self, options: dict[str, Any], document: Any, *lines: str) -> None:
         """The document with ``--json``, else the lines."""
         if options["json"]:
             self.stdout.write(json.dumps(document, ensure_ascii=False))
@@ -61,10 +61,10 @@ class AccountCommand(ReportingCommand):
         parser.add_argument("--reason", type=reason, required=True, help="why; the customer reads it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = account(options["phone"])
+        user = get_account(options["phone"])
         changed = self.act(None, user, via="command", reason=options["reason"])
-        said = f"The account of {masked_phone(user.phone)} {self.changed if changed else self.unchanged}"
-        self.tell(options, {"phone": user.phone, "state": self.state, "changed": changed}, said)
+        sentence = f"The account of {masked_phone(user.phone)} {self.changed if changed else self.unchanged}"
+        self.write_result(options, {"phone": user.phone, "state": self.state, "changed": changed}, sentence)
 
 
 def phone(text: str) -> str:
@@ -87,8 +87,8 @@ def mobile(text: str) -> str:
 def reason(text: str) -> str:
     """An argument's type: why something is done, which the customer and the trail keep."""
     stripped = text.strip()
-    if not 0 < len(stripped) <= LONGEST_REASON:
-        raise ArgumentTypeError(f"a reason is one line of 1 to {LONGEST_REASON} characters")
+    if not 0 < len(stripped) <= MAX_REASON_LENGTH:
+        raise ArgumentTypeError(f"a reason is one line of 1 to {MAX_REASON_LENGTH} characters")
     wrong = free_text_problem(stripped)
     if wrong:
         raise ArgumentTypeError(f"the reason {wrong}")
@@ -104,7 +104,7 @@ def free_text_problem(text: str) -> str:
     }[free_text.problem(text)]
 
 
-def account(number: str) -> User:
+def get_account(number: str) -> User:
     """The account with this number (E.164). Raises `CommandError`."""
     user = User.objects.select_related("sms").filter(phone=number, joined_at__isnull=False).first()
     if user is None:

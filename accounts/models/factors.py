@@ -31,7 +31,7 @@ class TotpDevice(PortalDevice):
     user = models.OneToOneField(User, models.CASCADE, related_name="totp")
     seed_sealed = models.TextField(editable=False)
     last_step = models.BigIntegerField(default=-1, editable=False)
-    #: Not written since seeds are derived for each login (`accounts.access.logins.seed`); the version before still does.
+    #: Not written since seeds are derived for each login (`accounts.access.logins.derive_seed`); the version before still does.
     next_seed_sealed = models.TextField(blank=True, editable=False)
     #: By how many steps the last accepted codes were early or late: see `accounts.choices.clock_drift`.
     drifts = models.JSONField(default=list, editable=False)

@@ -41,7 +41,7 @@ def ensure() -> DemoLogin:
         missing = not User.objects.filter(phone=login["phone"]).exists()
         user = _create(login) if missing else None
     if user is not None:
-        codes = recovery_codes.make(None, user, renew=False)
+        codes = recovery_codes.generate(None, user, renew=False)
         keep(path.with_name("recovery-codes.txt"), "\n".join(codes))
     return login
 

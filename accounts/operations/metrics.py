@@ -34,8 +34,8 @@ def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
 
 
 def _events(midnight: datetime) -> Iterator[Metric]:
-    found = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
-    by_event = Counter(dict(found))
+    counts = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
+    by_event = Counter(dict(counts))
     for name, text, table in (
         ("portal_logins", "Logins since midnight, by result.", LOGINS),
         ("portal_codes", "Codes that were wrong, and accounts blocked for it, since midnight.", CODES),
@@ -92,9 +92,9 @@ def _queues(now: datetime) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "portal_queue_age_seconds", "For how long the oldest of it waits.", labels=["queue"]
     )
-    for queue, found in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
-        size.add_metric([queue], found["number"])
-        oldest = found["oldest"]
+    for queue, counts in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
+        size.add_metric([queue], counts["number"])
+        oldest = counts["oldest"]
         age.add_metric([queue], max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0)
     yield from (size, age)
     streamed = AuditHead.objects.annotate(behind=F("sequence") - F("streamed")).values_list(

@@ -20,7 +20,7 @@ from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
 from accounts.factors import result_messages, sms_codes, verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import AuditEvent, User
 from accounts.profile.forms import EmailForm
 from accounts.profile.overview import form_view
@@ -35,13 +35,13 @@ LIFETIME = 24 * 3600
 def settings_email(request: HttpRequest) -> HttpResponse:
     """The new address; or, by ``remove``, none."""
     user = customer(request)
-    _need_email()
+    _require_email_enabled()
     removes = "remove" in request.POST and bool(user.email)
     form = EmailForm(user, None if removes else request.POST or None)
     if request.method == "POST" and (removes or form.is_valid()):
         email = "" if removes else form.cleaned_data["email"]
         request.session[NEW_EMAIL] = email
-        problem = result_messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.change_email(email))
         )
         if problem:
@@ -54,12 +54,12 @@ def settings_email(request: HttpRequest) -> HttpResponse:
 def settings_email_codes(request: HttpRequest) -> HttpResponse:
     """Both codes for exactly this address. They send the link to it, or remove the address there is."""
     user = customer(request)
-    _need_email()
+    _require_email_enabled()
     email = request.session.get(NEW_EMAIL)
     if email is None:
         return redirect("settings_email")
     title = _("Change e-mail") if email else _("Remove e-mail")
-    asked = Asked(
+    page = ApprovalPage(
         approvals.change_email(email),
         title=title,
         back=reverse("settings_email"),
@@ -81,15 +81,15 @@ def settings_email_codes(request: HttpRequest) -> HttpResponse:
             )
         return redirect("settings")
 
-    return both_codes(request, asked, effect=lambda: _approved(request, user, email), done=done)
+    return two_code_page(request, page, effect=lambda: _apply(request, user, email), done=done)
 
 
-def _need_email() -> None:
+def _require_email_enabled() -> None:
     if not settings.EMAIL:
         raise Http404
 
 
-def _approved(request: HttpRequest, user: User, email: str) -> None:
+def _apply(request: HttpRequest, user: User, email: str) -> None:
     if email:
         audit.record(Event.EMAIL_ASKED, request, customer=user)
     else:
@@ -128,7 +128,7 @@ def _last_change(pk: int) -> int:
 def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
     """The link's page; its button stores the address. Looking at it changes nothing: mail scanners look at links."""
     user = customer(request)
-    email = _email_of(token, user)
+    email = _email_from_token(token, user)
     if email is None:
         return render(request, "accounts/email_confirm.html", {"is_over": True}, status=410)
     if request.method == "POST" and email != user.email:
@@ -136,8 +136,8 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
             verification.lock(user)
             # Looked at again under the lock: of many clicks one stores it, and of a session that was ended none.
             fresh = User.objects.get(pk=user.pk)
-            goes_on = logins.current(request, fresh, Purpose.CHANGE_EMAIL)
-            if goes_on and _email_of(token, user) == email != fresh.email:
+            goes_on = logins.current_nonce(request, fresh, Purpose.CHANGE_EMAIL)
+            if goes_on and _email_from_token(token, user) == email != fresh.email:
                 _store(request, user, email)
         messages.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
         return redirect("settings")
@@ -147,7 +147,7 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "accounts/email_confirm.html", {"email": email})
 
 
-def _email_of(token: str, user: User) -> str | None:
+def _email_from_token(token: str, user: User) -> str | None:
     """The address of a link that ``user`` may confirm, or has just confirmed by it; None when it is over or no link."""
     try:
         found = signing.loads(token, salt=SALT, max_age=LIFETIME)

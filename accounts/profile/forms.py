@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from accounts.access.passwords import LONGEST
+from accounts.access.passwords import MAX_LENGTH
 from accounts.models import User
 from accounts.registration.forms import NewPasswordForm
 from hitobit_portal.i18n.fields import CodeField, EmailField, MobileField, RecoveryCodeField
@@ -19,7 +19,7 @@ class ChangePasswordForm(NewPasswordForm):
     current_password = forms.CharField(
         label=_("Current password"),
         strip=False,
-        max_length=LONGEST,
+        max_length=MAX_LENGTH,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "dir": "ltr"}),
     )
 

@@ -18,7 +18,7 @@ from accounts.actions import scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.factors import verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import Notice, User
 from accounts.notifications import links
 from hitobit_portal.http import error_pages
@@ -53,7 +53,7 @@ def frozen(request: HttpRequest) -> HttpResponse:
 def thaw(request: HttpRequest) -> HttpResponse:
     """Both codes thaw the account."""
     user = customer(request)
-    asked = Asked(
+    page = ApprovalPage(
         approvals.THAW,
         title=_("Thaw the account"),
         back=reverse("freeze"),
@@ -69,8 +69,8 @@ def thaw(request: HttpRequest) -> HttpResponse:
 
     if user.frozen_at is None:
         return redirect("dashboard")
-    return both_codes(
-        request, asked, effect=partial(actions_freeze.thaw, request, user), done=done, already_done=is_thawed
+    return two_code_page(
+        request, page, effect=partial(actions_freeze.thaw, request, user), done=done, already_done=is_thawed
     )
 
 
@@ -78,7 +78,7 @@ def thaw(request: HttpRequest) -> HttpResponse:
 def quarantine(request: HttpRequest) -> HttpResponse:
     """Both codes end the quarantine before its time."""
     user = customer(request)
-    asked = Asked(
+    page = ApprovalPage(
         approvals.LIFT_QUARANTINE,
         title=_("End the quarantine"),
         back=reverse("dashboard"),
@@ -95,7 +95,7 @@ def quarantine(request: HttpRequest) -> HttpResponse:
     if not user.in_quarantine:
         return redirect("dashboard")
     effect = partial(actions_freeze.lift_quarantine, request, user)
-    return both_codes(request, asked, effect=effect, done=done, already_done=is_lifted)
+    return two_code_page(request, page, effect=effect, done=done, already_done=is_lifted)
 
 
 @public
@@ -108,9 +108,9 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
     # keep an owner from freezing. The tag has 128 bits, so the rate limits work, not the chance of a right guess.
     if found is None:
         wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
-        return error_pages.too_many(request, wait) if wait is not None else _gone(request)
+        return error_pages.too_many(request, wait) if wait is not None else _link_gone(request)
     if request.method == "POST":
-        return _act(request, found)
+        return _use_link(request, found)
     context = {
         "title": Event(found.event.event).look.title,
         "at": found.event.at,
@@ -122,7 +122,7 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "accounts/notice_link.html", context)
 
 
-def _act(request: HttpRequest, found: Notice) -> HttpResponse:
+def _use_link(request: HttpRequest, found: Notice) -> HttpResponse:
     """Freezes the account, or (``stop``) only stops a change that waits."""
     only_stop = "stop" in request.POST
     with transaction.atomic():
@@ -132,7 +132,7 @@ def _act(request: HttpRequest, found: Notice) -> HttpResponse:
             return redirect(request.path)
         # SECURITY: one of many at once goes on; a link that was read out of a phone later does nothing.
         if not links.use_up(found):
-            return _gone(request)
+            return _link_gone(request)
         scheduled_changes.stop_by_link(found.user, request)
         if not only_stop:
             actions_freeze.freeze(request, found.user, via="link")
@@ -151,6 +151,6 @@ def _shown_phone(found: Notice) -> str:
     return masked_phone(found.to if found.channel == Notice.Channel.SMS else found.user.phone)
 
 
-def _gone(request: HttpRequest) -> HttpResponse:
+def _link_gone(request: HttpRequest) -> HttpResponse:
     # SECURITY: one answer for forged, expired and used up: it tells nothing about which ids exist.
     return render(request, "accounts/notice_link_gone.html", status=404)

@@ -14,7 +14,7 @@ from accounts.access import sessions
 from accounts.access.decorators import customer
 from accounts.actions import scheduled_changes
 from accounts.factors import step_up, verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 
 METHODS = ["GET", "HEAD", "POST"]
 form_view = require_http_methods(METHODS)
@@ -28,7 +28,7 @@ def settings(request: HttpRequest) -> HttpResponse:
         return redirect("login")  # what was due has ended this session, too
     context = {
         "sessions_open": len(sessions.open_sessions(user)),
-        "recovery_left": verification.recovery_left(user),
+        "recovery_left": verification.recovery_codes_left(user),
         "totp_since": user.totp.confirmed_at,
         "totp_clock": user.totp.drift,
         "waiting": scheduled_changes.waiting(user),
@@ -47,9 +47,9 @@ def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
     return redirect("settings")
 
 
-def codes_then(
+def step_up_page(
     request: HttpRequest,
-    asked: Asked,
+    page: ApprovalPage,
     target: str,
     *,
     effect: Callable[[], Any] = lambda: None,
@@ -60,14 +60,14 @@ def codes_then(
 
     ``effect`` runs in the codes' transaction, ``then`` after the proof was given.
     """
-    user, what = customer(request), asked.approval.purpose
-    found = step_up.of(request, user, what)
+    user, what = customer(request), page.approval.purpose
+    found = step_up.get(request, user, what)
     if found is not None and found.items() >= about.items():
         return redirect(target)
 
     def done(_value: Any) -> HttpResponse:
-        step_up.give(request, user, what, **about)
+        step_up.grant(request, user, what, **about)
         then()
         return redirect(target)
 
-    return both_codes(request, asked, effect=effect, done=done)
+    return two_code_page(request, page, effect=effect, done=done)

@@ -20,10 +20,10 @@ from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
 from accounts.factors import step_up, verification
-from accounts.factors.views import Asked
+from accounts.factors.views import ApprovalPage
 from accounts.models import User
 from accounts.profile.forms import ChangePasswordForm
-from accounts.profile.overview import codes_then, form_view
+from accounts.profile.overview import form_view, step_up_page
 from hitobit_portal.http import error_pages
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
@@ -33,8 +33,8 @@ from hitobit_portal.security.ratelimits import Rate
 def settings_password(request: HttpRequest) -> HttpResponse:
     """Both codes approve the change of the password."""
     title = _("Change password")
-    asked = Asked(approvals.CHANGE_PASSWORD, title=title, back=reverse("settings"), operation=title)
-    return codes_then(request, asked, "settings_password_new")
+    page = ApprovalPage(approvals.CHANGE_PASSWORD, title=title, back=reverse("settings"), operation=title)
+    return step_up_page(request, page, "settings_password_new")
 
 
 @never_cache
@@ -43,7 +43,7 @@ def settings_password(request: HttpRequest) -> HttpResponse:
 def settings_password_new(request: HttpRequest) -> HttpResponse:
     """The current password and the new one. The keys go on: both codes and the old password are three proofs."""
     user = customer(request)
-    if not step_up.holds(request, user, Purpose.CHANGE_PASSWORD):
+    if not step_up.is_granted(request, user, Purpose.CHANGE_PASSWORD):
         return redirect("settings_password")
     form = _form(request, user)
     if isinstance(form, HttpResponse):
@@ -54,10 +54,12 @@ def settings_password_new(request: HttpRequest) -> HttpResponse:
 
 
 def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
-    if not _store(request, user, password, lambda: step_up.holds(request, user, Purpose.CHANGE_PASSWORD)):
+    if not _store(
+        request, user, password, lambda: step_up.is_granted(request, user, Purpose.CHANGE_PASSWORD)
+    ):
         messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
-    step_up.end(request)
+    step_up.clear(request)
     messages.success(request, _("Your password was changed. All other sessions have ended."))
     return redirect("settings")
 

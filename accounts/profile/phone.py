@@ -18,19 +18,19 @@ from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
 from accounts.factors import result_messages, sms_codes, step_up, verification
-from accounts.factors.sms_codes import Sending, Sent
-from accounts.factors.verification import Factor, Outcome, Result
-from accounts.factors.views import Asked
+from accounts.factors.sms_codes import SendResult, SendStatus
+from accounts.factors.verification import Factor, VerificationOutcome, VerificationResult
+from accounts.factors.views import ApprovalPage
 from accounts.models import DelayedChange, User
 from accounts.profile.forms import LostPhoneForm, NewPhoneForm
-from accounts.profile.overview import codes_then, form_view
+from accounts.profile.overview import form_view, step_up_page
 from accounts.registration import flow
 from accounts.registration.forms import SmsCodeForm
 from hitobit_portal import background
 from hitobit_portal.i18n.jalali import date_local
 
 #: Session keys: the number that was typed, and when an SMS to which number was last asked for.
-NEW_PHONE, ASKED = "new_phone", "new_phone_asked"
+NEW_PHONE, SMS_REQUESTED = "new_phone", "new_phone_asked"
 
 
 @form_view
@@ -41,7 +41,7 @@ def settings_phone(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         number = form.cleaned_data["phone"]
         request.session[NEW_PHONE] = number
-        problem = result_messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.change_phone(number))
         )
         if problem:
@@ -56,15 +56,15 @@ def settings_phone_codes(request: HttpRequest) -> HttpResponse:
     number = request.session.get(NEW_PHONE)
     if not number:
         return redirect("settings_phone")
-    asked = Asked(
+    page = ApprovalPage(
         approvals.change_phone(number),
         title=_("Change mobile number"),
         back=reverse("settings_phone"),
         operation=_("Change mobile number"),
         facts=[(_("New number"), number, True)],
     )
-    return codes_then(
-        request, asked, "settings_phone_confirm", then=lambda: _ask(request, number), phone=number
+    return step_up_page(
+        request, page, "settings_phone_confirm", then=lambda: _request_sms(request, number), phone=number
     )
 
 
@@ -72,21 +72,21 @@ def settings_phone_codes(request: HttpRequest) -> HttpResponse:
 def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
     """The code that was sent to the new number. With it the number is changed, or begins to wait for it."""
     user = customer(request)
-    found = step_up.of(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
+    found = step_up.get(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
     if found is None:
         return redirect("settings_phone")
     number, is_lost = found["phone"], found["what"] == Purpose.LOST_PHONE.value
     form = SmsCodeForm()
     if request.method == "POST":
         if "resend" in request.POST or "speak" in request.POST:
-            _ask(request, number, spoken="speak" in request.POST)
+            _request_sms(request, number, spoken="speak" in request.POST)
             return redirect("settings_phone_confirm")
         form = SmsCodeForm(request.POST)
         if form.is_valid():
             result = _confirm(request, user, found, form.cleaned_data["code"])
             if result.accepted:
-                return _told(request, result.value, is_lost)
-            form.add_error("code", result_messages.of_one(result))
+                return _redirect_after_change(request, result.value, is_lost)
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "phone": number,
@@ -112,26 +112,30 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
             Factor.TOTP: form.cleaned_data["totp_code"],
         }
         result = verification.verify(
-            request, user, approvals.lost_phone(number), codes, effect=lambda: _used(request, user)
+            request,
+            user,
+            approvals.lost_phone(number),
+            codes,
+            effect=lambda: _record_recovery_code(request, user),
         )
         if result.accepted:
-            step_up.give(request, user, Purpose.LOST_PHONE, phone=number)
-            _ask(request, number)
+            step_up.grant(request, user, Purpose.LOST_PHONE, phone=number)
+            _request_sms(request, number)
             return redirect("settings_phone_confirm")
-        form.add_error(None, result_messages.of_result(result))
+        form.add_error(None, result_messages.for_two_codes(result))
     return render(request, "accounts/settings_phone_lost.html", {"form": form})
 
 
-def _used(request: HttpRequest, user: User) -> None:
-    audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
+def _record_recovery_code(request: HttpRequest, user: User) -> None:
+    audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
 
 
 def _resend_in(request: HttpRequest, number: str) -> int:
-    asked = request.session.get(ASKED, {})
-    return flow.resend_in(asked) if asked.get("phone") == number else 0
+    last_request = request.session.get(SMS_REQUESTED, {})
+    return flow.seconds_until_resend(last_request) if last_request.get("phone") == number else 0
 
 
-def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
+def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
     """Has the code sent to the new number, outside of this answer's time."""
     if _resend_in(request, number):
         messages.info(
@@ -141,9 +145,9 @@ def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
     user = User.objects.get(pk=customer(request).pk)
     # SECURITY: not in the time of this answer, and told alike: a stop-watch must not tell whose numbers are here.
     if background.run(_send, request, user, number, spoken):
-        request.session[ASKED] = {"phone": number, "asked": int(time.time())}
+        request.session[SMS_REQUESTED] = {"phone": number, "asked": int(time.time())}
     else:
-        messages.error(request, str(result_messages.of_sending(Sent(Sending.FAILED, 0))))
+        messages.error(request, str(result_messages.for_sending(SendResult(SendStatus.FAILED, 0))))
 
 
 def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
@@ -157,18 +161,18 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
         text = _(
             "Hitobit\nSomebody asked to use this number for another account. It stays yours: there is nothing to do."
         )
-        sms_codes.send_code(request, user, approval, instead=text)
+        sms_codes.send_code(request, user, approval, replacement_text=text)
 
 
-def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> Result:
+def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> VerificationResult:
     """The code of the new number; the value is True, the waiting change, or None when the proof was used before."""
     number, what = found["phone"], Purpose(found["what"])
 
     def effect() -> bool | DelayedChange | None:
-        if not step_up.holds(request, user, what):
+        if not step_up.is_granted(request, user, what):
             return None
         if what is Purpose.LOST_PHONE:
-            return scheduled_changes.ask_phone(request, user, number)
+            return scheduled_changes.schedule_phone_change(request, user, number)
         phone.replace(request, user, number)
         return True
 
@@ -178,14 +182,16 @@ def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str)
         )
     except IntegrityError:
         # SECURITY: an account was opened with the number meanwhile; said like any other refusal.
-        return Result(Outcome.REFUSED)
+        return VerificationResult(VerificationOutcome.REFUSED)
 
 
-def _told(request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool) -> HttpResponse:
+def _redirect_after_change(
+    request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool
+) -> HttpResponse:
     if value is None:
         messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
-    step_up.end(request)
+    step_up.clear(request)
     request.session.pop(NEW_PHONE, None)
     if is_lost and isinstance(value, DelayedChange):
         messages.success(

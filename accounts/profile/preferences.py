@@ -29,7 +29,7 @@ def save(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     if preferences.save(user, form.cleaned_data):
         audit.record(Event.PREFERENCES_CHANGED, request, customer=user)
-    display_preferences.store(response, preferences.of_account(user))
+    display_preferences.store(response, preferences.account_preferences(user))
     with override(user.language):
         messages.success(request, _("Your preferences were saved."))
     return response
@@ -47,6 +47,6 @@ def set_language(request: HttpRequest) -> HttpResponse:
         display_preferences.store(
             response, {"language": code}
         )  # Django's own writes it, and leaves that of the version before
-    if known and isinstance(user, User) and user.is_verified() and sessions.alive(request, user):
+    if known and isinstance(user, User) and user.is_verified() and sessions.is_alive(request, user):
         User.objects.filter(pk=user.pk).update(language=code)
     return response

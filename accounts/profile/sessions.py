@@ -37,11 +37,11 @@ LOGINS = (
     Event.CODE_LOCKED,
 )
 OTHERS = "others"  # in place of the id of one session
-LONGEST_NUMBER = 18  # digits of a row id that a database takes
+MAX_ID_DIGITS = 18  # digits of a row id that a database takes
 
 
 @dataclass(frozen=True)
-class Place:
+class SessionRow:
     """An open session, or a trusted browser, as a row of the page."""
 
     number: str
@@ -61,7 +61,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """
     user = customer(request)
     if request.method == "POST":
-        return _posted(request, user)
+        return _handle_post(request, user)
     current = sessions.current(request, user)
     context = {
         "sessions": [_of_session(row, current) for row in sessions.open_sessions(user)],
@@ -71,17 +71,17 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/sessions.html", context)
 
 
-def _posted(request: HttpRequest, user: User) -> HttpResponse:
+def _handle_post(request: HttpRequest, user: User) -> HttpResponse:
     if "end" in request.POST:
-        return _to_end(_session_of(user, request.POST["end"]).pk)
+        return _redirect_to_end(_session_of(user, request.POST["end"]).pk)
     if "others" in request.POST:
-        return _to_end(OTHERS)
+        return _redirect_to_end(OTHERS)
     if "forget" in request.POST:
         _forget(request, user, request.POST["forget"])
     return redirect("sessions")
 
 
-def _to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
+def _redirect_to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
     return redirect(f"{reverse('sessions_end')}?{urlencode({'which': str(which), 'method': method.value})}")
 
 
@@ -108,14 +108,14 @@ def end(request: HttpRequest) -> HttpResponse:
             if result.accepted:
                 messages.success(request, result.value)
                 return redirect("sessions")
-            form.add_error("code", result_messages.of_one(result))
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "method": method.value,
         "place": _of_session(session, None) if session else None,
         "masked_phone": user.phone,
         "can_speak": sms.can_speak(),
-        "resend_in": sms_codes.resend_in(user, approval) if method is Factor.SMS else None,
+        "resend_in": sms_codes.seconds_until_resend(user, approval) if method is Factor.SMS else None,
     }
     return render(request, "accounts/sessions_end.html", context)
 
@@ -123,11 +123,11 @@ def end(request: HttpRequest) -> HttpResponse:
 def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
     """To the other factor; sends the SMS where it is that one. Comes back by GET."""
     if request.POST.get("switch") == Factor.TOTP.value:
-        return _to_end(which)
+        return _redirect_to_end(which)
     sent = sms_codes.send_code(request, user, approvals.end_sessions(which), spoken="speak" in request.POST)
-    if problem := result_messages.of_sending(sent):
+    if problem := result_messages.for_sending(sent):
         messages.error(request, problem)
-    return _to_end(which, Factor.SMS)
+    return _redirect_to_end(which, Factor.SMS)
 
 
 def _session_of(user: User, number: str) -> LoginSession:
@@ -153,7 +153,7 @@ def _end_others(request: HttpRequest, user: User) -> str:
 
 
 def _forget(request: HttpRequest, user: User, number: str) -> None:
-    if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
+    if not (number.isascii() and number.isdigit() and len(number) <= MAX_ID_DIGITS):
         raise Http404
     device = TrustedDevice.objects.filter(user=user, pk=int(number)).first()
     with transaction.atomic():
@@ -174,15 +174,17 @@ def _history(user: User) -> list[activity.Row]:
     return [activity.row(event) for event in events[:HISTORY]]
 
 
-def _of_session(row: LoginSession, current: LoginSession | None) -> Place:
+def _of_session(row: LoginSession, current: LoginSession | None) -> SessionRow:
     is_this = current is not None and row.pk == current.pk
     name = user_agents.describe(row.agent)
-    return Place(str(row.pk), name, _icon(name), row.address, row.started_at, row.seen_at, is_this=is_this)
+    return SessionRow(
+        str(row.pk), name, _icon(name), row.address, row.started_at, row.seen_at, is_this=is_this
+    )
 
 
-def _of_device(row: TrustedDevice) -> Place:
+def _of_device(row: TrustedDevice) -> SessionRow:
     name = user_agents.describe(row.agent)
-    return Place(
+    return SessionRow(
         str(row.pk), name, _icon(name), row.address, row.created_at, row.used_at, until=row.expires_at
     )
 

@@ -15,18 +15,18 @@ from accounts.choices.approvals import Purpose
 from accounts.factors import recovery_codes, result_messages, step_up, totp, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
-from accounts.factors.views import Asked
+from accounts.factors.views import ApprovalPage
 from accounts.login.views import complete
 from accounts.models import User
-from accounts.profile.overview import codes_then, form_view
+from accounts.profile.overview import form_view, step_up_page
 
 
 @form_view
 def settings_totp(request: HttpRequest) -> HttpResponse:
     """Both codes of now approve another authenticator."""
     title = _("Set up another authenticator")
-    asked = Asked(approvals.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
-    return codes_then(request, asked, "settings_totp_new")
+    page = ApprovalPage(approvals.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
+    return step_up_page(request, page, "settings_totp_new")
 
 
 @never_cache
@@ -34,14 +34,14 @@ def settings_totp(request: HttpRequest) -> HttpResponse:
 def settings_totp_new(request: HttpRequest) -> HttpResponse:
     """Shows the new seed until a code of it was typed. The old one works until then."""
     user = customer(request)
-    found = step_up.of(request, user, Purpose.CHANGE_TOTP)
+    found = step_up.get(request, user, Purpose.CHANGE_TOTP)
     if found is None:
         return redirect("settings_totp")
     # SECURITY: of this proof: what another browser of the account sets up is another seed.
-    seed = step_up.seed(found, user)
+    seed = step_up.totp_seed(found, user)
 
     def effect() -> bool:
-        if not step_up.holds(request, user, Purpose.CHANGE_TOTP):
+        if not step_up.is_granted(request, user, Purpose.CHANGE_TOTP):
             return False
         authenticator.replace(request, user, seed)
         return True
@@ -51,15 +51,15 @@ def settings_totp_new(request: HttpRequest) -> HttpResponse:
         code = {Factor.TOTP: form.cleaned_data["code"]}
         result = verification.verify(request, user, approvals.CONFIRM_TOTP, code, effect=effect, seed=seed)
         if result.accepted:
-            step_up.end(request)
-            _tell(request)
+            step_up.clear(request)
+            _notify_replaced(request)
             return redirect("settings")
-        form.add_error("code", result_messages.of_one(result))
-    context = {"form": form, **totp.picture(user, seed)}
+        form.add_error("code", result_messages.for_one_code(result))
+    context = {"form": form, **totp.qr_context(user, seed)}
     return render(request, "accounts/settings_totp_new.html", context)
 
 
-def _tell(request: HttpRequest) -> None:
+def _notify_replaced(request: HttpRequest) -> None:
     messages.success(
         request,
         _(
@@ -77,7 +77,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "replace_totp":
         return redirect(pending_login.next_step(request, user))
-    seed = pending_login.seed(request, user)
+    seed = pending_login.totp_seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -90,14 +90,14 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
             seed=seed,
         )
         if result.accepted:
-            pending_login.prove(request, Factor.TOTP.value)
-            _tell(request)
+            pending_login.record_proof(request, Factor.TOTP.value)
+            _notify_replaced(request)
             fresh = pending_login.pending_user(request)
             if fresh is None:  # somebody froze the account at this very moment
-                return redirects.to_login(request)
+                return redirects.redirect_to_login(request)
             return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
-        form.add_error("code", result_messages.of_one(result))
-    context = {"form": form, **totp.picture(user, seed)}
+        form.add_error("code", result_messages.for_one_code(result))
+    context = {"form": form, **totp.qr_context(user, seed)}
     return render(request, "accounts/replace_totp.html", context)
 
 
@@ -105,8 +105,8 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
 def settings_recovery(request: HttpRequest) -> HttpResponse:
     """Both codes approve new recovery codes."""
     title = _("Make new recovery codes")
-    asked = Asked(approvals.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
-    return codes_then(request, asked, "settings_recovery_new")
+    page = ApprovalPage(approvals.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
+    return step_up_page(request, page, "settings_recovery_new")
 
 
 @never_cache
@@ -116,9 +116,12 @@ def settings_recovery_new(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     codes = []
     # Not for HEAD: nobody would see them.
-    if request.method == "GET" and step_up.holds(request, user, Purpose.RENEW_RECOVERY):
-        codes = recovery_codes.make(
-            request, user, renew=True, only_if=lambda: step_up.holds(request, user, Purpose.RENEW_RECOVERY)
+    if request.method == "GET" and step_up.is_granted(request, user, Purpose.RENEW_RECOVERY):
+        codes = recovery_codes.generate(
+            request,
+            user,
+            renew=True,
+            only_if=lambda: step_up.is_granted(request, user, Purpose.RENEW_RECOVERY),
         )
-    context = {"codes": codes, "download": recovery_codes.as_download(codes)}
+    context = {"codes": codes, "download": recovery_codes.download_uri(codes)}
     return render(request, "accounts/settings_recovery_new.html", context)

@@ -40,7 +40,7 @@ __all__ = [
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
 #: Hands one message to one back-end; returns the provider's id of it, or None.
-Hand = Callable[[ModuleType], object]
+SendFunction = Callable[[ModuleType], object]
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
@@ -50,22 +50,22 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
     waits for other machines.
     """
 
-    def hand(module: ModuleType) -> object:
-        known = {"reference": reference} if _takes_reference(module.send) else {}
-        return module.send(phone, text, code=code, purpose=purpose, **known)
+    def send_by(module: ModuleType) -> object:
+        extra = {"reference": reference} if _takes_reference(module.send) else {}
+        return module.send(phone, text, code=code, purpose=purpose, **extra)
 
-    parts = delivery_log.parts_of(text)
-    _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False, parts=parts)
+    parts = delivery_log.count_parts(text)
+    _deliver(list(settings.SMS_BACKENDS), send_by, phone, purpose, spoken=False, parts=parts)
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
     """Has ``code`` said to ``phone`` by a voice call, in ``language``. Raises `SmsError` when no back-end did."""
 
-    def hand(module: ModuleType) -> object:
+    def send_by(module: ModuleType) -> object:
         return module.speak(phone, text, code=code, purpose=purpose, reference=reference)
 
     paths = [path for path in settings.SMS_BACKENDS if _speaks(path)]
-    _deliver(paths, hand, phone, purpose, spoken=True, parts=1)
+    _deliver(paths, send_by, phone, purpose, spoken=True, parts=1)
 
 
 def can_speak() -> bool:
@@ -73,35 +73,37 @@ def can_speak() -> bool:
     return any(_speaks(path) for path in settings.SMS_BACKENDS)
 
 
-def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool, parts: int) -> None:
+def _deliver(
+    paths: list[str], send_by: SendFunction, phone: str, purpose: str, *, spoken: bool, parts: int
+) -> None:
     # SECURITY: whoever called and wherever the number came from: here is where a message begins to cost.
     if not is_served(phone):
         raise NotServedError("no SMS is sent to this number (PORTAL_SMS_COUNTRIES)")
     delivered = False
-    passed_over = []
+    skipped = []
     for path in paths:
         if path in LOCAL:
-            delivered |= _try(path, hand, phone, purpose, spoken, parts)
+            delivered |= _attempt(path, send_by, phone, purpose, spoken, parts)
         elif not delivered:
-            if circuit_breaker.lets_through(path):
-                delivered = _try(path, hand, phone, purpose, spoken, parts)
+            if circuit_breaker.allows(path):
+                delivered = _attempt(path, send_by, phone, purpose, spoken, parts)
             else:
-                passed_over.append(path)
-    if not delivered and passed_over:
+                skipped.append(path)
+    if not delivered and skipped:
         # Rather one that was down a minute ago than nobody: without a code the customer stands outside.
-        delivered = _try(passed_over[0], hand, phone, purpose, spoken, parts)
+        delivered = _attempt(skipped[0], send_by, phone, purpose, spoken, parts)
     if not delivered:
         raise SmsError("no SMS back-end took the message")
 
 
-def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool, parts: int) -> bool:
+def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken: bool, parts: int) -> bool:
     started, identifier, error = time.monotonic(), None, ""
-    answers = False
+    is_responsive = False
     try:
-        identifier = hand(import_module(path))
-        answers = True
-    except ProviderError as refusal:
-        error, answers = refusal.reason, refusal.blames_message
+        identifier = send_by(import_module(path))
+        is_responsive = True
+    except ProviderError as error_raised:
+        error, is_responsive = error_raised.reason, error_raised.is_message_fault
     except Exception as failure:
         # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
         # repeat the code, or an address with the provider's password in it.
@@ -110,15 +112,15 @@ def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool, parts: i
         logger.error("SMS back-end %s failed: %s", path, error)
     if path not in LOCAL:
         # SECURITY: what a message is to blame for opens no circuit; else three wrong numbers silence a provider.
-        (circuit_breaker.succeeded if answers else circuit_breaker.failed)(path)
-    took = time.monotonic() - started
+        (circuit_breaker.record_success if is_responsive else circuit_breaker.record_failure)(path)
+    duration = time.monotonic() - started
     delivery_log.record(
         path,
         phone,
         purpose=purpose,
         spoken=spoken,
         error=error,
-        took=took,
+        duration=duration,
         identifier=identifier,
         parts=parts,
     )

@@ -13,53 +13,55 @@ from django.core.cache import cache
 
 T = TypeVar("T")
 logger = logging.getLogger("portal.sms")
-FAILURES = 3
+FAILURE_THRESHOLD = 3
 OPEN_SECONDS = 60
-TRIAL_SECONDS = (
+PROBE_SECONDS = (
     30  # longer than any request (`wire.TOTAL_SECONDS`): a trial whose process died is given away again
 )
-REMEMBERED_SECONDS = 3600  # failures so far apart are not "in a row"
+FAILURE_MEMORY_SECONDS = 3600  # failures so far apart are not "in a row"
 
 
 def now() -> float:
     return time.time()
 
 
-def lets_through(provider: str) -> bool:
+def allows(provider: str) -> bool:
     """Whether ``provider`` may be asked. When the minute of an open circuit is over: True for one caller."""
-    return _or(True, lambda: _lets_through(provider))
+    return _with_fallback(True, lambda: _allows(provider))
 
 
 def is_open(provider: str) -> bool:
     """Whether ``provider`` is passed over at present; takes no trial."""
-    return _or(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
+    return _with_fallback(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
 
 
-def succeeded(provider: str) -> None:
+def record_success(provider: str) -> None:
     """Closes the circuit."""
-    _or(None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")]))
+    _with_fallback(
+        None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")])
+    )
 
 
-def failed(provider: str) -> None:
+def record_failure(provider: str) -> None:
     """Counts a failure, and opens the circuit when there are enough in a row."""
-    _or(None, lambda: _failed(provider))
+    _with_fallback(None, lambda: _record_failure(provider))
 
 
-def _lets_through(provider: str) -> bool:
+def _allows(provider: str) -> bool:
     until = cache.get(_key(provider, "open"))
     if until is None:
         return True
     if now() < until:
         return False
     # `add` is atomic: of many callers one gets the trial, the others go on to the next provider.
-    return bool(cache.add(_key(provider, "trial"), 1, TRIAL_SECONDS))
+    return bool(cache.add(_key(provider, "trial"), 1, PROBE_SECONDS))
 
 
-def _failed(provider: str) -> None:
+def _record_failure(provider: str) -> None:
     count = _key(provider, "failures")
-    cache.add(count, 0, REMEMBERED_SECONDS)
-    if cache.incr(count) >= FAILURES:
-        cache.set(_key(provider, "open"), now() + OPEN_SECONDS, REMEMBERED_SECONDS)
+    cache.add(count, 0, FAILURE_MEMORY_SECONDS)
+    if cache.incr(count) >= FAILURE_THRESHOLD:
+        cache.set(_key(provider, "open"), now() + OPEN_SECONDS, FAILURE_MEMORY_SECONDS)
         cache.delete(_key(provider, "trial"))
 
 
@@ -67,9 +69,9 @@ def _key(provider: str, what: str) -> str:
     return f"sms-circuit:{provider}:{what}"
 
 
-def _or(fallback: T, ask: Callable[[], T]) -> T:
+def _with_fallback(fallback: T, operation: Callable[[], T]) -> T:
     try:
-        return ask()
+        return operation()
     except Exception as error:
         logger.warning("the circuits of SMS providers are not known: %s", type(error).__name__)
         return fallback

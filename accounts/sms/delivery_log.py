@@ -19,7 +19,7 @@ GSM = frozenset(
 )
 
 
-def parts_of(text: str) -> int:
+def count_parts(text: str) -> int:
     """How many messages providers charge for: 160 characters, or 153 a part; in Persian 70, or 67 a part."""
     if set(text) <= GSM:
         length, single, part = len(text), 160, 153
@@ -35,15 +35,15 @@ def record(
     purpose: str,
     spoken: bool,
     error: str,
-    took: float,
+    duration: float,
     identifier: object,
     parts: int = 1,
 ) -> None:
-    """One row. ``error``: "" when the message was taken; ``took``: seconds; ``identifier``: the provider's, if any.
+    """One row. ``error``: "" when the message was taken; ``duration``: seconds; ``identifier``: the provider's, if any.
 
     Whatever goes wrong is logged and swallowed: the message is on its way, and its sender must not take that back.
     """
-    known = identifier if isinstance(identifier, str) and IDENTIFIER.fullmatch(identifier) else ""
+    reference = identifier if isinstance(identifier, str) and IDENTIFIER.fullmatch(identifier) else ""
     try:
         # A block of its own: in a transaction of the caller, a failure here rolls back to this point only.
         with transaction.atomic():
@@ -54,8 +54,8 @@ def record(
                 spoken=spoken,
                 succeeded=not error,
                 error=error[:40],
-                took_ms=int(took * 1000),
-                reference=known,
+                took_ms=int(duration * 1000),
+                reference=reference,
                 parts=parts,
             )
     except Exception as failure:

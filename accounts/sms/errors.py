@@ -12,10 +12,10 @@ class NotServedError(SmsError):
 class ProviderError(SmsError):
     """A provider refused, or could not be reached. ``reason`` is a class or a status, never what was sent or answered.
 
-    ``blames_message``: the provider works, and this one message (its number, its text) is what it refuses.
+    ``is_message_fault``: the provider works, and this one message (its number, its text) is what it refuses.
     """
 
-    def __init__(self, reason: str, *, blames_message: bool = False) -> None:
+    def __init__(self, reason: str, *, is_message_fault: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.blames_message = blames_message
+        self.is_message_fault = is_message_fault

@@ -20,26 +20,26 @@ from accounts.sms.errors import ProviderError
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 5.0  # between two bytes
 TOTAL_SECONDS = 8.0
-MOST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProviderResponse:
     """``content`` is the decoded JSON, or None when the answer is none."""
 
     status: int
     content: object
 
-    def at(self, *path: str | int) -> object:
+    def path_value(self, *path: str | int) -> object:
         """What is at ``path`` of the content; None when the content has another shape."""
-        found = self.content
+        value = self.content
         for step in path:
             if isinstance(step, str):
-                found = found.get(step) if isinstance(found, dict) else None
+                value = value.get(step) if isinstance(value, dict) else None
             else:
-                found = found[step] if isinstance(found, list) and len(found) > step else None
-        return found
+                value = value[step] if isinstance(value, list) and len(value) > step else None
+        return value
 
 
 class Deadline:
@@ -111,7 +111,7 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
-def post(url: str, *, headers: Mapping[str, str], **body: Any) -> Answer:
+def post(url: str, *, headers: Mapping[str, str], **body: Any) -> ProviderResponse:
     """What ``url`` answers to ``body`` (``data=`` for a form, ``json=`` for JSON), whatever its status below 500.
 
     Raises `ProviderError` with a class or a status when there is no answer in time, it is too long, it redirects, or
@@ -120,7 +120,7 @@ def post(url: str, *, headers: Mapping[str, str], **body: Any) -> Answer:
     with Deadline(TOTAL_SECONDS) as deadline:
         token = _deadline.set(deadline)
         try:
-            status, raw = _exchange(url, headers, body)
+            status, raw = _send_request(url, headers, body)
             reason = "" if not deadline.passed else "Deadline"
         except Exception as error:
             # SECURITY: the class only. The texts of requests and urllib3 repeat the address, and Kavenegar's has the
@@ -130,27 +130,29 @@ def post(url: str, *, headers: Mapping[str, str], **body: Any) -> Answer:
             _deadline.reset(token)
     if reason:
         raise ProviderError(reason)
-    if len(raw) > MOST_BYTES:
+    if len(raw) > MAX_BYTES:
         raise ProviderError("TooLong")
     if 300 <= status < 400 or status >= 500:
         raise ProviderError(f"HTTP {status}")
-    return Answer(status, _decoded(raw))
+    return ProviderResponse(status, _decode(raw))
 
 
-def refusal(answer: Answer, status: object, blaming_message: Container[int]) -> ProviderError:
+def refusal_error(
+    response: ProviderResponse, status: object, message_faults: Container[int]
+) -> ProviderError:
     """The error of an answer whose own ``status`` is not the one for success, or is no status at all."""
     if not isinstance(status, int) or isinstance(status, bool):
-        return ProviderError(f"HTTP {answer.status}, not understood")
-    return ProviderError(f"status {status}"[:40], blames_message=status in blaming_message)
+        return ProviderError(f"HTTP {response.status}, not understood")
+    return ProviderError(f"status {status}"[:40], is_message_fault=status in message_faults)
 
 
-def _exchange(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
+def _send_request(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
     with requests.Session() as session:
         # SECURITY: no proxy and no .netrc of the environment gets to see keys and codes; certificates are certifi's.
         session.trust_env = False
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Adapter(max_retries=0))
-        answer = session.post(
+        response = session.post(
             url,
             headers={"Accept": "application/json", "Accept-Encoding": "identity", **headers},
             timeout=(CONNECT_SECONDS, READ_SECONDS),
@@ -158,16 +160,16 @@ def _exchange(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tup
             stream=True,
             **body,
         )
-        with answer:
+        with response:
             raw = bytearray()
-            for chunk in answer.iter_content(CHUNK):
+            for chunk in response.iter_content(CHUNK):
                 raw += chunk
-                if len(raw) > MOST_BYTES:
+                if len(raw) > MAX_BYTES:
                     break
-            return answer.status_code, bytes(raw)
+            return response.status_code, bytes(raw)
 
 
-def _decoded(raw: bytes) -> object:
+def _decode(raw: bytes) -> object:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):  # 64 KB of "[" are too deep

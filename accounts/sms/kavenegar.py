@@ -45,11 +45,11 @@ def _local_id(reference: str) -> dict[str, str]:
 def _post(method: str, fields: dict[str, str]) -> str:
     # SECURITY: the key is part of the path: `wire` lets no address out, and settings.LOGGING silences urllib3.
     key = quote(settings.KAVENEGAR_API_KEY, safe="")
-    answer = http_client.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
-    status = answer.at("return", "status")
+    response = http_client.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
+    status = response.path_value("return", "status")
     if status != ACCEPTED:
-        raise http_client.refusal(answer, status, MESSAGE_REFUSED)
-    entry = answer.at("entries", 0, "status")
+        raise http_client.refusal_error(response, status, MESSAGE_REFUSED)
+    entry = response.path_value("entries", 0, "status")
     if isinstance(entry, int) and entry in ENTRY_REFUSED:
-        raise ProviderError(f"message status {entry}", blames_message=True)
-    return str(answer.at("entries", 0, "messageid") or "")
+        raise ProviderError(f"message status {entry}", is_message_fault=True)
+    return str(response.path_value("entries", 0, "messageid") or "")

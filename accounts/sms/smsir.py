@@ -12,12 +12,12 @@ MESSAGE_REFUSED = frozenset({104, 115})  # the number is wrong; the number is on
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
     """Returns SMS.ir's id of the message. Raises `ProviderError`. ``reference`` has no place in this protocol."""
-    answer = http_client.post(
+    response = http_client.post(
         f"{settings.SMSIR_URL}/v1/send/bulk",
         headers={"X-API-KEY": settings.SMSIR_API_KEY},
         json={"lineNumber": settings.SMSIR_LINE, "messageText": text, "mobiles": [national(phone)]},
     )
-    status = answer.at("status")
-    if answer.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
-        raise http_client.refusal(answer, status, MESSAGE_REFUSED)
-    return str(answer.at("data", "messageIds", 0) or answer.at("data", "packId") or "")
+    status = response.path_value("status")
+    if response.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
+        raise http_client.refusal_error(response, status, MESSAGE_REFUSED)
+    return str(response.path_value("data", "messageIds", 0) or response.path_value("data", "packId") or "")

@@ -19,11 +19,11 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> s
     if reference:
         headers["Idempotency-Key"] = reference
     message = {"to": phone, "text": text, "purpose": purpose, "reference": reference}
-    answer = http_client.post(settings.SMS_HTTP_URL, headers=headers, json=message)
-    if answer.status >= 300:
-        raise ProviderError(f"HTTP {answer.status}", blames_message=answer.status == MESSAGE_REFUSED)
-    identifier = answer.at("id")
+    response = http_client.post(settings.SMS_HTTP_URL, headers=headers, json=message)
+    if response.status >= 300:
+        raise ProviderError(f"HTTP {response.status}", is_message_fault=response.status == MESSAGE_REFUSED)
+    identifier = response.path_value("id")
     if not isinstance(identifier, str | int) or identifier in ("", True, False):
         # A captive portal or a wrong address answers 200 as well; a code that nobody got must not count as sent.
-        raise ProviderError(f"HTTP {answer.status}, not understood")
+        raise ProviderError(f"HTTP {response.status}, not understood")
     return str(identifier)

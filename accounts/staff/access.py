@@ -9,33 +9,33 @@ from accounts.choices.roles import Right
 from accounts.models import User
 
 
-def may(request: HttpRequest, right: Right) -> bool:
+def has_right(request: HttpRequest, right: Right) -> bool:
     """Whether the member of staff has ``right``; superusers have all."""
     return customer(request).has_perm(right.value)
 
 
-def need(request: HttpRequest, right: Right) -> None:
+def require_right(request: HttpRequest, right: Right) -> None:
     """Raises `PermissionDenied` (403) without ``right``."""
-    if not may(request, right):
+    if not has_right(request, right):
         raise PermissionDenied
 
 
-def may_list(request: HttpRequest) -> bool:
+def can_list_customers(request: HttpRequest) -> bool:
     """Whether the member of staff may see rows of customers whom they could not name: each list asks this.
 
     SECURITY: without it, a list of keys or of events is the list of customers that the role must not have.
     """
-    return may(request, Right.SEARCH_MANY)
+    return has_right(request, Right.SEARCH_MANY)
 
 
-def visible(request: HttpRequest) -> QuerySet[User]:
+def visible_accounts(request: HttpRequest) -> QuerySet[User]:
     """The accounts that this member of staff may look at; numbers that somebody merely typed are none."""
     people = User.objects.exclude(joined_at=None)
     # SECURITY: colleagues' sessions, addresses and factors are what one would need to become one of them.
-    return people if may(request, Right.SEE_STAFF) else people.filter(is_staff=False)
+    return people if has_right(request, Right.SEE_STAFF) else people.filter(is_staff=False)
 
 
-def may_act_on(request: HttpRequest, user: User) -> bool:
+def can_act_on(request: HttpRequest, user: User) -> bool:
     """SECURITY: nobody resets or thaws themselves, and support can't end a superuser's sessions all day."""
     me = customer(request)
     return user.pk != me.pk and (me.is_superuser or not (user.is_staff or user.is_superuser))

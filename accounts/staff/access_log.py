@@ -15,7 +15,9 @@ from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
 
 
-def at(request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = "") -> None:
+def record_view(
+    request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = ""
+) -> None:
     """Leaves "looked at ``page``". ``of``: whose page it is; its owner doesn't see the event in their own activity."""
     me = customer(request)
     if ratelimits.take(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}") is None:
@@ -24,7 +26,7 @@ def at(request: HttpRequest, page: str, *, of: User | None = None, target: str =
         )
 
 
-def searched(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
+def record_search(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
     """Leaves "searched for ``text``", with numbers and e-mail masked. ``found``: hits; None when not counted."""
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}

@@ -21,7 +21,7 @@ Work = Callable[[HttpRequest, User, str], bool]
 
 
 @dataclass(frozen=True)
-class Act:
+class StaffAction:
     """``effect``: what the confirmation page tells before; ``applies``: whether it makes sense now."""
 
     name: str
@@ -57,7 +57,10 @@ def _end_sessions(request: HttpRequest, user: User, reason: str) -> bool:
 
 
 def _reset(request: HttpRequest, user: User, reason: str) -> bool:
-    return scheduled_changes.ask_reset(user, reason, request=request, actor=customer(request)) is not None
+    return (
+        scheduled_changes.schedule_factor_reset(user, reason, request=request, actor=customer(request))
+        is not None
+    )
 
 
 def _stop_reset(request: HttpRequest, user: User, reason: str) -> bool:
@@ -84,56 +87,56 @@ def _reset_waits(user: User) -> bool:
     return scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.FACTORS).exists()
 
 
-ACTS = (
-    Act(
+STAFF_ACTIONS = (
+    StaffAction(
         "freeze", Right.FREEZE, _("Freeze the account"),
         _("Every request of every key is refused and every session ends, at once. The customer undoes it with both "
           "codes; security can, too."),
         _("The account is frozen."), "lock",
         lambda user: user.frozen_at is None, _freeze,
     ),
-    Act(
+    StaffAction(
         "thaw", Right.THAW, _("Thaw the account"),
         _("The keys work again with the settings that they have. The customer is told."),
         _("The account is thawed."), "play",
         lambda user: user.frozen_at is not None, _thaw, undoes=True,
     ),
-    Act(
+    StaffAction(
         "quarantine", Right.QUARANTINE, _("Put the keys in quarantine"),
         _("For 24 hours the keys only read. The customer ends it with both codes."),
         _("The keys only read for 24 hours."), "shield",
         lambda user: not user.in_quarantine, _quarantine,
     ),
-    Act(
+    StaffAction(
         "end-sessions", Right.END_SESSIONS, _("End all sessions"),
         _("Every browser has to log in again, and none is trusted any longer. Keys go on."),
         _("All sessions were ended."), "exit",
         lambda user: True, _end_sessions,
     ),
-    Act(
+    StaffAction(
         "reset-factors", Right.RESET_FACTORS, _("Reset the second factors"),
         _("In 24 hours phone factor, authenticator and recovery codes go, all sessions end and keys only read for a "
           "day. The customer is told now, by every channel, and can stop it."),
         _("The second factors are reset in 24 hours, unless that is stopped."), "rotate",
         lambda user: (user.has_authenticator or user.has_phone) and not _reset_waits(user), _reset,
     ),
-    Act(
+    StaffAction(
         "stop-reset", Right.RESET_FACTORS, _("Stop the reset of factors"),
         _("The second factors stay as they are."),
         _("The reset was stopped."), "x",
         _reset_waits, _stop_reset, undoes=True,
     ),
-    Act(
+    StaffAction(
         "close", Right.CLOSE, _("Close the account"),
         _("Nobody logs in, and every request of every key is refused, until it is reopened."),
         _("The account is closed."), "x",
         lambda user: user.is_active, _switch(is_active=False),
     ),
-    Act(
+    StaffAction(
         "reopen", Right.CLOSE, _("Reopen the account"),
         _("Login and keys work again with the settings that they have."),
         _("The account is open again."), "play",
         lambda user: not user.is_active, _switch(is_active=True), undoes=True,
     ),
 )  # fmt: skip
-BY_NAME = {act.name: act for act in ACTS}
+BY_NAME = {act.name: act for act in STAFF_ACTIONS}

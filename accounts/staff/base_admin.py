@@ -12,7 +12,7 @@ from accounts.staff import access
 from hitobit_portal.http import error_pages
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """No adding, editing or deleting. ``right``: what one needs to look; ``id_form``: the path converter of its ids."""
 
     right: Right
@@ -20,10 +20,10 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = None
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return access.may(request, self.right)
+        return access.has_right(request, self.right)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return access.may(request, self.right)
+        return access.has_right(request, self.right)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -58,5 +58,5 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return error_pages.forbidden(request)
 
     def to_page(self, request: HttpRequest, object_id: Any) -> HttpResponse:
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", object_id)

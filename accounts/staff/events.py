@@ -24,7 +24,7 @@ from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, User
 from accounts.staff import access, access_log, export, opaque_ids, presenters
-from accounts.staff.base_admin import ReadOnly
+from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import EventFilter, end_of, start_of
 from hitobit_portal.http import error_pages
 from hitobit_portal.security import ratelimits
@@ -36,7 +36,7 @@ PEOPLE = {"who": "actor", "whom": "customer"}
 NAMING = ("whom", "target")
 
 
-class EventAdmin(ReadOnly):
+class EventAdmin(ReadOnlyAdmin):
     """The list with its filters, one event, and the export of what the list shows."""
 
     right = Right.VIEW_EVENT
@@ -54,7 +54,7 @@ class EventAdmin(ReadOnly):
 
         SECURITY: a phone number in an address would stand in every proxy's log and in the browser's history.
         """
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         typed = request.method == "POST"
         form = self._form(request, request.POST if typed else request.GET, typed=typed)
         chosen, values = self._chosen(request, form)
@@ -78,16 +78,16 @@ class EventAdmin(ReadOnly):
             "events": presenters.event_rows(shown),
             "older": older,
             "values": addressed,
-            "lists": access.may_list(request),
-            "may_export": access.may(request, Right.EXPORT_EVENTS) and self._is_shown(request, values),
+            "lists": access.can_list_customers(request),
+            "may_export": access.has_right(request, Right.EXPORT_EVENTS) and self._is_shown(request, values),
         }
         return TemplateResponse(request, "admin/events.html", context)
 
     def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """One event with all that it holds."""
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         event = get_object_or_404(self._visible(request).select_related("actor", "customer"), pk=object_id)
-        access_log.at(request, "event", of=event.customer, target=str(event.pk))
+        access_log.record_view(request, "event", of=event.customer, target=str(event.pk))
         context = {
             **self.admin_site.each_context(request),
             "section": "events",
@@ -98,8 +98,8 @@ class EventAdmin(ReadOnly):
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """POST: the filtered set as a file. It leaves an event with the filters before the first line goes out."""
-        access.need(request, self.right)
-        access.need(request, Right.EXPORT_EVENTS)
+        access.require_right(request, self.right)
+        access.require_right(request, Right.EXPORT_EVENTS)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         kind = request.POST.get("format", "")
@@ -122,15 +122,15 @@ class EventAdmin(ReadOnly):
         return response
 
     def _form(self, request: HttpRequest, sent: QueryDict, *, typed: bool) -> EventFilter:
-        return EventFilter(sent, typed=typed, lists=access.may_list(request))
+        return EventFilter(sent, typed=typed, lists=access.can_list_customers(request))
 
     def _is_shown(self, request: HttpRequest, values: dict[str, str]) -> bool:
         """SECURITY: who may not list customers names one, or a thing, to see what happened to it."""
-        return access.may_list(request) or any(name in values for name in NAMING)
+        return access.can_list_customers(request) or any(name in values for name in NAMING)
 
     def _visible(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()
-        if access.may(request, Right.SEE_STAFF):
+        if access.has_right(request, Right.SEE_STAFF):
             return events
         # SECURITY: colleagues' logins and addresses; what they did to customers stays in sight.
         return events.exclude(customer__is_staff=True)
@@ -156,11 +156,11 @@ class EventAdmin(ReadOnly):
 
     def _note(self, request: HttpRequest, values: dict[str, str]) -> None:
         if not values:
-            return access_log.at(request, "events")
+            return access_log.record_view(request, "events")
         whom = User.objects.filter(pk=int(values["whom"])).first() if "whom" in values else None
         if whom is not None:
-            return access_log.at(request, "events", of=whom)
-        return access_log.searched(request, "events", "", None, filters=values)
+            return access_log.record_view(request, "events", of=whom)
+        return access_log.record_search(request, "events", "", None, filters=values)
 
 
 def _addressed(values: dict[str, str]) -> dict[str, str]:

@@ -13,15 +13,15 @@ from hitobit_portal.i18n import free_text
 from hitobit_portal.i18n.fields import DayField, parse_phone, validate_free_text
 from hitobit_portal.i18n.jalali import TEHRAN
 
-LONGEST_REASON, LONGEST_SEARCH, LONGEST_NUMBER = 200, 254, 18
-SHORTEST_REASON = 5
+MAX_REASON_LENGTH, MAX_SEARCH_LENGTH, MAX_ID_DIGITS = 200, 254, 18
+MIN_REASON_LENGTH = 5
 
 
 class ReasonForm(forms.Form):
     """Why, in words that the customer reads too."""
 
     reason = forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         strip=True,
         error_messages={
             "required": _("Write why. The customer reads it, and so does who looks into this later."),
@@ -33,13 +33,13 @@ class ReasonForm(forms.Form):
         # SECURITY: it goes out in notices; a link or a mark that reorders text in it would be Hitobit's word.
         reason = free_text.one_line(self.cleaned_data["reason"])
         validate_free_text(reason)
-        if len(reason) < SHORTEST_REASON:
+        if len(reason) < MIN_REASON_LENGTH:
             raise forms.ValidationError(_("Write a few words: which ticket, what was said, what was seen."))
         return reason
 
 
 class SearchForm(forms.Form):
-    q = forms.CharField(max_length=LONGEST_SEARCH, required=False, strip=True)
+    q = forms.CharField(max_length=MAX_SEARCH_LENGTH, required=False, strip=True)
 
 
 class EventFilter(forms.Form):
@@ -58,16 +58,16 @@ class EventFilter(forms.Form):
     address = forms.CharField(max_length=45, required=False)
     target = forms.CharField(max_length=64, required=False)
 
-    def __init__(self, sent: Any, *, typed: bool, lists: bool) -> None:
-        super().__init__(sent)
+    def __init__(self, submitted: Any, *, typed: bool, lists: bool) -> None:
+        super().__init__(submitted)
         self.takes_phones, self.takes_numbers = typed, typed and lists
 
     def clean_address(self) -> str:
         text = self.cleaned_data["address"]
-        found = parse_address(text) if text else None
-        if text and found is None:
+        address = parse_address(text) if text else None
+        if text and address is None:
             raise forms.ValidationError(_("This is no IP address."))
-        return str(found) if found else ""
+        return str(address) if address else ""
 
     def clean_who(self) -> str:
         return self._person("who")
@@ -97,7 +97,7 @@ class EventFilter(forms.Form):
             return str(number)
         if not text.isdecimal():
             return text
-        if not self.takes_numbers or len(text) > LONGEST_NUMBER:
+        if not self.takes_numbers or len(text) > MAX_ID_DIGITS:
             raise forms.ValidationError(_("Type the whole id of a key."))
         return str(int(text))
 

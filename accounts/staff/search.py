@@ -22,7 +22,7 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     SECURITY: of numbers and e-mails only the whole is found. By parts, the digits that are masked on the page could
     be asked for one by one.
     """
-    people = access.visible(request).order_by("-pk")
+    people = access.visible_accounts(request).order_by("-pk")
     number = parse_phone(text)
     if number:
         return people.filter(phone=number)
@@ -31,7 +31,7 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     key = key_condition("api_keys__", text)
     if key is not None:
         return people.filter(key).distinct()
-    if access.may_list(request):
+    if access.can_list_customers(request):
         digits = ascii_digits(text)
         is_id = digits.isdecimal() and len(digits) < 10
         return people.filter(Q(pk=int(digits)) if is_id else Q(name__icontains=text))

@@ -8,12 +8,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from accounts.access.redirects import to_login
+from accounts.access.redirects import redirect_to_login
 from accounts.models import User
 from hitobit_portal.http import error_pages
 
 #: SECURITY: a password is changed with both codes, on the portal's own page. The rest nobody needs.
-UNWANTED = frozenset(
+REMOVED_URLS = frozenset(
     {"password_change", "password_change_done", "autocomplete", "view_on_site", "app_list", "jsi18n"}
 )
 
@@ -24,7 +24,7 @@ class PortalAdminSite(admin.AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[Any]:
-        return [route for route in super().get_urls() if getattr(route, "name", None) not in UNWANTED]
+        return [route for route in super().get_urls() if getattr(route, "name", None) not in REMOVED_URLS]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {"staff_right": self.has_permission(request), "site_header": self.site_header}
@@ -47,4 +47,4 @@ class PortalAdminSite(admin.AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         """SECURITY: Django's own form asks for a password only; it is never shown."""
-        return error_pages.forbidden(request) if request.user.is_authenticated else to_login(request)
+        return error_pages.forbidden(request) if request.user.is_authenticated else redirect_to_login(request)

@@ -21,12 +21,12 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def phone_of(context: dict[str, Any], person: User) -> SafeString:
     """The number, masked unless the role may see it whole."""
-    return format_html('<bdi dir="ltr">{}</bdi>', presenters.phone_shown(context["request"], person.phone))
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.display_phone(context["request"], person.phone))
 
 
 @register.simple_tag(takes_context=True)
 def email_of(context: dict[str, Any], person: User) -> SafeString:
-    return format_html('<bdi dir="ltr">{}</bdi>', presenters.email_shown(context["request"], person.email))
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.display_email(context["request"], person.email))
 
 
 @register.simple_tag(takes_context=True)
@@ -34,7 +34,7 @@ def person(context: dict[str, Any], who: User | None) -> SafeString:
     """Name and id of somebody in an event; never more of the number than the role may see."""
     if who is None:
         return format_html('<span class="muted">{}</span>', _("the portal itself"))
-    name = who.name or presenters.phone_shown(context["request"], who.phone)
+    name = who.name or presenters.display_phone(context["request"], who.phone)
     return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, digits(who.pk))
 
 
@@ -42,12 +42,12 @@ def person(context: dict[str, Any], who: User | None) -> SafeString:
 def may_act(context: dict[str, Any], right: str, whom: User) -> bool:
     """Whether the member of staff has ``right`` (a name of `roles.Right`) and may use it on ``whom``."""
     request: HttpRequest = context["request"]
-    return access.may(request, Right[right]) and access.may_act_on(request, whom)
+    return access.has_right(request, Right[right]) and access.can_act_on(request, whom)
 
 
 @register.simple_tag(takes_context=True)
 def may(context: dict[str, Any], right: str) -> bool:
-    return access.may(context["request"], Right[right])
+    return access.has_right(context["request"], Right[right])
 
 
 @register.filter

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access.decorators import customer
 from accounts.audit.detail_texts import change_text
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.pages.detail import own_key
@@ -39,7 +39,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
         )
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    page = Asked(
+    page = ApprovalPage(
         address_approval.approval(row, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -53,7 +53,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
         messages.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
-    return both_codes(
+    return two_code_page(
         request,
         page,
         effect=lambda: address_approval.approve(request, row, state),

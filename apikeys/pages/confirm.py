@@ -16,7 +16,7 @@ from accounts import audit
 from accounts.access import form_drafts
 from accounts.access.decorators import customer
 from accounts.choices.events import Event
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.pages import session_state
@@ -36,10 +36,10 @@ def verify_new(request: HttpRequest) -> HttpResponse:
     if not pending:
         # Back, refresh or a second click after the key was made: show the key.
         made = session_state.made_key(request)
-        form_drafts.hand_on(request, reverse("keys"))
+        form_drafts.move_to(request, reverse("keys"))
         return redirect("key_detail", made) if made else redirect("keys")
     name, public = pending["name"], session_state.pending_public(pending)
-    asked = Asked(
+    asked = ApprovalPage(
         session_state.create_approval(name, public),
         title=_("Create API"),
         back=reverse("keys"),
@@ -55,7 +55,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         return redirect("key_detail", key.pk)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: _create(request, user, pending),
@@ -94,7 +94,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     if pending is None or key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     change, asked_of = pending
-    asked = Asked(
+    asked = ApprovalPage(
         session_state.change_approval(key, change, asked_of),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -110,7 +110,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_detail", key.pk)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: apply_change(request, key, change, Codes.BOTH, asked=asked_of),

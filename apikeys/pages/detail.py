@@ -62,7 +62,7 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 
 def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
     """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
-    draft = form_drafts.take(request)
+    draft = form_drafts.pop(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
         "permissions": draft.get("permissions", sorted(key.permissions)),

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods
 from accounts.access.decorators import customer
 from accounts.factors import result_messages, verification
 from accounts.factors.forms import CodeForm
-from accounts.factors.verification import Factor, Outcome
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.verification import Factor, VerificationOutcome
+from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import consent, lifecycle
 from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey
@@ -50,7 +50,7 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
     if key.state != State.FROZEN:
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    asked = Asked(
+    asked = ApprovalPage(
         lifecycle.resume_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -66,7 +66,7 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
 
     try:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: lifecycle.resume(request, key, state),
@@ -107,9 +107,9 @@ def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
             effect=lambda: lifecycle.renew(request, key, Codes.AUTHENTICATOR),
             already_done=_is_renewed(key),
         )
-        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+        if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return _renewed(request, result.value)
-        form.add_error(None, result_messages.of_one(result))
+        form.add_error(None, result_messages.for_one_code(result))
     return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
 
 
@@ -118,7 +118,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
     if "code" in request.POST:
         return _ended_meanwhile(request)
     state = consent.state_of(key)
-    asked = Asked(
+    asked = ApprovalPage(
         lifecycle.renew_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -128,7 +128,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
         is_key=True,
         sends_first=True,
     )
-    return both_codes(
+    return two_code_page(
         request,
         asked,
         effect=lambda: lifecycle.renew(request, key, Codes.BOTH, state),

@@ -17,7 +17,7 @@ from accounts.access import form_drafts
 from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.factors import sms_codes
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
@@ -39,7 +39,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     if len(rotation.live(key)) >= rotation.MOST:
         messages.info(request, cannot_text())
         return redirect("key_detail", key.pk)
-    form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))
+    form = RotateForm(request.POST or None, initial=from_draft(form_drafts.pop(request)))
     try:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
     except ValidationError as error:
@@ -65,7 +65,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
     if pending is None or key.state != State.ACTIVE:
         return _without_attempt(request, key)
     public, grace = rotation_state.public_of(pending), pending["grace"]
-    asked = Asked(
+    asked = ApprovalPage(
         rotation_state.approval(key, public, grace, pending["asked"]),
         title=key.label,
         back=reverse("key_rotate", args=[key.pk]),
@@ -84,7 +84,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_rotated", key.pk, credential.serial)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: _rotate(request, user, key, pending),
@@ -102,7 +102,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
 def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
     serial = rotation_state.made_serial(request)
-    if key.state == State.ACTIVE and form_drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
+    if key.state == State.ACTIVE and form_drafts.move_to(request, reverse("key_rotate", args=[key.pk])):
         return redirect("key_rotate", key.pk)
     if serial is not None and key.credentials.filter(serial=serial).exists():
         return redirect("key_rotated", key.pk, serial)

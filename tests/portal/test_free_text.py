@@ -175,7 +175,7 @@ def approvals(key: ApiKey) -> list[Approval]:
 def test_a_key_name_puts_nothing_into_the_sms_of_a_code_or_into_a_call(sara: Person, text: str) -> None:
     for approval in approvals(old_key(sara, text)):
         arrives_harmless(approval.sentence, text)
-        arrives_harmless(sms_codes._text(approval, "123456"), text)
+        arrives_harmless(sms_codes._sms_text(approval, "123456"), text)
         arrives_harmless(sms_codes._spoken_text(approval, "123456"), text)
 
 
@@ -183,7 +183,7 @@ def test_a_key_name_puts_nothing_into_the_sms_of_a_code_or_into_a_call(sara: Per
     "address", ["thief@evil.example", '"call\\ 0900"@evil.example', "a\u00ad@evil.example"]
 )
 def test_an_address_of_an_e_mail_is_no_link_in_the_sms(address: str) -> None:
-    told = sms_codes._text(choices_approvals.change_email(address), "123456")
+    told = sms_codes._sms_text(choices_approvals.change_email(address), "123456")
     assert "evil.example" not in told
     assert "\u00ad" not in told
 

@@ -37,8 +37,8 @@ def test_rates() -> None:
 
 
 def test_failures_of_codes() -> None:
-    assert lockout.WINDOWS == ((5, 300), (20, 3600), (50, 86_400))
-    assert (lockout.LONGEST_WAIT, lockout.MOST_IN_A_ROW, lockout.FOREVER) == (900, 100, 31_536_000)
+    assert lockout.FAILURE_WINDOWS == ((5, 300), (20, 3600), (50, 86_400))
+    assert (lockout.MAX_WAIT, lockout.MAX_CONSECUTIVE, lockout.PERMANENT) == (900, 100, 31_536_000)
 
 
 def test_lifetimes_of_codes_logins_and_trust() -> None:
@@ -49,6 +49,9 @@ def test_lifetimes_of_codes_logins_and_trust() -> None:
     ) == (30, 1, 120)
     assert (sms_codes.RESEND_AFTER.total_seconds(), sms_codes.PREFIX_LENGTH) == (60, 7)
     assert pending_login.PENDING_SECONDS == 15 * MINUTE
-    assert (trusted_devices.LIFETIME.total_seconds(), trusted_devices.MOST) == (30 * DAY, 10)
-    lifetimes = [span.total_seconds() for span in (sessions.IDLE, sessions.IDLE_STAFF, sessions.LONGEST)]
+    assert (trusted_devices.LIFETIME.total_seconds(), trusted_devices.MAX_DEVICES) == (30 * DAY, 10)
+    lifetimes = [
+        span.total_seconds()
+        for span in (sessions.IDLE_TIMEOUT, sessions.STAFF_IDLE_TIMEOUT, sessions.MAX_AGE)
+    ]
     assert lifetimes == [30 * MINUTE, 15 * MINUTE, 12 * HOUR]

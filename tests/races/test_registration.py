@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from accounts.choices.events import Event
 from accounts.models import RecoveryCode, SmsDevice, User
 from tests.accounts.registration.test_signup import CODE, PASSWORD, SIGNUP, asked, confirmed
@@ -61,20 +61,20 @@ def test_many_strangers_asking_at_once_make_one_row_and_one_message() -> None:
 
 
 def test_placeholder_that_becomes_an_account_is_not_cleared_away() -> None:
-    rows = [placeholders.row_of(people.next_phone()) for _n in range(MANY // 2)]
+    rows = [pending_accounts.get_or_create_row(people.next_phone()) for _n in range(MANY // 2)]
     User.objects.update(created_at=timezone.now() - timedelta(days=2))
 
     def opening(user: User) -> Callable[[], str]:
         def work() -> str:
             try:
-                return placeholders.open_account(people._request(), user, GOOD, None).phone
-            except placeholders.TakenError:
+                return pending_accounts.open_account(people._request(), user, GOOD, None).phone
+            except pending_accounts.NumberTakenError:
                 return ""
 
         return work
 
     works: list[Callable[[], Any]] = [opening(user) for user in rows]
-    done = at_once([*works, *([placeholders.clear] * 10)])
+    done = at_once([*works, *([pending_accounts.delete_expired] * 10)])
     opened = {phone for phone in done[: len(rows)] if phone}
     assert {user.phone for user in User.objects.all()} == opened
     assert len(opened) + sum(done[len(rows) :]) == len(rows)

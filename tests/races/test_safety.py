@@ -82,7 +82,7 @@ def test_freezing_many_times_at_once_is_one_event_and_leaves_no_session() -> Non
 
 def test_of_many_links_at_once_one_stops_a_change_and_what_is_asked_for_meanwhile_goes_on() -> None:
     sara = people.customer()
-    scheduled_changes.ask_reset(sara.user, "asked first")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked first")
     events = [audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user) for _n in range(MANY)]
     links = [
         f"/n/{notifications_links.token_of(notice)}/" for notice in Notice.objects.filter(event__in=events)
@@ -91,20 +91,20 @@ def test_of_many_links_at_once_one_stops_a_change_and_what_is_asked_for_meanwhil
     stops = [sending(people.browser(people.address(n)), path, {"stop": "1"}) for n, path in enumerate(links)]
 
     def ask_again() -> HttpResponse:
-        scheduled_changes.ask_reset(sara.user, "asked again")
+        scheduled_changes.schedule_factor_reset(sara.user, "asked again")
         return HttpResponse()
 
     answers = at_once([work for stop in stops for work in (stop, ask_again)])
     assert not [answer.status_code for answer in answers if answer.status_code >= 500]
     assert DelayedChange.objects.filter(user=sara.user, stopped_by_link=True).count() == 1
-    scheduled_changes.ask_reset(sara.user, "asked after all of them")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked after all of them")
     assert scheduled_changes.waiting(sara.user).count() == 1
 
 
 def test_a_link_waits_for_whoever_asks_or_stops_at_this_moment() -> None:
     """Else it looks at the stops of before, and stops what was asked for after one of them."""
     sara = people.customer()
-    scheduled_changes.ask_reset(sara.user, "asked first")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked first")
     notice = Notice.objects.get(event=audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user))
     path = f"/n/{notifications_links.token_of(notice)}/"
     held, done = threading.Event(), threading.Event()

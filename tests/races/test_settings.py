@@ -161,7 +161,7 @@ def test_link_of_the_mail_is_used_once() -> None:
 
 
 def due_reset(sara: Person) -> DelayedChange:
-    change = scheduled_changes.ask_reset(sara.user, "test")
+    change = scheduled_changes.schedule_factor_reset(sara.user, "test")
     assert change
     DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     return change

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from tests.support import people
 
 #: What differs between any two answers: the form's token, the number that was typed, the seconds of a countdown.
@@ -20,7 +20,7 @@ GOOD_PASSWORD = "چهار اسب آرام در برف"  # nosec B105
 def numbers() -> dict[str, str]:
     """A number of each kind that must look the same from outside."""
     typed_before = people.next_phone()
-    placeholders.row_of(typed_before)
+    pending_accounts.get_or_create_row(typed_before)
     return {
         "free": people.next_phone(),
         "typed before": typed_before,

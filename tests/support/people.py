@@ -128,7 +128,7 @@ def with_password(person: Person) -> Person:
 
 def recovery_codes(person: Person) -> list[str]:
     """Ten new recovery codes of the person, as they are shown."""
-    return factors_recovery_codes.make(None, person.user, renew=True)
+    return factors_recovery_codes.generate(None, person.user, renew=True)
 
 
 def address(number: int) -> str:
@@ -181,7 +181,7 @@ def proved_in(person: Person, *factors: str, from_address: str = ADDRESS) -> Cli
     pending_login.begin(request, person.reload(), "")
     request.session[logins.PENDING] = {**request.session[logins.PENDING], "needs": 2}
     for factor in factors:
-        pending_login.prove(request, factor)
+        pending_login.record_proof(request, factor)
     return _carrying(client, request, person.user)
 
 
@@ -190,8 +190,8 @@ def replacing_authenticator(person: Person) -> Client:
     client = browser()
     request = _request()
     pending_login.begin(request, person.reload(), "")
-    pending_login.prove(request, "recovery")
-    pending_login.replace_authenticator(request)
+    pending_login.record_proof(request, "recovery")
+    pending_login.start_totp_replacement(request)
     return _carrying(client, request, person.user)
 
 
@@ -201,7 +201,7 @@ def outside(user: User, way: str, *, proved: bool = False) -> Client:
     request = _request()
     ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))
     if proved:
-        ways.prove(request, way, user)
+        ways.record_proof(request, way, user)
     return _carrying(client, request, user, way)
 
 
@@ -211,7 +211,7 @@ def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False
     request = _request()
     user = person.reload()
     pending_login.begin(request, user, "")
-    pending_login.prove(request, "totp")
+    pending_login.record_proof(request, "totp")
     pending_login.finish(request, user, user.totp)
     return _carrying(client, request, user)
 
@@ -256,14 +256,14 @@ def request_of(person: Person, caller: str = ADDRESS) -> HttpRequest:
 
 def nonce_of(person: Person, purpose: Purpose, client: Client | None = None) -> str:
     """The nonce of the login (or way) that ``client`` is in; by default the person's last browser, or `request_of`."""
-    client = client or _browsers.get((person.user.pk, logins.WAYS.get(purpose, "")))
+    client = client or _browsers.get((person.user.pk, logins.PRE_LOGIN_KEYS.get(purpose, "")))
     request = _request()
     if client is not None:
         request.session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
-    found = logins.current(request, person.reload(), purpose)
-    if found or purpose in logins.WAYS:
+    found = logins.current_nonce(request, person.reload(), purpose)
+    if found or purpose in logins.PRE_LOGIN_KEYS:
         return found
-    return logins.current(request_of(person), person.reload(), purpose)
+    return logins.current_nonce(request_of(person), person.reload(), purpose)
 
 
 def remember(client: Client, **values: object) -> None:

@@ -12,8 +12,8 @@ from django.db import IntegrityError, transaction
 from django.utils import translation
 
 from accounts import audit
-from accounts.access.passwords import LONGEST
-from accounts.actions import placeholders
+from accounts.access.passwords import MAX_LENGTH
+from accounts.actions import pending_accounts
 from accounts.choices.events import Event
 from accounts.choices.roles import ROLES
 from accounts.management import reporting
@@ -57,7 +57,7 @@ class Command(reporting.ReportingCommand):
         except IntegrityError:
             raise CommandError("Somebody signs up with this number right now. Try again.") from None
         what = f"role {role}" if role else "superuser"
-        self.tell(
+        self.write_result(
             options,
             {"phone": number, "role": role or "", "superuser": role is None},
             f"{masked_phone(number)} is staff ({what}). At the first login both factors are set up and the password is "
@@ -65,7 +65,7 @@ class Command(reporting.ReportingCommand):
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
-        placeholders.release(number)
+        pending_accounts.delete_for_number(number)
         with transaction.atomic():
             group = Group.objects.get(name=role) if role else None
             create = User.objects.create_user if group else User.objects.create_superuser
@@ -85,7 +85,7 @@ class Command(reporting.ReportingCommand):
         """Typed, or the first line; checked by the same rules as everybody's. Raises `CommandError`."""
         if from_stdin:
             # One more than is allowed, and the end of the line: enough to see that it is too long.
-            password = sys.stdin.readline(LONGEST + 3).rstrip("\r\n")
+            password = sys.stdin.readline(MAX_LENGTH + 3).rstrip("\r\n")
         elif not sys.stdin.isatty():
             raise CommandError(
                 "There is no terminal to ask for the password; give --password-stdin.", returncode=2

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from accounts import audit
 from accounts.audit import export
 from accounts.choices.events import Event
-from accounts.management.typed import moment
+from accounts.management.arguments import moment
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.fields import parse_phone
 

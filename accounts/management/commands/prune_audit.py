@@ -13,7 +13,7 @@ from accounts.audit import chain, prune
 from accounts.audit.prune import Plan
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
-from accounts.management.typed import progress
+from accounts.management.arguments import progress
 from accounts.models import AuditHead
 
 

@@ -47,7 +47,7 @@ class Command(BaseCommand):
             return self._tell(options["json"], number, "stopped", None)
         if not options["yes"]:
             self._confirm(number)
-        change = scheduled_changes.ask_reset(user, reason)
+        change = scheduled_changes.schedule_factor_reset(user, reason)
         if change is None:
             raise CommandError("A reset waits for this account already.")
         return self._tell(options["json"], number, "waiting", change)

@@ -43,14 +43,14 @@ class Command(reporting.ReportingCommand):
             operator=audit.operator(),
         )  # fmt: skip
         tries = [
-            _told(row) for row in SmsDelivery.objects.filter(pk__gt=last, purpose=PURPOSE).order_by("pk")
+            _as_dict(row) for row in SmsDelivery.objects.filter(pk__gt=last, purpose=PURPOSE).order_by("pk")
         ]
-        self.tell(options, {"phone": number, "sent": sent, "tries": tries}, *map(_line, tries))
+        self.write_result(options, {"phone": number, "sent": sent, "tries": tries}, *map(_line, tries))
         if not sent:
             raise CommandError("No provider took the message.")
 
 
-def _told(row: SmsDelivery) -> dict[str, Any]:
+def _as_dict(row: SmsDelivery) -> dict[str, Any]:
     return {
         "provider": row.backend,
         "took": row.succeeded,

@@ -13,8 +13,8 @@ from accounts import audit
 from accounts.audit import chain, evidence, stream
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
+from accounts.management.arguments import moment, progress
 from accounts.management.reporting import free_text_problem
-from accounts.management.typed import moment, progress
 
 #: More than these are counted only.
 MOST_FINDINGS = 1000

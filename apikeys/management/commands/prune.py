@@ -30,4 +30,4 @@ class Command(reporting.ReportingCommand):
         if not options["dry_run"] and any(found.values()):
             audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
         lines = [f"{kept.name}: {found[kept.name]} (after {kept.days} days)" for kept in retention.RETENTION]
-        self.tell(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)
+        self.write_result(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)

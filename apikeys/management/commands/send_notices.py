@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from accounts.access import sessions
-from accounts.actions import placeholders, scheduled_changes
+from accounts.actions import scheduled_changes
 from accounts.audit import chain
 from accounts.models import LastRun
 from accounts.notifications import outbox
@@ -44,9 +44,9 @@ CHORES: tuple[tuple[str, Callable[[], object], int], ...] = (
     ("waiting changes of factors", scheduled_changes.apply_due, 30),
     ("events outside of the audit chain", chain.seal_pending, 30),
     ("keys that expire soon", expiry_reminders.announce, 600),
-    ("ended logins", sessions.clear_ended, 600),
+    ("ended logins", sessions.delete_expired, 600),
     ("expired sessions", _clear_sessions, 600),
-    ("numbers without an account", placeholders.clear, 600),
+    ("numbers without an account", pending_accounts.delete_expired, 600),
     ("time of this run", _note_run, 60),
 )
 

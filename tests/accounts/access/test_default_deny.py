@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.converters import get_converters
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from accounts.choices import approvals
 from accounts.models import RecoveryCode, SmsCode, TotpDevice, User
 from accounts.registration import flow
@@ -127,9 +127,11 @@ def visitors() -> dict[str, Client]:
         "staff in a session of Django's own": people.password_only(staff),
         "customer in a session of Django's own": people.password_only(sara),
         "lost authenticator, recovery code proved": people.replacing_authenticator(people.customer()),
-        "sign-up, number typed": people.outside(placeholders.row_of(people.next_phone()), flow.SIGN_UP),
+        "sign-up, number typed": people.outside(
+            pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP
+        ),
         "sign-up, code proved": people.outside(
-            placeholders.row_of(people.next_phone()), flow.SIGN_UP, proved=True
+            pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP, proved=True
         ),
         "forgotten password, number typed": people.outside(sara.user, flow.FORGOT),
         "forgotten password, codes proved": people.outside(known.user, flow.FORGOT, proved=True),

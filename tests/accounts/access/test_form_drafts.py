@@ -69,7 +69,7 @@ def logs_in(client: Client, person: Person) -> Client:
     request.user = AnonymousUser()
     user = person.reload()
     pending_login.begin(request, user, "")
-    pending_login.prove(request, "totp")
+    pending_login.record_proof(request, "totp")
     pending_login.finish(request, user, user.totp)
     request.session.save()
     client.cookies["__Host-session"] = str(request.session.session_key)

@@ -153,11 +153,11 @@ def test_a_changed_cookie_is_worth_nothing(sara: Person) -> None:
     client = before(sara)
     token = client.cookies[known_browsers.COOKIE].value
     request.COOKIES = {known_browsers.COOKIE: token}
-    assert known_browsers.of(request, sara.reload())
+    assert known_browsers.identify(request, sara.reload())
     for other in changed(token):
         request.COOKIES = {known_browsers.COOKIE: other}
-        assert known_browsers.of(request, sara.reload()) == "", other
-        assert known_browsers.of(request, None) == ""
+        assert known_browsers.identify(request, sara.reload()) == "", other
+        assert known_browsers.identify(request, None) == ""
 
 
 def test_a_cookie_holds_for_180_days_and_over_a_new_master_key(sara: Person, settings: Any) -> None:
@@ -169,9 +169,9 @@ def test_a_cookie_holds_for_180_days_and_over_a_new_master_key(sara: Person, set
     now = time.time()
     for days, is_known in ((179, True), (180, False), (-1, False)):
         with mock.patch("time.time", return_value=now + days * 86_400):
-            assert bool(known_browsers.of(request, sara.reload())) is is_known
+            assert bool(known_browsers.identify(request, sara.reload())) is is_known
     settings.MASTER_KEYS = {"new": b"n" * 32}
-    assert known_browsers.of(request, sara.reload()) == ""
+    assert known_browsers.identify(request, sara.reload()) == ""
 
 
 def test_it_survives_a_logout_that_has_the_browser_drop_all_cookies(sara: Person) -> None:
@@ -219,7 +219,7 @@ def test_a_link_with_the_tokens_of_somebody_else_drives_nobodys_own_out(sara: Pe
 
 
 def reset(person: Person) -> None:
-    scheduled_changes.ask_reset(person.user, "came with a passport")
+    scheduled_changes.schedule_factor_reset(person.user, "came with a passport")
     DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     scheduled_changes.apply_due()
 

@@ -60,19 +60,19 @@ def test_a_password_of_a_breach_is_refused_however_strong_it_looks(password: str
         found = passwords.strength(password, PHONE)
     assert "breaches" in found.reason
     assert found.score == 0
-    assert zxcvbn.zxcvbn(password)["score"] >= passwords.LEAST_SCORE
+    assert zxcvbn.zxcvbn(password)["score"] >= passwords.MIN_SCORE
     with pytest.raises(ValidationError):
         validate_password(password)
 
 
 def test_the_list_of_breached_ones_is_whole_and_sorted() -> None:
     table = (Path(breached.__file__).parent / "passwords.bin").read_bytes()
-    rows = [table[at : at + breached.WIDTH] for at in range(0, len(table), breached.WIDTH)]
+    rows = [table[at : at + breached.PREFIX_BYTES] for at in range(0, len(table), breached.PREFIX_BYTES)]
     assert len(rows) > 450_000
     assert rows == sorted(set(rows))
-    assert breached._has(table, rows[0])
-    assert breached._has(table, rows[-1])
-    assert not breached._has(table, b"\xff" * 4)
+    assert breached._contains(table, rows[0])
+    assert breached._contains(table, rows[-1])
+    assert not breached._contains(table, b"\xff" * 4)
 
 
 def test_what_no_encoding_has_is_in_no_list() -> None:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import invitations, placeholders
+from accounts.actions import invitations, pending_accounts
 from accounts.choices.events import Event
 from accounts.models import Invitation, User
 from tests.accounts.registration.test_signup import confirmed
@@ -82,9 +82,9 @@ def test_invitation_used_elsewhere_meanwhile_opens_nothing() -> None:
 
 
 def test_account_is_not_opened_when_its_invitation_cannot_be_used() -> None:
-    user = placeholders.row_of(people.next_phone())
-    with pytest.raises(placeholders.TakenError):
-        placeholders.open_account(people._request(), user, GOOD, 4711)
+    user = pending_accounts.get_or_create_row(people.next_phone())
+    with pytest.raises(pending_accounts.NumberTakenError):
+        pending_accounts.open_account(people._request(), user, GOOD, 4711)
     user.refresh_from_db()
     assert user.joined_at is None
     assert not user.is_active
@@ -107,7 +107,7 @@ def test_changed_link_is_refused(change: Any) -> None:
 
 def test_a_token_that_was_signed_for_something_else_is_refused() -> None:
     token = signing.TimestampSigner(salt="another").sign("1")
-    assert invitations.read(token) is invitations.Refusal.FORGED
+    assert invitations.read(token) is invitations.InvitationRefusal.FORGED
 
 
 def test_command_refuses_numbers_that_are_none_or_taken() -> None:

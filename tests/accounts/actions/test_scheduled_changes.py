@@ -225,7 +225,7 @@ def lost_phone(person: Person) -> DelayedChange | None:
     """What password, authenticator, recovery code and the code to the new number bring about (`views_phone`)."""
     with transaction.atomic():
         verification.lock(person.user)
-        return scheduled_changes.ask_phone(RequestFactory().get("/"), person.user, next_phone())
+        return scheduled_changes.schedule_phone_change(RequestFactory().get("/"), person.user, next_phone())
 
 
 def by_passport(person: Person) -> DelayedChange | None:

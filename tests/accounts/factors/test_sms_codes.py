@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval, Purpose
 from accounts.factors import sms_codes
-from accounts.factors.sms_codes import Sending
+from accounts.factors.sms_codes import SendStatus
 from accounts.models import AuditEvent, SmsCode
 from accounts.sms import SmsError, console, file
 from accounts.sms import send as send_sms
@@ -39,7 +39,7 @@ def sara() -> Person:
     return customer()
 
 
-def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "203.0.113.7") -> Sending:
+def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "203.0.113.7") -> SendStatus:
     return sms_codes.send_code(request_of(person, caller), person.user, approval).state
 
 
@@ -89,16 +89,16 @@ def test_codes_are_spread_over_all_six_digits(sara: Person) -> None:
 
 
 def test_same_approval_within_a_minute_sends_nothing(sara: Person) -> None:
-    assert send(sara) is Sending.SENT
+    assert send(sara) is SendStatus.SENT
     again = sms_codes.send_code(request_of(sara), sara.user, approvals.LOGIN)
-    assert again.state is Sending.WAITING
+    assert again.state is SendStatus.WAITING
     assert 1 <= again.resend_in <= 60
     assert len(sms_collector.messages) == 1
 
 
 def test_another_content_is_sent_at_once_and_voids_the_code_before_it(sara: Person) -> None:
     send(sara, named("one"))
-    assert send(sara, named("two")) is Sending.SENT
+    assert send(sara, named("two")) is SendStatus.SENT
     assert SmsCode.objects.get().binding == named("two").binding
 
 
@@ -111,7 +111,7 @@ def test_other_purposes_do_not_void_a_code(sara: Person) -> None:
 def test_phone_takes_so_many_messages_in_ten_minutes(sara: Person) -> None:
     most = Rate.SMS_PHONE.value.count
     states = [send(sara, named(f"bot {n}"), address(n)) for n in range(most + 2)]
-    assert states == [Sending.SENT] * most + [Sending.CAPPED] * 2
+    assert states == [SendStatus.SENT] * most + [SendStatus.CAPPED] * 2
     assert len(sms_collector.messages) == most <= 20
     told = AuditEvent.objects.get(customer=sara.user, event="sms.capped", succeeded=False)
     assert told.detail["cap"] == "sms_phone"
@@ -127,16 +127,16 @@ def test_address_is_capped_over_many_accounts() -> None:
     most = Rate.SMS_ADDRESS.value.count
     people = [customer() for _n in range(most // 10 + 1)]
     states = [send(people[n // 10], named(f"bot {n}"), "198.51.100.1") for n in range(most + 1)]
-    assert states == [Sending.SENT] * most + [Sending.CAPPED]
+    assert states == [SendStatus.SENT] * most + [SendStatus.CAPPED]
 
 
 def test_failing_provider_leaves_nothing_half_made_and_the_next_try_is_free(sara: Person) -> None:
     sms_collector.failing = True
-    assert send(sara) is Sending.FAILED
+    assert send(sara) is SendStatus.FAILED
     assert not SmsCode.objects.exists()
     assert AuditEvent.objects.get(customer=sara.user).event == "sms.failed"
     sms_collector.failing = False
-    assert send(sara) is Sending.SENT
+    assert send(sara) is SendStatus.SENT
 
 
 def test_next_provider_is_asked_when_one_fails(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
@@ -219,6 +219,6 @@ def test_a_call_says_what_the_code_is_for_and_each_digit_twice(
         sent = sms_codes.send_code(request_of(sara), sara.user, named("bot"), spoken=True)
         assert named("bot").sentence in file.messages()[0]["text"]
     (message,) = file.messages()
-    assert (sent.state, message["spoken"], message["purpose"]) == (Sending.SENT, True, "key.create")
+    assert (sent.state, message["spoken"], message["purpose"]) == (SendStatus.SENT, True, "key.create")
     assert message["text"].count(", ".join(message["code"])) == 2
     assert message["code"] not in message["text"]

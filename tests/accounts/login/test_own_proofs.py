@@ -15,7 +15,7 @@ from accounts.choices import approvals
 from accounts.choices.approvals import Approval
 from accounts.choices.events import Event
 from accounts.factors import recovery_codes, sms_codes, verification
-from accounts.factors.verification import Factor, Outcome
+from accounts.factors.verification import Factor, VerificationOutcome
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD
@@ -209,7 +209,7 @@ def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: appro
     approval = Approval(purpose, {}, {})
     code = {Factor.SMS: people.live_sms_code(sara, approval, client=people.logged_in(sara))}
     other = people.request_of(sara)
-    assert verification.verify(other, sara.user, approval, code).outcome is Outcome.REFUSED
+    assert verification.verify(other, sara.user, approval, code).outcome is VerificationOutcome.REFUSED
     asking = people.request_of(sara)
     asking.session[logins.LOGIN_SESSION] = people.nonce_of(sara, purpose)
     assert verification.verify(asking, sara.user, approval, code).accepted
@@ -256,7 +256,7 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
         effect=lambda: pytest.fail("confirmed"),
         seed=mine.seed,
     )
-    assert result.outcome is Outcome.REFUSED
+    assert result.outcome is VerificationOutcome.REFUSED
     assert TotpDevice.objects.get().seed_sealed == seed
 
 
@@ -309,7 +309,7 @@ def test_codes_of_a_login_that_was_ended_meanwhile_are_not_compared() -> None:
     result = verification.verify(
         request, sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}, effect=lambda: pytest.fail("done")
     )
-    assert result.outcome is Outcome.OVER
+    assert result.outcome is VerificationOutcome.LOGIN_ENDED
     assert failures(sara) == (0, 0)
     assert verification.verify(
         people.request_of(sara), sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}
@@ -327,7 +327,7 @@ def test_login_is_over_by_whatever_ends_it(how: str) -> None:
     else:
         LoginSession.objects.all().delete()
     result = verification.verify(request, sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()})
-    assert result.outcome is Outcome.OVER
+    assert result.outcome is VerificationOutcome.LOGIN_ENDED
 
 
 def test_recovery_codes_of_a_login_that_was_ended_meanwhile_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,13 +335,13 @@ def test_recovery_codes_of_a_login_that_was_ended_meanwhile_stay(monkeypatch: py
     nima = people.with_authenticator(people.half_enrolled())
     old = people.recovery_codes(nima)
     client = people.proved_in(nima, "sms", "totp")
-    make = recovery_codes.make
+    make = recovery_codes.generate
 
     def late(*arguments: Any, **named: Any) -> list[str]:
         sessions.end_all(nima.reload())
         return make(*arguments, **named)
 
-    monkeypatch.setattr(recovery_codes, "make", late)
+    monkeypatch.setattr(recovery_codes, "generate", late)
     assert client.post(RECOVERY, {"renew": "1"}).context["codes"] == []
     assert RecoveryCode.objects.count() == len(old)
     assert happened(Event.RECOVERY_RENEWED) == 0
@@ -388,7 +388,7 @@ def test_code_that_went_to_another_number_than_the_accounts_own_is_wrong() -> No
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     SmsDevice.objects.filter(user=sara.user).update(number=number)
     result = verification.verify(people.request_of(sara), sara.user, approvals.LOGIN, {Factor.SMS: code})
-    assert result.outcome is Outcome.REFUSED
+    assert result.outcome is VerificationOutcome.REFUSED
 
 
 def test_code_is_sent_to_the_number_of_now_whatever_the_request_had_loaded() -> None:

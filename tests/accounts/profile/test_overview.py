@@ -124,7 +124,7 @@ def test_proof_is_over_after_ten_minutes() -> None:
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
-    remember(client, **{step_up.PROOF: {**client.session[step_up.PROOF], "until": 0}})
+    remember(client, **{step_up.SESSION_KEY: {**client.session[step_up.SESSION_KEY], "until": 0}})
     assert change_password(client, person.password)["Location"] == PASSWORD
 
 

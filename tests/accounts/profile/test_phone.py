@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import placeholders, scheduled_changes
+from accounts.actions import pending_accounts, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice, SmsCode, SmsDevice, User
@@ -170,7 +170,7 @@ def test_number_that_got_an_account_meanwhile_is_refused_like_a_wrong_code() -> 
 
 def test_placeholder_of_the_number_is_no_obstacle() -> None:
     person, new = customer(), next_phone()
-    row = placeholders.row_of(new)
+    row = pending_accounts.get_or_create_row(new)
     live_sms_code(Person(row, ""), approvals.SIGN_UP)
     confirm(approved(person, new))
     assert person.reload().phone == new

@@ -235,4 +235,4 @@ def test_message_to_the_owner_leaves_no_code_that_could_be_guessed(monkeypatch: 
     request = people._request()
     request.session, request.client_address = client.session, people.ADDRESS  # type: ignore[attr-defined]
     result = verification.verify(request, sara.user, approvals.SIGN_UP, {verification.Factor.SMS: "000000"})
-    assert result.outcome is verification.Outcome.REFUSED
+    assert result.outcome is verification.VerificationOutcome.REFUSED

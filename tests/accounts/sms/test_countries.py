@@ -9,7 +9,7 @@ from django.test import RequestFactory
 from accounts import sms
 from accounts.choices import approvals
 from accounts.factors import sms_codes
-from accounts.factors.sms_codes import Sending
+from accounts.factors.sms_codes import SendStatus
 from accounts.models import Invitation, SmsCode, User
 from hitobit_portal.i18n.fields import is_served, parse_countries
 from tests.support import people, sms_collector
@@ -91,7 +91,7 @@ def test_the_last_step_before_a_provider_refuses_a_dear_number_wherever_it_comes
     request = RequestFactory().get("/")
     request.client_address = people.ADDRESS  # type: ignore[attr-defined]
     sent = sms_codes.send_code(request, moved(number).user, approvals.LOGIN)
-    assert sent.state is Sending.NOT_SERVED
+    assert sent.state is SendStatus.NOT_SERVED
     assert not SmsCode.objects.exists()
     assert sms_collector.messages == []
 

@@ -101,11 +101,11 @@ def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
 
 
 def test_message_that_is_itself_to_blame_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
-    two[0].error = ProviderError("status 411", blames_message=True)
+    two[0].error = ProviderError("status 411", is_message_fault=True)
     for _n in range(9):
         send()
     assert asked(*two) == [9, 9]
-    assert circuit_breaker.lets_through("provider_one")
+    assert circuit_breaker.allows("provider_one")
 
 
 def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Provider]) -> None:
@@ -117,13 +117,13 @@ def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Prov
     first.error = None
     send()
     send()  # closed again
-    assert circuit_breaker.lets_through("provider_one")
+    assert circuit_breaker.allows("provider_one")
     assert asked(*two) == [5, 3]
 
 
 def test_open_one_is_asked_after_all_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
     two[1].error = ProviderError("HTTP 503")
     send()
     assert asked(*two) == [1, 1]
@@ -131,10 +131,10 @@ def test_open_one_is_asked_after_all_when_the_other_fails(two: tuple[Provider, P
 
 def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
     clock[0] += 60
     with ThreadPoolExecutor(30) as pool:
-        let = list(pool.map(lambda _n: circuit_breaker.lets_through("provider_one"), range(60)))
+        let = list(pool.map(lambda _n: circuit_breaker.allows("provider_one"), range(60)))
     assert let.count(True) == 1
 
 
@@ -149,15 +149,15 @@ print(circuit.lets_through("provider_one"))
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False"]
-    assert not circuit_breaker.lets_through("provider_one")
-    assert circuit_breaker.lets_through("provider_two")
+    assert not circuit_breaker.allows("provider_one")
+    assert circuit_breaker.allows("provider_two")
 
 
 def test_every_circuit_is_closed_while_the_cache_is_down(
     two: tuple[Provider, Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
 
     def down(*arguments: object, **options: object) -> None:
         raise ConnectionError("the cache is down")

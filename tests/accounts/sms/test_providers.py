@@ -125,7 +125,7 @@ def test_failure_is_a_class_or_a_status_and_nothing_else(
     with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as raised:
         send(module)
     assert raised.value.reason == str(raised.value) == MODES[mode] or REFUSED[module, mode]
-    assert raised.value.blames_message is (mode == "refuse message")
+    assert raised.value.is_message_fault is (mode == "refuse message")
     # Neither a cause nor a context: whoever shows the trace would show the address, and the key in it.
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
@@ -163,7 +163,7 @@ def test_message_that_kavenegar_drops_at_once_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, settings: Any, status: int
 ) -> None:
     settings.KAVENEGAR_API_KEY = API_KEY
-    answer = http_client.Answer(
+    answer = http_client.ProviderResponse(
         200, {"return": {"status": 200}, "entries": [{"messageid": 1, "status": status}]}
     )
     monkeypatch.setattr(http_client, "post", lambda *arguments, **options: answer)
@@ -181,7 +181,9 @@ def test_answer_of_any_other_shape_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, settings: Any, module: Any, content: object
 ) -> None:
     settings.KAVENEGAR_API_KEY = API_KEY
-    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: http_client.Answer(200, content))
+    monkeypatch.setattr(
+        http_client, "post", lambda *arguments, **options: http_client.ProviderResponse(200, content)
+    )
     with pytest.raises(ProviderError, match=r"^HTTP 200, not understood$"):
         send(module)
 

@@ -101,7 +101,7 @@ def test_staff_whose_factor_was_reset_is_out(chief: Person) -> None:
 
 def test_staff_is_logged_out_after_a_quarter_of_an_hour_and_customers_are_not(sara: Person) -> None:
     clients = [at_work("support"), logged_in(sara)]
-    LoginSession.objects.update(seen_at=timezone.now() - sessions.IDLE_STAFF - timedelta(seconds=1))
+    LoginSession.objects.update(seen_at=timezone.now() - sessions.STAFF_IDLE_TIMEOUT - timedelta(seconds=1))
     assert [client.get("/dashboard/").status_code for client in clients] == [302, 200]
 
 

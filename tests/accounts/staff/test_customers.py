@@ -68,7 +68,7 @@ def ready_for(act: str, person: Person) -> None:
     if changes:
         User.objects.filter(pk=person.user.pk).update(**changes)
     if act == "stop-reset":
-        scheduled_changes.ask_reset(person.user, "asked before")
+        scheduled_changes.schedule_factor_reset(person.user, "asked before")
 
 
 def search(client: Any, text: str) -> str:
@@ -76,7 +76,7 @@ def search(client: Any, text: str) -> str:
 
 
 def test_every_act_stands_in_the_table() -> None:
-    assert set(ALLOWED) == {act.name for act in actions.ACTS} == set(LEAVES)
+    assert set(ALLOWED) == {act.name for act in actions.STAFF_ACTIONS} == set(LEAVES)
 
 
 @pytest.mark.parametrize("role", [*ROLES, "none"])
@@ -198,7 +198,7 @@ def test_search_takes_any_text(sara: Person, text: str) -> None:
     assert client.get(USERS, {"q": text, "p": text, "state": text}).status_code == 200
 
 
-def test_placeholders_and_colleagues_are_no_customers(sara: Person) -> None:
+def test_pending_accounts_and_colleagues_are_no_customers(sara: Person) -> None:
     typed = newcomer()
     User.objects.filter(pk=typed.user.pk).update(joined_at=None)
     colleague = member("auditor")

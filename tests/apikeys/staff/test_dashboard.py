@@ -74,7 +74,7 @@ def test_sms_are_counted_and_cost_what_providers_charge(settings: Any) -> None:
     ],
 )  # fmt: skip
 def test_parts_of_a_message_as_providers_count_them(text: str, parts: int) -> None:
-    assert delivery_log.parts_of(text) == parts
+    assert delivery_log.count_parts(text) == parts
 
 
 def test_frozen_and_quarantined_accounts_now() -> None:

@@ -19,14 +19,14 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import FactorGuard, SmsCode, SmsDevice, User
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 
-class TakenError(Exception):
+class NumberTakenError(Exception):
     """The number has an account by now, or its invitation can't be used any more; nothing was changed."""
 
 
-def row_of(phone: str) -> User:
+def get_or_create_row(phone: str) -> User:
     """The row of ``phone`` (E.164): its owner's account, or a placeholder, which is made where there is none."""
     fields = {"joined_at": None, "is_active": False, "password": make_password(None)}
     with transaction.atomic():
@@ -36,13 +36,13 @@ def row_of(phone: str) -> User:
     return user
 
 
-def keep_open(user: User) -> bool:
+def extend(user: User) -> bool:
     """Notes that the number's owner is here: the row is kept for another day. False when it is an account."""
     return User.objects.filter(pk=user.pk, joined_at=None).update(created_at=timezone.now()) == 1
 
 
 def open_account(request: HttpRequest, user: User, password: str, invitation: int | None) -> User:
-    """Turns the placeholder into an account whose phone is confirmed; at most once. Raises `TakenError`.
+    """Turns the placeholder into an account whose phone is confirmed; at most once. Raises `NumberTakenError`.
 
     ``invitation``: the id of the one that is used up by this, where one is needed.
     """
@@ -52,7 +52,7 @@ def open_account(request: HttpRequest, user: User, password: str, invitation: in
     except FactorGuard.DoesNotExist:  # the row was cleared away at this very moment
         account = None
     if account is None:
-        raise TakenError
+        raise NumberTakenError
     return account
 
 
@@ -76,19 +76,19 @@ def _open(request: HttpRequest, user: User, hashed: str, invitation: int | None)
     return None
 
 
-def release(phone: str) -> None:
+def delete_for_number(phone: str) -> None:
     """Removes the placeholder of ``phone``, so that an existing account can take the number over."""
-    _remove(Q(phone=phone))
+    _delete(Q(phone=phone))
 
 
-def clear(older_than: timedelta = KEPT) -> int:
+def delete_expired(older_than: timedelta = RETENTION) -> int:
     """Removes placeholders that nobody has used for ``older_than``; how many."""
     now = timezone.now()
     waiting = SmsCode.objects.filter(expires_at__gt=now).values("user")
-    return _remove(Q(created_at__lt=now - older_than) & ~Q(pk__in=waiting))
+    return _delete(Q(created_at__lt=now - older_than) & ~Q(pk__in=waiting))
 
 
-def _remove(which: Q) -> int:
+def _delete(which: Q) -> int:
     with transaction.atomic():
         # The lock under which accounts are opened: one that becomes an account at this moment is left alone.
         unwanted = User.objects.filter(which, joined_at=None)

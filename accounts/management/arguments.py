@@ -14,12 +14,12 @@ def moment(text: str) -> datetime:
     """``2026-11-23`` or ``2026-11-23T14:30``, in the portal's time zone unless it names one."""
     try:
         day = parse_date(text)
-        found = parse_datetime(text) if day is None else datetime.combine(day, time.min)
+        moment_parsed = parse_datetime(text) if day is None else datetime.combine(day, time.min)
     except ValueError:
-        found = None
-    if found is None:
+        moment_parsed = None
+    if moment_parsed is None:
         raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-23 or 2026-11-23T14:30")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    return moment_parsed if timezone.is_aware(moment_parsed) else timezone.make_aware(moment_parsed)
 
 
 def progress(done: int, total: int) -> None:
