@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from accounts.access import sessions
-from accounts.actions import scheduled_changes
+from accounts.actions import pending_accounts, scheduled_changes
 from accounts.audit import chain
 from accounts.models import LastRun
 from accounts.notifications import outbox
