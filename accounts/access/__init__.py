@@ -1,4 +1,4 @@
-"""Who may see what: the access guard, sessions, half-finished logins, passwords and form drafts."""
+"""Access control: access levels of views, half-finished logins, sessions, passwords, known browsers and form drafts."""
 
 __all__ = [
     "backends",

@@ -14,25 +14,27 @@ V = TypeVar("V", bound=Callable[..., HttpResponse])
 
 
 def public(view: V) -> V:
-    """Anybody may call the view."""
+    """Allow everybody to call the view."""
     view.access = "public"  # type: ignore[attr-defined]
     return view
 
 
 def pending(view: V) -> V:
-    """Only somebody whose password was right and whose login is not finished (``request.pending_user``)."""
+    """Allow only visitors with a half-finished login: the password was right (``request.pending_user``)."""
     view.access = "pending"  # type: ignore[attr-defined]
     return view
 
 
 def first_password(view: V) -> V:
-    """Only somebody who has logged in with a password that is to be replaced (`User.must_replace_password`)."""
+    """Allow only users who logged in with a password that has to be replaced (`User.must_replace_password`)."""
     view.access = "first password"  # type: ignore[attr-defined]
     return view
 
 
 def customer(request: HttpRequest) -> User:
-    """The person of a finished login. `DefaultDenyMiddleware` has seen to it; anything else is a programming error."""
+    """Return the user of a finished login. Raise `TypeError` if there is none, which `DefaultDenyMiddleware` rules
+    out.
+    """
     if not isinstance(request.user, User):
         raise TypeError("this view was reached without a finished login")
     return request.user

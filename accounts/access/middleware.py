@@ -11,7 +11,7 @@ from accounts.access.redirects import redirect_to_login
 
 
 class DefaultDenyMiddleware:
-    """Every view is for finished logins, unless it says otherwise with `public` or `pending`."""
+    """Require a finished login for every view that is not decorated with `public`, `pending` or `first_password`."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -30,7 +30,7 @@ class DefaultDenyMiddleware:
         if user.is_authenticated:
             if user.is_verified() and user.has_both_factors and sessions.is_alive(request, user):
                 return self._check_finished_login(user, access)
-            # Idle for too long, ended from elsewhere, or a factor was reset meanwhile: this session is over.
+            # The session was idle for too long, was ended elsewhere, or a factor was reset meanwhile.
             request.session.flush()
             return redirect_to_login(request, owner)
         pending_user = pending_login.pending_user(request)
@@ -43,7 +43,7 @@ class DefaultDenyMiddleware:
 
     @staticmethod
     def _check_finished_login(user: Any, access: str) -> HttpResponse | None:
-        # SECURITY: whoever made the account knows its password; nothing is reachable with that one.
+        # SECURITY: the operator who created the account knows this password, so it gives access to nothing else.
         if user.must_replace_password:
             return None if access == "first password" else redirect("first_password")
         return None if access == "full" else redirect("dashboard")

@@ -1,7 +1,7 @@
 """Half-finished logins: the password was right, the second factor (or the enrolment) is not done yet.
 
-The state is one session key that holds the user, the time and the address to go to afterwards. It is not a Django login:
-``request.user`` stays anonymous until the second factor, or the whole enrolment, is done.
+The state is one session key with user, time and the address to return to. It is not a Django login: ``request.user``
+stays anonymous until the second factor, or the whole enrolment, is done.
 """
 
 import time
@@ -19,10 +19,12 @@ PENDING_SECONDS = 15 * 60
 
 
 def begin(request: HttpRequest, user: User, next_url: str) -> None:
-    """After the right password. The session id changes; nothing of the password is kept."""
+    """Start a half-finished login after the right password. The session id changes and nothing of the password is
+    kept.
+    """
     draft = form_drafts.draft_for(request, user)
-    # SECURITY: against fixation, the id an attacker may have planted is worth nothing from here on; and what the
-    # session holds of whoever used this browser before (also a forgotten password's proof) is gone.
+    # SECURITY: against session fixation: an id that an attacker planted becomes worthless here. Data of an earlier
+    # user of this browser, including a proof of "forgotten password", is removed.
     request.session.flush()
     if draft:
         request.session[form_drafts.DRAFT] = draft
@@ -31,11 +33,11 @@ def begin(request: HttpRequest, user: User, next_url: str) -> None:
         "at": int(time.time()),
         "next": next_url,
         "proved": [],
-        # SECURITY: who had no second factor when the login began has to prove both in it. A factor that is there by
-        # now was confirmed by somebody else's login, and proves nothing about this one.
+        # SECURITY: a user without both factors at this point has to prove both in this login. A factor that exists
+        # later was confirmed by another login and proves nothing about this one.
         "needs": 1 if user.has_both_factors else 2,
         "nonce": logins.new_nonce(),
-        # SECURITY: a new password, or "end all sessions", also ends the logins that are half done.
+        # SECURITY: a new password, or "end all sessions", also ends half-finished logins.
         "hash": user.get_session_auth_hash(),
     }
 
@@ -45,23 +47,25 @@ def pending_user(request: HttpRequest) -> User | None:
     if not isinstance(state, dict) or time.time() - state["at"] > PENDING_SECONDS:
         return None
     if "nonce" not in state:
-        return None  # begun by the version before, which noted neither nonce nor what the login needs
+        return None  # written by the previous version, without a nonce and the number of proofs needed
     user = User.objects.select_related("totp", "sms").filter(pk=state["user"]).first()
     return user if user is not None and logins.belongs_to(state, user) else None
 
 
 def is_current(request: HttpRequest, user: User) -> bool:
-    """Whether the half-finished login of the request still does, asked of the row as it is now (under `otp.lock`)."""
+    """Return whether the half-finished login is still valid for the current user row. Call it under
+    `verification.lock`.
+    """
     state = request.session.get(PENDING)
     return isinstance(state, dict) and logins.belongs_to(state, User.objects.get(pk=user.pk))
 
 
 def end_other_logins(request: HttpRequest, user: User) -> None:
-    """Ends every other login of ``user``, half-finished ones too; that of the request, of either kind, goes on.
+    """End every other login of ``user``, finished or half-finished. The login of ``request`` continues.
 
-    Called under `otp.lock`, in the transaction that confirms a factor.
+    Call it under `verification.lock`, in the transaction that confirms a factor.
     """
-    # SECURITY: whoever else knows the password has proved nothing about the factor that is confirmed now.
+    # SECURITY: other visitors who know the password have proved nothing about the factor that is confirmed now.
     if sessions.end_all(user, keep=request) and PENDING in request.session:
         state = {
             **request.session[PENDING],
@@ -72,12 +76,14 @@ def end_other_logins(request: HttpRequest, user: User) -> None:
 
 
 def totp_seed(request: HttpRequest, user: User) -> str:
-    """The seed of the authenticator that this half-finished login sets up; the same after a refresh."""
+    """Return the seed of the authenticator that this half-finished login sets up. It is the same after a page
+    refresh.
+    """
     return logins.derive_seed(request.session[PENDING]["nonce"], user)
 
 
 def record_proof(request: HttpRequest, factor: str) -> None:
-    """Notes a factor that was proved in this half-finished login, and changes the session id."""
+    """Record a factor that was proved in this half-finished login, and change the session id."""
     request.session.cycle_key()
     state = request.session[PENDING]
     request.session[PENDING] = {**state, "proved": sorted({*state["proved"], factor}), "at": int(time.time())}
@@ -88,13 +94,13 @@ def proved_factors(request: HttpRequest) -> set[str]:
 
 
 def has_enough_proofs(request: HttpRequest) -> bool:
-    """Whether enough was proved in this very login to finish it."""
+    """Return whether enough factors were proved in this login to finish it."""
     needed: int = request.session.get(PENDING, {}).get("needs", 2)
     return len(proved_factors(request)) >= needed
 
 
 def finish(request: HttpRequest, user: User, device: PortalDevice, method: str = "") -> str:
-    """The login is complete: the address to go to. Only with both factors confirmed, and enough proved in it."""
+    """Finish the login and return the address to go to. Both factors must be confirmed, and enough of them proved."""
     if not user.has_both_factors or not has_enough_proofs(request):
         raise AssertionError(
             "a login can't finish before both factors are confirmed and enough was proved in it"
@@ -109,11 +115,11 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
 
 
 def next_step(request: HttpRequest, user: User) -> str:
-    """The name of the page on which a half-finished login goes on."""
-    # SECURITY: who has a confirmed factor proves it before enrolling another: a stolen password is not enough.
+    """Return the name of the page on which a half-finished login continues."""
+    # SECURITY: a user with a confirmed factor proves it before enrolling another: a stolen password is not enough.
     if (user.has_authenticator or user.has_phone) and not proved_factors(request):
         return "second_factor"
-    # SECURITY: of the two that were confirmed meanwhile, by whomever, none counts here that was not proved here.
+    # SECURITY: factors that another login confirmed meanwhile do not count here until they are proved in this login.
     if user.has_both_factors and not has_enough_proofs(request):
         return "second_factor"
     if not user.has_phone:
@@ -126,7 +132,7 @@ def next_step(request: HttpRequest, user: User) -> str:
 
 
 def start_totp_replacement(request: HttpRequest) -> None:
-    """Notes, after a recovery code, that this login is to set up an authenticator in place of a lost one."""
+    """Record, after a recovery code, that this login sets up a new authenticator in place of a lost one."""
     request.session[PENDING] = {**request.session[PENDING], "replaces": "totp"}
 
 

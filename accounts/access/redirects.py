@@ -9,9 +9,9 @@ from accounts.access import form_drafts
 
 
 def safe_next(request: HttpRequest, target: str) -> str:
-    """``target`` when it is a path of this site, else ""."""
+    """Return ``target`` if it is a path of this site, else ""."""
     hosts = {request.get_host()}
-    # SECURITY: browsers drop tabs and line feeds inside an address, so "/\t/evil" is "//evil" to them.
+    # SECURITY: browsers remove tabs and line feeds from addresses and would treat "/\t/evil" as "//evil".
     if (
         target.startswith("/")
         and target.isprintable()
@@ -22,9 +22,11 @@ def safe_next(request: HttpRequest, target: str) -> str:
 
 
 def redirect_to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
-    """To the login page and afterwards back by GET; what was typed in a form is kept, where it is no code.
+    """Redirect to the login page, which returns to the requested page by GET. Form values that are no secrets are
+    kept.
 
-    ``owner``: whose session has ended (`form_drafts.session_owner`), "" when none could be loaded.
+    ``owner``: the id of the user whose session has ended (`form_drafts.session_owner`), "" if no session could be
+    loaded.
     """
     owner = owner or form_drafts.expired_session_owner(request)
     form_drafts.save(request, owner)
@@ -35,6 +37,7 @@ def redirect_to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
     else:
         response = redirect(location)
     if owner:
-        # SECURITY: Back must not show the next person the pages of the one whose session ended; `logout` says the same.
+        # SECURITY: the Back button must not show the next user the pages of the session that ended; `logout` sends
+        # the same header.
         response["Clear-Site-Data"] = '"cache"'
     return response

@@ -1,33 +1,34 @@
-"""The counts of wrong codes: how they stand, and how long they hold further ones off.
+"""Lockout after wrong codes: three failure counters for each account.
 
-There are three, so that strangers and whoever stole a password don't lock an owner out: `FailureCounter` says which is meant.
+They are separate so that neither strangers nor somebody with a stolen password can lock the owner out (see
+`FailureCounter`).
 """
 
 import enum
 
 from accounts.models import FactorGuard
 
-#: Failures an account may have in a window of seconds (NIST SP 800-63B asks for at most 100 in a row).
+#: (failures, seconds): failures that an account may have in a window (NIST SP 800-63B allows at most 100 in a row).
 FAILURE_WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
-MAX_WAIT = 900  # the owner is back within 15 minutes, whatever an attacker did
-MAX_CONSECUTIVE = 100  # of both counts together that come after a password
-#: Those of them that are kept for known browsers; after so many in a row these count like all others.
+MAX_WAIT = 900  # the owner waits at most 15 minutes, whatever an attacker did
+MAX_CONSECUTIVE = 100  # of the two counters after a password together
+#: The share of these for known browsers; after this many in a row, failures there count like all others.
 MAX_CONSECUTIVE_KNOWN = 10
 PERMANENT = 365 * 86_400
 
 
 class FailureCounter(enum.Enum):
-    """Which count of a `FactorGuard` a wrong code belongs to; the value begins the names of its fields."""
+    """The failure counters of a `FactorGuard`. The value is the prefix of the counter's field names."""
 
     AFTER_PASSWORD = ""  # after the password
-    PRE_LOGIN = "outside_"  # before any password (`purposes.OUTSIDE`)
+    PRE_LOGIN = "outside_"  # before any password (`approvals.OUTSIDE`)
     KNOWN_BROWSER = (
         "known_"  # in a browser in which the account logged in before (`accounts.access.known_browsers`)
     )
 
 
 def select_counter(guard: FactorGuard, *, pre_login: bool, is_known_browser: bool) -> FailureCounter:
-    """The count that the next wrong code belongs to."""
+    """Return the counter to which the next wrong code belongs."""
     if is_known_browser and guard.known_in_a_row < MAX_CONSECUTIVE_KNOWN:
         return FailureCounter.KNOWN_BROWSER
     return FailureCounter.PRE_LOGIN if pre_login else FailureCounter.AFTER_PASSWORD
@@ -36,9 +37,9 @@ def select_counter(guard: FactorGuard, *, pre_login: bool, is_known_browser: boo
 def lockout_seconds(
     guard: FactorGuard, now: float, counter: FailureCounter = FailureCounter.AFTER_PASSWORD
 ) -> int:
-    """Seconds until codes are compared again; 0 when they are now."""
-    # Not for OUTSIDE: a stranger with a phone number could block its owner's "forgotten password" for good. One guess
-    # there has to hit an SMS code and a second proof at once (10^12), and the windows below still hold.
+    """Return the seconds until codes are compared again, 0 if they are compared now."""
+    # Not for PRE_LOGIN: anybody who knows a phone number could block its "forgotten password" for good. A guess there
+    # has to match an SMS code and a second proof at once (10^12), and the windows below still apply.
     if counter is FailureCounter.AFTER_PASSWORD and guard.in_a_row >= MAX_CONSECUTIVE - MAX_CONSECUTIVE_KNOWN:
         return PERMANENT
     waits = [0.0]
@@ -63,7 +64,7 @@ def record_failure(guard: FactorGuard, now: float, counter: FailureCounter) -> N
 
 
 def reset_failures(guard: FactorGuard, pre_login: bool) -> None:
-    """What was right ends the rows of failures; a whole login also that of the codes before any password."""
+    """Reset the consecutive failures after right codes. ``pre_login``: also those of codes before any password."""
     if guard.in_a_row or guard.known_in_a_row or (pre_login and guard.outside_in_a_row):
         guard.in_a_row = guard.known_in_a_row = 0
         guard.outside_in_a_row = 0 if pre_login else guard.outside_in_a_row

@@ -1,4 +1,4 @@
-"""Recovery codes: ten, shown once, stored as keyed digests."""
+"""Recovery codes: ten for each user, shown once, stored as keyed digests."""
 
 import base64
 import secrets
@@ -16,18 +16,19 @@ from accounts.models import RecoveryCode, RecoveryDevice, User
 from hitobit_portal.security import crypto
 
 CODE_COUNT = 10
-ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1: people copy them by hand
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1, because people copy the codes by hand
 CODE_LENGTH = 8
 
 
 def generate(
     request: HttpRequest | None, user: User, *, renew: bool, only_if: Callable[[], bool] | None = None
 ) -> list[str]:
-    """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones, and is always told.
+    """Return ten new codes; [] if the user has codes and ``renew`` is False. Renewing makes the old codes void and
+    notifies the user.
 
-    ``only_if`` is asked under the lock; [] when it says no.
+    ``only_if`` is called under the lock; if it returns False, the result is [].
     """
-    # SECURITY: decided under the lock, so that of many parallel requests one shows the codes.
+    # SECURITY: decided under the lock, so only one of many parallel requests shows codes.
     with transaction.atomic(durable=True):
         verification.lock(user)
         if only_if is not None and not only_if():
@@ -46,13 +47,13 @@ def generate(
 
 
 def _generate_code() -> str:
-    """``k7pm-2xq9``: 8 of 31 characters, 39.6 bits; guessing is counted with all other codes."""
+    """Return a code such as ``k7pm-2xq9``: 8 of 31 characters, 39.6 bits. Wrong guesses count like all other codes."""
     text = "".join(secrets.choice(ALPHABET) for _n in range(CODE_LENGTH))
     return f"{text[:4]}-{text[4:]}"
 
 
 def download_uri(codes: list[str]) -> str:
-    """The codes as a ``data:`` URI of a text file, a code a line; "" without codes."""
+    """Return the codes as a ``data:`` URI of a text file, one code a line; "" if there are none."""
     if not codes:
         return ""
     encoded = quote(base64.b64encode("\r\n".join(codes).encode()).decode())

@@ -1,4 +1,4 @@
-"""What a person is told about codes; one sentence for every refusal, so that it tells nothing about which was wrong."""
+"""Messages for the results of codes. One sentence covers every refusal, so it does not reveal which code was wrong."""
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -32,7 +32,7 @@ def for_one_code(result: VerificationResult) -> str:
 
 
 def for_sending(sent: SendResult) -> str | None:
-    """What went wrong with the sending; None when a code is under way."""
+    """Return why no code was sent, None if a code is on its way."""
     if sent.state is SendStatus.FAILED:
         return _("The SMS could not be sent. Nothing was changed; try again with the button below.")
     if sent.state is SendStatus.SENT_TO_OTHER_LOGIN:

@@ -1,6 +1,6 @@
-"""What fresh codes have approved and the next page does: one thing, for ten minutes, once.
+"""Step-up: an approval by both codes that the next page uses once, within ten minutes.
 
-For actions whose codes and whose work are on two pages: a new password, another phone or authenticator, new codes.
+It serves actions whose codes and whose work are on two pages: a new password, phone, authenticator or recovery codes.
 """
 
 import time
@@ -19,8 +19,10 @@ MAX_AGE_SECONDS = 10 * 60
 
 
 def grant(request: HttpRequest, user: User, purposes: Purpose, **content: str) -> None:
-    """Notes that both codes approved ``purposes``; ``content`` is the exact content (``phone``). One proof at a time."""
-    # SECURITY: an id that was planted before the codes is worth nothing after them.
+    """Record that both codes approved ``what``. ``content`` is the exact content (``phone``). There is one step-up at
+    a time.
+    """
+    # SECURITY: against session fixation: an id that was planted before the codes becomes worthless.
     request.session.cycle_key()
     request.session[SESSION_KEY] = {
         "what": purposes.value,
@@ -32,10 +34,11 @@ def grant(request: HttpRequest, user: User, purposes: Purpose, **content: str) -
 
 
 def get(request: HttpRequest, user: User, *purposes: Purpose) -> dict[str, Any] | None:
-    """The proof of one of ``purposes`` that this session holds; None when there is none, or it is old or used.
+    """Return the step-up for one of ``purposes`` in this session; None if there is none, or it is expired or used.
 
-    SECURITY: asked again under `otp.lock`, in the transaction that does the work: of many requests with one proof,
-    one does it. The session can't tell (each request has read its own copy); the rows that the work changes can.
+    SECURITY: call it again under `verification.lock`, in the transaction that does the work: of many requests with
+    one step-up, one does the work. The session cannot decide this (each request has read its own copy); the rows that
+    the work changes can.
     """
     state = request.session.get(SESSION_KEY)
     if not isinstance(state, dict) or time.time() > state["until"]:
@@ -50,17 +53,17 @@ def is_granted(request: HttpRequest, user: User, purposes: Purpose) -> bool:
 
 
 def totp_seed(state: dict[str, Any], user: User) -> str:
-    """The seed of the authenticator that is set up by this proof (`get`); the same after a refresh."""
+    """Return the seed of the authenticator that this step-up sets up. It is the same after a page refresh."""
     return logins.derive_seed(state.get("nonce", state["state"]), user)
 
 
 def clear(request: HttpRequest) -> None:
-    """Takes a used proof out of the session."""
+    """Remove a used step-up from the session."""
     request.session.pop(SESSION_KEY, None)
 
 
 def _account_state(user: User) -> str:
-    """What every action that takes a proof changes: the proofs given before it are over."""
+    """Return the account state that every step-up action changes, so that earlier step-ups become invalid."""
     fresh = User.objects.get(pk=user.pk)
     codes = RecoveryDevice.objects.filter(user=fresh).values_list("confirmed_at", flat=True).first()
     waiting = DelayedChange.objects.filter(user=fresh).aggregate(newest=Max("pk"))["newest"]

@@ -1,4 +1,4 @@
-"""The page on which both codes approve one thing, whatever it is."""
+"""The page on which both codes approve one action, for all kinds of actions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,10 @@ from hitobit_portal.http.context import address_of
 
 @dataclass(frozen=True)
 class ApprovalPage:
-    """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
+    """The content of the page. ``facts``: (label, value, whether it is left-to-right).
 
-    ``kept``: fields of the form before, which the page sends along so that `accounts.access.form_drafts` finds them when the
-    session has run out meanwhile. ``sends_first``: the page is reached before a code was sent, and begins with the
-    button that sends one.
+    ``kept``: fields of the previous form, which the page resends so that `accounts.access.form_drafts` has them if
+    the session expires. ``sends_first``: no code was sent yet, and the page starts with a button that sends one.
     """
 
     approval: Approval
@@ -49,9 +48,10 @@ def two_code_page(
     done: Callable[[Any], HttpResponse],
     already_done: Callable[[], Any] | None = None,
 ) -> HttpResponse:
-    """Takes the codes; ``effect`` runs with them (`verification.verify`), ``done`` answers with what it returned.
+    """Handle the two-code page. ``effect`` runs with the codes (`verification.verify`); ``done`` makes a response
+    from its result.
 
-    What ``effect`` raises passes through: the caller knows what it means.
+    Exceptions of ``effect`` are passed to the caller.
     """
     if "resend" in request.POST or "speak" in request.POST:
         return resend_code(request, page.approval, spoken="speak" in request.POST)
@@ -68,7 +68,7 @@ def two_code_page(
 
 
 def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
-    """Sends a code for ``approval``, says how that went, and comes back by GET."""
+    """Send a code for ``approval``, add a message with the result, and redirect to the same page."""
     sent = sms_codes.send_code(request, customer(request), approval, spoken=spoken)
     problem = result_messages.for_sending(sent)
     if problem:
