@@ -1,4 +1,4 @@
-"""What changes an account: freeze, phone, scheduled changes, invitations, preferences. Functions, no pages."""
+"""Actions on an account: freeze, phone, authenticator, scheduled changes, invitations, preferences. No pages."""
 
 __all__ = [
     "authenticator",

@@ -1,4 +1,4 @@
-"""Invitations: a signed link for one phone number, for 72 hours, once."""
+"""Invitations: a signed link for one phone number, valid once within 72 hours."""
 
 import enum
 from datetime import timedelta
@@ -26,15 +26,15 @@ class InvitationRefusal(enum.Enum):
 
 
 def invite(phone: str, request: HttpRequest | None = None) -> tuple[Invitation, str]:
-    """A new invitation of ``phone`` (E.164) and its link."""
+    """Create an invitation for ``phone`` (E.164). Return it and its link."""
     invitation = Invitation.objects.create(phone=phone, expires_at=timezone.now() + LIFETIME)
     audit.record(Event.INVITED, request, customer=None, target=str(invitation.pk), label=masked_phone(phone))
-    # The configured address: a Host header has no say in where a link leads.
+    # The configured address: a Host header must not decide where a link leads.
     return invitation, settings.BASE_URL + reverse("invited", args=[_signer.sign(str(invitation.pk))])
 
 
 def read(token: str) -> Invitation | InvitationRefusal:
-    """The invitation of a link, or why it is none."""
+    """Return the invitation of a link, or why it is not valid."""
     try:
         number = _signer.unsign(token, max_age=LIFETIME)
     except signing.SignatureExpired:
@@ -50,12 +50,12 @@ def read(token: str) -> Invitation | InvitationRefusal:
 
 
 def is_usable(number: int, phone: str) -> bool:
-    """Whether the invitation can still open an account for ``phone``."""
+    """Return whether the invitation can still open an account for ``phone``."""
     return _open(number, phone).exists()
 
 
 def use(number: int, phone: str) -> bool:
-    """Uses the invitation up, in the transaction that opens the account; whether it could be used."""
+    """Use the invitation, in the transaction that opens the account. Return whether it was valid."""
     return _open(number, phone).update(used_at=timezone.now()) == 1
 
 

@@ -1,8 +1,8 @@
-"""Rows for numbers without an account, and how one becomes an account.
+"""Pending accounts: rows for numbers without an account, and how a row becomes an account.
 
-SECURITY: sign-up and "forgotten password" do the same work for a number that nobody has as for one that somebody has;
-so both have a row, with its counters and codes. Such a row (``joined_at`` is None) is no account: it is inactive, has
-no usable password, and is removed after a day.
+SECURITY: sign-up and "forgotten password" do the same work for numbers with and without an account, so both have a
+row with counters and codes. A pending account (``joined_at`` is None) is inactive, has no usable password, and is
+deleted after a day.
 """
 
 from datetime import timedelta
@@ -23,11 +23,11 @@ RETENTION = timedelta(days=1)
 
 
 class NumberTakenError(Exception):
-    """The number has an account by now, or its invitation can't be used any more; nothing was changed."""
+    """The number has an account by now, or its invitation is no longer valid. Nothing was changed."""
 
 
 def get_or_create_row(phone: str) -> User:
-    """The row of ``phone`` (E.164): its owner's account, or a placeholder, which is made where there is none."""
+    """Return the row of ``phone`` (E.164): its account, or a pending account, which is created if there is none."""
     fields = {"joined_at": None, "is_active": False, "password": make_password(None)}
     with transaction.atomic():
         user, made = User.objects.select_related("totp", "sms").get_or_create(phone=phone, defaults=fields)
@@ -37,19 +37,19 @@ def get_or_create_row(phone: str) -> User:
 
 
 def extend(user: User) -> bool:
-    """Notes that the number's owner is here: the row is kept for another day. False when it is an account."""
+    """Keep the row for another day, because the number's owner has proved it. Return False if it is an account."""
     return User.objects.filter(pk=user.pk, joined_at=None).update(created_at=timezone.now()) == 1
 
 
 def open_account(request: HttpRequest, user: User, password: str, invitation: int | None) -> User:
-    """Turns the placeholder into an account whose phone is confirmed; at most once. Raises `NumberTakenError`.
+    """Turn the pending account into an account with a confirmed phone, at most once. Raise `NumberTakenError`.
 
-    ``invitation``: the id of the one that is used up by this, where one is needed.
+    ``invitation``: the id of the invitation that this uses, if one is needed.
     """
     hashed = make_password(password)  # slow, so before the lock
     try:
         account = _open(request, user, hashed, invitation)
-    except FactorGuard.DoesNotExist:  # the row was cleared away at this very moment
+    except FactorGuard.DoesNotExist:  # the row was deleted at this moment
         account = None
     if account is None:
         raise NumberTakenError
@@ -77,12 +77,12 @@ def _open(request: HttpRequest, user: User, hashed: str, invitation: int | None)
 
 
 def delete_for_number(phone: str) -> None:
-    """Removes the placeholder of ``phone``, so that an existing account can take the number over."""
+    """Delete the pending account of ``phone``, so that an existing account can use the number."""
     _delete(Q(phone=phone))
 
 
 def delete_expired(older_than: timedelta = RETENTION) -> int:
-    """Removes placeholders that nobody has used for ``older_than``; how many."""
+    """Delete pending accounts that were not used for ``older_than``. Return their number."""
     now = timezone.now()
     waiting = SmsCode.objects.filter(expires_at__gt=now).values("user")
     return _delete(Q(created_at__lt=now - older_than) & ~Q(pk__in=waiting))
@@ -90,7 +90,7 @@ def delete_expired(older_than: timedelta = RETENTION) -> int:
 
 def _delete(which: Q) -> int:
     with transaction.atomic():
-        # The lock under which accounts are opened: one that becomes an account at this moment is left alone.
+        # The lock under which accounts are opened: a row that becomes an account at this moment is kept.
         unwanted = User.objects.filter(which, joined_at=None)
         guards = FactorGuard.objects.select_for_update(skip_locked=True).filter(user__in=unwanted)
         found = [guard.pk for guard in guards]

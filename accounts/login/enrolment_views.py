@@ -1,4 +1,6 @@
-"""Enrolment: mobile number, authenticator, recovery codes; in this order, and nothing else before it is done."""
+"""Enrolment: mobile number, authenticator, recovery codes, in this order. Nothing else is accessible before it is
+done.
+"""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -27,7 +29,7 @@ from hitobit_portal.security.ratelimits import Rate
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enrol_sms(request: HttpRequest) -> HttpResponse:
-    """Confirms the account's own number by a code. The first one goes out with the first sight of the page."""
+    """Confirm the account's own number by a code. The first GET of the page sends a code."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "enrol_sms":
         return redirect(pending_login.next_step(request, user))
@@ -63,14 +65,15 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
 
 
 def _needs_code(request: HttpRequest, user: User) -> bool:
-    """Whether the page asks for an SMS of its own accord; also to be told that one went to another login just now."""
+    """Return whether a GET sends an SMS. It also does if a code went to another login just now, to show that message.
+    """
     is_sent = sms_codes.is_code_pending(request, user, approvals.ENROL_SMS)
     return not (is_sent and sms_codes.seconds_until_resend(user, approvals.ENROL_SMS))
 
 
 def _confirm_phone(request: HttpRequest, user: User) -> None:
     now = timezone.now()
-    # Under the lock: the number that the code was sent to, or it would not have been accepted.
+    # Under the lock: the number that the code was sent to, otherwise the code would not have been accepted.
     number = User.objects.get(pk=user.pk).phone
     defaults = {"number": number, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)
@@ -82,11 +85,11 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enrol_totp(request: HttpRequest) -> HttpResponse:
-    """Shows the seed (QR and text) of this login until a code of it was typed."""
+    """Show the seed (QR code and text) of this login until one of its codes was entered."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "enrol_totp":
         return redirect(pending_login.next_step(request, user))
-    # SECURITY: another half-finished login of the same account has another seed, and learns nothing of this one.
+    # SECURITY: another half-finished login of the same account has another seed, and never sees this one.
     seed = pending_login.totp_seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -110,7 +113,7 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Shows ten recovery codes once; then the login is complete. Only after both factors were proved in this login."""
+    """Show ten recovery codes once, then finish the login. Only after both factors were proved in this login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "recovery_codes":
         return redirect(pending_login.next_step(request, user))

@@ -1,4 +1,4 @@
-"""Whether a login comes from where its owner has logged in before. A hint for people: nothing is refused by it."""
+"""Detect logins from new devices. This is a hint for users: nothing is refused because of it."""
 
 import ipaddress
 from datetime import timedelta
@@ -12,14 +12,14 @@ from accounts.models import AuditEvent, User
 from hitobit_portal.http.context import address_of
 
 HISTORY = timedelta(days=90)
-#: Providers move their customers within about this much of their addresses.
+#: Providers move their customers within networks of about this size.
 PREFIX = {4: 16, 6: 32}
 
 
 def is_new(request: HttpRequest, user: User) -> bool:
-    """Whether browser, system and network of this login are together not those of any login of the last 90 days.
+    """Return whether no login of the last 90 days had this combination of browser, system and network.
 
-    Asked before the login leaves its own event. The first login of an account is no new device.
+    Call it before the login records its own event. The first login of an account is no new device.
     """
     logins = AuditEvent.objects.filter(customer=user, event=Event.LOGIN.value).order_by()
     recent = logins.filter(at__gt=timezone.now() - HISTORY)
@@ -34,7 +34,7 @@ def _fingerprint(agent: str, address: str) -> tuple[str, str]:
 
 
 def network_of(address: str) -> str:
-    """The IPv4 /16 or IPv6 /32 around an address; "" for a text that is none."""
+    """Return the IPv4 /16 or IPv6 /32 network of an address, "" if the text is no address."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -29,7 +29,7 @@ from hitobit_portal.i18n.jalali import digits
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate, Slot
 
-#: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
+#: Factors after which "trust this device" is offered: a recovery code is used where the usual factors are missing.
 TRUSTABLE = (Factor.TOTP, Factor.SMS)
 
 
@@ -52,12 +52,12 @@ def login(request: HttpRequest) -> HttpResponse:
         if wait is not None:
             _record_limited(request, phone)
             return error_pages.too_many(request, wait)
-        # For everybody: a number that was lost is replaced by now, even if no sender of notices runs.
+        # For every number: a lost number is replaced by now, even if no process sends notices.
         scheduled_changes.apply_due(number=phone)
-        # The same work whoever it is: Django hashes the password for nobody, too.
+        # The same work for every number: Django hashes the password for unknown numbers too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
+            ratelimits.give_back_all(slots)  # the limits are against guessing; a right password is no guess
             pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
                 pending_login.record_proof(request, "trusted")
@@ -73,7 +73,7 @@ def _find_user(phone: str) -> User | None:
 
 
 def _record_limited(request: HttpRequest, phone: str) -> None:
-    """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
+    """Record one event for each window, user and address: refused requests are cheap and must not fill the trail."""
     owner = _find_user(phone)
     value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
     if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
@@ -81,12 +81,12 @@ def _record_limited(request: HttpRequest, phone: str) -> None:
 
 
 def _slots(request: HttpRequest, phone: str) -> list[Slot]:
-    """What a wrong password counts against.
+    """Return the rate limits for wrong passwords.
 
-    SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
-    counters of others out of the in-process cache.
+    SECURITY: a request refused by address counts for no phone; otherwise one address could block every account, and
+    evict other counters from the in-process cache.
     """
-    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
+    # SECURITY: failures of strangers must not lock the owner out of browsers in which they logged in before.
     if browser := known_browsers.identify_by_phone(request, phone):
         return [Slot(Rate.LOGIN_BROWSER, browser)]
     address = address_of(request)
@@ -101,7 +101,7 @@ def _slots(request: HttpRequest, phone: str) -> list[Slot]:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factor(request: HttpRequest) -> HttpResponse:
-    """Step two: the authenticator, an SMS, or a recovery code; the customer's choice."""
+    """Step two: the authenticator, an SMS, or a recovery code, as the customer chooses."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "second_factor":
         return redirect(pending_login.next_step(request, user))
@@ -148,13 +148,13 @@ def _available(user: User) -> list[Factor]:
 
 
 def _method(request: HttpRequest, available: list[Factor]) -> Factor:
-    """The chosen factor among those that this person has."""
+    """Return the chosen factor if the user has it, else the first one."""
     chosen = request.POST.get("switch") or request.GET.get("method", "")
     return next((factor for factor in available if factor.value == chosen), available[0])
 
 
 def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
-    """Sends the SMS where one is needed, and comes back by GET."""
+    """Send the SMS if the method needs one, and redirect to the page."""
     if method is Factor.SMS:
         problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.LOGIN, spoken="speak" in request.POST)
@@ -189,7 +189,7 @@ def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResp
 
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
-    """Both steps are done: logs in, and goes where the visitor wanted to go."""
+    """Finish the login and redirect to the page that the visitor requested."""
     target = pending_login.finish(request, user, device, method)
     is_new = known_devices.is_new(request, user)
     audit.record(Event.LOGIN, request, customer=user, method=method)
@@ -203,7 +203,7 @@ def complete(request: HttpRequest, user: User, device: PortalDevice, method: str
 @public
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
-    """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    """End the session and make the browser delete everything of this site (threat: secrets behind the Back button)."""
     user = request.user if isinstance(request.user, User) else None
     carried = {**display_preferences.chosen(request), **known_browsers.export_tokens(request, user)}
     if request.user.is_authenticated and isinstance(request.user, User):
@@ -212,7 +212,7 @@ def logout(request: HttpRequest) -> HttpResponse:
         sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
-    # These go with the cookies; the login page takes them out of its address again.
+    # The cookies are deleted; the login page restores these values from its address.
     if carried:
         response["Location"] += f"?{urlencode(carried)}"
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'

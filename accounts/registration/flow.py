@@ -1,7 +1,9 @@
-"""What sign-up and "forgotten password" share: people without a login, who learn nothing about whose a number is.
+"""Shared state of the pre-login flows (sign-up, "forgotten password"). They do not reveal whether a number has an
+account.
 
-Where such a visitor stands is one session key for each way: phone, when it was typed, when an SMS was asked for, and
-after the right codes the proof, which ends when the row's password does. Codes count on the way that asked for them.
+The state of a visitor is one session key for each flow: phone, time, time of the last SMS request, and after the
+right codes the proof, which ends when the row's password changes. Codes are valid only in the flow that requested
+them.
 """
 
 import time
@@ -21,19 +23,19 @@ from hitobit_portal import background
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
 
-#: The ways, and the keys of the session.
+#: Session keys of the flows.
 SIGN_UP, FORGOT = logins.SIGN_UP, logins.FORGOT
 MAX_AGE_SECONDS = 15 * 60  # seconds from the number to the codes, and from the codes to the new password
 
 
 def begin(request: HttpRequest, key: str, phone: str, **extra: Any) -> None:
-    """Notes the number with which a visitor sets out; what was proved before is over."""
+    """Start a flow with the number that the visitor entered. An earlier proof ends."""
     state = {"phone": phone, "at": int(time.time()), "asked": 0, "nonce": logins.new_nonce()}
     request.session[key] = {**state, **extra}
 
 
 def get_state(request: HttpRequest, key: str) -> dict[str, Any] | None:
-    """Where the visitor stands on ``key``; None when they did not set out, or too long ago."""
+    """Return the state of the flow ``key``; None if it was not started, or too long ago."""
     state = request.session.get(key)
     if not isinstance(state, dict) or time.time() - state["at"] > MAX_AGE_SECONDS:
         return None
@@ -45,20 +47,20 @@ def end(request: HttpRequest, key: str) -> None:
 
 
 def seconds_until_resend(state: dict[str, Any]) -> int:
-    """Seconds until this visitor can ask for another SMS; counted from their own asking, whoever has the number."""
+    """Return the seconds until this visitor can request another SMS, counted from their own last request only."""
     remaining = state["asked"] + RESEND_AFTER.total_seconds() - time.time()
     return int(remaining) + 1 if remaining > 0 else 0
 
 
 def request_sms(request: HttpRequest, key: str, work: Any, *, spoken: bool = False) -> None:
-    """Has ``work(request, phone, spoken)`` send the SMS outside of this answer's time."""
+    """Send the SMS by ``work(request, phone, spoken)`` in the background."""
     state = request.session[key]
     if seconds_until_resend(state):
         messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
         return
-    # SECURITY: not in the time of this answer, or a stop-watch tells who has an account.
+    # SECURITY: in the background, or the response time would reveal who has an account.
     if background.run(work, request, state["phone"], spoken):
         request.session[key] = {**state, "asked": int(time.time())}
     else:
@@ -66,16 +68,16 @@ def request_sms(request: HttpRequest, key: str, work: Any, *, spoken: bool = Fal
 
 
 def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:
-    """Counts one message to somebody's phone that a person without a login asked for."""
+    """Count one message that a visitor without a login requested. Return whether it may be sent."""
     if sms_codes.seconds_until_resend(user, approval):
         return False
     if not sms_codes.is_unauthenticated(request, user, approval):
-        return True  # within the account's own caps
+        return True  # within the account's own limits
     return ratelimits.take(Rate.SMS_OUTSIDE_PHONE, user.phone) is None
 
 
 def refusal_text() -> str:
-    """SECURITY: one sentence for a wrong code, a locked account and a number that nobody has."""
+    """SECURITY: one text for a wrong code, a locked account and a number without an account."""
     return _(
         "This was not accepted: a code is wrong, was used, or is older than two minutes, or too many were tried. "
         "Ask for a new SMS and try again; if that does not help, wait 15 minutes."
@@ -83,8 +85,8 @@ def refusal_text() -> str:
 
 
 def record_proof(request: HttpRequest, key: str, user: User) -> None:
-    """After the right codes: this browser may choose the new password, within `MAX_AGE_SECONDS`."""
-    # SECURITY: an id that was planted before the codes is worth nothing after them.
+    """Record the right codes: this browser may choose the new password within MAX_AGE_SECONDS."""
+    # SECURITY: against session fixation: an id that was planted before the codes becomes worthless.
     request.session.cycle_key()
     request.session[key] = {
         **request.session[key],
@@ -95,7 +97,7 @@ def record_proof(request: HttpRequest, key: str, user: User) -> None:
 
 
 def proved_user(request: HttpRequest, key: str) -> User | None:
-    """Who may choose a new password in this browser. The proof is over once any password was set."""
+    """Return the user who may choose a new password in this browser. The proof ends when any password was set."""
     state = get_state(request, key)
     if state is None or "user" not in state:
         return None

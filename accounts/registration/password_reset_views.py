@@ -1,4 +1,4 @@
-"""Forgotten password: the number, two codes, the new password. It logs nobody in, and keeps the second factors."""
+""""Forgotten password": the number, two codes, the new password. It logs nobody in and keeps the second factors."""
 
 from django.contrib import messages
 from django.contrib.auth.hashers import make_password
@@ -27,7 +27,7 @@ from hitobit_portal.http.context import address_of
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
 
-#: The second proof beside the SMS: which form takes it, and which field.
+#: The second proof beside the SMS: its form and its field.
 SECOND_PROOFS = {
     Factor.TOTP: (ForgotTotpForm, "totp_code"),
     Factor.RECOVERY: (ForgotRecoveryForm, "recovery_code"),
@@ -38,7 +38,7 @@ SECOND_PROOFS = {
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def forgot(request: HttpRequest) -> HttpResponse:
-    """Step one: the number, and what will follow. The answer is the same whether it has an account."""
+    """Step one: the number. The response is the same whether or not it has an account."""
     if _is_logged_in(request):
         return redirect("dashboard")
     form = PhoneForm(request.POST or None)
@@ -56,7 +56,7 @@ def forgot(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def forgot_codes(request: HttpRequest) -> HttpResponse:
-    """Step two: the SMS code, and with it the authenticator's or a recovery code."""
+    """Step two: the SMS code together with a code of the authenticator or a recovery code."""
     state = flow.get_state(request, flow.FORGOT)
     if state is None or _is_logged_in(request):
         return redirect("forgot")
@@ -90,7 +90,7 @@ def forgot_codes(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def forgot_password(request: HttpRequest) -> HttpResponse:
-    """Step three: the new password. Then all sessions are over, and the keys only read."""
+    """Step three: the new password. It ends all sessions, and the keys are read-only for 24 hours."""
     user = flow.proved_user(request, flow.FORGOT)
     if user is None or not _may_reset(user):
         return redirect("forgot_codes")
@@ -110,7 +110,9 @@ def _is_logged_in(request: HttpRequest) -> bool:
 
 
 def _rate_limit_wait(request: HttpRequest, phone: str) -> int | None:
-    """The seconds to wait, or None: by address, or apart from strangers in a browser in which the number logged in."""
+    """Return the seconds to wait, or None. The limit is by address, or separate for a browser in which the number
+    logged in.
+    """
     browser = known_browsers.identify_by_phone(request, phone)
     if browser:
         return ratelimits.take(Rate.FORGOT_BROWSER, browser)
@@ -118,12 +120,12 @@ def _rate_limit_wait(request: HttpRequest, phone: str) -> int | None:
 
 
 def _may_reset(user: User) -> bool:
-    """Whether there is a password to replace, and a phone that proves anything."""
+    """Return whether the account has a password to replace and a confirmed phone."""
     return user.joined_at is not None and user.is_active and user.has_usable_password() and user.has_phone
 
 
 def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
-    """The code, to whom it is of use. Not in the answer's time."""
+    """Send the code if the number has an account whose password can be reset. Runs in the background."""
     user = pending_accounts.get_or_create_row(phone)
     if _may_reset(user) and flow.may_send(request, user, approvals.FORGOT):
         with translation.override(user.language or translation.get_language()):
@@ -142,7 +144,7 @@ def _switch_or_send(request: HttpRequest, phone: str, method: Factor) -> HttpRes
 
 
 def _verify_codes(request: HttpRequest, phone: str, codes: dict[Factor, str]) -> bool:
-    """Whether the codes were right, and of an account whose password can be replaced."""
+    """Return whether the codes were right and the password of the account can be replaced."""
     user = pending_accounts.get_or_create_row(phone)
 
     def effect() -> bool:
@@ -165,14 +167,14 @@ def _replace_password(request: HttpRequest, user: User, password: str) -> HttpRe
     with transaction.atomic(durable=True):
         verification.lock(user)
         user.refresh_from_db()
-        # SECURITY: looked at again under the lock: of many requests with one proof, one sets a password.
+        # SECURITY: checked again under the lock: of many requests with one proof, one sets a password.
         replaced = flow.is_proof_valid(state, user) and _may_reset(user)
         if replaced:
             User.objects.filter(pk=user.pk).update(password=hashed, must_replace_password=False)
             sessions.end_all(user)
             freeze.quarantine(user)
             audit.record(Event.PASSWORD_RESET, request, customer=user)
-            # Both codes were proved here: the login that follows is not kept out by what strangers try.
+            # Both codes were proved here: failures of strangers must not block the login that follows.
             known_browsers.mark_known(request, user)
     request.session.flush()
     if not replaced:

@@ -1,4 +1,4 @@
-"""Sign-up: the number, the SMS code, the password; then enrolment goes on as for everybody."""
+"""Sign-up: the number, the SMS code, the password. Then the normal enrolment continues."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from hitobit_portal.security.ratelimits import Rate
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup(request: HttpRequest) -> HttpResponse:
-    """Step one: the number. The answer is the same whether it has an account."""
+    """Step one: the number. The response is the same whether or not it has an account."""
     if _is_logged_in(request):
         return redirect("dashboard")
     if settings.SIGNUP != "open":
@@ -48,7 +48,7 @@ def signup(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invited(request: HttpRequest, token: str) -> HttpResponse:
-    """The invitation's link: sign-up for exactly its number. Looking at it sends nothing and uses nothing up."""
+    """The link of an invitation: sign-up for its number only. A GET sends nothing and does not use the invitation."""
     if _is_logged_in(request):
         return redirect("dashboard")
     if settings.SIGNUP == "closed":
@@ -66,7 +66,7 @@ def invited(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup_code(request: HttpRequest) -> HttpResponse:
-    """Step two: the code of the SMS."""
+    """Step two: the SMS code."""
     state = _signup_state(request)
     if isinstance(state, HttpResponse):
         return state
@@ -101,7 +101,7 @@ def signup_code(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup_password(request: HttpRequest) -> HttpResponse:
-    """Step three: the password. The account exists from here on, and its phone is confirmed."""
+    """Step three: the password. It creates the account, with a confirmed phone."""
     state = _signup_state(request)
     if isinstance(state, HttpResponse):
         return state
@@ -124,7 +124,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_POST
 def password_strength(request: HttpRequest) -> HttpResponse:
-    """``{"score": 0-4, "text": "..."}`` for the meter; nothing is kept."""
+    """Return ``{"score": 0-4, "text": "..."}`` for the strength meter. Nothing is stored."""
     wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
@@ -135,7 +135,7 @@ def password_strength(request: HttpRequest) -> HttpResponse:
 
 
 def _own_phone(request: HttpRequest) -> str:
-    """The number that this visitor has proved or typed; "" when there is none."""
+    """Return the number that this visitor has proved or entered, "" if there is none."""
     if isinstance(request.user, User):
         return request.user.phone
     states = (flow.get_state(request, way) for way in (flow.SIGN_UP, flow.FORGOT))
@@ -152,7 +152,7 @@ def _closed(request: HttpRequest) -> HttpResponse:
 
 
 def _signup_state(request: HttpRequest) -> HttpResponse | dict[str, Any]:
-    """Where the visitor stands, or the answer for who may not be here."""
+    """Return the state of the sign-up, or the response for a visitor who may not continue it."""
     if _is_logged_in(request):
         return redirect("dashboard")
     state = flow.get_state(request, flow.SIGN_UP)
@@ -182,7 +182,7 @@ def _resend(request: HttpRequest) -> HttpResponse:
 
 
 def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
-    """The code; to somebody who has an account already, that somebody typed their number. Not in the answer's time."""
+    """Send the code; if the number has an account, tell its owner that somebody entered it. Runs in the background."""
     user = pending_accounts.get_or_create_row(phone)
     if not flow.may_send(request, user, approvals.SIGN_UP):
         return

@@ -1,12 +1,12 @@
-"""Sending of SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
+"""Send SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
 
-A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message) that returns when the
-message is handed over, with the provider's id of it or None, and raises `SmsError` when it is not. Where it also takes
-``reference``, it gets an id under which the same message is never sent twice ("" for codes).
-One that can call has ``speak(phone, text, *, code, purpose, reference)`` besides.
+A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message). It returns the
+provider's message id or None when the provider accepted the message, and raises `SmsError` otherwise. If it also
+takes ``reference``, it gets an id under which the same message is never sent twice ("" for codes). A back-end that
+can make voice calls also has ``speak(phone, text, *, code, purpose, reference)``.
 
-The local ones (console, file) each get every message, a person watches either of them; of the others the first that
-succeeds is enough. One that failed three times in a row is passed over for a minute (`circuit`).
+The local back-ends (console, file) each get every message, because a person may watch either; of the others, the
+first success is enough. A back-end that failed three times in a row is skipped for a minute (`circuit_breaker`).
 """
 
 import functools
@@ -39,15 +39,15 @@ __all__ = [
 ]
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
-#: Hands one message to one back-end; returns the provider's id of it, or None.
+#: Sends one message by one back-end. Returns the provider's message id, or None.
 SendFunction = Callable[[ModuleType], object]
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Hands ``text`` to a provider. Raises `SmsError` when none took it.
+    """Send ``text`` by a provider. Raise `SmsError` if none accepted it.
 
-    ``reference``: the same one never sends twice, where the provider can tell. Call it outside of transactions: it
-    waits for other machines.
+    ``reference``: a message with the same reference is not sent twice, if the provider supports it. Call it outside
+    of transactions: it waits for other hosts.
     """
 
     def send_by(module: ModuleType) -> object:
@@ -59,7 +59,7 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "")
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Has ``code`` said to ``phone`` by a voice call, in ``language``. Raises `SmsError` when no back-end did."""
+    """Speak ``code`` to ``phone`` by a voice call. Raise `SmsError` if no back-end could."""
 
     def send_by(module: ModuleType) -> object:
         return module.speak(phone, text, code=code, purpose=purpose, reference=reference)
@@ -69,14 +69,14 @@ def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = ""
 
 
 def can_speak() -> bool:
-    """Whether a back-end can say a code by a voice call."""
+    """Return whether a back-end can make voice calls."""
     return any(_speaks(path) for path in settings.SMS_BACKENDS)
 
 
 def _deliver(
     paths: list[str], send_by: SendFunction, phone: str, purpose: str, *, spoken: bool, parts: int
 ) -> None:
-    # SECURITY: whoever called and wherever the number came from: here is where a message begins to cost.
+    # SECURITY: checked here for all callers and all sources of numbers, because a message costs money from here on.
     if not is_served(phone):
         raise NotServedError("no SMS is sent to this number (PORTAL_SMS_COUNTRIES)")
     delivered = False
@@ -90,7 +90,7 @@ def _deliver(
             else:
                 skipped.append(path)
     if not delivered and skipped:
-        # Rather one that was down a minute ago than nobody: without a code the customer stands outside.
+        # A provider that was down a minute ago is better than none: without a code the customer cannot log in.
         delivered = _attempt(skipped[0], send_by, phone, purpose, spoken, parts)
     if not delivered:
         raise SmsError("no SMS back-end took the message")
@@ -105,13 +105,14 @@ def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken:
     except ProviderError as error_raised:
         error, is_responsive = error_raised.reason, error_raised.is_message_fault
     except Exception as failure:
-        # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
-        # repeat the code, or an address with the provider's password in it.
+        # SECURITY: every exception of a back-end ends here, and only its class is logged: a message or a traceback
+        # may contain the code, or an address with the provider's password.
         error = type(failure).__name__
     if error:
         logger.error("SMS back-end %s failed: %s", path, error)
     if path not in LOCAL:
-        # SECURITY: what a message is to blame for opens no circuit; else three wrong numbers silence a provider.
+        # SECURITY: failures caused by the message do not open the circuit; otherwise three wrong numbers would
+        # disable a provider.
         (circuit_breaker.record_success if is_responsive else circuit_breaker.record_failure)(path)
     duration = time.monotonic() - started
     delivery_log.record(
@@ -139,4 +140,4 @@ def _speaks(path: str) -> bool:
     try:
         return callable(getattr(import_module(path), "speak", None))
     except Exception:
-        return False  # portal.E007 tells it, and send() logs it
+        return False  # portal.E007 reports it, and send() logs it

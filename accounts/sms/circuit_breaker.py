@@ -1,7 +1,7 @@
-"""A circuit for each provider: three failures in a row open it for a minute, then one trial decides.
+"""Circuit breaker for each SMS provider: three failures in a row open it for a minute, then one probe decides.
 
-It lives in the cache, so that all processes see it. When the cache fails, every circuit is closed: a provider that
-may be down is asked for nothing, while a wrong "no" would lock customers out.
+Its state is in the cache, so all processes share it. If the cache fails, every circuit counts as closed: a call to a
+provider that may be down is cheap, a wrongly skipped provider would lock customers out.
 """
 
 import logging
@@ -16,9 +16,9 @@ logger = logging.getLogger("portal.sms")
 FAILURE_THRESHOLD = 3
 OPEN_SECONDS = 60
 PROBE_SECONDS = (
-    30  # longer than any request (`wire.TOTAL_SECONDS`): a trial whose process died is given away again
+    30  # longer than any request (`http_client.TOTAL_SECONDS`): after this, a probe whose process died is given to another caller
 )
-FAILURE_MEMORY_SECONDS = 3600  # failures so far apart are not "in a row"
+FAILURE_MEMORY_SECONDS = 3600  # failures that are further apart are not "in a row"
 
 
 def now() -> float:
@@ -26,24 +26,24 @@ def now() -> float:
 
 
 def allows(provider: str) -> bool:
-    """Whether ``provider`` may be asked. When the minute of an open circuit is over: True for one caller."""
+    """Return whether ``provider`` may be called. After the open minute: True for one caller, who is the probe."""
     return _with_fallback(True, lambda: _allows(provider))
 
 
 def is_open(provider: str) -> bool:
-    """Whether ``provider`` is passed over at present; takes no trial."""
+    """Return whether ``provider`` is currently skipped. This takes no probe."""
     return _with_fallback(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
 
 
 def record_success(provider: str) -> None:
-    """Closes the circuit."""
+    """Close the circuit."""
     _with_fallback(
         None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")])
     )
 
 
 def record_failure(provider: str) -> None:
-    """Counts a failure, and opens the circuit when there are enough in a row."""
+    """Count a failure, and open the circuit after FAILURE_THRESHOLD in a row."""
     _with_fallback(None, lambda: _record_failure(provider))
 
 
@@ -53,7 +53,7 @@ def _allows(provider: str) -> bool:
         return True
     if now() < until:
         return False
-    # `add` is atomic: of many callers one gets the trial, the others go on to the next provider.
+    # `add` is atomic: of many callers one gets the probe, the others use the next provider.
     return bool(cache.add(_key(provider, "trial"), 1, PROBE_SECONDS))
 
 

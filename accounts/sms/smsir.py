@@ -1,4 +1,6 @@
-"""SMS.ir (version 1): ``send/bulk``. It answers ``{"status": 1, "data": {"packId": ..., "messageIds": [...]}}``."""
+"""SMS.ir (version 1): ``send/bulk``. It responds with ``{"status": 1, "data": {"packId": ..., "messageIds":
+[...]}}``.
+"""
 
 from django.conf import settings
 
@@ -7,11 +9,11 @@ from accounts.sms.numbers import national
 
 REQUIRED = ("SMSIR_API_KEY", "SMSIR_LINE")
 ACCEPTED = 1
-MESSAGE_REFUSED = frozenset({104, 115})  # the number is wrong; the number is on the operators' black list
+MESSAGE_REFUSED = frozenset({104, 115})  # wrong number; number on the operators' block list
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
-    """Returns SMS.ir's id of the message. Raises `ProviderError`. ``reference`` has no place in this protocol."""
+    """Return SMS.ir's id of the message. Raise `ProviderError`. The protocol has no field for ``reference``."""
     response = http_client.post(
         f"{settings.SMSIR_URL}/v1/send/bulk",
         headers={"X-API-KEY": settings.SMSIR_API_KEY},
