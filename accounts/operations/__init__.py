@@ -1,3 +1,3 @@
-"""For operators: the doctor's checks, metrics, and the demo's account."""
+"""Operations: checks of `portal_doctor`, metrics, and the demo account."""
 
 __all__ = ["demo_account", "doctor", "metrics"]

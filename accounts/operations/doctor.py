@@ -1,7 +1,7 @@
-"""What `manage.py portal_doctor` looks at in settings, database, cache, messages and audit trail. Changes nothing.
+"""Checks of `manage.py portal_doctor`: settings, database, cache, messages and audit trail. They change nothing.
 
-A check gives `CheckResult`s: what was found, and what to do. None of them repeats a secret, an address with one, or a
-database's own message.
+A check yields `CheckResult`s: a result, and advice. None of them contains a secret, an address with a secret, or a
+message of the database.
 """
 
 import enum
@@ -24,12 +24,12 @@ from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notic
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
 
-#: Signed requests are good for 5 s (recvWindow), and codes for 30 s: half a second is still harmless.
+#: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
 SKEW_MS = 500
-#: `send_notices --loop` looks every 5 s; a provider's failure is tried again within the hour.
+#: `send_notices --loop` polls every 5 s; a failed message is retried within the hour.
 NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
-#: The timer of `tick` runs it every minute, a loop notes its run every minute.
+#: The timer runs `tick` every minute, a loop records its run every minute.
 RUN_LATE = timedelta(minutes=15)
 APPS = ("accounts", "apikeys")
 CLOCKS = {
@@ -47,7 +47,7 @@ class CheckState(enum.Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``found``: what is so; ``advice``: what to do about it, "" when it is ok."""
+    """``found``: the state; ``advice``: what to do, "" if it is ok."""
 
     name: str
     state: CheckState
@@ -55,12 +55,12 @@ class CheckResult:
     advice: str = ""
 
 
-#: A name, whether it needs the database, and the work.
+#: (name, whether it needs the database, function).
 Check = tuple[str, bool, Callable[[], Iterator[CheckResult]]]
 
 
 def run_checks(all_checks: tuple[Check, ...]) -> Iterator[CheckResult]:
-    """Every finding of all checks; one that breaks is a finding itself, and what needs a lost database is left out."""
+    """Yield the results of all checks. An exception becomes a result; checks that need a lost database are skipped."""
     lost = False
     for name, needs_database, check in all_checks:
         if needs_database and lost:
@@ -68,7 +68,7 @@ def run_checks(all_checks: tuple[Check, ...]) -> Iterator[CheckResult]:
         try:
             yield from check()
         except Exception as error:
-            # SECURITY: the class only: messages repeat addresses with passwords in them.
+            # SECURITY: the class only: messages contain addresses with passwords.
             lost |= name == "database"
             yield CheckResult(
                 name, CheckState.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, RERUN_ADVICE)
@@ -150,7 +150,7 @@ def shared_cache() -> Iterator[CheckResult]:
 
 
 def configuration() -> Iterator[CheckResult]:
-    """Django's and the portal's own checks, as ``check --deploy`` runs them."""
+    """Run the checks of Django and of the portal, as ``check --deploy`` does."""
     found = checks.run_checks(include_deployment_checks=True)
     wrong = [message for message in found if not message.is_silenced() and message.level >= checks.WARNING]
     for message in wrong:
@@ -209,7 +209,7 @@ def email() -> Iterator[CheckResult]:
         yield CheckResult("e-mail", CheckState.WARN, "not configured: nobody can add an address", advice)
         return
     server = get_connection()
-    server.open()  # connects and logs in, sends nothing
+    server.open()  # connects and authenticates, sends nothing
     server.close()
     yield CheckResult("e-mail", CheckState.OK, "the server lets us in; no message was sent")
 
@@ -248,7 +248,7 @@ def audit() -> Iterator[CheckResult]:
             "audit", CheckState.FAIL, "the head of the chain is missing or changed", ADVICE["audit"]
         )
         return
-    # A second that a request needs to link its own event is no backlog.
+    # Events of the last minute are no backlog: a request links its own event shortly afterwards.
     old = timezone.now() - timedelta(minutes=1)
     unlinked = AuditEvent.objects.unlinked(head.settled_event).filter(at__lt=old).count()
     summary = f"{head.sequence} links, {unlinked} events outside of the chain"

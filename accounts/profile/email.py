@@ -1,4 +1,4 @@
-"""The e-mail for notices: both codes, then a link that goes to the new address."""
+"""The e-mail for notices: both codes, then a confirmation link to the new address."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -33,7 +33,7 @@ LIFETIME = 24 * 3600
 
 @form_view
 def settings_email(request: HttpRequest) -> HttpResponse:
-    """The new address; or, by ``remove``, none."""
+    """Take the new address; with ``remove``, remove the current one."""
     user = customer(request)
     _require_email_enabled()
     removes = "remove" in request.POST and bool(user.email)
@@ -52,7 +52,7 @@ def settings_email(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_email_codes(request: HttpRequest) -> HttpResponse:
-    """Both codes for exactly this address. They send the link to it, or remove the address there is."""
+    """Take both codes for this address, then send the link to it, or remove the current address."""
     user = customer(request)
     _require_email_enabled()
     email = request.session.get(NEW_EMAIL)
@@ -97,7 +97,7 @@ def _apply(request: HttpRequest, user: User, email: str) -> None:
 
 
 def _store(request: HttpRequest, user: User, email: str) -> None:
-    """Under `verification.lock`. The notice goes to the address that was replaced, too."""
+    """Store the address under `verification.lock`. The notice also goes to the replaced address."""
     old = User.objects.get(pk=user.pk).email
     User.objects.filter(pk=user.pk).update(email=email)
     fresh = User.objects.select_related("sms").get(pk=user.pk)
@@ -105,20 +105,20 @@ def _store(request: HttpRequest, user: User, email: str) -> None:
 
 
 def _send(pk: int, email: str) -> None:
-    # The configured address: a Host header has no say in where the link leads.
+    # The configured address: a Host header must not decide where the link leads.
     link = settings.BASE_URL + reverse("email_confirm", args=[_token(pk, email)])
     text = render_to_string("accounts/mail_confirm.txt", {"link": link})
     EmailMessage(_("Hitobit: confirm your e-mail"), text, to=[email]).send()
 
 
 def _token(pk: int, email: str) -> str:
-    # SECURITY: with all sessions of the person ends what they had begun: a link that a thief asked for as well.
+    # SECURITY: the epoch makes the link void when all sessions of the user end, as a thief may have requested it.
     epoch = User.objects.get(pk=pk).session_epoch
     return signing.dumps({"user": pk, "email": email, "after": _last_change(pk), "epoch": epoch}, salt=SALT)
 
 
 def _last_change(pk: int) -> int:
-    """The event that last changed the person's e-mail: a link that is older than that is over."""
+    """Return the id of the event that last changed the user's e-mail; older links are void."""
     changes = AuditEvent.objects.filter(customer=pk, event=Event.EMAIL_CHANGED.value).order_by("-pk")
     return changes.values_list("pk", flat=True).first() or 0
 
@@ -126,7 +126,7 @@ def _last_change(pk: int) -> int:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
-    """The link's page; its button stores the address. Looking at it changes nothing: mail scanners look at links."""
+    """The page of the link; its button stores the address. A GET changes nothing, because mail scanners open links."""
     user = customer(request)
     email = _email_from_token(token, user)
     if email is None:
@@ -134,7 +134,7 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and email != user.email:
         with transaction.atomic(durable=True):
             verification.lock(user)
-            # Looked at again under the lock: of many clicks one stores it, and of a session that was ended none.
+            # Checked again under the lock: of many clicks one stores it, and of an ended session none.
             fresh = User.objects.get(pk=user.pk)
             goes_on = logins.current_nonce(request, fresh, Purpose.CHANGE_EMAIL)
             if goes_on and _email_from_token(token, user) == email != fresh.email:
@@ -148,7 +148,9 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _email_from_token(token: str, user: User) -> str | None:
-    """The address of a link that ``user`` may confirm, or has just confirmed by it; None when it is over or no link."""
+    """Return the address of a link that ``user`` may confirm or has just confirmed; None if the link is void or
+    invalid.
+    """
     try:
         found = signing.loads(token, salt=SALT, max_age=LIFETIME)
     except signing.BadSignature:
@@ -157,7 +159,7 @@ def _email_from_token(token: str, user: User) -> str | None:
     if found["user"] != user.pk:
         return None
     fresh = User.objects.get(pk=user.pk)
-    # Links of the version before, which hold no epoch, are good for their 24 hours.
+    # Links of the previous version contain no epoch and stay valid for their 24 hours.
     is_current = (
         found["after"] == _last_change(user.pk)
         and found.get("epoch", fresh.session_epoch) == fresh.session_epoch

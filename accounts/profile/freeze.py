@@ -1,4 +1,4 @@
-"""Stopping everything at once, with and without a login; and the two ways back, both by both codes."""
+"""Freeze the account, with or without a login; thaw it or end the quarantine, both with both codes."""
 
 from functools import partial
 from typing import Any
@@ -30,28 +30,28 @@ from hitobit_portal.security.ratelimits import Rate
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def freeze(request: HttpRequest) -> HttpResponse:
-    """What freezing does, and one button; of a frozen account the way back."""
+    """Explain the freeze and offer one button; for a frozen account, offer to thaw it."""
     user = customer(request)
     if request.method != "POST":
         return render(request, "accounts/freeze.html")
-    # No code: whoever is being robbed has no time, and a thief gains nothing by it.
+    # No code: the victim of a theft has no time, and a thief gains nothing by a freeze.
     actions_freeze.freeze(request, user)
     request.session.flush()
     response = redirect("frozen")
-    response["Clear-Site-Data"] = '"cache"'  # the pages behind Back
+    response["Clear-Site-Data"] = '"cache"'  # the pages behind the Back button
     return response
 
 
 @public
 @require_safe
 def frozen(request: HttpRequest) -> HttpResponse:
-    """After freezing, when nobody is logged in any more: what happened, and how it is undone."""
+    """After a freeze, when nobody is logged in: explain what happened and how to undo it."""
     return render(request, "accounts/frozen.html")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def thaw(request: HttpRequest) -> HttpResponse:
-    """Both codes thaw the account."""
+    """Thaw the account with both codes."""
     user = customer(request)
     page = ApprovalPage(
         approvals.THAW,
@@ -76,7 +76,7 @@ def thaw(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def quarantine(request: HttpRequest) -> HttpResponse:
-    """Both codes end the quarantine before its time."""
+    """End the quarantine early with both codes."""
     user = customer(request)
     page = ApprovalPage(
         approvals.LIFT_QUARANTINE,
@@ -102,10 +102,10 @@ def quarantine(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def notice(request: HttpRequest, token: str) -> HttpResponse:
-    """The link of a notice: looking changes nothing (mail programs open links), a button uses it up."""
+    """The page of the link in a notice. A GET changes nothing (mail programs open links); a button uses the link."""
     found = links.find(token)
-    # SECURITY: only wrong links count, and a right one is never refused: a neighbour behind the same address must not
-    # keep an owner from freezing. The tag has 128 bits, so the rate limits work, not the chance of a right guess.
+    # SECURITY: only wrong links count, and a right link is never refused: a neighbour behind the same address must
+    # not keep an owner from freezing. The tag has 128 bits; the limit bounds work, not the chance of a right guess.
     if found is None:
         wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
         return error_pages.too_many(request, wait) if wait is not None else _link_gone(request)
@@ -123,14 +123,15 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _use_link(request: HttpRequest, found: Notice) -> HttpResponse:
-    """Freezes the account, or (``stop``) only stops a change that waits."""
+    """Freeze the account, or only stop a scheduled change (``stop``)."""
     only_stop = "stop" in request.POST
     with transaction.atomic():
         verification.lock(found.user)
         if only_stop and not _can_stop(found.user):
-            # It took force meanwhile, or another link stopped one before; this one is still good for freezing.
+            # It took effect meanwhile, or another link stopped one before. This link can still freeze the account.
             return redirect(request.path)
-        # SECURITY: one of many at once goes on; a link that was read out of a phone later does nothing.
+        # SECURITY: of many parallel requests one continues; a used link does nothing, even if it is read from the
+        # phone later.
         if not links.use_up(found):
             return _link_gone(request)
         scheduled_changes.stop_by_link(found.user, request)
@@ -147,10 +148,10 @@ def _can_stop(user: User) -> bool:
 
 
 def _shown_phone(found: Notice) -> str:
-    """The number it went to, which its reader knows; not the one that may have replaced it meanwhile."""
+    """Return the number that the notice was sent to, which its reader knows; not a number that replaced it."""
     return masked_phone(found.to if found.channel == Notice.Channel.SMS else found.user.phone)
 
 
 def _link_gone(request: HttpRequest) -> HttpResponse:
-    # SECURITY: one answer for forged, expired and used up: it tells nothing about which ids exist.
+    # SECURITY: one response for forged, expired and used links, so that it does not reveal which ids exist.
     return render(request, "accounts/notice_link_gone.html", status=404)

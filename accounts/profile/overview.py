@@ -1,4 +1,4 @@
-"""The settings: what the account has, and the way to every change of it."""
+"""The settings page: the state of the account, with links to every change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ form_view = require_http_methods(METHODS)
 
 @require_safe
 def settings(request: HttpRequest) -> HttpResponse:
-    """Account, security, preferences, and changes that wait."""
+    """Show account, security, preferences, and scheduled changes."""
     user = customer(request)
     if scheduled_changes.apply_due(user=user):
-        return redirect("login")  # what was due has ended this session, too
+        return redirect("login")  # the change that was due has ended this session too
     context = {
         "sessions_open": len(sessions.open_sessions(user)),
         "recovery_left": verification.recovery_codes_left(user),
@@ -39,7 +39,7 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
-    """Stops one of the person's own waiting changes."""
+    """Stop one of the user's own scheduled changes."""
     if scheduled_changes.stop(customer(request), object_id, request):
         messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
     else:
@@ -56,9 +56,10 @@ def step_up_page(
     then: Callable[[], Any] = lambda: None,
     **about: str,
 ) -> HttpResponse:
-    """Both codes, whose proof the page ``target`` (its name) takes. ``about``: what it is good for.
+    """Take both codes and grant a step-up, which the page ``target`` (a URL name) uses. ``about``: the approved
+    content.
 
-    ``effect`` runs in the codes' transaction, ``then`` after the proof was given.
+    ``effect`` runs in the transaction of the codes, ``then`` after the step-up was granted.
     """
     user, what = customer(request), page.approval.purpose
     found = step_up.get(request, user, what)

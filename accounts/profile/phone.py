@@ -1,4 +1,4 @@
-"""Another mobile number: with both codes at once; without the old phone after a day."""
+"""Change the mobile number: at once with both codes; after a day without the old phone."""
 
 import time
 from typing import Any
@@ -29,13 +29,13 @@ from accounts.registration.forms import SmsCodeForm
 from hitobit_portal import background
 from hitobit_portal.i18n.jalali import date_local
 
-#: Session keys: the number that was typed, and when an SMS to which number was last asked for.
+#: Session keys: the entered number, and the last SMS request (number and time).
 NEW_PHONE, SMS_REQUESTED = "new_phone", "new_phone_asked"
 
 
 @form_view
 def settings_phone(request: HttpRequest) -> HttpResponse:
-    """The new number, and what follows from it. Whether somebody has it is not said."""
+    """Take the new number. The page does not reveal whether it has an account."""
     user = customer(request)
     form = NewPhoneForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -52,7 +52,7 @@ def settings_phone(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_phone_codes(request: HttpRequest) -> HttpResponse:
-    """Both codes of now, for exactly the new number; the SMS names it."""
+    """Take both current codes for the new number, which the SMS names."""
     number = request.session.get(NEW_PHONE)
     if not number:
         return redirect("settings_phone")
@@ -70,7 +70,7 @@ def settings_phone_codes(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
-    """The code that was sent to the new number. With it the number is changed, or begins to wait for it."""
+    """Take the code that was sent to the new number, then change the number or schedule the change."""
     user = customer(request)
     found = step_up.get(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
     if found is None:
@@ -99,7 +99,7 @@ def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_phone_lost(request: HttpRequest) -> HttpResponse:
-    """For somebody who logs in by authenticator and gets no SMS: a recovery code in its place, and a day to wait."""
+    """For users who get no SMS: a recovery code and the authenticator replace it, and the change waits for a day."""
     user = customer(request)
     if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
         messages.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
@@ -136,14 +136,15 @@ def _resend_in(request: HttpRequest, number: str) -> int:
 
 
 def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
-    """Has the code sent to the new number, outside of this answer's time."""
+    """Send the code to the new number, in the background."""
     if _resend_in(request, number):
         messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
         return
     user = User.objects.get(pk=customer(request).pk)
-    # SECURITY: not in the time of this answer, and told alike: a stop-watch must not tell whose numbers are here.
+    # SECURITY: in the background and with the same message, so that the response time does not reveal whose numbers
+    # are registered.
     if background.run(_send, request, user, number, spoken):
         request.session[SMS_REQUESTED] = {"phone": number, "asked": int(time.time())}
     else:
@@ -151,7 +152,9 @@ def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> 
 
 
 def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
-    """The code; to the owner of an account with this number, that somebody typed it. Both leave the same traces."""
+    """Send the code; if the number has an account, tell its owner that somebody entered it. Both leave the same
+    traces.
+    """
     approval = approvals.confirm_phone(number)
     owner = User.objects.filter(phone=number).exclude(joined_at=None).first()
     if owner is None:
@@ -165,7 +168,9 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
 
 
 def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> VerificationResult:
-    """The code of the new number; the value is True, the waiting change, or None when the proof was used before."""
+    """Verify the code of the new number. The value is True, the scheduled change, or None if the step-up was used
+    before.
+    """
     number, what = found["phone"], Purpose(found["what"])
 
     def effect() -> bool | DelayedChange | None:
@@ -181,7 +186,7 @@ def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str)
             request, user, approvals.confirm_phone(number), {Factor.SMS: code}, effect=effect
         )
     except IntegrityError:
-        # SECURITY: an account was opened with the number meanwhile; said like any other refusal.
+        # SECURITY: an account was opened with the number meanwhile; reported like any other refusal.
         return VerificationResult(VerificationOutcome.REFUSED)
 
 

@@ -1,4 +1,4 @@
-"""Saving how pages look and what is told; and the language switch of every page."""
+"""Save display preferences and optional notices; the language switch of every page."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -19,11 +19,11 @@ from hitobit_portal.http import display_preferences
 
 @require_POST
 def save(request: HttpRequest) -> HttpResponse:
-    """Saves the section of the settings page: in the account, and in this browser's cookies."""
+    """Save the preferences section, in the account and in this browser's cookies."""
     form = preferences.PreferencesForm(request.POST)
     response = redirect("settings")
     if not form.is_valid():
-        # Only a page that is not ours sends such values: there is no field to stand beside.
+        # Only a foreign page sends such values: no form field could show the error.
         messages.error(request, _("Nothing was saved: this choice does not exist."))
         return response
     user = customer(request)
@@ -38,15 +38,15 @@ def save(request: HttpRequest) -> HttpResponse:
 @public
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    """Django's own, which writes the cookie; for who is logged in the account has the language too."""
+    """Set the language by Django's view, which writes the cookie; also in the account if the user is logged in."""
     response = django_set_language(request)
     code, user = request.POST.get("language", ""), request.user
     known = code in display_preferences.allowed()["language"] and check_for_language(code)
-    # An ended session is nobody's: what is public does not pass `DefaultDenyMiddleware`'s look at it.
+    # An ended session counts as anonymous: `DefaultDenyMiddleware` does not check public views.
     if known:
         display_preferences.store(
             response, {"language": code}
-        )  # Django's own writes it, and leaves that of the version before
+        )  # also updates the cookie of the previous version, which Django's view does not
     if known and isinstance(user, User) and user.is_verified() and sessions.is_alive(request, user):
         User.objects.filter(pk=user.pk).update(language=code)
     return response

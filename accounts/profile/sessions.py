@@ -1,4 +1,4 @@
-"""Where somebody is logged in, which browsers they trust, and their last logins."""
+"""The sessions page: open sessions, trusted devices, and the last logins."""
 
 import uuid
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ LOGINS = (
     Event.CODE_REFUSED,
     Event.CODE_LOCKED,
 )
-OTHERS = "others"  # in place of the id of one session
-MAX_ID_DIGITS = 18  # digits of a row id that a database takes
+OTHERS = "others"  # used in place of a session id
+MAX_ID_DIGITS = 18  # maximum digits of a row id that a database accepts
 
 
 @dataclass(frozen=True)
 class SessionRow:
-    """An open session, or a trusted browser, as a row of the page."""
+    """A row of the page: an open session or a trusted device."""
 
     number: str
     name: str
@@ -56,8 +56,8 @@ class SessionRow:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def overview(request: HttpRequest) -> HttpResponse:
-    """The lists; a POST ends a trust (``forget``), or leads to the page that ends one session (``end``) or all others
-    (``others``).
+    """Show the lists. A POST ends a trust (``forget``), or redirects to the page that ends one session (``end``) or
+    all others (``others``).
     """
     user = customer(request)
     if request.method == "POST":
@@ -88,9 +88,10 @@ def _redirect_to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> Ht
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def end(request: HttpRequest) -> HttpResponse:
-    """One code, of either factor, ends the session that ``which`` names, or all others.
+    """End the session ``which``, or all others, with one code of either factor.
 
-    SECURITY: whoever finds a browser logged in must not put its owner out, and be alone with the account, for nothing.
+    SECURITY: a stranger at a logged-in browser must not be able to log the owner out elsewhere, and keep the account,
+    without a code.
     """
     user, which = customer(request), request.GET.get("which", "")
     session = None if which == OTHERS else _session_of(user, which)
@@ -121,7 +122,7 @@ def end(request: HttpRequest) -> HttpResponse:
 
 
 def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
-    """To the other factor; sends the SMS where it is that one. Comes back by GET."""
+    """Switch to the other factor, sending an SMS if it is that one, and redirect to the page."""
     if request.POST.get("switch") == Factor.TOTP.value:
         return _redirect_to_end(which)
     sent = sms_codes.send_code(request, user, approvals.end_sessions(which), spoken="speak" in request.POST)
@@ -135,7 +136,7 @@ def _session_of(user: User, number: str) -> LoginSession:
         pk = uuid.UUID(number)
     except ValueError:
         raise Http404 from None
-    # SECURITY: somebody else's session is not there, so that no id can be probed for.
+    # SECURITY: sessions of other users do not exist here, so that ids cannot be probed.
     return get_object_or_404(LoginSession, user=user, pk=pk)
 
 

@@ -1,4 +1,4 @@
-"""Another authenticator, and new recovery codes; the authenticator also for somebody who lost the old one."""
+"""Replace the authenticator, also after the old one was lost; renew the recovery codes."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +23,7 @@ from accounts.profile.overview import form_view, step_up_page
 
 @form_view
 def settings_totp(request: HttpRequest) -> HttpResponse:
-    """Both codes of now approve another authenticator."""
+    """Take both current codes for a new authenticator."""
     title = _("Set up another authenticator")
     page = ApprovalPage(approvals.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
     return step_up_page(request, page, "settings_totp_new")
@@ -32,12 +32,12 @@ def settings_totp(request: HttpRequest) -> HttpResponse:
 @never_cache
 @form_view
 def settings_totp_new(request: HttpRequest) -> HttpResponse:
-    """Shows the new seed until a code of it was typed. The old one works until then."""
+    """Show the new seed until one of its codes was entered. The old seed works until then."""
     user = customer(request)
     found = step_up.get(request, user, Purpose.CHANGE_TOTP)
     if found is None:
         return redirect("settings_totp")
-    # SECURITY: of this proof: what another browser of the account sets up is another seed.
+    # SECURITY: the seed belongs to this step-up: another browser of the account gets another seed.
     seed = step_up.totp_seed(found, user)
 
     def effect() -> bool:
@@ -73,7 +73,7 @@ def _notify_replaced(request: HttpRequest) -> None:
 @never_cache
 @form_view
 def replace_totp(request: HttpRequest) -> HttpResponse:
-    """The same for somebody whose authenticator is lost: after the password and a recovery code, within the login."""
+    """The same for a lost authenticator: after the password and a recovery code, within the login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
     if pending_login.next_step(request, user) != "replace_totp":
         return redirect(pending_login.next_step(request, user))
@@ -93,7 +93,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
             pending_login.record_proof(request, Factor.TOTP.value)
             _notify_replaced(request)
             fresh = pending_login.pending_user(request)
-            if fresh is None:  # somebody froze the account at this very moment
+            if fresh is None:  # the account was frozen at this moment
                 return redirects.redirect_to_login(request)
             return complete(request, fresh, fresh.totp, Factor.RECOVERY.value)
         form.add_error("code", result_messages.for_one_code(result))
@@ -103,7 +103,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_recovery(request: HttpRequest) -> HttpResponse:
-    """Both codes approve new recovery codes."""
+    """Take both codes for new recovery codes."""
     title = _("Make new recovery codes")
     page = ApprovalPage(approvals.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
     return step_up_page(request, page, "settings_recovery_new")
@@ -112,7 +112,7 @@ def settings_recovery(request: HttpRequest) -> HttpResponse:
 @never_cache
 @form_view
 def settings_recovery_new(request: HttpRequest) -> HttpResponse:
-    """Ten new codes, shown once a proof; whoever comes again is told that they were."""
+    """Show ten new codes once for each step-up. A later visit shows that they were already shown."""
     user = customer(request)
     codes = []
     # Not for HEAD: nobody would see them.

@@ -1,4 +1,4 @@
-"""Who of the staff may see and do what. The table is `accounts.choices.roles`; nothing here knows a role by name."""
+"""Authorization of staff. The rights of each role are in `accounts.choices.roles`; this module names no role."""
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -10,32 +10,35 @@ from accounts.models import User
 
 
 def has_right(request: HttpRequest, right: Right) -> bool:
-    """Whether the member of staff has ``right``; superusers have all."""
+    """Return whether the staff member has ``right``. Superusers have all rights."""
     return customer(request).has_perm(right.value)
 
 
 def require_right(request: HttpRequest, right: Right) -> None:
-    """Raises `PermissionDenied` (403) without ``right``."""
+    """Raise `PermissionDenied` (403) without ``right``."""
     if not has_right(request, right):
         raise PermissionDenied
 
 
 def can_list_customers(request: HttpRequest) -> bool:
-    """Whether the member of staff may see rows of customers whom they could not name: each list asks this.
+    """Return whether the staff member may see rows of customers whom they cannot name. Every list checks this.
 
-    SECURITY: without it, a list of keys or of events is the list of customers that the role must not have.
+    SECURITY: otherwise a list of keys or events would be the list of customers that the role must not see.
     """
     return has_right(request, Right.SEARCH_MANY)
 
 
 def visible_accounts(request: HttpRequest) -> QuerySet[User]:
-    """The accounts that this member of staff may look at; numbers that somebody merely typed are none."""
+    """Return the accounts that this staff member may see, without pending accounts."""
     people = User.objects.exclude(joined_at=None)
-    # SECURITY: colleagues' sessions, addresses and factors are what one would need to become one of them.
+    # SECURITY: sessions, addresses and factors of colleagues would help to impersonate them.
     return people if has_right(request, Right.SEE_STAFF) else people.filter(is_staff=False)
 
 
 def can_act_on(request: HttpRequest, user: User) -> bool:
-    """SECURITY: nobody resets or thaws themselves, and support can't end a superuser's sessions all day."""
+    """Return whether the staff member may act on ``user``.
+
+    SECURITY: nobody resets or thaws their own account, and support cannot keep ending a superuser's sessions.
+    """
     me = customer(request)
     return user.pk != me.pk and (me.is_superuser or not (user.is_staff or user.is_superuser))

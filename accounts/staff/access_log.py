@@ -1,4 +1,4 @@
-"""What staff look at is itself an event: of pages one a minute at most, so that reloading doesn't fill the trail."""
+"""Access log: views and searches of staff are audit events, at most one a minute for each page."""
 
 from typing import Any
 
@@ -18,7 +18,9 @@ from hitobit_portal.security.ratelimits import Rate
 def record_view(
     request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = ""
 ) -> None:
-    """Leaves "looked at ``page``". ``of``: whose page it is; its owner doesn't see the event in their own activity."""
+    """Record that ``page`` was viewed. ``of``: the customer it shows, whose own activity page does not list the
+    event.
+    """
     me = customer(request)
     if ratelimits.take(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}") is None:
         audit.record(
@@ -27,7 +29,7 @@ def record_view(
 
 
 def record_search(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
-    """Leaves "searched for ``text``", with numbers and e-mail masked. ``found``: hits; None when not counted."""
+    """Record a search for ``text``, with numbers and e-mails masked. ``found``: number of hits, None if not counted."""
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}
     key = f"{me.pk}:{page}:?{text}{sorted(shown.items())!r}"
@@ -45,7 +47,7 @@ def record_search(request: HttpRequest, page: str, text: str, found: int | None,
 
 
 def masked(text: str) -> str:
-    """What was typed, such that the trail is no address book: a number or an e-mail is cut in its middle."""
+    """Return ``text`` with a number or an e-mail masked, so that the audit trail is no address book."""
     number = parse_phone(text)
     if number:
         return masked_phone(number)
@@ -53,6 +55,6 @@ def masked(text: str) -> str:
 
 
 def masked_email(value: str) -> str:
-    """``sara@example.com`` as ``s•••@example.com``."""
+    """Return ``sara@example.com`` as ``s•••@example.com``."""
     name, at_sign, domain = value.rpartition("@")
     return f"{plain(name[:1])}•••{at_sign}{plain(domain[:60])}" if at_sign else plain(value)

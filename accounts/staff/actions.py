@@ -1,4 +1,4 @@
-"""What staff do to an account: each act with its right, its words and its work. Each asks for a reason."""
+"""Staff actions on an account: right, texts and function of each. Every action requires a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import DelayedChange, User
 
-#: Does it, with the reason; whether that changed anything. Conditional writes inside decide, also between two staff.
+#: Performs the action with a reason. Returns whether anything changed; conditional writes decide between parallel
+#: requests.
 Work = Callable[[HttpRequest, User, str], bool]
 
 
 @dataclass(frozen=True)
 class StaffAction:
-    """``effect``: what the confirmation page tells before; ``applies``: whether it makes sense now."""
+    """A staff action. ``effect``: text of the confirmation page; ``applies``: whether the action makes sense now."""
 
     name: str
     right: Right

@@ -1,4 +1,4 @@
-"""A model in Django admin that is looked at on pages of our own: nothing of Django's forms is reachable."""
+"""Base class of read-only admin pages. None of Django's own forms is accessible."""
 
 from typing import Any
 
@@ -13,7 +13,9 @@ from hitobit_portal.http import error_pages
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """No adding, editing or deleting. ``right``: what one needs to look; ``id_form``: the path converter of its ids."""
+    """Admin without adding, editing or deleting. ``right``: needed to view; ``id_form``: the path converter of its
+    ids.
+    """
 
     right: Right
     id_form: str
@@ -35,9 +37,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """The list, a row's page, and its history, which is a list of events with us.
+        """Return the URLs of the list, of a row, and of its history, which is a list of events.
 
-        SECURITY: no id that counts up stands in an address (`accounts.staff.opaque_ids`).
+        SECURITY: no sequential id appears in a URL (`accounts.staff.opaque_ids`).
         """
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         row = f"<{self.id_form}:object_id>"
@@ -51,7 +53,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def row_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
-        """The page of one row."""
+        """Show the page of one row."""
         raise NotImplementedError
 
     def forbidden(self, request: HttpRequest, object_id: Any = None) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Customers in Django admin: find one, see what stands about them on one page, and act with a reason."""
+"""Customers in Django admin: search, one page for each customer, and actions with a reason."""
 
 import time
 from typing import Any
@@ -39,7 +39,7 @@ STATES = [
 
 
 class CustomerAdmin(ReadOnlyAdmin):
-    """The list (`changelist_view`), the page of one customer (`row_view`), and the acts."""
+    """The list (`changelist_view`), the page of one customer (`row_view`), and the actions."""
 
     right = Right.VIEW_CUSTOMER
     id_form = opaque_ids.ACCOUNT
@@ -57,7 +57,10 @@ class CustomerAdmin(ReadOnlyAdmin):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """A POST of ``q`` searches: SECURITY: a phone number in an address would stand in every proxy's log."""
+        """List or search customers. A search is a POST of ``q``.
+
+        SECURITY: a phone number in a URL would be in the log of every proxy.
+        """
         access.require_right(request, self.right)
         form = SearchForm(request.POST if request.method == "POST" else {})
         text = form.cleaned_data["q"] if form.is_valid() else ""
@@ -113,7 +116,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/customer.html", context)
 
     def act_view(self, request: HttpRequest, customer_id: int, act_name: str) -> HttpResponse:
-        """GET says what will be hit; POST with a ``reason`` does it."""
+        """Confirm an action on GET; perform it on POST with a ``reason``."""
         act = BY_NAME.get(act_name)
         if act is None:
             raise Http404
@@ -141,7 +144,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/act.html", context)
 
     def resend_view(self, request: HttpRequest, customer_id: int, notice_id: int) -> HttpResponse:
-        """The same for one notice."""
+        """The same for resending one notice."""
         access.require_right(request, Right.RESEND_NOTICE)
         user = self._find(request, customer_id)
         notice = get_object_or_404(Notice.objects.select_related("event"), pk=notice_id, user=user)

@@ -1,4 +1,4 @@
-"""The audit trail in Django admin: filtered, read, exported; never changed."""
+"""The audit trail in Django admin: filter, read, export. It is never changed."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -32,12 +32,12 @@ from hitobit_portal.security.ratelimits import Rate
 
 PAGE = 50
 PEOPLE = {"who": "actor", "whom": "customer"}
-#: Filters of which one is enough to have named somebody: a customer, or what happened to something.
+#: Filters that name a customer or an object; one of them is enough for staff who may not list customers.
 NAMING = ("whom", "target")
 
 
 class EventAdmin(ReadOnlyAdmin):
-    """The list with its filters, one event, and the export of what the list shows."""
+    """The list with its filters, one event, and the export of the filtered list."""
 
     right = Right.VIEW_EVENT
     id_form = opaque_ids.EVENT
@@ -50,9 +50,10 @@ class EventAdmin(ReadOnlyAdmin):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """GET with filters; a POST of the same goes there with opaque ids in place of phone numbers and numbers.
+        """List events. Filters are in the URL; a POST of the form redirects there with opaque ids in place of phone
+        numbers and ids.
 
-        SECURITY: a phone number in an address would stand in every proxy's log and in the browser's history.
+        SECURITY: a phone number in a URL would be in the log of every proxy and in the browser's history.
         """
         access.require_right(request, self.right)
         typed = request.method == "POST"
@@ -84,7 +85,7 @@ class EventAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/events.html", context)
 
     def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """One event with all that it holds."""
+        """Show one event with all its fields."""
         access.require_right(request, self.right)
         event = get_object_or_404(self._visible(request).select_related("actor", "customer"), pk=object_id)
         access_log.record_view(request, "event", of=event.customer, target=str(event.pk))
@@ -97,7 +98,7 @@ class EventAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/event.html", context)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """POST: the filtered set as a file. It leaves an event with the filters before the first line goes out."""
+        """Export the filtered events on POST. The event with the filters is recorded before the first line is sent."""
         access.require_right(request, self.right)
         access.require_right(request, Right.EXPORT_EVENTS)
         if request.method != "POST":
@@ -125,18 +126,20 @@ class EventAdmin(ReadOnlyAdmin):
         return EventFilter(sent, typed=typed, lists=access.can_list_customers(request))
 
     def _is_shown(self, request: HttpRequest, values: dict[str, str]) -> bool:
-        """SECURITY: who may not list customers names one, or a thing, to see what happened to it."""
+        """Return whether the filters may be shown. SECURITY: staff who may not list customers have to name a customer
+        or an object.
+        """
         return access.can_list_customers(request) or any(name in values for name in NAMING)
 
     def _visible(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()
         if access.has_right(request, Right.SEE_STAFF):
             return events
-        # SECURITY: colleagues' logins and addresses; what they did to customers stays in sight.
+        # SECURITY: hide logins and addresses of colleagues; their actions on customers stay visible.
         return events.exclude(customer__is_staff=True)
 
     def _chosen(self, request: HttpRequest, form: EventFilter) -> tuple[QuerySet[AuditEvent], dict[str, str]]:
-        """The events that a valid form chooses (none for another), and its filters with numbers of accounts."""
+        """Return the events of a valid form (none for an invalid one), and its filters with account ids."""
         events = self._visible(request)
         if not form.is_valid():
             return events.none(), {}
@@ -164,7 +167,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 def _addressed(values: dict[str, str]) -> dict[str, str]:
-    """Filters as they stand in an address: numbers, which count up, as opaque ids."""
+    """Return the filters for a URL: sequential ids become opaque ids."""
     shown = dict(values)
     for name in PEOPLE:
         if name in shown:
@@ -175,7 +178,7 @@ def _addressed(values: dict[str, str]) -> dict[str, str]:
 
 
 def _person(value: str) -> int:
-    """The account's id; 0, which nobody has, for a number without an account."""
+    """Return the id of the account; 0, which no account has, for a number without an account."""
     if not value.startswith("+"):
         return int(value)
     return User.objects.filter(phone=value).values_list("pk", flat=True).first() or 0

@@ -1,4 +1,4 @@
-"""What staff type: reasons, searches, filters. All of it is bounded, and nothing of it reaches SQL as text."""
+"""Forms of staff pages: reasons, searches, filters. All values are bounded, and none reaches SQL as text."""
 
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ MIN_REASON_LENGTH = 5
 
 
 class ReasonForm(forms.Form):
-    """Why, in words that the customer reads too."""
+    """The reason of an action, which the customer reads too."""
 
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
@@ -30,7 +30,8 @@ class ReasonForm(forms.Form):
     )
 
     def clean_reason(self) -> str:
-        # SECURITY: it goes out in notices; a link or a mark that reorders text in it would be Hitobit's word.
+        # SECURITY: it is sent in notices; a link or a character that reorders text would appear as a statement of
+        # Hitobit.
         reason = free_text.one_line(self.cleaned_data["reason"])
         validate_free_text(reason)
         if len(reason) < MIN_REASON_LENGTH:
@@ -43,11 +44,11 @@ class SearchForm(forms.Form):
 
 
 class EventFilter(forms.Form):
-    """Filters of the events. ``who`` and ``whom`` take a phone number, an account's number, or its opaque id.
+    """Filters of events. ``who`` and ``whom`` take a phone number, an account id, or an opaque id.
 
-    SECURITY: only the form, which is sent by POST, takes numbers; in an address there is nothing to count up, and no
-    phone number for the logs of proxies. ``lists``: the right to list; without it, an account's number is not taken in
-    the form either, which would tell the opaque id of any.
+    SECURITY: only the form, which is sent by POST, takes phone numbers and ids: a URL then contains no sequential id,
+    and no phone number for the logs of proxies. ``lists``: the right to list; without it, account ids are not
+    accepted in the form either, since the redirect would reveal the opaque id of any account.
     """
 
     first = DayField(required=False)
@@ -76,7 +77,7 @@ class EventFilter(forms.Form):
         return self._person("whom")
 
     def _person(self, name: str) -> str:
-        """An account's number in ASCII digits, or a phone number in E.164."""
+        """Return an account id in ASCII digits, or a phone number in E.164."""
         text = self.cleaned_data[name]
         if not text:
             return ""
@@ -110,7 +111,7 @@ class EventFilter(forms.Form):
 
 
 def _is_number(text: str) -> bool:
-    """Whether ``text`` is an account's number and no phone number."""
+    """Return whether ``text`` is an account id and no phone number."""
     return text.isdecimal() and len(text) < 10 and not text.startswith(("0", "۰", "٠"))
 
 
@@ -119,7 +120,7 @@ def sorted_events() -> list[tuple[str, str]]:
 
 
 def start_of(day: date) -> datetime:
-    """The moment at which ``day`` begins in Tehran."""
+    """Return the start of ``day`` in Tehran."""
     return datetime.combine(day, time.min, TEHRAN)
 
 

@@ -1,4 +1,4 @@
-"""Events, factors and notices as rows of the staff's pages. Never a seed, a code, a digest or a text."""
+"""Rows of staff pages: events, factors and notices. They never contain a seed, a code, a digest or a text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from accounts.staff.access_log import masked_email
 from hitobit_portal.i18n.jalali import digits, masked_phone
 
 EVENTS, NOTICES = 50, 20
-#: Details that are worth a line to staff, besides what the customer reads.
+#: Details that are shown to staff in addition to what the customer sees.
 DETAILS: dict[str, Promise] = {
     "via": gettext_lazy("by way of: %(value)s"),
     "page": gettext_lazy("page: %(value)s"),
@@ -34,7 +34,7 @@ DETAILS: dict[str, Promise] = {
     "format": gettext_lazy("format: %(value)s"),
     "why": gettext_lazy("because: %(value)s"),
 }
-#: Values that are codes of ours; any other is shown as it was stored.
+#: Labels of values that are identifiers of the portal; other values are shown as stored.
 VALUE_LABELS: dict[str, dict[str, Promise]] = {
     "via": {
         "page": gettext_lazy("the customer's own page"),
@@ -84,7 +84,9 @@ def _event_row(event: AuditEvent) -> EventRow:
 
 
 def _value_label(name: str, value: object) -> str:
-    """A detail in one line: in words where it is a code of ours, otherwise as an island of its own direction."""
+    """Return a detail in one line: its label if it is an identifier of the portal, otherwise the value, isolated for
+    bidi.
+    """
     label = VALUE_LABELS.get(name, {}).get(str(value))
     if label is not None:
         return str(label)
@@ -94,7 +96,9 @@ def _value_label(name: str, value: object) -> str:
 
 
 def events_of(request: HttpRequest, user: User) -> list[EventRow]:
-    """The last events of a customer. Who looked at the page is for those who may read the whole trail."""
+    """Return the last events of a customer. Page views of staff are included only for staff who may read the whole
+    trail.
+    """
     whole: QuerySet[AuditEvent] = AuditEvent.objects.filter(customer=user).order_by("-pk")
     events = whole if access.has_right(request, Right.VIEW_EVENT) else activity.shown_to(user)
     return event_rows(events.select_related("actor", "customer")[:EVENTS])
@@ -102,7 +106,7 @@ def events_of(request: HttpRequest, user: User) -> list[EventRow]:
 
 @dataclass(frozen=True)
 class FactorRow:
-    """One factor; ``number``: of a phone, as this member of staff may see it."""
+    """A row of one factor. ``note``: for SMS, the phone number as this staff member may see it."""
 
     kind: Promise
     confirmed_at: datetime | None
@@ -164,7 +168,7 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
         state, tone, at = _("Failed, is tried again"), "warn", notice.next_try_at
     else:
         state, tone, at = _("Waits to be sent"), "info", notice.next_try_at
-    # SECURITY: not to an address that was replaced: whoever has it now would get the link that freezes.
+    # SECURITY: not to a replaced address: its current owner would get the link that freezes the account.
     is_theirs = notice.to in (user.phone, user.email)
     is_over = bool(notice.sent_at or notice.gave_up_at)
     resend = is_theirs and is_over and access.has_right(request, Right.RESEND_NOTICE)
@@ -174,7 +178,7 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
 
 
 def shown_address(notice: Notice) -> str:
-    """Masked, for everybody: the notice's page is about whether it went out."""
+    """Return the address masked, for every role: the page is about whether the notice was sent."""
     return masked_phone(notice.to) if notice.channel == Notice.Channel.SMS else masked_email(notice.to)
 
 
@@ -187,7 +191,7 @@ def display_email(request: HttpRequest, email: str) -> str:
 
 
 def key_events(request: HttpRequest, events: QuerySet[AuditEvent]) -> list[EventRow]:
-    """The last events of one key out of ``events``; who looked at it is for those who read the whole trail."""
+    """Return the last events of one key out of ``events``; page views only for staff who may read the whole trail."""
     if not access.has_right(request, Right.VIEW_EVENT):
         events = events.exclude(event__in=activity.HIDDEN)
     return event_rows(events.select_related("actor", "customer")[:EVENTS])

@@ -1,4 +1,4 @@
-"""Django admin behind the portal's own login: staff, with the second factor proved in this session."""
+"""The admin site: uses the portal's login, for staff whose second factor was proved in this session."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from accounts.access.redirects import redirect_to_login
 from accounts.models import User
 from hitobit_portal.http import error_pages
 
-#: SECURITY: a password is changed with both codes, on the portal's own page. The rest nobody needs.
+#: SECURITY: passwords are changed with both codes, on the portal's own page. The other URLs are not needed.
 REMOVED_URLS = frozenset(
     {"password_change", "password_change_done", "autocomplete", "view_on_site", "app_list", "jsi18n"}
 )
@@ -30,13 +30,13 @@ class PortalAdminSite(admin.AdminSite):
         return {"staff_right": self.has_permission(request), "site_header": self.site_header}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """The overview; its figures are made by a tag of `apikeys`, which this app knows nothing of."""
+        """Show the overview. A template tag of `apikeys` provides its figures."""
         return TemplateResponse(
             request, "admin/index.html", {**self.each_context(request), "section": "overview"}
         )
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's leaves the session's row behind; people log out by the portal's own button."""
+        """Redirect to the portal's own logout: Django's would leave the session row."""
         return redirect("dashboard")
 
     def has_permission(self, request: HttpRequest) -> bool:
@@ -46,5 +46,5 @@ class PortalAdminSite(admin.AdminSite):
         return user.is_verified() and user.has_both_factors
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        """SECURITY: Django's own form asks for a password only; it is never shown."""
+        """Redirect to the portal's login. SECURITY: Django's own form asks for a password only and is never shown."""
         return error_pages.forbidden(request) if request.user.is_authenticated else redirect_to_login(request)

@@ -1,4 +1,4 @@
-"""The tag of the partial ``accounts/_preferences.html``, which any page may include."""
+"""Template tag for ``accounts/_preferences.html``, which any page may include."""
 
 from typing import Any
 

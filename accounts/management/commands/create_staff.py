@@ -1,4 +1,4 @@
-"""``manage.py create_staff``: an account of a member of staff, who sets both factors up at the first login."""
+"""``manage.py create_staff``: creates a staff account; its owner sets up both factors at the first login."""
 
 import sys
 from getpass import getpass
@@ -82,9 +82,9 @@ class Command(reporting.ReportingCommand):
             )  # fmt: skip
 
     def _password(self, number: str, from_stdin: bool) -> str:
-        """Typed, or the first line; checked by the same rules as everybody's. Raises `CommandError`."""
+        """Return the password, typed or from stdin, after validation. Raise `CommandError`."""
         if from_stdin:
-            # One more than is allowed, and the end of the line: enough to see that it is too long.
+            # One character more than allowed, and the line end: enough to detect that it is too long.
             password = sys.stdin.readline(MAX_LENGTH + 3).rstrip("\r\n")
         elif not sys.stdin.isatty():
             raise CommandError(

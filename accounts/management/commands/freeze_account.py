@@ -1,4 +1,4 @@
-"""``manage.py freeze_account``: stops all keys of an account and ends its sessions, at once."""
+"""``manage.py freeze_account``: stops all keys of an account and ends its sessions."""
 
 from accounts.actions import freeze
 from accounts.management import reporting

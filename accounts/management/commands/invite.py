@@ -1,4 +1,4 @@
-"""``manage.py invite``: a link with which one phone number signs up."""
+"""``manage.py invite``: prints a sign-up link for one phone number."""
 
 import json
 from typing import Any

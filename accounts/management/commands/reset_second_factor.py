@@ -1,4 +1,4 @@
-"""``manage.py reset_second_factor``: for a customer who lost phone and authenticator, after 24 hours."""
+"""``manage.py reset_second_factor``: schedules a reset for a customer who lost phone and authenticator (24 hours)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""``manage.py send_test_sms``: whether messages go out, by which provider, and how long that takes."""
+"""``manage.py send_test_sms``: tests whether messages are sent, by which provider, and how fast."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``manage.py thaw_account``: lets the keys of a frozen account pass again."""
+"""``manage.py thaw_account``: makes the keys of a frozen account work again."""
 
 from accounts.actions import freeze
 from accounts.management import reporting
