@@ -176,7 +176,7 @@ def _report_cap(request: HttpRequest, user: User, approval: Approval, slot: Slot
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()
         )
-        logger.warning("SMS cap hit: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
+        logger.warning("SMS limit reached: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
 
 
 def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:

@@ -14,7 +14,7 @@ from hitobit_portal.i18n.fields import is_served, parse_phone
 from hitobit_portal.i18n.jalali import masked_phone
 
 MAX_REASON_LENGTH = 200
-NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES has the countries of the mobile numbers that get them"
+NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES lists the countries that are served"
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 
 
@@ -73,7 +73,7 @@ def phone(text: str) -> str:
     number = parse_phone(text)
     if number is None:
         # SECURITY: the value is not repeated: it may be a password that was typed here by mistake.
-        raise ArgumentTypeError("this is no mobile number; write one such as 09121234567")
+        raise ArgumentTypeError("not a mobile number; example: 09121234567")
     return number
 
 

@@ -75,8 +75,8 @@ def run_checks(all_checks: tuple[Check, ...]) -> Iterator[CheckResult]:
             )
 
 
-NOT_SENDING_ADVICE = "Nobody sends: start manage.py send_notices --loop (or tick) and keep it running."
-RERUN_ADVICE = "Mend what fails above, then run this again."
+NOT_SENDING_ADVICE = "No process sends notices: start manage.py send_notices --loop (or tick) and keep it running."
+RERUN_ADVICE = "Fix what fails above, then run this again."
 ADVICE = {
     "database": "Start the database, or correct DATABASE_URL. Checks that need it were left out.",
     "cache": "Start Valkey, or correct REDIS_URL.",
@@ -136,7 +136,7 @@ def shared_cache() -> Iterator[CheckResult]:
     kind = "Valkey" if settings.REDIS_URL else "memory of this process"
     if not same:
         yield CheckResult(
-            "cache", CheckState.FAIL, f"{kind} does not keep what is set", "Look at its memory limit."
+            "cache", CheckState.FAIL, f"{kind} does not keep what is set", "Check its memory limit."
         )
     elif settings.PROCESSES > 1 and not settings.REDIS_URL:
         advice = "Set REDIS_URL: each process counts failures and limits for itself."
@@ -182,17 +182,17 @@ def proxies() -> Iterator[CheckResult]:
 def sms() -> Iterator[CheckResult]:
     if not settings.SMS_BACKENDS:
         yield CheckResult(
-            "SMS", CheckState.FAIL, "no provider", "Set PORTAL_SMS_BACKENDS: nobody can log in or make a key."
+            "SMS", CheckState.FAIL, "no provider", "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key."
         )
     for path in settings.SMS_BACKENDS:
         last = SmsDelivery.objects.filter(backend=path).order_by("-pk").first()
         summary = "nothing sent yet"
         if last is not None:
             age = f"{_age(timezone.now() - last.at)} ago, {last.took_ms} ms"
-            summary = f"last message {'taken' if last.succeeded else 'failed: ' + last.error} {age}"
+            summary = f"last message {'accepted' if last.succeeded else 'failed: ' + last.error} {age}"
         if path not in LOCAL and circuit_breaker.is_open(path):
             advice = (
-                "It failed 3 times in a row and is passed over for a minute; see its status page and credit."
+                "It failed 3 times in a row and is skipped for a minute; check its status page and credit."
             )
             yield CheckResult(f"SMS {path}", CheckState.WARN, f"circuit open; {summary}", advice)
         elif last is not None and not last.succeeded:
@@ -211,7 +211,7 @@ def email() -> Iterator[CheckResult]:
     server = get_connection()
     server.open()  # connects and authenticates, sends nothing
     server.close()
-    yield CheckResult("e-mail", CheckState.OK, "the server lets us in; no message was sent")
+    yield CheckResult("e-mail", CheckState.OK, "login at the server succeeded; no message was sent")
 
 
 def notices() -> Iterator[CheckResult]:
@@ -230,12 +230,12 @@ def notices() -> Iterator[CheckResult]:
         f"{waiting.count()} wait, oldest for {_age(now - oldest.created_at)}; {sent}" if oldest else sent
     )
     if overdue is not None or late:
-        yield CheckResult("notices", CheckState.FAIL, f"{summary}; due work is left undone", NOT_SENDING_ADVICE)
+        yield CheckResult("notices", CheckState.FAIL, f"{summary}; due work is not done", NOT_SENDING_ADVICE)
     elif run is None or now - run.at > RUN_LATE:
         yield CheckResult("notices", CheckState.WARN, summary, NOT_SENDING_ADVICE)
     elif oldest is not None and now - oldest.created_at > NOTICE_STUCK:
         yield CheckResult(
-            "notices", CheckState.WARN, summary, "They are tried and fail; see SMS and e-mail, and the log."
+            "notices", CheckState.WARN, summary, "Attempts fail; see the results for SMS and e-mail, and the log."
         )
     else:
         yield CheckResult("notices", CheckState.OK, summary)
@@ -251,7 +251,7 @@ def audit() -> Iterator[CheckResult]:
     # Events of the last minute are no backlog: a request links its own event shortly afterwards.
     old = timezone.now() - timedelta(minutes=1)
     unlinked = AuditEvent.objects.unlinked(head.settled_event).filter(at__lt=old).count()
-    summary = f"{head.sequence} links, {unlinked} events outside of the chain"
+    summary = f"{head.sequence} links, {unlinked} events not in the chain"
     if unlinked:
         advice = "Run manage.py send_notices, which links them; if they stay, run verify_audit."
         yield CheckResult("audit", CheckState.WARN, summary, advice)

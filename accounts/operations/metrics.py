@@ -38,7 +38,7 @@ def _events(midnight: datetime) -> Iterator[Metric]:
     by_event = Counter(dict(counts))
     for name, text, table in (
         ("portal_logins", "Logins since midnight, by result.", LOGINS),
-        ("portal_codes", "Codes that were wrong, and accounts blocked for it, since midnight.", CODES),
+        ("portal_codes", "Wrong codes, and codes refused during a lockout, since midnight.", CODES),
     ):
         family = CounterMetricFamily(name, text, labels=["result"])
         for label, event in table:
@@ -52,13 +52,13 @@ def _events(midnight: datetime) -> Iterator[Metric]:
 
 def _messages(midnight: datetime) -> Iterator[Metric]:
     sent = CounterMetricFamily(
-        "portal_sms", "SMS and calls handed to a provider since midnight.", labels=["provider", "result"]
+        "portal_sms", "SMS and calls sent to a provider since midnight.", labels=["provider", "result"]
     )
     parts = CounterMetricFamily(
-        "portal_sms_parts", "Parts that were charged since midnight.", labels=["provider"]
+        "portal_sms_parts", "Charged SMS parts since midnight.", labels=["provider"]
     )
     took = CounterMetricFamily(
-        "portal_sms_seconds", "Time that providers took since midnight.", labels=["provider"]
+        "portal_sms_seconds", "Time spent in calls to providers since midnight.", labels=["provider"]
     )
     rows = SmsDelivery.objects.filter(at__gte=midnight).order_by().values_list("backend", "succeeded")
     by_result: Counter[tuple[str, bool]] = Counter()
@@ -88,9 +88,9 @@ def _queues(now: datetime) -> Iterator[Metric]:
     # A request links its own event shortly after recording it: such events are no backlog.
     unlinked = AuditEvent.objects.unlinked(head.settled_event if head is not None else 0)
     events = unlinked.order_by().aggregate(number=Count("pk"), oldest=Min("at"))
-    size = GaugeMetricFamily("portal_queue_size", "What waits to be done.", labels=["queue"])
+    size = GaugeMetricFamily("portal_queue_size", "Entries that wait in the queue.", labels=["queue"])
     age = GaugeMetricFamily(
-        "portal_queue_age_seconds", "For how long the oldest of it waits.", labels=["queue"]
+        "portal_queue_age_seconds", "Age of the oldest entry in the queue.", labels=["queue"]
     )
     for queue, counts in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
         size.add_metric([queue], counts["number"])
@@ -102,6 +102,6 @@ def _queues(now: datetime) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "portal_audit_sink_behind",
-        "Links of the audit chain that the sink has not got.",
+        "Links of the audit chain that were not written to the sink yet.",
         streamed.first() or 0,
     )

@@ -93,7 +93,7 @@ def _deliver(
         # A provider that was down a minute ago is better than none: without a code the customer cannot log in.
         delivered = _attempt(skipped[0], send_by, phone, purpose, spoken, parts)
     if not delivered:
-        raise SmsError("no SMS back-end took the message")
+        raise SmsError("no SMS back-end accepted the message")
 
 
 def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken: bool, parts: int) -> bool:

@@ -15,9 +15,8 @@ T = TypeVar("T")
 logger = logging.getLogger("portal.sms")
 FAILURE_THRESHOLD = 3
 OPEN_SECONDS = 60
-PROBE_SECONDS = (
-    30  # longer than any request (`http_client.TOTAL_SECONDS`): after this, a probe whose process died is given to another caller
-)
+#: Longer than any request (`http_client.TOTAL_SECONDS`): then a probe whose process died is given to another caller.
+PROBE_SECONDS = 30
 FAILURE_MEMORY_SECONDS = 3600  # failures that are further apart are not "in a row"
 
 
@@ -73,5 +72,5 @@ def _with_fallback(fallback: T, operation: Callable[[], T]) -> T:
     try:
         return operation()
     except Exception as error:
-        logger.warning("the circuits of SMS providers are not known: %s", type(error).__name__)
+        logger.warning("circuit breakers of SMS providers: state unavailable: %s", type(error).__name__)
         return fallback

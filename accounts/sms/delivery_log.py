@@ -61,4 +61,4 @@ def record(
                 parts=parts,
             )
     except Exception as failure:
-        logger.error("an SMS delivery was not recorded: %s", type(failure).__name__)
+        logger.error("SMS delivery not recorded: %s", type(failure).__name__)

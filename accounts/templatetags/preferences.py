@@ -13,6 +13,6 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def preferences_of_visitor(context: Context) -> dict[str, Any]:
-    """`accounts.actions.preferences.settings_context` for the person who is logged in."""
+    """`accounts.actions.preferences.settings_context` for the current user."""
     request = context["request"]
     return preferences.settings_context(request, customer(request))

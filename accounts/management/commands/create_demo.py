@@ -14,7 +14,7 @@ from accounts.operations import demo_account
 
 class Command(BaseCommand):
     help = (
-        "Makes the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
+        "Creates the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

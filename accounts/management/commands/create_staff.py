@@ -23,7 +23,7 @@ from hitobit_portal.i18n.jalali import masked_phone
 
 class Command(reporting.ReportingCommand):
     help = (
-        "Makes an account of staff. The password is asked for on the terminal, twice, or read from the first line of "
+        "Creates a staff account. The password is asked for on the terminal, twice, or read from the first line of "
         "the standard input. At the first login the person confirms the mobile number, sets up an authenticator and "
         "replaces the password; admin opens after that. A number that has an account is refused: a customer does not "
         "become staff. " + reporting.EXIT_CODES
@@ -97,7 +97,7 @@ class Command(reporting.ReportingCommand):
             except (EOFError, KeyboardInterrupt):
                 raise CommandError("No password; nothing was done.") from None
             if password != again:
-                raise CommandError("These two differ; nothing was done.")
+                raise CommandError("The passwords differ; nothing was done.")
         try:
             with translation.override("en"):
                 validate_password(password, User(phone=number))

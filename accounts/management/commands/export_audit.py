@@ -18,7 +18,7 @@ from hitobit_portal.i18n.fields import parse_phone
 class Command(BaseCommand):
     help = (
         "Writes security events, oldest first, to the standard output or a new file that only its owner can read. "
-        "Phone numbers in them are masked. An event tells who exported what. Exit codes: 0 done, 1 refused (no such "
+        "Phone numbers in them are masked. An event records who exported what. Exit codes: 0 done, 1 refused (no such "
         "account, the file exists or can't be written), 2 wrong usage."
     )
 

@@ -16,7 +16,7 @@ LONGEST_REASON = 200
 
 class Command(BaseCommand):
     help = (
-        "Resets both second factors and the recovery codes of a customer in 24 hours. The customer is told at once by "
+        "Resets both second factors and the recovery codes of a customer in 24 hours. The customer is notified at once by "
         "every channel and can stop it; afterwards they log in by password and an SMS to the number of the account, "
         "and set up an authenticator. Exit codes: 0 it waits (or was stopped), 1 refused (no such account, it waits "
         "already, nothing to stop, not confirmed), 2 wrong usage."

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Migrates, collects static files, makes the demo customer, sends notices, serves on 127.0.0.1:$PORT (8000)."
+    help = "Migrates, collects static files, creates the demo customer, sends notices, serves on 127.0.0.1:$PORT (8000)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO:

@@ -18,7 +18,7 @@ PURPOSE = "test"
 class Command(reporting.ReportingCommand):
     help = (
         "Sends one test message (it is charged) to a number, by the providers of PORTAL_SMS_BACKENDS in their order, "
-        "and tells what each of them answered and how long that took. Exit codes: 0 a provider took it, 1 none did, "
+        "and prints the result and duration of each attempt. Exit codes: 0 a provider accepted it, 1 none did, "
         "2 wrong usage."
     )
     json_shape = (
@@ -47,7 +47,7 @@ class Command(reporting.ReportingCommand):
         ]
         self.write_result(options, {"phone": number, "sent": sent, "tries": tries}, *map(_line, tries))
         if not sent:
-            raise CommandError("No provider took the message.")
+            raise CommandError("No provider accepted the message.")
 
 
 def _as_dict(row: SmsDelivery) -> dict[str, Any]:
