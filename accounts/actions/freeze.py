@@ -57,8 +57,7 @@ def _reason_detail(reason: str) -> dict[str, Any]:
 def thaw(
     request: HttpRequest | None, user: User, *, actor: User | None = None, via: str = "", reason: str = ""
 ) -> bool:
-    """Thaw the account: as the effect of both codes (`Purpose.THAW`), by staff (``actor``) or by a command (``via``).
-    """
+    """Thaw the account: as the effect of both codes (`Purpose.THAW`), by staff (``actor``) or by a command (``via``)."""
     via_detail: dict[str, Any] = {"via": via} if via else {}
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at__isnull=False).update(frozen_at=None) == 1

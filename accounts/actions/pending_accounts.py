@@ -93,6 +93,6 @@ def _delete(which: Q) -> int:
         # The lock under which accounts are opened: a row that becomes an account at this moment is kept.
         unwanted = User.objects.filter(which, joined_at=None)
         guards = FactorGuard.objects.select_for_update(skip_locked=True).filter(user__in=unwanted)
-        found = [guard.pk for guard in guards]
-        User.objects.filter(pk__in=found, joined_at=None).delete()
-    return len(found)
+        unlocked = [guard.pk for guard in guards]
+        User.objects.filter(pk__in=unlocked, joined_at=None).delete()
+    return len(unlocked)

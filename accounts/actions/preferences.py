@@ -72,8 +72,7 @@ def save(user: User, values: dict[str, Any]) -> bool:
 
 
 def account_preferences(user: User) -> dict[str, str]:
-    """Return the account's display preferences for `display_preferences.store`, without those that were never chosen.
-    """
+    """Return the account's display preferences for `display_preferences.store`, without those that were never chosen."""
     pairs = {"theme": user.theme, "language": user.language, "digits": user.digits}
     return {name: value for name, value in pairs.items() if value}
 

@@ -45,5 +45,7 @@ def for_sending(sent: SendResult) -> str | None:
     if sent.state is SendStatus.NOT_SERVED:
         return not_served()
     if sent.state is SendStatus.CAPPED:
-        return _("Too many SMS were asked for. Try again in %(time)s.") % {"time": wait_text(sent.seconds_until_resend)}
+        return _("Too many SMS were asked for. Try again in %(time)s.") % {
+            "time": wait_text(sent.seconds_until_resend)
+        }
     return None

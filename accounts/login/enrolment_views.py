@@ -65,8 +65,7 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
 
 
 def _needs_code(request: HttpRequest, user: User) -> bool:
-    """Return whether a GET sends an SMS. It also does if a code went to another login just now, to show that message.
-    """
+    """Return whether a GET sends an SMS. It also does if a code went to another login just now, to show that message."""
     is_sent = sms_codes.is_code_pending(request, user, approvals.ENROL_SMS)
     return not (is_sent and sms_codes.seconds_until_resend(user, approvals.ENROL_SMS))
 

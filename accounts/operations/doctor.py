@@ -75,7 +75,9 @@ def run_checks(all_checks: tuple[Check, ...]) -> Iterator[CheckResult]:
             )
 
 
-NOT_SENDING_ADVICE = "No process sends notices: start manage.py send_notices --loop (or tick) and keep it running."
+NOT_SENDING_ADVICE = (
+    "No process sends notices: start manage.py send_notices --loop (or tick) and keep it running."
+)
 RERUN_ADVICE = "Fix what fails above, then run this again."
 ADVICE = {
     "database": "Start the database, or correct DATABASE_URL. Checks that need it were left out.",
@@ -106,9 +108,9 @@ def migrations() -> Iterator[CheckResult]:
             "migrations", CheckState.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"]
         )
     elif newer:
-        found = ", ".join(".".join(name) for name in newer[:5])
+        names = ", ".join(".".join(name) for name in newer[:5])
         advice = "Upgrade this process; the database was migrated by a newer version."
-        yield CheckResult("migrations", CheckState.WARN, f"the database has newer ones: {found}", advice)
+        yield CheckResult("migrations", CheckState.WARN, f"the database has newer ones: {names}", advice)
     else:
         yield CheckResult("migrations", CheckState.OK, "all applied")
 
@@ -151,8 +153,8 @@ def shared_cache() -> Iterator[CheckResult]:
 
 def configuration() -> Iterator[CheckResult]:
     """Run the checks of Django and of the portal, as ``check --deploy`` does."""
-    found = checks.run_checks(include_deployment_checks=True)
-    wrong = [message for message in found if not message.is_silenced() and message.level >= checks.WARNING]
+    messages = checks.run_checks(include_deployment_checks=True)
+    wrong = [message for message in messages if not message.is_silenced() and message.level >= checks.WARNING]
     for message in wrong:
         state = CheckState.FAIL if message.level >= checks.ERROR else CheckState.WARN
         yield CheckResult(
@@ -182,7 +184,10 @@ def proxies() -> Iterator[CheckResult]:
 def sms() -> Iterator[CheckResult]:
     if not settings.SMS_BACKENDS:
         yield CheckResult(
-            "SMS", CheckState.FAIL, "no provider", "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key."
+            "SMS",
+            CheckState.FAIL,
+            "no provider",
+            "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key.",
         )
     for path in settings.SMS_BACKENDS:
         last = SmsDelivery.objects.filter(backend=path).order_by("-pk").first()
@@ -235,7 +240,10 @@ def notices() -> Iterator[CheckResult]:
         yield CheckResult("notices", CheckState.WARN, summary, NOT_SENDING_ADVICE)
     elif oldest is not None and now - oldest.created_at > NOTICE_STUCK:
         yield CheckResult(
-            "notices", CheckState.WARN, summary, "Attempts fail; see the results for SMS and e-mail, and the log."
+            "notices",
+            CheckState.WARN,
+            summary,
+            "Attempts fail; see the results for SMS and e-mail, and the log.",
         )
     else:
         yield CheckResult("notices", CheckState.OK, summary)

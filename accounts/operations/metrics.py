@@ -54,9 +54,7 @@ def _messages(midnight: datetime) -> Iterator[Metric]:
     sent = CounterMetricFamily(
         "portal_sms", "SMS and calls sent to a provider since midnight.", labels=["provider", "result"]
     )
-    parts = CounterMetricFamily(
-        "portal_sms_parts", "Charged SMS parts since midnight.", labels=["provider"]
-    )
+    parts = CounterMetricFamily("portal_sms_parts", "Charged SMS parts since midnight.", labels=["provider"])
     took = CounterMetricFamily(
         "portal_sms_seconds", "Time spent in calls to providers since midnight.", labels=["provider"]
     )

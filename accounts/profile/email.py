@@ -152,16 +152,16 @@ def _email_from_token(token: str, user: User) -> str | None:
     invalid.
     """
     try:
-        found = signing.loads(token, salt=SALT, max_age=LIFETIME)
+        payload = signing.loads(token, salt=SALT, max_age=LIFETIME)
     except signing.BadSignature:
         return None
-    email: str = found["email"]
-    if found["user"] != user.pk:
+    email: str = payload["email"]
+    if payload["user"] != user.pk:
         return None
     fresh = User.objects.get(pk=user.pk)
     # Links of the previous version contain no epoch and stay valid for their 24 hours.
     is_current = (
-        found["after"] == _last_change(user.pk)
-        and found.get("epoch", fresh.session_epoch) == fresh.session_epoch
+        payload["after"] == _last_change(user.pk)
+        and payload.get("epoch", fresh.session_epoch) == fresh.session_epoch
     )
     return email if is_current or email == fresh.email else None

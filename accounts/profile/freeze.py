@@ -103,40 +103,40 @@ def quarantine(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def notice(request: HttpRequest, token: str) -> HttpResponse:
     """The page of the link in a notice. A GET changes nothing (mail programs open links); a button uses the link."""
-    found = links.find(token)
+    notice_sent = links.find(token)
     # SECURITY: only wrong links count, and a right link is never refused: a neighbour behind the same address must
     # not keep an owner from freezing. The tag has 128 bits; the limit bounds work, not the chance of a right guess.
-    if found is None:
+    if notice_sent is None:
         wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
         return error_pages.too_many(request, wait) if wait is not None else _link_gone(request)
     if request.method == "POST":
-        return _use_link(request, found)
+        return _use_link(request, notice_sent)
     context = {
-        "title": Event(found.event.event).look.title,
-        "at": found.event.at,
-        "phone": _shown_phone(found),
-        "is_waiting": _can_stop(found.user),
-        "is_held": not links.link_may_stop(found.user) and scheduled_changes.waiting(found.user).exists(),
-        "is_frozen": found.user.frozen_at is not None,
+        "title": Event(notice_sent.event.event).look.title,
+        "at": notice_sent.event.at,
+        "phone": _shown_phone(notice_sent),
+        "is_waiting": _can_stop(notice_sent.user),
+        "is_held": not links.link_may_stop(notice_sent.user) and scheduled_changes.waiting(notice_sent.user).exists(),
+        "is_frozen": notice_sent.user.frozen_at is not None,
     }
     return render(request, "accounts/notice_link.html", context)
 
 
-def _use_link(request: HttpRequest, found: Notice) -> HttpResponse:
+def _use_link(request: HttpRequest, notice_sent: Notice) -> HttpResponse:
     """Freeze the account, or only stop a scheduled change (``stop``)."""
     only_stop = "stop" in request.POST
     with transaction.atomic():
-        verification.lock(found.user)
-        if only_stop and not _can_stop(found.user):
+        verification.lock(notice_sent.user)
+        if only_stop and not _can_stop(notice_sent.user):
             # It took effect meanwhile, or another link stopped one before. This link can still freeze the account.
             return redirect(request.path)
         # SECURITY: of many parallel requests one continues; a used link does nothing, even if it is read from the
         # phone later.
-        if not links.use_up(found):
+        if not links.use_up(notice_sent):
             return _link_gone(request)
-        scheduled_changes.stop_by_link(found.user, request)
+        scheduled_changes.stop_by_link(notice_sent.user, request)
         if not only_stop:
-            actions_freeze.freeze(request, found.user, via="link")
+            actions_freeze.freeze(request, notice_sent.user, via="link")
     if only_stop:
         messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
         return redirect("login")
@@ -147,9 +147,9 @@ def _can_stop(user: User) -> bool:
     return links.link_may_stop(user) and scheduled_changes.waiting(user).exists()
 
 
-def _shown_phone(found: Notice) -> str:
+def _shown_phone(notice_sent: Notice) -> str:
     """Return the number that the notice was sent to, which its reader knows; not a number that replaced it."""
-    return masked_phone(found.to if found.channel == Notice.Channel.SMS else found.user.phone)
+    return masked_phone(notice_sent.to if notice_sent.channel == Notice.Channel.SMS else notice_sent.user.phone)
 
 
 def _link_gone(request: HttpRequest) -> HttpResponse:

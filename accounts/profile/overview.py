@@ -62,8 +62,8 @@ def step_up_page(
     ``effect`` runs in the transaction of the codes, ``then`` after the step-up was granted.
     """
     user, what = customer(request), page.approval.purpose
-    found = step_up.get(request, user, what)
-    if found is not None and found.items() >= about.items():
+    step_up_state = step_up.get(request, user, what)
+    if step_up_state is not None and step_up_state.items() >= about.items():
         return redirect(target)
 
     def done(_value: Any) -> HttpResponse:

@@ -72,10 +72,10 @@ def settings_phone_codes(request: HttpRequest) -> HttpResponse:
 def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
     """Take the code that was sent to the new number, then change the number or schedule the change."""
     user = customer(request)
-    found = step_up.get(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
-    if found is None:
+    step_up_state = step_up.get(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
+    if step_up_state is None:
         return redirect("settings_phone")
-    number, is_lost = found["phone"], found["what"] == Purpose.LOST_PHONE.value
+    number, is_lost = step_up_state["phone"], step_up_state["what"] == Purpose.LOST_PHONE.value
     form = SmsCodeForm()
     if request.method == "POST":
         if "resend" in request.POST or "speak" in request.POST:
@@ -83,7 +83,7 @@ def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
             return redirect("settings_phone_confirm")
         form = SmsCodeForm(request.POST)
         if form.is_valid():
-            result = _confirm(request, user, found, form.cleaned_data["code"])
+            result = _confirm(request, user, step_up_state, form.cleaned_data["code"])
             if result.accepted:
                 return _redirect_after_change(request, result.value, is_lost)
             form.add_error("code", result_messages.for_one_code(result))
@@ -167,11 +167,11 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
         sms_codes.send_code(request, user, approval, replacement_text=text)
 
 
-def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> VerificationResult:
+def _confirm(request: HttpRequest, user: User, step_up_state: dict[str, Any], code: str) -> VerificationResult:
     """Verify the code of the new number. The value is True, the scheduled change, or None if the step-up was used
     before.
     """
-    number, what = found["phone"], Purpose(found["what"])
+    number, what = step_up_state["phone"], Purpose(step_up_state["what"])
 
     def effect() -> bool | DelayedChange | None:
         if not step_up.is_granted(request, user, what):

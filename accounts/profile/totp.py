@@ -34,11 +34,11 @@ def settings_totp(request: HttpRequest) -> HttpResponse:
 def settings_totp_new(request: HttpRequest) -> HttpResponse:
     """Show the new seed until one of its codes was entered. The old seed works until then."""
     user = customer(request)
-    found = step_up.get(request, user, Purpose.CHANGE_TOTP)
-    if found is None:
+    step_up_state = step_up.get(request, user, Purpose.CHANGE_TOTP)
+    if step_up_state is None:
         return redirect("settings_totp")
     # SECURITY: the seed belongs to this step-up: another browser of the account gets another seed.
-    seed = step_up.totp_seed(found, user)
+    seed = step_up.totp_seed(step_up_state, user)
 
     def effect() -> bool:
         if not step_up.is_granted(request, user, Purpose.CHANGE_TOTP):

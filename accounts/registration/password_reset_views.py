@@ -1,4 +1,4 @@
-""""Forgotten password": the number, two codes, the new password. It logs nobody in and keeps the second factors."""
+""" "Forgotten password": the number, two codes, the new password. It logs nobody in and keeps the second factors."""
 
 from django.contrib import messages
 from django.contrib.auth.hashers import make_password

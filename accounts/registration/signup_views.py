@@ -53,13 +53,15 @@ def invited(request: HttpRequest, token: str) -> HttpResponse:
         return redirect("dashboard")
     if settings.SIGNUP == "closed":
         return _closed(request)
-    found = invitations.read(token)
-    if isinstance(found, InvitationRefusal):
-        status = 404 if found is InvitationRefusal.FORGED else 410
-        return render(request, "accounts/signup_invitation.html", {"refusal": found.value}, status=status)
+    invitation = invitations.read(token)
+    if isinstance(invitation, InvitationRefusal):
+        status = 404 if invitation is InvitationRefusal.FORGED else 410
+        return render(
+            request, "accounts/signup_invitation.html", {"refusal": invitation.value}, status=status
+        )
     if request.method == "POST":
-        return _begin(request, found.phone, found.pk)
-    return render(request, "accounts/signup_invitation.html", {"phone": found.phone})
+        return _begin(request, invitation.phone, invitation.pk)
+    return render(request, "accounts/signup_invitation.html", {"phone": invitation.phone})
 
 
 @public
@@ -128,10 +130,10 @@ def password_strength(request: HttpRequest) -> HttpResponse:
     wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
-    found = passwords.strength(
+    strength = passwords.strength(
         request.POST.get("password", "")[: passwords.MAX_LENGTH + 1], _own_phone(request)
     )
-    return JsonResponse({"score": found.score, "text": found.text})
+    return JsonResponse({"score": strength.score, "text": strength.text})
 
 
 def _own_phone(request: HttpRequest) -> str:

@@ -48,11 +48,11 @@ def _write(message: dict[str, str], reference: str, **more: bool) -> None:
 
 def messages() -> list[dict[str, Any]]:
     """Return the messages, newest first; ``at`` as datetime."""
-    found = []
+    newest = []
     for path in sorted(directory().glob(FINISHED), reverse=True)[:KEPT]:
         message = json.loads(path.read_text(encoding="utf-8"))
-        found.append({**message, "at": datetime.fromisoformat(message["at"])})
-    return found
+        newest.append({**message, "at": datetime.fromisoformat(message["at"])})
+    return newest
 
 
 def clear() -> None:

@@ -42,10 +42,10 @@ def key_condition(prefix: str, text: str) -> Q | None:
     """Return the condition on a key's public id (whole or masked); None if ``text`` is neither."""
     if KEY.fullmatch(text):
         return Q(**{f"{prefix}key_id": text})
-    found = MASKED_KEY.fullmatch(text)
-    if found is None:
+    match = MASKED_KEY.fullmatch(text)
+    if match is None:
         return None
-    return Q(**{f"{prefix}key_id__startswith": found[1], f"{prefix}key_id__endswith": found[2]})
+    return Q(**{f"{prefix}key_id__startswith": match[1], f"{prefix}key_id__endswith": match[2]})
 
 
 def in_state(people: QuerySet[User], state: str) -> QuerySet[User]:

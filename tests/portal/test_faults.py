@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import SmsCode
 from apikeys.models import ApiKey, Credential
 from tests.support import people, sms_collector
-from tests.support.concurrency import WAIT_SECONDS, child_of, failures
+from tests.support.concurrency import WAIT_SECONDS, child_of, failure_counts
 from tests.support.people import Person
 from tests.support.servers import free_port
 
@@ -124,7 +124,7 @@ def test_without_the_cache_nothing_is_compared_sent_or_made(settings: Any) -> No
     assert all(answer.headers["Retry-After"] for answer in answers[:-1]), "/readyz is asked by machines"
     assert not ApiKey.objects.exists()
     assert len(sms_collector.messages) == sent == SmsCode.objects.count()
-    assert failures(sara) == (0, 0)
+    assert failure_counts(sara) == (0, 0)
     settings.CACHES = up
     # Back again, the same codes do what they were for: nothing was used up.
     assert visitor.post("/keys/", {"name": NAME}).status_code == 302

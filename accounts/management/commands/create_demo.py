@@ -13,9 +13,7 @@ from accounts.operations import demo_account
 
 
 class Command(BaseCommand):
-    help = (
-        "Creates the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
-    )
+    help = "Creates the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -81,7 +81,7 @@ class Command(BaseCommand):
                 )
             for remark in walk.remarks:
                 self.stdout.write(f"Remark: {remark.what} ({remark.kind}).")
-            self.stdout.write(f"{walk.links} links looked at.")
+            self.stdout.write(f"{walk.links} links checked.")
             if walk.unsigned:
                 self.stdout.write(
                     f"{walk.unsigned} events are older than the chain; they are proved from when they were linked."

@@ -113,9 +113,9 @@ def visitors() -> dict[str, Client]:
     sara, staff = people.customer(), people.customer(is_staff=True, is_superuser=True)
     known = people.with_password(people.customer())
     expired = people.half_logged_in(sara)
-    people.remember(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
+    people.set_session(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
     logged_out = people.logged_in(sara)
-    dead = people.twin(logged_out)
+    dead = people.clone_browser(logged_out)
     assert logged_out.post("/logout/").status_code == 302
     return {
         "nobody": people.browser(),
@@ -127,14 +127,14 @@ def visitors() -> dict[str, Client]:
         "staff in a session of Django's own": people.password_only(staff),
         "customer in a session of Django's own": people.password_only(sara),
         "lost authenticator, recovery code proved": people.replacing_authenticator(people.customer()),
-        "sign-up, number typed": people.outside(
+        "sign-up, number typed": people.in_pre_login_flow(
             pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP
         ),
-        "sign-up, code proved": people.outside(
+        "sign-up, code proved": people.in_pre_login_flow(
             pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP, proved=True
         ),
-        "forgotten password, number typed": people.outside(sara.user, flow.FORGOT),
-        "forgotten password, codes proved": people.outside(known.user, flow.FORGOT, proved=True),
+        "forgotten password, number typed": people.in_pre_login_flow(sara.user, flow.FORGOT),
+        "forgotten password, codes proved": people.in_pre_login_flow(known.user, flow.FORGOT, proved=True),
         "an expired login": expired,
         "a session that was logged out": dead,
     }

@@ -158,10 +158,10 @@ def test_nor_after_it_was_handed_from_page_to_page(sara: Person, end: Any) -> No
     assert "night bot" not in client.get("/keys/").text
 
 
-def test_a_login_begins_with_nothing_of_whoever_used_the_browser_before(sara: Person) -> None:
+def test_a_login_drops_data_of_the_previous_user_of_the_browser(sara: Person) -> None:
     """Whatever a page stores in the session, also one that will be written later."""
-    client = people.outside(sara.user, "forgot", proved=True)
-    people.remember(client, anything="of Sara's")
+    client = people.in_pre_login_flow(sara.user, "forgot", proved=True)
+    people.set_session(client, anything="of Sara's")
     before = client.cookies["__Host-session"].value
     logs_in(client, people.customer())
     left = dict(client.session)

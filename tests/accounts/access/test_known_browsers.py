@@ -74,13 +74,13 @@ def used_up(person: Person) -> None:
 
 
 @pytest.mark.parametrize("cookie", [known_browsers.COOKIE, trusted_devices.COOKIE])
-def test_strangers_who_try_passwords_lock_nobody_out_of_a_known_browser(sara: Person, cookie: str) -> None:
+def test_wrong_passwords_elsewhere_do_not_lock_a_known_browser(sara: Person, cookie: str) -> None:
     client = before(sara, cookie)
     strangers_try_passwords(sara)
     assert type_password(client, sara)["Location"] in (SECOND, "/dashboard/")
 
 
-def test_strangers_behind_the_same_address_do_not_either(sara: Person) -> None:
+def test_wrong_passwords_from_the_same_address_do_not_lock_a_known_browser(sara: Person) -> None:
     client = before(sara)
     for _n in range(Rate.LOGIN_ADDRESS.value.count + 1):
         type_password(browser(), customer(), "wrong")
@@ -104,7 +104,7 @@ def test_only_a_finished_login_makes_a_browser_known(sara: Person) -> None:
     assert known_browsers.COOKIE not in client.cookies
 
 
-def test_what_is_wrong_in_a_known_browser_counts_there_and_nowhere_else(sara: Person) -> None:
+def test_failures_in_a_known_browser_count_only_there(sara: Person) -> None:
     client, other = before(sara), before(sara)
     for _n in range(10):
         assert type_password(client, sara, "wrong").status_code == 200
@@ -188,7 +188,7 @@ def test_it_survives_a_logout_that_has_the_browser_drop_all_cookies(sara: Person
     assert known_browsers.COOKIE not in stranger.cookies, "the address was used before"
 
 
-def test_what_a_logout_hands_over_is_over_after_a_minute(sara: Person) -> None:
+def test_exported_tokens_expire_after_a_minute(sara: Person) -> None:
     answer = log_in(browser(), sara).post("/logout/")
     with mock.patch.object(
         cache, "get", return_value=None
@@ -206,7 +206,7 @@ def test_a_logout_needs_no_cache(sara: Person) -> None:
     assert client.get("/dashboard/").status_code == 302
 
 
-def test_a_link_with_the_tokens_of_somebody_else_drives_nobodys_own_out(sara: Person) -> None:
+def test_a_link_with_foreign_tokens_keeps_the_browsers_own(sara: Person) -> None:
     client = before(sara)
     theirs = browser()
     for _n in range(5):
@@ -235,7 +235,7 @@ def reset(person: Person) -> None:
     ],
     ids=["all sessions ended", "factors reset", "frozen", "frozen by a link", "frozen by an operator"],
 )
-def test_what_ends_all_sessions_forgets_browsers_but_freezing(
+def test_ending_all_sessions_forgets_browsers_except_on_freeze(
     sara: Person, what: Callable[[Person], object], is_known: bool
 ) -> None:
     client = before(sara)
@@ -254,7 +254,7 @@ def test_the_browser_that_ended_the_other_sessions_stays_known(sara: Person) -> 
     assert type_password(other, sara).status_code == 429
 
 
-def test_who_replaced_a_forgotten_password_by_both_codes_can_log_in_with_it(sara: Person) -> None:
+def test_password_reset_by_both_codes_allows_the_next_login(sara: Person) -> None:
     old, client = before(sara), browser()
     client.post("/forgot/", {"phone": sara.user.phone})
     codes = {"sms_code": sms_collector.newest("password.forgot").code, "totp_code": sara.fresh_totp()}
@@ -292,14 +292,14 @@ def thief_tries_codes(person: Person) -> None:
         people.half_logged_in(person, address(n)).post(TOTP, {"code": person.wrong_totp(n)})
 
 
-def test_whoever_has_the_password_does_not_block_the_codes_of_a_known_browser(sara: Person) -> None:
+def test_a_stolen_password_does_not_block_codes_in_a_known_browser(sara: Person) -> None:
     client = before(sara)
     thief_tries_codes(sara)
     assert people.half_logged_in(sara, address(9)).post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
     log_in(client, sara)
 
 
-def test_whoever_has_the_password_does_not_block_the_codes_of_a_login_that_goes_on(sara: Person) -> None:
+def test_a_stolen_password_does_not_block_codes_of_an_active_login(sara: Person) -> None:
     freeze.freeze(None, sara.user)
     client = people.logged_in(sara)
     thief_tries_codes(sara)
@@ -353,7 +353,7 @@ def strangers_use_up_forgot(person: Person) -> None:
     sms_collector.reset()
 
 
-def test_strangers_keep_nobody_from_a_new_password_in_a_known_browser(sara: Person) -> None:
+def test_failures_elsewhere_do_not_block_a_password_reset_in_a_known_browser(sara: Person) -> None:
     client = before(sara)
     strangers_use_up_forgot(sara)
     assert browser().post("/forgot/", {"phone": sara.user.phone}).status_code == 429

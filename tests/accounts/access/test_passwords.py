@@ -75,7 +75,7 @@ def test_the_list_of_breached_ones_is_whole_and_sorted() -> None:
     assert not breached._contains(table, b"\xff" * 4)
 
 
-def test_what_no_encoding_has_is_in_no_list() -> None:
+def test_text_without_an_encoding_is_not_breached() -> None:
     assert not breached.is_breached("\udce2vkw zqd")
     assert not breached.is_breached("\udce2vkw zqd and more of it")
 
@@ -97,7 +97,7 @@ def test_django_asks_for_the_same_rules() -> None:
 
 
 @pytest.mark.django_db
-def test_meter_is_told_score_and_words_and_nothing_is_kept() -> None:
+def test_meter_gets_score_and_text_and_nothing_is_stored() -> None:
     client = people.browser()
     assert client.post("/password-strength/", {"password": GOOD}).json()["score"] == 4
     weak = client.post("/password-strength/", {"password": "qwertyuiop"}).json()

@@ -68,7 +68,7 @@ def test_nothing_passes_for_a_frozen_account(sara: Person, key: ApiKey, permissi
     assert decided(key, permission) is Outcome.ALLOWED
 
 
-def test_a_key_of_a_frozen_account_is_told_what_an_unknown_key_is_told(sara: Person, key: ApiKey) -> None:
+def test_a_key_of_a_frozen_account_gets_the_response_of_an_unknown_key(sara: Person, key: ApiKey) -> None:
     assert restrictions(key)[0] == 200
     freeze.freeze(None, sara.user)
     assert restrictions(key) == (

@@ -18,7 +18,7 @@ from accounts.models import Invitation, User
 from tests.accounts.registration.test_signup import confirmed
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.production import HOST
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def through(path: str) -> Client:
 
 def test_link_opens_one_account_for_its_number() -> None:
     path, made = invite()
-    assert happened(Event.INVITED) == 1
+    assert count_events(Event.INVITED) == 1
     page = people.browser().get(path)
     assert made["phone"] not in page.content.decode()
     assert not sms_collector.messages, "looking at the link sends nothing"
@@ -88,7 +88,7 @@ def test_account_is_not_opened_when_its_invitation_cannot_be_used() -> None:
     user.refresh_from_db()
     assert user.joined_at is None
     assert not user.is_active
-    assert not happened(Event.SIGNED_UP)
+    assert not count_events(Event.SIGNED_UP)
 
 
 def test_expired_link_is_refused() -> None:

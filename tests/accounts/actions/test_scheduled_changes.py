@@ -29,7 +29,7 @@ from accounts.models import (
 )
 from accounts.notifications import links, texts
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
     browser,
@@ -76,7 +76,7 @@ def test_command_makes_a_change_that_waits_a_day_and_tells_every_channel() -> No
     assert person.reload().has_both_factors
 
 
-def test_command_prints_when_it_takes_force_and_json_for_scripts() -> None:
+def test_command_prints_the_due_time_and_json_for_scripts() -> None:
     person = customer()
     due = json.loads(command(person.user.phone, "--reason", "r", "--yes", "--json"))
     change = DelayedChange.objects.get()
@@ -127,7 +127,7 @@ def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() 
     assert json.loads(command(person.user.phone, "--stop", "--json"))["state"] == "stopped"
     make_due()
     assert scheduled_changes.apply_due() == 0
-    assert happened(Event.DELAYED_STOPPED) == 1
+    assert count_events(Event.DELAYED_STOPPED) == 1
     asked(person)
 
 
@@ -172,7 +172,7 @@ def test_half_finished_login_of_before_the_reset_is_over() -> None:
     assert client.get("/enrol/sms/")["Location"].startswith("/login/")
 
 
-def test_what_is_due_takes_force_at_the_settings_even_if_nothing_else_runs() -> None:
+def test_due_changes_are_applied_by_the_settings_page() -> None:
     person = customer()
     client = logged_in(person)
     asked(person)
@@ -181,7 +181,7 @@ def test_what_is_due_takes_force_at_the_settings_even_if_nothing_else_runs() -> 
     assert not person.reload().has_authenticator
 
 
-def test_what_is_due_takes_force_at_the_login_by_the_new_number() -> None:
+def test_due_changes_are_applied_by_a_login_with_the_new_number() -> None:
     person, new = with_password(customer()), next_phone()
     now = timezone.now()
     DelayedChange.objects.create(user=person.user, kind="phone", phone=new, due_at=now)
@@ -198,7 +198,7 @@ def test_settings_show_the_reset_and_its_owner_stops_it() -> None:
     client.post(f"/settings/stop/{change.pk}/")
     assert not scheduled_changes.waiting(person.user).exists()
     client.post(f"/settings/stop/{change.pk}/")
-    assert happened(Event.DELAYED_STOPPED) == 1
+    assert count_events(Event.DELAYED_STOPPED) == 1
 
 
 def test_reset_of_both_factors_stops_a_waiting_number() -> None:
@@ -244,7 +244,7 @@ HOW = pytest.mark.parametrize("how", ["stop", "freeze"])
 
 @HOW
 @ASKS
-def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
+def test_a_link_stops_changes_once_and_later_requests_continue(
     ask: Callable[[Person], DelayedChange | None], how: str
 ) -> None:
     """SECURITY: links go to the number that is to be replaced; whoever stole the phone would stop it for ever."""
@@ -268,7 +268,7 @@ def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
 
 
 @ASKS
-def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
+def test_a_login_and_staff_stop_changes_any_number_of_times(
     ask: Callable[[Person], DelayedChange | None],
 ) -> None:
     person = customer()
@@ -283,7 +283,7 @@ def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
     assert scheduled_changes.waiting(person.user).count() == 0
 
 
-def test_what_the_owner_stopped_leaves_the_link_its_one_stop() -> None:
+def test_a_stop_by_the_owner_does_not_use_the_stop_of_the_link() -> None:
     person = customer()
     change = asked(person)
     scheduled_changes.stop(person.user, change.pk, None)
@@ -305,7 +305,7 @@ def test_after_a_change_took_force_links_stop_once_again() -> None:
     assert not scheduled_changes.waiting(moved.user).exists()
 
 
-def test_links_of_somebody_else_use_up_nobodys_stop() -> None:
+def test_links_of_other_accounts_do_not_use_the_stop() -> None:
     person, other = customer(), customer()
     for one in (other, person):
         asked(one)

@@ -30,7 +30,7 @@ from tests.support.people import Person, request_of
         ([-1, -1, 0, -1, -1], Drift.RIGHT),
     ],
 )
-def test_what_the_last_codes_tell(differences: list[int], drift: Drift) -> None:
+def test_drift_of_the_last_codes(differences: list[int], drift: Drift) -> None:
     assert judge(differences) is drift
 
 

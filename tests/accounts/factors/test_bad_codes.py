@@ -12,7 +12,7 @@ from accounts.models import SmsCode, TotpDevice
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from tests.support import people, sms_collector
-from tests.support.concurrency import failures
+from tests.support.concurrency import failure_counts
 from tests.support.people import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,7 +98,7 @@ def test_codes_that_are_not_right_now_for_this_are_refused_with_one_sentence(
     answer = visitor.post(VERIFY, REFUSED[case](sara))
     assert answer.status_code == 200
     assert not ApiKey.objects.exists()
-    assert failures(sara) == (1, 1)
+    assert failure_counts(sara) == (1, 1)
     assert answer.context["form"].errors == people_see_always(sara)
 
 
@@ -171,7 +171,7 @@ def test_right_codes_whose_work_fails_are_no_failure_and_still_good(sara: Person
     codes = people.both_codes(sara)
     taken = people.key_of(sara, NAME)
     assert visitor.post(VERIFY, codes).headers["Location"] == "/keys/"
-    assert failures(sara) == (0, 0)
+    assert failure_counts(sara) == (0, 0)
     taken.set_state("revoked")  # type: ignore[arg-type]
     assert visitor.post("/keys/", {"name": NAME}).status_code == 302
     assert visitor.post(VERIFY, codes).status_code == 302

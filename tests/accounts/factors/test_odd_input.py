@@ -115,7 +115,7 @@ def test_odd_codes_are_answered_by_the_pages() -> None:
         ("%(name)s %s {0}", "%(name)s %s {0}"),
     ],
 )
-def test_a_name_is_kept_without_what_nobody_sees(typed: str, kept: str, sara: Person) -> None:
+def test_invisible_characters_are_removed_from_names(typed: str, kept: str, sara: Person) -> None:
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": typed}).headers["Location"] == VERIFY
     assert browser.get(VERIFY).status_code == 200

@@ -86,7 +86,7 @@ def test_a_flood_of_sign_ups_takes_nothing_from_forgotten_passwords(sara: Person
     assert sms_collector.newest("password.forgot").to == sara.user.phone
 
 
-def test_strangers_take_none_of_the_messages_of_an_account(sara: Person, caps: Caps) -> None:
+def test_unauthenticated_requests_do_not_use_the_messages_of_an_account(sara: Person, caps: Caps) -> None:
     caps(SMS_ACCOUNT=2, SMS_PHONE=2)
     for n in range(4):
         browser(people.address(n)).post("/forgot/", {"phone": sara.user.phone})
@@ -111,7 +111,7 @@ def test_strangers_take_none_of_the_messages_of_an_account(sara: Person, caps: C
     ids=["IPv4", "/64", "/56", "/48", "many /48"],
 )
 @pytest.mark.parametrize("cap", ["SMS_OUTSIDE_ADDRESS", "SIGNUP_ADDRESS"])
-def test_one_customer_of_a_provider_has_one_share_of_the_strangers(
+def test_one_address_gets_one_share_of_the_unauthenticated_messages(
     caps: Caps, addresses: list[str], most: int, cap: str
 ) -> None:
     caps(**{cap: 2})
@@ -125,7 +125,7 @@ def test_a_message_that_one_cap_refuses_counts_against_no_other(caps: Caps) -> N
     assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
 
 
-def test_a_cap_of_strangers_is_told_once_and_not_once_a_number(caps: Caps) -> None:
+def test_a_shared_limit_is_recorded_once_and_not_for_each_number(caps: Caps) -> None:
     caps(SMS_OUTSIDE_DAY=1)
     sign_ups(everywhere(5))
     assert [event.detail["cap"] for event in AuditEvent.objects.filter(event="sms.capped")] == [
@@ -146,5 +146,5 @@ def test_an_account_has_few_messages_for_numbers_that_are_not_its_own(sara: Pers
     assert sent == [True, True, False]
 
 
-def test_strangers_are_who_proved_nothing() -> None:
+def test_requests_without_a_proof_are_unauthenticated() -> None:
     assert {purpose.name for purpose in approvals.OUTSIDE} == {"SIGN_UP", "FORGOT"}

@@ -77,7 +77,7 @@ def test_message_about_a_change_names_each_part_of_it(sara: Person) -> None:
     assert "+ 203.0.113.0/24" in sms_collector.newest().text
 
 
-def test_name_that_looks_like_a_placeholder_is_taken_as_it_is(sara: Person) -> None:
+def test_name_with_format_placeholders_is_sent_unchanged(sara: Person) -> None:
     send(sara, named("100%(name)s %s {0}"))
     assert "100%(name)s %s {0}" in sms_collector.newest().text
 
@@ -139,7 +139,7 @@ def test_failing_provider_leaves_nothing_half_made_and_the_next_try_is_free(sara
     assert send(sara) is SendStatus.SENT
 
 
-def test_next_provider_is_asked_when_one_fails(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_next_provider_is_called_when_one_fails(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     first = back_end(monkeypatch, "provider_one", SmsError("down"))
     second, third = back_end(monkeypatch, "provider_two"), back_end(monkeypatch, "provider_three")
     settings.SMS_BACKENDS = ["provider_one", "provider_two", "provider_three"]
@@ -148,7 +148,7 @@ def test_next_provider_is_asked_when_one_fails(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("error", [SmsError("x"), TimeoutError("x"), ConnectionError("x")])
-def test_message_that_nobody_takes_is_an_error(
+def test_message_that_no_provider_accepts_is_an_error(
     monkeypatch: pytest.MonkeyPatch, settings: Any, error: Exception
 ) -> None:
     back_end(monkeypatch, "provider_one", error)

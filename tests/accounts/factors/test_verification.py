@@ -211,7 +211,7 @@ def test_recovery_code_works_once_and_for_its_owner_only(sara: Person) -> None:
     assert verify(sara, approvals.LOGIN, recovery=code).outcome is VerificationOutcome.REFUSED
 
 
-def test_codes_stay_good_when_what_they_approve_fails(sara: Person) -> None:
+def test_codes_stay_valid_when_the_effect_fails(sara: Person) -> None:
     codes = both(sara)
 
     def broken() -> None:
@@ -226,7 +226,7 @@ def test_codes_stay_good_when_what_they_approve_fails(sara: Person) -> None:
     assert verify(sara, CREATE, **codes).accepted
 
 
-def test_second_click_finds_what_the_first_one_made(sara: Person) -> None:
+def test_second_click_returns_the_result_of_the_first(sara: Person) -> None:
     codes = {Factor(name): code for name, code in both(sara).items()}
     result = verification.verify(request_of(sara), sara.user, CREATE, codes, already_done=lambda: "the key")
     assert (result.outcome, result.value) == (VerificationOutcome.ALREADY_DONE, "the key")
@@ -240,7 +240,7 @@ def test_five_failures_lock_and_the_right_code_is_not_compared(sara: Person) -> 
     assert 1 <= locked.retry_after <= 301
 
 
-def test_owner_is_back_after_the_wait_that_was_told(sara: Person) -> None:
+def test_lockout_ends_after_the_announced_wait(sara: Person) -> None:
     now = 1_800_000_000.0
     with at(now):
         for _n in range(5):
@@ -250,7 +250,7 @@ def test_owner_is_back_after_the_wait_that_was_told(sara: Person) -> None:
         assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now + wait)).accepted
 
 
-def test_locked_tries_are_not_counted_so_that_nobody_is_kept_out_by_them(sara: Person) -> None:
+def test_attempts_during_a_lockout_are_not_counted(sara: Person) -> None:
     for _n in range(9):
         fail(sara)
     assert FactorGuard.objects.get(user=sara.user).in_a_row == 5

@@ -53,7 +53,7 @@ def test_a_trusted_browser_logs_in_by_password_alone_until_it_is_forgotten(sara:
     assert cookie["httponly"]
     assert cookie["secure"]
     assert cookie["max-age"] == 30 * 24 * 3600
-    again = people.twin(client)
+    again = people.clone_browser(client)
     del again.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     assert again.post("/login/", login).headers["Location"] == "/dashboard/"
@@ -61,12 +61,12 @@ def test_a_trusted_browser_logs_in_by_password_alone_until_it_is_forgotten(sara:
     assert [row.number for row in again.get("/sessions/").context["devices"]] == [str(device.pk)]
     assert again.post("/sessions/", {"forget": device.pk}).status_code == 302
     assert len(events(sara, "device.forgotten")) == 1
-    once_more = people.twin(client)
+    once_more = people.clone_browser(client)
     del once_more.cookies["__Host-session"]
     assert once_more.post("/login/", login).headers["Location"] == "/login/second-factor/"
 
 
-def test_nobody_trusts_who_did_not_ask_for_it(sara: Person) -> None:
+def test_a_browser_is_trusted_only_on_request(sara: Person) -> None:
     assert trusted_devices.COOKIE not in log_in(sara, browser()).cookies
     assert not TrustedDevice.objects.exists()
 
@@ -75,7 +75,7 @@ def test_a_trusted_device_is_over_after_30_days_and_after_logging_out(sara: Pers
     client = browser()
     log_in(sara, client, trust="1")
     TrustedDevice.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    later = people.twin(client)
+    later = people.clone_browser(client)
     del later.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     assert later.post("/login/", login).headers["Location"] == "/login/second-factor/"
@@ -120,16 +120,16 @@ def test_staff_are_never_trusted() -> None:
     assert not TrustedDevice.objects.exists()
 
 
-def test_a_customer_who_becomes_staff_is_trusted_no_longer(sara: Person) -> None:
+def test_trust_ends_when_a_customer_becomes_staff(sara: Person) -> None:
     client = browser()
     log_in(sara, client, trust="1")
-    again = people.twin(client)
+    again = people.clone_browser(client)
     del again.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     User.objects.filter(pk=sara.user.pk).update(is_staff=True)
     assert again.post("/login/", login).headers["Location"] == "/login/second-factor/"
     User.objects.filter(pk=sara.user.pk).update(is_staff=False)
-    assert people.twin(again).post("/login/", login).headers["Location"] == "/dashboard/"
+    assert people.clone_browser(again).post("/login/", login).headers["Location"] == "/dashboard/"
 
 
 def test_the_box_stays_ticked_when_the_code_was_wrong(sara: Person) -> None:
@@ -151,7 +151,7 @@ def test_the_box_stays_ticked_when_the_code_was_wrong(sara: Person) -> None:
     ],
     ids=["first login", "same", "newer browser, same network", "network", "browser", "mixed", "long ago"],
 )
-def test_a_login_from_somewhere_new_is_told(
+def test_a_login_from_a_new_device_notifies(
     sara: Person, past: list[tuple[str, str, timedelta]], is_new: bool
 ) -> None:
     for login in past:

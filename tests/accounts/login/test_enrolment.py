@@ -70,7 +70,7 @@ def test_newcomer_is_led_to_enrolment_and_nowhere_else(path: str) -> None:
     assert client.post(path, {"code": "123456"}).get("Location") == SMS
 
 
-def test_who_has_a_factor_proves_it_before_enrolling_the_other_one() -> None:
+def test_an_existing_factor_is_proved_before_enrolling_the_other() -> None:
     """SECURITY: else a stolen password would enrol the thief's own authenticator."""
     for person in (half_enrolled(), with_authenticator(newcomer())):
         client = half_logged_in(person)
@@ -79,7 +79,7 @@ def test_who_has_a_factor_proves_it_before_enrolling_the_other_one() -> None:
     assert TotpDevice.objects.count() == 1
 
 
-def test_confirmed_phone_is_asked_for_and_then_the_authenticator_is_enrolled() -> None:
+def test_confirmed_phone_is_required_before_enrolling_the_authenticator() -> None:
     person = half_enrolled()
     client = half_logged_in(person)
     client.post("/login/second-factor/", {"switch": "sms"})
@@ -126,7 +126,7 @@ def test_code_for_logging_in_confirms_no_phone() -> None:
     assert not SmsDevice.objects.exists()
 
 
-def test_provider_that_is_down_is_told_and_the_next_try_is_free() -> None:
+def test_provider_failure_is_shown_and_the_next_attempt_is_allowed() -> None:
     client = half_logged_in(newcomer())
     sms_collector.failing = True
     assert client.get(SMS).status_code == 200
@@ -179,7 +179,7 @@ def test_code_that_turned_the_authenticator_on_does_not_log_in_as_well() -> None
     assert other.get("/dashboard/").status_code == 302
 
 
-def test_unconfirmed_authenticator_logs_nobody_in() -> None:
+def test_unconfirmed_authenticator_is_refused() -> None:
     person = with_authenticator(half_enrolled(), confirmed=False)
     client = half_logged_in(person)
     client.post("/login/second-factor/?method=totp", {"code": person.totp()})
@@ -267,7 +267,7 @@ def test_enrolment_leaves_its_events() -> None:
     ]
 
 
-def test_nobody_enrols_without_a_password() -> None:
+def test_enrolment_needs_a_password() -> None:
     for path in (SMS, TOTP, RECOVERY):
         assert browser().get(path)["Location"].startswith("/login/")
         assert browser().post(path, {"code": "123456", "renew": "1"})["Location"].startswith("/login/")

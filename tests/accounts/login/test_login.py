@@ -224,13 +224,13 @@ def test_code_of_one_login_does_not_make_a_second_one(sara: Person) -> None:
     assert not is_in(second)
 
 
-def test_code_of_somebody_else_is_refused(sara: Person) -> None:
+def test_code_of_another_user_is_refused(sara: Person) -> None:
     client = half_logged_in(sara)
     client.post(f"{SECOND}?method=totp", {"code": customer().totp()})
     assert not is_in(client)
 
 
-def test_a_posted_device_or_user_is_not_looked_at(sara: Person) -> None:
+def test_posted_device_and_user_ids_are_ignored(sara: Person) -> None:
     mallory = customer()
     client = half_logged_in(sara)
     fields = {"user": mallory.user.pk, "otp_device": f"accounts.totpdevice/{mallory.reload().totp.pk}"}
@@ -257,7 +257,7 @@ def test_password_guesses_on_one_account_are_limited_and_others_are_not(sara: Pe
     assert type_password(browser(), customer(password="another long one"))["Location"] == SECOND
 
 
-def test_owner_gets_in_from_elsewhere_while_somebody_guesses(sara: Person) -> None:
+def test_owner_logs_in_from_elsewhere_during_guessing(sara: Person) -> None:
     for _n in range(Rate.LOGIN_PHONE_ADDRESS.value.count + 2):
         browser(address(1)).post("/login/", {"phone": sara.user.phone, "password": "x"})
     assert type_password(browser(address(2)), sara)["Location"] == SECOND
@@ -360,7 +360,7 @@ def test_forged_host_is_refused() -> None:
     assert browser().get("/login/", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_who_is_logged_in_is_not_asked_again(sara: Person) -> None:
+def test_a_logged_in_user_is_redirected(sara: Person) -> None:
     assert logged_in(sara).get("/login/")["Location"] == "/dashboard/"
 
 

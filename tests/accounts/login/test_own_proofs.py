@@ -19,7 +19,7 @@ from accounts.factors.verification import Factor, VerificationOutcome
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD
-from tests.support.concurrency import failures, happened
+from tests.support.concurrency import count_events, failure_counts
 from tests.support.people import Person
 
 pytestmark = pytest.mark.django_db
@@ -66,11 +66,11 @@ def test_half_finished_login_takes_no_fresh_enrolment_over() -> None:
     assert owner.post(TOTP, {"code": enrolled.totp()})["Location"] == RECOVERY
     codes = owner.get(RECOVERY).context["codes"]
     for path, fields in ((TOTP, {}), (RECOVERY, {"renew": "1"}), (RECOVERY, {}), ("/dashboard/", {})):
-        assert leads_to_login(people.twin(thief).get(path))
-        assert leads_to_login(people.twin(thief).post(path, fields))
+        assert leads_to_login(people.clone_browser(thief).get(path))
+        assert leads_to_login(people.clone_browser(thief).post(path, fields))
     assert owner.post(RECOVERY)["Location"] == "/dashboard/"
     assert owner.get("/dashboard/").status_code == 200
-    assert happened(Event.LOGIN) == 1
+    assert count_events(Event.LOGIN) == 1
     later = people.half_logged_in(nima)
     assert later.post(f"{SECOND}?method=recovery", {"code": codes[0]})["Location"] == "/dashboard/"
 
@@ -94,7 +94,7 @@ def test_factor_that_came_from_elsewhere_has_to_be_proved_in_this_login() -> Non
     assert client.post(SECOND, {"code": nima.totp()})["Location"] == "/dashboard/"
 
 
-def test_finishing_asks_for_what_was_proved_in_this_login() -> None:
+def test_finishing_requires_the_proofs_of_this_login() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms")
     assert client.post(RECOVERY)["Location"] == SECOND
@@ -115,14 +115,14 @@ def test_half_finished_login_of_the_version_before_begins_again() -> None:
     client = people.half_logged_in(people.customer())
     state = client.session["pending_login"]
     del state["nonce"], state["needs"]
-    people.remember(client, pending_login=state)
+    people.set_session(client, pending_login=state)
     assert leads_to_login(client.get(SECOND))
 
 
 # Codes of an SMS count in the login that asked for them.
 
 
-def test_login_code_completes_only_the_login_that_asked_for_it() -> None:
+def test_login_code_is_valid_only_in_the_requesting_login() -> None:
     sara = people.customer()
     asking, other = people.half_logged_in(sara), people.half_logged_in(sara)
     asking.post(SECOND, {"switch": "sms"})
@@ -132,7 +132,7 @@ def test_login_code_completes_only_the_login_that_asked_for_it() -> None:
     assert asking.post(f"{SECOND}?method=sms", {"code": code})["Location"] == "/dashboard/"
 
 
-def test_code_that_enrols_a_phone_counts_in_the_login_that_asked_for_it() -> None:
+def test_enrolment_code_is_valid_only_in_the_requesting_login() -> None:
     nima = people.newcomer()
     asking, other = people.half_logged_in(nima), people.half_logged_in(nima)
     asking.get("/enrol/sms/")
@@ -141,7 +141,7 @@ def test_code_that_enrols_a_phone_counts_in_the_login_that_asked_for_it() -> Non
     assert not nima.reload().has_phone
 
 
-def test_second_login_that_asks_too_early_is_told_where_the_code_counts() -> None:
+def test_second_login_that_requests_too_early_gets_an_explanation() -> None:
     nima = people.newcomer()
     people.half_logged_in(nima).get("/enrol/sms/")
     other = people.half_logged_in(nima)
@@ -162,7 +162,7 @@ def forgetful(sara: Person) -> Client:
     return client
 
 
-def test_code_for_a_forgotten_password_counts_in_the_browser_that_asked_for_it() -> None:
+def test_password_reset_code_is_valid_only_in_the_requesting_browser() -> None:
     sara = people.with_password(people.customer())
     asking, other = forgetful(sara), forgetful(sara)
     codes = {"sms_code": sms_collector.newest("password.forgot").code, "totp_code": sara.totp()}
@@ -171,7 +171,7 @@ def test_code_for_a_forgotten_password_counts_in_the_browser_that_asked_for_it()
     assert other.get("/forgot/password/")["Location"] == "/forgot/codes/"
 
 
-def test_code_for_signing_up_counts_in_the_browser_that_asked_for_it() -> None:
+def test_sign_up_code_is_valid_only_in_the_requesting_browser() -> None:
     phone = people.next_phone()
     asking, other = people.browser(), people.browser()
     for client in (asking, other):
@@ -203,7 +203,7 @@ def test_codes_of_one_session_approve_nothing_in_another(path: str) -> None:
 
 
 @pytest.mark.parametrize("purpose", [each for each in approvals.Purpose if each not in approvals.OUTSIDE])
-def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: approvals.Purpose) -> None:
+def test_code_for_any_purpose_is_valid_only_in_the_requesting_login(purpose: approvals.Purpose) -> None:
     """Whatever it approves: the login is taken from the request, so that no purpose can leave it out."""
     sara = people.customer()
     approval = Approval(purpose, {}, {})
@@ -267,7 +267,7 @@ def told(event: Event) -> list[str]:
     return list(Notice.objects.filter(event__event=event.value).values_list("to", flat=True))
 
 
-def test_renewing_recovery_codes_in_enrolment_is_told_whatever_the_owner_prefers() -> None:
+def test_renewing_recovery_codes_in_enrolment_always_notifies() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms", "totp")
     client.get(RECOVERY)
@@ -276,7 +276,7 @@ def test_renewing_recovery_codes_in_enrolment_is_told_whatever_the_owner_prefers
     assert told(Event.RECOVERY_RENEWED) == [nima.user.phone]
 
 
-def test_renewing_recovery_codes_in_the_settings_is_told() -> None:
+def test_renewing_recovery_codes_in_the_settings_notifies() -> None:
     sara = people.customer()
     people.recovery_codes(sara)
     client = people.logged_in(sara)
@@ -310,7 +310,7 @@ def test_codes_of_a_login_that_was_ended_meanwhile_are_not_compared() -> None:
         request, sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}, effect=lambda: pytest.fail("done")
     )
     assert result.outcome is VerificationOutcome.LOGIN_ENDED
-    assert failures(sara) == (0, 0)
+    assert failure_counts(sara) == (0, 0)
     assert verification.verify(
         people.request_of(sara), sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}
     ).accepted
@@ -344,7 +344,7 @@ def test_recovery_codes_of_a_login_that_was_ended_meanwhile_stay(monkeypatch: py
     monkeypatch.setattr(recovery_codes, "generate", late)
     assert client.post(RECOVERY, {"renew": "1"}).context["codes"] == []
     assert RecoveryCode.objects.count() == len(old)
-    assert happened(Event.RECOVERY_RENEWED) == 0
+    assert count_events(Event.RECOVERY_RENEWED) == 0
 
 
 def test_session_is_not_kept_over_an_end_of_all_that_it_did_not_see() -> None:
@@ -357,9 +357,9 @@ def test_session_is_not_kept_over_an_end_of_all_that_it_did_not_see() -> None:
     assert leads_to_login(client.get("/dashboard/"))
 
 
-def test_login_begun_ends_what_somebody_proved_in_this_browser_before() -> None:
+def test_starting_a_login_drops_earlier_proofs_of_the_browser() -> None:
     sara, other = people.with_password(people.customer()), people.with_password(people.customer())
-    client = people.outside(sara.user, "forgot", proved=True)
+    client = people.in_pre_login_flow(sara.user, "forgot", proved=True)
     client.post("/login/", {"phone": other.user.phone, "password": other.password})
     client.post("/forgot/password/", {"password": GOOD_PASSWORD})
     assert sara.reload().check_password(sara.password)
@@ -431,7 +431,7 @@ def test_notice_goes_to_the_number_of_now_whatever_the_request_had_loaded() -> N
 def visits(person: Person, device: SmsDevice | TotpDevice) -> Client:
     """A finished login whose second factor was ``device``."""
     client = people.logged_in(person)
-    people.remember(client, otp_device_id=device.persistent_id)
+    people.set_session(client, otp_device_id=device.persistent_id)
     assert client.get("/dashboard/").status_code == 200
     return client
 

@@ -50,7 +50,7 @@ class Browser:
         self.shown: set[str] = set()  # seeds that this login was shown
 
     def is_in(self) -> bool:
-        return people.twin(self.client).get("/dashboard/").status_code == 200
+        return people.clone_browser(self.client).get("/dashboard/").status_code == 200
 
 
 class World:
@@ -142,7 +142,9 @@ class World:
 
     def go_on(self, who: str) -> None:
         """Does what the page asks for to which the portal leads this browser."""
-        where = people.twin(self.browsers[who].client).get("/dashboard/").headers.get("Location", "/")
+        where = (
+            people.clone_browser(self.browsers[who].client).get("/dashboard/").headers.get("Location", "/")
+        )
         if where.startswith("/login/?"):
             self.log_in(who)
         elif where in (SECOND, SMS):
@@ -223,7 +225,7 @@ class TwoBrowsers(RuleBasedStateMachine):
             self.world.check()
 
 
-def test_nobody_gets_in_without_factors_of_their_own() -> None:
+def test_a_login_needs_its_own_factors() -> None:
     run_state_machine_as_test(
         TwoBrowsers,
         settings=settings(

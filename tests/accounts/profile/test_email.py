@@ -11,7 +11,7 @@ from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import Person, browser, customer, logged_in
 
 pytestmark = pytest.mark.django_db
@@ -97,7 +97,7 @@ def test_link_works_once_and_a_change_voids_the_links_before_it() -> None:
     ask_email(person, client, "second@example.com")
     client.post(link(-1))
     assert client.post(link(-1))["Location"] == "/settings/"
-    assert happened(Event.EMAIL_CHANGED) == 1
+    assert count_events(Event.EMAIL_CHANGED) == 1
     assert client.post(link(-2)).status_code == 410
     assert person.reload().email == "second@example.com"
 
@@ -112,7 +112,7 @@ def test_link_is_over_after_a_day_and_when_it_is_forged(monkeypatch: pytest.Monk
     assert not person.reload().email
 
 
-def test_old_email_is_told_when_it_is_replaced_or_removed() -> None:
+def test_old_email_is_notified_when_replaced_or_removed() -> None:
     person = customer()
     client = logged_in(person)
     person.user.email = "old@example.com"
@@ -125,7 +125,7 @@ def test_old_email_is_told_when_it_is_replaced_or_removed() -> None:
 @pytest.mark.parametrize(
     "email", ["nobody", "a@b", "a@example.com\r\nBcc: b@example.com", "x" * 250 + "@e.com"]
 )
-def test_what_is_no_email_is_refused_at_its_field(email: str) -> None:
+def test_invalid_email_is_refused_at_its_field(email: str) -> None:
     answer = logged_in(customer()).post(EMAIL, {"email": email})
     assert "email" in answer.context["form"].errors
 

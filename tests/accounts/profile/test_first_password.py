@@ -100,13 +100,13 @@ def test_a_superuser_replaces_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_forgotten_password_is_replaced_by_one_of_their_own(mina: Person) -> None:
-    client = people.outside(mina.reload(), flow.FORGOT, proved=True)
+    client = people.in_pre_login_flow(mina.reload(), flow.FORGOT, proved=True)
     client.post("/forgot/password/", {"password": OWN})
     assert check_password(OWN, mina.reload().password)
     assert not mina.reload().must_replace_password
 
 
-def test_customers_are_not_asked() -> None:
+def test_customers_need_no_first_password() -> None:
     client = logged_in(customer())
     assert client.get("/dashboard/").status_code == 200
     assert client.get(PAGE).headers["Location"] == "/dashboard/"

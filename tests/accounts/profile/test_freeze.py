@@ -161,7 +161,7 @@ def test_thawing_twice_is_one_event(sara: Person) -> None:
     client = frozen(sara)
     fields = codes(sara, approvals.THAW)
     assert client.post("/thaw/", fields).headers["Location"] == "/dashboard/"
-    assert people.twin(client).post("/thaw/", fields).headers["Location"] == "/dashboard/"
+    assert people.clone_browser(client).post("/thaw/", fields).headers["Location"] == "/dashboard/"
     assert happened(sara, "account.thawed") == 1
 
 

@@ -9,15 +9,15 @@ from accounts.choices.events import Event
 from accounts.factors import step_up
 from accounts.models import LoginSession, Notice, RecoveryCode
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
+    clone_browser,
     customer,
     half_logged_in,
     logged_in,
     recovery_codes,
-    remember,
-    twin,
+    set_session,
     with_password,
 )
 
@@ -79,7 +79,7 @@ def test_both_codes_and_the_current_password_change_the_password() -> None:
     assert approve(person, client, PASSWORD)["Location"] == NEW
     assert change_password(client, person.password)["Location"] == "/settings/"
     assert person.reload().check_password(GOOD)
-    assert happened(Event.PASSWORD_CHANGED) == 1
+    assert count_events(Event.PASSWORD_CHANGED) == 1
     assert Notice.objects.filter(event__event="password.changed", to=person.user.phone).count() == 1
 
 
@@ -124,7 +124,7 @@ def test_proof_is_over_after_ten_minutes() -> None:
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
-    remember(client, **{step_up.SESSION_KEY: {**client.session[step_up.SESSION_KEY], "until": 0}})
+    set_session(client, **{step_up.SESSION_KEY: {**client.session[step_up.SESSION_KEY], "until": 0}})
     assert change_password(client, person.password)["Location"] == PASSWORD
 
 
@@ -144,7 +144,7 @@ def test_proof_of_one_browser_is_none_in_another() -> None:
     assert change_password(other, person.password)["Location"] == PASSWORD
 
 
-def test_wrong_current_password_changes_nothing_and_is_said_at_its_field() -> None:
+def test_wrong_current_password_changes_nothing_and_is_reported_at_its_field() -> None:
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
@@ -191,8 +191,8 @@ def test_new_recovery_codes_are_shown_once_a_proof_and_void_the_old_ones() -> No
     assert len(client.get(SHOWN).context["codes"]) == 10
     assert not old & set(RecoveryCode.objects.values_list("digest", flat=True))
     assert client.get(SHOWN).context["codes"] == []
-    assert twin(client).get(SHOWN).context["codes"] == []
-    assert happened(Event.RECOVERY_MADE) == happened(Event.RECOVERY_RENEWED) == 1
+    assert clone_browser(client).get(SHOWN).context["codes"] == []
+    assert count_events(Event.RECOVERY_MADE) == count_events(Event.RECOVERY_RENEWED) == 1
 
 
 def test_recovery_codes_are_not_shown_without_codes() -> None:

@@ -12,8 +12,16 @@ from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice, SmsCode, SmsDevice, User
 from tests.support import sms_collector
-from tests.support.concurrency import happened
-from tests.support.people import Person, customer, live_sms_code, logged_in, next_phone, recovery_codes, twin
+from tests.support.concurrency import count_events
+from tests.support.people import (
+    Person,
+    clone_browser,
+    customer,
+    live_sms_code,
+    logged_in,
+    next_phone,
+    recovery_codes,
+)
 
 pytestmark = pytest.mark.django_db
 PHONE, CODES, CONFIRM, LOST = (
@@ -81,7 +89,7 @@ def test_change_of_number_quarantines_the_keys_and_ends_the_other_sessions() -> 
     assert other.get("/settings/").status_code == 302
 
 
-def test_old_and_new_number_and_email_are_told_and_the_trail_holds_masked_numbers() -> None:
+def test_old_and_new_number_and_email_are_notified_and_the_trail_holds_masked_numbers() -> None:
     person, new = customer(), next_phone()
     User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
     confirm(approved(person, new))
@@ -123,7 +131,7 @@ def test_code_of_the_old_number_confirms_no_new_one() -> None:
     assert person.reload().phone == person.user.phone
 
 
-def test_own_number_and_what_is_none_are_refused_at_the_field_and_kept() -> None:
+def test_own_number_and_invalid_numbers_are_refused_at_the_field_and_kept() -> None:
     person = customer()
     for typed in (person.user.phone, "12", ""):
         answer: Any = logged_in(person).post(PHONE, {"phone": typed})
@@ -168,7 +176,7 @@ def test_number_that_got_an_account_meanwhile_is_refused_like_a_wrong_code() -> 
     assert not person.reload().in_quarantine
 
 
-def test_placeholder_of_the_number_is_no_obstacle() -> None:
+def test_pending_account_of_the_number_is_no_obstacle() -> None:
     person, new = customer(), next_phone()
     row = pending_accounts.get_or_create_row(new)
     live_sms_code(Person(row, ""), approvals.SIGN_UP)
@@ -202,7 +210,7 @@ def test_lost_phone_takes_recovery_code_and_authenticator_and_no_sms_to_the_old_
     assert person.reload().phone == person.user.phone
     told = Notice.objects.filter(event__event=Event.PHONE_CHANGE_ASKED.value)
     assert list(told.values_list("to", flat=True)) == [person.user.phone]
-    assert happened(Event.RECOVERY_USED) == 1
+    assert count_events(Event.RECOVERY_USED) == 1
 
 
 def test_lost_phone_is_refused_when_either_code_is_wrong_and_uses_neither_up() -> None:
@@ -220,7 +228,7 @@ def test_lost_phone_is_refused_when_either_code_is_wrong_and_uses_neither_up() -
     assert client.post(LOST, {"phone": new, **fields})["Location"] == CONFIRM
 
 
-def test_lost_phone_takes_force_after_a_day_and_ends_every_session() -> None:
+def test_lost_phone_change_is_applied_after_a_day_and_ends_every_session() -> None:
     person, new = customer(), next_phone()
     client = lost(person, new)
     confirm(client)
@@ -241,13 +249,13 @@ def test_settings_show_the_waiting_number_and_stop_it_without_codes() -> None:
     assert client.get(LOST)["Location"] == "/settings/"
     client.post(f"/settings/stop/{change.pk}/")
     assert not client.get("/settings/").context["waiting"]
-    assert happened(Event.DELAYED_STOPPED) == 1
+    assert count_events(Event.DELAYED_STOPPED) == 1
     make_due()
     assert scheduled_changes.apply_due() == 0
     assert person.reload().phone == person.user.phone
 
 
-def test_nobody_stops_the_change_of_another_account() -> None:
+def test_changes_of_other_accounts_cannot_be_stopped() -> None:
     person = customer()
     confirm(lost(person, next_phone()))
     change = DelayedChange.objects.get()
@@ -258,7 +266,7 @@ def test_nobody_stops_the_change_of_another_account() -> None:
 def test_one_proof_asks_for_one_change_even_after_it_was_stopped() -> None:
     person = customer()
     client = lost(person, next_phone())
-    again = twin(client)
+    again = clone_browser(client)
     confirm(client)
     client.post(f"/settings/stop/{DelayedChange.objects.get().pk}/")
     assert again.get(CONFIRM)["Location"] == PHONE

@@ -111,12 +111,12 @@ def test_a_session_ends_after_half_an_hour_of_rest_and_after_twelve_hours(
 
 @pytest.mark.parametrize("number", ["", "x", "0", "ec02b738-9364-4155-9e47-fe131b770e84", "\x00", "9" * 40])
 @pytest.mark.parametrize("field", ["end", "forget"])
-def test_what_is_not_there_can_not_be_ended(sara: Person, field: str, number: str) -> None:
+def test_missing_session_cannot_be_ended(sara: Person, field: str, number: str) -> None:
     assert logged_in(sara).post("/sessions/", {field: number}).status_code == 404
     assert not events(sara, "session.ended", "device.forgotten")
 
 
-def test_somebody_elses_session_and_device_do_not_exist(sara: Person) -> None:
+def test_sessions_and_devices_of_other_users_do_not_exist(sara: Person) -> None:
     stranger = customer()
     victim, thief = logged_in(sara), logged_in(stranger)
     device = TrustedDevice.objects.create(
@@ -219,5 +219,5 @@ def test_a_code_for_one_session_ends_no_other(sara: Person) -> None:
 
 
 @pytest.mark.parametrize("which", ["", "x", "ec02b738-9364-4155-9e47-fe131b770e84", "OTHERS", "%00"])
-def test_there_is_no_page_for_what_can_not_be_ended(sara: Person, which: str) -> None:
+def test_end_page_of_a_missing_session_is_404(sara: Person, which: str) -> None:
     assert logged_in(sara).get(f"/sessions/end/?which={which}").status_code == 404

@@ -11,16 +11,16 @@ from accounts.factors import verification
 from accounts.models import Notice, TotpDevice, TrustedDevice
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
+    clone_browser,
     customer,
     half_enrolled,
     half_logged_in,
     logged_in,
     proved_in,
     recovery_codes,
-    twin,
 )
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,7 @@ def test_code_of_the_old_authenticator_confirms_no_new_one() -> None:
     client = approved(person)
     client.get(NEW)
     assert client.post(NEW, {"code": person.fresh_totp()}).status_code == 200
-    assert happened(Event.TOTP_CHANGED) == 0
+    assert count_events(Event.TOTP_CHANGED) == 0
 
 
 def test_change_quarantines_the_keys_ends_other_sessions_and_every_trust() -> None:
@@ -131,7 +131,7 @@ def test_new_seed_is_shown_after_the_codes_only_and_to_the_browser_that_gave_the
 def test_proof_is_used_up_by_the_change() -> None:
     person = customer()
     client = approved(person)
-    again = twin(client)
+    again = clone_browser(client)
     client.post(NEW, {"code": new_one(person, client).totp()})
     assert again.get(NEW).status_code == 302
     assert client.get(NEW)["Location"] == TOTP
@@ -147,10 +147,10 @@ def test_lost_authenticator_is_replaced_within_the_login_after_a_recovery_code()
     assert client.get("/dashboard/").status_code == 200
     assert trusted_elsewhere.get("/dashboard/").status_code == 302
     assert person.reload().in_quarantine
-    assert happened(Event.TOTP_CHANGED) == happened(Event.LOGIN) == 1
+    assert count_events(Event.TOTP_CHANGED) == count_events(Event.LOGIN) == 1
 
 
-def test_page_of_the_second_factor_says_beforehand_what_follows() -> None:
+def test_second_factor_page_announces_the_next_step() -> None:
     person = customer()
     recovery_codes(person)
     text = half_logged_in(person).get(BY_RECOVERY).content.decode()
@@ -180,7 +180,7 @@ def test_lost_without_a_recovery_code_is_a_login_like_any_other(method: str) -> 
     assert TotpDevice.objects.get().seed_sealed == person.user.totp.seed_sealed
 
 
-def test_replacing_page_is_for_nobody_else() -> None:
+def test_replacement_page_needs_a_recovery_login() -> None:
     assert logged_in(customer()).get(REPLACE)["Location"] == "/dashboard/"
     assert half_logged_in(customer()).get(REPLACE)["Location"] == "/login/second-factor/"
     assert proved_in(half_enrolled(), "sms").get(REPLACE)["Location"] == "/enrol/totp/"
@@ -194,7 +194,7 @@ def test_wrong_code_of_the_new_one_keeps_the_seed_and_changes_nothing() -> None:
     assert not person.reload().in_quarantine
 
 
-def test_seed_that_was_never_confirmed_logs_nobody_in() -> None:
+def test_unconfirmed_seed_is_refused() -> None:
     person = customer()
     new = new_one(person, approved(person))
     client = half_logged_in(person)

@@ -13,8 +13,8 @@ from tests.accounts.registration.test_signup import CODE as SIGNUP_CODE
 from tests.accounts.registration.test_signup import SIGNUP
 from tests.accounts.registration.test_signup import asked as signing_up
 from tests.support import people, sms_collector
-from tests.support.anonymous import numbers, seen, work
-from tests.support.concurrency import happened
+from tests.support.anonymous import executed_statements, numbers, visible_response
+from tests.support.concurrency import count_events
 
 pytestmark = pytest.mark.django_db
 
@@ -29,9 +29,12 @@ def test_sign_up_gives_every_number_the_same_answers_and_the_same_work() -> None
     found: dict[str, Any] = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
-        steps = [seen(client.post(SIGNUP, {"phone": phone})), seen(client.get(SIGNUP_CODE))]
-        steps += [seen(client.post(SIGNUP_CODE, {"code": f"{m:06d}"})) for m in range(3)]
-        found[kind] = (steps, work(partial(client.post, SIGNUP_CODE, {"code": "000003"})))
+        steps = [
+            visible_response(client.post(SIGNUP, {"phone": phone})),
+            visible_response(client.get(SIGNUP_CODE)),
+        ]
+        steps += [visible_response(client.post(SIGNUP_CODE, {"code": f"{m:06d}"})) for m in range(3)]
+        found[kind] = (steps, executed_statements(partial(client.post, SIGNUP_CODE, {"code": "000003"})))
     for kind, what in found.items():
         assert what == found["free"], kind
 
@@ -40,9 +43,9 @@ def test_sign_up_has_one_sentence_for_locked_and_refused() -> None:
     said = set()
     for n, phone in enumerate(numbers().values()):
         client = signing_up(phone, people.address(n))
-        said |= {seen(client.post(SIGNUP_CODE, {"code": f"{m:06d}"}))[3] for m in range(8)}
+        said |= {visible_response(client.post(SIGNUP_CODE, {"code": f"{m:06d}"}))[3] for m in range(8)}
     assert len(said) == 1
-    assert happened(Event.CODE_LOCKED) == 6
+    assert count_events(Event.CODE_LOCKED) == 6
 
 
 def test_forgotten_password_gives_every_number_the_same_answers_and_the_same_work() -> None:
@@ -50,17 +53,17 @@ def test_forgotten_password_gives_every_number_the_same_answers_and_the_same_wor
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
         steps = [
-            seen(client.post(FORGOT, {"phone": phone})),
-            seen(client.get(CODES)),
-            seen(client.get(RECOVERY)),
+            visible_response(client.post(FORGOT, {"phone": phone})),
+            visible_response(client.get(CODES)),
+            visible_response(client.get(RECOVERY)),
         ]
         wrong = {"sms_code": "000000", "totp_code": "000000", "recovery_code": "aaaa-aaaa"}
         steps += [
-            seen(client.post(CODES, wrong)),
-            seen(client.post(RECOVERY, wrong)),
-            seen(client.get(PASSWORD)),
+            visible_response(client.post(CODES, wrong)),
+            visible_response(client.post(RECOVERY, wrong)),
+            visible_response(client.get(PASSWORD)),
         ]
-        done = [work(partial(client.post, path, wrong)) for path in (CODES, RECOVERY)]
+        done = [executed_statements(partial(client.post, path, wrong)) for path in (CODES, RECOVERY)]
         found[kind] = (steps, done)
     for kind, what in found.items():
         assert what == found["free"], kind
@@ -74,7 +77,7 @@ def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
     for n, phone in enumerate(numbers().values()):
         client = asked(phone, people.address(n))
         wrong = {"sms_code": "000000", "totp_code": "000000"}
-        said |= {seen(client.post(CODES, wrong))[3] for _m in range(8)}
+        said |= {visible_response(client.post(CODES, wrong))[3] for _m in range(8)}
     assert len(said) == 1
 
 
@@ -84,7 +87,9 @@ def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest
     found = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
-        found[kind] = [work(partial(client.post, path, {"phone": phone})) for path in (FORGOT, SIGNUP)]
+        found[kind] = [
+            executed_statements(partial(client.post, path, {"phone": phone})) for path in (FORGOT, SIGNUP)
+        ]
     for kind, done in found.items():
         assert done == found["free"], kind
         assert not [statement for statement in done[0] + done[1] if "accounts_" in statement]

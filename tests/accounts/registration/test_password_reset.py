@@ -16,7 +16,7 @@ from accounts.models import AuditEvent, FactorGuard, LoginSession, Notice, SmsCo
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
 from tests.support.anonymous import numbers
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import Person
 
 pytestmark = pytest.mark.django_db
@@ -65,11 +65,11 @@ def test_both_codes_replace_the_password_and_stop_everything_else() -> None:
     assert elsewhere.get("/dashboard/")["Location"].startswith("/login/")
     assert half.get("/login/second-factor/")["Location"].startswith("/login/")
     assert not LoginSession.objects.exists()
-    assert happened(Event.PASSWORD_RESET) == 1
+    assert count_events(Event.PASSWORD_RESET) == 1
     assert Notice.objects.filter(user=user, event__event="password.reset").exists()
 
 
-def test_it_logs_nobody_in_and_the_next_login_needs_both_steps() -> None:
+def test_reset_is_no_login_and_the_next_login_needs_both_steps() -> None:
     person = sara()
     client = proved(person)
     client.post(PASSWORD, {"password": GOOD})
@@ -82,7 +82,7 @@ def test_it_logs_nobody_in_and_the_next_login_needs_both_steps() -> None:
     assert answer["Location"] == "/login/second-factor/"
 
 
-def test_login_page_says_what_happened() -> None:
+def test_login_page_shows_the_result() -> None:
     client = proved(sara())
     text = client.post(PASSWORD, {"password": GOOD}, follow=True).content.decode()
     assert 'data-tone="ok"' in text
@@ -151,7 +151,7 @@ def test_right_codes_of_an_account_without_a_password_to_replace_lead_nowhere(ki
     assert client.get(PASSWORD)["Location"] == CODES
 
 
-def test_wrong_codes_of_strangers_do_not_lock_the_owner_out_of_the_login() -> None:
+def test_wrong_pre_login_codes_do_not_lock_the_login() -> None:
     person = sara()
     client = asked(person.user.phone)
     for _n in range(8):
@@ -181,11 +181,11 @@ def test_proof_is_over_after_fifteen_minutes(monkeypatch: pytest.MonkeyPatch) ->
 def test_proof_is_over_once_the_password_was_replaced() -> None:
     person = sara()
     first = proved(person)
-    second = people.twin(first)
+    second = people.clone_browser(first)
     first.post(PASSWORD, {"password": GOOD})
     assert second.post(PASSWORD, {"password": "another " + GOOD}).status_code == 302
     assert person.reload().check_password(GOOD)
-    assert happened(Event.PASSWORD_RESET) == 1
+    assert count_events(Event.PASSWORD_RESET) == 1
 
 
 def test_proof_of_another_browser_is_over_as_well() -> None:
@@ -210,7 +210,7 @@ def test_refused_password_names_the_reason_and_keeps_the_old_one() -> None:
 
 @pytest.mark.parametrize("path", [CODES, PASSWORD])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_later_steps_send_those_back_who_did_not_set_out(path: str, method: str) -> None:
+def test_later_steps_redirect_without_the_first_step(path: str, method: str) -> None:
     def visit() -> HttpResponse:
         return getattr(client, method)(path, {"password": GOOD, "sms_code": "1"})  # type: ignore[no-any-return]
 
@@ -220,7 +220,7 @@ def test_later_steps_send_those_back_who_did_not_set_out(path: str, method: str)
     assert asked_only.get(PASSWORD)["Location"] == CODES
 
 
-def test_number_that_was_typed_long_ago_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_expires_and_is_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     client = asked(sara().user.phone)
     now = time.time()
     monkeypatch.setattr("accounts.registration.flow.time.time", lambda: now + 15 * 60 + 1)

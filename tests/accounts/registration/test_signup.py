@@ -16,7 +16,7 @@ from accounts.models import FactorGuard, Invitation, SmsCode, User
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import Person
 
 SIGNUP, CODE, PASSWORD = "/signup/", "/signup/code/", "/signup/password/"
@@ -61,10 +61,10 @@ def test_new_customer_signs_up_and_goes_on_with_the_authenticator() -> None:
     client.get("/enrol/recovery-codes/")
     assert client.post("/enrol/recovery-codes/")["Location"] == "/dashboard/"
     assert client.get("/dashboard/").status_code == 200
-    assert happened(Event.SIGNED_UP) == happened(Event.PHONE_CONFIRMED) == 1
+    assert count_events(Event.SIGNED_UP) == count_events(Event.PHONE_CONFIRMED) == 1
 
 
-def test_owner_of_a_taken_number_is_told_and_no_code_is_sent() -> None:
+def test_owner_of_an_existing_account_is_notified_and_no_code_is_sent() -> None:
     sara = people.customer()
     client = asked(sara.user.phone)
     [message] = sms_collector.messages
@@ -88,7 +88,7 @@ def test_even_the_right_code_opens_no_second_account_for_a_taken_number() -> Non
     assert sara.reload().check_password(sara.password)
 
 
-def test_wrong_codes_of_strangers_do_not_lock_the_owner_out_of_the_login() -> None:
+def test_wrong_pre_login_codes_do_not_lock_the_login() -> None:
     sara = people.customer()
     client = asked(sara.user.phone)
     for n in range(8):
@@ -100,7 +100,7 @@ def test_wrong_codes_of_strangers_do_not_lock_the_owner_out_of_the_login() -> No
     assert answer["Location"] == "/dashboard/"
 
 
-def test_strangers_leave_the_owner_of_a_number_half_of_the_days_messages() -> None:
+def test_unauthenticated_requests_leave_the_owner_half_of_the_daily_messages() -> None:
     phone = people.next_phone()
     for n in range(12):
         asked(phone, people.address(n))
@@ -108,7 +108,7 @@ def test_strangers_leave_the_owner_of_a_number_half_of_the_days_messages() -> No
     assert len(sms_collector.messages) == Rate.SMS_OUTSIDE_PHONE.value.count
 
 
-def test_a_failed_sms_is_asked_for_again_and_nothing_is_told() -> None:
+def test_a_failed_sms_can_be_requested_again_without_revealing_the_account() -> None:
     sms_collector.failing = True
     phone = people.next_phone()
     client = asked(phone)
@@ -135,7 +135,7 @@ def test_typed_number_is_kept_when_it_is_none() -> None:
 
 @pytest.mark.parametrize("path", [CODE, PASSWORD])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_later_steps_send_those_back_who_did_not_set_out(path: str, method: str) -> None:
+def test_later_steps_redirect_without_the_first_step(path: str, method: str) -> None:
     answer = getattr(people.browser(), method)(path, {"code": "123456", "password": GOOD})
     assert answer["Location"] == SIGNUP
 
@@ -209,14 +209,14 @@ class TestClosed:
     def test_login_page_has_no_link_to_it(self) -> None:
         assert SIGNUP not in people.browser().get("/login/").content.decode()
 
-    def test_who_was_half_way_does_not_get_through(self, settings: Any) -> None:
+    def test_half_finished_sign_up_is_closed(self, settings: Any) -> None:
         settings.SIGNUP = "open"
         client = confirmed()
         settings.SIGNUP = "closed"
         assert client.post(PASSWORD, {"password": GOOD}).status_code == 403
         assert not User.objects.exclude(joined_at=None).exists()
 
-    def test_nobody_is_invited(self) -> None:
+    def test_invitation_is_refused(self) -> None:
         with pytest.raises(CommandError, match="closed"):
             call_command("invite", people.next_phone())
         assert not Invitation.objects.exists()

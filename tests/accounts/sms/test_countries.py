@@ -127,6 +127,6 @@ def test_the_setting_names_the_countries(settings: Any, countries: str, number: 
 
 
 @pytest.mark.parametrize("countries", [[], [""], ["XX"], ["IR", "Iran"], ["001"], ["98"]])
-def test_what_is_no_list_of_countries_is_refused(countries: list[str]) -> None:
+def test_invalid_list_of_countries_is_refused(countries: list[str]) -> None:
     with pytest.raises(ValueError, match="country"):
         parse_countries(countries)

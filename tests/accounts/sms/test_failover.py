@@ -22,12 +22,12 @@ PHONE, TEXT, CODE = "+989121234567", "your code is 493817", "493817"
 
 
 class Provider(types.ModuleType):
-    """A back-end of its own under a dotted path; ``error`` is what it raises, ``taken`` what it was handed."""
+    """A back-end of its own under a dotted path; ``error`` is what it raises, ``received`` what it was handed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.error: Exception | None = None
-        self.taken: list[dict[str, str]] = []
+        self.received: list[dict[str, str]] = []
 
     def send(self, phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
         return self._take({"code": code, "reference": reference})
@@ -36,10 +36,10 @@ class Provider(types.ModuleType):
         return self._take({"code": code, "spoken": text, "reference": reference})
 
     def _take(self, message: dict[str, str]) -> str:
-        self.taken.append(message)
+        self.received.append(message)
         if self.error is not None:
             raise self.error
-        return f"id-{len(self.taken)}"
+        return f"id-{len(self.received)}"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def send(reference: str = "") -> None:
 
 
 def asked(*providers: Provider) -> list[int]:
-    return [len(provider.taken) for provider in providers]
+    return [len(provider.received) for provider in providers]
 
 
 def test_provider_is_passed_over_after_three_failures_and_tried_after_a_minute(
@@ -100,7 +100,7 @@ def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
     assert asked(*two) == [12, 8]
 
 
-def test_message_that_is_itself_to_blame_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
+def test_failure_of_a_single_message_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
     two[0].error = ProviderError("status 411", is_message_fault=True)
     for _n in range(9):
         send()
@@ -108,7 +108,7 @@ def test_message_that_is_itself_to_blame_opens_no_circuit(two: tuple[Provider, P
     assert circuit_breaker.allows("provider_one")
 
 
-def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Provider]) -> None:
+def test_first_provider_is_called_when_all_circuits_are_open(two: tuple[Provider, Provider]) -> None:
     first, second = two
     first.error, second.error = ProviderError("HTTP 503"), ProviderError("HTTP 503")
     for _n in range(3):
@@ -121,7 +121,7 @@ def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Prov
     assert asked(*two) == [5, 3]
 
 
-def test_open_one_is_asked_after_all_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
+def test_provider_with_open_circuit_is_called_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
     for _n in range(3):
         circuit_breaker.record_failure("provider_one")
     two[1].error = ProviderError("HTTP 503")
@@ -205,9 +205,11 @@ def test_message_is_sent_when_it_cannot_be_recorded(
     assert PHONE not in caplog.text
 
 
-def test_reference_goes_to_those_who_take_it(two: tuple[Provider, Provider], settings: Any) -> None:
+def test_reference_is_passed_to_back_ends_that_accept_it(
+    two: tuple[Provider, Provider], settings: Any
+) -> None:
     send("notice:7")
-    assert two[0].taken[-1]["reference"] == "notice:7"
+    assert two[0].received[-1]["reference"] == "notice:7"
     settings.SMS_BACKENDS = ["tests.support.sms_collector"]  # the contract before there were references
     sms_collector.reset()
     send("notice:7")
@@ -222,7 +224,7 @@ def test_same_reference_leaves_one_file(settings: Any, tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "sms" for path in tmp_path.rglob("*.json"))
 
 
-def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], settings: Any) -> None:
+def test_spoken_codes_use_back_ends_with_voice_calls(two: tuple[Provider, Provider], settings: Any) -> None:
     settings.SMS_BACKENDS = [
         "tests.support.sms_collector",
         "accounts.sms.nothing",
@@ -232,7 +234,7 @@ def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], sett
     assert sms.can_speak()
     two[0].error = ProviderError("HTTP 503")
     sms.speak(PHONE, TEXT, code=CODE, purpose="login")
-    assert two[1].taken == [{"code": CODE, "spoken": TEXT, "reference": ""}]
+    assert two[1].received == [{"code": CODE, "spoken": TEXT, "reference": ""}]
     assert set(SmsDelivery.objects.values_list("backend", "spoken")) == {
         ("provider_one", True),
         ("provider_two", True),

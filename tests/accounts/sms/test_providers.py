@@ -72,7 +72,7 @@ def send(module: Any, phone: str = PHONE, reference: str = "") -> str:
 
 def test_kavenegar_gets_the_documented_form(provider: ProviderServer) -> None:
     assert send(kavenegar) == "8792343"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert taken.path == f"/v1/{QUOTED_KEY}/sms/send.json"
     assert taken.fields == {"receptor": "09121234567", "message": TEXT, "sender": "10008663"}
 
@@ -82,20 +82,20 @@ def test_kavenegar_sends_by_the_accounts_own_line_without_a_sender(
 ) -> None:
     settings.KAVENEGAR_SENDER = ""
     send(kavenegar, GERMAN)
-    assert provider.taken[0].fields == {"receptor": "004915112345678", "message": TEXT}
+    assert provider.received[0].fields == {"receptor": "004915112345678", "message": TEXT}
 
 
-def test_kavenegar_is_told_the_same_whole_number_for_the_same_reference(provider: ProviderServer) -> None:
+def test_kavenegar_gets_the_same_localid_for_the_same_reference(provider: ProviderServer) -> None:
     assert send(kavenegar, reference="notice:1") == send(kavenegar, reference="notice:1")
     assert send(kavenegar, reference="notice:2") != send(kavenegar, reference="notice:1")
-    first, second, third, _last = [int(taken.fields["localid"]) for taken in provider.taken]
+    first, second, third, _last = [int(taken.fields["localid"]) for taken in provider.received]
     assert first == second != third
     assert 0 < first < 2**53
 
 
 def test_kavenegar_says_the_text_by_a_call(provider: ProviderServer) -> None:
     kavenegar.speak(PHONE, TEXT, code=CODE, purpose="login", reference="")
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert taken.path == f"/v1/{QUOTED_KEY}/call/maketts.json"
     assert list(taken.fields) == ["receptor", "message"]
     assert taken.fields["message"] == TEXT
@@ -103,14 +103,14 @@ def test_kavenegar_says_the_text_by_a_call(provider: ProviderServer) -> None:
 
 def test_smsir_gets_the_documented_json(provider: ProviderServer) -> None:
     assert send(smsir, reference="notice:1") == "89545112"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert (taken.path, taken.headers["X-API-KEY"]) == ("/v1/send/bulk", API_KEY)
     assert taken.fields == {"lineNumber": 30004802149089, "messageText": TEXT, "mobiles": ["09121234567"]}
 
 
 def test_own_gateway_gets_the_documented_json(provider: ProviderServer) -> None:
     assert send(webhook, reference="notice:1") == "own-77"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert (taken.path, taken.headers["Authorization"]) == ("/messages", f"Bearer {API_KEY}")
     assert taken.headers["Idempotency-Key"] == "notice:1"
     assert taken.fields == {"to": PHONE, "text": TEXT, "purpose": "login", "reference": "notice:1"}
@@ -129,8 +129,8 @@ def test_failure_is_a_class_or_a_status_and_nothing_else(
     # Neither a cause nor a context: whoever shows the trace would show the address, and the key in it.
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
-    assert len(provider.taken) == 1
-    assert not provider.waited_for
+    assert len(provider.received) == 1
+    assert not provider.client_waited
     for secret in (API_KEY, QUOTED_KEY, CODE, PHONE, PHONE[3:]):
         assert secret not in caplog.text
 
@@ -151,7 +151,7 @@ def test_next_one_gets_the_message_however_a_provider_fails(
 
 
 @each_provider
-def test_provider_that_nobody_listens_for_is_a_failure(provider: ProviderServer, module: Any) -> None:
+def test_provider_without_a_listener_is_a_failure(provider: ProviderServer, module: Any) -> None:
     provider.shutdown()
     provider.server_close()
     with pytest.raises(ProviderError, match=r"^ConnectionError$"):
@@ -199,8 +199,8 @@ def test_proxies_of_the_environment_see_nothing(
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         send(module)
-        assert proxy.taken == []
-    assert "Basic" not in provider.taken[0].headers.get("Authorization", "")
+        assert proxy.received == []
+    assert "Basic" not in provider.received[0].headers.get("Authorization", "")
 
 
 @pytest.fixture(scope="module")
@@ -241,4 +241,4 @@ def test_certificate_is_checked_and_deadlines_hold_below_tls(
         with pytest.raises(ProviderError) as raised:
             send(kavenegar)
         assert raised.value.reason == reason
-        assert len(secure.taken) == known
+        assert len(secure.received) == known

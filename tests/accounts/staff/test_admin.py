@@ -30,7 +30,7 @@ from tests.support.people import (
     recovery_codes,
     secret_of,
 )
-from tests.support.staff import EVENTS, KEYS, ROLES, USERS, act_on, at_work, member, page_of
+from tests.support.staff import EVENTS, KEYS, ROLES, USERS, act_on, page_of, staff_browser, staff_member
 
 pytestmark = pytest.mark.django_db
 LISTS = ("/admin/", KEYS, EVENTS, USERS)
@@ -38,7 +38,7 @@ LISTS = ("/admin/", KEYS, EVENTS, USERS)
 
 @pytest.fixture
 def chief() -> Person:
-    return member("chief")
+    return staff_member("chief")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_login_of_django_admin_is_never_shown_and_takes_no_password(chief: Perso
     assert client.get("/admin/").status_code == 302
 
 
-def test_nobody_and_half_finished_logins_are_led_to_the_portals_login(chief: Person) -> None:
+def test_anonymous_and_half_finished_logins_are_redirected_to_the_login(chief: Person) -> None:
     without = half_enrolled()
     User.objects.filter(pk=without.user.pk).update(is_staff=True, is_superuser=True)
     for client in (
@@ -100,13 +100,13 @@ def test_staff_whose_factor_was_reset_is_out(chief: Person) -> None:
 
 
 def test_staff_is_logged_out_after_a_quarter_of_an_hour_and_customers_are_not(sara: Person) -> None:
-    clients = [at_work("support"), logged_in(sara)]
+    clients = [staff_browser("support"), logged_in(sara)]
     LoginSession.objects.update(seen_at=timezone.now() - sessions.STAFF_IDLE_TIMEOUT - timedelta(seconds=1))
     assert [client.get("/dashboard/").status_code for client in clients] == [302, 200]
 
 
 def test_staff_without_a_role_sees_nothing_of_customers(sara: Person) -> None:
-    client = at_work("none")
+    client = staff_browser("none")
     page = client.get("/admin/")
     assert page.status_code == 200
     assert "<svg viewBox" not in page.content.decode()
@@ -152,7 +152,7 @@ def test_no_page_of_admin_shows_a_secret_a_seed_a_code_or_a_digest(sara: Person,
     event = audit.record(Event.KEY_CREATED, None, customer=sara.user)
     notice = event.notices.first()
     assert notice is not None
-    staff = at_work(role)
+    staff = staff_browser(role)
     seen = 0
     for path in paths_of("/admin/", admin.site.get_urls()):
         path = path.replace("<uuid:object_id>", str(key.pk)).replace("(?P<url>.*)$", "nowhere/")
@@ -198,16 +198,16 @@ def test_superuser_adds_no_power_to_a_key(chief: Person, sara: Person) -> None:
 
 
 @pytest.mark.parametrize("role", ["security", "chief"])
-def test_nobody_acts_on_themselves(role: str) -> None:
-    me = member(role)
+def test_staff_cannot_act_on_themselves(role: str) -> None:
+    me = staff_member(role)
     client = logged_in(me)
     for act in ("freeze", "reset-factors", "end-sessions", "close"):
         assert act_on(client, me, act).status_code in (403, 404), act
 
 
 def test_only_superusers_act_on_staff(chief: Person) -> None:
-    colleague = member("auditor")
-    assert act_on(at_work("security"), colleague, "freeze").status_code in (403, 404)
+    colleague = staff_member("auditor")
+    assert act_on(staff_browser("security"), colleague, "freeze").status_code in (403, 404)
     assert act_on(logged_in(chief), colleague, "freeze").status_code == 302
     assert User.objects.get(pk=colleague.user.pk).frozen_at is not None
 

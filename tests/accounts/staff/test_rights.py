@@ -20,7 +20,7 @@ from accounts.staff.opaque_ids import AccountId, EventId, NoticeId
 from apikeys.models import ApiKey
 from hitobit_portal.security import crypto
 from tests.support.people import Person, customer, key_of, logged_in, newcomer
-from tests.support.staff import EVENTS, KEYS, USERS, WHY, events, member, page_of
+from tests.support.staff import EVENTS, KEYS, REASON, USERS, events, page_of, staff_member
 
 pytestmark = pytest.mark.django_db
 #: "reader": all rights to look and to export, and none to list; no role of ours, as an operator could make one.
@@ -147,8 +147,8 @@ def scene() -> Scene:
 
 def at_work(role: str) -> Client:
     if role != "reader":
-        return logged_in(member(role))
-    reader = member("none", name="reader")
+        return logged_in(staff_member(role))
+    reader = staff_member("none", name="reader")
     for right in READS:
         app, codename = right.split(".")
         reader.user.user_permissions.add(
@@ -177,7 +177,7 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
     client = at_work(role)
     found, wanted = [], []
     for name, method, statuses in LINES:
-        form = {"reason": WHY, "format": "csv", "q": scene.sara.user.phone, "post": "yes"}
+        form = {"reason": REASON, "format": "csv", "q": scene.sara.user.phone, "post": "yes"}
         act = name.partition(":")[2]
         if "changelist:" in name:
             form |= {"action": act, "_selected_action": str(scene.key.pk)}
@@ -190,7 +190,7 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_nobody_lists_customers_keys_or_events_without_the_right_to(scene: Scene, role: str) -> None:
+def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: str) -> None:
     client = at_work(role)
     found, wanted = [], []
     # Not among what is looked for: that staff look is an event with the search in it.
@@ -209,7 +209,7 @@ def test_nobody_lists_customers_keys_or_events_without_the_right_to(scene: Scene
     assert found == wanted
 
 
-def test_who_may_not_list_finds_what_the_customer_names(scene: Scene) -> None:
+def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
     key, sara = scene.key, scene.sara
     whole, shown = key.key_id, f"{key.key_id[:6]}…{key.key_id[-4:]}"
     for role in ("support", "reader"):
@@ -247,7 +247,7 @@ def test_an_address_takes_no_number_of_an_account_or_a_phone(scene: Scene) -> No
         assert not counting(target), target
 
 
-def test_what_was_looked_at_is_recorded_by_number(scene: Scene) -> None:
+def test_viewed_pages_are_recorded_by_id(scene: Scene) -> None:
     auditor = at_work("auditor")
     auditor.post(EVENTS, {"who": scene.sara.user.phone}, follow=True)
     assert [e.detail["filters"] for e in events("staff.searched")] == [{"who": str(scene.sara.user.pk)}]
@@ -312,13 +312,13 @@ def test_a_wrong_id_is_the_404_of_an_address_that_does_not_exist(scene: Scene, r
         *spellings(AccountId.hide(pk)),
     ]  # fmt: skip
     if role in ("support", "security"):
-        wrong.append(AccountId.hide(member("auditor").user.pk))
+        wrong.append(AccountId.hide(staff_member("auditor").user.pk))
     forms = {bare(client.get("/admin/nowhere/"))}
     for one in wrong:
         forms.add(bare(client.get(f"{USERS}{one}/change/")))
         if role in ("security", "chief"):
             forms.add(bare(client.get(f"{USERS}{one}/act/freeze/")))
-            forms.add(bare(client.post(f"{USERS}{one}/act/freeze/", {"reason": WHY})))
+            forms.add(bare(client.post(f"{USERS}{one}/act/freeze/", {"reason": REASON})))
             good = page_of(scene.sara).removesuffix("change/")
             forms.add(bare(client.get(f"{good}notice/{one}/")))
     for one in ("1", key[:-1], key.upper(), "{" + key + "}", "00000000-0000-4000-8000-000000000000"):

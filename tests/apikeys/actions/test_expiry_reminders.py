@@ -13,7 +13,7 @@ from apikeys.actions.expiry_reminders import announce
 from apikeys.models import ApiKey
 from apikeys.policy.choices import State
 from tests.support import people, sms_collector
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -174,5 +174,5 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
 def test_eight_at_once_tell_each_key_once() -> None:
     now = timezone.now()
     keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
-    assert sum(at_once([lambda: announce(now)] * 8)) == len(keys)
+    assert sum(run_concurrently([lambda: announce(now)] * 8)) == len(keys)
     assert len(told()) == len(keys) == Notice.objects.count()

@@ -110,7 +110,7 @@ def test_codes_for_one_public_key_do_not_approve_another(sara: Person, client: C
     code = people.live_sms_code(sara, session_state.create_approval("bot", mine))
     for public in (other, None):
         state = {"name": "bot", "wizard": "1" * 32, **session_state._as_json(public)}
-        people.remember(client, **{session_state.NEW_KEY: state})
+        people.set_session(client, **{session_state.NEW_KEY: state})
         answer = client.post(CODES, {"sms_code": code, "totp_code": sara.fresh_totp()})
         assert answer.status_code == 200
     assert not ApiKey.objects.exists()
