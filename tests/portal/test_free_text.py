@@ -32,10 +32,9 @@ from apikeys.policy import names
 from apikeys.usage import export
 from hitobit_portal.i18n.fields import FREE_TEXT
 from hitobit_portal.i18n.free_text import JOINERS, Problem, has_link, one_line, plain, problem
-from tests.support import sms_collector
 from tests.support.people import Person, customer, key_of, logged_in, next_phone
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 #: What a thief writes, and what of it must not arrive.
 LINKS = {
@@ -86,12 +85,6 @@ AGENTS = [
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148",
     "python-requests/2.31.0",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """IP rescue under many requests at once: one question, one answer, one address. On PostgreSQL."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from accounts.models import Notice
 from apikeys.actions import address_approval
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
 from apikeys.usage import recorder
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.concurrency import (
     MANY,
     SIXTY,
@@ -23,7 +22,11 @@ from tests.support.concurrency import (
 from tests.support.people import ADDRESS, Person
 from tests.support.signed_requests import WRONG, decided, send
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 NEW = "198.51.100.77"
 
 
@@ -31,12 +34,6 @@ NEW = "198.51.100.77"
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def bot_of(person: Person) -> ApiKey:

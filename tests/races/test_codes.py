@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -27,7 +26,11 @@ from tests.support.concurrency import (
 )
 from tests.support.people import Person
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 SECOND_FACTOR = "/login/second-factor/"
 COMPARED_BEFORE_LOCK = 5
@@ -37,12 +40,6 @@ COMPARED_BEFORE_LOCK = 5
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def compared(person: Person) -> int:

@@ -17,7 +17,7 @@ from accounts.models import SmsCode
 from apikeys.actions import lifecycle
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.policy.choices import State
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.concurrency import (
     SIXTY,
     WAIT_SECONDS,
@@ -29,19 +29,17 @@ from tests.support.concurrency import (
     run_concurrently,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:

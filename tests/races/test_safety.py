@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -15,7 +14,7 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import DelayedChange, LoginSession, Notice
 from accounts.notifications import links as notifications_links
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.concurrency import (
     MANY,
     connections_for,
@@ -27,19 +26,17 @@ from tests.support.concurrency import (
     run_concurrently,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(2 * MANY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.mark.parametrize("what", ["thaw", "quarantine"])

@@ -22,7 +22,7 @@ from tests.support import people, sms_collector
 from tests.support.people import Person
 from tests.support.staff import act_on
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 #: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
 PUBLIC = {
@@ -93,12 +93,6 @@ def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
 
 ALL = sorted(set(addresses()))
 USER_1 = f"/admin/accounts/user/{HIDDEN[opaque_ids.ACCOUNT].to_url(1)}/change/"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def at(path: str, key: ApiKey, row: str) -> str:

@@ -15,24 +15,13 @@ from accounts.access.form_drafts import DRAFT
 from accounts.models import LoginSession
 from apikeys.models import ApiKey
 from apikeys.policy.public_keys import parse
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.key_pairs import new_ed25519, private_pem, public_pem
 from tests.support.people import Person
 from tests.support.production import HOST
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 CODES = {"sms_code": "000000", "totp_code": "000000"}
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture

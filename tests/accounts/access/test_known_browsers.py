@@ -22,16 +22,10 @@ from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.people import Person, address, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SECOND = "/login/second-factor/"
 TOTP = f"{SECOND}?method=totp"
 GOOD = "چهار اسب آرام در برف"  # nosec B105
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

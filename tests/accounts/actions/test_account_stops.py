@@ -17,15 +17,10 @@ from apikeys.verification import decision
 from apikeys.verification.outcomes import Outcome
 from tests.support import people
 from tests.support.binance_client import BinanceClient
-from tests.support.people import ADDRESS, Person, browser, customer, key_of, secret_of
+from tests.support.people import ADDRESS, Person, browser, key_of, secret_of
 
 pytestmark = pytest.mark.django_db
 RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

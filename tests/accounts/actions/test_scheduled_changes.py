@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -41,13 +40,7 @@ from tests.support.people import (
     with_password,
 )
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def command(*arguments: str) -> str:

@@ -1,8 +1,5 @@
 """Codes that are not right, now, for exactly this: each is refused with the same sentence, and makes nothing."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from django.test import Client
 
@@ -15,24 +12,11 @@ from tests.support import people, sms_collector
 from tests.support.concurrency import failure_counts
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
 
 VERIFY = "/keys/new/verify/"
 NAME = "bot"
 MEGABYTE = 2**20
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-    yield
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture

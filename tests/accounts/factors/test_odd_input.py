@@ -2,8 +2,6 @@
 
 import random
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -16,24 +14,11 @@ from hitobit_portal.i18n.fields import CodeField
 from tests.support import people, sms_collector
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
 
 VERIFY = "/keys/new/verify/"
 NAME = "bot"
 MEGABYTE = 2**20
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-    yield
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture

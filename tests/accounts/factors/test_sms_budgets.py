@@ -1,7 +1,6 @@
 """Two budgets of SMS: what people without a login ask for takes nothing from what customers need."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,14 +13,8 @@ from hitobit_portal.security.ratelimits import Limit, Rate
 from tests.support import people, sms_collector
 from tests.support.people import Person, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 Caps = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

@@ -34,11 +34,6 @@ def _collected(settings: Any) -> None:
     sms_collector.reset()
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
 def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "203.0.113.7") -> SendStatus:
     return sms_codes.send_code(request_of(person, caller), person.user, approval).state
 

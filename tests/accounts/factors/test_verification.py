@@ -32,11 +32,6 @@ pytestmark = pytest.mark.django_db
 CREATE = Approval(Purpose.CREATE_KEY, {"name": "bot"}, {"name": "bot"})
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
 @contextmanager
 def at(moment: float) -> Iterator[None]:
     """The clock of codes and counts stands at ``moment`` (seconds since 1970)."""

@@ -11,17 +11,11 @@ from django.utils import timezone
 from accounts.access import sessions, trusted_devices
 from accounts.login import known_devices
 from accounts.models import AuditEvent, Notice, TrustedDevice, User
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.people import Person, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 Chrome/143.0 Mobile Safari/537.36"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

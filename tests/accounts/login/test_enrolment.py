@@ -2,7 +2,6 @@
 
 import re
 import time
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -28,14 +27,8 @@ from tests.support.people import (
     with_authenticator,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SMS, TOTP, RECOVERY = "/enrol/sms/", "/enrol/totp/", "/enrol/recovery-codes/"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def shown_seed(client: Client) -> str:

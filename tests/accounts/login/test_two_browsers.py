@@ -21,17 +21,11 @@ from tests.support import people, sms_collector
 from tests.support.examples import times
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SECOND, SMS, TOTP = "/login/second-factor/", "/enrol/sms/", "/enrol/totp/"
 REPLACE, RECOVERY = "/enrol/totp/replace/", "/enrol/recovery-codes/"
 CHANGE, CHANGED = "/settings/totp/", "/settings/totp/new/"
 STARTS = ["nothing", "phone", "both"]
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 class Browser:

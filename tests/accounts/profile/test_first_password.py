@@ -11,18 +11,12 @@ from django.test import Client
 from accounts.models import AuditEvent, User
 from accounts.registration import flow
 from tests.accounts.access.test_default_deny import ALL
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.people import Person, customer, logged_in, next_phone
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FIRST, OWN = "correct horse battery staple", "another vivid cactus melody"
 PAGE = "/login/first-password/"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The pages of freezing, thawing and quarantine: one click to stop, both codes to go on."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client, RequestFactory
@@ -14,15 +13,9 @@ from apikeys.models import ApiKey
 from tests.support import people, sms_collector
 from tests.support.people import ADDRESS, Person, customer, key_of, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PAGES = ["/dashboard/", "/keys/", "/activity/", "/sessions/"]
 FREEZE_BANNER, QUARANTINE_BANNER = 'href="/freeze/">', 'action="/quarantine/"'
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture

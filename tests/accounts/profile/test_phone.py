@@ -23,19 +23,13 @@ from tests.support.people import (
     recovery_codes,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PHONE, CODES, CONFIRM, LOST = (
     "/settings/phone/",
     "/settings/phone/codes/",
     "/settings/phone/confirm/",
     "/settings/phone/lost/",
 )
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def codes(person: Person) -> dict[str, str]:

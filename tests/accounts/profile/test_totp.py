@@ -23,15 +23,9 @@ from tests.support.people import (
     recovery_codes,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 TOTP, NEW = "/settings/totp/", "/settings/totp/new/"
 REPLACE, BY_RECOVERY = "/enrol/totp/replace/", "/login/second-factor/?method=recovery"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def approved(person: Person) -> Client:

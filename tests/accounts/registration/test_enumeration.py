@@ -16,13 +16,7 @@ from tests.support import people, sms_collector
 from tests.support.anonymous import executed_statements, numbers, visible_response
 from tests.support.concurrency import count_events
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def test_sign_up_gives_every_number_the_same_answers_and_the_same_work() -> None:

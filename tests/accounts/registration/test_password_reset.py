@@ -3,7 +3,6 @@
 import re
 import time
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -19,15 +18,9 @@ from tests.support.anonymous import numbers
 from tests.support.concurrency import count_events
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FORGOT, CODES, PASSWORD = "/forgot/", "/forgot/codes/", "/forgot/password/"
 RECOVERY = f"{CODES}?method=recovery"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def sara() -> Person:

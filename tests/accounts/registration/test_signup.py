@@ -20,13 +20,7 @@ from tests.support.concurrency import count_events
 from tests.support.people import Person
 
 SIGNUP, CODE, PASSWORD = "/signup/", "/signup/code/", "/signup/password/"
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def asked(phone: str, from_address: str = people.ADDRESS) -> Client:

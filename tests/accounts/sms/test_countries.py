@@ -15,7 +15,7 @@ from hitobit_portal.i18n.fields import is_served, parse_countries
 from tests.support import people, sms_collector
 from tests.support.people import Person, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 #: What a sender pays many times over, or what takes no SMS.
 DEAR = {
     "premium, international": "+979123456789",
@@ -26,12 +26,6 @@ DEAR = {
     "landline, Tehran": "+982188776655",
     "mobile, another country": "+4915123456789",
 }
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def moved(number: str) -> Person:

@@ -1,7 +1,6 @@
 """Keys that expire soon are told 30, 7 and 1 days before: each threshold once, and of several the nearest."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -15,14 +14,10 @@ from apikeys.policy.choices import State
 from tests.support import people, sms_collector
 from tests.support.concurrency import run_concurrently
 
+pytestmark = pytest.mark.usefixtures("collected_sms")
+
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:

@@ -22,19 +22,8 @@ from tests.support.binance_client import BinanceClient
 from tests.support.key_pairs import Private, new_ed25519, public_pem, rsa_of, signed_query
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 NEW, CODES = "/keys/", "/keys/new/verify/"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture

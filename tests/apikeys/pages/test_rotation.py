@@ -37,14 +37,10 @@ from tests.support.concurrency import (
 from tests.support.key_pairs import new_ed25519, public_pem, rsa_of, signed_query
 from tests.support.people import Person
 
+pytestmark = pytest.mark.usefixtures("collected_sms")
+
 PURPOSE = "key.rotate"
 DAY = 86_400
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
