@@ -297,7 +297,10 @@ def test_a_stolen_password_does_not_block_codes_of_an_active_login(sara: Person)
     freeze.freeze(None, sara.user)
     client = people.logged_in(sara)
     thief_tries_codes(sara)
-    codes = {"sms_code": people.live_sms_code(sara, approvals.THAW), "totp_code": sara.fresh_totp()}
+    codes = {
+        "sms_code": people.live_sms_code(sara, approvals.THAW, client=client),
+        "totp_code": sara.fresh_totp(),
+    }
     assert client.post("/thaw/", codes).status_code == 302
     assert sara.reload().frozen_at is None
 

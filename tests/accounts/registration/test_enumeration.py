@@ -77,7 +77,7 @@ def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
 
 def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less what happens later, outside of the answer's time."""
-    monkeypatch.setattr("accounts.registration.flow.later.run", lambda *_arguments: True)
+    monkeypatch.setattr("accounts.registration.flow.background.run", lambda *_arguments: True)
     found = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import RequestFactory
 
 from accounts import sms
 from accounts.choices import approvals
@@ -82,9 +81,8 @@ def test_the_last_step_before_a_provider_refuses_a_dear_number_wherever_it_comes
     for send in (sms.send, sms.speak):
         with pytest.raises(sms.NotServedError):
             send(number, "x", code="123456", purpose="login")
-    request = RequestFactory().get("/")
-    request.client_address = people.ADDRESS  # type: ignore[attr-defined]
-    sent = sms_codes.send_code(request, moved(number).user, approvals.LOGIN)
+    person = moved(number)
+    sent = sms_codes.send_code(people.request_of(person), person.user, approvals.LOGIN)
     assert sent.state is SendStatus.NOT_SERVED
     assert not SmsCode.objects.exists()
     assert sms_collector.messages == []
