@@ -33,10 +33,11 @@ SmsDevice.objects.bulk_create([SmsDevice(user=user, number=user.phone, confirmed
 """
 KEYS = """
 import json, uuid
-from apikeys import public_keys, rotation
-from tests import people
-from tests.gateways import token
-from tests.key_pairs import new_ed25519, public_pem, rsa_of
+from apikeys.policy import public_keys
+from apikeys.actions import rotation
+from tests.support import people
+from tests.support.gateways import token
+from tests.support.key_pairs import new_ed25519, public_pem, rsa_of
 pairs = {"Ed25519": new_ed25519(), "RSA": rsa_of(3072), "Ed25519, paused": new_ed25519(), "rotated": new_ed25519()}
 made = {}
 for kind in ("HMAC", "other address", "30 networks", "paused", "once rotated", *pairs):

@@ -106,7 +106,7 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
             "a login can't finish before both factors are confirmed and enough was proved in it"
         )
     next_url = request.session.pop(PENDING, {}).get("next", "")
-    django_login(request, user, backend="accounts.access.backends.PhoneBackend")
+    django_login(request, user, backend="accounts.backends.PhoneBackend")
     request.session.cycle_key()
     django_otp.login(request, device)
     sessions.start(request, user, method)

@@ -2,9 +2,8 @@
 
 All secrets are looked for in one pass. A text is reduced to its letters and digits in lower case, so that quotes, line
 breaks and changed case hide nothing. Pieces of it, GRAM long, are then looked up in one table of pieces of all
-secrets, written plain, in hex and in base64. The text gives a piece at each STRIDE, and the table has those that begin
-within the first STRIDE characters of a spelling, so one of them meets wherever the secret stands. Of a secret in plain
-the table has all pieces: any SHORTEST characters of it in a row are found, too.
+secrets, written plain, in hex and in base64. The text gives a piece at each STRIDE, and the table has all, so any
+SHORTEST characters of a spelling in a row are found.
 
 SECURITY: the table is a `dict` of `bytes`: it compares hashes (SipHash, with a key of this process) before it compares
 texts, so the time of a look-up does not tell how much of a guess was right. A piece is 32 of 36 letters and digits (165
@@ -61,11 +60,12 @@ class Secrets:
     def __init__(self, secrets: Iterable[tuple[object, bytes]], budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._spellings: list[_Spelling] = []
-        # The value is a spelling's number and the place in it as one number: a tuple for each of 15,000 pieces would
+        # The value is a spelling's number and the place in it as one number: a tuple for each of 40,000 pieces would
         # make the garbage collector go through all of the process's memory at every third paste.
         self._grams: dict[bytes, int] = {}
         for owner, secret in secrets:
-            for spelling, pieces in _spellings(owner, secret):
+            for spelling in _spellings(owner, secret):
+                pieces = len(spelling.whole) - GRAM + 1
                 self.budget.spend(pieces * LOOK_UP_COST)
                 number = len(self._spellings) * PLACES
                 self._spellings.append(spelling)
@@ -132,19 +132,19 @@ class Secrets:
                 yield at, self._spellings[number], offset
 
 
-def _spellings(owner: object, secret: bytes) -> Iterator[tuple[_Spelling, int]]:
-    """How a secret may be written down, and of how many of its first characters pieces are kept."""
+def _spellings(owner: object, secret: bytes) -> Iterator[_Spelling]:
+    """How a secret may be written down."""
     whole = secret.translate(_LOWER, _NO_LETTER)
     if not SHORTEST <= len(whole) < PLACES:
         return
-    yield _Spelling(owner, whole), len(whole) - GRAM + 1
-    yield _Spelling(owner, secret.hex().encode()), STRIDE
+    yield _Spelling(owner, whole)
+    yield _Spelling(owner, secret.hex().encode())
     for before in range(3):
         # What stands in front of it, such as "name:" of a Basic login, moves it within the groups of three bytes.
         # Of a character that holds bits of something else, too, nothing is known.
         start, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
         known = base64.b64encode(bytes(before) + secret)[start:end].translate(_LOWER, _NO_LETTER)
-        yield _Spelling(owner, known, min(before, 1), min((before + len(secret)) * 8 % 6, 1)), STRIDE
+        yield _Spelling(owner, known, min(before, 1), min((before + len(secret)) * 8 % 6, 1))
 
 
 def _run(text: str, first: int, last: int) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from tests.support.visitors import SUBMIT, TOTP_CODE, Visit, Visitor
 pytestmark = pytest.mark.browser
 FREEZE = "مسدودسازی فوری حساب"
 LINK = """
-from accounts import audit, notice_links
-from accounts.events import Event
+from accounts import audit
+from accounts.notifications import links as notice_links
+from accounts.choices.events import Event
 from accounts.models import Notice, User
 user = User.objects.get(phone="{phone}")
 event = audit.record(Event.KEY_CREATED, None, customer=user)
@@ -157,7 +158,7 @@ def test_a_link_of_a_notice_freezes_in_a_browser_that_knows_nobody(portal: LiveS
 def test_quarantine_is_told_on_every_page_and_ended_by_both_codes(portal: LiveSite, visit: Visit) -> None:
     sara = visit()
     sara.log_in()
-    code = "from accounts import emergency; from accounts.models import User; "
+    code = "from accounts.actions import freeze as emergency; from accounts.models import User; "
     scripts(portal, f"{code}emergency.quarantine(User.objects.get(phone='{sara.customer.phone}'))")
     sara.open("/keys/")
     sara.page.locator("form[action='/quarantine/'] button").click()

@@ -19,7 +19,7 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from accounts.models import User
 from apikeys.models import Refusal
-from tests import people
+from tests.support import people
 agent = User.objects.get(phone="{agent}")
 agent.is_staff, agent.name = True, "Maryam"
 agent.save()

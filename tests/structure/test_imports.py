@@ -21,7 +21,7 @@ ORDER = {
         ("notifications", "factors"),
         ("actions",),
         ("login", "registration", "profile", "staff", "operations"),
-        ("templatetags", "management", "admin", "apps"),
+        ("templatetags", "management", "admin", "apps", "backends"),
     ),
     "apikeys": (
         ("verification", "policy"),

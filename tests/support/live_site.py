@@ -21,7 +21,7 @@ PEOPLE = """
 import json
 from django.contrib.auth.hashers import make_password
 from accounts.models import User
-from tests import people
+from tests.support import people
 word = "a password of the tests"
 for n in range({made}):
     people.next_phone()

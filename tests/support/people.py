@@ -225,7 +225,7 @@ def password_only(person: Person, from_address: str = ADDRESS) -> Client:
     """Return a Django login without a second factor, which no page creates; a forgotten bypass would look like this."""
     client = browser(from_address)
     request = _request()
-    django_login(request, person.user, backend="accounts.access.backends.PhoneBackend")
+    django_login(request, person.user, backend="accounts.backends.PhoneBackend")
     return _with_session(client, request, person.user)
 
 

@@ -247,7 +247,7 @@ MAKE_KEY = """
 import json, uuid
 from accounts.models import User
 from apikeys.models import ApiKey
-from hitobit_portal import crypto
+from hitobit_portal.security import crypto
 key = ApiKey.objects.create_with_secret(User.objects.get(), str(uuid.uuid4()), uuid.uuid4())
 credential = key.credentials.get()
 print(json.dumps([key.key_id, crypto.unseal(credential.sealed, credential.seal_owner).decode()]))

@@ -15,8 +15,8 @@ MAKE = """
 import json, uuid
 from accounts.models import User
 from apikeys.models import ApiKey
-from apikeys.public_keys import parse
-from tests import people
+from apikeys.policy.public_keys import parse
+from tests.support import people
 sara = User.objects.get(phone={phone!r})
 made = []
 for number, pem in enumerate([None, *{pems!r}]):
