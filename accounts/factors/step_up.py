@@ -18,14 +18,14 @@ SESSION_KEY = "proof"
 MAX_AGE_SECONDS = 10 * 60
 
 
-def grant(request: HttpRequest, user: User, purposes: Purpose, **content: str) -> None:
-    """Record that both codes approved ``what``. ``content`` is the exact content (``phone``). There is one step-up at
+def grant(request: HttpRequest, user: User, purpose: Purpose, **content: str) -> None:
+    """Record that both codes approved ``purpose``. ``content`` is the exact content (``phone``). There is one step-up at
     a time.
     """
     # SECURITY: against session fixation: an id that was planted before the codes becomes worthless.
     request.session.cycle_key()
     request.session[SESSION_KEY] = {
-        "what": purposes.value,
+        "what": purpose.value,
         "until": int(time.time()) + MAX_AGE_SECONDS,
         "state": _account_state(user),
         "nonce": logins.new_nonce(),
@@ -48,8 +48,8 @@ def get(request: HttpRequest, user: User, *purposes: Purpose) -> dict[str, Any] 
     return state if constant_time_compare(state["state"], _account_state(user)) else None
 
 
-def is_granted(request: HttpRequest, user: User, purposes: Purpose) -> bool:
-    return get(request, user, purposes) is not None
+def is_granted(request: HttpRequest, user: User, purpose: Purpose) -> bool:
+    return get(request, user, purpose) is not None
 
 
 def totp_seed(state: dict[str, Any], user: User) -> str:
