@@ -1,4 +1,4 @@
-"""Who reaches what: every address of the URLconf, as everybody who must not reach it."""
+"""Access control: every URL of the URLconf, requested by every kind of visitor that must not reach it."""
 
 import re
 import uuid
@@ -24,7 +24,7 @@ from tests.support.staff import act_on
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
-#: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
+#: Public URLs, and the reason. A new URL that is not listed here has to be protected.
 PUBLIC = {
     "/login/": "the way in",
     "/frozen/": "where freezing ends, which logs out",
@@ -36,7 +36,7 @@ PUBLIC = {
     "/api/v3/ping": "signing-contract",
     "/api/v3/time": "signing-contract",
 }
-#: Where a half-finished login of each kind may be, besides.
+#: Additional URLs for each kind of half-finished login.
 HALFWAY = {
     "password": {"/login/second-factor/"},
     "staff with a password": {"/login/second-factor/"},
@@ -49,7 +49,7 @@ HALFWAY = {
     "forgotten password, number typed": {"/forgot/codes/"},
     "forgotten password, codes proved": {"/forgot/password/"},
 }
-#: What somebody without a finished login can have sent; none of it approves anything about a key.
+#: Form fields that a visitor without a finished login can have; none of them approves anything about a key.
 OUTSIDE_CODES = ["login", "enrol.sms", "account.sign_up", "password.forgot"]
 VALUES = {
     "token": "1f-0123456789abcdefghijkl",
@@ -63,7 +63,7 @@ VALUES = {
     "notice_id": "1",
     "url": "nowhere/",
 }
-#: The same by their path converter: ids of the staff's pages, which are made of a row's number.
+#: The same by path converter: opaque ids of the staff pages, which are made from row ids.
 HIDDEN = {name: get_converters()[name] for name in (opaque_ids.ACCOUNT, opaque_ids.NOTICE, opaque_ids.EVENT)}
 
 
@@ -75,7 +75,7 @@ def value_of(found: re.Match[str]) -> str:
 
 
 def addresses() -> Iterator[str]:
-    """Every address of the URLconf, with plausible values for its parts."""
+    """Return every URL of the URLconf, with plausible values for its parameters."""
     yield from _walk(get_resolver().url_patterns, "/")
 
 
@@ -96,14 +96,14 @@ USER_1 = f"/admin/accounts/user/{HIDDEN[opaque_ids.ACCOUNT].to_url(1)}/change/"
 
 
 def at(path: str, key: ApiKey, row: str) -> str:
-    """``path`` with the id of a key, and of a row of the admin, that exist."""
+    """Return ``path`` with the id of an existing key and an existing admin row."""
     for converter in HIDDEN.values():
         path = path.replace(converter.to_url(1), converter.to_url(int(row)))
     return path.replace(VALUES["pk"], str(key.pk)).replace("/1/", f"/{row}/")
 
 
 def visitors() -> dict[str, Client]:
-    """Everybody who has not finished a login, by name."""
+    """Return a browser for each kind of unfinished login, by name."""
     sara, staff = people.customer(), people.customer(is_staff=True, is_superuser=True)
     known = people.with_password(people.customer())
     expired = people.half_logged_in(sara)
@@ -242,7 +242,7 @@ def test_the_session_id_changes_after_the_password_and_after_the_second_factor()
 
 
 def canaries(person: Person, key: ApiKey) -> list[str]:
-    """Everything secret that the database holds of the person, in clear and as it is stored."""
+    """Return every secret of the user in the database, in clear and as stored."""
     codes = people.recovery_codes(person)
     sms = people.live_sms_code(person, approvals.LOGIN, "918273")
     stored = [

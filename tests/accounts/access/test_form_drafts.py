@@ -1,4 +1,4 @@
-"""What programs sign with is asked again as it was chosen, when a session ran out on the way to the key."""
+"""Form drafts: after a session expired on the way to a key, the form shows the same choices again."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def key(sara: Person) -> ApiKey:
 
 
 def hidden(client: Client, path: str) -> dict[str, str]:
-    """The fields that the page of the codes sends along with them."""
+    """Return the fields that the codes page resends."""
     return dict(client.get(path).context["asked"].kept)
 
 
@@ -52,7 +52,7 @@ ENDS = [ended_elsewhere, idle, expired]
 
 
 def logs_in(client: Client, person: Person) -> Client:
-    """The same browser after both steps of ``person``'s login."""
+    """Log the same browser in as ``person``."""
     request = RequestFactory().get("/", headers={"host": HOST})
     request.session = SessionStore(client.cookies["__Host-session"].value)
     request.user = AnonymousUser()
@@ -66,7 +66,7 @@ def logs_in(client: Client, person: Person) -> Client:
 
 
 def lost(sara: Person, client: Client, path: str, fields: dict[str, str], end: Any = idle) -> Client:
-    """``fields`` posted when the session had just ended; then the browser after a new login."""
+    """Post ``fields`` with an expired session. Return the browser after a new login."""
     end(sara, client)
     assert client.post(path, fields).headers["Location"].startswith("/login/?next=")
     return logs_in(client, sara)
@@ -114,7 +114,7 @@ def test_of_the_field_for_a_public_key_nothing_else_is_kept(sara: Person, around
     assert Session.objects.get().get_decoded()[DRAFT]["fields"] == {"name": ["bot"], "kind": ["public"]}
 
 
-# --- whose it is
+# --- ownership
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -148,7 +148,7 @@ def test_nor_after_it_was_handed_from_page_to_page(sara: Person, end: Any) -> No
 
 
 def test_a_login_drops_data_of_the_previous_user_of_the_browser(sara: Person) -> None:
-    """Whatever a page stores in the session, also one that will be written later."""
+    """Data of any page in the session, including pages that will be written later."""
     client = people.in_pre_login_flow(sara.user, "forgot", proved=True)
     people.set_session(client, anything="of Sara's")
     before = client.cookies["__Host-session"].value

@@ -1,4 +1,4 @@
-"""Browsers in which an account logged in before: strangers don't lock its owner out of them."""
+"""Known browsers: failures elsewhere do not lock the owner out of browsers in which they logged in before."""
 
 import time
 from collections.abc import Callable
@@ -38,14 +38,14 @@ def type_password(client: Client, person: Person, password: str = "") -> Any:
 
 
 def log_in(client: Client, person: Person, **fields: str) -> Client:
-    """Both steps, by the pages."""
+    """Log in by the pages, both steps."""
     assert type_password(client, person)["Location"] == SECOND
     assert client.post(TOTP, {"code": person.fresh_totp(), **fields})["Location"] == "/dashboard/"
     return client
 
 
 def before(person: Person, *cookies: str) -> Client:
-    """A browser in which the person logged in some time ago: its session is over, and of its cookies those are left."""
+    """Return a browser with an earlier login: its session has ended, its other cookies remain."""
     client = log_in(browser(), person, trust="1")
     kept = {name: client.cookies[name].value for name in cookies or [known_browsers.COOKIE]}
     client.cookies.clear()
@@ -54,14 +54,14 @@ def before(person: Person, *cookies: str) -> Client:
 
 
 def strangers_try_passwords(person: Person) -> None:
-    """25 wrong ones from three addresses: as many as count against an account from everywhere."""
+    """Post 25 wrong passwords from three addresses: as many as count against an account elsewhere."""
     for n in range(Rate.LOGIN_PHONE.value.count):
         type_password(browser(address(n % 3)), person, "wrong")
     assert type_password(browser(address(99)), person).status_code == 429
 
 
 def used_up(person: Person) -> None:
-    """The count after the same, without 25 requests."""
+    """Set the counters to the same state, without 25 requests."""
     for _n in range(Rate.LOGIN_PHONE.value.count):
         ratelimits.take(Rate.LOGIN_PHONE, person.user.phone)
     assert type_password(browser(address(99)), person).status_code == 429
@@ -137,7 +137,7 @@ def test_a_family_of_five_shares_a_browser_and_each_token_is_of_the_last_login()
 
 
 def changed(token: str) -> list[str]:
-    """The token with each of its letters changed, and other things that are none."""
+    """Return the token with each of its characters changed, and other invalid tokens."""
     one = [token[:n] + ("A" if letter != "A" else "B") + token[n + 1 :] for n, letter in enumerate(token)]
     return [*one, token + "A", "", ":", token * 9, "..", "é", "0" * 5000, "\\000", "1.2.3"]
 
@@ -186,7 +186,7 @@ def test_exported_tokens_expire_after_a_minute(sara: Person) -> None:
     answer = log_in(browser(), sara).post("/logout/")
     with mock.patch.object(
         cache, "get", return_value=None
-    ):  # as after its time: the clock of the cache is real
+    ):  # as after its expiry: the clock of the cache is real
         late = browser()
         assert late.get(answer["Location"])["Location"] == "/login/"
     assert known_browsers.COOKIE not in late.cookies
@@ -281,7 +281,7 @@ def test_wrong_codes_of_others_behind_the_same_address_lock_no_known_browser(sar
 
 
 def thief_tries_codes(person: Person) -> None:
-    """Somebody who has the password, until codes of that kind are blocked."""
+    """Post wrong codes after the right password, until codes are locked."""
     for n in range(6):
         people.half_logged_in(person, address(n)).post(TOTP, {"code": person.wrong_totp(n)})
 
@@ -319,7 +319,7 @@ def test_codes_of_a_known_browser_are_guessed_five_times_in_five_minutes_like_al
 
 
 def test_after_ten_wrong_codes_in_a_row_a_known_browser_counts_like_all_others(sara: Person) -> None:
-    """A hundred in a row are the most that anybody has, whatever browsers they have."""
+    """A hundred failures in a row are the maximum, in any browser."""
     client = before(sara)
     type_password(client, sara)
     FactorGuard.objects.update(known_in_a_row=10, in_a_row=90)
@@ -339,7 +339,7 @@ def test_a_guard_of_the_version_before_has_no_known_failures_yet(sara: Person) -
 
 
 def strangers_use_up_forgot(person: Person) -> None:
-    """All that people without a login may do with the number: six messages, and five wrong codes."""
+    """Use all that anonymous visitors may do with the number: six messages, and five wrong codes."""
     for n in range(7):
         stranger = browser(address(n))
         stranger.post("/forgot/", {"phone": person.user.phone})
@@ -360,7 +360,7 @@ def test_failures_elsewhere_do_not_block_a_password_reset_in_a_known_browser(sar
 
 
 def test_an_account_that_is_locked_after_a_hundred_wrong_codes_gets_a_new_password(sara: Person) -> None:
-    """SECURITY: its owner could not log in, and a thief with the old password would keep it so."""
+    """SECURITY: otherwise the owner could not log in, and a thief with the old password could keep it so."""
     FactorGuard.objects.update_or_create(user=sara.user, defaults={"in_a_row": 100})
     client = browser()
     client.post("/forgot/", {"phone": sara.user.phone})

@@ -1,4 +1,4 @@
-"""New passwords: what is refused and why, and the meter that says it while somebody types."""
+"""New passwords: what is refused and why, and the strength meter."""
 
 import re
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_text_without_an_encoding_is_not_breached() -> None:
 
 
 def test_every_warning_of_zxcvbn_has_words_of_ours() -> None:
-    """Their texts stand in its source; one that it gets or words anew has to be translated again."""
+    """zxcvbn's texts are in its source; a new or changed text needs a translation."""
     source = Path(zxcvbn.feedback.__file__).read_text(encoding="utf-8")
     source = re.sub(r"' \\\n\s*'", "", source)
     warnings = re.findall(r"""warning'?(?: =|:) _\((['"])(.*?)\1\)""", source)

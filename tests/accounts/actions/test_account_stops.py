@@ -1,4 +1,4 @@
-"""What stands over all keys of an account: frozen by its owner, in quarantine after a factor was replaced."""
+"""Freeze and quarantine, which apply to all keys of an account."""
 
 import time
 from datetime import timedelta
@@ -25,14 +25,14 @@ RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
 
 @pytest.fixture
 def key(sara: Person) -> ApiKey:
-    """A key with every permission, from one address."""
+    """Return a key with every permission, for one address."""
     key = key_of(sara)
     key.apply(["read", "trade", "withdraw"], "trusted", [ADDRESS])
     return key
 
 
 def decided(key: ApiKey, permission: str, after: timedelta = timedelta(0)) -> Outcome:
-    """The decision about a request that is signed and sent ``after`` from now."""
+    """Return the decision about a request that is signed and sent ``after`` from now."""
     now_ms = time.time_ns() // 1_000_000 + int(after.total_seconds() * 1000)
     call = BinanceClient(key.key_id, secret_of(key)).call("GET", "/", [("timestamp", str(now_ms))])
     return decision.decide(
@@ -79,7 +79,7 @@ def test_a_key_that_is_made_while_the_account_is_frozen_does_not_pass(sara: Pers
 
 
 def key_of_frozen(person: Person) -> ApiKey:
-    """A key that got past the pages, as by another process in the same moment."""
+    """Create a key without the pages, as another process could at the same moment."""
     User.objects.filter(pk=person.user.pk).update(frozen_at=None)
     row = key_of(Person(person.reload(), ""), "late")
     User.objects.filter(pk=person.user.pk).update(frozen_at=timezone.now())

@@ -40,7 +40,7 @@ def invite(phone: str = "") -> tuple[str, dict[str, str]]:
 
 
 def through(path: str) -> Client:
-    """A browser that took the link up to the password."""
+    """Return a browser that followed the link up to the password page."""
     client = people.browser()
     assert client.post(path)["Location"] == CODE
     code = sms_collector.newest("account.sign_up").code

@@ -1,4 +1,4 @@
-"""Rows of numbers that somebody merely typed: no account anywhere, and gone after a day."""
+"""Pending accounts: they count as accounts nowhere and are deleted after a day."""
 
 from datetime import timedelta
 

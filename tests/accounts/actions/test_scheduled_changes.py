@@ -1,4 +1,4 @@
-"""Changes that wait a day: the operators' reset of both factors, stopping it, and its taking force exactly once."""
+"""Scheduled changes: the reset of both factors by operators, stopping it, and applying it exactly once."""
 
 import io
 import json
@@ -144,7 +144,7 @@ def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_ke
 
 
 def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own_number() -> None:
-    """SECURITY: who stole the password needs the phone as well, and could not wait unnoticed."""
+    """SECURITY: a thief with the password also needs the phone, and cannot wait unnoticed."""
     person = customer()
     asked(person)
     make_due()
@@ -215,7 +215,9 @@ def test_changes_of_others_are_left_alone() -> None:
 
 
 def lost_phone(person: Person) -> DelayedChange | None:
-    """What password, authenticator, recovery code and the code to the new number bring about (`views_phone`)."""
+    """Schedule the change that the lost-phone page schedules after password, authenticator, recovery code and the new
+    number's code.
+    """
     with transaction.atomic():
         verification.lock(person.user)
         return scheduled_changes.schedule_phone_change(RequestFactory().get("/"), person.user, next_phone())
@@ -226,7 +228,7 @@ def by_passport(person: Person) -> DelayedChange | None:
 
 
 def newest_link(person: Person) -> str:
-    """The link of the newest notice that went to the number, which a thief may hold by now."""
+    """Return the link in the newest notice to the number, which a thief may read."""
     notice = Notice.objects.filter(user=person.user, to=person.user.phone, link_used_at=None).latest("pk")
     return f"/n/{links.token_of(notice)}/"
 
@@ -240,7 +242,9 @@ HOW = pytest.mark.parametrize("how", ["stop", "freeze"])
 def test_a_link_stops_changes_once_and_later_requests_continue(
     ask: Callable[[Person], DelayedChange | None], how: str
 ) -> None:
-    """SECURITY: links go to the number that is to be replaced; whoever stole the phone would stop it for ever."""
+    """SECURITY: links are sent to the number that is to be replaced; a thief with the phone could stop the change
+    forever.
+    """
     person = customer()
     first = ask(person)
     assert first is not None
@@ -253,7 +257,7 @@ def test_a_link_stops_changes_once_and_later_requests_continue(
         page = browser().get(newest_link(person)).content.decode()
         assert 'name="stop"' not in page
         browser().post(newest_link(person), {act: "1"})
-        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # one more notice, one more link
+        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # another notice, another link
     assert scheduled_changes.waiting(person.user).get() == second
     assert person.reload().frozen_at is not None, "links freeze"
     make_due()
@@ -326,7 +330,9 @@ def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
 
 
 def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:
-    """SECURITY: each login is told by a notice with a link; a thief would end the one that replaces the number."""
+    """SECURITY: each login sends a notice with a link; a thief could otherwise end the login that replaces the
+    number.
+    """
     person = customer()
     audit.record(Event.KEY_CREATED, None, customer=person.user)
     before = logged_in(person)

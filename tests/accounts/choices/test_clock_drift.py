@@ -1,4 +1,4 @@
-"""The clock of somebody's authenticator: measured with every code that is right, and told before codes are refused."""
+"""TOTP clock drift: measured with every accepted code, and reported before codes are refused."""
 
 import time
 from html import unescape
@@ -44,7 +44,7 @@ def sara(db: None) -> Person:
 
 
 def give(sara: Person, *differences: int) -> None:
-    """Right codes, five minutes apart, of an authenticator whose clock is off by so many steps."""
+    """Use valid codes, five minutes apart, of an authenticator whose clock is off by the given steps."""
     begun = time.time()
     for number, steps in enumerate(differences):
         moment = begun + number * 300

@@ -1,4 +1,4 @@
-"""Codes that are not right, now, for exactly this: each is refused with the same sentence, and makes nothing."""
+"""Invalid codes: each kind is refused with the same message and has no effect."""
 
 import pytest
 from django.test import Client
@@ -21,7 +21,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def visitor(sara: Person) -> Client:
-    """Sara's browser at the page that asks for both codes, the message having arrived."""
+    """Return Sara's browser at the two-code page, after the SMS was sent."""
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
     return browser
@@ -87,7 +87,7 @@ def test_codes_that_are_not_right_now_for_this_are_refused_with_one_sentence(
 
 
 def people_see_always(person: Person) -> dict[str, list[str]]:
-    """The one refusal, as it is for codes that are both simply wrong."""
+    """Return the refusal for two wrong codes."""
     other = people.customer()
     browser = people.logged_in(other)
     browser.post("/keys/", {"name": NAME})

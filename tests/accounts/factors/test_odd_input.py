@@ -1,4 +1,4 @@
-"""Whatever is typed as a code or as a name: it is understood or refused, and never a failure of the portal."""
+"""Unusual input as codes and names: it is accepted or refused, and never causes a server error."""
 
 import random
 import unicodedata
@@ -23,14 +23,14 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def visitor(sara: Person) -> Client:
-    """Sara's browser at the page that asks for both codes, the message having arrived."""
+    """Return Sara's browser at the two-code page, after the SMS was sent."""
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
     return browser
 
 
 def works(browser: Client, person: Person, name: str = NAME) -> bool:
-    """Whether right codes still make the key."""
+    """Return whether valid codes still create the key."""
     answer = browser.post(VERIFY, people.both_codes(person))
     return answer.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
 
@@ -70,7 +70,7 @@ def test_ten_thousand_odd_codes_are_six_digits_or_refused() -> None:
 def test_odd_codes_are_answered_by_the_pages() -> None:
     source = random.Random(7)
     for n in range(25):
-        # A fresh person now and then: a locked account would not compare what comes.
+        # A new user from time to time: a locked account would not compare codes.
         person = people.customer()
         people.live_sms_code(person, approvals.LOGIN, "123456")
         people.recovery_codes(person)

@@ -1,4 +1,4 @@
-"""Two budgets of SMS: what people without a login ask for takes nothing from what customers need."""
+"""Two budgets of SMS: requests without a login do not use the budget of customers."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Caps = Callable[..., None]
 
 @pytest.fixture
 def caps(monkeypatch: pytest.MonkeyPatch) -> Caps:
-    """``caps(SMS_PREFIX=5)``: smaller counts for this test; `test_ratelimits` has the real ones."""
+    """``caps(SMS_PREFIX=5)``: smaller limits for this test; `test_ratelimits` has the real ones."""
 
     def change(**counts: int) -> None:
         for name, count in counts.items():
@@ -35,7 +35,7 @@ def sara() -> Person:
 
 
 def sign_ups(addresses: list[str]) -> int:
-    """How many of as many strangers are sent a code, each with a number of one prefix."""
+    """Return how many of ``n`` anonymous visitors, each with a number of one prefix, get a code."""
     before = len(sms_collector.messages)
     for address in addresses:
         browser(address).post("/signup/", {"phone": people.next_phone()})
@@ -43,7 +43,7 @@ def sign_ups(addresses: list[str]) -> int:
 
 
 def everywhere(count: int) -> list[str]:
-    """Addresses of which no two share a prefix that one customer may have."""
+    """Return addresses that do not share a network prefix."""
     return [f"2001:db8:{n:x}::1" for n in range(1, count + 1)]
 
 
@@ -51,7 +51,7 @@ def everywhere(count: int) -> list[str]:
 def test_a_flood_of_sign_ups_ends_at_its_cap_and_customers_do_all_that_they_did_before(
     sara: Person, caps: Caps, cap: str, most: int
 ) -> None:
-    # The budget of accounts: as small, so that any message of a stranger on it would show.
+    # The budget of accounts is as small, so any anonymous message that counted there would show.
     caps(**{cap: most}, SMS_PREFIX=3, SMS_DAY=3, SMS_ADDRESS=3)
     assert sign_ups(everywhere(8)) == most
     client = browser()
@@ -127,7 +127,7 @@ def test_a_shared_limit_is_recorded_once_and_not_for_each_number(caps: Caps) -> 
 
 
 def test_an_account_has_few_messages_for_numbers_that_are_not_its_own(sara: Person, caps: Caps) -> None:
-    """SECURITY: ten accounts could use up a prefix, and with it the login codes of everybody there."""
+    """SECURITY: ten accounts could use up a prefix, and with it the login codes of everybody with that prefix."""
     caps(SMS_NEW_NUMBER=2)
     client = people.logged_in(sara)
     sent = []

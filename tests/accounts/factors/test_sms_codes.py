@@ -1,4 +1,4 @@
-"""SMS codes on their way: what a message says, how many there may be, and a provider that fails."""
+"""SMS codes: text, limits, and provider failures."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def named(name: str) -> Approval:
 
 
 def back_end(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception | None = None) -> list[str]:
-    """A provider of its own under a dotted path; the list fills with what it was handed."""
+    """Register a back-end under a dotted path; the returned list receives its messages."""
     module, taken = types.ModuleType(name), list[str]()
 
     def handed(phone: str, text: str, *, code: str, purpose: str) -> None:

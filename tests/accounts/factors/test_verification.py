@@ -1,4 +1,4 @@
-"""The one owner of "is this person verified, for what": both codes together, each once, failures counted."""
+"""Verification: both codes together, each once, failures counted."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ CREATE = Approval(Purpose.CREATE_KEY, {"name": "bot"}, {"name": "bot"})
 
 @contextmanager
 def at(moment: float) -> Iterator[None]:
-    """The clock of codes and counts stands at ``moment`` (seconds since 1970)."""
+    """Set the clock of codes and counters to ``moment`` (seconds since 1970)."""
     shown = datetime.fromtimestamp(moment, UTC)
     with (
         mock.patch("time.time", return_value=moment),
@@ -213,7 +213,7 @@ def test_codes_stay_valid_when_the_effect_fails(sara: Person) -> None:
         raise LookupError
 
     asked = {Factor(name): code for name, code in codes.items()}
-    # Nor do they use up the address, which many customers may share.
+    # They do not count against the address either, which many customers may share.
     for _n in range(Rate.FACTOR_ADDRESS.value.count + 1):
         with pytest.raises(LookupError):
             verification.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
@@ -295,7 +295,7 @@ def test_guesses_from_one_address_over_many_accounts_are_limited() -> None:
 
 
 def test_right_codes_do_not_use_the_address_up(sara: Person) -> None:
-    """An office behind one address logs in all day."""
+    """Many users behind one address log in all day."""
     for _n in range(Rate.FACTOR_ADDRESS.value.count + 5):
         assert verify(sara, approvals.LOGIN, totp=sara.fresh_totp()).accepted
 
@@ -317,6 +317,6 @@ def test_odd_code_is_refused_and_never_an_exception(sara: Person, code: str) -> 
 
 
 def test_django_otp_itself_never_accepts_a_code(sara: Person) -> None:
-    """SECURITY: its own check of tokens has no lock, no count and no purpose."""
+    """SECURITY: django-otp's own check of tokens has no lock, no counter and no purpose."""
     assert django_otp.match_token(sara.reload(), sara.totp()) is None
     assert not sara.reload().totp.verify_token(sara.totp())

@@ -1,4 +1,4 @@
-"""Browsers that skip the login's second factor; and logins that come from somewhere new."""
+"""Trusted devices, which skip the second factor of the login, and logins from new devices."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,14 +28,14 @@ def events(person: Person, *kinds: str) -> list[AuditEvent]:
 
 
 def seen(person: Person, agent: str, address: str, ago: timedelta = timedelta(0)) -> None:
-    """A login of the past."""
+    """Record a login in the past."""
     AuditEvent.objects.create(
         event="login", customer=person.user, agent=agent, address=address, at=timezone.now() - ago
     )
 
 
 def log_in(person: Person, client: Client, **fields: str) -> Any:
-    """Both steps by the pages; the answer to the second one."""
+    """Log in by the pages. Return the response to the second step."""
     client.post("/login/", {"phone": person.user.phone, "password": person.password})
     return client.post("/login/second-factor/?method=totp", {"code": person.fresh_totp(), **fields})
 

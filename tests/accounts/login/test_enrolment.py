@@ -1,4 +1,4 @@
-"""Enrolment: both factors, in order, each proved by a real code; nothing else before it is done."""
+"""Enrolment: both factors, in order, each proved by a valid code; nothing else is accessible before it is done."""
 
 import re
 import time
@@ -64,7 +64,7 @@ def test_newcomer_is_led_to_enrolment_and_nowhere_else(path: str) -> None:
 
 
 def test_an_existing_factor_is_proved_before_enrolling_the_other() -> None:
-    """SECURITY: else a stolen password would enrol the thief's own authenticator."""
+    """SECURITY: otherwise a thief with the password could enrol their own authenticator."""
     for person in (half_enrolled(), with_authenticator(newcomer())):
         client = half_logged_in(person)
         for path in (SMS, TOTP, RECOVERY):

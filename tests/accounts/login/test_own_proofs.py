@@ -1,4 +1,4 @@
-"""What completes a login was proved in that login: codes, seeds and factors of another one count for nothing."""
+"""A login is completed only by proofs of the same login: codes, seeds and factors of other logins do not count."""
 
 from datetime import timedelta
 from typing import Any
@@ -39,7 +39,7 @@ def a_minute_passes() -> None:
 
 
 def after_sms(person: Person) -> Client:
-    """A half-finished login in which the code of its own SMS was typed."""
+    """Return a half-finished login in which the code of its own SMS was entered."""
     client = people.half_logged_in(person)
     a_minute_passes()
     client.post(SECOND, {"switch": "sms"})
@@ -84,7 +84,7 @@ def test_seed_that_another_login_has_seen_confirms_nothing() -> None:
 
 
 def test_factor_that_came_from_elsewhere_has_to_be_proved_in_this_login() -> None:
-    """Even if the other half-finished login were not ended by it."""
+    """Even if this did not end the other half-finished login."""
     client = after_sms(nima := people.half_enrolled())
     nima = people.with_authenticator(nima)
     for path in (TOTP, RECOVERY, "/dashboard/"):
@@ -119,7 +119,7 @@ def test_half_finished_login_of_the_version_before_begins_again() -> None:
     assert leads_to_login(client.get(SECOND))
 
 
-# Codes of an SMS count in the login that asked for them.
+# SMS codes are valid only in the login that requested them.
 
 
 def test_login_code_is_valid_only_in_the_requesting_login() -> None:
@@ -204,7 +204,7 @@ def test_codes_of_one_session_approve_nothing_in_another(path: str) -> None:
 
 @pytest.mark.parametrize("purpose", [each for each in approvals.Purpose if each not in approvals.OUTSIDE])
 def test_code_for_any_purpose_is_valid_only_in_the_requesting_login(purpose: approvals.Purpose) -> None:
-    """Whatever it approves: the login is taken from the request, so that no purpose can leave it out."""
+    """For every purpose: the login is taken from the request, so no purpose can omit it."""
     sara = people.customer()
     approval = Approval(purpose, {}, {})
     code = {Factor.SMS: people.live_sms_code(sara, approval, client=people.logged_in(sara))}
@@ -215,7 +215,7 @@ def test_code_for_any_purpose_is_valid_only_in_the_requesting_login(purpose: app
     assert verification.verify(asking, sara.user, approval, code).accepted
 
 
-# What another authenticator is set up by.
+# Setting up another authenticator.
 
 
 def test_thief_with_a_recovery_code_never_sees_the_seed_that_the_owner_sets_up() -> None:
@@ -260,7 +260,7 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
     assert TotpDevice.objects.get().seed_sealed == seed
 
 
-# New recovery codes are told.
+# New recovery codes send a notice.
 
 
 def told(event: Event) -> list[str]:
@@ -293,11 +293,11 @@ def test_recovery_codes_are_renewed_a_few_times_an_hour_in_enrolment() -> None:
     assert answers == [200] * 5 + [429] * 2
 
 
-# A login that was ended while its request was on the way does nothing any more.
+# A login that ended while its request was running does nothing any more.
 
 
 def ended_meanwhile(sara: Person) -> Any:
-    """A request of a finished login that is over by the time its work begins."""
+    """Return a request of a finished login that ends before its work begins."""
     request = people.request_of(sara)
     sessions.end_all(sara.reload())
     return request
@@ -331,7 +331,7 @@ def test_login_is_over_by_whatever_ends_it(how: str) -> None:
 
 
 def test_recovery_codes_of_a_login_that_was_ended_meanwhile_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the owner had ended all sessions between the page's first look and its work."""
+    """End all sessions between the page's first check and its work."""
     nima = people.with_authenticator(people.half_enrolled())
     old = people.recovery_codes(nima)
     client = people.proved_in(nima, "sms", "totp")
@@ -381,7 +381,7 @@ def test_email_link_is_over_when_all_sessions_were_ended_since() -> None:
 
 
 def test_code_that_went_to_another_number_than_the_accounts_own_is_wrong() -> None:
-    """Whoever changed it, and whether the code's row was deleted: the number is part of the code's digest."""
+    """For every way of changing it, and even if the code's row was kept: the number is part of the code's digest."""
     sara = people.customer()
     code = people.live_sms_code(sara, approvals.LOGIN)
     number = people.next_phone()
@@ -429,7 +429,7 @@ def test_notice_goes_to_the_number_of_now_whatever_the_request_had_loaded() -> N
 
 
 def visits(person: Person, device: SmsDevice | TotpDevice) -> Client:
-    """A finished login whose second factor was ``device``."""
+    """Return a finished login whose second factor was ``device``."""
     client = people.logged_in(person)
     people.set_session(client, otp_device_id=device.persistent_id)
     assert client.get("/dashboard/").status_code == 200

@@ -1,4 +1,4 @@
-"""Two browsers with the password of one account: no order of their steps lets one in without factors of its own."""
+"""Two browsers with the password of one account: no order of their steps allows a login without own factors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -29,7 +29,9 @@ STARTS = ["nothing", "phone", "both"]
 
 
 class Browser:
-    """A browser, what its person has seen, and what may have been proved in its login by the test's own account."""
+    """A browser, the codes and seeds that its user has seen, and the factors proved in its login according to the
+    test.
+    """
 
     def __init__(self) -> None:
         self.client: Client = people.browser()
@@ -40,7 +42,7 @@ class Browser:
     def begin(self, needs: int) -> None:
         self.needs = needs
         self.proved: set[str] = set()
-        self.asked: set[str] = set()  # codes of the SMS that this login asked for
+        self.asked: set[str] = set()  # SMS codes that this login requested
         self.shown: set[str] = set()  # seeds that this login was shown
 
     def is_in(self) -> bool:
@@ -48,7 +50,7 @@ class Browser:
 
 
 class World:
-    """The account and both browsers. Each of them reads every SMS; each step may be taken at any time."""
+    """The account and both browsers. Both read every SMS; each step may be taken at any time."""
 
     def __init__(self, start: str) -> None:
         sms_collector.reset()
@@ -60,7 +62,7 @@ class World:
             self.browsers["owner"].recovery = people.recovery_codes(self.person)
 
     def a_while_passes(self) -> None:
-        """No pause between two SMS, no rate and no used step of a code stands in for what is meant."""
+        """Remove resend delays, rate limits and used steps, which would hide the property under test."""
         cache.clear()
         before = timezone.now() - timedelta(seconds=61)
         SmsCode.objects.filter(user=self.person.user).update(sent_at=before)
@@ -90,7 +92,7 @@ class World:
         self.browsers[who].asked |= {message.code for message in sms_collector.messages[count:]}
 
     def type_sms(self, who: str, path: str) -> None:
-        """The newest one, whichever login asked for it."""
+        """Enter the newest SMS code, whichever login requested it."""
         if sms_collector.messages:
             code = sms_collector.newest().code
             self.browsers[who].proved |= {"sms"} if code in self.browsers[who].asked else set()
@@ -103,7 +105,7 @@ class World:
             self.browsers[who].seeds.add(answer.context["secret"])
 
     def type_totp(self, who: str, path: str) -> None:
-        """A code of each authenticator that this person has."""
+        """Enter a code of each authenticator that this user has."""
         browser = self.browsers[who]
         for seed in sorted(browser.seeds):
             browser.proved |= {"totp"} if seed in {self.seed_of_the_account(), *browser.shown} else set()
@@ -135,7 +137,7 @@ class World:
         self.post(who, RECOVERY, finish="1")
 
     def go_on(self, who: str) -> None:
-        """Does what the page asks for to which the portal leads this browser."""
+        """Perform the step of the page to which the portal redirects this browser."""
         where = (
             people.clone_browser(self.browsers[who].client).get("/dashboard/").headers.get("Location", "/")
         )
@@ -231,7 +233,7 @@ def test_a_login_needs_its_own_factors() -> None:
     )
 
 
-#: What is done without the other browser in between.
+#: Steps that are done without the other browser in between.
 Step = Sequence[Callable[[World], None]]
 
 
@@ -244,7 +246,7 @@ def enrolling(who: str) -> list[Step]:
 
 
 def stealing(who: str) -> list[Step]:
-    """Everything that `enrolling` does, except that no code of an authenticator is typed."""
+    """Do everything that `enrolling` does, except entering a code of an authenticator."""
     return [
         [*enrolling(who)[0], lambda w: w.look_at_seed(who, TOTP)],
         [lambda w: w.get_recovery_codes(who, renew=True)],
@@ -253,7 +255,7 @@ def stealing(who: str) -> list[Step]:
 
 
 def replacing(who: str) -> list[Step]:
-    """By a recovery code that was found, as if the authenticator were lost."""
+    """Use a found recovery code, as if the authenticator were lost."""
     return [
         [lambda w: w.log_in(who), lambda w: w.type_recovery(who, lost=True)],
         [lambda w: w.look_at_seed(who, REPLACE)],
@@ -270,7 +272,7 @@ def changing(who: str) -> list[Step]:
 
 
 def interleavings(one: Sequence[Step], other: Sequence[Step]) -> Iterator[list[Step]]:
-    """Every order in which both are done."""
+    """Return every interleaving of both sequences."""
     count = len(one) + len(other)
     for places in combinations(range(count), len(one)):
         first, second = iter(one), iter(other)

@@ -1,4 +1,4 @@
-"""The password that an operator sets opens one page: that on which its owner replaces it."""
+"""The password that an operator sets: it opens only the page on which its owner replaces it."""
 
 import io
 from typing import Any
@@ -21,7 +21,7 @@ PAGE = "/login/first-password/"
 
 @pytest.fixture
 def mina(monkeypatch: pytest.MonkeyPatch) -> Person:
-    """A member of staff as the command makes her, after enrolling both factors."""
+    """Return a staff member created by the command, after enrolling both factors."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{FIRST}\n"))
     phone = next_phone()
     call_command("create_staff", phone, "--role", "security", "--name", "Mina", "--password-stdin")
@@ -39,7 +39,7 @@ def test_nothing_is_reached_before_it_is_replaced(mina: Person, method: str) -> 
     for path in ALL:
         asked = getattr(people.browser(), method)(path)
         if path == PAGE or not asked.headers.get("Location", "").startswith("/login/?next="):
-            continue  # a page for everybody
+            continue  # a public page
         protected += 1
         answer = getattr(logged_in(mina), method)(path)
         assert (path, answer.status_code, answer.headers["Location"]) == (path, 302, PAGE)

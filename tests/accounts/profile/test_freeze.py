@@ -1,4 +1,4 @@
-"""The pages of freezing, thawing and quarantine: one click to stop, both codes to go on."""
+"""Freeze, thaw and quarantine pages: one click to stop, both codes to resume."""
 
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ def page(client: Client, path: str) -> str:
 
 
 def frozen(person: Person) -> Client:
-    """A browser that logged in after the account was frozen."""
+    """Return a browser that logged in after the account was frozen."""
     freeze.freeze(None, person.user)
     return logged_in(person)
 

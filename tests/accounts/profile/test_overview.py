@@ -1,4 +1,4 @@
-"""The settings: what they show, and the changes of password and recovery codes."""
+"""The settings page, and the changes of password and recovery codes."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def codes(person: Person) -> dict[str, str]:
 
 
 def approve(person: Person, client: Client, path: str) -> Any:
-    """Both codes on the page at ``path``, as the button of the settings begins it."""
+    """Enter both codes on the page at ``path``, starting as the button of the settings does."""
     assert client.post(path, {"resend": "1"})["Location"] == path
     return client.post(path, codes(person))
 

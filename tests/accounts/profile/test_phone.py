@@ -1,4 +1,4 @@
-"""Another mobile number: by both codes at once, without the old phone after a day; whose a number is stays unsaid."""
+"""Changing the mobile number: at once by both codes, after a day without the old phone, without revealing accounts."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,7 +37,7 @@ def codes(person: Person) -> dict[str, str]:
 
 
 def approved(person: Person, number: str) -> Client:
-    """A browser before the last step: the code that went to the new number."""
+    """Return a browser before the last step: the code that was sent to the new number."""
     client = logged_in(person)
     assert client.post(PHONE, {"phone": number})["Location"] == CODES
     assert client.post(CODES, codes(person))["Location"] == CONFIRM
@@ -135,7 +135,7 @@ def test_own_number_and_invalid_numbers_are_refused_at_the_field_and_kept() -> N
 
 
 def trace(number: str) -> tuple[list[object], list[str]]:
-    """All that somebody sees who tries to take ``number`` over: answers and their own events."""
+    """Return all that is visible to a user who tries to use ``number``: responses and their own events."""
     person = customer()
     client = approved(person, number)
     page: Any = client.get(CONFIRM)

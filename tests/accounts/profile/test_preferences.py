@@ -24,7 +24,7 @@ def sara() -> Person:
 
 
 def html_of(client: Client, path: str = "/login/") -> str:
-    """The opening tag of the page's root."""
+    """Return the opening tag of the page's root element."""
     text = client.get(path).content.decode()
     return text[text.index("<html") : text.index("<head")]
 
@@ -254,7 +254,7 @@ def test_the_language_switch_writes_the_cookie_of_this_host_alone() -> None:
 
 
 def test_every_cookie_of_the_portal_is_bound_to_this_host(sara: Person) -> None:
-    """Of all the answers of a login, a choice of looks and a trusted browser."""
+    """Return the display preferences and the trusted device of all responses of a login."""
     client = browser()
     seen = dict(client.get("/login/").cookies)
     seen |= client.post("/login/", {"phone": sara.user.phone, "password": sara.password}).cookies

@@ -32,7 +32,7 @@ def events(person: Person, *kinds: str) -> list[AuditEvent]:
 
 
 def seen(person: Person, agent: str, address: str, ago: timedelta = timedelta(0)) -> None:
-    """A login of the past."""
+    """Record a login in the past."""
     AuditEvent.objects.create(
         event="login", customer=person.user, agent=agent, address=address, at=timezone.now() - ago
     )
@@ -43,7 +43,7 @@ def session_of(client: Client) -> LoginSession:
 
 
 def ends(person: Person, client: Client, fields: dict[str, Any]) -> Any:
-    """The button on the page of sessions, and the authenticator's code on the page it leads to."""
+    """Press the button on the sessions page, and enter the authenticator's code on the next page."""
     path = client.post("/sessions/", fields).headers["Location"]
     return client.post(path, {"code": person.fresh_totp()})
 
@@ -195,7 +195,7 @@ def test_the_code_of_an_sms_is_as_good(sara: Person, others: bool) -> None:
     ]
     by_sms = here.post(path, {"switch": "sms"}).headers["Location"]
     code = sms_collector.newest("sessions.end").code
-    assert here.post(path, {"code": code}).status_code == 200  # it is no code of the authenticator
+    assert here.post(path, {"code": code}).status_code == 200  # it is not a code of the authenticator
     assert here.post(by_sms, {"code": code}).headers["Location"] == "/sessions/"
     assert not is_in(there)
     assert is_in(here)

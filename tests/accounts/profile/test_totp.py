@@ -1,4 +1,4 @@
-"""Another authenticator: by both codes, or in the login after a recovery code; the old one works until then."""
+"""Replacing the authenticator: by both codes, or in the login after a recovery code; the old one works until then."""
 
 import re
 from typing import Any
@@ -44,12 +44,12 @@ def lost(person: Person) -> Client:
 
 
 def new_one(person: Person, client: Client, path: str = NEW) -> Person:
-    """The person with the authenticator that the page shows."""
+    """Return the user with the authenticator that the page shows."""
     return Person(person.user, person.password, client.get(path).context["secret"])
 
 
 def back(person: Person) -> Client:
-    """A new browser of theirs after the right password, whatever ended the sessions before."""
+    """Return a new browser of the user after the right password, even if other sessions were ended."""
     return half_logged_in(Person(person.reload(), person.password, person.seed))
 
 

@@ -1,4 +1,4 @@
-"""Sign-up and forgotten password tell strangers nothing about whose a number is: not by bytes, not by work."""
+"""Sign-up and "forgotten password" do not reveal whether a number has an account, by content or by work."""
 
 from functools import partial
 from typing import Any
@@ -76,7 +76,7 @@ def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
 
 
 def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less what happens later, outside of the answer's time."""
+    """Without background tasks, which run outside of the response time."""
     monkeypatch.setattr("accounts.registration.flow.background.run", lambda *_arguments: True)
     found = {}
     for n, (kind, phone) in enumerate(numbers().items()):
@@ -90,7 +90,7 @@ def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest
 
 
 def test_what_happens_later_begins_when_the_answer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the answer it would take turns with it, and known numbers be answered later than unknown ones."""
+    """Running beside the response, it would delay responses for known numbers."""
     done: list[str] = []
     monkeypatch.setattr(background, "PAUSE", 3600.0)
     monkeypatch.setattr(

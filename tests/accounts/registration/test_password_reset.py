@@ -1,4 +1,4 @@
-"""Forgotten password: two codes replace it, everything else of the account stays or stops; strangers learn nothing."""
+""""Forgotten password": two codes replace it, the rest of the account stays or stops, nothing is revealed."""
 
 import re
 import time
@@ -28,7 +28,7 @@ def sara() -> Person:
 
 
 def asked(phone: str, from_address: str = people.ADDRESS) -> Client:
-    """A browser that typed ``phone`` as that of a forgotten password."""
+    """Return a browser that entered ``phone`` into "forgotten password"."""
     client = people.browser(from_address)
     assert client.post(FORGOT, {"phone": phone})["Location"] == CODES
     return client
@@ -39,7 +39,7 @@ def sms_code() -> str:
 
 
 def proved(person: Person) -> Client:
-    """A browser after both codes: it chooses the new password next."""
+    """Return a browser after both codes; the new password comes next."""
     client = asked(person.user.phone)
     answer = client.post(CODES, {"sms_code": sms_code(), "totp_code": person.fresh_totp()})
     assert answer["Location"] == PASSWORD
@@ -155,7 +155,7 @@ def test_wrong_pre_login_codes_do_not_lock_the_login() -> None:
 
 
 def test_an_account_that_is_locked_for_good_gets_a_new_password() -> None:
-    """A hundred failures in a row lock the codes of a login; a stranger can't lock "forgotten password" like that."""
+    """A hundred failures in a row lock the codes of a login, but cannot lock "forgotten password"."""
     person = sara()
     FactorGuard.objects.update_or_create(user=person.user, defaults={"in_a_row": 100})
     assert proved(person).post(PASSWORD, {"password": GOOD})["Location"] == "/login/"

@@ -1,4 +1,4 @@
-"""Sign-up: one account a number, by its owner only; and nobody learns from it who has one."""
+"""Sign-up: one account for each number, by its owner only, without revealing who has an account."""
 
 import json
 import re
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def asked(phone: str, from_address: str = people.ADDRESS) -> Client:
-    """A browser that typed ``phone`` into sign-up."""
+    """Return a browser that entered ``phone`` into sign-up."""
     client = people.browser(from_address)
     answer = client.post(SIGNUP, {"phone": phone})
     assert answer["Location"] == CODE
@@ -32,7 +32,7 @@ def asked(phone: str, from_address: str = people.ADDRESS) -> Client:
 
 
 def confirmed(phone: str = "") -> Client:
-    """A browser that typed the SMS code as well, and chooses a password next."""
+    """Return a browser that also entered the SMS code; the password comes next."""
     client = asked(phone or people.next_phone())
     answer = client.post(CODE, {"code": sms_collector.newest("account.sign_up").code})
     assert answer["Location"] == PASSWORD

@@ -1,4 +1,4 @@
-"""Only mobile numbers of the countries of the setting get messages, wherever a number comes in."""
+"""Only mobile numbers of the configured countries get messages, wherever a number is entered."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support import people, sms_collector
 from tests.support.people import Person, customer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
-#: What a sender pays many times over, or what takes no SMS.
+#: Numbers that are expensive for the sender, or that receive no SMS.
 DEAR = {
     "premium, international": "+979123456789",
     "premium, United States": "+19005550123",
@@ -28,7 +28,7 @@ DEAR = {
 
 
 def moved(number: str) -> Person:
-    """Somebody whose account has ``number`` from before the list became shorter."""
+    """Return a user whose account has ``number`` from before the list became shorter."""
     sara = customer()
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     sara.user.sms.number = number
@@ -107,7 +107,7 @@ def test_who_has_a_number_of_before_still_logs_in_by_the_authenticator_and_reads
         ("IR", "+4915123456789", False),
         ("ir, de", "+4915123456789", True),
         ("DE", "+989121234567", False),
-        ("US", "+12025550123", True),  # there a number does not tell mobile phones from landlines
+        ("US", "+12025550123", True),  # numbers there do not distinguish mobile phones from landlines
         ("US", "+19005550123", False),
         ("US", "+14165550123", False),  # Canada begins with +1 as well
         ("IR", "+870773111632", False),

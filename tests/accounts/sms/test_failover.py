@@ -1,4 +1,4 @@
-"""Which provider is asked, which is passed over for a while, and what is kept of a message afterwards."""
+"""Failover: which provider is called, which is skipped for a while, and what is stored about a message."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ PHONE, TEXT, CODE = "+989121234567", "your code is 493817", "493817"
 
 
 class Provider(types.ModuleType):
-    """A back-end of its own under a dotted path; ``error`` is what it raises, ``received`` what it was handed."""
+    """A back-end under a dotted path. ``error``: the exception it raises; ``received``: its messages."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -53,7 +53,7 @@ def two(monkeypatch: pytest.MonkeyPatch, settings: Any) -> tuple[Provider, Provi
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """``clock[0] += 60`` moves the time of the circuits on."""
+    """``clock[0] += 60`` advances the clock of the circuit breakers."""
     moved = [circuit_breaker.now()]
     monkeypatch.setattr(circuit_breaker, "now", lambda: moved[0])
     return moved
@@ -79,7 +79,7 @@ def test_provider_is_passed_over_after_three_failures_and_tried_after_a_minute(
     send()
     assert asked(*two) == [3, 6]
     clock[0] += 1
-    send()  # the trial fails: another minute
+    send()  # the probe fails: another minute
     send()
     assert asked(*two) == [4, 8]
     first.error = None
@@ -138,7 +138,7 @@ def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
     assert let.count(True) == 1
 
 
-@pytest.mark.postgres  # where Valkey is: the other database has no cache between processes
+@pytest.mark.postgres  # needs Valkey: the other database has no cache between processes
 def test_circuit_is_seen_by_other_processes(valkey_url: str) -> None:
     script = """
 import django; django.setup()
@@ -199,7 +199,7 @@ def test_message_is_sent_when_it_cannot_be_recorded(
     monkeypatch.setattr(SmsDelivery.objects, "create", broken)
     with transaction.atomic():
         send()
-        assert SmsDelivery.objects.count() == 0  # the transaction around it goes on
+        assert SmsDelivery.objects.count() == 0  # the surrounding transaction continues
     assert asked(*two) == [1, 0]
     assert "was not recorded" in caplog.text
     assert PHONE not in caplog.text
@@ -210,7 +210,7 @@ def test_reference_is_passed_to_back_ends_that_accept_it(
 ) -> None:
     send("notice:7")
     assert two[0].received[-1]["reference"] == "notice:7"
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]  # the contract before there were references
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]  # the interface before references were added
     sms_collector.reset()
     send("notice:7")
     assert sms_collector.newest().text == TEXT

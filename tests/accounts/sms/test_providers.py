@@ -1,4 +1,4 @@
-"""Each SMS provider: what it is sent, and that however it fails the next one gets the message and no log a key."""
+"""SMS providers: their requests, the failover for every failure, and no API key in any log."""
 
 import logging
 import ssl
@@ -36,7 +36,7 @@ REFUSED = {
 each_provider = pytest.mark.parametrize("module", PROVIDERS, ids=list(NAMES.values()))
 
 
-#: Modes in which it is the time that ends a call.
+#: Modes in which a timeout ends the call.
 SLOW = [mode for mode, reason in MODES.items() if reason in ("ReadTimeout", "Deadline")]
 
 
@@ -49,10 +49,10 @@ def pointed_at(settings: Any, url: str) -> None:
 def provider(
     settings: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[ProviderServer]:
-    """A provider that works, keys that it takes, and timeouts that no test has to wait for."""
+    """Return a working provider with accepted keys and short timeouts."""
     settings.KAVENEGAR_API_KEY = settings.SMSIR_API_KEY = settings.SMS_HTTP_TOKEN = API_KEY
     settings.KAVENEGAR_SENDER, settings.SMSIR_LINE = "10008663", 30004802149089
-    # Short where they are what is tested: everywhere else a busy machine would be taken for a slow provider.
+    # Short only where timeouts are tested: elsewhere a busy machine would look like a slow provider.
     if (
         getattr(request.node, "callspec", None) is not None
         and request.node.callspec.params.get("mode") in SLOW
@@ -126,7 +126,7 @@ def test_failure_is_a_class_or_a_status_and_nothing_else(
         send(module)
     assert raised.value.reason == str(raised.value) == MODES[mode] or REFUSED[module, mode]
     assert raised.value.is_message_fault is (mode == "refuse message")
-    # Neither a cause nor a context: whoever shows the trace would show the address, and the key in it.
+    # Neither a cause nor a context: a traceback would show the URL, and the key in it.
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
     assert len(provider.received) == 1
@@ -205,7 +205,7 @@ def test_proxies_of_the_environment_see_nothing(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody vouches for, with its key."""
+    """Return an untrusted certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -1,4 +1,4 @@
-"""Django admin: staff with both factors only, by the portal's own login; and no page of it shows a secret."""
+"""Django admin: only for staff with both factors, by the portal's login; no page shows a secret."""
 
 import re
 from datetime import timedelta
@@ -81,7 +81,7 @@ def test_anonymous_and_half_finished_logins_are_redirected_to_the_login(chief: P
 
 
 def test_admin_itself_asks_for_the_second_factor(chief: Person) -> None:
-    """The guard before it would have to fail as well: a row of `User` without a session has proved nothing."""
+    """The middleware would have to fail as well: a `User` row without a session has proved nothing."""
     request = RequestFactory().get("/admin/")
     request.user = chief.user
     assert not admin.site.has_permission(request)
@@ -127,7 +127,7 @@ def test_permissions_exist_once() -> None:
 
 
 def hidden_values(person: Person) -> tuple[set[str], str]:
-    """Everything secret of somebody with a key, recovery codes, a new authenticator under way, and an SMS code."""
+    """Return every secret of a user with a key, recovery codes, a new authenticator and an SMS code."""
     key = key_of(person)
     TotpDevice.objects.filter(user=person.user).update(next_seed_sealed="SEALEDNEXTSEED")
     sms = live_sms_code(person, approvals.LOGIN)
@@ -137,7 +137,7 @@ def hidden_values(person: Person) -> tuple[set[str], str]:
 
 
 def paths_of(prefix: str, patterns: list[URLPattern | URLResolver]) -> list[str]:
-    """Every address of admin, as text with its parameters in angle brackets."""
+    """Return every URL of admin, as text with its parameters in angle brackets."""
     found = []
     for pattern in patterns:
         path = prefix + str(pattern.pattern)

@@ -1,4 +1,4 @@
-"""What staff see of customers and do to them: by role, with a reason, and never without an event."""
+"""Staff pages of customers: by role, with a reason, and never without an event."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from tests.support.staff import (
 )
 
 pytestmark = pytest.mark.django_db
-#: Who may do what. The page of an act answers 403 to everybody else, whatever they post.
+#: Roles of each action. The page of an action responds 403 to everybody else, whatever they post.
 ALLOWED = {
     "freeze": {"support", "security"},
     **{
@@ -59,7 +59,7 @@ def sara() -> Person:
 
 
 def ready_for(act: str, person: Person) -> None:
-    """Brings the account into the state from which ``act`` changes something."""
+    """Put the account into the state from which ``act`` changes something."""
     states: dict[str, dict[str, Any]] = {
         "thaw": {"frozen_at": timezone.now()},
         "reopen": {"is_active": False},

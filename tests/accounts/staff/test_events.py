@@ -1,4 +1,4 @@
-"""The audit trail in Django admin: filtered, exported as a stream, never changed; and who may read it."""
+"""The audit trail in Django admin: filters, streamed export, no changes, and the roles that may read it."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ def sara() -> Person:
 
 @pytest.fixture
 def trail(sara: Person) -> dict[str, AuditEvent]:
-    """Four events of three people, one of them by staff, one old, one from an address."""
+    """Create four events of three users: one by staff, one old, one from an address."""
     ali, agent = customer(name="Ali"), staff_member("support")
     request = browser("198.51.100.9").get("/login/").wsgi_request
     made = {
@@ -45,7 +45,7 @@ def trail(sara: Person) -> dict[str, AuditEvent]:
 
 
 def shown(client: Client, **filters: Any) -> set[str]:
-    """Kinds of the events on the list, besides those of looking at it; filters as somebody types them."""
+    """Return the kinds of the listed events, without page views; ``filters`` as typed."""
     answer: Any = client.post(EVENTS, filters, follow=True)
     assert answer.status_code == 200
     return {row.event.event for row in answer.context_data["events"]} - {"staff.viewed", "staff.searched"}

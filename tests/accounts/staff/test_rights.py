@@ -1,4 +1,4 @@
-"""Every address of the staff's pages as every role: one literal table, and no address in which an id counts up."""
+"""Every URL of the staff pages, requested by every role: one literal table; no URL contains a sequential id."""
 
 import re
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from tests.support.people import Person, customer, key_of, logged_in, newcomer
 from tests.support.staff import EVENTS, KEYS, REASON, USERS, events, page_of, staff_member
 
 pytestmark = pytest.mark.django_db
-#: "reader": all rights to look and to export, and none to list; no role of ours, as an operator could make one.
+#: "reader": all rights to view and export, and none to list; not a built-in role, but an operator could create it.
 ROLES = ("none", "support", "reader", "security", "auditor", "chief")
 READS = ("accounts.view_user", "apikeys.view_apikey", "accounts.view_auditevent", "accounts.export_events")
-#: Address, and the answer to GET and to POST for each of ROLES. 302: to another page of the staff.
+#: URL, and the status of GET and POST for each of ROLES. 302: to another staff page.
 TABLE = """
 index                            GET   200 200 200 200 200 200
 login                            GET   403 403 403 403 403 403
@@ -83,7 +83,7 @@ apikeys_apikey_history           GET   403 302 302 302 302 302
 apikeys_apikey_row               GET   403 302 302 302 302 302
 """
 LINES = [(line.split()[0], line.split()[1], line.split()[2:]) for line in TABLE.strip().splitlines()]
-#: What each of ROLES finds without having named a customer or a key: nothing, unless the role may list.
+#: What each of ROLES finds without naming a customer or a key: nothing, unless the role may list.
 LISTS = f"""
 {USERS}                            403 none none all  all all
 {USERS}?q=Sara                     403 none none all  all all
@@ -110,7 +110,7 @@ SEEN = [(line.split()[0], line.split()[1:]) for line in LISTS.strip().splitlines
 
 @dataclass
 class Scene:
-    """A customer with a key, an event and a notice that was sent, and the addresses of all."""
+    """Return a customer with a key, an event and a sent notice, and the URLs of all."""
 
     sara: Person
     key: ApiKey
@@ -193,7 +193,7 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
 def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: str) -> None:
     client = at_work(role)
     found, wanted = [], []
-    # Not among what is looked for: that staff look is an event with the search in it.
+    # Not part of the search: the event of the search itself contains the text.
     marks = (page_of(scene.sara), scene.path("apikeys_apikey_change"))
     for address, cells in SEEN:
         path = address.replace("newest", EventId.hide(scene.event.pk + 1000))
@@ -216,7 +216,7 @@ def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
         client: Any = at_work(role)
         for text in (whole, shown):
             assert [one.pk for one in client.get(KEYS, {"q": text}).context_data["keys"]] == [key.pk], role
-        # No part of it, and nothing that a key of somebody else could have.
+        # No part of it, and nothing that a key of another customer could have.
         for text in (whole[:-1], whole[:6], f"{whole[:5]}…{whole[-4:]}", f"{whole[:6]}…", "…", "______…____"):
             assert list(client.get(KEYS, {"q": text}).context_data["keys"]) == [], text
     reader: Any = at_work("reader")
@@ -224,7 +224,7 @@ def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
         answer = reader.post(EVENTS, filters, follow=True)
         assert scene.event in [row.event for row in answer.context_data["events"]], filters
         assert reader.post(f"{EVENTS}export/", {**filters, "format": "csv"}).status_code == 200
-    # SECURITY: the number of an account or a notice is one of a few thousand; the answer would name its opaque id.
+    # SECURITY: ids of accounts and notices are small numbers; the response would reveal the opaque id.
     for filters in ({"whom": str(sara.user.pk)}, {"who": str(sara.user.pk)}, {"target": "1"}):
         answer = reader.post(EVENTS, filters)
         assert (answer.status_code, answer.context_data["events"]) == (200, []), filters
@@ -260,20 +260,20 @@ def test_viewed_pages_are_recorded_by_id(scene: Scene) -> None:
 
 
 def counting(address: str) -> bool:
-    """Whether somebody gets to another row of ``address`` by counting; pages of a list are no rows."""
+    """Return whether another row of ``address`` can be reached by counting; pages of a list are no rows."""
     parts = urlsplit(address)
     values = [*parts.path.split("/"), *(value for name, value in parse_qsl(parts.query) if name != "p")]
     return any(re.fullmatch(r"\d+", value) for value in values)
 
 
 def linked(page: str) -> set[str]:
-    """Addresses of the staff's pages that the page links or sends forms to; a relative one is of the page itself."""
+    """Return the staff URLs that the page links or sends forms to; a relative URL belongs to the page itself."""
     found = re.findall(r'(?:href|action)="([^"]*)"', page)
     return {unescape(one) for one in found if one.startswith(("/admin/", "?"))}
 
 
 def kind(address: str) -> str:
-    """The address without ids and values of filters."""
+    """Return the URL without ids and filter values."""
     return re.sub(r"=[^&]*|[a-z2-7]{26}|[0-9a-f-]{36}", "", address)
 
 
@@ -291,7 +291,7 @@ def test_no_address_on_any_page_counts_up(scene: Scene) -> None:
         for address in found:
             assert not counting(address), (path, address)
             whole = address if address.startswith("/") else f"{path.partition('?')[0]}{address}"
-            # Two of a kind: hundreds of events have the same page.
+            # Two of each kind: hundreds of events have the same page.
             if whole not in done and sum(kind(one) == kind(whole) for one in done) < 2:
                 waiting.add(whole)
     assert any("before=" in path for path in done)
@@ -333,14 +333,14 @@ def test_a_wrong_id_is_the_404_of_an_address_that_does_not_exist(scene: Scene, r
 
 
 def spellings(hidden: str) -> list[str]:
-    """The other texts that base32 reads as the same bytes: the last letter has two bits of no meaning."""
+    """Return the other texts that base32 decodes to the same bytes: two bits of the last letter are ignored."""
     letters = "abcdefghijklmnopqrstuvwxyz234567"
     first = letters.index(hidden[-1]) // 4 * 4
     return [hidden[:-1] + last for last in letters[first : first + 4] if last != hidden[-1]]
 
 
 def bare(answer: Any) -> tuple[int, str]:
-    """An answer without what differs from one request to the next."""
+    """Return a response without the parts that differ between requests."""
     page = re.sub(r'value="[A-Za-z0-9]{64}"|nonce="[^"]*"', "", answer.content.decode())
     page = re.sub(r'name="next" value="[^"]*"', "", page)
     return answer.status_code, page.replace(answer.headers.get("X-Request-ID", "\0"), "")
