@@ -31,14 +31,14 @@ def numbers() -> dict[str, str]:
     }
 
 
-def visible_response(answer: Any) -> VisibleResponse:
+def visible_response(response: Any) -> VisibleResponse:
     """Return status, headers, cookies and body of a response, without the parts in `VARYING`."""
-    text = answer.content.decode()
+    text = response.content.decode()
     for pattern in VARYING:
         text = re.sub(pattern, "", text)
-    headers = {k: v for k, v in answer.headers.items() if k not in ("X-Request-Id", "Expires")}
-    cookies = sorted(f"{name} {len(morsel.value)}" for name, morsel in answer.cookies.items())
-    return answer.status_code, headers, cookies, text
+    headers = {k: v for k, v in response.headers.items() if k not in ("X-Request-Id", "Expires")}
+    cookies = sorted(f"{name} {len(morsel.value)}" for name, morsel in response.cookies.items())
+    return response.status_code, headers, cookies, text
 
 
 def executed_statements(action: Callable[[], Any]) -> list[str]:

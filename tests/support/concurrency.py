@@ -74,10 +74,10 @@ def visiting(client: Client, path: str) -> Callable[[], HttpResponse]:
     return lambda: _plain(client.get(path))
 
 
-def _plain(answer: Any) -> HttpResponse:
+def _plain(response: Any) -> HttpResponse:
     """Narrow the type of a response; the stubs of the test client do not."""
-    assert isinstance(answer, HttpResponse)
-    return answer
+    assert isinstance(response, HttpResponse)
+    return response
 
 
 def post_concurrently(posts: Sequence[Post]) -> list[HttpResponse]:
@@ -99,10 +99,10 @@ def failure_counts(person: Person) -> tuple[int, int]:
     return len(guard.failures) + len(guard.known_failures or ()), guard.in_a_row + guard.known_in_a_row
 
 
-def count_redirects(answers: Sequence[HttpResponse], path: str) -> int:
+def count_redirects(responses: Sequence[HttpResponse], path: str) -> int:
     """Return how many responses redirect to ``path``. None of them may be a server error."""
-    assert not [answer.status_code for answer in answers if answer.status_code >= 500]
-    return sum(answer.status_code == 302 and answer.headers["Location"] == path for answer in answers)
+    assert not [response.status_code for response in responses if response.status_code >= 500]
+    return sum(response.status_code == 302 and response.headers["Location"] == path for response in responses)
 
 
 @contextmanager

@@ -267,9 +267,9 @@ def nonce_of(person: Person, purpose: Purpose, client: Client | None = None) -> 
     request = _request()
     if client is not None:
         request.session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
-    found = logins.current_nonce(request, person.reload(), purpose)
-    if found or purpose in logins.PRE_LOGIN_KEYS:
-        return found
+    result = logins.current_nonce(request, person.reload(), purpose)
+    if result or purpose in logins.PRE_LOGIN_KEYS:
+        return result
     return logins.current_nonce(request_of(person), person.reload(), purpose)
 
 

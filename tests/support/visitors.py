@@ -103,9 +103,9 @@ class Visitor:
         self.window.clear(self.site.url)
         self.window.free = True
 
-    def _answered(self, answer: Response) -> None:
-        if answer.status >= 500:
-            self.complaints.append(f"{answer.status} {answer.url}")
+    def _answered(self, response: Response) -> None:
+        if response.status >= 500:
+            self.complaints.append(f"{response.status} {response.url}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -165,8 +165,8 @@ class Visitor:
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
         assert token is not None, page
         form = {"csrfmiddlewaretoken": token[1], **fields}
-        answer = self.context.request.post(self.site.url + path, form=form, max_redirects=0)
-        assert answer.status == 302, (path, answer.status, answer.text())
+        response = self.context.request.post(self.site.url + path, form=form, max_redirects=0)
+        assert response.status == 302, (path, response.status, response.text())
 
     def sms_code(self) -> str:
         return self.site.newest_code(self.customer.phone)

@@ -62,5 +62,5 @@ def _as_dict(row: SmsDelivery) -> dict[str, Any]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    answer = f"took it (reference {one['reference'] or 'none'})" if one["took"] else f"failed: {one['error']}"
-    return f"{one['provider']} {answer}, {one['took_ms']} ms"
+    result = f"took it (reference {one['reference'] or 'none'})" if one["took"] else f"failed: {one['error']}"
+    return f"{one['provider']} {result}, {one['took_ms']} ms"

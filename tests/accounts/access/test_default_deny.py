@@ -67,8 +67,8 @@ VALUES = {
 HIDDEN = {name: get_converters()[name] for name in (opaque_ids.ACCOUNT, opaque_ids.NOTICE, opaque_ids.EVENT)}
 
 
-def value_of(found: re.Match[str]) -> str:
-    converter, name = found.groups()
+def value_of(result: re.Match[str]) -> str:
+    converter, name = result.groups()
     if converter in HIDDEN:
         return str(HIDDEN[converter].to_url(1))
     return VALUES["pk"] if (converter, name) == ("uuid", "object_id") else VALUES[name]
@@ -87,7 +87,7 @@ def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
             yield from _walk(entry.url_patterns, path)
         elif isinstance(entry, URLPattern):
             # Django admin's only regular expressions: its applications, and "anything else".
-            path = re.sub(r"\(\?P?<?(\w+)>?[^)]*\)", lambda found: VALUES.get(found[1], "accounts"), path)
+            path = re.sub(r"\(\?P?<?(\w+)>?[^)]*\)", lambda result: VALUES.get(result[1], "accounts"), path)
             yield path
 
 
@@ -155,18 +155,18 @@ def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> 
         for path in ALL:
             for name, value in cookies.items():
                 browser.cookies[name] = value
-            answer = getattr(browser, method)(at(path, key, "1"))
-            assert answer.status_code < 500, (who, method, path)
+            response = getattr(browser, method)(at(path, key, "1"))
+            assert response.status_code < 500, (who, method, path)
             if path not in allowed:
-                assert answer.status_code in (301, 302, 400, 401, 404, 405), (
+                assert response.status_code in (301, 302, 400, 401, 404, 405), (
                     who,
                     method,
                     path,
-                    answer.status_code,
+                    response.status_code,
                 )
-                assert key.key_id.encode() not in answer.content
-            if answer.status_code == 302:
-                target = answer.headers["Location"]
+                assert key.key_id.encode() not in response.content
+            if response.status_code == 302:
+                target = response.headers["Location"]
                 outward = ("/login/", "/enrol/", "/signup/", "/forgot/")
                 assert target.startswith(outward) or path == "/language/", (who, path, target)
     assert not SmsCode.objects.exclude(purpose__in=OUTSIDE_CODES).exists()
@@ -179,10 +179,10 @@ def test_another_customers_key_does_not_exist(method: str) -> None:
     stranger = people.made_just_now(people.logged_in(people.customer()), key)
     form = {"name": "bot", "permissions": ["read", "trade"], "ip_policy": "unrestricted", "resend": "1"}
     for page in ("", "verify/", "delete/"):
-        answer = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
+        response = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
         nothing = getattr(stranger, method)(f"/keys/{uuid.uuid4()}/{page}", form)
-        assert answer.status_code == nothing.status_code == 404
-        assert key.key_id.encode() not in answer.content
+        assert response.status_code == nothing.status_code == 404
+        assert key.key_id.encode() not in response.content
     assert ApiKey.objects.get().state == "active"
     assert Credential.objects.get().revealed_at is None
     assert not sms_collector.messages
@@ -193,11 +193,11 @@ def test_another_customers_key_does_not_exist(method: str) -> None:
 def test_a_customer_reaches_no_page_of_the_admin(path: str) -> None:
     key = people.key_of(people.customer())
     browser = people.logged_in(people.customer())
-    answer = browser.get(at(path, key, "1"))
-    assert answer.status_code in (302, 403, 404, 405)
-    if answer.status_code == 302:
-        assert browser.get(answer.headers["Location"]).status_code in (302, 403)
-    assert key.key_id.encode() not in answer.content
+    response = browser.get(at(path, key, "1"))
+    assert response.status_code in (302, 403, 404, 405)
+    if response.status_code == 302:
+        assert browser.get(response.headers["Location"]).status_code in (302, 403)
+    assert key.key_id.encode() not in response.content
 
 
 def test_a_post_from_another_site_is_refused_on_every_page() -> None:
@@ -208,18 +208,18 @@ def test_a_post_from_another_site_is_refused_on_every_page() -> None:
     staff = people.logged_in(people.customer(is_staff=True, is_superuser=True), csrf=True)
     for browser in (finished, waiting, staff, people.browser(csrf=True)):
         for path in ALL:
-            answer = browser.post(
+            response = browser.post(
                 at(path, key, "1"), {"name": "bot"}, headers={"origin": "https://evil.example"}
             )
-            assert answer.status_code in (301, 403, 404, 405), (path, answer.status_code)
+            assert response.status_code in (301, 403, 404, 405), (path, response.status_code)
     assert ApiKey.objects.get().state == "active"
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_a_forged_host_is_refused_everywhere(path: str) -> None:
-    answer = people.logged_in(people.customer()).get(path, headers={"host": "evil.example"})
-    assert answer.status_code == 400
-    assert b"evil.example" not in answer.content
+    response = people.logged_in(people.customer()).get(path, headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert b"evil.example" not in response.content
 
 
 def test_the_session_id_changes_after_the_password_and_after_the_second_factor() -> None:
@@ -266,10 +266,10 @@ def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
     lists = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/?q=a" for m in admin.site._registry]
     shown = set()
     for path in [*ALL, *lists]:
-        answer = browser.get(at(path, key, str(sara.user.pk)))
-        assert answer.status_code < 500, path
-        text = answer.content.decode()
+        response = browser.get(at(path, key, str(sara.user.pk)))
+        assert response.status_code < 500, path
+        text = response.content.decode()
         assert not [secret for secret in secrets if secret in text], path
-        shown |= {path} if answer.status_code == 200 else set()
+        shown |= {path} if response.status_code == 200 else set()
     assert {USER_1, f"/admin/apikeys/apikey/{VALUES['pk']}/change/", *lists} <= shown
     assert User.objects.get(pk=sara.user.pk).frozen_at is not None

@@ -102,9 +102,9 @@ def test_failures_in_a_known_browser_count_only_there(sara: Person) -> None:
     client, other = before(sara), before(sara)
     for _n in range(10):
         assert type_password(client, sara, "wrong").status_code == 200
-    answer = type_password(client, sara)
-    assert answer.status_code == 429
-    assert 1 <= int(answer["Retry-After"]) <= 300
+    response = type_password(client, sara)
+    assert response.status_code == 429
+    assert 1 <= int(response["Retry-After"]) <= 300
     assert type_password(other, sara)["Location"] == SECOND
     assert type_password(browser(), sara)["Location"] == SECOND
 
@@ -170,25 +170,25 @@ def test_a_cookie_holds_for_180_days_and_over_a_new_master_key(sara: Person, set
 
 def test_it_survives_a_logout_that_has_the_browser_drop_all_cookies(sara: Person) -> None:
     client = log_in(browser(), sara)
-    answer = client.post("/logout/")
+    response = client.post("/logout/")
     token = client.cookies[known_browsers.COOKIE].value
-    assert token not in answer["Location"]
+    assert token not in response["Location"]
     client.cookies.clear()
-    assert client.get(answer["Location"])["Location"] == "/login/"
+    assert client.get(response["Location"])["Location"] == "/login/"
     used_up(sara)
     assert type_password(client, sara)["Location"] == SECOND
-    stranger = browser()
-    stranger.get(answer["Location"])
-    assert known_browsers.COOKIE not in stranger.cookies, "the address was used before"
+    visitor = browser()
+    visitor.get(response["Location"])
+    assert known_browsers.COOKIE not in visitor.cookies, "the address was used before"
 
 
 def test_exported_tokens_expire_after_a_minute(sara: Person) -> None:
-    answer = log_in(browser(), sara).post("/logout/")
+    response = log_in(browser(), sara).post("/logout/")
     with mock.patch.object(
         cache, "get", return_value=None
     ):  # as after its expiry: the clock of the cache is real
         late = browser()
-        assert late.get(answer["Location"])["Location"] == "/login/"
+        assert late.get(response["Location"])["Location"] == "/login/"
     assert known_browsers.COOKIE not in late.cookies
     assert known_browsers.HANDOVER_SECONDS == 60
 
@@ -261,10 +261,10 @@ def test_password_reset_by_both_codes_allows_the_next_login(sara: Person) -> Non
 
 def test_wrong_codes_at_sign_up_lock_no_customer_behind_the_same_address(sara: Person) -> None:
     for _n in range(3):
-        stranger = browser()
-        stranger.post("/signup/", {"phone": people.next_phone()})
+        visitor = browser()
+        visitor.post("/signup/", {"phone": people.next_phone()})
         for n in range(5):
-            stranger.post("/signup/code/", {"code": f"{n:06d}"})
+            visitor.post("/signup/code/", {"code": f"{n:06d}"})
     assert type_password(browser(), sara)["Location"] == SECOND
     log_in(browser(), sara)
 
@@ -275,8 +275,8 @@ def test_wrong_codes_of_others_behind_the_same_address_lock_no_known_browser(sar
         thief = people.half_logged_in(person)
         for n in range(5):
             thief.post(TOTP, {"code": person.wrong_totp(n)})
-    stranger = people.half_logged_in(sara)
-    assert stranger.post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
+    visitor = people.half_logged_in(sara)
+    assert visitor.post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
     log_in(client, sara)
 
 
@@ -341,9 +341,9 @@ def test_a_guard_of_the_version_before_has_no_known_failures_yet(sara: Person) -
 def strangers_use_up_forgot(person: Person) -> None:
     """Use all that anonymous visitors may do with the number: six messages, and five wrong codes."""
     for n in range(7):
-        stranger = browser(address(n))
-        stranger.post("/forgot/", {"phone": person.user.phone})
-        stranger.post("/forgot/codes/", {"sms_code": f"{n:06d}", "totp_code": person.wrong_totp(n)})
+        visitor = browser(address(n))
+        visitor.post("/forgot/", {"phone": person.user.phone})
+        visitor.post("/forgot/codes/", {"sms_code": f"{n:06d}", "totp_code": person.wrong_totp(n)})
         person.user.sms_codes.all().delete()  # as if a minute had passed
     for _n in range(Rate.FORGOT_ADDRESS.value.count):
         browser().post("/forgot/", {"phone": people.next_phone()})

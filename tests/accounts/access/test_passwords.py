@@ -39,9 +39,9 @@ PHONE = "+989121234567"
 )
 def test_weak_passwords_are_refused_with_the_reason(password: str, reason: str) -> None:
     with translation.override("en"):
-        found = passwords.strength(password, PHONE)
-    assert re.search(reason, found.reason)
-    assert found.score < 2
+        result = passwords.strength(password, PHONE)
+    assert re.search(reason, result.reason)
+    assert result.score < 2
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ BREACHED = ["otmaro3ak", "BigMar992", "bigmar٩٩٢", "reutlingen", "resurection
 @pytest.mark.parametrize("password", BREACHED)
 def test_a_password_of_a_breach_is_refused_however_strong_it_looks(password: str) -> None:
     with translation.override("en"):
-        found = passwords.strength(password, PHONE)
-    assert "breaches" in found.reason
-    assert found.score == 0
+        result = passwords.strength(password, PHONE)
+    assert "breaches" in result.reason
+    assert result.score == 0
     assert zxcvbn.zxcvbn(password)["score"] >= passwords.MIN_SCORE
     with pytest.raises(ValidationError):
         validate_password(password)

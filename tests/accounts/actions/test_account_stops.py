@@ -49,8 +49,8 @@ def decided(key: ApiKey, permission: str, after: timedelta = timedelta(0)) -> Ou
 def restrictions(key: ApiKey) -> tuple[int, Any]:
     now = str(time.time_ns() // 1_000_000)
     call = BinanceClient(key.key_id, secret_of(key)).call("GET", RESTRICTIONS, [("timestamp", now)])
-    answer = browser().get(f"{RESTRICTIONS}?{call.query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
-    return answer.status_code, answer.json()
+    response = browser().get(f"{RESTRICTIONS}?{call.query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
+    return response.status_code, response.json()
 
 
 @pytest.mark.parametrize("permission", ["read", "trade", "withdraw"])

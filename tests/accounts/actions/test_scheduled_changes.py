@@ -49,7 +49,7 @@ def command(*arguments: str) -> str:
     return out.getvalue()
 
 
-def asked(person: Person, *more: str) -> DelayedChange:
+def requested(person: Person, *more: str) -> DelayedChange:
     command(person.user.phone, "--reason", "came with a passport", "--yes", *more)
     return DelayedChange.objects.latest("pk")
 
@@ -61,10 +61,10 @@ def make_due() -> None:
 def test_command_makes_a_change_that_waits_a_day_and_tells_every_channel() -> None:
     person = customer()
     User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
-    change = asked(person)
+    change = requested(person)
     assert change.due_at - change.asked_at == timedelta(hours=24)
-    told = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
-    assert set(told.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
+    notified = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
+    assert set(notified.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
     assert scheduled_changes.apply_due() == 0
     assert person.reload().has_both_factors
 
@@ -102,9 +102,9 @@ def test_command_refuses_with_its_exit_code(arguments: list[str], code: int) -> 
 
 
 @pytest.mark.parametrize("answer", ["", "no", "y"])
-def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, response: str) -> None:
     person = customer()
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    monkeypatch.setattr("builtins.input", lambda prompt: response)
     with pytest.raises(CommandError):
         command(person.user.phone, "--reason", "r")
     monkeypatch.setattr("builtins.input", lambda prompt: "yes")
@@ -114,14 +114,14 @@ def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer
 
 def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() -> None:
     person = customer()
-    asked(person)
+    requested(person)
     with pytest.raises(CommandError):
-        asked(person)
+        requested(person)
     assert json.loads(command(person.user.phone, "--stop", "--json"))["state"] == "stopped"
     make_due()
     assert scheduled_changes.apply_due() == 0
     assert count_events(Event.DELAYED_STOPPED) == 1
-    asked(person)
+    requested(person)
 
 
 def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_keys() -> None:
@@ -131,7 +131,7 @@ def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_ke
     FactorGuard.objects.filter(user=person.user).update(
         failures=[time.time()] * 5, in_a_row=100, outside_failures=[1.0], outside_in_a_row=7
     )
-    asked(person)
+    requested(person)
     make_due()
     assert scheduled_changes.apply_due() == 1
     for rows in (TotpDevice, SmsDevice, RecoveryCode):
@@ -146,7 +146,7 @@ def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_ke
 def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own_number() -> None:
     """SECURITY: a thief with the password also needs the phone, and cannot wait unnoticed."""
     person = customer()
-    asked(person)
+    requested(person)
     make_due()
     scheduled_changes.apply_due()
     client = half_logged_in(Person(person.reload(), ""))
@@ -159,7 +159,7 @@ def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own
 def test_half_finished_login_of_before_the_reset_is_over() -> None:
     person = customer()
     client = half_logged_in(person)
-    asked(person)
+    requested(person)
     make_due()
     scheduled_changes.apply_due()
     assert client.get("/enrol/sms/")["Location"].startswith("/login/")
@@ -168,7 +168,7 @@ def test_half_finished_login_of_before_the_reset_is_over() -> None:
 def test_due_changes_are_applied_by_the_settings_page() -> None:
     person = customer()
     client = logged_in(person)
-    asked(person)
+    requested(person)
     make_due()
     assert client.get("/settings/")["Location"] == "/login/"
     assert not person.reload().has_authenticator
@@ -178,14 +178,14 @@ def test_due_changes_are_applied_by_a_login_with_the_new_number() -> None:
     person, new = with_password(customer()), next_phone()
     now = timezone.now()
     DelayedChange.objects.create(user=person.user, kind="phone", phone=new, due_at=now)
-    answer = browser().post("/login/", {"phone": new, "password": person.password})
-    assert answer["Location"] == "/login/second-factor/"
+    response = browser().post("/login/", {"phone": new, "password": person.password})
+    assert response["Location"] == "/login/second-factor/"
     assert person.reload().phone == new
 
 
 def test_settings_show_the_reset_and_its_owner_stops_it() -> None:
     person = customer()
-    change = asked(person)
+    change = requested(person)
     client = logged_in(person)
     assert f"/settings/stop/{change.pk}/" in client.get("/settings/").content.decode()
     client.post(f"/settings/stop/{change.pk}/")
@@ -198,7 +198,7 @@ def test_reset_of_both_factors_stops_a_waiting_number() -> None:
     person = customer()
     due = timezone.now() + timedelta(hours=40)
     DelayedChange.objects.create(user=person.user, kind="phone", phone=next_phone(), due_at=due)
-    asked(person)
+    requested(person)
     DelayedChange.objects.filter(kind="factors").update(due_at=timezone.now())
     assert scheduled_changes.apply_due() == 1
     assert not scheduled_changes.waiting(person.user).exists()
@@ -206,7 +206,7 @@ def test_reset_of_both_factors_stops_a_waiting_number() -> None:
 
 def test_changes_of_others_are_left_alone() -> None:
     person, other = customer(), customer()
-    asked(person)
+    requested(person)
     make_due()
     assert scheduled_changes.apply_due(user=other.user) == 0
     assert scheduled_changes.apply_due(number=other.user.phone) == 0
@@ -224,7 +224,7 @@ def lost_phone(person: Person) -> DelayedChange | None:
 
 
 def by_passport(person: Person) -> DelayedChange | None:
-    return asked(person)
+    return requested(person)
 
 
 def newest_link(person: Person) -> str:
@@ -282,22 +282,22 @@ def test_a_login_and_staff_stop_changes_any_number_of_times(
 
 def test_a_stop_by_the_owner_does_not_use_the_stop_of_the_link() -> None:
     person = customer()
-    change = asked(person)
+    change = requested(person)
     scheduled_changes.stop(person.user, change.pk, None)
-    asked(person)
+    requested(person)
     browser().post(newest_link(person), {"stop": "1"})
     assert not scheduled_changes.waiting(person.user).exists()
 
 
 def test_after_a_change_took_force_links_stop_once_again() -> None:
     person = customer()
-    asked(person)
+    requested(person)
     browser().post(newest_link(person), {"stop": "1"})
     lost_phone(person)
     make_due()
     assert scheduled_changes.apply_due() == 1
     moved = Person(person.reload(), "", person.seed)
-    asked(moved)
+    requested(moved)
     browser().post(newest_link(moved), {"stop": "1"})
     assert not scheduled_changes.waiting(moved.user).exists()
 
@@ -305,7 +305,7 @@ def test_after_a_change_took_force_links_stop_once_again() -> None:
 def test_links_of_other_accounts_do_not_use_the_stop() -> None:
     person, other = customer(), customer()
     for one in (other, person):
-        asked(one)
+        requested(one)
         browser().post(newest_link(one), {"stop": "1"})
         assert not scheduled_changes.waiting(one.user).exists()
 
@@ -313,13 +313,13 @@ def test_links_of_other_accounts_do_not_use_the_stop() -> None:
 def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
     person = customer()
     User.objects.filter(pk=person.user.pk).update(language="en", email="sara@example.com")
-    asked(person)
+    requested(person)
     link = newest_link(person)
     [notice] = Notice.objects.filter(channel="email")
     assert "It stops this change" in texts.mail(notice).text
     assert "Stop it" in texts.sms_text(notice)
     browser().post(link, {"stop": "1"})
-    asked(person)
+    requested(person)
     notice = Notice.objects.filter(channel="email").latest("pk")
     assert "does not stop this change" in " ".join(texts.mail(notice).text.split())
     assert "Stop it" not in texts.sms_text(notice)

@@ -79,11 +79,11 @@ REFUSED = {
 def test_codes_that_are_not_right_now_for_this_are_refused_with_one_sentence(
     case: str, sara: Person, visitor: Client
 ) -> None:
-    answer = visitor.post(VERIFY, REFUSED[case](sara))
-    assert answer.status_code == 200
+    response = visitor.post(VERIFY, REFUSED[case](sara))
+    assert response.status_code == 200
     assert not ApiKey.objects.exists()
     assert failure_counts(sara) == (1, 1)
-    assert answer.context["form"].errors == people_see_always(sara)
+    assert response.context["form"].errors == people_see_always(sara)
 
 
 def people_see_always(person: Person) -> dict[str, list[str]]:
@@ -145,8 +145,8 @@ def test_an_unconfirmed_factor_satisfies_nothing(factor: str, sara: Person, visi
         sara.reload().sms.delete()
     else:
         TotpDevice.objects.update(confirmed=False)
-    answer = visitor.post(VERIFY, codes)
-    assert answer.headers["Location"].startswith("/login/")
+    response = visitor.post(VERIFY, codes)
+    assert response.headers["Location"].startswith("/login/")
     assert visitor.get("/dashboard/").headers["Location"].startswith("/login/")
     assert not ApiKey.objects.exists()
 

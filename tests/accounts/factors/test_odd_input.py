@@ -31,8 +31,8 @@ def visitor(sara: Person) -> Client:
 
 def works(browser: Client, person: Person, name: str = NAME) -> bool:
     """Return whether valid codes still create the key."""
-    answer = browser.post(VERIFY, people.both_codes(person))
-    return answer.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
+    response = browser.post(VERIFY, people.both_codes(person))
+    return response.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
 
 
 ALPHABETS = (
@@ -84,8 +84,8 @@ def test_odd_codes_are_answered_by_the_pages() -> None:
             *((keys, VERIFY, ["sms_code", "totp_code"]) for _time in range(4)),
         ]
         for browser, path, fields in posts:
-            answer = browser.post(path, {field: random_text(source) for field in fields})
-            assert answer.status_code == 200, (answer.status_code, path)
+            response = browser.post(path, {field: random_text(source) for field in fields})
+            assert response.status_code == 200, (response.status_code, path)
     assert not ApiKey.objects.exists()
 
 
@@ -122,8 +122,8 @@ def test_invisible_characters_are_removed_from_names(typed: str, kept: str, sara
 )
 def test_a_name_that_is_none_sends_no_message_and_comes_back_short(typed: str, sara: Person) -> None:
     body = urlencode({"name": typed})
-    answer = people.logged_in(sara).post("/keys/", body, content_type="application/x-www-form-urlencoded")
-    assert answer.status_code == 200
-    assert answer.context["form"].errors
-    assert len(answer.content) < 40_000
+    response = people.logged_in(sara).post("/keys/", body, content_type="application/x-www-form-urlencoded")
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    assert len(response.content) < 40_000
     assert not sms_collector.messages

@@ -58,8 +58,8 @@ def test_a_flood_of_sign_ups_ends_at_its_cap_and_customers_do_all_that_they_did_
     client.post("/login/", {"phone": sara.user.phone, "password": sara.password})
     client.post("/login/second-factor/", {"switch": "sms"})
     code = sms_collector.newest("login").code
-    answer = client.post("/login/second-factor/?method=sms", {"code": code})
-    assert answer["Location"] == "/dashboard/"
+    response = client.post("/login/second-factor/?method=sms", {"code": code})
+    assert response["Location"] == "/dashboard/"
     client.post("/keys/", {"name": "bot"})
     client.post("/keys/new/verify/", people.both_codes(sara))
     assert ApiKey.objects.filter(owner=sara.user).count() == 1

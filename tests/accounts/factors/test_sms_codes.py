@@ -108,8 +108,8 @@ def test_phone_takes_so_many_messages_in_ten_minutes(sara: Person) -> None:
     states = [send(sara, named(f"bot {n}"), address(n)) for n in range(most + 2)]
     assert states == [SendStatus.SENT] * most + [SendStatus.CAPPED] * 2
     assert len(sms_collector.messages) == most <= 20
-    told = AuditEvent.objects.get(customer=sara.user, event="sms.capped", succeeded=False)
-    assert told.detail["cap"] == "sms_phone"
+    notified = AuditEvent.objects.get(customer=sara.user, event="sms.capped", succeeded=False)
+    assert notified.detail["cap"] == "sms_phone"
 
 
 def test_capped_try_leaves_the_code_before_it_alone(sara: Person) -> None:

@@ -212,11 +212,11 @@ def test_codes_stay_valid_when_the_effect_fails(sara: Person) -> None:
     def broken() -> None:
         raise LookupError
 
-    asked = {Factor(name): code for name, code in codes.items()}
+    requested = {Factor(name): code for name, code in codes.items()}
     # They do not count against the address either, which many customers may share.
     for _n in range(Rate.FACTOR_ADDRESS.value.count + 1):
         with pytest.raises(LookupError):
-            verification.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
+            verification.verify(request_of(sara), sara.user, CREATE, requested, effect=broken)
     assert FactorGuard.objects.filter(user=sara.user, in_a_row__gt=0).count() == 0
     assert verify(sara, CREATE, **codes).accepted
 

@@ -58,8 +58,8 @@ def test_newcomer_gets_in_by_enrolling_both_factors() -> None:
 )
 def test_newcomer_is_led_to_enrolment_and_nowhere_else(path: str) -> None:
     client = half_logged_in(newcomer())
-    answer = client.get(path)
-    assert (answer.status_code, answer.get("Location")) == (302, SMS)
+    response = client.get(path)
+    assert (response.status_code, response.get("Location")) == (302, SMS)
     assert client.post(path, {"code": "123456"}).get("Location") == SMS
 
 
@@ -76,8 +76,8 @@ def test_confirmed_phone_is_required_before_enrolling_the_authenticator() -> Non
     person = half_enrolled()
     client = half_logged_in(person)
     client.post("/login/second-factor/", {"switch": "sms"})
-    answer = client.post("/login/second-factor/?method=sms", {"code": sms_collector.newest("login").code})
-    assert answer["Location"] == TOTP
+    response = client.post("/login/second-factor/?method=sms", {"code": sms_collector.newest("login").code})
+    assert response["Location"] == TOTP
 
 
 def test_first_sight_of_the_page_sends_one_message_and_a_refresh_none() -> None:
@@ -107,8 +107,8 @@ def test_wrong_code_confirms_no_phone() -> None:
     client = half_logged_in(newcomer())
     client.get(SMS)
     wrong = f"{(int(sms_collector.newest().code) + 1) % 1_000_000:06d}"
-    answer = client.post(SMS, {"code": wrong})
-    assert answer.context["form"].errors.get("code")
+    response = client.post(SMS, {"code": wrong})
+    assert response.context["form"].errors.get("code")
     assert not SmsDevice.objects.exists()
 
 
@@ -146,10 +146,10 @@ def test_seed_is_the_same_after_a_refresh_and_stored_sealed_after_its_first_code
 
 def test_page_shows_the_seed_in_groups_and_as_a_picture_for_this_account() -> None:
     person = half_enrolled()
-    answer = proved_in(person, "sms").get(TOTP)
-    seed = answer.context["secret"]
-    assert " ".join(seed[i : i + 4] for i in range(0, 32, 4)) in answer.content.decode()
-    assert f'd="{answer.context["qr_path"]}"' in answer.content.decode()
+    response = proved_in(person, "sms").get(TOTP)
+    seed = response.context["secret"]
+    assert " ".join(seed[i : i + 4] for i in range(0, 32, 4)) in response.content.decode()
+    assert f'd="{response.context["qr_path"]}"' in response.content.decode()
 
 
 def test_refused_code_keeps_the_seed_and_confirms_nothing() -> None:
@@ -184,8 +184,8 @@ def test_phone_that_was_changed_has_to_be_confirmed_again() -> None:
     person.user.phone = next_phone()
     person.user.save()
     client = half_logged_in(person)
-    answer = client.post("/login/second-factor/?method=totp", {"code": person.totp()})
-    assert answer["Location"] == SMS
+    response = client.post("/login/second-factor/?method=totp", {"code": person.totp()})
+    assert response["Location"] == SMS
     confirm_phone(client)
     assert client.get(TOTP)["Location"] == RECOVERY  # the authenticator is confirmed already
     assert sms_collector.newest().to == person.user.phone

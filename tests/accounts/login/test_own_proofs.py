@@ -52,8 +52,8 @@ def seed_of(client: Client, path: str = TOTP) -> str:
     return str(client.get(path).context["secret"])
 
 
-def leads_to_login(answer: Any) -> bool:
-    return bool(answer.status_code == 302 and answer["Location"].startswith("/login/?"))
+def leads_to_login(response: Any) -> bool:
+    return bool(response.status_code == 302 and response["Location"].startswith("/login/?"))
 
 
 def test_half_finished_login_takes_no_fresh_enrolment_over() -> None:
@@ -263,7 +263,7 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
 # New recovery codes send a notice.
 
 
-def told(event: Event) -> list[str]:
+def notified(event: Event) -> list[str]:
     return list(Notice.objects.filter(event__event=event.value).values_list("to", flat=True))
 
 
@@ -271,9 +271,9 @@ def test_renewing_recovery_codes_in_enrolment_always_notifies() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms", "totp")
     client.get(RECOVERY)
-    assert not told(Event.RECOVERY_RENEWED)
+    assert not notified(Event.RECOVERY_RENEWED)
     client.post(RECOVERY, {"renew": "1"})
-    assert told(Event.RECOVERY_RENEWED) == [nima.user.phone]
+    assert notified(Event.RECOVERY_RENEWED) == [nima.user.phone]
 
 
 def test_renewing_recovery_codes_in_the_settings_notifies() -> None:
@@ -283,14 +283,14 @@ def test_renewing_recovery_codes_in_the_settings_notifies() -> None:
     client.post("/settings/recovery-codes/", {"resend": "1"})
     client.post("/settings/recovery-codes/", people.both_codes(sara, "recovery.renew"))
     assert len(client.get("/settings/recovery-codes/new/").context["codes"]) == 10
-    assert told(Event.RECOVERY_RENEWED) == [sara.user.phone]
+    assert notified(Event.RECOVERY_RENEWED) == [sara.user.phone]
 
 
 def test_recovery_codes_are_renewed_a_few_times_an_hour_in_enrolment() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms", "totp")
-    answers = [client.post(RECOVERY, {"renew": "1"}).status_code for _n in range(7)]
-    assert answers == [200] * 5 + [429] * 2
+    responses = [client.post(RECOVERY, {"renew": "1"}).status_code for _n in range(7)]
+    assert responses == [200] * 5 + [429] * 2
 
 
 # A login that ended while its request was running does nothing any more.
@@ -372,8 +372,8 @@ def test_email_link_is_over_when_all_sessions_were_ended_since() -> None:
     client.post("/settings/email/codes/", people.both_codes(sara, "email.change"))
     path = next(word for word in str(mail.outbox[-1].body).split() if "/settings/email/confirm/" in word)
     sessions.end_all(sara.reload())
-    answer: Any = people.logged_in(sara).post("/" + path.split("/", 3)[3])
-    assert answer.status_code == 410
+    response: Any = people.logged_in(sara).post("/" + path.split("/", 3)[3])
+    assert response.status_code == 410
     assert sara.reload().email == ""
 
 
@@ -422,7 +422,7 @@ def test_notice_goes_to_the_number_of_now_whatever_the_request_had_loaded() -> N
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     SmsDevice.objects.filter(user=sara.user).update(number=number)
     audit.record(Event.CODE_LOCKED, None, customer=stale)
-    assert told(Event.CODE_LOCKED) == [number]
+    assert notified(Event.CODE_LOCKED) == [number]
 
 
 # Both factors, at every request.

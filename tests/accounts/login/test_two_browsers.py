@@ -99,10 +99,10 @@ class World:
             self.post(who, f"{path}?method=sms", code=code)
 
     def look_at_seed(self, who: str, path: str) -> None:
-        answer: Any = self.browsers[who].client.get(path)
-        if answer.status_code == 200:
-            self.browsers[who].shown.add(answer.context["secret"])
-            self.browsers[who].seeds.add(answer.context["secret"])
+        response: Any = self.browsers[who].client.get(path)
+        if response.status_code == 200:
+            self.browsers[who].shown.add(response.context["secret"])
+            self.browsers[who].seeds.add(response.context["secret"])
 
     def type_totp(self, who: str, path: str) -> None:
         """Enter a code of each authenticator that this user has."""
@@ -128,10 +128,10 @@ class World:
 
     def get_recovery_codes(self, who: str, *, renew: bool) -> None:
         browser = self.browsers[who]
-        answer: Any = self.post(who, RECOVERY, renew="1") if renew else browser.client.get(RECOVERY)
-        if answer.status_code == 200:
+        response: Any = self.post(who, RECOVERY, renew="1") if renew else browser.client.get(RECOVERY)
+        if response.status_code == 200:
             assert len(browser.proved) >= 2, "recovery codes are for who has proved both in this login"
-            browser.recovery = list(answer.context["codes"]) or browser.recovery
+            browser.recovery = list(response.context["codes"]) or browser.recovery
 
     def finish(self, who: str) -> None:
         self.post(who, RECOVERY, finish="1")

@@ -38,9 +38,9 @@ def ask_email(person: Person, client: Client, email: str = "sara@example.com") -
 
 
 def link(number: int = -1) -> str:
-    found = re.search(r"https?://\S+?(/settings/email/confirm/\S+)", str(mail.outbox[number].body))
-    assert found
-    return found[1]
+    result = re.search(r"https?://\S+?(/settings/email/confirm/\S+)", str(mail.outbox[number].body))
+    assert result
+    return result[1]
 
 
 def test_email_is_confirmed_by_the_link_and_its_button() -> None:
@@ -76,8 +76,8 @@ def test_email_needs_both_codes_for_exactly_this_address() -> None:
     right = codes(person)
     client.post(EMAIL, {"email": "thief@example.com"})
     sms_collector.messages.pop()
-    answer: Any = client.post(f"{EMAIL}codes/", right)
-    assert answer.context["form"].non_field_errors()
+    response: Any = client.post(f"{EMAIL}codes/", right)
+    assert response.context["form"].non_field_errors()
     assert not mail.outbox
 
 
@@ -126,8 +126,8 @@ def test_old_email_is_notified_when_replaced_or_removed() -> None:
     "email", ["nobody", "a@b", "a@example.com\r\nBcc: b@example.com", "x" * 250 + "@e.com"]
 )
 def test_invalid_email_is_refused_at_its_field(email: str) -> None:
-    answer = logged_in(customer()).post(EMAIL, {"email": email})
-    assert "email" in answer.context["form"].errors
+    response = logged_in(customer()).post(EMAIL, {"email": email})
+    assert "email" in response.context["form"].errors
 
 
 def test_without_a_mail_server_there_is_no_email_page(settings: Any) -> None:

@@ -37,12 +37,12 @@ def replaced(client: Client, current: str = FIRST, new: str = OWN) -> Any:
 def test_nothing_is_reached_before_it_is_replaced(mina: Person, method: str) -> None:
     protected = 0
     for path in ALL:
-        asked = getattr(people.browser(), method)(path)
-        if path == PAGE or not asked.headers.get("Location", "").startswith("/login/?next="):
+        requested = getattr(people.browser(), method)(path)
+        if path == PAGE or not requested.headers.get("Location", "").startswith("/login/?next="):
             continue  # a public page
         protected += 1
-        answer = getattr(logged_in(mina), method)(path)
-        assert (path, answer.status_code, answer.headers["Location"]) == (path, 302, PAGE)
+        response = getattr(logged_in(mina), method)(path)
+        assert (path, response.status_code, response.headers["Location"]) == (path, 302, PAGE)
     assert protected > 40
     assert logged_in(mina).get(PAGE).status_code == 200
 
@@ -73,9 +73,9 @@ def test_replacing_it_opens_the_rest_and_ends_other_sessions(mina: Person) -> No
 )
 def test_it_takes_the_password_of_now_and_another_good_one(mina: Person, current: str, new: str) -> None:
     client = logged_in(mina)
-    answer = replaced(client, current, new)
-    assert answer.status_code == 200
-    assert answer.context["form"].errors
+    response = replaced(client, current, new)
+    assert response.status_code == 200
+    assert response.context["form"].errors
     assert mina.reload().must_replace_password
     assert client.get("/admin/").headers["Location"] == PAGE
 

@@ -148,9 +148,9 @@ def test_wrong_current_password_changes_nothing_and_is_reported_at_its_field() -
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
-    answer: Any = change_password(client, "not it")
-    assert list(answer.context["form"].errors) == ["current_password"]
-    assert GOOD not in answer.content.decode()
+    response: Any = change_password(client, "not it")
+    assert list(response.context["form"].errors) == ["current_password"]
+    assert GOOD not in response.content.decode()
     assert change_password(client, person.password)["Location"] == "/settings/"
 
 
@@ -168,8 +168,8 @@ def test_weak_and_same_passwords_are_refused_and_cost_no_try() -> None:
     client = logged_in(person)
     approve(person, client, PASSWORD)
     for weak in ("12345678", person.password, "short", "password", "qwertyui", "hitobit-hitobit"):
-        answer: Any = change_password(client, person.password, weak)
-        assert list(answer.context["form"].errors) == ["password"]
+        response: Any = change_password(client, person.password, weak)
+        assert list(response.context["form"].errors) == ["password"]
     assert change_password(client, person.password)["Location"] == "/settings/"
 
 

@@ -87,8 +87,8 @@ def test_old_and_new_number_and_email_are_notified_and_the_trail_holds_masked_nu
     person, new = customer(), next_phone()
     User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
     confirm(approved(person, new))
-    told = Notice.objects.filter(event__event=Event.PHONE_CHANGED.value)
-    assert set(told.values_list("to", flat=True)) == {person.user.phone, new, "sara@example.com"}
+    notified = Notice.objects.filter(event__event=Event.PHONE_CHANGED.value)
+    assert set(notified.values_list("to", flat=True)) == {person.user.phone, new, "sara@example.com"}
     detail = AuditEvent.objects.get(event=Event.PHONE_CHANGED.value).detail
     assert "•••" in detail["old"]
     assert new not in str(detail)
@@ -106,8 +106,8 @@ def test_codes_for_one_number_approve_no_other() -> None:
     client.post(PHONE, {"phone": new})
     right = codes(person)
     client.post(PHONE, {"phone": next_phone()})
-    answer: Any = client.post(CODES, right)
-    assert answer.status_code == 200
+    response: Any = client.post(CODES, right)
+    assert response.status_code == 200
     assert client.get(CONFIRM)["Location"] == PHONE
 
 
@@ -128,9 +128,9 @@ def test_code_of_the_old_number_confirms_no_new_one() -> None:
 def test_own_number_and_invalid_numbers_are_refused_at_the_field_and_kept() -> None:
     person = customer()
     for typed in (person.user.phone, "12", ""):
-        answer: Any = logged_in(person).post(PHONE, {"phone": typed})
-        assert "phone" in answer.context["form"].errors
-        assert answer.context["form"]["phone"].value() == typed
+        response: Any = logged_in(person).post(PHONE, {"phone": typed})
+        assert "phone" in response.context["form"].errors
+        assert response.context["form"]["phone"].value() == typed
     assert not sms_collector.messages
 
 
@@ -164,8 +164,8 @@ def test_number_that_got_an_account_meanwhile_is_refused_like_a_wrong_code() -> 
     person, new = customer(), next_phone()
     client = approved(person, new)
     User.objects.create_user(new)
-    answer: Any = confirm(client)
-    assert answer.context["form"].errors["code"] == confirm(client, "000000").context["form"].errors["code"]
+    response: Any = confirm(client)
+    assert response.context["form"].errors["code"] == confirm(client, "000000").context["form"].errors["code"]
     assert person.reload().phone == person.user.phone
     assert not person.reload().in_quarantine
 
@@ -202,8 +202,8 @@ def test_lost_phone_takes_recovery_code_and_authenticator_and_no_sms_to_the_old_
     change = DelayedChange.objects.get()
     assert change.due_at - change.asked_at == scheduled_changes.WAIT
     assert person.reload().phone == person.user.phone
-    told = Notice.objects.filter(event__event=Event.PHONE_CHANGE_ASKED.value)
-    assert list(told.values_list("to", flat=True)) == [person.user.phone]
+    notified = Notice.objects.filter(event__event=Event.PHONE_CHANGE_ASKED.value)
+    assert list(notified.values_list("to", flat=True)) == [person.user.phone]
     assert count_events(Event.RECOVERY_USED) == 1
 
 
@@ -215,9 +215,9 @@ def test_lost_phone_is_refused_when_either_code_is_wrong_and_uses_neither_up() -
         {"recovery_code": recovery, "totp_code": person.wrong_totp()},
         {"recovery_code": "aaaa-aaaa", "totp_code": person.fresh_totp()},
     ):
-        answer: Any = client.post(LOST, {"phone": new, **fields})
-        assert answer.context["form"].non_field_errors()
-        assert recovery not in answer.content.decode()
+        response: Any = client.post(LOST, {"phone": new, **fields})
+        assert response.context["form"].non_field_errors()
+        assert recovery not in response.content.decode()
     fields = {"recovery_code": recovery, "totp_code": person.fresh_totp()}
     assert client.post(LOST, {"phone": new, **fields})["Location"] == CONFIRM
 

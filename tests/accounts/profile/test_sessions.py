@@ -111,16 +111,16 @@ def test_missing_session_cannot_be_ended(sara: Person, field: str, number: str) 
 
 
 def test_sessions_and_devices_of_other_users_do_not_exist(sara: Person) -> None:
-    stranger = customer()
-    victim, thief = logged_in(sara), logged_in(stranger)
+    visitor = customer()
+    victim, thief = logged_in(sara), logged_in(visitor)
     device = TrustedDevice.objects.create(
         user=sara.user, digest="x", expires_at=timezone.now() + timedelta(days=1)
     )
     assert thief.post("/sessions/", {"end": session_of(victim).pk}).status_code == 404
     assert thief.post("/sessions/", {"forget": device.pk}).status_code == 404
     path = f"/sessions/end/?which={session_of(victim).pk}"
-    assert thief.post(path, {"code": stranger.fresh_totp()}).status_code == 404
-    ends(stranger, thief, {"others": "1"})
+    assert thief.post(path, {"code": visitor.fresh_totp()}).status_code == 404
+    ends(visitor, thief, {"others": "1"})
     assert is_in(victim)
     assert TrustedDevice.objects.filter(pk=device.pk).exists()
     assert not AuditEvent.objects.filter(event__in=["session.ended", "device.forgotten"]).exists()
@@ -129,8 +129,8 @@ def test_sessions_and_devices_of_other_users_do_not_exist(sara: Person) -> None:
 @pytest.mark.parametrize("fields", [{"end": "x"}, {"others": "1"}, {"forget": "1"}])
 def test_a_form_of_another_site_ends_nothing(sara: Person, fields: dict[str, str]) -> None:
     client, other = logged_in(sara, csrf=True), logged_in(sara)
-    answer = client.post("/sessions/", fields, headers={"origin": "https://evil.example"})
-    assert answer.status_code == 403
+    response = client.post("/sessions/", fields, headers={"origin": "https://evil.example"})
+    assert response.status_code == 403
     assert is_in(other)
 
 
@@ -180,9 +180,9 @@ def test_without_a_right_code_no_session_ends(sara: Person, others: bool) -> Non
     ]
     assert path.startswith("/sessions/end/?which=")
     for code in ("", "12345", sara.wrong_totp()):
-        answer = here.post(path, {"code": code})
-        assert answer.status_code == 200
-        assert answer.context["form"].errors["code"]
+        response = here.post(path, {"code": code})
+        assert response.status_code == 200
+        assert response.context["form"].errors["code"]
     assert is_in(there)
     assert not events(sara, "session.ended", "session.others_ended")
 

@@ -38,8 +38,8 @@ def approved(person: Person) -> Client:
 
 def lost(person: Person) -> Client:
     client = half_logged_in(person)
-    answer = client.post(BY_RECOVERY, {"code": recovery_codes(person)[0], "lost": "1"})
-    assert answer["Location"] == REPLACE
+    response = client.post(BY_RECOVERY, {"code": recovery_codes(person)[0], "lost": "1"})
+    assert response["Location"] == REPLACE
     return client
 
 
@@ -157,8 +157,8 @@ def test_wrong_recovery_code_replaces_nothing_and_is_not_shown_again() -> None:
     person = customer()
     recovery_codes(person)
     client = half_logged_in(person)
-    answer: Any = client.post(BY_RECOVERY, {"code": "aaaa-aaaa", "lost": "1"})
-    assert "aaaa-aaaa" not in answer.content.decode()
+    response: Any = client.post(BY_RECOVERY, {"code": "aaaa-aaaa", "lost": "1"})
+    assert "aaaa-aaaa" not in response.content.decode()
     assert client.get(REPLACE)["Location"] == "/login/second-factor/"
     assert TotpDevice.objects.get().seed_sealed == person.user.totp.seed_sealed
 

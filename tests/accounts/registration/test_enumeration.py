@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def test_sign_up_gives_every_number_the_same_answers_and_the_same_work() -> None:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
         steps = [
@@ -28,22 +28,22 @@ def test_sign_up_gives_every_number_the_same_answers_and_the_same_work() -> None
             visible_response(client.get(SIGNUP_CODE)),
         ]
         steps += [visible_response(client.post(SIGNUP_CODE, {"code": f"{m:06d}"})) for m in range(3)]
-        found[kind] = (steps, executed_statements(partial(client.post, SIGNUP_CODE, {"code": "000003"})))
-    for kind, what in found.items():
-        assert what == found["free"], kind
+        result[kind] = (steps, executed_statements(partial(client.post, SIGNUP_CODE, {"code": "000003"})))
+    for kind, what in result.items():
+        assert what == result["free"], kind
 
 
 def test_sign_up_has_one_sentence_for_locked_and_refused() -> None:
-    said = set()
+    text = set()
     for n, phone in enumerate(numbers().values()):
         client = signing_up(phone, people.address(n))
-        said |= {visible_response(client.post(SIGNUP_CODE, {"code": f"{m:06d}"}))[3] for m in range(8)}
-    assert len(said) == 1
+        text |= {visible_response(client.post(SIGNUP_CODE, {"code": f"{m:06d}"}))[3] for m in range(8)}
+    assert len(text) == 1
     assert count_events(Event.CODE_LOCKED) == 6
 
 
 def test_forgotten_password_gives_every_number_the_same_answers_and_the_same_work() -> None:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
         steps = [
@@ -58,34 +58,34 @@ def test_forgotten_password_gives_every_number_the_same_answers_and_the_same_wor
             visible_response(client.get(PASSWORD)),
         ]
         done = [executed_statements(partial(client.post, path, wrong)) for path in (CODES, RECOVERY)]
-        found[kind] = (steps, done)
-    for kind, what in found.items():
-        assert what == found["free"], kind
+        result[kind] = (steps, done)
+    for kind, what in result.items():
+        assert what == result["free"], kind
     assert [message.to for message in sms_collector.messages] == [
         User.objects.exclude(password__startswith="!").get(is_active=True, sms__isnull=False).phone
     ]
 
 
 def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
-    said = set()
+    text = set()
     for n, phone in enumerate(numbers().values()):
         client = asked(phone, people.address(n))
         wrong = {"sms_code": "000000", "totp_code": "000000"}
-        said |= {visible_response(client.post(CODES, wrong))[3] for _m in range(8)}
-    assert len(said) == 1
+        text |= {visible_response(client.post(CODES, wrong))[3] for _m in range(8)}
+    assert len(text) == 1
 
 
 def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without background tasks, which run outside of the response time."""
     monkeypatch.setattr("accounts.registration.flow.background.run", lambda *_arguments: True)
-    found = {}
+    result = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
-        found[kind] = [
+        result[kind] = [
             executed_statements(partial(client.post, path, {"phone": phone})) for path in (FORGOT, SIGNUP)
         ]
-    for kind, done in found.items():
-        assert done == found["free"], kind
+    for kind, done in result.items():
+        assert done == result["free"], kind
         assert not [statement for statement in done[0] + done[1] if "accounts_" in statement]
 
 

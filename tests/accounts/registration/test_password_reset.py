@@ -27,7 +27,7 @@ def sara() -> Person:
     return people.with_password(people.customer())
 
 
-def asked(phone: str, from_address: str = people.ADDRESS) -> Client:
+def requested(phone: str, from_address: str = people.ADDRESS) -> Client:
     """Return a browser that entered ``phone`` into "forgotten password"."""
     client = people.browser(from_address)
     assert client.post(FORGOT, {"phone": phone})["Location"] == CODES
@@ -40,17 +40,17 @@ def sms_code() -> str:
 
 def proved(person: Person) -> Client:
     """Return a browser after both codes; the new password comes next."""
-    client = asked(person.user.phone)
-    answer = client.post(CODES, {"sms_code": sms_code(), "totp_code": person.fresh_totp()})
-    assert answer["Location"] == PASSWORD
+    client = requested(person.user.phone)
+    response = client.post(CODES, {"sms_code": sms_code(), "totp_code": person.fresh_totp()})
+    assert response["Location"] == PASSWORD
     return client
 
 
 def test_both_codes_replace_the_password_and_stop_everything_else() -> None:
     person = sara()
     elsewhere, half = people.logged_in(person), people.half_logged_in(person)
-    answer = proved(person).post(PASSWORD, {"password": GOOD})
-    assert answer["Location"] == "/login/"
+    response = proved(person).post(PASSWORD, {"password": GOOD})
+    assert response["Location"] == "/login/"
     user = person.reload()
     assert user.check_password(GOOD)
     assert user.in_quarantine
@@ -71,8 +71,8 @@ def test_reset_is_no_login_and_the_next_login_needs_both_steps() -> None:
     assert (
         client.post("/login/", {"phone": person.user.phone, "password": person.password}).status_code == 200
     )
-    answer = client.post("/login/", {"phone": person.user.phone, "password": GOOD})
-    assert answer["Location"] == "/login/second-factor/"
+    response = client.post("/login/", {"phone": person.user.phone, "password": GOOD})
+    assert response["Location"] == "/login/second-factor/"
 
 
 def test_login_page_shows_the_result() -> None:
@@ -92,20 +92,20 @@ def test_page_says_beforehand_that_sessions_end_and_keys_only_read() -> None:
 def test_recovery_code_stands_in_for_the_authenticator_once() -> None:
     person = sara()
     code = people.recovery_codes(person)[0]
-    client = asked(person.user.phone)
+    client = requested(person.user.phone)
     assert client.post(RECOVERY, {"sms_code": sms_code(), "recovery_code": code})["Location"] == PASSWORD
     used = AuditEvent.objects.get(event=Event.RECOVERY_USED.value)
     assert used.detail["left"] == 9
     assert Notice.objects.filter(event=used).exists(), "its owner is told even when no password follows"
     SmsCode.objects.all().delete()
-    again = asked(person.user.phone)
+    again = requested(person.user.phone)
     assert again.post(RECOVERY, {"sms_code": sms_code(), "recovery_code": code}).status_code == 200
 
 
 def test_the_second_proof_is_switched_without_javascript() -> None:
-    client = asked(sara().user.phone)
-    answer = client.post(CODES, {"switch": "recovery"})
-    assert answer["Location"] == RECOVERY
+    client = requested(sara().user.phone)
+    response = client.post(CODES, {"switch": "recovery"})
+    assert response["Location"] == RECOVERY
     assert 'name="recovery_code"' in client.get(RECOVERY).content.decode()
     assert client.post(RECOVERY, {"switch": "totp"})["Location"] == CODES
     assert 'name="totp_code"' in client.get(CODES).content.decode()
@@ -114,7 +114,7 @@ def test_the_second_proof_is_switched_without_javascript() -> None:
 @pytest.mark.parametrize("wrong", ["sms_code", "totp_code", "both"])
 def test_one_right_code_is_not_enough_and_is_not_used_up(wrong: str) -> None:
     person = sara()
-    client = asked(person.user.phone)
+    client = requested(person.user.phone)
     right = {"sms_code": sms_code(), "totp_code": person.totp()}
     bad = {"sms_code": f"{(int(right['sms_code']) + 1) % 10**6:06d}", "totp_code": person.wrong_totp()}
     typed = {name: bad[name] if wrong in (name, "both") else right[name] for name in right}
@@ -125,7 +125,7 @@ def test_one_right_code_is_not_enough_and_is_not_used_up(wrong: str) -> None:
 
 def test_codes_of_other_purposes_are_refused() -> None:
     person = sara()
-    client = asked(person.user.phone)
+    client = requested(person.user.phone)
     code = people.live_sms_code(person, approvals.LOGIN, "135790")
     assert sms_code() != code
     assert client.post(CODES, {"sms_code": code, "totp_code": person.totp()}).status_code == 200
@@ -137,7 +137,7 @@ def test_right_codes_of_an_account_without_a_password_to_replace_lead_nowhere(ki
     person = Person(user, "")
     if not user.has_phone:
         person = people.with_authenticator(person)
-    client = asked(user.phone)
+    client = requested(user.phone)
     code = people.live_sms_code(person, approvals.FORGOT, client=client)
     second = {"recovery_code": people.recovery_codes(person)[0]}
     assert client.post(RECOVERY, {"sms_code": code, **second}).status_code == 200
@@ -146,7 +146,7 @@ def test_right_codes_of_an_account_without_a_password_to_replace_lead_nowhere(ki
 
 def test_wrong_pre_login_codes_do_not_lock_the_login() -> None:
     person = sara()
-    client = asked(person.user.phone)
+    client = requested(person.user.phone)
     for _n in range(8):
         client.post(CODES, {"sms_code": "000000", "totp_code": person.wrong_totp()})
     guard = FactorGuard.objects.get(user=person.user)
@@ -209,12 +209,12 @@ def test_later_steps_redirect_without_the_first_step(path: str, method: str) -> 
 
     client = people.browser()
     assert visit()["Location"] in (FORGOT, CODES)
-    asked_only = asked(sara().user.phone)
+    asked_only = requested(sara().user.phone)
     assert asked_only.get(PASSWORD)["Location"] == CODES
 
 
 def test_number_expires_and_is_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = asked(sara().user.phone)
+    client = requested(sara().user.phone)
     now = time.time()
     monkeypatch.setattr("accounts.registration.flow.time.time", lambda: now + 15 * 60 + 1)
     assert client.get(CODES)["Location"] == FORGOT
@@ -222,7 +222,7 @@ def test_number_expires_and_is_requested_again(monkeypatch: pytest.MonkeyPatch) 
 
 def test_resend_waits_a_minute_and_sends_one_more() -> None:
     person = sara()
-    client = asked(person.user.phone)
+    client = requested(person.user.phone)
     client.post(CODES, {"resend": "1"})
     assert len(sms_collector.messages) == 1
     session = client.session
@@ -236,7 +236,7 @@ def test_resend_waits_a_minute_and_sends_one_more() -> None:
 def test_customer_gets_the_message_in_their_own_language() -> None:
     person = sara()
     User.objects.filter(pk=person.user.pk).update(language="en")
-    asked(person.user.phone)
+    requested(person.user.phone)
     assert "Give it to nobody" in sms_collector.newest().text
 
 

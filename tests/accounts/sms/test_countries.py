@@ -39,11 +39,11 @@ def moved(number: str) -> Person:
 @pytest.mark.parametrize("number", DEAR.values(), ids=DEAR.keys())
 @pytest.mark.parametrize("path", ["/signup/", "/forgot/"])
 def test_dear_numbers_are_refused_with_the_reason_and_nothing_is_sent(path: str, number: str) -> None:
-    answer = people.browser().post(path, {"phone": number}, headers={"accept-language": "en"})
-    assert answer.status_code == 200
-    [error] = answer.context["form"].errors.as_data()["phone"]
+    response = people.browser().post(path, {"phone": number}, headers={"accept-language": "en"})
+    assert response.status_code == 200
+    [error] = response.context["form"].errors.as_data()["phone"]
     assert error.code == "not_served"
-    assert f'value="{number}"' in answer.content.decode()
+    assert f'value="{number}"' in response.content.decode()
     assert sms_collector.messages == []
     assert not User.objects.exists()
 
@@ -55,8 +55,8 @@ def test_no_account_moves_to_a_dear_number(number: str) -> None:
     [code] = people.recovery_codes(sara)[:1]
     for path in ("/settings/phone/", "/settings/phone/lost/"):
         fields = {"phone": number, "recovery_code": code, "totp_code": sara.fresh_totp()}
-        answer = browser.post(path, fields)
-        assert [error.code for error in answer.context["form"].errors.as_data()["phone"]] == ["not_served"]
+        response = browser.post(path, fields)
+        assert [error.code for error in response.context["form"].errors.as_data()["phone"]] == ["not_served"]
     assert sms_collector.messages == []
 
 
@@ -91,13 +91,13 @@ def test_the_last_step_before_a_provider_refuses_a_dear_number_wherever_it_comes
 def test_who_has_a_number_of_before_still_logs_in_by_the_authenticator_and_reads_why_no_sms_comes() -> None:
     abroad = people.with_password(moved("+4915123456789"))
     browser = people.browser()
-    answer = browser.post("/login/", {"phone": abroad.user.phone, "password": abroad.password})
-    assert answer["Location"] == "/login/second-factor/"
+    response = browser.post("/login/", {"phone": abroad.user.phone, "password": abroad.password})
+    assert response["Location"] == "/login/second-factor/"
     browser.post("/login/second-factor/", {"switch": "sms"})
     page = browser.get("/login/second-factor/?method=sms").content.decode()
     assert "+98" in page
-    answer = browser.post("/login/second-factor/?method=totp", {"code": abroad.totp()})
-    assert answer["Location"] == "/dashboard/"
+    response = browser.post("/login/second-factor/?method=totp", {"code": abroad.totp()})
+    assert response["Location"] == "/dashboard/"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def send(reference: str = "") -> None:
     sms.send(PHONE, TEXT, code=CODE, purpose="login", reference=reference)
 
 
-def asked(*providers: Provider) -> list[int]:
+def requested(*providers: Provider) -> list[int]:
     return [len(provider.received) for provider in providers]
 
 
@@ -74,19 +74,19 @@ def test_provider_is_passed_over_after_three_failures_and_tried_after_a_minute(
     first.error = ProviderError("HTTP 503")
     for _n in range(5):
         send()
-    assert asked(*two) == [3, 5]
+    assert requested(*two) == [3, 5]
     clock[0] += 59
     send()
-    assert asked(*two) == [3, 6]
+    assert requested(*two) == [3, 6]
     clock[0] += 1
     send()  # the probe fails: another minute
     send()
-    assert asked(*two) == [4, 8]
+    assert requested(*two) == [4, 8]
     first.error = None
     clock[0] += 60
     send()
     send()
-    assert asked(*two) == [6, 8]
+    assert requested(*two) == [6, 8]
 
 
 def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
@@ -97,14 +97,14 @@ def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
         send()
         first.error = None
         send()
-    assert asked(*two) == [12, 8]
+    assert requested(*two) == [12, 8]
 
 
 def test_failure_of_a_single_message_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
     two[0].error = ProviderError("status 411", is_message_fault=True)
     for _n in range(9):
         send()
-    assert asked(*two) == [9, 9]
+    assert requested(*two) == [9, 9]
     assert circuit_breaker.allows("provider_one")
 
 
@@ -118,7 +118,7 @@ def test_first_provider_is_called_when_all_circuits_are_open(two: tuple[Provider
     send()
     send()  # closed again
     assert circuit_breaker.allows("provider_one")
-    assert asked(*two) == [5, 3]
+    assert requested(*two) == [5, 3]
 
 
 def test_provider_with_open_circuit_is_called_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
@@ -126,7 +126,7 @@ def test_provider_with_open_circuit_is_called_when_the_other_fails(two: tuple[Pr
         circuit_breaker.record_failure("provider_one")
     two[1].error = ProviderError("HTTP 503")
     send()
-    assert asked(*two) == [1, 1]
+    assert requested(*two) == [1, 1]
 
 
 def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
@@ -165,7 +165,7 @@ def test_every_circuit_is_closed_while_the_cache_is_down(
     for name in ("get", "add", "incr", "set", "delete", "delete_many"):
         monkeypatch.setattr(type(cache._connections[cache._alias]), name, down)  # type: ignore[attr-defined]
     send()
-    assert asked(*two) == [1, 0]
+    assert requested(*two) == [1, 0]
 
 
 def test_delivery_is_kept_without_text_code_or_number(two: tuple[Provider, Provider]) -> None:
@@ -200,7 +200,7 @@ def test_message_is_sent_when_it_cannot_be_recorded(
     with transaction.atomic():
         send()
         assert SmsDelivery.objects.count() == 0  # the surrounding transaction continues
-    assert asked(*two) == [1, 0]
+    assert requested(*two) == [1, 0]
     assert "was not recorded" in caplog.text
     assert PHONE not in caplog.text
 

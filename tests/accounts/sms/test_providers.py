@@ -163,10 +163,10 @@ def test_message_that_kavenegar_drops_at_once_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, settings: Any, status: int
 ) -> None:
     settings.KAVENEGAR_API_KEY = API_KEY
-    answer = http_client.ProviderResponse(
+    response = http_client.ProviderResponse(
         200, {"return": {"status": 200}, "entries": [{"messageid": 1, "status": status}]}
     )
-    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: answer)
+    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: response)
     with pytest.raises(ProviderError, match=f"^message status {status}$"):
         send(kavenegar)
 

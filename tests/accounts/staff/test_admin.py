@@ -57,10 +57,10 @@ def test_login_of_django_admin_is_never_shown_and_takes_no_password(chief: Perso
     chief.user.save()
     client = browser()
     assert client.get("/admin/login/")["Location"].startswith("/login/?next=")
-    answer = client.post(
+    response = client.post(
         "/admin/login/", {"username": chief.user.phone, "password": "a rather long password"}
     )
-    assert answer["Location"].startswith("/login/?next=")
+    assert response["Location"].startswith("/login/?next=")
     assert client.get("/admin/").status_code == 302
 
 
@@ -75,9 +75,9 @@ def test_anonymous_and_half_finished_logins_are_redirected_to_the_login(chief: P
         password_only(without),
     ):
         for path in (*LISTS, "/admin/login/", page_of(chief), f"{EVENTS}export/"):
-            answer = client.get(path)
-            assert answer.status_code == 302, path
-            assert re.match("/(login|enrol)/", answer["Location"]), path
+            response = client.get(path)
+            assert response.status_code == 302, path
+            assert re.match("/(login|enrol)/", response["Location"]), path
 
 
 def test_admin_itself_asks_for_the_second_factor(chief: Person) -> None:
@@ -138,11 +138,11 @@ def hidden_values(person: Person) -> tuple[set[str], str]:
 
 def paths_of(prefix: str, patterns: list[URLPattern | URLResolver]) -> list[str]:
     """Return every URL of admin, as text with its parameters in angle brackets."""
-    found = []
+    result = []
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
-        found += paths_of(path, pattern.url_patterns) if isinstance(pattern, URLResolver) else [path]
-    return found
+        result += paths_of(path, pattern.url_patterns) if isinstance(pattern, URLResolver) else [path]
+    return result
 
 
 @pytest.mark.parametrize("role", ["support", "chief"])
@@ -160,18 +160,18 @@ def test_no_page_of_admin_shows_a_secret_a_seed_a_code_or_a_digest(sara: Person,
             path = re.sub(rf"<{name}:\w+>", get_converters()[name].to_url(pk), path)
         acts = [path.replace("<slug:act_name>", act) for act in ("freeze", "reset-factors", "close")]
         for one in acts if "<slug:act_name>" in path else [path]:
-            answer = staff.get(one, follow=True)
-            assert answer.status_code in (200, 403, 404, 405), one
-            seen += answer.status_code == 200
-            page = answer.content.decode()
+            response = staff.get(one, follow=True)
+            assert response.status_code in (200, 403, 404, 405), one
+            seen += response.status_code == 200
+            page = response.content.decode()
             assert not [value for value in hidden if value in page], one
             assert not re.search(rf"\b{sms}\b", page), one
     assert seen >= 10
-    for answer in (
+    for response in (
         staff.post(USERS, {"q": sara.user.phone}, follow=True),
         staff.get(KEYS, {"q": key.key_id}),
     ):
-        assert not [value for value in hidden if value in answer.content.decode()]
+        assert not [value for value in hidden if value in response.content.decode()]
 
 
 def test_admin_has_no_form_that_changes_a_password_a_role_or_a_factor(chief: Person, sara: Person) -> None:
@@ -214,7 +214,7 @@ def test_only_superusers_act_on_staff(chief: Person) -> None:
 
 def test_frames_scripts_and_styles_stay_strict(chief: Person) -> None:
     client: Client = logged_in(chief)
-    answer = client.get("/admin/")
-    assert "'unsafe-inline'" not in answer["Content-Security-Policy"]
-    assert "require-trusted-types-for 'script'" in answer["Content-Security-Policy"]
-    assert not re.search(r"<style|style=|<script>|onclick=", answer.content.decode())
+    response = client.get("/admin/")
+    assert "'unsafe-inline'" not in response["Content-Security-Policy"]
+    assert "require-trusted-types-for 'script'" in response["Content-Security-Policy"]
+    assert not re.search(r"<style|style=|<script>|onclick=", response.content.decode())

@@ -85,12 +85,12 @@ def test_role_by_act(sara: Person, role: str, act: str) -> None:
     ready_for(act, sara)
     me = staff_member(role)
     before = AuditEvent.objects.count()
-    answer = act_on(logged_in(me), sara, act)
+    response = act_on(logged_in(me), sara, act)
     if role not in ALLOWED[act]:
-        assert answer.status_code == 403
+        assert response.status_code == 403
         assert AuditEvent.objects.count() == before
         return
-    assert answer.status_code == 302
+    assert response.status_code == 302
     left = AuditEvent.objects.get(event=LEAVES[act], actor=me.user)
     assert (left.customer, left.detail["reason"]) == (sara.user, REASON)
 
@@ -102,9 +102,9 @@ def test_no_act_without_a_reason(sara: Person, act: str) -> None:
     before = User.objects.filter(pk=sara.user.pk).values().get(), done.count()
     client = staff_browser("security")
     for reason in ("", "   ", "x", "x" * 201, "\u202e\u202e\u202e\u202e\u202e\u202e"):
-        answer = act_on(client, sara, act, reason)
-        assert answer.status_code == 200, reason
-        assert 'aria-invalid="true"' in answer.content.decode(), reason
+        response = act_on(client, sara, act, reason)
+        assert response.status_code == 200, reason
+        assert 'aria-invalid="true"' in response.content.decode(), reason
     assert (User.objects.filter(pk=sara.user.pk).values().get(), done.count()) == before
 
 
@@ -213,8 +213,8 @@ def test_looking_and_searching_are_events_once_a_minute_and_hidden_from_the_cust
     search(client, sara.user.phone)
     for _n in range(3):
         client.get(page_of(sara))
-    looked, searched = events("staff.viewed"), events("staff.searched")
-    assert [(e.actor, e.customer, e.detail["page"]) for e in looked] == [(agent.user, sara.user, "customer")]
+    viewed, searched = events("staff.viewed"), events("staff.searched")
+    assert [(e.actor, e.customer, e.detail["page"]) for e in viewed] == [(agent.user, sara.user, "customer")]
     assert [(e.detail["text"], e.detail["found"]) for e in searched] == [(masked_phone(sara.user.phone), 1)]
     assert activity.of_customer(sara.user) == []
     assert not Notice.objects.filter(user=sara.user)
@@ -247,6 +247,6 @@ def test_notice_that_waits_or_went_to_a_replaced_number_is_not_sent_again(
     sara: Person, fields: dict[str, Any]
 ) -> None:
     notice = notice_of(sara, **fields)
-    answer = staff_browser("security").post(page_of_notice(sara, notice), {"reason": REASON})
-    assert answer.status_code == 403
+    response = staff_browser("security").post(page_of_notice(sara, notice), {"reason": REASON})
+    assert response.status_code == 403
     assert events("notice.resent") == []

@@ -46,9 +46,9 @@ def trail(sara: Person) -> dict[str, AuditEvent]:
 
 def shown(client: Client, **filters: Any) -> set[str]:
     """Return the kinds of the listed events, without page views; ``filters`` as typed."""
-    answer: Any = client.post(EVENTS, filters, follow=True)
-    assert answer.status_code == 200
-    return {row.event.event for row in answer.context_data["events"]} - {"staff.viewed", "staff.searched"}
+    response: Any = client.post(EVENTS, filters, follow=True)
+    assert response.status_code == 200
+    return {row.event.event for row in response.context_data["events"]} - {"staff.viewed", "staff.searched"}
 
 
 @pytest.mark.parametrize(("role", "status"), [("support", 403), ("security", 200), ("auditor", 200)])
@@ -60,8 +60,8 @@ def test_who_reads_the_trail(role: str, status: int, trail: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("role", ["support", "security", "auditor", "chief"])
 def test_only_auditors_export(role: str, trail: dict[str, Any]) -> None:
-    answer = staff_browser(role).post(f"{EVENTS}export/", {"format": "csv"})
-    assert answer.status_code == (200 if role in ("auditor", "chief") else 403)
+    response = staff_browser(role).post(f"{EVENTS}export/", {"format": "csv"})
+    assert response.status_code == (200 if role in ("auditor", "chief") else 403)
 
 
 def test_filters(trail: dict[str, Any]) -> None:
@@ -98,10 +98,10 @@ def test_filters_that_make_no_sense_show_nothing(filters: dict[str, str], trail:
 
 def test_phone_of_a_filter_never_gets_into_an_address(trail: dict[str, Any]) -> None:
     sara = trail["people"][0]
-    answer = staff_browser("auditor").post(EVENTS, {"whom": f"0{sara.phone[3:]}", "event": "key.created"})
-    assert answer.status_code == 302
-    assert sara.phone[3:] not in answer["Location"]
-    assert answer["Location"] == f"{EVENTS}?event=key.created&whom={AccountId.hide(sara.pk)}"
+    response = staff_browser("auditor").post(EVENTS, {"whom": f"0{sara.phone[3:]}", "event": "key.created"})
+    assert response.status_code == 302
+    assert sara.phone[3:] not in response["Location"]
+    assert response["Location"] == f"{EVENTS}?event=key.created&whom={AccountId.hide(sara.pk)}"
 
 
 def test_pages_go_back_in_time_without_gaps(sara: Person) -> None:
@@ -123,10 +123,10 @@ def test_security_does_not_read_of_colleagues(trail: dict[str, Any]) -> None:
 
 
 def exported(client: Any, kind: str, **filters: object) -> str:
-    answer = client.post(f"{EVENTS}export/", {"format": kind, **filters})
-    assert answer.status_code == 200
-    assert answer.streaming
-    return b"".join(answer.streaming_content).decode()
+    response = client.post(f"{EVENTS}export/", {"format": kind, **filters})
+    assert response.status_code == 200
+    assert response.streaming
+    return b"".join(response.streaming_content).decode()
 
 
 def test_export_is_the_filtered_set_as_lines_of_json(trail: dict[str, Any]) -> None:

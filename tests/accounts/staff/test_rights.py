@@ -183,8 +183,8 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
             form |= {"action": act, "_selected_action": str(scene.key.pk)}
         ApiKey.objects.filter(pk=scene.key.pk).exclude(state="revoked").update(state="active")
         path = scene.path(name)
-        answer: Any = client.get(path) if method == "GET" else client.post(path, form)
-        found.append((name, method, answer.status_code))
+        response: Any = client.get(path) if method == "GET" else client.post(path, form)
+        found.append((name, method, response.status_code))
         wanted.append((name, method, int(statuses[ROLES.index(role)])))
     assert found == wanted
 
@@ -198,13 +198,13 @@ def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: st
     for address, cells in SEEN:
         path = address.replace("newest", EventId.hide(scene.event.pk + 1000))
         if "?q=" in path and path.startswith(USERS):
-            answer: Any = client.post(USERS, {"q": path.partition("q=")[2]}, follow=True)
+            response: Any = client.post(USERS, {"q": path.partition("q=")[2]}, follow=True)
         else:
-            answer = client.get(path)
-        page = answer.content.decode()
+            response = client.get(path)
+        page = response.content.decode()
         shows = "all" if any(mark in page for mark in marks) else "none"
         assert shows == "all" or not re.search("secret-bot</bdi>|1 key|۱ کلید", page), path
-        found.append((address, str(answer.status_code) if answer.status_code != 200 else shows))
+        found.append((address, str(response.status_code) if response.status_code != 200 else shows))
         wanted.append((address, cells[ROLES.index(role)]))
     assert found == wanted
 
@@ -221,14 +221,14 @@ def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
             assert list(client.get(KEYS, {"q": text}).context_data["keys"]) == [], text
     reader: Any = at_work("reader")
     for filters in ({"whom": sara.user.phone}, {"target": str(key.pk)}):
-        answer = reader.post(EVENTS, filters, follow=True)
-        assert scene.event in [row.event for row in answer.context_data["events"]], filters
+        response = reader.post(EVENTS, filters, follow=True)
+        assert scene.event in [row.event for row in response.context_data["events"]], filters
         assert reader.post(f"{EVENTS}export/", {**filters, "format": "csv"}).status_code == 200
     # SECURITY: ids of accounts and notices are small numbers; the response would reveal the opaque id.
     for filters in ({"whom": str(sara.user.pk)}, {"who": str(sara.user.pk)}, {"target": "1"}):
-        answer = reader.post(EVENTS, filters)
-        assert (answer.status_code, answer.context_data["events"]) == (200, []), filters
-        assert 'aria-invalid="true"' in answer.content.decode(), filters
+        response = reader.post(EVENTS, filters)
+        assert (response.status_code, response.context_data["events"]) == (200, []), filters
+        assert 'aria-invalid="true"' in response.content.decode(), filters
         assert reader.post(f"{EVENTS}export/", {**filters, "format": "csv"}).status_code == 400
 
 
@@ -236,9 +236,9 @@ def test_an_address_takes_no_number_of_an_account_or_a_phone(scene: Scene) -> No
     client: Any = at_work("auditor")
     for value in (str(scene.sara.user.pk), scene.sara.user.phone, f"0{scene.sara.user.phone[3:]}"):
         for name in ("who", "whom"):
-            answer = client.get(EVENTS, {name: value})
-            assert answer.context_data["events"] == [], (name, value)
-            assert 'aria-invalid="true"' in answer.content.decode(), (name, value)
+            response = client.get(EVENTS, {name: value})
+            assert response.context_data["events"] == [], (name, value)
+            assert 'aria-invalid="true"' in response.content.decode(), (name, value)
     assert client.get(EVENTS, {"target": str(scene.notice.pk)}).context_data["events"] == []
     search = at_work("support").get(USERS, {"q": scene.sara.user.phone})
     assert page_of(scene.sara) not in search.content.decode()
@@ -286,8 +286,8 @@ def test_no_address_on_any_page_counts_up(scene: Scene) -> None:
     while waiting:
         path = waiting.pop()
         done.add(path)
-        answer = client.get(path, follow=True)
-        found = linked(answer.content.decode()) if answer.status_code == 200 else set()
+        response = client.get(path, follow=True)
+        found = linked(response.content.decode()) if response.status_code == 200 else set()
         for address in found:
             assert not counting(address), (path, address)
             whole = address if address.startswith("/") else f"{path.partition('?')[0]}{address}"
@@ -339,11 +339,11 @@ def spellings(hidden: str) -> list[str]:
     return [hidden[:-1] + last for last in letters[first : first + 4] if last != hidden[-1]]
 
 
-def bare(answer: Any) -> tuple[int, str]:
+def bare(response: Any) -> tuple[int, str]:
     """Return a response without the parts that differ between requests."""
-    page = re.sub(r'value="[A-Za-z0-9]{64}"|nonce="[^"]*"', "", answer.content.decode())
+    page = re.sub(r'value="[A-Za-z0-9]{64}"|nonce="[^"]*"', "", response.content.decode())
     page = re.sub(r'name="next" value="[^"]*"', "", page)
-    return answer.status_code, page.replace(answer.headers.get("X-Request-ID", "\0"), "")
+    return response.status_code, page.replace(response.headers.get("X-Request-ID", "\0"), "")
 
 
 def test_an_id_opens_with_any_master_key_that_is_listed_and_no_other(settings: Any) -> None:
