@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.actions import pending_accounts
 from accounts.choices.events import Event
 from accounts.models import RecoveryCode, SmsDevice, User
-from tests.accounts.registration.test_signup import CODE, PASSWORD, SIGNUP, asked, confirmed
+from tests.accounts.registration.test_signup import CODE, PASSWORD, SIGNUP, confirmed, requested
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
 from tests.support.concurrency import (
@@ -38,7 +38,7 @@ def _room(django_db_setup: None) -> Iterator[None]:
 
 def test_one_code_of_many_browsers_leads_one_to_the_password() -> None:
     phone = people.next_phone()
-    first = asked(phone)
+    first = requested(phone)
     code = sms_collector.newest().code
     browsers = [people.clone_browser(first, people.address(n)) for n in range(MANY)]
     answers = post_concurrently([(browser, CODE, {"code": code}) for browser in browsers])

@@ -14,7 +14,7 @@ from accounts.access import breached, passwords
 from accounts.models import AuditEvent, User
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
-from tests.accounts.registration.test_signup import asked
+from tests.accounts.registration.test_signup import requested
 from tests.support import people
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
 
@@ -109,7 +109,7 @@ def test_meter_gets_score_and_text_and_nothing_is_stored() -> None:
 
 @pytest.mark.django_db
 def test_it_knows_the_number_that_was_typed() -> None:
-    client = asked(PHONE)
+    client = requested(PHONE)
     assert client.post("/password-strength/", {"password": "x09121234567y!K"}).json()["score"] == 0
 
 

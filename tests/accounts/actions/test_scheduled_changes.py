@@ -101,7 +101,7 @@ def test_command_refuses_with_its_exit_code(arguments: list[str], code: int) -> 
     assert not DelayedChange.objects.exists()
 
 
-@pytest.mark.parametrize("answer", ["", "no", "y"])
+@pytest.mark.parametrize("response", ["", "no", "y"])
 def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, response: str) -> None:
     person = customer()
     monkeypatch.setattr("builtins.input", lambda prompt: response)

@@ -8,10 +8,10 @@ import pytest
 from accounts.choices.events import Event
 from accounts.models import User
 from hitobit_portal import background
-from tests.accounts.registration.test_password_reset import CODES, FORGOT, PASSWORD, RECOVERY, asked
+from tests.accounts.registration.test_password_reset import CODES, FORGOT, PASSWORD, RECOVERY, requested
 from tests.accounts.registration.test_signup import CODE as SIGNUP_CODE
 from tests.accounts.registration.test_signup import SIGNUP
-from tests.accounts.registration.test_signup import asked as signing_up
+from tests.accounts.registration.test_signup import requested as signing_up
 from tests.support import people, sms_collector
 from tests.support.anonymous import executed_statements, numbers, visible_response
 from tests.support.concurrency import count_events
@@ -69,7 +69,7 @@ def test_forgotten_password_gives_every_number_the_same_answers_and_the_same_wor
 def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
     text = set()
     for n, phone in enumerate(numbers().values()):
-        client = asked(phone, people.address(n))
+        client = requested(phone, people.address(n))
         wrong = {"sms_code": "000000", "totp_code": "000000"}
         text |= {visible_response(client.post(CODES, wrong))[3] for _m in range(8)}
     assert len(text) == 1
