@@ -14,12 +14,12 @@ def moment(text: str) -> datetime:
     """Argument type: ``2026-11-23`` or ``2026-11-23T14:30``, in the portal's time zone unless it has one."""
     try:
         day = parse_date(text)
-        moment_parsed = parse_datetime(text) if day is None else datetime.combine(day, time.min)
+        parsed = parse_datetime(text) if day is None else datetime.combine(day, time.min)
     except ValueError:
-        moment_parsed = None
-    if moment_parsed is None:
+        parsed = None
+    if parsed is None:
         raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-23 or 2026-11-23T14:30")
-    return moment_parsed if timezone.is_aware(moment_parsed) else timezone.make_aware(moment_parsed)
+    return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
 
 
 def progress(done: int, total: int) -> None:

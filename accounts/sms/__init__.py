@@ -102,8 +102,8 @@ def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken:
     try:
         identifier = send_by(import_module(path))
         is_responsive = True
-    except ProviderError as error_raised:
-        error, is_responsive = error_raised.reason, error_raised.is_message_fault
+    except ProviderError as refusal:
+        error, is_responsive = refusal.reason, refusal.is_message_fault
     except Exception as failure:
         # SECURITY: every exception of a back-end ends here, and only its class is logged: a message or a traceback
         # may contain the code, or an address with the provider's password.
