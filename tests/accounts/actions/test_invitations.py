@@ -111,7 +111,7 @@ def test_a_token_that_was_signed_for_something_else_is_refused() -> None:
 
 
 def test_command_refuses_numbers_that_are_none_or_taken() -> None:
-    with pytest.raises(CommandError, match="no mobile number"):
+    with pytest.raises(CommandError, match="Not a mobile number"):
         call_command("invite", "12")
     with pytest.raises(CommandError, match="account already"):
         call_command("invite", people.customer().user.phone)

@@ -201,7 +201,7 @@ def test_message_is_sent_when_it_cannot_be_recorded(
         send()
         assert SmsDelivery.objects.count() == 0  # the surrounding transaction continues
     assert requested(*two) == [1, 0]
-    assert "was not recorded" in caplog.text
+    assert "SMS delivery not recorded" in caplog.text
     assert PHONE not in caplog.text
 
 
