@@ -116,7 +116,8 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
         "at": notice_sent.event.at,
         "phone": _shown_phone(notice_sent),
         "is_waiting": _can_stop(notice_sent.user),
-        "is_held": not links.link_may_stop(notice_sent.user) and scheduled_changes.waiting(notice_sent.user).exists(),
+        "is_held": not links.link_may_stop(notice_sent.user)
+        and scheduled_changes.waiting(notice_sent.user).exists(),
         "is_frozen": notice_sent.user.frozen_at is not None,
     }
     return render(request, "accounts/notice_link.html", context)
@@ -149,7 +150,9 @@ def _can_stop(user: User) -> bool:
 
 def _shown_phone(notice_sent: Notice) -> str:
     """Return the number that the notice was sent to, which its reader knows; not a number that replaced it."""
-    return masked_phone(notice_sent.to if notice_sent.channel == Notice.Channel.SMS else notice_sent.user.phone)
+    return masked_phone(
+        notice_sent.to if notice_sent.channel == Notice.Channel.SMS else notice_sent.user.phone
+    )
 
 
 def _link_gone(request: HttpRequest) -> HttpResponse:

@@ -167,7 +167,9 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
         sms_codes.send_code(request, user, approval, replacement_text=text)
 
 
-def _confirm(request: HttpRequest, user: User, step_up_state: dict[str, Any], code: str) -> VerificationResult:
+def _confirm(
+    request: HttpRequest, user: User, step_up_state: dict[str, Any], code: str
+) -> VerificationResult:
     """Verify the code of the new number. The value is True, the scheduled change, or None if the step-up was used
     before.
     """
