@@ -1,4 +1,4 @@
-"""What of `accounts` stands in Django admin: customers and the audit trail. Factors, codes and notices have no page."""
+"""Registers customers and the audit trail in Django admin. Factors, codes and notices have no page."""
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -9,6 +9,6 @@ from accounts.staff.events import EventAdmin
 
 admin.site.register(User, CustomerAdmin)
 admin.site.register(AuditEvent, EventAdmin)
-# SECURITY: roles are a migration's and given by `manage.py create_staff`: no page makes anybody more powerful.
+# SECURITY: roles are created by a migration and assigned by `manage.py create_staff`: no page grants more rights.
 if admin.site.is_registered(Group):
     admin.site.unregister(Group)

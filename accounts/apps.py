@@ -1,4 +1,4 @@
-"""Application configurations of accounts, and of the admin site that it guards."""
+"""Application configurations of accounts, and of its admin site."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig

@@ -15,11 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent
 from accounts.staff import access, access_log, presenters
-from accounts.staff.base_admin import ReadOnly
+from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm
 from apikeys.models import ApiKey
 from apikeys.policy.rights import KeyRight
@@ -32,7 +32,7 @@ PAGE = 50
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnly):
+class ApiKeyAdmin(ReadOnlyAdmin):
     """The list with its filters, one key's page, and two acts on one or many keys."""
 
     right = KeyRight.VIEW
@@ -44,12 +44,12 @@ class ApiKeyAdmin(ReadOnly):
         SECURITY: without the right to list customers, only the key is found that the customer has named: by other
         filters, the list of keys would be the list of customers, a page at a time.
         """
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         if request.method == "POST":
             return self._act(request)
         form = KeyFilter(request.GET)
         keys = self._visible(request).order_by("-created_at", "-pk")
-        lists = access.may_list(request)
+        lists = access.can_list_customers(request)
         is_asked = form.is_valid() and (lists or form.names_a_key())
         keys = form.chosen(keys) if is_asked else keys.none()
         page = Paginator(keys, PAGE).get_page(request.GET.get("p"))
@@ -57,9 +57,9 @@ class ApiKeyAdmin(ReadOnly):
         asked = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
         if asked:
             text = asked.pop("q", "") or asked.pop("address", "")
-            access_log.searched(request, "keys", text, page.paginator.count, filters=asked)
+            access_log.record_search(request, "keys", text, page.paginator.count, filters=asked)
         else:
-            access_log.at(request, "keys")
+            access_log.record_view(request, "keys")
         sent = request.GET.copy()
         sent.pop("p", None)
         context = {
@@ -72,15 +72,15 @@ class ApiKeyAdmin(ReadOnly):
             "is_filtered": any(sent.values()),
             "is_asked": is_asked,
             "lists": lists,
-            "acts": [act for act in ACTS.values() if access.may(request, act.right)],
+            "acts": [act for act in ACTS.values() if access.has_right(request, act.right)],
         }
         return TemplateResponse(request, "admin/keys.html", context)
 
     def row_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         """One key: what it may do, why it is refused, who did what to it."""
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         key = get_object_or_404(self._visible(request).prefetch_related("networks"), pk=object_id)
-        access_log.at(request, "key", of=key.owner, target=str(object_id), label=key.label)
+        access_log.record_view(request, "key", of=key.owner, target=str(object_id), label=key.label)
         events = AuditEvent.objects.filter(customer=key.owner, target=str(object_id)).order_by("-pk")
         context = {
             **self.admin_site.each_context(request),
@@ -91,8 +91,8 @@ class ApiKeyAdmin(ReadOnly):
             "acts": [
                 act
                 for act in ACTS.values()
-                if access.may(request, act.right)
-                and access.may_act_on(request, key.owner)
+                if access.has_right(request, act.right)
+                and access.can_act_on(request, key.owner)
                 and key.state in act.from_states
             ],
             "events": presenters.key_events(request, events),
@@ -104,10 +104,10 @@ class ApiKeyAdmin(ReadOnly):
         if act is None:
             messages.warning(request, _("Choose what is to be done with the keys."))
             return redirect("admin:apikeys_apikey_changelist")
-        access.need(request, act.right)
+        access.require_right(request, act.right)
         chosen = [pk for text in request.POST.getlist("_selected_action")[:PAGE] if (pk := _uuid(text))]
         keys = list(self._visible(request).filter(pk__in=chosen).order_by("-created_at", "-pk"))
-        hit = [key for key in keys if key.state in act.from_states and access.may_act_on(request, key.owner)]
+        hit = [key for key in keys if key.state in act.from_states and access.can_act_on(request, key.owner)]
         if not hit:
             messages.warning(request, _("None of the chosen keys can be changed like that."))
             return redirect("admin:apikeys_apikey_changelist")
@@ -154,7 +154,7 @@ class ApiKeyAdmin(ReadOnly):
 
     def _visible(self, request: HttpRequest) -> QuerySet[ApiKey]:
         keys = ApiKey.objects.select_related("owner")
-        return keys if access.may(request, Right.SEE_STAFF) else keys.filter(owner__is_staff=False)
+        return keys if access.has_right(request, Right.SEE_STAFF) else keys.filter(owner__is_staff=False)
 
 
 def _uuid(text: str) -> uuid.UUID | None:

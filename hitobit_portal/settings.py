@@ -169,7 +169,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "accounts.access.guard.DefaultDenyMiddleware",
+    "accounts.access.middleware.DefaultDenyMiddleware",
 ]
 
 ROOT_URLCONF = "hitobit_portal.urls"

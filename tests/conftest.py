@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.support.live_site import Customer, LiveSite
+    from tests.support.people import Person
     from tests.support.visitors import Visit, Windows
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -243,6 +244,25 @@ def kept_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         assert connection.settings_dict["NAME"].startswith("test_"), "nothing else is ever emptied"
         yield
         audit_trail.empty()
+
+
+@pytest.fixture
+def sara() -> "Person":
+    """A customer with both factors confirmed. A module whose customer needs more defines a fixture of its own."""
+    from tests.support.people import customer
+
+    return customer()
+
+
+@pytest.fixture
+def collected_sms(settings: Any) -> Iterator[None]:
+    """Deliver SMS to `tests.support.sms_collector`, which is empty before and after each test."""
+    from tests.support import sms_collector
+
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+    sms_collector.reset()
+    yield
+    sms_collector.reset()
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
-"""Who may see what: the access guard, sessions, half-finished logins, passwords and form drafts."""
+"""Access control: access levels of views, half-finished logins, sessions, passwords, known browsers and form drafts."""
 
 __all__ = [
     "backends",
+    "decorators",
     "form_drafts",
-    "guard",
     "known_browsers",
     "logins",
+    "middleware",
     "passwords",
+    "pending_login",
+    "redirects",
     "sessions",
     "trusted_devices",
     "user_agents",

@@ -1,4 +1,4 @@
-"""Passwords: by phone number, with the same work for numbers that nobody has."""
+"""Authentication backend: password by phone number, with the same work for unknown numbers."""
 
 from django.contrib.auth.backends import ModelBackend
 
@@ -6,7 +6,7 @@ from accounts.models import User
 
 
 class PhoneBackend(ModelBackend):
-    """Django's backend; loads a person's factors with the person, since every page looks at both."""
+    """Django's backend. It loads the factors together with the user, because every page reads both."""
 
     def get_user(self, user_id: int) -> User | None:
         user = User.objects.select_related("totp", "sms").filter(pk=user_id).first()

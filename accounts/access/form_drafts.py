@@ -1,6 +1,7 @@
-"""What was typed when a session ran out, kept over the new login; never a code, a password or a secret.
+"""Form drafts: values of a form that was sent after the session expired, kept until the next login.
 
-A draft belongs to the person whose session it was: whoever logs in next in the same browser never sees it.
+Codes, passwords and secrets are never kept. A draft belongs to the user of the expired session; another user of the
+same browser never sees it.
 """
 
 import re
@@ -30,69 +31,71 @@ FIELDS = (
     "public_key",
     "grace",
 )
-LONGEST = 2000
-#: SECURITY: of what a field for a public key holds nothing else is kept: a private key may have been pasted into it.
+MAX_VALUE_LENGTH = 2000
+#: SECURITY: only a complete public key is kept, because a private key may have been pasted into the field.
 PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*")
-LONGEST_DRAFT = 8000  # an allow-list of 30 networks and a full text box have 5300
+MAX_DRAFT_LENGTH = 8000  # an allow-list of 30 networks and a full text box need 5300
 
 
-def owner_of(request: HttpRequest) -> str:
-    """Whose session the request comes with, as an id; "" when nobody's.
+def session_owner(request: HttpRequest) -> str:
+    """Return the id of the user whose session the request belongs to, "" if there is none.
 
-    Asked before anything asks for ``request.user``, which empties a session that was ended from elsewhere.
+    Call it before ``request.user`` is read, which empties a session that was ended elsewhere.
     """
     return str(request.session.get(SESSION_KEY, ""))
 
 
-def owner_of_expired(request: HttpRequest) -> str:
-    """The same for a session that is too old to be loaded, as long as its row is there."""
+def expired_session_owner(request: HttpRequest) -> str:
+    """Return the same for an expired session, as long as its row exists."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return ""
     row = Session.objects.filter(pk=request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")[:40]).first()
     return str(SessionStore().decode(row.session_data).get(SESSION_KEY, "")) if row else ""
 
 
-def keep(request: HttpRequest, owner: str) -> None:
-    """Keeps the named fields of a refused POST in the visitor's session, for ``owner`` (`owner_of`).
+def save(request: HttpRequest, owner: str) -> None:
+    """Keep the allowed fields of a refused POST in the visitor's session, for ``owner`` (`session_owner`).
 
-    SECURITY: only for browsers that come with somebody's session, a few KB and a few times in a while, or anybody could
-    fill the session table.
+    SECURITY: only for browsers with a session of a user, a few KB and rate-limited; otherwise anybody could fill the
+    session table.
     """
     if request.method != "POST" or not owner:
         return
     fields = {
-        name: [value[:LONGEST] for value in request.POST.getlist(name)][:40]
+        name: [value[:MAX_VALUE_LENGTH] for value in request.POST.getlist(name)][:40]
         for name in FIELDS
         if name in request.POST
     }
     if not all(map(PUBLIC_KEY.fullmatch, fields.get("public_key", []))):
         del fields["public_key"]
     length = sum(len(value) for values in fields.values() for value in values)
-    if not fields or length > LONGEST_DRAFT:
+    if not fields or length > MAX_DRAFT_LENGTH:
         return
     if ratelimits.take_address(Rate.DRAFT_ADDRESS, address_of(request)) is None:
         request.session[DRAFT] = {"owner": owner, "path": request.path, "fields": fields}
 
 
-def of(request: HttpRequest, user: User) -> dict[str, Any]:
-    """The draft that the visitor's session keeps for ``user``; {} when there is none, or it is somebody else's."""
+def draft_for(request: HttpRequest, user: User) -> dict[str, Any]:
+    """Return the draft for ``user`` in the visitor's session; {} if there is none or it belongs to another user."""
     draft: dict[str, Any] = request.session.get(DRAFT, {})
-    # SECURITY: of two people at one browser, the second would read what the first typed.
+    # SECURITY: two people may use one browser; the second must not read what the first typed.
     return draft if draft.get("owner") == str(user.pk) else {}
 
 
-def hand_on(request: HttpRequest, path: str) -> bool:
-    """Gives the draft of this page to the one at ``path``, when the work starts again there; whether there is one."""
-    draft = _here(request)
+def move_to(request: HttpRequest, path: str) -> bool:
+    """Assign the draft of this page to the page at ``path``, where the work starts again. Return whether there was
+    one.
+    """
+    draft = _draft_of_page(request)
     if not draft:
         return False
     request.session[DRAFT] = {**draft, "path": path}
     return True
 
 
-def take(request: HttpRequest) -> dict[str, list[str]]:
-    """The draft of this page, once; {} when there is none."""
-    draft = _here(request)
+def pop(request: HttpRequest) -> dict[str, list[str]]:
+    """Return the draft of this page and delete it; {} if there is none."""
+    draft = _draft_of_page(request)
     if not draft:
         return {}
     del request.session[DRAFT]
@@ -100,7 +103,7 @@ def take(request: HttpRequest) -> dict[str, list[str]]:
     return fields
 
 
-def _here(request: HttpRequest) -> dict[str, Any]:
-    """The draft of this page and this person; {} when there is none."""
-    draft = of(request, request.user) if isinstance(request.user, User) else {}
+def _draft_of_page(request: HttpRequest) -> dict[str, Any]:
+    """Return the draft of this page and this user; {} if there is none."""
+    draft = draft_for(request, request.user) if isinstance(request.user, User) else {}
     return draft if draft.get("path") == request.path else {}

@@ -1,16 +1,19 @@
-"""Browsers in which an account has finished a login before: they have their own counters of wrong passwords and codes.
+"""Known browsers: browsers in which an account finished a login before have separate counters of wrong passwords and
+codes.
 
-OWASP, "Slow Down Online Guessing with Device Cookies". What strangers try counts against the account from everywhere
-else, so that they can't lock its owner out; what is tried in a known browser counts against that browser alone.
+Source: OWASP, "Slow Down Online Guessing with Device Cookies". Failures from unknown browsers count against the
+account everywhere else, so they cannot lock the owner out; failures in a known browser count against that browser
+only.
 
-The cookie holds one token for each account, ``day.nonce.tag``; the tag is keyed over the account, its `browser_epoch`,
-the day and the nonce, so nothing is stored and no token serves another account. It proves nothing else: password and
-second factor are asked for as everywhere.
+The cookie holds one token for each account, ``day.nonce.tag``. The tag is keyed over the account, its
+`browser_epoch`, the day and the nonce, so nothing is stored and no token is valid for another account. It proves
+nothing else: password and second factor are required as in any other browser.
 
-How long it holds: LIFETIME; over a logout, since who logs out does not stop being the owner; and over the freezing of
-the account. Whoever holds a stolen phone can freeze by a link, and could lock the owner out by wrong passwords after
-that. It is void after whatever else ends all sessions (a new password, replaced factors, "end all others", staff):
-then one of the browsers may be a thief's. The browser in which that was done gets a new token.
+A token is valid for LIFETIME. It survives a logout, because a logout does not change who the owner is, and it
+survives a freeze: a thief with a stolen phone can freeze the account by a link, and could then lock the owner out by
+wrong passwords. Every other event that ends all sessions (new password, replaced factors, "end all others", staff)
+makes the tokens void, because one of the browsers may be a thief's. The browser in which that was done gets a new
+token.
 """
 
 import contextlib
@@ -29,61 +32,61 @@ from accounts.models import User
 from hitobit_portal.security import crypto
 
 LIFETIME = timedelta(days=180)
-MOST = 5  # accounts of one browser, a family's; the one that logged in longest ago goes
+MAX_ACCOUNTS = 5  # accounts of one browser, such as a family's; the one that logged in longest ago is removed
 COOKIE = "__Host-known" if settings.SECURE else "known"
 USE = "known-browser"
 DAY = 86_400
 NONCE_BYTES = 12
 TOKEN = re.compile(r"([0-9a-f]{1,8})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{22})", re.ASCII)
-LONGEST = MOST * 60
+MAX_COOKIE_LENGTH = MAX_ACCOUNTS * 60
 
-#: In the address of the login page after a logout: what names, for a minute and once, the tokens that are kept for it.
-HANDED_OVER = "browser"
+#: Query parameter of the login page after a logout: the one-time name under which the tokens are kept for a minute.
+HANDOVER_PARAMETER = "browser"
 HANDOVER_SECONDS = 60
 
 
-def of(request: HttpRequest, user: User | None) -> str:
-    """What names this browser in counters of ``user``; "" when they never finished a login in it.
+def identify(request: HttpRequest, user: User | None) -> str:
+    """Return the name of this browser in the counters of ``user``, "" if the user never finished a login in it.
 
-    ``user`` is None for a number that nobody has: the same work.
+    ``user`` is None for a number without an account: the work is the same.
     """
     if user is not None and _is_logged_in(request, user):
         return "session"
-    found = [nonce for token in tokens(request) if (nonce := _nonce(token, user))]
-    # Also one that was trusted before there were known ones.
+    nonces = [nonce for token in tokens(request) if (nonce := _nonce(token, user))]
+    # Trusted devices count too; some of them are older than known browsers.
     device = trusted_devices.find(request, user)
-    return found[0] if found else f"trusted-{device.pk}" if device else ""
+    return nonces[0] if nonces else f"trusted-{device.pk}" if device else ""
 
 
-def of_number(request: HttpRequest, phone: str) -> str:
-    """`of` the account with this number (E.164), with its id: a name for counters. "" when there is none."""
+def identify_by_phone(request: HttpRequest, phone: str) -> str:
+    """Return `identify` for the account with this number (E.164), prefixed with its id; "" if there is none."""
     if COOKIE not in request.COOKIES and trusted_devices.COOKIE not in request.COOKIES:
         return ""
     user = User.objects.filter(phone=phone).first()
-    browser = of(request, user)
+    browser = identify(request, user)
     return f"{user.pk}|{browser}" if user is not None and browser else ""
 
 
 def _is_logged_in(request: HttpRequest, user: User) -> bool:
-    now = getattr(request, "user", None)
-    return isinstance(now, User) and now.pk == user.pk and now.is_verified()
+    current_user = getattr(request, "user", None)
+    return isinstance(current_user, User) and current_user.pk == user.pk and current_user.is_verified()
 
 
 def tokens(request: HttpRequest) -> list[str]:
-    """The tokens of the browser's cookie, whosever they are and whether or not they hold; the newest last."""
+    """Return the tokens in the browser's cookie, for any account, valid or not; the newest last."""
     cookie = request.COOKIES.get(COOKIE, "")
-    parts = cookie.split(":") if len(cookie) <= LONGEST else []
-    return [part for part in parts if TOKEN.fullmatch(part)][-MOST:]
+    parts = cookie.split(":") if len(cookie) <= MAX_COOKIE_LENGTH else []
+    return [part for part in parts if TOKEN.fullmatch(part)][-MAX_ACCOUNTS:]
 
 
 def _nonce(token: str, user: User | None) -> str:
-    """The nonce of a token that makes its browser known to ``user``; "" of any other."""
+    """Return the nonce of a token that is valid for ``user``, "" for any other token."""
     parts = TOKEN.fullmatch(token)
     if parts is None:
         return ""
     day, nonce, tag = parts.groups()
-    right = crypto.tag_matches(tag, USE, *_owner(user), day, nonce)
-    return nonce if right and user is not None and 0 <= _today() - int(day, 16) < LIFETIME.days else ""
+    is_valid = crypto.tag_matches(tag, USE, *_owner(user), day, nonce)
+    return nonce if is_valid and user is not None and 0 <= _today() - int(day, 16) < LIFETIME.days else ""
 
 
 def _owner(user: User | None) -> tuple[str, str]:
@@ -94,31 +97,33 @@ def _today() -> int:
     return int(time.time()) // DAY
 
 
-def note(request: HttpRequest, user: User) -> None:
-    """Has the browser of ``request`` known to ``user`` from its answer on: they have proved both factors in it."""
+def mark_known(request: HttpRequest, user: User) -> None:
+    """Mark the browser of ``request`` as known to ``user``, who has proved both factors in it. The response sets the
+    cookie.
+    """
     request.known_to = user  # type: ignore[attr-defined]
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Writes the cookie of a browser that a login, or a change of what proves somebody, made known (`note`)."""
+    """Set the cookie of a browser that a login, or a change of password or factors, marked as known (`mark_known`)."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def process(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if (user := getattr(request, "known_to", None)) is not None:
-            _write(response, _with(request, user))
+            _set_cookie(response, _tokens_with(request, user))
         return response
 
-    return answer
+    return process
 
 
-def _with(request: HttpRequest, user: User) -> list[str]:
-    """The tokens of the browser with a new one for ``user`` in the place of theirs."""
+def _tokens_with(request: HttpRequest, user: User) -> list[str]:
+    """Return the tokens of the browser with a new one for ``user``, which replaces the old one."""
     day, nonce = f"{_today():x}", secrets.token_urlsafe(NONCE_BYTES)
     new = f"{day}.{nonce}.{crypto.tag(USE, *_owner(user), day, nonce)}"
-    return [*(token for token in tokens(request) if not _nonce(token, user)), new][-MOST:]
+    return [*(token for token in tokens(request) if not _nonce(token, user)), new][-MAX_ACCOUNTS:]
 
 
-def _write(response: HttpResponse, known: list[str]) -> None:
+def _set_cookie(response: HttpResponse, known: list[str]) -> None:
     response.set_cookie(
         COOKIE,
         ":".join(known),
@@ -129,32 +134,36 @@ def _write(response: HttpResponse, known: list[str]) -> None:
     )
 
 
-def hand_over(request: HttpRequest, user: User | None) -> dict[str, str]:
-    """For the address of the login page after a logout, which has the browser drop all cookies of the site.
+def export_tokens(request: HttpRequest, user: User | None) -> dict[str, str]:
+    """Return the query parameters of the login page after a logout, which deletes all cookies of the site.
 
-    SECURITY: not the tokens, which proxies would log, but a random name of them that holds for a minute and once.
+    SECURITY: they contain a random name for the tokens, valid once and for a minute, and not the tokens, which
+    proxies would log.
     """
-    known = _with(request, user) if user is not None and _is_logged_in(request, user) else tokens(request)
+    known = (
+        _tokens_with(request, user) if user is not None and _is_logged_in(request, user) else tokens(request)
+    )
     name = secrets.token_urlsafe(NONCE_BYTES)
-    # Logging out must not depend on the cache; without it the browser is known again after its next login.
+    # A logout must not depend on the cache. Without it, the browser becomes known again at its next login.
     with contextlib.suppress(Exception):
         if known:
-            cache.set(_key(name), known, HANDOVER_SECONDS)
-            return {HANDED_OVER: name}
+            cache.set(_cache_key(name), known, HANDOVER_SECONDS)
+            return {HANDOVER_PARAMETER: name}
     return {}
 
 
-def take_over(request: HttpRequest, response: HttpResponse) -> None:
-    """Gives the tokens back that `hand_over` kept, once."""
-    name = request.GET.get(HANDED_OVER, "")[:40]
-    known = cache.get(_key(name))
-    # Of many requests with one name the one that deletes goes on.
-    if known and cache.delete(_key(name)):
-        # SECURITY: the browser's own last, so that a link with somebody else's tokens drives none of them out.
-        _write(
-            response, [*(token for token in known if token not in tokens(request)), *tokens(request)][-MOST:]
+def import_tokens(request: HttpRequest, response: HttpResponse) -> None:
+    """Restore the tokens that `export_tokens` kept, once."""
+    name = request.GET.get(HANDOVER_PARAMETER, "")[:40]
+    known = cache.get(_cache_key(name))
+    # Of parallel requests with the same name, the one that deletes the entry continues.
+    if known and cache.delete(_cache_key(name)):
+        # SECURITY: the browser's own tokens come last, so a link with tokens of another browser cannot displace them.
+        _set_cookie(
+            response,
+            [*(token for token in known if token not in tokens(request)), *tokens(request)][-MAX_ACCOUNTS:],
         )
 
 
-def _key(name: str) -> str:
+def _cache_key(name: str) -> str:
     return f"known-browser|{crypto.tag(USE, 'handover', name)}"

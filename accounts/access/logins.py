@@ -1,7 +1,7 @@
-"""Which login a request belongs to. Every code that is sent, and every seed that is shown, counts in that login alone.
+"""Nonces: the login that a request belongs to. Each SMS code and each seed is valid in one login only.
 
-A request belongs to a finished login, to a half-finished one, or to a way that is taken before a login (sign-up,
-"forgotten password"). Each has a nonce: a name that no other login has.
+A request belongs to a finished login, to a half-finished login, or to a pre-login flow (sign-up, "forgotten
+password"). Each has a unique nonce.
 """
 
 import base64
@@ -18,61 +18,66 @@ from accounts.choices.approvals import ApprovalPurpose, Purpose
 from accounts.models import LoginSession, User
 from hitobit_portal.security import crypto
 
-#: Keys of the session: the half-finished login, the finished one (id of its `LoginSession`), the ways before a login.
+#: Session keys: the half-finished login, the finished login (id of its `LoginSession`), and the pre-login flows.
 PENDING = "pending_login"
 LOGIN_SESSION = "login_session"
 SIGN_UP, FORGOT = "sign_up", "forgot"
-WAYS: dict[ApprovalPurpose, str] = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
+PRE_LOGIN_KEYS: dict[ApprovalPurpose, str] = {Purpose.SIGN_UP: SIGN_UP, Purpose.FORGOT: FORGOT}
 SEED_BYTES = 20  # 160 bits, as RFC 4226 recommends; 32 characters of base32
 
 
 def new_nonce() -> str:
-    """``<master key>:<32 hex digits>``. The key's id is kept so that `seed` stays the same when a key is added."""
+    """Return ``<master key id>:<32 hex digits>``. The key id keeps `derive_seed` stable when a master key is added."""
     return f"{crypto.current_key_id()}:{secrets.token_hex(16)}"
 
 
-def current(request: HttpRequest, user: User, purpose: ApprovalPurpose) -> str:
-    """The nonce of the login in which ``request`` asks ``user`` for ``purpose``; "" when that login is over.
+def current_nonce(request: HttpRequest, user: User, purpose: ApprovalPurpose) -> str:
+    """Return the nonce of the login of ``request`` for ``purpose``; "" if that login has ended.
 
-    ``user``: the row as it is now. Called under `otp.lock`, so that what ended the login is seen.
+    ``user`` is the current row. Call it under `verification.lock`, so that an event which ended the login is visible.
     """
     session = request.session
-    found: Any
-    if purpose in WAYS:
-        found = session.get(WAYS[purpose])
-        # SECURITY: the account may have got another number since this one was typed.
-        if not isinstance(found, dict) or found.get("phone") != user.phone:
+    login_state: Any
+    if purpose in PRE_LOGIN_KEYS:
+        login_state = session.get(PRE_LOGIN_KEYS[purpose])
+        # SECURITY: the account's number may have changed since this one was typed.
+        if not isinstance(login_state, dict) or login_state.get("phone") != user.phone:
             return ""
-        return str(found.get("nonce", ""))
-    # SECURITY: the session was read when the request began. A login that was ended since then (another password,
-    # another number, a freeze) must not do its work any more, so the row is asked again.
-    found = session.get(PENDING)
-    if isinstance(found, dict):
-        return str(found.get("nonce", "")) if is_of(found, user) else ""
-    is_theirs = session.get(SESSION_KEY) == str(user.pk) and user.is_active
+        return str(login_state.get("nonce", ""))
+    # SECURITY: the session was read when the request began. A login that ended since then (new password, new number,
+    # freeze) must not continue, so the row is checked again.
+    login_state = session.get(PENDING)
+    if isinstance(login_state, dict):
+        return str(login_state.get("nonce", "")) if belongs_to(login_state, user) else ""
+    is_same_user = session.get(SESSION_KEY) == str(user.pk) and user.is_active
     is_current = constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
-    if not is_theirs or not is_current:
+    if not is_same_user or not is_current:
         return ""
-    number = session.get(LOGIN_SESSION)
-    return str(number) if number and LoginSession.objects.filter(pk=number, user=user).exists() else ""
+    session_id = session.get(LOGIN_SESSION)
+    return (
+        str(session_id)
+        if session_id and LoginSession.objects.filter(pk=session_id, user=user).exists()
+        else ""
+    )
 
 
-def is_of(pending: dict[str, object], user: User) -> bool:
-    """Whether this half-finished login is one of ``user`` (the row as it is now) that goes on."""
+def belongs_to(pending: dict[str, object], user: User) -> bool:
+    """Return whether this half-finished login belongs to ``user`` (the current row) and is still valid."""
     is_current = constant_time_compare(str(pending.get("hash", "")), user.get_session_auth_hash())
     return pending.get("user") == user.pk and user.is_active and is_current
 
 
 def digest(nonce: str) -> str:
-    """What stands for the login in the database."""
+    """Return the digest that identifies the login in the database."""
     return hashlib.sha256(nonce.encode()).hexdigest()
 
 
-def seed(nonce: str, user: User) -> str:
-    """The seed (base32) of an authenticator that ``user`` sets up in the login (or by the proof) of this nonce.
+def derive_seed(nonce: str, user: User) -> str:
+    """Return the seed (base32) of the authenticator that ``user`` sets up in the login, or by the step-up, with this
+    nonce.
 
-    SECURITY: derived, and stored nowhere before its first code was typed: two logins never see the same seed, and
-    what one of them shows is known to no other.
+    SECURITY: the seed is derived, and not stored before its first code was entered. Two logins never see the same
+    seed.
     """
     key_id = nonce.partition(":")[0]
     key_id = key_id if key_id in settings.MASTER_KEYS else crypto.current_key_id()

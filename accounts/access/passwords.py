@@ -1,6 +1,6 @@
-"""The rules of a new password, and how strong one is. No rule about kinds of characters (NIST SP 800-63B, 3.1.1.2).
+"""Rules for new passwords, and their strength. There is no rule about kinds of characters (NIST SP 800-63B, 3.1.1.2).
 
-A password is taken as it is typed: nothing is normalised, and its length is counted in Unicode code points.
+Passwords are not normalised. Their length is counted in Unicode code points.
 """
 
 import functools
@@ -17,13 +17,13 @@ from accounts.models import User
 from hitobit_portal.i18n.fields import ascii_digits, compact
 from hitobit_portal.i18n.jalali import digits
 
-SHORTEST = 8
-LONGEST = 128  # argon2 hashes any length, and a megabyte of password keeps a processor busy
-LEAST_SCORE = 2  # zxcvbn: 10^6 guesses and more; guessing at the login is held off long before that
-JUDGED = 72  # characters that zxcvbn looks at; 0.1 s, and its work grows with the square
+MIN_LENGTH = 8
+MAX_LENGTH = 128  # argon2 hashes any length, and hashing a megabyte costs processor time
+MIN_SCORE = 2  # zxcvbn: at least 10^6 guesses; the login's rate limits stop guessing long before that
+SCORED_LENGTH = 72  # characters that zxcvbn examines: 0.1 s; its work grows with the square of the length
 OWN_NAMES = ("hitobit", "هیتوبیت")
 
-WORDS = (
+SCORE_LABELS = (
     gettext_lazy("Very weak"),
     gettext_lazy("Weak"),
     gettext_lazy("Fair"),
@@ -31,7 +31,7 @@ WORDS = (
     gettext_lazy("Strong"),
 )
 EASY = gettext_lazy("This password is easy to guess. Add a word or two; uncommon words are best.")
-#: zxcvbn's own warnings, which it has in English only. One that is not here becomes `EASY`.
+#: zxcvbn's warnings, which are in English only, and their translations. An unknown warning becomes `EASY`.
 WARNINGS = {
     "Straight rows of keys are easy to guess.": gettext_lazy(
         "Rows of keys such as “qwerty” are easy to guess."
@@ -58,30 +58,30 @@ WARNINGS = {
 
 @dataclass(frozen=True)
 class Strength:
-    """``score``: 0 (very weak) to 4 (strong). ``reason``: why it is refused, "" when it is not."""
+    """``score``: 0 (very weak) to 4 (strong). ``reason``: why the password is refused, "" if it is accepted."""
 
     score: int
     reason: str = ""
 
     @property
     def text(self) -> str:
-        word = str(WORDS[self.score])
-        return f"{word}: {self.reason}" if self.reason else word
+        label = str(SCORE_LABELS[self.score])
+        return f"{label}: {self.reason}" if self.reason else label
 
 
 def strength(password: str, phone: str = "") -> Strength:
-    """How strong ``password`` is for the owner of ``phone`` (E.164, "" when it is not known)."""
-    refusal = _against_rules(password, phone)
-    if refusal:
-        return Strength(0, refusal)
-    # Persian digits count as the ones they are: ۱۲۳۴۵۶۷۸ is typed as easily, and guessed as early. No `user_inputs`:
-    # zxcvbn keeps those in a global, where another thread would find them.
-    judged = zxcvbn(ascii_digits(password[:JUDGED]), max_length=JUDGED)
-    score = int(judged["score"])
-    warning = WARNINGS.get(str(judged["feedback"]["warning"]), EASY)
-    if score < LEAST_SCORE:
+    """Return the strength of ``password`` for the owner of ``phone`` (E.164, "" if unknown)."""
+    violation = _violated_rule(password, phone)
+    if violation:
+        return Strength(0, violation)
+    # Persian digits count as ASCII digits: ۱۲۳۴۵۶۷۸ is as easy to type and to guess. `user_inputs` is not used:
+    # zxcvbn keeps it in a global that other threads would read.
+    estimate = zxcvbn(ascii_digits(password[:SCORED_LENGTH]), max_length=SCORED_LENGTH)
+    score = int(estimate["score"])
+    warning = WARNINGS.get(str(estimate["feedback"]["warning"]), EASY)
+    if score < MIN_SCORE:
         return Strength(score, str(warning))
-    # SECURITY: however strong it looks, whoever tries the passwords of other sites' breaches has it on the list.
+    # SECURITY: attackers try the passwords of published breaches first, whatever their strength.
     if is_breached(password):
         return Strength(
             0, _("This password stands in published data breaches. Choose one that is nowhere else.")
@@ -89,15 +89,15 @@ def strength(password: str, phone: str = "") -> Strength:
     return Strength(score)
 
 
-def _against_rules(password: str, phone: str) -> str:
-    """Which rule the password breaks, in words; "" when none."""
-    if len(password) < SHORTEST:
-        return _("At least %(n)s characters are needed.") % {"n": digits(SHORTEST)}
-    if len(password) > LONGEST:
-        return _("At most %(n)s characters are possible.") % {"n": digits(LONGEST)}
+def _violated_rule(password: str, phone: str) -> str:
+    """Return the violated rule as a message, "" if there is none."""
+    if len(password) < MIN_LENGTH:
+        return _("At least %(n)s characters are needed.") % {"n": digits(MIN_LENGTH)}
+    if len(password) > MAX_LENGTH:
+        return _("At most %(n)s characters are possible.") % {"n": digits(MAX_LENGTH)}
     if any(name in password.casefold() for name in OWN_NAMES):
         return _("The name Hitobit in it is easy to guess.")
-    # Without country code and leading zero, so that it is found in every spelling.
+    # The last ten digits, so that the number is found with or without country code and leading zero.
     number = phone.removeprefix("+")[-10:]
     if number and number in compact(password):
         return _("Your own mobile number in it is easy to guess.")
@@ -110,14 +110,14 @@ def _against_rules(password: str, phone: str) -> str:
 
 @functools.cache
 def _common_passwords() -> CommonPasswordValidator:
-    return CommonPasswordValidator()  # it reads its list of 20000 when it is made
+    return CommonPasswordValidator()  # reads its list of 20,000 passwords when it is created
 
 
 class PasswordValidator:
-    """The rules as Django asks for them (AUTH_PASSWORD_VALIDATORS): one reason at a time."""
+    """Validator for AUTH_PASSWORD_VALIDATORS. It reports one reason at a time."""
 
     def validate(self, password: str, user: User | None = None) -> None:
-        """Raises `ValidationError` with the reason."""
+        """Raise `ValidationError` with the reason."""
         reason = strength(password, user.phone if user is not None else "").reason
         if reason:
             raise ValidationError(reason, code="password")

@@ -1,6 +1,6 @@
-"""Where people are logged in: begins, keeps and ends their sessions.
+"""Login sessions: start, check and end them.
 
-A session ends by itself after IDLE without a request or LONGEST after the login (OWASP ASVS 5.0, 7.3).
+A session expires after IDLE_TIMEOUT without a request or MAX_AGE after the login (OWASP ASVS 5.0, 7.3).
 """
 
 import uuid
@@ -16,85 +16,87 @@ from accounts.access.logins import LOGIN_SESSION
 from accounts.models import LoginSession, TrustedDevice, User
 from hitobit_portal.http.context import address_of
 
-IDLE = timedelta(minutes=30)
-#: SECURITY: of staff, whose screens show everybody: who leaves the desk for a while is logged out.
-IDLE_STAFF = timedelta(minutes=15)
-LONGEST = timedelta(hours=12)
+IDLE_TIMEOUT = timedelta(minutes=30)
+#: SECURITY: staff pages show data of all customers, so unattended staff sessions end sooner.
+STAFF_IDLE_TIMEOUT = timedelta(minutes=15)
+MAX_AGE = timedelta(hours=12)
 #: "Last seen" is written at most this often: one write a minute and session, not one a request.
-SEEN_EVERY = timedelta(seconds=60)
+SEEN_INTERVAL = timedelta(seconds=60)
 
 
 def start(request: HttpRequest, user: User, method: str) -> LoginSession:
-    """Notes a finished login, and names it in the browser's session."""
+    """Create the row of a finished login and store its id in the browser's session."""
     session = LoginSession.objects.create(
         user=user,
         address=address_of(request),
-        agent=user_agents.of(request),
+        agent=user_agents.from_request(request),
         method=method,
     )
     request.session[LOGIN_SESSION] = str(session.pk)
     return session
 
 
-def alive(request: HttpRequest, user: User) -> bool:
-    """Whether the login of this request goes on; notes that it was seen."""
+def is_alive(request: HttpRequest, user: User) -> bool:
+    """Return whether the login of this request is still valid. Update "last seen" if it is."""
     session = current(request, user)
     now = timezone.now()
     if session is None:
         return False
-    if session.seen_at < now - idle_of(user) or session.started_at < now - LONGEST:
+    if session.seen_at < now - idle_timeout(user) or session.started_at < now - MAX_AGE:
         session.delete()
         return False
-    if session.seen_at < now - SEEN_EVERY:
-        # An update and no save: a row that another request has ended must not come back.
+    if session.seen_at < now - SEEN_INTERVAL:
+        # `update()`, not `save()`: a row that another request has deleted must not come back.
         LoginSession.objects.filter(pk=session.pk).update(seen_at=now, address=address_of(request))
     return True
 
 
-def idle_of(user: User) -> timedelta:
-    """How long a session of the person lives without a request."""
-    return IDLE_STAFF if user.is_staff else IDLE
+def idle_timeout(user: User) -> timedelta:
+    """Return how long a session of the user lives without a request."""
+    return STAFF_IDLE_TIMEOUT if user.is_staff else IDLE_TIMEOUT
 
 
 def current(request: HttpRequest, user: User) -> LoginSession | None:
-    """The row of this request's login; of this person only."""
-    number = request.session.get(LOGIN_SESSION)
-    return LoginSession.objects.filter(pk=number, user=user).first() if number else None
+    """Return the row of this request's login, if it belongs to ``user``."""
+    session_id = request.session.get(LOGIN_SESSION)
+    return LoginSession.objects.filter(pk=session_id, user=user).first() if session_id else None
 
 
 def open_sessions(user: User) -> list[LoginSession]:
-    """The logins that go on, last seen first."""
+    """Return the valid sessions of the user, last seen first."""
     now = timezone.now()
     return list(
-        LoginSession.objects.filter(user=user, seen_at__gt=now - idle_of(user), started_at__gt=now - LONGEST)
+        LoginSession.objects.filter(
+            user=user, seen_at__gt=now - idle_timeout(user), started_at__gt=now - MAX_AGE
+        )
     )
 
 
-def end(user: User, number: uuid.UUID) -> bool:
-    """Ends one login of the person; whether there was one."""
-    return LoginSession.objects.filter(user=user, pk=number).delete()[0] > 0
+def end(user: User, session_id: uuid.UUID) -> bool:
+    """End one session of the user. Return whether it existed."""
+    return LoginSession.objects.filter(user=user, pk=session_id).delete()[0] > 0
 
 
 def end_current(request: HttpRequest) -> None:
-    if number := request.session.get(LOGIN_SESSION):
-        LoginSession.objects.filter(pk=number).delete()
+    if session_id := request.session.get(LOGIN_SESSION):
+        LoginSession.objects.filter(pk=session_id).delete()
 
 
 def end_all(user: User, keep: HttpRequest | None = None, *, forget_browsers: bool = True) -> bool:
-    """Ends every session, half-finished login and trust of the person, except the session of ``keep``.
+    """End every session, half-finished login and trusted device of the user, except the session of ``keep``.
 
-    Whether that one goes on: not when somebody else has ended all of them since ``user`` was loaded.
-    ``forget_browsers``: the account is known to no browser any longer but that of ``keep`` (`known_browsers`).
+    Return whether the session of ``keep`` continues: it does not if all sessions were ended elsewhere since ``user``
+    was loaded. ``forget_browsers``: also forget every known browser except that of ``keep`` (`known_browsers`).
     """
-    # SECURITY: the epoch is part of the session hash, so a login that is half done at this moment is over as well.
-    # The conditional write decides: a session that a freeze ended a moment ago does not come back by being kept here.
+    # SECURITY: the epoch is part of the session hash, so half-finished logins end as well. The conditional write
+    # decides: a session that a freeze ended a moment ago does not come back by being kept here.
     rows = User.objects.filter(pk=user.pk)
-    raised = {
+    increments = {
         "session_epoch": F("session_epoch") + 1,
         "browser_epoch": F("browser_epoch") + int(forget_browsers),
     }
-    if not rows.filter(session_epoch=user.session_epoch).update(**raised):
-        rows.update(**raised)
+    if not rows.filter(session_epoch=user.session_epoch).update(**increments):
+        rows.update(**increments)
         keep = None
     user.refresh_from_db(fields=["session_epoch", "browser_epoch"])
     TrustedDevice.objects.filter(user=user).delete()
@@ -103,14 +105,14 @@ def end_all(user: User, keep: HttpRequest | None = None, *, forget_browsers: boo
     (others.exclude(pk=kept.pk) if kept else others).delete()
     if keep is not None:
         update_session_auth_hash(keep, user)
-        known_browsers.note(keep, user)
+        known_browsers.mark_known(keep, user)
     return keep is not None
 
 
-def clear_ended() -> int:
-    """Removes rows of logins that ended by themselves."""
+def delete_expired() -> int:
+    """Delete the rows of expired sessions. Return their number."""
     now = timezone.now()
-    old = LoginSession.objects.filter(seen_at__lt=now - IDLE) | LoginSession.objects.filter(
-        started_at__lt=now - LONGEST
+    expired = LoginSession.objects.filter(seen_at__lt=now - IDLE_TIMEOUT) | LoginSession.objects.filter(
+        started_at__lt=now - MAX_AGE
     )
-    return old.delete()[0]
+    return expired.delete()[0]

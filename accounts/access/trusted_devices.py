@@ -1,4 +1,6 @@
-"""Browsers that skip the login's second factor for 30 days. They skip nothing else: keys always take both codes."""
+"""Trusted devices: browsers that skip the second factor of the login for 30 days. Operations on keys always need both
+codes.
+"""
 
 import secrets
 from datetime import timedelta
@@ -13,25 +15,25 @@ from hitobit_portal.http.context import address_of
 from hitobit_portal.security import crypto
 
 LIFETIME = timedelta(days=30)
-MOST = 10  # a person's; the oldest goes
+MAX_DEVICES = 10  # for each user; the oldest is removed
 COOKIE = "__Host-device" if settings.SECURE else "device"
 USE = "trusted-device"
 
 
 def trust(request: HttpRequest, response: HttpResponse, user: User) -> bool:
-    """Set the cookie that stands for the second factor of later logins. Return False for staff, who never get it."""
-    # SECURITY: staff reach every customer's page; their second factor is asked for at every login.
+    """Set the cookie that replaces the second factor of later logins. Return False for staff, who are never trusted."""
+    # SECURITY: staff have access to every customer's page, so every login of theirs needs the second factor.
     if user.is_staff:
         return False
     token = secrets.token_urlsafe(32)
     TrustedDevice.objects.create(
         user=user,
         digest=_digest(user, token),
-        agent=user_agents.of(request),
+        agent=user_agents.from_request(request),
         address=address_of(request),
         expires_at=timezone.now() + LIFETIME,
     )
-    kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MOST]
+    kept = TrustedDevice.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MAX_DEVICES]
     TrustedDevice.objects.filter(user=user).exclude(pk__in=list(kept)).delete()
     response.set_cookie(
         COOKIE,
@@ -45,7 +47,9 @@ def trust(request: HttpRequest, response: HttpResponse, user: User) -> bool:
 
 
 def find(request: HttpRequest, user: User | None) -> TrustedDevice | None:
-    """This browser among those that ``user`` trusts. ``user`` is None for a number that nobody has: the same work."""
+    """Return the trusted device of this browser. ``user`` is None for a number without an account: the work is the
+    same.
+    """
     token = request.COOKIES.get(COOKIE, "")[:100]
     if not token:
         return None
@@ -57,7 +61,7 @@ def find(request: HttpRequest, user: User | None) -> TrustedDevice | None:
 
 
 def recognise(request: HttpRequest, user: User) -> bool:
-    """Whether this browser is trusted by ``user`` and skips the second factor; notes that it was used."""
+    """Return whether this browser skips the second factor for ``user``, and record its use."""
     device = find(request, user)
     # SECURITY: a customer who trusted a browser may have become staff since.
     if device is None or user.is_staff:
@@ -67,7 +71,7 @@ def recognise(request: HttpRequest, user: User) -> bool:
 
 
 def forget(request: HttpRequest, user: User) -> None:
-    """Logging out on purpose ends the trust in this browser (its cookie goes with `Clear-Site-Data`)."""
+    """End the trust in this browser, at a logout (its cookie is removed by `Clear-Site-Data`)."""
     token = request.COOKIES.get(COOKIE, "")[:100]
     for device in TrustedDevice.objects.filter(user=user) if token else ():
         if crypto.matches(device.digest, USE, *_owner(user), token):
@@ -79,5 +83,5 @@ def _digest(user: User, token: str) -> str:
 
 
 def _owner(user: User) -> tuple[str, str]:
-    # SECURITY: a login that was half done when all sessions were ended must not leave trust behind: its epoch is over.
+    # SECURITY: the epoch makes a trust void that a half-finished login creates after all sessions were ended.
     return str(user.pk), str(user.session_epoch)

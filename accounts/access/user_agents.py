@@ -1,4 +1,4 @@
-"""A browser's name for people: "Firefox, Windows". Only for display; nothing is decided by it."""
+"""Browser names for display, such as "Firefox, Windows". No decision depends on them."""
 
 from django.http import HttpRequest
 
@@ -22,17 +22,17 @@ SYSTEMS = (
     ("Linux", "Linux"),
 )
 
-#: Characters of a User-Agent header that are stored.
+#: Maximum number of characters of a User-Agent header that are stored.
 AGENT_LENGTH = 200
 
 
-def of(request: HttpRequest) -> str:
-    """What the browser calls itself, as it is stored: free text of a stranger, at most LENGTH characters."""
+def from_request(request: HttpRequest) -> str:
+    """Return the User-Agent header as it is stored: untrusted text, at most LENGTH characters."""
     return plain(request.headers.get("User-Agent", "")[:LENGTH])[:LENGTH]
 
 
 def describe(agent: str) -> str:
-    """E.g. ``"Chrome, Android"``; the first words of anything else; "" for nothing."""
+    """Return for example ``"Chrome, Android"``, the first words of an unknown agent, or "" for an empty one."""
     browser = next((name for mark, name in BROWSERS if mark in agent), "")
     system = next((name for mark, name in SYSTEMS if mark in agent), "")
     return ", ".join(filter(None, (browser, system))) or plain(agent.split("/")[0][:30])

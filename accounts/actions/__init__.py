@@ -1,11 +1,11 @@
-"""What changes an account: freeze, phone, scheduled changes, invitations, preferences. Functions, no pages."""
+"""Actions on an account: freeze, phone, authenticator, scheduled changes, invitations, preferences. No pages."""
 
 __all__ = [
     "authenticator",
     "freeze",
     "invitations",
+    "pending_accounts",
     "phone",
-    "placeholders",
     "preferences",
     "scheduled_changes",
 ]

@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import guard
+from accounts.access import pending_login
 from accounts.actions import freeze
 from accounts.choices.events import Event
 from accounts.factors import verification
@@ -13,15 +13,17 @@ from hitobit_portal.security import crypto
 
 
 def replace(request: HttpRequest, user: User, seed: str) -> None:
-    """Put ``seed`` into force: the effect of its first code. Ends the old seed and all other logins."""
+    """Activate ``seed``, as the effect of its first code. The old seed and every login except that of ``request``
+    end.
+    """
     device = TotpDevice.objects.get(user=user)
     device.seed_sealed = crypto.seal(seed.encode(), verification.seal_owner(user))
     device.next_seed_sealed = ""
     device.confirmed_at = timezone.now()
-    # Measurements of the old authenticator's clock say nothing about the new one.
+    # The clock drift of the old authenticator does not apply to the new one.
     device.drifts = device.drifts[-1:]
-    # Not last_step: `verification.verify` has just written the step that was used, and it stays used.
+    # Not last_step: `verification.verify` has just stored the step that was used, and it stays used.
     device.save(update_fields=["seed_sealed", "next_seed_sealed", "confirmed_at", "drifts"])
     freeze.quarantine(user)
-    guard.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.TOTP_CHANGED, request, customer=user)

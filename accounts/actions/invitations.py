@@ -1,4 +1,4 @@
-"""Invitations: a signed link for one phone number, for 72 hours, once."""
+"""Invitations: a signed link for one phone number, valid once within 72 hours."""
 
 import enum
 from datetime import timedelta
@@ -19,43 +19,43 @@ LIFETIME = timedelta(hours=72)
 _signer = signing.TimestampSigner(salt="accounts.invitation")
 
 
-class Refusal(enum.Enum):
+class InvitationRefusal(enum.Enum):
     FORGED = "forged"
     EXPIRED = "expired"
     USED = "used"
 
 
 def invite(phone: str, request: HttpRequest | None = None) -> tuple[Invitation, str]:
-    """A new invitation of ``phone`` (E.164) and its link."""
+    """Create an invitation for ``phone`` (E.164). Return it and its link."""
     invitation = Invitation.objects.create(phone=phone, expires_at=timezone.now() + LIFETIME)
     audit.record(Event.INVITED, request, customer=None, target=str(invitation.pk), label=masked_phone(phone))
-    # The configured address: a Host header has no say in where a link leads.
+    # The configured address: a Host header must not decide where a link leads.
     return invitation, settings.BASE_URL + reverse("invited", args=[_signer.sign(str(invitation.pk))])
 
 
-def read(token: str) -> Invitation | Refusal:
-    """The invitation of a link, or why it is none."""
+def read(token: str) -> Invitation | InvitationRefusal:
+    """Return the invitation of a link, or why it is not valid."""
     try:
         number = _signer.unsign(token, max_age=LIFETIME)
     except signing.SignatureExpired:
-        return Refusal.EXPIRED
+        return InvitationRefusal.EXPIRED
     except signing.BadSignature:
-        return Refusal.FORGED
+        return InvitationRefusal.FORGED
     invitation = Invitation.objects.filter(pk=number).first()
     if invitation is None:
-        return Refusal.FORGED
+        return InvitationRefusal.FORGED
     if invitation.used_at is not None:
-        return Refusal.USED
-    return invitation if invitation.expires_at > timezone.now() else Refusal.EXPIRED
+        return InvitationRefusal.USED
+    return invitation if invitation.expires_at > timezone.now() else InvitationRefusal.EXPIRED
 
 
-def usable(number: int, phone: str) -> bool:
-    """Whether the invitation can still open an account for ``phone``."""
+def is_usable(number: int, phone: str) -> bool:
+    """Return whether the invitation can still open an account for ``phone``."""
     return _open(number, phone).exists()
 
 
 def use(number: int, phone: str) -> bool:
-    """Uses the invitation up, in the transaction that opens the account; whether it could be used."""
+    """Use the invitation, in the transaction that opens the account. Return whether it was valid."""
     return _open(number, phone).update(used_at=timezone.now()) == 1
 
 

@@ -1,4 +1,6 @@
-"""Language, theme, digits and optional notices of a person; the first three are copied into cookies (`looks`)."""
+"""Preferences of a user: language, theme, digits, optional notices. The first three are copied into cookies
+(`display_preferences`).
+"""
 
 from typing import Any
 
@@ -20,7 +22,7 @@ DIGITS = [(display_preferences.AUTO, _("As the language")), ("latin", _("Always 
 
 
 class PreferencesForm(forms.Form):
-    """All of them together; what is not ticked among ``notices`` is turned off."""
+    """All preferences together. Optional notices that are not ticked are turned off."""
 
     theme = forms.ChoiceField(choices=THEMES)
     language = forms.ChoiceField(choices=settings.LANGUAGES)
@@ -30,8 +32,8 @@ class PreferencesForm(forms.Form):
     )
 
 
-def context(request: HttpRequest, user: User) -> dict[str, Any]:
-    """What the section of the settings shows: the looks of this browser, and the notices of the account.
+def settings_context(request: HttpRequest, user: User) -> dict[str, Any]:
+    """Return the context of the preferences section: display preferences of this browser, notices of the account.
 
     ``optional``: (value, title, whether it is on); ``mandatory``: titles.
     """
@@ -55,7 +57,7 @@ def _native(code: str) -> str:
 
 
 def save(user: User, values: dict[str, Any]) -> bool:
-    """Keeps the values of a valid form in the account; whether that changed anything."""
+    """Store the values of a valid form in the account. Return whether anything changed."""
     wanted = {
         "theme": values["theme"],
         "language": values["language"],
@@ -69,21 +71,21 @@ def save(user: User, values: dict[str, Any]) -> bool:
     return changed
 
 
-def of_account(user: User) -> dict[str, str]:
-    """The account's own looks, as `display_preferences.store` takes them; nothing for what was never chosen."""
+def account_preferences(user: User) -> dict[str, str]:
+    """Return the display preferences for `display_preferences.store`, without those that were never chosen."""
     pairs = {"theme": user.theme, "language": user.language, "digits": user.digits}
     return {name: value for name, value in pairs.items() if value}
 
 
-def restored(request: HttpRequest) -> HttpResponse | None:
-    """Puts what a logout carried in the address back into cookies; None when it carried nothing."""
+def restore_after_logout(request: HttpRequest) -> HttpResponse | None:
+    """Move the parameters that a logout added to the address back into cookies. Return None if there are none."""
     values = display_preferences.known(request.GET.dict()) if request.method == "GET" else {}
-    if not values and not (request.method == "GET" and known_browsers.HANDED_OVER in request.GET):
+    if not values and not (request.method == "GET" and known_browsers.HANDOVER_PARAMETER in request.GET):
         return None
     rest = request.GET.copy()
-    for name in (*display_preferences.NAMES, known_browsers.HANDED_OVER):
+    for name in (*display_preferences.NAMES, known_browsers.HANDOVER_PARAMETER):
         rest.pop(name, None)
     response = redirect(f"{request.path}?{rest.urlencode()}".rstrip("?"))
     display_preferences.store(response, values)
-    known_browsers.take_over(request, response)
+    known_browsers.import_tokens(request, response)
     return response

@@ -1,10 +1,13 @@
-"""Changes of factors that wait a day: their owner hears of them by every channel, and can stop them.
+"""Scheduled changes of factors: they take effect after a day, the owner is notified by every channel and can stop
+them.
 
-For who lost a phone, or both factors: fewer proofs than two codes, so time and notices stand in for the missing one.
+They serve users who lost a phone or both factors. They need fewer proofs than two codes; time and notices replace the
+missing one.
 
-Who asks is identified: by password, authenticator and recovery code (`ask_phone`), or by staff of security and
-operators (`ask_reset`). Who follows the link of a notice is not. So a link stops changes once, which gives an owner
-whose proofs were stolen time to come; what is asked for after that goes on, and is stopped by a login or by staff only.
+The requester is identified: by password, authenticator and recovery code (`schedule_phone_change`), or by staff of
+security and operators (`schedule_factor_reset`). The reader of a notice, who follows its link, is not. So a link
+stops changes only once, which gives an owner whose proofs were stolen time to react; later requests continue, and
+only a login or staff can stop them.
 """
 
 from datetime import datetime, timedelta
@@ -29,18 +32,19 @@ Kind = DelayedChange.Kind
 
 
 def waiting(user: User) -> QuerySet[DelayedChange]:
-    """The person's changes that have not taken force and were not stopped, soonest first."""
+    """Return the user's changes that are neither done nor stopped, soonest first."""
     return DelayedChange.objects.filter(user=user, stopped_at=None, done_at=None).order_by("due_at")
 
 
-def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | None:
-    """``number`` (E.164, confirmed by a code) becomes the account's in 24 hours; None when a change waits already.
+def schedule_phone_change(request: HttpRequest, user: User, number: str) -> DelayedChange | None:
+    """Schedule ``number`` (E.164, confirmed by a code) to become the account's in 24 hours. Return None if a change
+    is scheduled.
 
-    Called under `verification.lock`, in the transaction of the proof.
+    Call it under `verification.lock`, in the transaction of the proof.
     """
     if waiting(user).filter(kind=Kind.PHONE).exists():
         return None
-    change = _ask(user, Kind.PHONE, phone=number)
+    change = _schedule(user, Kind.PHONE, phone=number)
     audit.record(
         Event.PHONE_CHANGE_ASKED,
         request,
@@ -52,18 +56,19 @@ def ask_phone(request: HttpRequest, user: User, number: str) -> DelayedChange | 
     return change
 
 
-def ask_reset(
+def schedule_factor_reset(
     user: User, reason: str, *, request: HttpRequest | None = None, actor: User | None = None
 ) -> DelayedChange | None:
-    """Both factors of ``user`` go in 24 hours; None when that waits already. ``reason``: told to the owner.
+    """Schedule the removal of both factors in 24 hours. Return None if one is scheduled. ``reason``: shown to the
+    owner.
 
-    ``request``, ``actor``: of the member of staff who asks.
+    ``request``, ``actor``: of the staff member who requests it.
     """
     with transaction.atomic(durable=True):
         verification.lock(user)
         if waiting(user).filter(kind=Kind.FACTORS).exists():
             return None
-        change = _ask(user, Kind.FACTORS, reason=reason)
+        change = _schedule(user, Kind.FACTORS, reason=reason)
         audit.record(
             Event.FACTORS_RESET_ASKED,
             request,
@@ -76,20 +81,23 @@ def ask_reset(
         return change
 
 
-def _ask(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
+def _schedule(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
     now = timezone.now()
     return DelayedChange.objects.create(user=user, kind=kind, asked_at=now, due_at=now + WAIT, **fields)
 
 
 def stop(user: User, number: int, request: HttpRequest | None) -> bool:
-    """Stops the person's waiting change of this id; whether it was waiting. Takes power away, so no codes."""
+    """Stop the user's scheduled change with this id. Return whether it was scheduled. It only reduces power, so it
+    needs no codes.
+    """
     return _stop(waiting(user).filter(pk=number), user, request) == 1
 
 
 def stop_by_link(user: User, request: HttpRequest) -> int:
-    """Stops all that waits for the person, if a link may still do that; how many.
+    """Stop all scheduled changes of the user, if a link may still do that. Return their number.
 
-    Called in a transaction that holds `verification.lock`: of two links at once, the second finds the first one's stop.
+    Call it in a transaction that holds `verification.lock`: of two links at once, the second sees the stop of the
+    first.
     """
     return _stop(waiting(user), user, request, by_link=True) if links.link_may_stop(user) else 0
 
@@ -102,9 +110,11 @@ def stop_all(
     actor: User | None = None,
     reason: str = "",
 ) -> int:
-    """Stops all that waits for the person (of one ``kind``); how many. ``actor``, ``reason``: when staff do."""
-    found = waiting(user)
-    return _stop(found.filter(kind=kind) if kind else found, user, request, actor=actor, reason=reason)
+    """Stop all scheduled changes of the user (of one ``kind``). Return their number. ``actor``, ``reason``: if staff
+    stop them.
+    """
+    changes = waiting(user)
+    return _stop(changes.filter(kind=kind) if kind else changes, user, request, actor=actor, reason=reason)
 
 
 def _stop(
@@ -118,12 +128,12 @@ def _stop(
     by_link: bool = False,
 ) -> int:
     stopped = 0
-    more: dict[str, Any] = {"reason": reason} if reason else {}
+    extra: dict[str, Any] = {"reason": reason} if reason else {}
     if by_link:
-        more["via"] = "link"
+        extra["via"] = "link"
     with transaction.atomic():
         for change in changes:
-            # The conditional write decides: one that takes force at this moment is not stopped as well.
+            # The conditional write decides: a change that takes effect at this moment is not stopped as well.
             if _open(change).update(stopped_at=timezone.now(), stopped_by_link=by_link):
                 stopped += 1
                 audit.record(
@@ -134,7 +144,7 @@ def _stop(
                     target=str(change.pk),
                     of=change.kind,
                     why=why,
-                    **more,
+                    **extra,
                 )
     return stopped
 
@@ -144,7 +154,9 @@ def _open(change: DelayedChange) -> QuerySet[DelayedChange]:
 
 
 def apply_due(now: datetime | None = None, *, user: User | None = None, number: str = "") -> int:
-    """Puts into force what is due; how many. ``user``, ``number``: only what concerns this person or number (E.164)."""
+    """Apply the changes that are due. Return their number. ``user``, ``number``: only changes of this user or number
+    (E.164).
+    """
     at = now or timezone.now()
     due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=at).order_by("due_at")
     if user is not None:
@@ -159,22 +171,24 @@ def _apply(change: DelayedChange, now: datetime) -> bool:
     try:
         with transaction.atomic(durable=True):
             verification.lock(user)
-            # The conditional write decides: of two processes at once, one puts it into force.
+            # The conditional write decides: of two processes at once, one applies the change.
             if not _open(change).filter(due_at__lte=now).update(done_at=now):
                 return False
             if change.kind == Kind.PHONE:
                 phone.replace(None, user, change.phone)
             else:
-                _reset(user, change.reason)
+                _reset_factors(user, change.reason)
     except IntegrityError:
-        # Somebody opened an account with the number meanwhile.
+        # An account was opened with the number meanwhile.
         _stop(waiting(user).filter(pk=change.pk), user, None, why="number taken")
         return False
     return True
 
 
-def _reset(user: User, reason: str) -> None:
-    """Both factors and their counters go. The next login is the password, then an SMS to the account's own number."""
+def _reset_factors(user: User, reason: str) -> None:
+    """Remove both factors and their counters. The next login needs the password and an SMS to the account's own
+    number.
+    """
     now = timezone.now()
     for rows in (TotpDevice, SmsDevice, RecoveryDevice, SmsCode):
         rows.objects.filter(user=user).delete()

@@ -68,7 +68,7 @@ def _create(
         label=label[:LABEL_LENGTH],
         succeeded=succeeded,
         address=getattr(request, "client_address", ""),
-        agent=user_agents.of(request) if request else "",
+        agent=user_agents.from_request(request) if request else "",
         request_id=getattr(request, "request_id", ""),
         detail=detail,
     )

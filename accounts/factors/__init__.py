@@ -3,8 +3,8 @@
 __all__ = [
     "forms",
     "lockout",
-    "messages",
     "recovery_codes",
+    "result_messages",
     "sms_codes",
     "step_up",
     "totp",

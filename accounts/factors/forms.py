@@ -1,4 +1,4 @@
-"""Forms of login and enrolment."""
+"""Forms with codes: login, enrolment, approval."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -8,7 +8,7 @@ from hitobit_portal.i18n.fields import CodeField, PhoneField, RecoveryCodeField
 
 class LoginForm(forms.Form):
     phone = PhoneField(label=_("Mobile number"))
-    # 128: argon2 hashes any length, and a megabyte of password is a cheap way to keep a processor busy.
+    # 128: argon2 hashes any length, and hashing a megabyte costs processor time.
     password = forms.CharField(
         label=_("Password"),
         strip=False,
@@ -18,7 +18,7 @@ class LoginForm(forms.Form):
 
 
 class CodeForm(forms.Form):
-    """One code: a login's second factor, or an enrolment."""
+    """One code: the second factor of a login, or an enrolment."""
 
     code = CodeField(label=_("Authentication code"))
 

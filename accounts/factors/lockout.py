@@ -1,66 +1,71 @@
-"""The counts of wrong codes: how they stand, and how long they hold further ones off.
+"""Lockout after wrong codes: three failure counters for each account.
 
-There are three, so that strangers and whoever stole a password don't lock an owner out: `Counted` says which is meant.
+They are separate so that neither strangers nor somebody with a stolen password can lock the owner out (see
+`FailureCounter`).
 """
 
 import enum
 
 from accounts.models import FactorGuard
 
-#: Failures an account may have in a window of seconds (NIST SP 800-63B asks for at most 100 in a row).
-WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
-LONGEST_WAIT = 900  # the owner is back within 15 minutes, whatever an attacker did
-MOST_IN_A_ROW = 100  # of both counts together that come after a password
-#: Those of them that are kept for known browsers; after so many in a row these count like all others.
-KNOWN_IN_A_ROW = 10
-FOREVER = 365 * 86_400
+#: (failures, seconds): failures that an account may have in a window (NIST SP 800-63B allows at most 100 in a row).
+FAILURE_WINDOWS = ((5, 300), (20, 3600), (50, 86_400))
+MAX_WAIT = 900  # the owner waits at most 15 minutes, whatever an attacker did
+MAX_CONSECUTIVE = 100  # of the two counters after a password together
+#: The share of these for known browsers; after this many in a row, failures there count like all others.
+MAX_CONSECUTIVE_KNOWN = 10
+PERMANENT = 365 * 86_400
 
 
-class Counted(enum.Enum):
-    """Which count of a `FactorGuard` a wrong code belongs to; the value begins the names of its fields."""
+class FailureCounter(enum.Enum):
+    """The failure counters of a `FactorGuard`. The value is the prefix of the counter's field names."""
 
-    INSIDE = ""  # after the password
-    OUTSIDE = "outside_"  # before any password (`purposes.OUTSIDE`)
-    KNOWN = "known_"  # in a browser in which the account logged in before (`accounts.access.known_browsers`)
-
-
-def which(guard: FactorGuard, *, outside: bool, known: bool) -> Counted:
-    """The count that the next wrong code belongs to."""
-    if known and guard.known_in_a_row < KNOWN_IN_A_ROW:
-        return Counted.KNOWN
-    return Counted.OUTSIDE if outside else Counted.INSIDE
+    AFTER_PASSWORD = ""  # after the password
+    PRE_LOGIN = "outside_"  # before any password (`approvals.OUTSIDE`)
+    KNOWN_BROWSER = (
+        "known_"  # in a browser in which the account logged in before (`accounts.access.known_browsers`)
+    )
 
 
-def waiting_time(guard: FactorGuard, now: float, counted: Counted = Counted.INSIDE) -> int:
-    """Seconds until codes are compared again; 0 when they are now."""
-    # Not for OUTSIDE: a stranger with a phone number could block its owner's "forgotten password" for good. One guess
-    # there has to hit an SMS code and a second proof at once (10^12), and the windows below still hold.
-    if counted is Counted.INSIDE and guard.in_a_row >= MOST_IN_A_ROW - KNOWN_IN_A_ROW:
-        return FOREVER
+def select_counter(guard: FactorGuard, *, pre_login: bool, is_known_browser: bool) -> FailureCounter:
+    """Return the counter to which the next wrong code belongs."""
+    if is_known_browser and guard.known_in_a_row < MAX_CONSECUTIVE_KNOWN:
+        return FailureCounter.KNOWN_BROWSER
+    return FailureCounter.PRE_LOGIN if pre_login else FailureCounter.AFTER_PASSWORD
+
+
+def lockout_seconds(
+    guard: FactorGuard, now: float, counter: FailureCounter = FailureCounter.AFTER_PASSWORD
+) -> int:
+    """Return the seconds until codes are compared again, 0 if they are compared now."""
+    # Not for PRE_LOGIN: anybody who knows a phone number could block its "forgotten password" for good. A guess there
+    # has to match an SMS code and a second proof at once (10^12), and the windows below still apply.
+    if counter is FailureCounter.AFTER_PASSWORD and guard.in_a_row >= MAX_CONSECUTIVE - MAX_CONSECUTIVE_KNOWN:
+        return PERMANENT
     waits = [0.0]
-    for count, seconds in WINDOWS:
-        recent = [at for at in _failures(guard, counted) if at > now - seconds]
+    for count, seconds in FAILURE_WINDOWS:
+        recent = [at for at in _failures(guard, counter) if at > now - seconds]
         if len(recent) >= count:
-            waits.append(min(recent[-count] + seconds, recent[-1] + LONGEST_WAIT) - now)
+            waits.append(min(recent[-count] + seconds, recent[-1] + MAX_WAIT) - now)
     return int(max(waits)) + 1 if max(waits) > 0 else 0
 
 
-def _failures(guard: FactorGuard, counted: Counted) -> list[float]:
-    found: list[float] | None = getattr(guard, f"{counted.value}failures")
-    return found or []
+def _failures(guard: FactorGuard, counter: FailureCounter) -> list[float]:
+    timestamps: list[float] | None = getattr(guard, f"{counter.value}failures")
+    return timestamps or []
 
 
-def count_failure(guard: FactorGuard, now: float, counted: Counted) -> None:
-    most = max(count for count, _ in WINDOWS)
-    row = f"{counted.value}in_a_row"
-    setattr(guard, f"{counted.value}failures", [*_failures(guard, counted), now][-most:])
-    setattr(guard, row, getattr(guard, row) + 1)
+def record_failure(guard: FactorGuard, now: float, counter: FailureCounter) -> None:
+    kept = max(count for count, _ in FAILURE_WINDOWS)
+    consecutive = f"{counter.value}in_a_row"
+    setattr(guard, f"{counter.value}failures", [*_failures(guard, counter), now][-kept:])
+    setattr(guard, consecutive, getattr(guard, consecutive) + 1)
     guard.save()
 
 
-def forgive(guard: FactorGuard, outside: bool) -> None:
-    """What was right ends the rows of failures; a whole login also that of the codes before any password."""
-    if guard.in_a_row or guard.known_in_a_row or (outside and guard.outside_in_a_row):
+def reset_failures(guard: FactorGuard, pre_login: bool) -> None:
+    """Reset the consecutive failures after right codes. ``pre_login``: also those of codes before any password."""
+    if guard.in_a_row or guard.known_in_a_row or (pre_login and guard.outside_in_a_row):
         guard.in_a_row = guard.known_in_a_row = 0
-        guard.outside_in_a_row = 0 if outside else guard.outside_in_a_row
+        guard.outside_in_a_row = 0 if pre_login else guard.outside_in_a_row
         guard.save(update_fields=["in_a_row", "outside_in_a_row", "known_in_a_row"])

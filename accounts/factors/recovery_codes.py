@@ -1,4 +1,4 @@
-"""Recovery codes: ten, shown once, stored as keyed digests."""
+"""Recovery codes: ten for each user, shown once, stored as keyed digests."""
 
 import base64
 import secrets
@@ -15,44 +15,45 @@ from accounts.factors import verification
 from accounts.models import RecoveryCode, RecoveryDevice, User
 from hitobit_portal.security import crypto
 
-CODES = 10
-ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1: people copy them by hand
-LENGTH = 8
+CODE_COUNT = 10
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without i, l, o, 0, 1, because people copy the codes by hand
+CODE_LENGTH = 8
 
 
-def make(
+def generate(
     request: HttpRequest | None, user: User, *, renew: bool, only_if: Callable[[], bool] | None = None
 ) -> list[str]:
-    """Ten new codes; [] when the person has some and ``renew`` is off. Renewing voids the old ones, and is always told.
+    """Return ten new codes; [] if the user has codes and ``renew`` is False. Renewing makes the old codes void and
+    notifies the user.
 
-    ``only_if`` is asked under the lock; [] when it says no.
+    ``only_if`` is called under the lock; if it returns False, the result is [].
     """
-    # SECURITY: decided under the lock, so that of many parallel requests one shows the codes.
+    # SECURITY: decided under the lock, so only one of many parallel requests shows codes.
     with transaction.atomic(durable=True):
         verification.lock(user)
         if only_if is not None and not only_if():
             return []
-        device, made = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery"})
-        if not made and not renew:
+        device, created = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery"})
+        if not created and not renew:
             return []
         device.codes.all().delete()
         device.confirmed, device.confirmed_at = True, timezone.now()
         device.save()
-        plain = [_code() for _n in range(CODES)]
+        plain = [_generate_code() for _n in range(CODE_COUNT)]
         digests = (crypto.digest("recovery-code", str(user.pk), code.replace("-", "")) for code in plain)
         RecoveryCode.objects.bulk_create([RecoveryCode(device=device, digest=digest) for digest in digests])
-        audit.record(Event.RECOVERY_MADE if made else Event.RECOVERY_RENEWED, request, customer=user)
+        audit.record(Event.RECOVERY_MADE if created else Event.RECOVERY_RENEWED, request, customer=user)
         return plain
 
 
-def _code() -> str:
-    """``k7pm-2xq9``: 8 of 31 characters, 39.6 bits; guessing is counted with all other codes."""
-    text = "".join(secrets.choice(ALPHABET) for _n in range(LENGTH))
+def _generate_code() -> str:
+    """Return a code such as ``k7pm-2xq9``: 8 of 31 characters, 39.6 bits. Wrong guesses count like all other codes."""
+    text = "".join(secrets.choice(ALPHABET) for _n in range(CODE_LENGTH))
     return f"{text[:4]}-{text[4:]}"
 
 
-def as_download(codes: list[str]) -> str:
-    """The codes as a ``data:`` URI of a text file, a code a line; "" without codes."""
+def download_uri(codes: list[str]) -> str:
+    """Return the codes as a ``data:`` URI of a text file, one code a line; "" if there are none."""
     if not codes:
         return ""
     encoded = quote(base64.b64encode("\r\n".join(codes).encode()).decode())

@@ -1,6 +1,6 @@
-"""SMS codes: 6 digits, 2 minutes, capped before the provider is asked.
+"""SMS codes: 6 digits, valid for 2 minutes, rate-limited before a provider is called.
 
-Bound to what they approve, to the login that asked for them, and to the number that they went to.
+A code is bound to the approval, to the login that requested it, and to the number that it was sent to.
 """
 
 import enum
@@ -27,30 +27,30 @@ from hitobit_portal.security.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.sms")
 RESEND_AFTER = timedelta(seconds=60)
-PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the block
+PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the number block
 
 
-class Sending(enum.Enum):
+class SendStatus(enum.Enum):
     SENT = "sent"
-    WAITING = "waiting"  # the last one is younger than RESEND_AFTER; it still holds
-    ELSEWHERE = (
-        "elsewhere"  # the last one is that young, and counts only in another login, which asked for it
+    WAITING = "waiting"  # the last code is younger than RESEND_AFTER and still valid
+    SENT_TO_OTHER_LOGIN = (
+        "elsewhere"  # the last code is as recent and valid only in the login that requested it
     )
-    OVER = "over"  # the login that asks was ended meanwhile
+    LOGIN_ENDED = "over"  # the requesting login ended meanwhile
     CAPPED = "capped"
-    FAILED = "failed"  # the provider did not take it; the slot is free again
-    NOT_SERVED = "not served"  # no messages go to this number, nor to any other of its kind
+    FAILED = "failed"  # no provider accepted the message; the slot is free again
+    NOT_SERVED = "not served"  # no messages are sent to numbers of this country
 
 
 @dataclass(frozen=True)
-class Sent:
-    state: Sending
-    resend_in: int
+class SendResult:
+    state: SendStatus
+    seconds_until_resend: int
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a code that counts in this login is on its way to the person."""
-        return self.state in (Sending.SENT, Sending.WAITING)
+        """Return whether a code that is valid in this login is on its way."""
+        return self.state in (SendStatus.SENT, SendStatus.WAITING)
 
 
 def send_code(
@@ -59,72 +59,77 @@ def send_code(
     approval: Approval,
     *,
     spoken: bool = False,
-    instead: str = "",
-) -> Sent:
-    """Sends a new code for ``approval``, unless one went out within RESEND_AFTER for exactly the same thing.
+    replacement_text: str = "",
+) -> SendResult:
+    """Send a new code for ``approval``, unless one was sent within RESEND_AFTER for the same approval.
 
-    It counts in the login of ``request`` only. ``spoken``: by a voice call. ``instead``: the text that is sent in the
-    code's place; what is stored then is nothing that anybody could type.
+    The code is valid only in the login of ``request``. ``spoken``: by a voice call. ``replacement_text``: a text that
+    is sent instead of a code; the stored digest then matches nothing that can be typed.
     """
-    code = secrets.token_hex() if instead else f"{secrets.randbelow(1_000_000):06d}"
-    # SECURITY: the slot is taken under the lock and before the provider is called: 200 parallel resends are 1 message.
+    code = secrets.token_hex() if replacement_text else f"{secrets.randbelow(1_000_000):06d}"
+    # SECURITY: the slot is acquired under the lock and before the provider is called: 200 parallel resends send 1
+    # message.
     with transaction.atomic(durable=True):
         verification.lock(user)
-        # SECURITY: read under the lock that also guards its change. A number that was loaded before may have been
-        # replaced while this request waited: the code would be live, and at the thief's phone.
+        # SECURITY: the row is read under the lock that also guards its change. A number that was loaded earlier may
+        # have been replaced while this request waited, and the code would be valid on the thief's phone.
         person = User.objects.get(pk=user.pk)
-        nonce = logins.current(request, person, approval.purpose)
+        nonce = logins.current_nonce(request, person, approval.purpose)
         if not nonce:
-            return Sent(Sending.OVER, 0)
+            return SendResult(SendStatus.LOGIN_ENDED, 0)
         phone = approval.to or person.phone
-        wait = resend_in(user, approval)
+        wait = seconds_until_resend(user, approval)
         if wait:
-            is_here = is_sent(request, user, approval)
-            return Sent(Sending.WAITING if is_here else Sending.ELSEWHERE, wait)
-        # An account may have the number from before the list of countries became shorter.
+            is_for_this_login = is_code_pending(request, user, approval)
+            return SendResult(
+                SendStatus.WAITING if is_for_this_login else SendStatus.SENT_TO_OTHER_LOGIN, wait
+            )
+        # The list of countries may have become shorter since the account was created.
         if not is_served(phone):
             audit.record(
                 Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
             )
-            return Sent(Sending.NOT_SERVED, 0)
+            return SendResult(SendStatus.NOT_SERVED, 0)
         capped = ratelimits.first_full(_slots(request, person, approval, phone))
         if capped is None:
             row = _store(person, approval, nonce, code)
     if capped is not None:
-        _alarm(request, user, approval, capped.slot)
-        return Sent(Sending.CAPPED, capped.wait)
+        _report_cap(request, user, approval, capped.slot)
+        return SendResult(SendStatus.CAPPED, capped.wait)
     try:
-        _hand_over(phone, approval, code, spoken, instead)
+        _dispatch(phone, approval, code, spoken, replacement_text)
     except sms.SmsError:
-        # Nothing half-made: without the row the next try is free, and the code that nobody got is worth nothing.
+        # Delete the row, so that the next attempt is not delayed and the undelivered code is void.
         SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
         audit.record(
             Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
         )
-        return Sent(Sending.FAILED, 0)
+        return SendResult(SendStatus.FAILED, 0)
     audit.record(Event.SMS_SENT, request, customer=user, purpose=approval.purpose.value)
-    return Sent(Sending.SENT, int(RESEND_AFTER.total_seconds()))
+    return SendResult(SendStatus.SENT, int(RESEND_AFTER.total_seconds()))
 
 
-def _hand_over(phone: str, approval: Approval, code: str, spoken: bool, instead: str) -> None:
-    if instead:
-        sms.send(phone, instead, code="", purpose=approval.purpose.value)
+def _dispatch(phone: str, approval: Approval, code: str, spoken: bool, replacement_text: str) -> None:
+    if replacement_text:
+        sms.send(phone, replacement_text, code="", purpose=approval.purpose.value)
     elif spoken:
         sms.speak(phone, _spoken_text(approval, code), code=code, purpose=approval.purpose.value)
     else:
-        sms.send(phone, _text(approval, code), code=code, purpose=approval.purpose.value)
+        sms.send(phone, _sms_text(approval, code), code=code, purpose=approval.purpose.value)
 
 
-def resend_in(user: User, approval: Approval) -> int:
-    """Seconds until a code for ``approval`` can be sent again, whichever login asked for the last one; 0 when now."""
+def seconds_until_resend(user: User, approval: Approval) -> int:
+    """Return the seconds until a code for ``approval`` can be sent again, whichever login requested the last one; 0
+    if now.
+    """
     row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
-    left = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
-    return int(left) + 1 if left > 0 else 0
+    remaining = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
+    return int(remaining) + 1 if remaining > 0 else 0
 
 
-def is_sent(request: HttpRequest, user: User, approval: Approval) -> bool:
-    """Whether a code for exactly this, asked for in this login, is under way and still holds."""
-    nonce = logins.current(request, user, approval.purpose)
+def is_code_pending(request: HttpRequest, user: User, approval: Approval) -> bool:
+    """Return whether a code for this approval, requested in this login, was sent and is still valid."""
+    nonce = logins.current_nonce(request, user, approval.purpose)
     return SmsCode.objects.filter(
         user=user,
         purpose=approval.purpose.value,
@@ -135,16 +140,16 @@ def is_sent(request: HttpRequest, user: User, approval: Approval) -> bool:
 
 
 def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> list[Slot]:
-    """The caps that a message counts against."""
+    """Return the rate limits that apply to a message."""
     address = address_of(request)
-    # SECURITY: apart, or strangers who sign up from many addresses use up the login codes of customers. Each purpose
-    # apart as well: codes for forgotten passwords go to customers only.
-    if is_stranger(request, user, approval):
-        what = approval.purpose.value
+    # SECURITY: separate limits, or sign-ups from many addresses would use up the login codes of customers. Each
+    # purpose is separate too: codes for forgotten passwords are sent to customers only.
+    if is_unauthenticated(request, user, approval):
+        purpose_value = approval.purpose.value
         return [
-            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, what),
-            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{what}|{phone[:PREFIX_LENGTH]}"),
-            Slot(Rate.SMS_OUTSIDE_DAY, what),
+            *ratelimits.address_slots(Rate.SMS_OUTSIDE_ADDRESS, address, purpose_value),
+            Slot(Rate.SMS_OUTSIDE_PREFIX, f"{purpose_value}|{phone[:PREFIX_LENGTH]}"),
+            Slot(Rate.SMS_OUTSIDE_DAY, purpose_value),
         ]
     slots = [
         Slot(Rate.SMS_PHONE, phone),
@@ -156,22 +161,22 @@ def _slots(request: HttpRequest, user: User, approval: Approval, phone: str) -> 
     return slots if phone == user.phone else [Slot(Rate.SMS_NEW_NUMBER, str(user.pk)), *slots]
 
 
-def is_stranger(request: HttpRequest, user: User, approval: Approval) -> bool:
-    """Whether the code is asked for by somebody who has proved nothing, in a browser where ``user`` never logged in."""
-    return approval.purpose in OUTSIDE and not known_browsers.of(request, user)
+def is_unauthenticated(request: HttpRequest, user: User, approval: Approval) -> bool:
+    """Return whether the requester has proved nothing and uses a browser in which ``user`` never logged in."""
+    return approval.purpose in OUTSIDE and not known_browsers.identify(request, user)
 
 
-def _alarm(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
-    """A cap was hit: the owner's trail and the operators' log name which, each person and cap once in an hour."""
+def _report_cap(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> None:
+    """Record that a limit was reached in the audit trail and the log, once an hour for each user and limit."""
     rate = slot.rate
-    # Strangers type numbers by the thousand; of the cap that they share there is one event.
-    who = slot.value if is_stranger(request, user, approval) else str(user.pk)
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
+    # Unauthenticated requests may name thousands of numbers; a limit that they share is recorded once.
+    subject = slot.value if is_unauthenticated(request, user, approval) else str(user.pk)
+    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{subject}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()
         )
-        logger.warning("SMS cap hit: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
+        logger.warning("SMS limit reached: %s user=%s (%s)", rate.name, user.pk, rate.value.reason)
 
 
 def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
@@ -190,8 +195,10 @@ def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
     return row
 
 
-def _text(approval: Approval, code: str) -> str:
-    """The message names what it approves: whoever reads it sees a fraud before typing the code."""
+def _sms_text(approval: Approval, code: str) -> str:
+    """Return the SMS text. It names what the code approves, so that the reader notices a fraud before typing the
+    code.
+    """
     return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nGive it to nobody, not even to support.") % {
         "code": code,
         "what": approval.sentence,
@@ -199,7 +206,7 @@ def _text(approval: Approval, code: str) -> str:
 
 
 def _spoken_text(approval: Approval, code: str) -> str:
-    """What a call says: what it is for, and the digits one by one (commas make pauses) and twice."""
+    """Return the text of a call: the purpose, and the digits one by one (commas make pauses), twice."""
     return _("A code of Hitobit, for %(what)s. The code is: %(digits)s. Once more: %(digits)s.") % {
         "what": approval.sentence,
         "digits": ", ".join(code),

@@ -1,6 +1,6 @@
-"""What fresh codes have approved and the next page does: one thing, for ten minutes, once.
+"""Step-up: an approval by both codes that the next page uses once, within ten minutes.
 
-For actions whose codes and whose work are on two pages: a new password, another phone or authenticator, new codes.
+It serves actions whose codes and whose work are on two pages: a new password, phone, authenticator or recovery codes.
 """
 
 import time
@@ -14,53 +14,54 @@ from accounts.access import logins
 from accounts.choices.approvals import ApprovalPurpose
 from accounts.models import DelayedChange, RecoveryDevice, User
 
-PROOF = "proof"
-SECONDS = 10 * 60
+SESSION_KEY = "proof"
+MAX_AGE_SECONDS = 10 * 60
 
 
-def give(request: HttpRequest, user: User, what: ApprovalPurpose, **about: str) -> None:
-    """Notes that both codes approved ``what``; ``about`` is the exact content (``phone``). One proof at a time."""
-    # SECURITY: an id that was planted before the codes is worth nothing after them.
+def grant(request: HttpRequest, user: User, purpose: ApprovalPurpose, **content: str) -> None:
+    """Record that both codes approved ``purpose`` for ``content`` (``phone``). One at a time a session."""
+    # SECURITY: against session fixation: an id that was planted before the codes becomes worthless.
     request.session.cycle_key()
-    request.session[PROOF] = {
-        "what": what.value,
-        "until": int(time.time()) + SECONDS,
-        "state": _state(user),
+    request.session[SESSION_KEY] = {
+        "what": purpose.value,
+        "until": int(time.time()) + MAX_AGE_SECONDS,
+        "state": _account_state(user),
         "nonce": logins.new_nonce(),
-        **about,
+        **content,
     }
 
 
-def of(request: HttpRequest, user: User, *what: ApprovalPurpose) -> dict[str, Any] | None:
-    """The proof of one of ``what`` that this session holds; None when there is none, or it is old or used.
+def get(request: HttpRequest, user: User, *purposes: ApprovalPurpose) -> dict[str, Any] | None:
+    """Return the step-up for one of ``purposes`` in this session; None if there is none, or it is expired or used.
 
-    SECURITY: asked again under `otp.lock`, in the transaction that does the work: of many requests with one proof,
-    one does it. The session can't tell (each request has read its own copy); the rows that the work changes can.
+    SECURITY: call it again under `verification.lock`, in the transaction that does the work: of many requests with
+    one step-up, one does the work. The session cannot decide this (each request has read its own copy); the rows that
+    the work changes can.
     """
-    found = request.session.get(PROOF)
-    if not isinstance(found, dict) or time.time() > found["until"]:
+    state = request.session.get(SESSION_KEY)
+    if not isinstance(state, dict) or time.time() > state["until"]:
         return None
-    if found["what"] not in {purpose.value for purpose in what}:
+    if state["what"] not in {purpose.value for purpose in purposes}:
         return None
-    return found if constant_time_compare(found["state"], _state(user)) else None
+    return state if constant_time_compare(state["state"], _account_state(user)) else None
 
 
-def holds(request: HttpRequest, user: User, what: ApprovalPurpose) -> bool:
-    return of(request, user, what) is not None
+def is_granted(request: HttpRequest, user: User, purpose: ApprovalPurpose) -> bool:
+    return get(request, user, purpose) is not None
 
 
-def seed(found: dict[str, Any], user: User) -> str:
-    """The seed of the authenticator that is set up by this proof (`of`); the same after a refresh."""
-    return logins.seed(found.get("nonce", found["state"]), user)
+def totp_seed(state: dict[str, Any], user: User) -> str:
+    """Return the seed of the authenticator that this step-up sets up. It is the same after a page refresh."""
+    return logins.derive_seed(state.get("nonce", state["state"]), user)
 
 
-def end(request: HttpRequest) -> None:
-    """Takes a used proof out of the session."""
-    request.session.pop(PROOF, None)
+def clear(request: HttpRequest) -> None:
+    """Remove a used step-up from the session."""
+    request.session.pop(SESSION_KEY, None)
 
 
-def _state(user: User) -> str:
-    """What every action that takes a proof changes: the proofs given before it are over."""
+def _account_state(user: User) -> str:
+    """Return the account state that every step-up action changes, so that earlier step-ups become invalid."""
     fresh = User.objects.get(pk=user.pk)
     codes = RecoveryDevice.objects.filter(user=fresh).values_list("confirmed_at", flat=True).first()
     waiting = DelayedChange.objects.filter(user=fresh).aggregate(newest=Max("pk"))["newest"]

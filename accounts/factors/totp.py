@@ -1,7 +1,7 @@
-"""Turning an authenticator on: the first one, the one that takes its place, and the picture that apps scan.
+"""Confirm the first authenticator, and the provisioning data (URI, QR code) that apps scan.
 
-Before its first code is typed, a seed belongs to the login that shows it (`accounts.access.logins.seed`); it is not
-stored.
+Until its first code was entered, a seed belongs to the login that shows it (`accounts.access.logins.derive_seed`) and
+is not stored.
 """
 
 import io
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import guard
+from accounts.access import pending_login
 from accounts.choices.events import Event
 from accounts.models import TotpDevice, User
 
@@ -20,14 +20,16 @@ ISSUER = "Hitobit"
 
 
 def confirm_first(request: HttpRequest, user: User) -> None:
-    """Confirm the first authenticator: the effect of its first code, in a half-finished login."""
+    """Confirm the authenticator whose first code `verification.verify` has just accepted, within a half-finished
+    login.
+    """
     TotpDevice.objects.filter(user=user).update(confirmed=True, confirmed_at=timezone.now())
-    guard.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.TOTP_CONFIRMED, request, customer=user)
 
 
-def picture(user: User, seed: str) -> dict[str, object]:
-    """What the templates that show a seed need: ``secret``, ``qr_path``, ``qr_size``, ``account_name``."""
+def qr_context(user: User, seed: str) -> dict[str, object]:
+    """Return the template context for a seed: ``secret``, ``qr_path``, ``qr_size``, ``account_name``."""
     path, size = qr_path(provisioning_uri(user, seed))
     return {
         "secret": seed,
@@ -38,12 +40,14 @@ def picture(user: User, seed: str) -> dict[str, object]:
 
 
 def provisioning_uri(user: User, seed: str) -> str:
-    """``otpauth://`` of the authenticator apps (Key URI Format)."""
+    """Return the ``otpauth://`` URI for authenticator apps (Key URI Format)."""
     return pyotp.TOTP(seed).provisioning_uri(name=user.phone, issuer_name=ISSUER)
 
 
 def qr_path(text: str) -> tuple[str, int]:
-    """The QR code as one SVG path (``d``) of unit squares, and the side of its view box with the quiet zone of 4."""
+    """Return the QR code as one SVG path (``d``) of unit squares, and the side of its view box with a quiet zone of
+    4.
+    """
     code = qrcode.QRCode(border=4, error_correction=qrcode.constants.ERROR_CORRECT_M)
     code.add_data(text)
     rows = code.get_matrix()

@@ -1,8 +1,8 @@
-"""The one owner of "is this person verified, for what": checks codes, counts failures, uses each code once.
+"""Verify codes: check them, count failures, and consume each code once. Nothing else in the portal compares codes.
 
-The order is always: lock the person's `FactorGuard` row, see that the login that asks goes on, look at the count,
-compare **every** factor, count or consume, commit, answer. A refusal travels out as a value: an exception would roll
-its own count back.
+The order is always: lock the user's `FactorGuard` row, check that the login is still valid, check the lockout,
+compare **every** factor, record the failure or consume the codes, commit, respond. A refusal is returned as a value:
+an exception would roll the recorded failure back.
 """
 
 import enum
@@ -34,9 +34,9 @@ from hitobit_portal.security.ratelimits import Rate, Slot
 logger = logging.getLogger("portal.otp")
 
 TOTP_PERIOD = 30
-TOTP_DRIFT_STEPS = 1  # RFC 6238 section 5.2: one step either way for the network and slow typists
+TOTP_DRIFT_STEPS = 1  # RFC 6238 section 5.2: one step either way for network delay and slow typing
 SMS_LIFETIME = timedelta(minutes=2)
-NOBODY = "accounts.totp:nobody"
+DUMMY_OWNER = "accounts.totp:nobody"
 
 
 class Factor(enum.Enum):
@@ -45,23 +45,23 @@ class Factor(enum.Enum):
     RECOVERY = "recovery"
 
 
-class Outcome(enum.Enum):
+class VerificationOutcome(enum.Enum):
     ACCEPTED = "accepted"
-    REFUSED = "refused"  # at least one factor was wrong; which one is not said
+    REFUSED = "refused"  # at least one factor was wrong; the response does not say which
     LOCKED = "locked"  # too many failures; nothing was compared
-    OVER = "over"  # the login that asks was ended meanwhile; nothing was compared
-    ALREADY_DONE = "already done"  # what the codes would approve exists; nothing was compared
+    LOGIN_ENDED = "over"  # the login ended meanwhile; nothing was compared
+    ALREADY_DONE = "already done"  # what the codes would approve already exists; nothing was compared
 
 
 @dataclass(frozen=True)
-class Result:
-    outcome: Outcome
+class VerificationResult:
+    outcome: VerificationOutcome
     retry_after: int = 0
     value: Any = None
 
     @property
     def accepted(self) -> bool:
-        return self.outcome is Outcome.ACCEPTED
+        return self.outcome is VerificationOutcome.ACCEPTED
 
 
 def verify(
@@ -73,38 +73,41 @@ def verify(
     effect: Callable[[], Any] | None = None,
     already_done: Callable[[], Any] | None = None,
     seed: str = "",
-) -> Result:
-    """Checks all ``codes`` together for ``approval``; each is used up at most once, even by 1000 requests at once.
+) -> VerificationResult:
+    """Check all ``codes`` together for ``approval``. Each code is consumed at most once, even by 1000 parallel
+    requests.
 
-    ``effect`` runs in the transaction that uses the codes up: it happens exactly when they are accepted, and when it
-    raises, they are not used. ``already_done`` is asked under the lock (a double click finds the first one's work).
-    ``seed``: of the authenticator that is turned on (`purposes.NEW_AUTHENTICATOR`), as this login has seen it.
+    ``effect`` runs in the transaction that consumes the codes: it happens if and only if they are accepted; if it
+    raises, they are not consumed. ``already_done`` is called under the lock (a double click finds the result of the
+    first request). ``seed``: of the authenticator that is confirmed (`approvals.NEW_AUTHENTICATOR`), as this login
+    has shown it.
     """
-    known = bool(known_browsers.of(request, user))
-    slots = _slots(request, user, approval, known)
-    # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
+    is_known_browser = bool(known_browsers.identify(request, user))
+    slots = _slots(request, user, approval, is_known_browser)
+    # SECURITY: the slot of the address is acquired before comparing, or parallel guesses over many accounts would
+    # exceed the limit.
     wait = ratelimits.take_all(slots)
     if wait is not None:
-        return Result(Outcome.LOCKED, retry_after=wait)
+        return VerificationResult(VerificationOutcome.LOCKED, retry_after=wait)
     try:
-        result = _verify_locked(request, user, approval, codes, known, effect, already_done, seed)
+        result = _verify_locked(request, user, approval, codes, is_known_browser, effect, already_done, seed)
     except Exception:
-        ratelimits.give_back_all(slots)  # the codes were right; what they allow failed
+        ratelimits.give_back_all(slots)  # the codes were right; the effect failed
         raise
-    if result.outcome is not Outcome.REFUSED:
+    if result.outcome is not VerificationOutcome.REFUSED:
         ratelimits.give_back_all(slots)
-    if result.outcome is Outcome.REFUSED:
-        _tell_refusal(request, user, approval, known)
+    if result.outcome is VerificationOutcome.REFUSED:
+        _record_refusal(request, user, approval, is_known_browser)
     return result
 
 
-def _slots(request: HttpRequest, user: User, approval: Approval, known: bool) -> list[Slot]:
-    """Where a wrong code counts besides the account's guard.
+def _slots(request: HttpRequest, user: User, approval: Approval, is_known_browser: bool) -> list[Slot]:
+    """Return the rate limits for wrong codes beside the account's guard.
 
-    SECURITY: known browsers apart from the address, and codes before any password apart from the others, or a visitor
-    who types wrong ones at sign-up locks every customer behind the same address.
+    SECURITY: known browsers do not count against the address, and pre-login codes have separate limits; otherwise
+    wrong codes at sign-up would lock every customer behind the same address.
     """
-    if known:
+    if is_known_browser:
         return [Slot(Rate.FACTOR_BROWSER, str(user.pk))]
     rate = Rate.FACTOR_OUTSIDE_ADDRESS if approval.purpose in OUTSIDE else Rate.FACTOR_ADDRESS
     return ratelimits.address_slots(rate, address_of(request))
@@ -115,48 +118,50 @@ def _verify_locked(
     user: User,
     approval: Approval,
     codes: Mapping[Factor, str],
-    known: bool,
+    is_known_browser: bool,
     effect: Callable[[], Any] | None,
     already_done: Callable[[], Any] | None,
     seed: str,
-) -> Result:
+) -> VerificationResult:
     with transaction.atomic(durable=True):
         guard = lock(user)
-        # SECURITY: read under the lock that also guards its change: number, password and epoch of before may be over.
+        # SECURITY: read under the lock that also guards changes: number, password and epoch may have changed.
         person = User.objects.get(pk=user.pk)
-        nonce = logins.current(request, person, approval.purpose)
+        nonce = logins.current_nonce(request, person, approval.purpose)
         if not nonce:
-            return Result(Outcome.OVER)
+            return VerificationResult(VerificationOutcome.LOGIN_ENDED)
         if already_done is not None and (value := already_done()):
-            return Result(Outcome.ALREADY_DONE, value=value)
+            return VerificationResult(VerificationOutcome.ALREADY_DONE, value=value)
         now = time.time()
-        outside = approval.purpose in OUTSIDE
-        counted = lockout.which(guard, outside=outside, known=known)
-        wait = lockout.waiting_time(guard, now, counted)
+        pre_login = approval.purpose in OUTSIDE
+        counter = lockout.select_counter(guard, pre_login=pre_login, is_known_browser=is_known_browser)
+        wait = lockout.lockout_seconds(guard, now, counter)
         if wait:
-            return Result(Outcome.LOCKED, retry_after=wait)
-        # SECURITY: a list, not a generator: all factors are evaluated, so time does not tell which one was wrong.
-        asked = Asked(person, approval, nonce, seed, now)
-        uses = [_match(factor, asked, code) for factor, code in codes.items()]
-        if not uses or not all(uses):
-            lockout.count_failure(guard, now, counted)
-            return Result(Outcome.REFUSED)
-        for use in uses:
-            if use is not None:
-                use()
-        lockout.forgive(guard, outside or approval.purpose is Purpose.LOGIN)
-        return Result(Outcome.ACCEPTED, value=effect() if effect else None)
+            return VerificationResult(VerificationOutcome.LOCKED, retry_after=wait)
+        # SECURITY: a list, not a generator: all factors are evaluated, so timing does not reveal which one was wrong.
+        check = CodeCheck(person, approval, nonce, seed, now)
+        consumers = [_match(factor, check, code) for factor, code in codes.items()]
+        if not consumers or not all(consumers):
+            lockout.record_failure(guard, now, counter)
+            return VerificationResult(VerificationOutcome.REFUSED)
+        for consume in consumers:
+            if consume is not None:
+                consume()
+        lockout.reset_failures(guard, pre_login or approval.purpose is Purpose.LOGIN)
+        return VerificationResult(VerificationOutcome.ACCEPTED, value=effect() if effect else None)
 
 
 def lock(user: User) -> FactorGuard:
-    """The person's guard row, locked until the transaction ends. SQLite's transactions are IMMEDIATE: already alone."""
+    """Return the user's guard row, locked until the transaction ends. On SQLite, transactions are IMMEDIATE and
+    already exclusive.
+    """
     FactorGuard.objects.get_or_create(user=user)
     return FactorGuard.objects.select_for_update().get(user=user)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the codes are compared for. ``user``: the row as it is under the lock; ``nonce``: of the login that asks."""
+class CodeCheck:
+    """The input of a comparison. ``user``: the row as read under the lock; ``nonce``: of the login."""
 
     user: User
     approval: Approval
@@ -165,125 +170,129 @@ class Asked:
     now: float
 
 
-def _match(factor: Factor, asked: Asked, code: str) -> Callable[[], None] | None:
-    """What uses the code up, or None when it is wrong."""
+def _match(factor: Factor, check: CodeCheck, code: str) -> Callable[[], None] | None:
+    """Return a function that consumes the code, or None if the code is wrong."""
     if factor is Factor.TOTP:
-        return _match_totp(asked, code)
+        return _match_totp(check, code)
     if factor is Factor.SMS:
-        return _match_sms(asked, code)
-    return _match_recovery(asked.user, code)
+        return _match_sms(check, code)
+    return _match_recovery(check.user, code)
 
 
-def _match_totp(asked: Asked, code: str) -> Callable[[], None] | None:
-    user, purpose = asked.user, asked.approval.purpose
+def _match_totp(check: CodeCheck, code: str) -> Callable[[], None] | None:
+    user, purpose = check.user, check.approval.purpose
     device = TotpDevice.objects.filter(user=user).first()
-    seed = _seed(device, asked)
-    generator = pyotp.TOTP(seed or crypto.unseal(_nobodys_seed(crypto.current_key_id()), NOBODY).decode())
-    step = int(asked.now) // TOTP_PERIOD
+    seed = _seed(device, check)
+    generator = pyotp.TOTP(seed or crypto.unseal(_dummy_seed(crypto.current_key_id()), DUMMY_OWNER).decode())
+    step = int(check.now) // TOTP_PERIOD
     # SECURITY: the step is compared, not the code: A(t), B(t+1), then A again is refused.
-    found = [
+    matches = [
         candidate
         for candidate in range(step - TOTP_DRIFT_STEPS, step + TOTP_DRIFT_STEPS + 1)
         if hmac.compare_digest(generator.generate_otp(candidate).encode(), code.encode())
     ]
-    # A new seed has its own steps; the last step of the old one says nothing about it.
+    # A new seed has its own steps; the last step of the old seed does not apply.
     last = device.last_step if device and purpose not in NEW_AUTHENTICATOR else -1
-    found = [candidate for candidate in found if candidate > last]
-    if not seed or not found:
+    matches = [candidate for candidate in matches if candidate > last]
+    if not seed or not matches:
         return None
     row = device or TotpDevice(user=user, name="totp", confirmed=False)
 
-    def use() -> None:
-        row.last_step = found[0]
+    def consume() -> None:
+        row.last_step = matches[0]
         row.last_used_at = timezone.now()
-        row.drifts = clock_drift.noted(row.drifts, found[0] - step)
+        row.drifts = clock_drift.noted(row.drifts, matches[0] - step)
         if purpose is Purpose.ENROL_TOTP:
-            # Confirmed by the effect; until then it satisfies nothing.
+            # The effect confirms it; until then it satisfies no check.
             row.seed_sealed = crypto.seal(seed.encode(), seal_owner(user))
             row.save()
         else:
             row.save(update_fields=["last_step", "last_used_at", "drifts"])
 
-    return use
+    return consume
 
 
-def _seed(device: TotpDevice | None, asked: Asked) -> str:
-    """The seed that counts for what is asked; "" where there is none (then nobody's costs the same)."""
-    purpose, is_confirmed = asked.approval.purpose, device is not None and device.confirmed
+def _seed(device: TotpDevice | None, check: CodeCheck) -> str:
+    """Return the seed to compare with, "" if there is none (a dummy seed then costs the same work)."""
+    purpose, is_confirmed = check.approval.purpose, device is not None and device.confirmed
     if purpose in NEW_AUTHENTICATOR:
-        # SECURITY: once somebody has confirmed the first one, no other half-finished login confirms its own.
-        return asked.seed if is_confirmed == (purpose is Purpose.CONFIRM_TOTP) else ""
-    # SECURITY: an unconfirmed device satisfies nothing; a posted device id is never looked at.
+        # SECURITY: once the first authenticator is confirmed, no other half-finished login confirms its own.
+        return check.seed if is_confirmed == (purpose is Purpose.CONFIRM_TOTP) else ""
+    # SECURITY: an unconfirmed device satisfies nothing; device ids in the request are ignored.
     if device is None or not is_confirmed:
         return ""
-    return crypto.unseal(device.seed_sealed, seal_owner(asked.user)).decode()
+    return crypto.unseal(device.seed_sealed, seal_owner(check.user)).decode()
 
 
 @functools.cache
-def _nobodys_seed(key_id: str) -> str:
-    return crypto.seal(pyotp.random_base32().encode(), NOBODY)
+def _dummy_seed(key_id: str) -> str:
+    return crypto.seal(pyotp.random_base32().encode(), DUMMY_OWNER)
 
 
 def seal_owner(user: User, which: str = "") -> str:
-    """The owner of a sealed seed; ``which`` is "next" for one that the version before sealed until its first code."""
+    """Return the owner of a sealed seed. ``which`` is "next" for a seed that the previous version sealed before its
+    first code.
+    """
     return f"accounts.totp{'.' + which if which else ''}:{user.pk}"
 
 
 def sms_parts(user: User, approval: Approval, nonce: str, code: str) -> tuple[str, ...]:
-    """What the digest of an SMS code is made of, besides its use.
+    """Return the parts of an SMS code's digest, besides its use.
 
-    SECURITY: all that the code depends on: whose it is, what it approves, the login that asked for it, and the number
-    that it went to. If any of them is another one by now, the code is wrong.
+    SECURITY: the parts are all that the code depends on: its owner, the approval, the login that requested it, and
+    the number that it was sent to. If any of them has changed, the code is wrong.
     """
     number = approval.to or user.phone
     return str(user.pk), approval.binding, logins.digest(nonce), number, code
 
 
-def _match_sms(asked: Asked, code: str) -> Callable[[], None] | None:
-    user, approval = asked.user, asked.approval
+def _match_sms(check: CodeCheck, code: str) -> Callable[[], None] | None:
+    user, approval = check.user, check.approval
     row = SmsCode.objects.filter(
         user=user, purpose=approval.purpose.value, expires_at__gt=timezone.now()
     ).first()
     digest = row.digest if row else crypto.digest("sms-code", "nobody")
-    right = crypto.matches(digest, "sms-code", *sms_parts(user, approval, asked.nonce, code))
-    if row is None or not right or not hmac.compare_digest(row.binding, approval.binding):
+    is_right = crypto.matches(digest, "sms-code", *sms_parts(user, approval, check.nonce, code))
+    if row is None or not is_right or not hmac.compare_digest(row.binding, approval.binding):
         return None
-    # SECURITY: a phone that was never confirmed proves nothing, except in its own enrolment.
+    # SECURITY: an unconfirmed phone proves nothing, except in its own enrolment.
     confirmed = SmsDevice.objects.filter(user=user, confirmed=True, number=user.phone).exists()
     if not confirmed and approval.purpose not in NEW_NUMBER:
         return None
 
-    def use() -> None:
+    def consume() -> None:
         row.delete()
         SmsDevice.objects.filter(user=user).update(last_used_at=timezone.now())
 
-    return use
+    return consume
 
 
 def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
     codes = RecoveryCode.objects.filter(device__user=user, device__confirmed=True, used_at=None)
-    found = [row for row in codes if crypto.matches(row.digest, "recovery-code", str(user.pk), code)]
-    if not found:
+    matches = [row for row in codes if crypto.matches(row.digest, "recovery-code", str(user.pk), code)]
+    if not matches:
         return None
 
-    def use() -> None:
-        found[0].used_at = timezone.now()
-        found[0].save(update_fields=["used_at"])
+    def consume() -> None:
+        matches[0].used_at = timezone.now()
+        matches[0].save(update_fields=["used_at"])
 
-    return use
+    return consume
 
 
-def _tell_refusal(request: HttpRequest, user: User, approval: Approval, known: bool) -> None:
+def _record_refusal(request: HttpRequest, user: User, approval: Approval, is_known_browser: bool) -> None:
     guard = FactorGuard.objects.get(user=user)
-    counted = lockout.which(guard, outside=approval.purpose in OUTSIDE, known=known)
-    locked = lockout.waiting_time(guard, time.time(), counted) > 0
+    counter = lockout.select_counter(
+        guard, pre_login=approval.purpose in OUTSIDE, is_known_browser=is_known_browser
+    )
+    locked = lockout.lockout_seconds(guard, time.time(), counter) > 0
     event = Event.CODE_LOCKED if locked else Event.CODE_REFUSED
     audit.record(event, request, customer=user, succeeded=False, purpose=approval.purpose.value)
     if locked:
         logger.warning("codes locked: user=%s failures_in_a_row=%s", user.pk, guard.in_a_row)
 
 
-def recovery_left(user: User) -> int:
+def recovery_codes_left(user: User) -> int:
     return (
         RecoveryCode.objects.filter(device__user=user, used_at=None).aggregate(n=models.Count("pk"))["n"] or 0
     )

@@ -1,31 +1,30 @@
-"""The page on which both codes approve one thing, whatever it is."""
+"""The page on which both codes approve one action, for all kinds of actions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from accounts import sms
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.approvals import Approval
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import TwoCodesForm
-from accounts.factors.sms_codes import Sending
-from accounts.factors.verification import Factor, Outcome
+from accounts.factors.sms_codes import SendStatus
+from accounts.factors.verification import Factor, VerificationOutcome
 from hitobit_portal.http.context import address_of
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is approved, in words for the page. ``facts``: (label, value, whether it reads left to right).
+class ApprovalPage:
+    """The content of the page. ``facts``: (label, value, whether it is left-to-right).
 
-    ``kept``: fields of the form before, which the page sends along so that `form_drafts` finds them when the
-    session has run out meanwhile. ``sends_first``: the page is reached before a code was sent, and begins with the
-    button that sends one.
+    ``kept``: fields of the previous form, which the page resends so that `accounts.access.form_drafts` has them if
+    the session expires. ``sends_first``: no code was sent yet, and the page starts with a button that sends one.
     """
 
     approval: Approval
@@ -41,67 +40,68 @@ class Asked:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def both_codes(
+def two_code_page(
     request: HttpRequest,
-    asked: Asked,
+    page: ApprovalPage,
     *,
     effect: Callable[[], Any],
     done: Callable[[Any], HttpResponse],
     already_done: Callable[[], Any] | None = None,
 ) -> HttpResponse:
-    """Takes the codes; ``effect`` runs with them (`verification.verify`), ``done`` answers with what it returned.
+    """Handle the two-code page. ``effect`` runs with the codes (`verification.verify`); ``done`` makes a response
+    from its result.
 
-    What ``effect`` raises passes through: the caller knows what it means.
+    Exceptions of ``effect`` are passed to the caller.
     """
     if "resend" in request.POST or "speak" in request.POST:
-        return send_again(request, asked.approval, spoken="speak" in request.POST)
+        return resend_code(request, page.approval, spoken="speak" in request.POST)
     form = TwoCodesForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         codes = {Factor.SMS: form.cleaned_data["sms_code"], Factor.TOTP: form.cleaned_data["totp_code"]}
         result = verification.verify(
-            request, customer(request), asked.approval, codes, effect=effect, already_done=already_done
+            request, customer(request), page.approval, codes, effect=effect, already_done=already_done
         )
-        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+        if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return done(result.value)
-        form.add_error(None, messages.of_result(result))
-    return _page(request, form, asked)
+        form.add_error(None, result_messages.for_two_codes(result))
+    return _render(request, form, page)
 
 
-def send_again(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
-    """Sends a code for ``approval``, says how that went, and comes back by GET."""
+def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = False) -> HttpResponse:
+    """Send a code for ``approval``, add a message with the result, and redirect to the same page."""
     sent = sms_codes.send_code(request, customer(request), approval, spoken=spoken)
-    problem = messages.of_sending(sent)
+    problem = result_messages.for_sending(sent)
     if problem:
-        notices.error(request, problem)
-    elif sent.state is Sending.WAITING:
-        notices.info(
+        messages.error(request, problem)
+    elif sent.state is SendStatus.WAITING:
+        messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
     elif spoken:
-        notices.success(
+        messages.success(
             request, _("You are being called with a new code. The one before it no longer works.")
         )
     else:
-        notices.success(request, _("A new code was sent. The one before it no longer works."))
+        messages.success(request, _("A new code was sent. The one before it no longer works."))
     return redirect(request.path)
 
 
-def _page(request: HttpRequest, form: TwoCodesForm, asked: Asked) -> HttpResponse:
+def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage) -> HttpResponse:
     user = customer(request)
     facts = [
-        (_("Operation"), asked.operation, False),
-        *asked.facts,
+        (_("Operation"), page.operation, False),
+        *page.facts,
         (_("From IP"), address_of(request), True),
         (_("Codes are valid for"), _("2 minutes"), False),
     ]
     context = {
-        "asked": asked,
-        "sentence": asked.approval.sentence,
+        "asked": page,
+        "sentence": page.approval.sentence,
         "facts": facts,
         "form": form,
         "masked_phone": user.phone,
-        "resend_in": sms_codes.resend_in(user, asked.approval),
-        "sent": sms_codes.is_sent(request, user, asked.approval),
+        "resend_in": sms_codes.seconds_until_resend(user, page.approval),
+        "sent": sms_codes.is_code_pending(request, user, page.approval),
         "can_speak": sms.can_speak(),
         "sms_failed": request.session.pop("sms_failed", False),
     }

@@ -1,6 +1,8 @@
-"""Enrolment: mobile number, authenticator, recovery codes; in this order, and nothing else before it is done."""
+"""Enrolment: mobile number, authenticator, recovery codes, in this order. Nothing else is accessible before it is
+done.
+"""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -8,12 +10,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit, sms
-from accounts.access import guard
-from accounts.access.guard import pending
+from accounts.access import pending_login
+from accounts.access.decorators import pending
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, totp, verification
 from accounts.factors import recovery_codes as factors_recovery_codes
+from accounts.factors import result_messages, sms_codes, totp, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
 from accounts.login.views import complete
@@ -27,10 +29,10 @@ from hitobit_portal.security.ratelimits import Rate
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enrol_sms(request: HttpRequest) -> HttpResponse:
-    """Confirms the account's own number by a code. The first one goes out with the first sight of the page."""
+    """Confirm the account's own number by a code. The first GET of the page sends a code."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "enrol_sms":
-        return redirect(guard.next_step(request, user))
+    if pending_login.next_step(request, user) != "enrol_sms":
+        return redirect(pending_login.next_step(request, user))
     form = CodeForm()
     asked_again = {"resend", "speak"} & set(request.POST)
     if request.method == "POST" and not asked_again:
@@ -41,40 +43,40 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
                 request, user, approvals.ENROL_SMS, code, effect=lambda: _confirm_phone(request, user)
             )
             if result.accepted:
-                guard.prove(request, Factor.SMS.value)
+                pending_login.record_proof(request, Factor.SMS.value)
                 return redirect("enrol_totp")
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.for_one_code(result))
     elif asked_again or (request.method == "GET" and _needs_code(request, user)):
-        problem = messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.ENROL_SMS, spoken="speak" in request.POST)
         )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         if request.method == "POST":
             return redirect("enrol_sms")
     context = {
         "form": form,
         "masked_phone": user.phone,
-        "resend_in": sms_codes.resend_in(user, approvals.ENROL_SMS),
+        "resend_in": sms_codes.seconds_until_resend(user, approvals.ENROL_SMS),
         "can_speak": sms.can_speak(),
-        "sent": sms_codes.is_sent(request, user, approvals.ENROL_SMS),
+        "sent": sms_codes.is_code_pending(request, user, approvals.ENROL_SMS),
     }
     return render(request, "accounts/enrol_sms.html", context)
 
 
 def _needs_code(request: HttpRequest, user: User) -> bool:
-    """Whether the page asks for an SMS of its own accord; also to be told that one went to another login just now."""
-    is_sent = sms_codes.is_sent(request, user, approvals.ENROL_SMS)
-    return not (is_sent and sms_codes.resend_in(user, approvals.ENROL_SMS))
+    """Return whether a GET sends an SMS. It also does if a code just went to another login, to show that message."""
+    is_sent = sms_codes.is_code_pending(request, user, approvals.ENROL_SMS)
+    return not (is_sent and sms_codes.seconds_until_resend(user, approvals.ENROL_SMS))
 
 
 def _confirm_phone(request: HttpRequest, user: User) -> None:
     now = timezone.now()
-    # Under the lock: the number that the code was sent to, or it would not have been accepted.
+    # Under the lock: the number that the code was sent to, otherwise the code would not have been accepted.
     number = User.objects.get(pk=user.pk).phone
     defaults = {"number": number, "confirmed": True, "confirmed_at": now, "name": "sms"}
     SmsDevice.objects.update_or_create(user=user, defaults=defaults)
-    guard.end_others(request, user)
+    pending_login.end_other_logins(request, user)
     audit.record(Event.PHONE_CONFIRMED, request, customer=user)
 
 
@@ -82,12 +84,12 @@ def _confirm_phone(request: HttpRequest, user: User) -> None:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enrol_totp(request: HttpRequest) -> HttpResponse:
-    """Shows the seed (QR and text) of this login until a code of it was typed."""
+    """Show the seed (QR code and text) of this login until one of its codes was entered."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "enrol_totp":
-        return redirect(guard.next_step(request, user))
-    # SECURITY: another half-finished login of the same account has another seed, and learns nothing of this one.
-    seed = guard.seed(request, user)
+    if pending_login.next_step(request, user) != "enrol_totp":
+        return redirect(pending_login.next_step(request, user))
+    # SECURITY: another half-finished login of the same account has another seed, and never sees this one.
+    seed = pending_login.totp_seed(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         code = {Factor.TOTP: form.cleaned_data["code"]}
@@ -100,27 +102,27 @@ def enrol_totp(request: HttpRequest) -> HttpResponse:
             seed=seed,
         )
         if result.accepted:
-            guard.prove(request, Factor.TOTP.value)
+            pending_login.record_proof(request, Factor.TOTP.value)
             return redirect("recovery_codes")
-        form.add_error("code", messages.of_one(result))
-    return render(request, "accounts/enrol_totp.html", {"form": form, **totp.picture(user, seed)})
+        form.add_error("code", result_messages.for_one_code(result))
+    return render(request, "accounts/enrol_totp.html", {"form": form, **totp.qr_context(user, seed)})
 
 
 @pending
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Shows ten recovery codes once; then the login is complete. Only after both factors were proved in this login."""
+    """Show ten recovery codes once, then finish the login. Only after both factors were proved in this login."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "recovery_codes":
-        return redirect(guard.next_step(request, user))
+    if pending_login.next_step(request, user) != "recovery_codes":
+        return redirect(pending_login.next_step(request, user))
     renews = request.method == "POST"
     if renews and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
     if renews and (wait := ratelimits.take(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
         return error_pages.too_many(request, wait)
-    codes = factors_recovery_codes.make(
-        request, user, renew=renews, only_if=lambda: guard.goes_on(request, user)
+    codes = factors_recovery_codes.generate(
+        request, user, renew=renews, only_if=lambda: pending_login.is_current(request, user)
     )
-    context = {"codes": codes, "download": factors_recovery_codes.as_download(codes)}
+    context = {"codes": codes, "download": factors_recovery_codes.download_uri(codes)}
     return render(request, "accounts/recovery_codes.html", context)

@@ -1,4 +1,4 @@
-"""Whether a login comes from where its owner has logged in before. A hint for people: nothing is refused by it."""
+"""Detect logins from new devices. This is a hint for users: nothing is refused because of it."""
 
 import ipaddress
 from datetime import timedelta
@@ -11,30 +11,30 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent, User
 from hitobit_portal.http.context import address_of
 
-REMEMBERED = timedelta(days=90)
-#: Providers move their customers within about this much of their addresses.
+HISTORY = timedelta(days=90)
+#: Providers move their customers within networks of about this size.
 PREFIX = {4: 16, 6: 32}
 
 
 def is_new(request: HttpRequest, user: User) -> bool:
-    """Whether browser, system and network of this login are together not those of any login of the last 90 days.
+    """Return whether no login of the last 90 days had this combination of browser, system and network.
 
-    Asked before the login leaves its own event. The first login of an account is no new device.
+    Call it before the login records its own event. The first login of an account is no new device.
     """
     logins = AuditEvent.objects.filter(customer=user, event=Event.LOGIN.value).order_by()
-    recent = logins.filter(at__gt=timezone.now() - REMEMBERED)
-    seen = {_look(*pair) for pair in recent.values_list("agent", "address").distinct()}
-    if _look(user_agents.of(request), address_of(request)) in seen:
+    recent = logins.filter(at__gt=timezone.now() - HISTORY)
+    seen = {_fingerprint(*pair) for pair in recent.values_list("agent", "address").distinct()}
+    if _fingerprint(user_agents.from_request(request), address_of(request)) in seen:
         return False
     return bool(seen) or logins.exists()
 
 
-def _look(agent: str, address: str) -> tuple[str, str]:
+def _fingerprint(agent: str, address: str) -> tuple[str, str]:
     return user_agents.describe(agent), network_of(address)
 
 
 def network_of(address: str) -> str:
-    """The IPv4 /16 or IPv6 /32 around an address; "" for a text that is none."""
+    """Return the IPv4 /16 or IPv6 /32 network of an address, "" if the text is no address."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

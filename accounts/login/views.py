@@ -1,6 +1,6 @@
 """Login in two steps, and logout."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.contrib.auth import logout as django_logout
 from django.http import HttpRequest, HttpResponse
@@ -12,12 +12,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit, sms
-from accounts.access import guard, known_browsers, sessions, trusted_devices, user_agents
-from accounts.access.guard import pending, public, to_login
+from accounts.access import known_browsers, pending_login, redirects, sessions, trusted_devices, user_agents
+from accounts.access.decorators import pending, public
+from accounts.access.redirects import redirect_to_login
 from accounts.actions import preferences, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.factors.verification import Factor
 from accounts.login import known_devices
@@ -28,7 +29,7 @@ from hitobit_portal.i18n.jalali import digits
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate, Slot
 
-#: What may be followed by "trust this device": a recovery code is typed where the usual factors are missing.
+#: Factors after which "trust this device" is offered: a recovery code is used where the usual factors are missing.
 TRUSTABLE = (Factor.TOTP, Factor.SMS)
 
 
@@ -38,10 +39,10 @@ TRUSTABLE = (Factor.TOTP, Factor.SMS)
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     """Step one: phone and password."""
-    next_url = guard.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
+    next_url = redirects.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated and request.user.is_verified():
         return redirect(next_url or "dashboard")
-    if carried := preferences.restored(request):
+    if carried := preferences.restore_after_logout(request):
         return carried
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -49,44 +50,44 @@ def login(request: HttpRequest) -> HttpResponse:
         slots = _slots(request, phone)
         wait = ratelimits.take_all(slots)
         if wait is not None:
-            _note_limited(request, phone)
+            _record_limited(request, phone)
             return error_pages.too_many(request, wait)
-        # For everybody: a number that was lost is replaced by now, even if no sender of notices runs.
+        # For every number: a lost number is replaced by now, even if no process sends notices.
         scheduled_changes.apply_due(number=phone)
-        # The same work whoever it is: Django hashes the password for nobody, too.
+        # The same work for every number: Django hashes the password for unknown numbers too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
-            guard.begin(request, user, next_url)
+            ratelimits.give_back_all(slots)  # the limits are against guessing; a right password is no guess
+            pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
-                guard.prove(request, "trusted")
+                pending_login.record_proof(request, "trusted")
                 return complete(request, user, user.totp, "trusted")
-            return redirect(guard.next_step(request, user))
-        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_owner(phone), succeeded=False)
+            return redirect(pending_login.next_step(request, user))
+        audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_find_user(phone), succeeded=False)
         form.add_error(None, _("Mobile number or password is wrong."))
     return render(request, "accounts/login.html", {"form": form, "next": next_url})
 
 
-def _owner(phone: str) -> User | None:
+def _find_user(phone: str) -> User | None:
     return User.objects.filter(phone=phone).first()
 
 
-def _note_limited(request: HttpRequest, phone: str) -> None:
-    """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
-    owner = _owner(phone)
+def _record_limited(request: HttpRequest, phone: str) -> None:
+    """Record one event for each window, user and address: refused requests are cheap and must not fill the trail."""
+    owner = _find_user(phone)
     value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
     if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 
 def _slots(request: HttpRequest, phone: str) -> list[Slot]:
-    """What a wrong password counts against.
+    """Return the rate limits for wrong passwords.
 
-    SECURITY: what is refused by address counts for no phone, or one address could block every account, and push the
-    counters of others out of the in-process cache.
+    SECURITY: a request refused by address counts for no phone; otherwise one address could block every account, and
+    evict other counters from the in-process cache.
     """
-    # SECURITY: what strangers try must not lock the owner out of the browsers in which they have logged in before.
-    if browser := known_browsers.of_number(request, phone):
+    # SECURITY: failures of strangers must not lock the owner out of browsers in which they logged in before.
+    if browser := known_browsers.identify_by_phone(request, phone):
         return [Slot(Rate.LOGIN_BROWSER, browser)]
     address = address_of(request)
     return [
@@ -100,13 +101,15 @@ def _slots(request: HttpRequest, phone: str) -> list[Slot]:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factor(request: HttpRequest) -> HttpResponse:
-    """Step two: the authenticator, an SMS, or a recovery code; the customer's choice."""
+    """Step two: the authenticator, an SMS, or a recovery code, as the customer chooses."""
     user: User = request.pending_user  # type: ignore[attr-defined]
-    if guard.next_step(request, user) != "second_factor":
-        return redirect(guard.next_step(request, user))
-    available = [factor for factor in _available(user) if factor.value not in guard.proved(request)]
+    if pending_login.next_step(request, user) != "second_factor":
+        return redirect(pending_login.next_step(request, user))
+    available = [
+        factor for factor in _available(user) if factor.value not in pending_login.proved_factors(request)
+    ]
     if not available:
-        return to_login(request)
+        return redirect_to_login(request)
     method = _method(request, available)
     form_class = RecoveryForm if method is Factor.RECOVERY else CodeForm
     form = form_class()
@@ -117,16 +120,16 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             result = verification.verify(request, user, approvals.LOGIN, {method: form.cleaned_data["code"]})
             if result.accepted:
-                return _proved(request, user, method)
-            form.add_error("code", messages.of_one(result))
+                return _factor_proved(request, user, method)
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "method": method.value,
         "methods": [factor.value for factor in available],
         "masked_phone": user.phone,
         "can_speak": sms.can_speak(),
-        "resend_in": sms_codes.resend_in(user, approvals.LOGIN) if method is Factor.SMS else None,
-        "device": user_agents.describe(user_agents.of(request)),
+        "resend_in": sms_codes.seconds_until_resend(user, approvals.LOGIN) if method is Factor.SMS else None,
+        "device": user_agents.describe(user_agents.from_request(request)),
         "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
         "trust": "trust" in request.POST,
     }
@@ -139,44 +142,44 @@ def _available(user: User) -> list[Factor]:
         factors.append(Factor.TOTP)
     if user.has_phone:
         factors.append(Factor.SMS)
-    if verification.recovery_left(user):
+    if verification.recovery_codes_left(user):
         factors.append(Factor.RECOVERY)
     return factors
 
 
 def _method(request: HttpRequest, available: list[Factor]) -> Factor:
-    """The chosen factor among those that this person has."""
+    """Return the chosen factor if the user has it, else the first one."""
     chosen = request.POST.get("switch") or request.GET.get("method", "")
     return next((factor for factor in available if factor.value == chosen), available[0])
 
 
 def _switch(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
-    """Sends the SMS where one is needed, and comes back by GET."""
+    """Send the SMS if the method needs one, and redirect to the page."""
     if method is Factor.SMS:
-        problem = messages.of_sending(
+        problem = result_messages.for_sending(
             sms_codes.send_code(request, user, approvals.LOGIN, spoken="speak" in request.POST)
         )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
     response = redirect("second_factor")
     response["Location"] += f"?method={method.value}"
     return response
 
 
-def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
+def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
     if method is Factor.RECOVERY:
-        audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
-        notices.warning(
+        audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
+        messages.warning(
             request,
             _("A recovery code was used up. %(left)s are left.")
-            % {"left": digits(verification.recovery_left(user))},
+            % {"left": digits(verification.recovery_codes_left(user))},
         )
-    guard.prove(request, method.value)
+    pending_login.record_proof(request, method.value)
     if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:
-        guard.replace_authenticator(request)
-        return redirect(guard.next_step(request, user))
-    if not user.has_both_factors or not guard.is_proved(request):
-        return redirect(guard.next_step(request, user))
+        pending_login.start_totp_replacement(request)
+        return redirect(pending_login.next_step(request, user))
+    if not user.has_both_factors or not pending_login.has_enough_proofs(request):
+        return redirect(pending_login.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
     response = complete(request, user, getattr(user, proved[method]), method.value)
     wants_trust = method in TRUSTABLE and request.POST.get("trust") == "1"
@@ -186,30 +189,30 @@ def _proved(request: HttpRequest, user: User, method: Factor) -> HttpResponse:
 
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
-    """Both steps are done: logs in, and goes where the visitor wanted to go."""
-    target = guard.finish(request, user, device, method)
+    """Finish the login and redirect to the page that the visitor requested."""
+    target = pending_login.finish(request, user, device, method)
     is_new = known_devices.is_new(request, user)
     audit.record(Event.LOGIN, request, customer=user, method=method)
     if is_new:
         audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, method=method)
     response = redirect(target)
-    display_preferences.store(response, preferences.of_account(user))
+    display_preferences.store(response, preferences.account_preferences(user))
     return response
 
 
 @public
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
-    """Ends the session and has the browser forget everything of this site (threat: the secret after Back)."""
+    """End the session and make the browser delete everything of this site (threat: secrets behind the Back button)."""
     user = request.user if isinstance(request.user, User) else None
-    carried = {**display_preferences.chosen(request), **known_browsers.hand_over(request, user)}
+    carried = {**display_preferences.chosen(request), **known_browsers.export_tokens(request, user)}
     if request.user.is_authenticated and isinstance(request.user, User):
         audit.record(Event.LOGOUT, request, customer=request.user)
         trusted_devices.forget(request, request.user)
         sessions.end_current(request)
     django_logout(request)
     response = redirect("login")
-    # These go with the cookies; the login page takes them out of its address again.
+    # The cookies are deleted; the login page restores these values from its address.
     if carried:
         response["Location"] += f"?{urlencode(carried)}"
     response["Clear-Site-Data"] = '"cache", "cookies", "storage"'

@@ -1,4 +1,4 @@
-"""What commands share: ``--json``, one document or sentence on stdout, whose account is meant, and a reason."""
+"""Base classes and argument types of commands: ``--json``, the account, the reason."""
 
 import json
 from argparse import ArgumentTypeError
@@ -13,13 +13,13 @@ from hitobit_portal.i18n import free_text
 from hitobit_portal.i18n.fields import is_served, parse_phone
 from hitobit_portal.i18n.jalali import masked_phone
 
-LONGEST_REASON = 200
-NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES has the countries of the mobile numbers that get them"
+MAX_REASON_LENGTH = 200
+NOT_SERVED = "no SMS is sent to this number; PORTAL_SMS_COUNTRIES lists the countries that are served"
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 
 
 class ReportingCommand(BaseCommand):
-    """A command with ``--json``. Subclasses give ``json_shape``, add arguments in `arguments`, work in `handle`."""
+    """A command with ``--json``. Subclasses define ``json_shape``, `arguments` and `handle`."""
 
     json_shape = "{}"
 
@@ -28,18 +28,18 @@ class ReportingCommand(BaseCommand):
         self.arguments(parser)
 
     def arguments(self, parser: CommandParser) -> None:
-        """Arguments beside ``--json``."""
+        """Add the arguments other than ``--json``."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Django's; an unreachable database is a sentence, not a trace."""
+        """Run the command. An unreachable database is reported as one sentence, without a traceback."""
         try:
             return super().execute(*args, **options)
         except (DatabaseError, InterfaceError) as error:
-            # SECURITY: the class only: messages of databases repeat values and addresses.
+            # SECURITY: the class only: messages of databases contain values and addresses.
             raise CommandError(f"The database failed: {type(error).__name__}. See portal_doctor.") from None
 
-    def tell(self, options: dict[str, Any], document: Any, *lines: str) -> None:
-        """The document with ``--json``, else the lines."""
+    def write_result(self, options: dict[str, Any], document: Any, *lines: str) -> None:
+        """Write the document with ``--json``, else the lines."""
         if options["json"]:
             self.stdout.write(json.dumps(document, ensure_ascii=False))
         else:
@@ -48,9 +48,10 @@ class ReportingCommand(BaseCommand):
 
 
 class AccountCommand(ReportingCommand):
-    """One that puts an account into a ``state``, for a reason that its customer reads.
+    """A command that puts an account into a ``state``, for a reason that its customer reads.
 
-    ``act`` does it and says whether anything changed; ``changed`` and ``unchanged`` say so to the operator.
+    ``act`` does it and returns whether anything changed; ``changed`` and ``unchanged`` are the texts for the
+    operator.
     """
 
     state, changed, unchanged = "", "", ""
@@ -61,23 +62,23 @@ class AccountCommand(ReportingCommand):
         parser.add_argument("--reason", type=reason, required=True, help="why; the customer reads it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = account(options["phone"])
+        user = get_account(options["phone"])
         changed = self.act(None, user, via="command", reason=options["reason"])
-        said = f"The account of {masked_phone(user.phone)} {self.changed if changed else self.unchanged}"
-        self.tell(options, {"phone": user.phone, "state": self.state, "changed": changed}, said)
+        sentence = f"The account of {masked_phone(user.phone)} {self.changed if changed else self.unchanged}"
+        self.write_result(options, {"phone": user.phone, "state": self.state, "changed": changed}, sentence)
 
 
 def phone(text: str) -> str:
-    """An argument's type: a mobile number in any usual spelling, as E.164."""
+    """Argument type: a mobile number in any usual spelling. Return it as E.164."""
     number = parse_phone(text)
     if number is None:
-        # SECURITY: not repeated: what stands in its place by mistake may be a password.
-        raise ArgumentTypeError("this is no mobile number; write one such as 09121234567")
+        # SECURITY: the value is not repeated: it may be a password that was typed here by mistake.
+        raise ArgumentTypeError("not a mobile number; example: 09121234567")
     return number
 
 
 def mobile(text: str) -> str:
-    """An argument's type: a number that is new to the portal, or gets a message now: one that `is_served`."""
+    """Argument type: a number to which messages can be sent (`is_served`)."""
     number = phone(text)
     if not is_served(number):
         raise ArgumentTypeError(NOT_SERVED)
@@ -85,10 +86,10 @@ def mobile(text: str) -> str:
 
 
 def reason(text: str) -> str:
-    """An argument's type: why something is done, which the customer and the trail keep."""
+    """Argument type: a reason, which is shown to the customer and stored in the audit trail."""
     stripped = text.strip()
-    if not 0 < len(stripped) <= LONGEST_REASON:
-        raise ArgumentTypeError(f"a reason is one line of 1 to {LONGEST_REASON} characters")
+    if not 0 < len(stripped) <= MAX_REASON_LENGTH:
+        raise ArgumentTypeError(f"a reason is one line of 1 to {MAX_REASON_LENGTH} characters")
     wrong = free_text_problem(stripped)
     if wrong:
         raise ArgumentTypeError(f"the reason {wrong}")
@@ -96,7 +97,7 @@ def reason(text: str) -> str:
 
 
 def free_text_problem(text: str) -> str:
-    """Return why a text may not leave the portal (`hitobit_portal.i18n.free_text`), for an operator; "" when it may."""
+    """Return why a text may not leave the portal (`hitobit_portal.i18n.free_text`), "" if it may."""
     return {
         None: "",
         free_text.Problem.HIDDEN: "has control or invisible characters; write it in one line",
@@ -104,8 +105,8 @@ def free_text_problem(text: str) -> str:
     }[free_text.problem(text)]
 
 
-def account(number: str) -> User:
-    """The account with this number (E.164). Raises `CommandError`."""
+def get_account(number: str) -> User:
+    """Return the account with this number (E.164). Raise `CommandError` if there is none."""
     user = User.objects.select_related("sms").filter(phone=number, joined_at__isnull=False).first()
     if user is None:
         raise CommandError("There is no account with this number.")

@@ -1,4 +1,4 @@
-"""The tables of `accounts`, by what they know."""
+"""The models of `accounts`."""
 
 from accounts.models.access import DelayedChange, Invitation, LoginSession, TrustedDevice
 from accounts.models.factors import (

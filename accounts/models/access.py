@@ -1,4 +1,4 @@
-"""Where somebody is logged in, which browsers they trust, whom operators invited, and changes that wait."""
+"""Login sessions, trusted devices, invitations and scheduled changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.models.people import User
 
 
 class LoginSession(models.Model):
-    """One finished login. Deleting the row ends it; the browser's session only names it."""
+    """One finished login. Deleting the row ends it; the browser's session only holds its id."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="login_sessions")
@@ -29,7 +29,9 @@ class LoginSession(models.Model):
 
 
 class TrustedDevice(models.Model):
-    """A browser that skips the login's second factor until ``expires_at``. ``digest``: keyed, of its cookie."""
+    """A browser that skips the second factor of the login until ``expires_at``. ``digest``: keyed digest of its
+    cookie.
+    """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="trusted_devices")
     digest = models.CharField(max_length=96, unique=True, editable=False)
@@ -54,9 +56,9 @@ class Invitation(models.Model):
 
 
 class DelayedChange(models.Model):
-    """A change of factors that takes force at ``due_at``, unless the owner stops it before.
+    """A scheduled change of factors: takes effect at ``due_at`` unless it is stopped before.
 
-    ``phone``: the new number (E.164) of a lost phone; "" when both factors are reset.
+    ``phone``: the new number (E.164) for a lost phone; "" if both factors are reset.
     """
 
     class Kind(models.TextChoices):
@@ -70,7 +72,7 @@ class DelayedChange(models.Model):
     asked_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True)
-    #: By the link of a notice, without a login: whoever holds a stolen phone can do that, too.
+    #: Stopped by the link in a notice, without a login: a thief with the phone can do that too.
     stopped_by_link = models.BooleanField(default=False, db_default=False)
     done_at = models.DateTimeField(null=True)
 

@@ -1,4 +1,4 @@
-"""What proves who somebody is, and what counts against guessing it."""
+"""Second factors, their codes, and the failure counters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accounts.models.people import User
 
 
 class PortalDevice(Device):
-    """A factor as django-otp knows it, so that ``is_verified()`` and its admin site work."""
+    """Base class of a factor for django-otp, so that ``is_verified()`` and its admin site work."""
 
     confirmed_at = models.DateTimeField(_("confirmed"), null=True)
     last_used_at = models.DateTimeField(_("last used"), null=True)
@@ -20,20 +20,22 @@ class PortalDevice(Device):
         abstract = True
 
     def verify_token(self, token: str) -> bool:
-        """Never: codes are checked by `accounts.factors.verification` alone."""
-        # SECURITY: django_otp.match_token() would check codes without our lock, our count and our purposes.
+        """Return False: only `accounts.factors.verification` verifies codes."""
+        # SECURITY: django_otp.match_token() would check codes without the lock, the failure counters and the
+        # approval.
         return False
 
 
 class TotpDevice(PortalDevice):
-    """An authenticator (RFC 6238): 30 s, 6 digits, SHA-1. ``last_step`` is the last accepted time step."""
+    """An authenticator (RFC 6238): 30 s, 6 digits, SHA-1. ``last_step``: the last accepted time step."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="totp")
     seed_sealed = models.TextField(editable=False)
     last_step = models.BigIntegerField(default=-1, editable=False)
-    #: Not written: seeds are derived for each login (`accounts.access.logins.seed`). The previous version writes it.
+    #: No longer written: seeds are derived for each login (`accounts.access.logins.derive_seed`). The previous
+    #: version still writes it.
     next_seed_sealed = models.TextField(blank=True, editable=False)
-    #: By how many steps the last accepted codes were early or late: see `accounts.choices.clock_drift`.
+    #: Clock drift of the last accepted codes in steps: see `accounts.choices.clock_drift`.
     drifts = models.JSONField(default=list, editable=False)
 
     class Meta:
@@ -41,12 +43,12 @@ class TotpDevice(PortalDevice):
 
     @property
     def drift(self) -> str:
-        """The judgement on the authenticator's clock, a value of `Drift`."""
+        """The assessment of the authenticator's clock, a value of `Drift`."""
         return judge(self.drifts).value
 
 
 class SmsDevice(PortalDevice):
-    """The phone as a factor; ``number`` is the one that was confirmed."""
+    """The phone as a factor. ``number``: the confirmed number."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="sms")
     number = models.CharField(max_length=16)
@@ -56,7 +58,7 @@ class SmsDevice(PortalDevice):
 
 
 class RecoveryDevice(PortalDevice):
-    """The set of recovery codes of one person."""
+    """The set of recovery codes of one user."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="recovery")
 
@@ -73,7 +75,9 @@ class RecoveryCode(models.Model):
 
 
 class SmsCode(models.Model):
-    """The one live SMS code of a person and purpose; a resend replaces it. ``login``: which login asked for it."""
+    """The one valid SMS code of a user and purpose; a resend replaces it. ``login``: digest of the login that
+    requested it.
+    """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="sms_codes")
     purpose = models.CharField(max_length=32)
@@ -88,13 +92,13 @@ class SmsCode(models.Model):
 
 
 class FactorGuard(models.Model):
-    """What is locked before any code is compared, and the count of failures.
+    """The row that is locked before codes are compared, with the failure counters.
 
     ``failures``: epoch seconds of the last failures, newest last. ``in_a_row``: failures since the last success.
-    ``outside_*``: the same for codes that are typed before any password (`purposes.OUTSIDE`).
-    ``known_*``: the same for codes from browsers in which the account has logged in before (`known_browsers`).
-    SECURITY: apart, or whoever knows a phone number could lock its owner out by wrong codes in "forgotten password",
-    and whoever knows the password by wrong codes in the login.
+    ``outside_*``: the same for pre-login codes (`approvals.OUTSIDE`). ``known_*``: the same for codes from known
+    browsers (`known_browsers`). SECURITY: the counters are separate; otherwise anybody who knows a phone number could
+    lock its owner out by wrong codes in "forgotten password", and anybody who knows the password by wrong codes in
+    the login.
     """
 
     user = models.OneToOneField(User, models.CASCADE, related_name="guard", primary_key=True)
@@ -102,5 +106,5 @@ class FactorGuard(models.Model):
     in_a_row = models.PositiveIntegerField(default=0)
     outside_failures = models.JSONField(default=list)
     outside_in_a_row = models.PositiveIntegerField(default=0)
-    known_failures = models.JSONField(default=list, null=True)  # null: written by the version before
+    known_failures = models.JSONField(default=list, null=True)  # null: written by the previous version
     known_in_a_row = models.PositiveIntegerField(default=0, db_default=0)

@@ -1,4 +1,4 @@
-"""What is sent to people: notices that wait or went out, and what became of each SMS. Never a text, never a code."""
+"""Outgoing messages: notices in the outbox, and the result of each SMS. Texts and codes are never stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accounts.models.trail import AuditEvent
 
 
 class Notice(models.Model):
-    """One security notice: an event, told to one address by one channel. Its text is made when it is sent."""
+    """One security notice: an event, sent to one address by one channel. Its text is made when it is sent."""
 
     class Channel(models.TextChoices):
         SMS = "sms", _("SMS")
@@ -27,19 +27,19 @@ class Notice(models.Model):
     sent_at = models.DateTimeField(null=True)
     gave_up_at = models.DateTimeField(null=True)
     link_used_at = models.DateTimeField(null=True)
-    #: How often staff had it sent again; part of the reference by which a provider knows a message.
+    #: Number of resends by staff; part of the reference by which a provider recognises a message.
     resent = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name = _("notice")
         constraints = [
-            # "Never twice for one event": the database says it.
+            # The database guarantees "never twice for one event".
             models.UniqueConstraint(fields=["event", "channel", "to"], name="one_notice_an_event_and_address")
         ]
 
 
 class SmsDelivery(models.Model):
-    """What became of one message at one provider. ``number`` is masked."""
+    """The result of one message at one provider. ``number`` is masked."""
 
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     backend = models.CharField(max_length=80)
@@ -50,7 +50,7 @@ class SmsDelivery(models.Model):
     error = models.CharField(max_length=40, blank=True)
     took_ms = models.PositiveIntegerField(default=0)
     reference = models.CharField(max_length=64, blank=True)
-    #: Messages that providers charge for: a text of several parts is as many.
+    #: Number of charged parts of the text.
     parts = models.PositiveSmallIntegerField(default=1, db_default=1)
 
     class Meta:

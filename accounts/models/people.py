@@ -1,4 +1,4 @@
-"""People: who they are, and what stands over all of their keys and sessions."""
+"""Users: identity, preferences, and the state that applies to all of their keys and sessions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hitobit_portal.i18n.fields import is_served, parse_phone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates people by phone number, in any spelling."""
+    """Creates users by phone number, in any spelling."""
 
     def create_user(self, phone: str, password: str | None = None, **fields: Any) -> User:
-        """Raises `ValueError` when ``phone`` is no phone number, or one to which no SMS is sent."""
+        """Create a user. Raise `ValueError` if ``phone`` is no phone number, or one to which no SMS is sent."""
         number = parse_phone(phone)
         if number is None:
             raise ValueError("phone is not a phone number")
@@ -32,7 +32,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, phone: str, password: str | None = None, **fields: Any) -> User:
-        # Whoever calls this for somebody, `manage.py createsuperuser` too, knows the password.
+        # The caller knows the password, also with `manage.py createsuperuser`.
         fields.setdefault("must_replace_password", True)
         return self.create_user(phone, password, is_staff=True, is_superuser=True, **fields)
 
@@ -48,23 +48,24 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(_("active"), default=True)
     is_staff = models.BooleanField(_("staff"), default=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    #: When the phone proved to be theirs. Without it the row is no account: it only holds the counters and codes of a
-    #: number that somebody typed into sign-up or "forgotten password".
+    #: When the phone was confirmed. Without it the row is a pending account: it only holds the counters and codes of
+    #: a number that somebody entered into sign-up or "forgotten password".
     joined_at = models.DateTimeField(_("joined"), default=timezone.now, null=True, editable=False)
     email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
-    #: Part of the session hash: one higher, and every session and half-finished login of the person is over.
+    #: Part of the session hash: incrementing it ends every session and half-finished login of the user.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
-    #: Part of the cookie of a known browser (`accounts.access.known_browsers`): one higher, and no browser is known.
+    #: Part of the cookie of known browsers: incrementing it makes all of them unknown
+    #: (`accounts.access.known_browsers`).
     browser_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True, editable=False)
     quarantined_until = models.DateTimeField(_("quarantined until"), null=True, blank=True, editable=False)
-    #: The password was set by somebody else (`manage.py create_staff`): until its owner has replaced it, a login
-    #: reaches the page for that and no other.
+    #: Somebody else set the password (`manage.py create_staff`): until the owner replaces it, a login reaches only
+    #: the page for that.
     must_replace_password = models.BooleanField(default=False, db_default=False, editable=False)
     language = models.CharField(_("language"), max_length=2, blank=True)
     theme = models.CharField(_("theme"), max_length=5, blank=True)
     digits = models.CharField(_("digits"), max_length=7, blank=True)
-    #: Names of `accounts.actions.preferences.Optional` notices that the person wants beyond the mandatory ones.
+    #: Event values of the optional notices that the user wants (`accounts.notifications.policy.OPTIONAL`).
     optional_notices = models.JSONField(default=list, blank=True)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -76,7 +77,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         verbose_name_plural = _("customers")
         permissions = [*roles.CUSTOM]
         indexes = [
-            # Of what is rare: staff look for it, and most rows are not in it.
+            # Partial indexes for staff searches: few rows have these values.
             models.Index(Upper("email"), condition=~models.Q(email=""), name="users_by_email"),
             models.Index(
                 fields=["frozen_at"], condition=models.Q(frozen_at__isnull=False), name="frozen_users"
@@ -92,17 +93,19 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name or self.phone
 
     def is_verified(self) -> bool:
-        """Whether a second factor was proved in this session; django-otp's middleware answers in place of this."""
+        """Return whether a second factor was proved in this session. The middleware of django-otp replaces this
+        method.
+        """
         return False
 
     def _get_session_auth_hash(self, secret: str | bytes | None = None) -> str:
-        """Django's, which changes with the password, and with `session_epoch` as well."""
+        """Return Django's hash, which changes with the password, and also with `session_epoch`."""
         value = f"{self.session_epoch}:{self.password}"
         return salted_hmac("accounts.session", value, secret=secret, algorithm="sha256").hexdigest()
 
     @property
     def in_quarantine(self) -> bool:
-        """Whether the keys only read, since the password or a factor was replaced a short while ago."""
+        """Whether the keys are read-only, because the password or a factor was replaced within the last 24 hours."""
         return self.quarantined_until is not None and self.quarantined_until > timezone.now()
 
     @property
@@ -117,6 +120,6 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def has_phone(self) -> bool:
-        """Whether the SMS factor is confirmed, and for the number that the account has now."""
+        """Whether the SMS factor is confirmed for the account's current number."""
         sms = getattr(self, "sms", None)
         return bool(sms and sms.confirmed and sms.number == self.phone)

@@ -1,4 +1,4 @@
-"""The audit trail: append-only, each event with a MAC of its own, all of them linked into one chain."""
+"""The audit trail: append-only, each event with its own MAC, all linked into one chain."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from accounts.models.people import User
 
 NEXT_ID = {
     "postgresql": "SELECT nextval(pg_get_serial_sequence('accounts_auditevent', 'id'))",
-    # Under the write lock, which every transaction of ours takes at its beginning.
+    # Under the write lock, which every transaction of the portal takes at its start.
     "sqlite": "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'accounts_auditevent'), 0) + 1",
 }
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Reading only: what happened is not edited."""
+    """A read-only queryset: events cannot be edited."""
 
     def update(self, **kwargs: Any) -> int:
         raise TypeError("audit events are append-only")
@@ -31,13 +31,13 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         raise TypeError("audit events are made one by one, each with its own MAC")
 
     def unlinked(self, after: int = 0) -> AuditEventQuerySet:
-        """Events that the chain doesn't have (yet), by number, from beyond ``after``."""
+        """Return the events after ``after`` that are not linked into the chain (yet), by id."""
         links = AuditLink.objects.filter(event_id=models.OuterRef("pk"))
         return self.filter(~models.Exists(links), pk__gt=after).order_by("pk")
 
 
 class AuditEvent(models.Model):
-    """Who did what, on what, from where, and how it ended. Append-only."""
+    """One security event: who did what, on what, from where, with which result. Append-only."""
 
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     event = models.CharField(_("event"), max_length=40, choices=events.choices)
@@ -54,7 +54,8 @@ class AuditEvent(models.Model):
     agent = models.CharField(_("browser"), max_length=200, blank=True)
     request_id = models.CharField(_("request"), max_length=32, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
-    #: Of all the fields above and the id (`accounts.choices.audit_mac`). Empty in rows that are older than the chain.
+    #: MAC over all fields above and the id (`accounts.choices.audit_mac`). Empty in rows from before the chain was
+    #: introduced.
     mac = models.CharField(max_length=audit_mac.MAC_LENGTH, default="", db_default="", editable=False)
 
     objects = AuditEventQuerySet.as_manager()
@@ -77,7 +78,7 @@ class AuditEvent(models.Model):
         using = kwargs.setdefault("using", router.db_for_write(AuditEvent))
         try:
             with transaction.atomic(using=using, savepoint=False):
-                # The MAC covers the id, or a copied row would be as good as the first: so the id is taken beforehand.
+                # The MAC covers the id, so a copied row is not valid; therefore the id is allocated first.
                 self.pk = _next_id(using)
                 self.mac = audit_mac.event_mac(self)
                 super().save(*args, **kwargs | {"force_insert": True})
@@ -97,7 +98,9 @@ def _next_id(using: str) -> int:
 
 
 class AuditLink(models.Model):
-    """One event's place in the chain. The MAC covers the sequence, the link before it, and the event. Append-only."""
+    """The position of one event in the chain. The MAC covers the sequence, the previous link, and the event.
+    Append-only.
+    """
 
     sequence = models.BigIntegerField(primary_key=True)
     event = models.OneToOneField(AuditEvent, models.DO_NOTHING, related_name="link", db_constraint=False)
@@ -111,19 +114,20 @@ class AuditLink(models.Model):
 
 
 class AuditHead(models.Model):
-    """Where the chain begins and ends: one row, signed as a whole; so a tail that was cut off is missed.
+    """The ends of the chain: one row, signed as a whole, so that a truncated tail is detected.
 
-    Links 1 to ``pruned_sequence`` were pruned, and ``pruned_mac`` is what the next one builds on: the checkpoint.
+    Links 1 to ``pruned_sequence`` were pruned; ``pruned_mac`` is the checkpoint on which the next link builds.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     sequence = models.BigIntegerField(default=0)
     link_mac = models.CharField(max_length=audit_mac.MAC_LENGTH, blank=True, default="")
-    #: The highest event that was linked; younger ones that are not are looked for around it.
+    #: The highest event id that was linked. Unlinked events are searched around it.
     highest_event = models.BigIntegerField(default=0)
-    #: All events up to here are linked, or will never be.
+    #: All events up to this id are linked, or never will be.
     settled_event = models.BigIntegerField(default=0)
-    #: Up to here an event may be without a MAC: of the version before, and of its processes that were still running.
+    #: Events up to this id may have no MAC: they are from the previous version, or from its processes that were still
+    #: running.
     unsigned_to = models.BigIntegerField(default=0)
     #: The last link that was written to `PORTAL_AUDIT_SINK`.
     streamed = models.BigIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""When the work that nobody asks for was last done."""
+"""The times of the last runs of recurring jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class LastRun(models.Model):
-    """One recurring piece of work, and when a run of it last ended."""
+    """One recurring job, and the end of its last run."""
 
     name = models.CharField(max_length=32, primary_key=True)
     at = models.DateTimeField()
@@ -18,5 +18,5 @@ class LastRun(models.Model):
 
     @classmethod
     def note(cls, name: str) -> None:
-        """A run ended now."""
+        """Record that a run ended now."""
         cls.objects.update_or_create(name=name, defaults={"at": timezone.now()})

@@ -1,3 +1,3 @@
-"""For operators: the doctor's checks, chores, retention, metrics, and the demo's account."""
+"""Operations: checks of `portal_doctor`, chores, retention, metrics, and the demo account."""
 
 __all__ = ["chores", "demo_account", "doctor", "metrics", "retention"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.core.management import call_command
 
 from accounts.access import sessions
-from accounts.actions import placeholders, scheduled_changes
+from accounts.actions import pending_accounts, scheduled_changes
 from accounts.audit import chain
 from accounts.choices.registry import Registry
 from accounts.models import LastRun
@@ -28,9 +28,9 @@ CHORES: Registry[str, Chore] = Registry(
     {
         "waiting changes of factors": (scheduled_changes.apply_due, 30),
         "events outside of the audit chain": (chain.seal_pending, 30),
-        "ended logins": (sessions.clear_ended, 600),
+        "ended logins": (sessions.delete_expired, 600),
         "expired sessions": (_clear_sessions, 600),
-        "numbers without an account": (placeholders.clear, 600),
+        "numbers without an account": (pending_accounts.delete_expired, 600),
         "time of this run": (_note_run, 60),
     }
 )

@@ -1,4 +1,4 @@
-"""The demo customer: made once, with both factors confirmed and the login kept in ``demo.json`` (mode 0600)."""
+"""The demo customer: created once, with both factors confirmed; the login is stored in ``demo.json`` (mode 0600)."""
 
 import json
 import secrets
@@ -26,8 +26,8 @@ class DemoLogin(TypedDict):
 
 
 def ensure() -> DemoLogin:
-    """The demo customer's login; made on the first call. Raises `RuntimeError` outside the demo."""
-    # SECURITY: a known account with a printed seed must not come to exist in production.
+    """Return the demo customer's login, created on the first call. Raise `RuntimeError` outside the demo."""
+    # SECURITY: an account whose password and seed are printed must not exist in production.
     if not settings.DEMO:
         raise RuntimeError("the demo customer exists with PORTAL_DEMO=true only")
     path = prepare(Path(settings.DATA_DIR)) / "demo.json"
@@ -41,7 +41,7 @@ def ensure() -> DemoLogin:
         missing = not User.objects.filter(phone=login["phone"]).exists()
         user = _create(login) if missing else None
     if user is not None:
-        codes = recovery_codes.make(None, user, renew=False)
+        codes = recovery_codes.generate(None, user, renew=False)
         keep(path.with_name("recovery-codes.txt"), "\n".join(codes))
     return login
 

@@ -1,7 +1,7 @@
-"""What `manage.py portal_doctor` looks at in settings, database, cache, messages and audit trail. Changes nothing.
+"""Checks of `manage.py portal_doctor`: settings, database, cache, messages and audit trail. They change nothing.
 
-A check gives `Finding`s: what was found, and what to do. None of them repeats a secret, an address with one, or a
-database's own message.
+A check yields `CheckResult`s: a result, and advice. None of them contains a secret, an address with a secret, or a
+message of the database.
 """
 
 import enum
@@ -25,12 +25,12 @@ from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notic
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
 
-#: Signed requests are good for 5 s (recvWindow), and codes for 30 s: half a second is still harmless.
+#: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
 SKEW_MS = 500
-#: `send_notices --loop` looks every 5 s; a provider's failure is tried again within the hour.
+#: `send_notices --loop` polls every 5 s; a failed message is retried within the hour.
 NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
-#: The timer of `tick` runs it every minute, a loop notes its run every minute.
+#: The timer runs `tick` every minute, a loop records its run every minute.
 RUN_LATE = timedelta(minutes=15)
 APPS = ("accounts", "apikeys")
 CLOCKS = {
@@ -40,28 +40,28 @@ CLOCKS = {
 VERSIONS = {"postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}
 
 
-class State(enum.Enum):
+class CheckState(enum.Enum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """``found``: what is so; ``advice``: what to do about it, "" when it is ok."""
+class CheckResult:
+    """``found``: the state; ``advice``: what to do, "" if it is ok."""
 
     name: str
-    state: State
+    state: CheckState
     found: str
     advice: str = ""
 
 
-#: Whether it needs the database, and the work.
-Check = tuple[bool, Callable[[], Iterator[Finding]]]
+#: (whether it needs the database, function).
+Check = tuple[bool, Callable[[], Iterator[CheckResult]]]
 
 
-def examine() -> Iterator[Finding]:
-    """Every finding of all checks; one that breaks is a finding itself, and what needs a lost database is left out."""
+def run_checks() -> Iterator[CheckResult]:
+    """Yield the results of all checks. An exception becomes a result; checks that need a lost database are skipped."""
     lost = False
     for name, (needs_database, check) in CHECKS.items():
         if needs_database and lost:
@@ -69,13 +69,17 @@ def examine() -> Iterator[Finding]:
         try:
             yield from check()
         except Exception as error:
-            # SECURITY: the class only: messages repeat addresses with passwords in them.
+            # SECURITY: the class only: messages contain addresses with passwords.
             lost |= name == "database"
-            yield Finding(name, State.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, AGAIN))
+            yield CheckResult(
+                name, CheckState.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, RERUN_ADVICE)
+            )
 
 
-NOBODY_SENDS = "Nobody sends: start manage.py send_notices --loop (or tick) and keep it running."
-AGAIN = "Mend what fails above, then run this again."
+NOT_SENDING_ADVICE = (
+    "No process sends notices: start manage.py send_notices --loop (or tick) and keep it running."
+)
+RERUN_ADVICE = "Fix what fails above, then run this again."
 ADVICE = {
     "database": "Start the database, or correct DATABASE_URL. Checks that need it were left out.",
     "cache": "Start Valkey, or correct REDIS_URL.",
@@ -85,45 +89,47 @@ ADVICE = {
 }
 
 
-def database() -> Iterator[Finding]:
+def database() -> Iterator[CheckResult]:
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(VERSIONS[connection.vendor])
         version = str(cursor.fetchone()[0])
     took = (time.monotonic() - started) * 1000
-    yield Finding("database", State.OK, f"{connection.vendor} {version}, {took:.0f} ms")
+    yield CheckResult("database", CheckState.OK, f"{connection.vendor} {version}, {took:.0f} ms")
 
 
-def migrations() -> Iterator[Finding]:
+def migrations() -> Iterator[CheckResult]:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     known = set(executor.loader.graph.nodes)
     newer = [name for name in executor.loader.applied_migrations if name not in known and name[0] in APPS]
     if missing:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _back in missing[:5])
-        yield Finding("migrations", State.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"])
+        yield CheckResult(
+            "migrations", CheckState.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"]
+        )
     elif newer:
-        found = ", ".join(".".join(name) for name in newer[:5])
+        names = ", ".join(".".join(name) for name in newer[:5])
         advice = "Upgrade this process; the database was migrated by a newer version."
-        yield Finding("migrations", State.WARN, f"the database has newer ones: {found}", advice)
+        yield CheckResult("migrations", CheckState.WARN, f"the database has newer ones: {names}", advice)
     else:
-        yield Finding("migrations", State.OK, "all applied")
+        yield CheckResult("migrations", CheckState.OK, "all applied")
 
 
-def clock() -> Iterator[Finding]:
+def clock() -> Iterator[CheckResult]:
     before = time.time()
     with connection.cursor() as cursor:
         cursor.execute(CLOCKS[connection.vendor])
         there = float(cursor.fetchone()[0])
     skew = ((before + time.time()) / 2 - there) * 1000
     if abs(skew) <= SKEW_MS:
-        yield Finding("clock", State.OK, f"{skew:+.0f} ms against the database")
+        yield CheckResult("clock", CheckState.OK, f"{skew:+.0f} ms against the database")
     else:
         advice = "Run NTP (chrony) on both machines: codes and signed requests depend on the time."
-        yield Finding("clock", State.WARN, f"{skew:+.0f} ms against the database", advice)
+        yield CheckResult("clock", CheckState.WARN, f"{skew:+.0f} ms against the database", advice)
 
 
-def shared_cache() -> Iterator[Finding]:
+def shared_cache() -> Iterator[CheckResult]:
     key, value = f"portal-doctor:{secrets.token_hex(8)}", secrets.token_hex(8)
     started = time.monotonic()
     cache.set(key, value, 10)
@@ -132,72 +138,89 @@ def shared_cache() -> Iterator[Finding]:
     took = (time.monotonic() - started) * 1000
     kind = "Valkey" if settings.REDIS_URL else "memory of this process"
     if not same:
-        yield Finding("cache", State.FAIL, f"{kind} does not keep what is set", "Look at its memory limit.")
+        yield CheckResult(
+            "cache", CheckState.FAIL, f"{kind} does not keep what is set", "Check its memory limit."
+        )
     elif settings.PROCESSES > 1 and not settings.REDIS_URL:
         advice = "Set REDIS_URL: each process counts failures and limits for itself."
-        yield Finding("cache", State.FAIL, f"{kind}, and PORTAL_PROCESSES is {settings.PROCESSES}", advice)
+        yield CheckResult(
+            "cache", CheckState.FAIL, f"{kind}, and PORTAL_PROCESSES is {settings.PROCESSES}", advice
+        )
     else:
-        yield Finding("cache", State.OK, f"{kind}, {took:.0f} ms, for {settings.PROCESSES} process(es)")
+        yield CheckResult(
+            "cache", CheckState.OK, f"{kind}, {took:.0f} ms, for {settings.PROCESSES} process(es)"
+        )
 
 
-def configuration() -> Iterator[Finding]:
-    """Django's and the portal's own checks, as ``check --deploy`` runs them."""
-    found = checks.run_checks(include_deployment_checks=True)
-    wrong = [message for message in found if not message.is_silenced() and message.level >= checks.WARNING]
+def configuration() -> Iterator[CheckResult]:
+    """Run the checks of Django and of the portal, as ``check --deploy`` does."""
+    messages = checks.run_checks(include_deployment_checks=True)
+    wrong = [message for message in messages if not message.is_silenced() and message.level >= checks.WARNING]
     for message in wrong:
-        state = State.FAIL if message.level >= checks.ERROR else State.WARN
-        yield Finding(f"settings {message.id}", state, message.msg, message.hint or "See docs/operating.md.")
+        state = CheckState.FAIL if message.level >= checks.ERROR else CheckState.WARN
+        yield CheckResult(
+            f"settings {message.id}", state, message.msg, message.hint or "See docs/operating.md."
+        )
     if settings.DEBUG:
-        yield Finding("settings", State.FAIL, "DEBUG is on", "Remove DEBUG=True; error pages show values.")
+        yield CheckResult(
+            "settings", CheckState.FAIL, "DEBUG is on", "Remove DEBUG=True; error pages show values."
+        )
     if not wrong and not settings.DEBUG:
         ring = f"{len(settings.MASTER_KEYS)} master key(s), {1 + len(settings.SECRET_KEY_FALLBACKS)} secret key(s)"
-        yield Finding("settings", State.OK, f"safe: https, secure cookies, no DEBUG; {ring}")
+        yield CheckResult("settings", CheckState.OK, f"safe: https, secure cookies, no DEBUG; {ring}")
 
 
-def proxies() -> Iterator[Finding]:
+def proxies() -> Iterator[CheckResult]:
     if settings.TRUSTED_PROXIES:
-        yield Finding("proxies", State.OK, "trusted: " + ", ".join(map(str, settings.TRUSTED_PROXIES)))
+        yield CheckResult(
+            "proxies", CheckState.OK, "trusted: " + ", ".join(map(str, settings.TRUSTED_PROXIES))
+        )
     elif settings.SECURE:
         advice = "If a proxy ends TLS, name its network in PORTAL_TRUSTED_PROXIES; else all callers have its address."
-        yield Finding("proxies", State.WARN, "none is trusted, and TLS ends elsewhere", advice)
+        yield CheckResult("proxies", CheckState.WARN, "none is trusted, and TLS ends elsewhere", advice)
     else:
-        yield Finding("proxies", State.OK, "none is trusted")
+        yield CheckResult("proxies", CheckState.OK, "none is trusted")
 
 
-def sms() -> Iterator[Finding]:
+def sms() -> Iterator[CheckResult]:
     if not settings.SMS_BACKENDS:
-        yield Finding(
-            "SMS", State.FAIL, "no provider", "Set PORTAL_SMS_BACKENDS: nobody can log in or make a key."
+        yield CheckResult(
+            "SMS",
+            CheckState.FAIL,
+            "no provider",
+            "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key.",
         )
     for path in settings.SMS_BACKENDS:
         last = SmsDelivery.objects.filter(backend=path).order_by("-pk").first()
-        told = "nothing sent yet"
+        summary = "nothing sent yet"
         if last is not None:
             age = f"{_age(timezone.now() - last.at)} ago, {last.took_ms} ms"
-            told = f"last message {'taken' if last.succeeded else 'failed: ' + last.error} {age}"
+            summary = f"last message {'accepted' if last.succeeded else 'failed: ' + last.error} {age}"
         if path not in LOCAL and circuit_breaker.is_open(path):
             advice = (
-                "It failed 3 times in a row and is passed over for a minute; see its status page and credit."
+                "It failed 3 times in a row and is skipped for a minute; check its status page and credit."
             )
-            yield Finding(f"SMS {path}", State.WARN, f"circuit open; {told}", advice)
+            yield CheckResult(f"SMS {path}", CheckState.WARN, f"circuit open; {summary}", advice)
         elif last is not None and not last.succeeded:
-            yield Finding(f"SMS {path}", State.WARN, told, "Try it: manage.py send_test_sms PHONE.")
+            yield CheckResult(
+                f"SMS {path}", CheckState.WARN, summary, "Try it: manage.py send_test_sms PHONE."
+            )
         else:
-            yield Finding(f"SMS {path}", State.OK, told)
+            yield CheckResult(f"SMS {path}", CheckState.OK, summary)
 
 
-def email() -> Iterator[Finding]:
+def email() -> Iterator[CheckResult]:
     if not settings.EMAIL:
         advice = "Set PORTAL_EMAIL_URL, or accept that notices go by SMS only."
-        yield Finding("e-mail", State.WARN, "not configured: nobody can add an address", advice)
+        yield CheckResult("e-mail", CheckState.WARN, "not configured: nobody can add an address", advice)
         return
-    opened = get_connection()
-    opened.open()  # connects and logs in, sends nothing
-    opened.close()
-    yield Finding("e-mail", State.OK, "the server lets us in; no message was sent")
+    server = get_connection()
+    server.open()  # connects and authenticates, sends nothing
+    server.close()
+    yield CheckResult("e-mail", CheckState.OK, "login at the server succeeded; no message was sent")
 
 
-def notices() -> Iterator[Finding]:
+def notices() -> Iterator[CheckResult]:
     now = timezone.now()
     waiting = Notice.objects.filter(sent_at=None, gave_up_at=None, next_try_at__lt=outbox.NEVER)
     overdue = waiting.filter(next_try_at__lt=now - NOTICE_LATE).order_by("next_try_at").first()
@@ -209,33 +232,40 @@ def notices() -> Iterator[Finding]:
     )
     run = LastRun.of("send_notices")
     sent += f"; last run {_age(now - run.at)} ago" if run is not None else "; send_notices never ran"
-    told = f"{waiting.count()} wait, oldest for {_age(now - oldest.created_at)}; {sent}" if oldest else sent
+    summary = (
+        f"{waiting.count()} wait, oldest for {_age(now - oldest.created_at)}; {sent}" if oldest else sent
+    )
     if overdue is not None or late:
-        yield Finding("notices", State.FAIL, f"{told}; due work is left undone", NOBODY_SENDS)
+        yield CheckResult("notices", CheckState.FAIL, f"{summary}; due work is not done", NOT_SENDING_ADVICE)
     elif run is None or now - run.at > RUN_LATE:
-        yield Finding("notices", State.WARN, told, NOBODY_SENDS)
+        yield CheckResult("notices", CheckState.WARN, summary, NOT_SENDING_ADVICE)
     elif oldest is not None and now - oldest.created_at > NOTICE_STUCK:
-        yield Finding(
-            "notices", State.WARN, told, "They are tried and fail; see SMS and e-mail, and the log."
+        yield CheckResult(
+            "notices",
+            CheckState.WARN,
+            summary,
+            "Attempts fail; see the results for SMS and e-mail, and the log.",
         )
     else:
-        yield Finding("notices", State.OK, told)
+        yield CheckResult("notices", CheckState.OK, summary)
 
 
-def audit() -> Iterator[Finding]:
+def audit() -> Iterator[CheckResult]:
     head = AuditHead.objects.first()
     if head is None or not audit_mac.is_head(head):
-        yield Finding("audit", State.FAIL, "the head of the chain is missing or changed", ADVICE["audit"])
+        yield CheckResult(
+            "audit", CheckState.FAIL, "the head of the chain is missing or changed", ADVICE["audit"]
+        )
         return
-    # A second that a request needs to link its own event is no backlog.
+    # Events of the last minute are no backlog: a request links its own event shortly afterwards.
     old = timezone.now() - timedelta(minutes=1)
     unlinked = AuditEvent.objects.unlinked(head.settled_event).filter(at__lt=old).count()
-    told = f"{head.sequence} links, {unlinked} events outside of the chain"
+    summary = f"{head.sequence} links, {unlinked} events not in the chain"
     if unlinked:
         advice = "Run manage.py send_notices, which links them; if they stay, run verify_audit."
-        yield Finding("audit", State.WARN, told, advice)
+        yield CheckResult("audit", CheckState.WARN, summary, advice)
     else:
-        yield Finding("audit", State.OK, told)
+        yield CheckResult("audit", CheckState.OK, summary)
 
 
 def _age(passed: timedelta) -> str:

@@ -1,7 +1,7 @@
-"""Measures of people, messages and queues, read from the database, so that any number of processes says the same.
+"""Metrics of users, messages and queues, read from the database, so that all processes report the same values.
 
-What is counted begins anew at each midnight of Tehran: a counter that falls is a new beginning to Prometheus, and a day
-is what an index finds quickly, whatever was pruned.
+Counters restart at midnight in Tehran: Prometheus treats a falling counter as a restart, and an index finds the rows
+of one day quickly, whatever was pruned.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from accounts.choices.events import Event, all_events
 from accounts.models import AuditEvent, AuditHead, DelayedChange, Notice, SmsDelivery
 from accounts.notifications import outbox
 
-#: Logins by how they ended: (the label, the event).
+#: Logins by result: (label, event).
 LOGINS = (
     ("ok", Event.LOGIN),
     ("password_refused", Event.LOGIN_PASSWORD_REFUSED),
@@ -27,18 +27,18 @@ CODES = (("refused", Event.CODE_REFUSED), ("locked", Event.CODE_LOCKED))
 
 
 def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
-    """All of them; six statements. Raises what the database raises."""
+    """Yield all metrics, with six queries. Exceptions of the database are not caught."""
     yield from _events(midnight)
     yield from _messages(midnight)
     yield from _queues(now)
 
 
 def _events(midnight: datetime) -> Iterator[Metric]:
-    found = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
-    by_event = Counter(dict(found))
+    counts = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
+    by_event = Counter(dict(counts))
     for name, text, table in (
         ("portal_logins", "Logins since midnight, by result.", LOGINS),
-        ("portal_codes", "Codes that were wrong, and accounts blocked for it, since midnight.", CODES),
+        ("portal_codes", "Wrong codes, and codes refused during a lockout, since midnight.", CODES),
     ):
         family = CounterMetricFamily(name, text, labels=["result"])
         for label, event in table:
@@ -52,13 +52,11 @@ def _events(midnight: datetime) -> Iterator[Metric]:
 
 def _messages(midnight: datetime) -> Iterator[Metric]:
     sent = CounterMetricFamily(
-        "portal_sms", "SMS and calls handed to a provider since midnight.", labels=["provider", "result"]
+        "portal_sms", "SMS and calls sent to a provider since midnight.", labels=["provider", "result"]
     )
-    parts = CounterMetricFamily(
-        "portal_sms_parts", "Parts that were charged since midnight.", labels=["provider"]
-    )
+    parts = CounterMetricFamily("portal_sms_parts", "Charged SMS parts since midnight.", labels=["provider"])
     took = CounterMetricFamily(
-        "portal_sms_seconds", "Time that providers took since midnight.", labels=["provider"]
+        "portal_sms_seconds", "Time spent in calls to providers since midnight.", labels=["provider"]
     )
     rows = SmsDelivery.objects.filter(at__gte=midnight).order_by().values_list("backend", "succeeded")
     by_result: Counter[tuple[str, bool]] = Counter()
@@ -78,23 +76,23 @@ def _messages(midnight: datetime) -> Iterator[Metric]:
 
 
 def _queues(now: datetime) -> Iterator[Metric]:
-    """How much waits and for how long; 0 seconds where nothing does."""
-    # By the index of `next_try_at`, in which notices that are over stand at the end of time.
+    """Yield the size of each queue and the age of its oldest entry, 0 seconds if it is empty."""
+    # Uses the index of `next_try_at`, in which finished notices are at the end of time.
     waiting = Notice.objects.filter(sent_at=None, gave_up_at=None, next_try_at__lt=outbox.NEVER)
     notices = waiting.aggregate(number=Count("pk"), oldest=Min("created_at"))
     due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=now)
     changes = due.aggregate(number=Count("pk"), oldest=Min("due_at"))
     head = AuditHead.objects.only("settled_event").first()
-    # A second that a request needs to link its event is no backlog.
+    # A request links its own event shortly after recording it: such events are no backlog.
     unlinked = AuditEvent.objects.unlinked(head.settled_event if head is not None else 0)
     events = unlinked.order_by().aggregate(number=Count("pk"), oldest=Min("at"))
-    size = GaugeMetricFamily("portal_queue_size", "What waits to be done.", labels=["queue"])
+    size = GaugeMetricFamily("portal_queue_size", "Entries that wait in the queue.", labels=["queue"])
     age = GaugeMetricFamily(
-        "portal_queue_age_seconds", "For how long the oldest of it waits.", labels=["queue"]
+        "portal_queue_age_seconds", "Age of the oldest entry in the queue.", labels=["queue"]
     )
-    for queue, found in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
-        size.add_metric([queue], found["number"])
-        oldest = found["oldest"]
+    for queue, counts in (("notices", notices), ("audit_events", events), ("delayed_changes", changes)):
+        size.add_metric([queue], counts["number"])
+        oldest = counts["oldest"]
         age.add_metric([queue], max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0)
     yield from (size, age)
     streamed = AuditHead.objects.annotate(behind=F("sequence") - F("streamed")).values_list(
@@ -102,6 +100,6 @@ def _queues(now: datetime) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "portal_audit_sink_behind",
-        "Links of the audit chain that the sink has not got.",
+        "Links of the audit chain that were not written to the sink yet.",
         streamed.first() or 0,
     )

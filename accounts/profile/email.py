@@ -1,7 +1,7 @@
-"""The e-mail for notices: both codes, then a link that goes to the new address."""
+"""The e-mail for notices: both codes, then a confirmation link to the new address."""
 
 from django.conf import settings
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core import signing
 from django.core.mail import EmailMessage
 from django.db import transaction
@@ -15,12 +15,12 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access import logins
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors import result_messages, sms_codes, verification
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import AuditEvent, User
 from accounts.profile.forms import EmailForm
 from accounts.profile.overview import form_view
@@ -33,31 +33,33 @@ LIFETIME = 24 * 3600
 
 @form_view
 def settings_email(request: HttpRequest) -> HttpResponse:
-    """The new address; or, by ``remove``, none."""
+    """Take the new address; with ``remove``, remove the current one."""
     user = customer(request)
-    _need_email()
+    _require_email_enabled()
     removes = "remove" in request.POST and bool(user.email)
     form = EmailForm(user, None if removes else request.POST or None)
     if request.method == "POST" and (removes or form.is_valid()):
         email = "" if removes else form.cleaned_data["email"]
         request.session[NEW_EMAIL] = email
-        problem = messages.of_sending(sms_codes.send_code(request, user, approvals.change_email(email)))
+        problem = result_messages.for_sending(
+            sms_codes.send_code(request, user, approvals.change_email(email))
+        )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         return redirect("settings_email_codes")
     return render(request, "accounts/settings_email.html", {"form": form})
 
 
 @form_view
 def settings_email_codes(request: HttpRequest) -> HttpResponse:
-    """Both codes for exactly this address. They send the link to it, or remove the address there is."""
+    """Take both codes for this address, then send the link to it, or remove the current address."""
     user = customer(request)
-    _need_email()
+    _require_email_enabled()
     email = request.session.get(NEW_EMAIL)
     if email is None:
         return redirect("settings_email")
     title = _("Change e-mail") if email else _("Remove e-mail")
-    asked = Asked(
+    page = ApprovalPage(
         approvals.change_email(email),
         title=title,
         back=reverse("settings_email"),
@@ -68,26 +70,26 @@ def settings_email_codes(request: HttpRequest) -> HttpResponse:
     def done(_value: None) -> HttpResponse:
         request.session.pop(NEW_EMAIL, None)
         if not email:
-            notices.success(request, _("Your e-mail was removed. Notices come by SMS only."))
+            messages.success(request, _("Your e-mail was removed. Notices come by SMS only."))
         elif background.run(_send, user.pk, email):
-            notices.success(
+            messages.success(
                 request, _("A link was sent to the new address. Open it within 24 hours, logged in.")
             )
         else:
-            notices.error(
+            messages.error(
                 request, _("The mail could not be sent. Nothing was changed; try again a little later.")
             )
         return redirect("settings")
 
-    return both_codes(request, asked, effect=lambda: _approved(request, user, email), done=done)
+    return two_code_page(request, page, effect=lambda: _apply(request, user, email), done=done)
 
 
-def _need_email() -> None:
+def _require_email_enabled() -> None:
     if not settings.EMAIL:
         raise Http404
 
 
-def _approved(request: HttpRequest, user: User, email: str) -> None:
+def _apply(request: HttpRequest, user: User, email: str) -> None:
     if email:
         audit.record(Event.EMAIL_ASKED, request, customer=user)
     else:
@@ -95,7 +97,7 @@ def _approved(request: HttpRequest, user: User, email: str) -> None:
 
 
 def _store(request: HttpRequest, user: User, email: str) -> None:
-    """Under `verification.lock`. The notice goes to the address that was replaced, too."""
+    """Store the address under `verification.lock`. The notice also goes to the replaced address."""
     old = User.objects.get(pk=user.pk).email
     User.objects.filter(pk=user.pk).update(email=email)
     fresh = User.objects.select_related("sms").get(pk=user.pk)
@@ -103,20 +105,20 @@ def _store(request: HttpRequest, user: User, email: str) -> None:
 
 
 def _send(pk: int, email: str) -> None:
-    # The configured address: a Host header has no say in where the link leads.
+    # The configured address: a Host header must not decide where the link leads.
     link = settings.BASE_URL + reverse("email_confirm", args=[_token(pk, email)])
     text = render_to_string("accounts/mail_confirm.txt", {"link": link})
     EmailMessage(_("Hitobit: confirm your e-mail"), text, to=[email]).send()
 
 
 def _token(pk: int, email: str) -> str:
-    # SECURITY: with all sessions of the person ends what they had begun: a link that a thief asked for as well.
+    # SECURITY: the epoch makes the link void when all sessions of the user end, as a thief may have requested it.
     epoch = User.objects.get(pk=pk).session_epoch
     return signing.dumps({"user": pk, "email": email, "after": _last_change(pk), "epoch": epoch}, salt=SALT)
 
 
 def _last_change(pk: int) -> int:
-    """The event that last changed the person's e-mail: a link that is older than that is over."""
+    """Return the id of the event that last changed the user's e-mail; older links are void."""
     changes = AuditEvent.objects.filter(customer=pk, event=Event.EMAIL_CHANGED.value).order_by("-pk")
     return changes.values_list("pk", flat=True).first() or 0
 
@@ -124,40 +126,42 @@ def _last_change(pk: int) -> int:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
-    """The link's page; its button stores the address. Looking at it changes nothing: mail scanners look at links."""
+    """The page of the link; its button stores the address. A GET changes nothing, because mail scanners open links."""
     user = customer(request)
-    email = _email_of(token, user)
+    email = _email_from_token(token, user)
     if email is None:
         return render(request, "accounts/email_confirm.html", {"is_over": True}, status=410)
     if request.method == "POST" and email != user.email:
         with transaction.atomic(durable=True):
             verification.lock(user)
-            # Looked at again under the lock: of many clicks one stores it, and of a session that was ended none.
+            # Checked again under the lock: of many clicks one stores it, and of an ended session none.
             fresh = User.objects.get(pk=user.pk)
-            goes_on = logins.current(request, fresh, Purpose.CHANGE_EMAIL)
-            if goes_on and _email_of(token, user) == email != fresh.email:
+            goes_on = logins.current_nonce(request, fresh, Purpose.CHANGE_EMAIL)
+            if goes_on and _email_from_token(token, user) == email != fresh.email:
                 _store(request, user, email)
-        notices.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
+        messages.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
         return redirect("settings")
     if email == user.email:
-        notices.info(request, _("This e-mail is confirmed already."))
+        messages.info(request, _("This e-mail is confirmed already."))
         return redirect("settings")
     return render(request, "accounts/email_confirm.html", {"email": email})
 
 
-def _email_of(token: str, user: User) -> str | None:
-    """The address of a link that ``user`` may confirm, or has just confirmed by it; None when it is over or no link."""
+def _email_from_token(token: str, user: User) -> str | None:
+    """Return the address of a link that ``user`` may confirm or has just confirmed; None if the link is void or
+    invalid.
+    """
     try:
-        found = signing.loads(token, salt=SALT, max_age=LIFETIME)
+        payload = signing.loads(token, salt=SALT, max_age=LIFETIME)
     except signing.BadSignature:
         return None
-    email: str = found["email"]
-    if found["user"] != user.pk:
+    email: str = payload["email"]
+    if payload["user"] != user.pk:
         return None
     fresh = User.objects.get(pk=user.pk)
-    # Links of the version before, which hold no epoch, are good for their 24 hours.
+    # Links of the previous version contain no epoch and stay valid for their 24 hours.
     is_current = (
-        found["after"] == _last_change(user.pk)
-        and found.get("epoch", fresh.session_epoch) == fresh.session_epoch
+        payload["after"] == _last_change(user.pk)
+        and payload.get("epoch", fresh.session_epoch) == fresh.session_epoch
     )
     return email if is_current or email == fresh.email else None

@@ -1,9 +1,9 @@
-"""Stopping everything at once, with and without a login; and the two ways back, both by both codes."""
+"""Freeze the account, with or without a login; thaw it or end the quarantine, both with both codes."""
 
 from functools import partial
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.guard import customer, public
+from accounts.access.decorators import customer, public
 from accounts.actions import freeze as actions_freeze
 from accounts.actions import scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import event_of
 from accounts.factors import verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import Notice, User
 from accounts.notifications import links
 from hitobit_portal.http import error_pages
@@ -30,30 +30,30 @@ from hitobit_portal.security.ratelimits import Rate
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def freeze(request: HttpRequest) -> HttpResponse:
-    """What freezing does, and one button; of a frozen account the way back."""
+    """Explain the freeze and offer one button; for a frozen account, offer to thaw it."""
     user = customer(request)
     if request.method != "POST":
         return render(request, "accounts/freeze.html")
-    # No code: whoever is being robbed has no time, and a thief gains nothing by it.
+    # No code: the victim of a theft has no time, and a thief gains nothing by a freeze.
     actions_freeze.freeze(request, user)
     request.session.flush()
     response = redirect("frozen")
-    response["Clear-Site-Data"] = '"cache"'  # the pages behind Back
+    response["Clear-Site-Data"] = '"cache"'  # the pages behind the Back button
     return response
 
 
 @public
 @require_safe
 def frozen(request: HttpRequest) -> HttpResponse:
-    """After freezing, when nobody is logged in any more: what happened, and how it is undone."""
+    """After a freeze, when nobody is logged in: explain what happened and how to undo it."""
     return render(request, "accounts/frozen.html")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def thaw(request: HttpRequest) -> HttpResponse:
-    """Both codes thaw the account."""
+    """Thaw the account with both codes."""
     user = customer(request)
-    asked = Asked(
+    page = ApprovalPage(
         approvals.THAW,
         title=_("Thaw the account"),
         back=reverse("freeze"),
@@ -64,21 +64,21 @@ def thaw(request: HttpRequest) -> HttpResponse:
         return not User.objects.filter(pk=user.pk, frozen_at__isnull=False).exists()
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The account is thawed. Your API keys work again."))
+        messages.success(request, _("The account is thawed. Your API keys work again."))
         return redirect("dashboard")
 
     if user.frozen_at is None:
         return redirect("dashboard")
-    return both_codes(
-        request, asked, effect=partial(actions_freeze.thaw, request, user), done=done, already_done=is_thawed
+    return two_code_page(
+        request, page, effect=partial(actions_freeze.thaw, request, user), done=done, already_done=is_thawed
     )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def quarantine(request: HttpRequest) -> HttpResponse:
-    """Both codes end the quarantine before its time."""
+    """End the quarantine early with both codes."""
     user = customer(request)
-    asked = Asked(
+    page = ApprovalPage(
         approvals.LIFT_QUARANTINE,
         title=_("End the quarantine"),
         back=reverse("dashboard"),
@@ -89,55 +89,57 @@ def quarantine(request: HttpRequest) -> HttpResponse:
         return not User.objects.get(pk=user.pk).in_quarantine
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The quarantine has ended. Your API keys may trade and withdraw again."))
+        messages.success(request, _("The quarantine has ended. Your API keys may trade and withdraw again."))
         return redirect("dashboard")
 
     if not user.in_quarantine:
         return redirect("dashboard")
     effect = partial(actions_freeze.lift_quarantine, request, user)
-    return both_codes(request, asked, effect=effect, done=done, already_done=is_lifted)
+    return two_code_page(request, page, effect=effect, done=done, already_done=is_lifted)
 
 
 @public
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def notice(request: HttpRequest, token: str) -> HttpResponse:
-    """The link of a notice: looking changes nothing (mail programs open links), a button uses it up."""
-    found = links.find(token)
-    # SECURITY: only wrong links count, and a right one is never refused: a neighbour behind the same address must not
-    # keep an owner from freezing. The tag has 128 bits, so the rate limits work, not the chance of a right guess.
-    if found is None:
+    """The page of the link in a notice. A GET changes nothing (mail programs open links); a button uses the link."""
+    notice_sent = links.find(token)
+    # SECURITY: only wrong links count, and a right link is never refused: a neighbour behind the same address must
+    # not keep an owner from freezing. The tag has 128 bits; the limit bounds work, not the chance of a right guess.
+    if notice_sent is None:
         wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
-        return error_pages.too_many(request, wait) if wait is not None else _gone(request)
+        return error_pages.too_many(request, wait) if wait is not None else _link_gone(request)
     if request.method == "POST":
-        return _act(request, found)
+        return _use_link(request, notice_sent)
     context = {
-        "title": event_of(found.event.event).look.title,
-        "at": found.event.at,
-        "phone": _shown_phone(found),
-        "is_waiting": _can_stop(found.user),
-        "is_held": not links.link_may_stop(found.user) and scheduled_changes.waiting(found.user).exists(),
-        "is_frozen": found.user.frozen_at is not None,
+        "title": event_of(notice_sent.event.event).look.title,
+        "at": notice_sent.event.at,
+        "phone": _shown_phone(notice_sent),
+        "is_waiting": _can_stop(notice_sent.user),
+        "is_held": not links.link_may_stop(notice_sent.user)
+        and scheduled_changes.waiting(notice_sent.user).exists(),
+        "is_frozen": notice_sent.user.frozen_at is not None,
     }
     return render(request, "accounts/notice_link.html", context)
 
 
-def _act(request: HttpRequest, found: Notice) -> HttpResponse:
-    """Freezes the account, or (``stop``) only stops a change that waits."""
+def _use_link(request: HttpRequest, notice_sent: Notice) -> HttpResponse:
+    """Freeze the account, or only stop a scheduled change (``stop``)."""
     only_stop = "stop" in request.POST
     with transaction.atomic():
-        verification.lock(found.user)
-        if only_stop and not _can_stop(found.user):
-            # It took force meanwhile, or another link stopped one before; this one is still good for freezing.
+        verification.lock(notice_sent.user)
+        if only_stop and not _can_stop(notice_sent.user):
+            # It took effect meanwhile, or another link stopped one before. This link can still freeze the account.
             return redirect(request.path)
-        # SECURITY: one of many at once goes on; a link that was read out of a phone later does nothing.
-        if not links.use_up(found):
-            return _gone(request)
-        scheduled_changes.stop_by_link(found.user, request)
+        # SECURITY: of many parallel requests one continues; a used link does nothing, even if it is read from the
+        # phone later.
+        if not links.use_up(notice_sent):
+            return _link_gone(request)
+        scheduled_changes.stop_by_link(notice_sent.user, request)
         if not only_stop:
-            actions_freeze.freeze(request, found.user, via="link")
+            actions_freeze.freeze(request, notice_sent.user, via="link")
     if only_stop:
-        notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
         return redirect("login")
     return redirect("frozen")
 
@@ -146,11 +148,13 @@ def _can_stop(user: User) -> bool:
     return links.link_may_stop(user) and scheduled_changes.waiting(user).exists()
 
 
-def _shown_phone(found: Notice) -> str:
-    """The number it went to, which its reader knows; not the one that may have replaced it meanwhile."""
-    return masked_phone(found.to if found.channel == Notice.Channel.SMS else found.user.phone)
+def _shown_phone(notice_sent: Notice) -> str:
+    """Return the number that the notice was sent to, which its reader knows; not a number that replaced it."""
+    return masked_phone(
+        notice_sent.to if notice_sent.channel == Notice.Channel.SMS else notice_sent.user.phone
+    )
 
 
-def _gone(request: HttpRequest) -> HttpResponse:
-    # SECURITY: one answer for forged, expired and used up: it tells nothing about which ids exist.
+def _link_gone(request: HttpRequest) -> HttpResponse:
+    # SECURITY: one response for forged, expired and used links, so that it does not reveal which ids exist.
     return render(request, "accounts/notice_link_gone.html", status=404)

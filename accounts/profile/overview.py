@@ -1,20 +1,20 @@
-"""The settings: what the account has, and the way to every change of it."""
+"""The settings page: the state of the account, with links to every change."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings as portal
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import sessions
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import scheduled_changes
 from accounts.factors import step_up, verification
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 
 METHODS = ["GET", "HEAD", "POST"]
 form_view = require_http_methods(METHODS)
@@ -22,13 +22,13 @@ form_view = require_http_methods(METHODS)
 
 @require_safe
 def settings(request: HttpRequest) -> HttpResponse:
-    """Account, security, preferences, and changes that wait."""
+    """Show account, security, preferences, and scheduled changes."""
     user = customer(request)
     if scheduled_changes.apply_due(user=user):
-        return redirect("login")  # what was due has ended this session, too
+        return redirect("login")  # the change that was due has ended this session too
     context = {
         "sessions_open": len(sessions.open_sessions(user)),
-        "recovery_left": verification.recovery_left(user),
+        "recovery_left": verification.recovery_codes_left(user),
         "totp_since": user.totp.confirmed_at,
         "totp_clock": user.totp.drift,
         "waiting": scheduled_changes.waiting(user),
@@ -39,35 +39,36 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
-    """Stops one of the person's own waiting changes."""
+    """Stop one of the user's own scheduled changes."""
     if scheduled_changes.stop(customer(request), object_id, request):
-        notices.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
     else:
-        notices.info(request, _("This change does not wait any more."))
+        messages.info(request, _("This change does not wait any more."))
     return redirect("settings")
 
 
-def codes_then(
+def step_up_page(
     request: HttpRequest,
-    asked: Asked,
+    page: ApprovalPage,
     target: str,
     *,
     effect: Callable[[], Any] = lambda: None,
     then: Callable[[], Any] = lambda: None,
     **about: str,
 ) -> HttpResponse:
-    """Both codes, whose proof the page ``target`` (its name) takes. ``about``: what it is good for.
+    """Take both codes and grant a step-up, which the page ``target`` (a URL name) uses. ``about``: the approved
+    content.
 
-    ``effect`` runs in the codes' transaction, ``then`` after the proof was given.
+    ``effect`` runs in the transaction of the codes, ``then`` after the step-up was granted.
     """
-    user, what = customer(request), asked.approval.purpose
-    found = step_up.of(request, user, what)
-    if found is not None and found.items() >= about.items():
+    user, what = customer(request), page.approval.purpose
+    step_up_state = step_up.get(request, user, what)
+    if step_up_state is not None and step_up_state.items() >= about.items():
         return redirect(target)
 
     def done(_value: Any) -> HttpResponse:
-        step_up.give(request, user, what, **about)
+        step_up.grant(request, user, what, **about)
         then()
         return redirect(target)
 
-    return both_codes(request, asked, effect=effect, done=done)
+    return two_code_page(request, page, effect=effect, done=done)

@@ -1,8 +1,8 @@
-"""Another password: both codes, then the current and the new one; and the first one of one's own."""
+"""Change the password: both codes, then the current and the new one. Replace the first password of a staff account."""
 
 from collections.abc import Callable
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -14,16 +14,16 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer
-from accounts.access.guard import first_password as first_password_only
+from accounts.access.decorators import customer
+from accounts.access.decorators import first_password as first_password_only
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
 from accounts.factors import step_up, verification
-from accounts.factors.views import Asked
+from accounts.factors.views import ApprovalPage
 from accounts.models import User
 from accounts.profile.forms import ChangePasswordForm
-from accounts.profile.overview import codes_then, form_view
+from accounts.profile.overview import form_view, step_up_page
 from hitobit_portal.http import error_pages
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
@@ -31,19 +31,21 @@ from hitobit_portal.security.ratelimits import Rate
 
 @form_view
 def settings_password(request: HttpRequest) -> HttpResponse:
-    """Both codes approve the change of the password."""
+    """Take both codes for the change of the password."""
     title = _("Change password")
-    asked = Asked(approvals.CHANGE_PASSWORD, title=title, back=reverse("settings"), operation=title)
-    return codes_then(request, asked, "settings_password_new")
+    page = ApprovalPage(approvals.CHANGE_PASSWORD, title=title, back=reverse("settings"), operation=title)
+    return step_up_page(request, page, "settings_password_new")
 
 
 @never_cache
 @sensitive_post_parameters("current_password", "password")
 @form_view
 def settings_password_new(request: HttpRequest) -> HttpResponse:
-    """The current password and the new one. The keys go on: both codes and the old password are three proofs."""
+    """Take the current and the new password. Keys are not restricted: both codes and the old password are three
+    proofs.
+    """
     user = customer(request)
-    if not step_up.holds(request, user, Purpose.CHANGE_PASSWORD):
+    if not step_up.is_granted(request, user, Purpose.CHANGE_PASSWORD):
         return redirect("settings_password")
     form = _form(request, user)
     if isinstance(form, HttpResponse):
@@ -54,16 +56,20 @@ def settings_password_new(request: HttpRequest) -> HttpResponse:
 
 
 def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
-    if not _store(request, user, password, lambda: step_up.holds(request, user, Purpose.CHANGE_PASSWORD)):
-        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+    if not _store(
+        request, user, password, lambda: step_up.is_granted(request, user, Purpose.CHANGE_PASSWORD)
+    ):
+        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
-    step_up.end(request)
-    notices.success(request, _("Your password was changed. All other sessions have ended."))
+    step_up.clear(request)
+    messages.success(request, _("Your password was changed. All other sessions have ended."))
     return redirect("settings")
 
 
 def _store(request: HttpRequest, user: User, password: str, only_if: Callable[[], bool]) -> bool:
-    """Replaces the password and ends all other sessions; ``only_if`` is asked under the lock. Whether it did."""
+    """Replace the password and end all other sessions. ``only_if`` is called under the lock. Return whether it was
+    replaced.
+    """
     ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
     hashed = make_password(password)  # slow, so before the lock
     with transaction.atomic(durable=True):
@@ -82,15 +88,15 @@ def _store(request: HttpRequest, user: User, password: str, only_if: Callable[[]
 @sensitive_post_parameters("current_password", "password")
 @form_view
 def first_password(request: HttpRequest) -> HttpResponse:
-    """One's own password in place of the one that an operator has set; the last step of the first login."""
+    """Replace the password that an operator has set; the last step of the first login."""
     user = customer(request)
     form = _form(request, user)
     if isinstance(form, HttpResponse):
         return form
     if form.is_valid():
-        # Of two requests at once the second finds nothing to replace.
+        # Of two parallel requests, the second has nothing to replace.
         _store(request, user, form.cleaned_data["password"], lambda: _is_first(user))
-        notices.success(request, _("Your password was changed. All other sessions have ended."))
+        messages.success(request, _("Your password was changed. All other sessions have ended."))
         return redirect("admin:index" if user.is_staff else "dashboard")
     return render(request, "accounts/first_password.html", {"form": form})
 
@@ -100,10 +106,13 @@ def _is_first(user: User) -> bool:
 
 
 def _form(request: HttpRequest, user: User) -> ChangePasswordForm | HttpResponse:
-    """The form as it was posted, or an empty one; or the answer for who tries too many current passwords."""
+    """Return the form with the posted values, or an empty form, or the response if there were too many wrong
+    passwords.
+    """
     if request.method != "POST":
         return ChangePasswordForm(user)
-    # SECURITY: taken before comparing: a found session and a borrowed phone are no licence to guess the password.
+    # SECURITY: acquired before comparing: somebody with a foreign session or a borrowed phone must not guess the
+    # password.
     wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)

@@ -1,9 +1,9 @@
-"""Another mobile number: with both codes at once; without the old phone after a day."""
+"""Change the mobile number: at once with both codes; after a day without the old phone."""
 
 import time
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,79 +12,81 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts import audit, sms
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import phone, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.approvals import Purpose
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, step_up, verification
-from accounts.factors.sms_codes import Sending, Sent
-from accounts.factors.verification import Factor, Outcome, Result
-from accounts.factors.views import Asked
+from accounts.factors import result_messages, sms_codes, step_up, verification
+from accounts.factors.sms_codes import SendResult, SendStatus
+from accounts.factors.verification import Factor, VerificationOutcome, VerificationResult
+from accounts.factors.views import ApprovalPage
 from accounts.models import DelayedChange, User
 from accounts.profile.forms import LostPhoneForm, NewPhoneForm
-from accounts.profile.overview import codes_then, form_view
+from accounts.profile.overview import form_view, step_up_page
 from accounts.registration import flow
 from accounts.registration.forms import SmsCodeForm
 from hitobit_portal import background
 from hitobit_portal.i18n.jalali import date_local
 
-#: Session keys: the number that was typed, and when an SMS to which number was last asked for.
-NEW_PHONE, ASKED = "new_phone", "new_phone_asked"
+#: Session keys: the entered number, and the last SMS request (number and time).
+NEW_PHONE, SMS_REQUESTED = "new_phone", "new_phone_asked"
 
 
 @form_view
 def settings_phone(request: HttpRequest) -> HttpResponse:
-    """The new number, and what follows from it. Whether somebody has it is not said."""
+    """Take the new number. The page does not reveal whether it has an account."""
     user = customer(request)
     form = NewPhoneForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         number = form.cleaned_data["phone"]
         request.session[NEW_PHONE] = number
-        problem = messages.of_sending(sms_codes.send_code(request, user, approvals.change_phone(number)))
+        problem = result_messages.for_sending(
+            sms_codes.send_code(request, user, approvals.change_phone(number))
+        )
         if problem:
-            notices.error(request, problem)
+            messages.error(request, problem)
         return redirect("settings_phone_codes")
     return render(request, "accounts/settings_phone.html", {"form": form})
 
 
 @form_view
 def settings_phone_codes(request: HttpRequest) -> HttpResponse:
-    """Both codes of now, for exactly the new number; the SMS names it."""
+    """Take both current codes for the new number, which the SMS names."""
     number = request.session.get(NEW_PHONE)
     if not number:
         return redirect("settings_phone")
-    asked = Asked(
+    page = ApprovalPage(
         approvals.change_phone(number),
         title=_("Change mobile number"),
         back=reverse("settings_phone"),
         operation=_("Change mobile number"),
         facts=[(_("New number"), number, True)],
     )
-    return codes_then(
-        request, asked, "settings_phone_confirm", then=lambda: _ask(request, number), phone=number
+    return step_up_page(
+        request, page, "settings_phone_confirm", then=lambda: _request_sms(request, number), phone=number
     )
 
 
 @form_view
 def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
-    """The code that was sent to the new number. With it the number is changed, or begins to wait for it."""
+    """Take the code that was sent to the new number, then change the number or schedule the change."""
     user = customer(request)
-    found = step_up.of(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
-    if found is None:
+    step_up_state = step_up.get(request, user, Purpose.CHANGE_PHONE, Purpose.LOST_PHONE)
+    if step_up_state is None:
         return redirect("settings_phone")
-    number, is_lost = found["phone"], found["what"] == Purpose.LOST_PHONE.value
+    number, is_lost = step_up_state["phone"], step_up_state["what"] == Purpose.LOST_PHONE.value
     form = SmsCodeForm()
     if request.method == "POST":
         if "resend" in request.POST or "speak" in request.POST:
-            _ask(request, number, spoken="speak" in request.POST)
+            _request_sms(request, number, spoken="speak" in request.POST)
             return redirect("settings_phone_confirm")
         form = SmsCodeForm(request.POST)
         if form.is_valid():
-            result = _confirm(request, user, found, form.cleaned_data["code"])
+            result = _confirm(request, user, step_up_state, form.cleaned_data["code"])
             if result.accepted:
-                return _told(request, result.value, is_lost)
-            form.add_error("code", messages.of_one(result))
+                return _redirect_after_change(request, result.value, is_lost)
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "phone": number,
@@ -97,10 +99,10 @@ def settings_phone_confirm(request: HttpRequest) -> HttpResponse:
 
 @form_view
 def settings_phone_lost(request: HttpRequest) -> HttpResponse:
-    """For somebody who logs in by authenticator and gets no SMS: a recovery code in its place, and a day to wait."""
+    """For users who get no SMS: a recovery code and the authenticator replace it, and the change waits for a day."""
     user = customer(request)
     if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
-        notices.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
+        messages.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
         return redirect("settings")
     form = LostPhoneForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -110,42 +112,49 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
             Factor.TOTP: form.cleaned_data["totp_code"],
         }
         result = verification.verify(
-            request, user, approvals.lost_phone(number), codes, effect=lambda: _used(request, user)
+            request,
+            user,
+            approvals.lost_phone(number),
+            codes,
+            effect=lambda: _record_recovery_code(request, user),
         )
         if result.accepted:
-            step_up.give(request, user, Purpose.LOST_PHONE, phone=number)
-            _ask(request, number)
+            step_up.grant(request, user, Purpose.LOST_PHONE, phone=number)
+            _request_sms(request, number)
             return redirect("settings_phone_confirm")
-        form.add_error(None, messages.of_result(result))
+        form.add_error(None, result_messages.for_two_codes(result))
     return render(request, "accounts/settings_phone_lost.html", {"form": form})
 
 
-def _used(request: HttpRequest, user: User) -> None:
-    audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_left(user))
+def _record_recovery_code(request: HttpRequest, user: User) -> None:
+    audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
 
 
 def _resend_in(request: HttpRequest, number: str) -> int:
-    asked = request.session.get(ASKED, {})
-    return flow.resend_in(asked) if asked.get("phone") == number else 0
+    last_request = request.session.get(SMS_REQUESTED, {})
+    return flow.seconds_until_resend(last_request) if last_request.get("phone") == number else 0
 
 
-def _ask(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
-    """Has the code sent to the new number, outside of this answer's time."""
+def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> None:
+    """Send the code to the new number, in the background."""
     if _resend_in(request, number):
-        notices.info(
+        messages.info(
             request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
         )
         return
     user = User.objects.get(pk=customer(request).pk)
-    # SECURITY: not in the time of this answer, and told alike: a stop-watch must not tell whose numbers are here.
+    # SECURITY: in the background and with the same message, so that the response time does not reveal whose numbers
+    # are registered.
     if background.run(_send, request, user, number, spoken):
-        request.session[ASKED] = {"phone": number, "asked": int(time.time())}
+        request.session[SMS_REQUESTED] = {"phone": number, "asked": int(time.time())}
     else:
-        notices.error(request, str(messages.of_sending(Sent(Sending.FAILED, 0))))
+        messages.error(request, str(result_messages.for_sending(SendResult(SendStatus.FAILED, 0))))
 
 
 def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
-    """The code; to the owner of an account with this number, that somebody typed it. Both leave the same traces."""
+    """Send the code; if the number has an account, tell its owner that somebody entered it. Both leave the same
+    traces.
+    """
     approval = approvals.confirm_phone(number)
     owner = User.objects.filter(phone=number).exclude(joined_at=None).first()
     if owner is None:
@@ -155,18 +164,22 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
         text = _(
             "Hitobit\nSomebody asked to use this number for another account. It stays yours: there is nothing to do."
         )
-        sms_codes.send_code(request, user, approval, instead=text)
+        sms_codes.send_code(request, user, approval, replacement_text=text)
 
 
-def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str) -> Result:
-    """The code of the new number; the value is True, the waiting change, or None when the proof was used before."""
-    number, what = found["phone"], Purpose(found["what"])
+def _confirm(
+    request: HttpRequest, user: User, step_up_state: dict[str, Any], code: str
+) -> VerificationResult:
+    """Verify the code of the new number. The value is True, the scheduled change, or None if the step-up was used
+    before.
+    """
+    number, what = step_up_state["phone"], Purpose(step_up_state["what"])
 
     def effect() -> bool | DelayedChange | None:
-        if not step_up.holds(request, user, what):
+        if not step_up.is_granted(request, user, what):
             return None
         if what is Purpose.LOST_PHONE:
-            return scheduled_changes.ask_phone(request, user, number)
+            return scheduled_changes.schedule_phone_change(request, user, number)
         phone.replace(request, user, number)
         return True
 
@@ -175,24 +188,26 @@ def _confirm(request: HttpRequest, user: User, found: dict[str, Any], code: str)
             request, user, approvals.confirm_phone(number), {Factor.SMS: code}, effect=effect
         )
     except IntegrityError:
-        # SECURITY: an account was opened with the number meanwhile; said like any other refusal.
-        return Result(Outcome.REFUSED)
+        # SECURITY: an account was opened with the number meanwhile; reported like any other refusal.
+        return VerificationResult(VerificationOutcome.REFUSED)
 
 
-def _told(request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool) -> HttpResponse:
+def _redirect_after_change(
+    request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool
+) -> HttpResponse:
     if value is None:
-        notices.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
         return redirect("settings")
-    step_up.end(request)
+    step_up.clear(request)
     request.session.pop(NEW_PHONE, None)
     if is_lost and isinstance(value, DelayedChange):
-        notices.success(
+        messages.success(
             request,
             _("The new number takes force on %(when)s. Until then you can stop it here.")
             % {"when": date_local(value.due_at)},
         )
     else:
-        notices.success(
+        messages.success(
             request,
             _(
                 "Your number was changed and all other sessions have ended. For 24 hours your API keys can only "

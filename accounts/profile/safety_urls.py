@@ -1,4 +1,4 @@
-"""Addresses of keeping an account safe: sessions, freezing, links in notices, preferences."""
+"""URLs of account safety: sessions, freeze, links in notices, preferences."""
 
 from django.urls import URLPattern, path
 

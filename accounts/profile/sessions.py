@@ -1,11 +1,11 @@
-"""Where somebody is logged in, which browsers they trust, and their last logins."""
+"""The sessions page: open sessions, trusted devices, and the last logins."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit, sms
 from accounts.access import sessions, user_agents
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.audit import activity
 from accounts.choices import approvals
 from accounts.choices.events import Event
-from accounts.factors import messages, sms_codes, verification
+from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
 from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
@@ -36,13 +36,13 @@ LOGINS = (
     Event.CODE_REFUSED,
     Event.CODE_LOCKED,
 )
-OTHERS = "others"  # in place of the id of one session
-LONGEST_NUMBER = 18  # digits of a row id that a database takes
+OTHERS = "others"  # used in place of a session id
+MAX_ID_DIGITS = 18  # maximum digits of a row id that a database accepts
 
 
 @dataclass(frozen=True)
-class Place:
-    """An open session, or a trusted browser, as a row of the page."""
+class SessionRow:
+    """A row of the page: an open session or a trusted device."""
 
     number: str
     name: str
@@ -56,12 +56,12 @@ class Place:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def overview(request: HttpRequest) -> HttpResponse:
-    """The lists; a POST ends a trust (``forget``), or leads to the page that ends one session (``end``) or all others
-    (``others``).
+    """Show the lists. A POST ends a trust (``forget``), or redirects to the page that ends one session (``end``) or
+    all others (``others``).
     """
     user = customer(request)
     if request.method == "POST":
-        return _posted(request, user)
+        return _handle_post(request, user)
     current = sessions.current(request, user)
     context = {
         "sessions": [_of_session(row, current) for row in sessions.open_sessions(user)],
@@ -71,26 +71,27 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/sessions.html", context)
 
 
-def _posted(request: HttpRequest, user: User) -> HttpResponse:
+def _handle_post(request: HttpRequest, user: User) -> HttpResponse:
     if "end" in request.POST:
-        return _to_end(_session_of(user, request.POST["end"]).pk)
+        return _redirect_to_end(_session_of(user, request.POST["end"]).pk)
     if "others" in request.POST:
-        return _to_end(OTHERS)
+        return _redirect_to_end(OTHERS)
     if "forget" in request.POST:
         _forget(request, user, request.POST["forget"])
     return redirect("sessions")
 
 
-def _to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
+def _redirect_to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> HttpResponse:
     return redirect(f"{reverse('sessions_end')}?{urlencode({'which': str(which), 'method': method.value})}")
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def end(request: HttpRequest) -> HttpResponse:
-    """One code, of either factor, ends the session that ``which`` names, or all others.
+    """End the session ``which``, or all others, with one code of either factor.
 
-    SECURITY: whoever finds a browser logged in must not put its owner out, and be alone with the account, for nothing.
+    SECURITY: a stranger at a logged-in browser must not be able to log the owner out elsewhere, and keep the account,
+    without a code.
     """
     user, which = customer(request), request.GET.get("which", "")
     session = None if which == OTHERS else _session_of(user, which)
@@ -106,28 +107,28 @@ def end(request: HttpRequest) -> HttpResponse:
             work = partial(_end, request, user, session) if session else partial(_end_others, request, user)
             result = verification.verify(request, user, approval, codes, effect=work)
             if result.accepted:
-                notices.success(request, result.value)
+                messages.success(request, result.value)
                 return redirect("sessions")
-            form.add_error("code", messages.of_one(result))
+            form.add_error("code", result_messages.for_one_code(result))
     context = {
         "form": form,
         "method": method.value,
         "place": _of_session(session, None) if session else None,
         "masked_phone": user.phone,
         "can_speak": sms.can_speak(),
-        "resend_in": sms_codes.resend_in(user, approval) if method is Factor.SMS else None,
+        "resend_in": sms_codes.seconds_until_resend(user, approval) if method is Factor.SMS else None,
     }
     return render(request, "accounts/sessions_end.html", context)
 
 
 def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:
-    """To the other factor; sends the SMS where it is that one. Comes back by GET."""
+    """Switch to the other factor, sending an SMS if it is that one, and redirect to the page."""
     if request.POST.get("switch") == Factor.TOTP.value:
-        return _to_end(which)
+        return _redirect_to_end(which)
     sent = sms_codes.send_code(request, user, approvals.end_sessions(which), spoken="speak" in request.POST)
-    if problem := messages.of_sending(sent):
-        notices.error(request, problem)
-    return _to_end(which, Factor.SMS)
+    if problem := result_messages.for_sending(sent):
+        messages.error(request, problem)
+    return _redirect_to_end(which, Factor.SMS)
 
 
 def _session_of(user: User, number: str) -> LoginSession:
@@ -135,7 +136,7 @@ def _session_of(user: User, number: str) -> LoginSession:
         pk = uuid.UUID(number)
     except ValueError:
         raise Http404 from None
-    # SECURITY: somebody else's session is not there, so that no id can be probed for.
+    # SECURITY: sessions of other users do not exist here, so that ids cannot be probed.
     return get_object_or_404(LoginSession, user=user, pk=pk)
 
 
@@ -153,7 +154,7 @@ def _end_others(request: HttpRequest, user: User) -> str:
 
 
 def _forget(request: HttpRequest, user: User, number: str) -> None:
-    if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
+    if not (number.isascii() and number.isdigit() and len(number) <= MAX_ID_DIGITS):
         raise Http404
     device = TrustedDevice.objects.filter(user=user, pk=int(number)).first()
     with transaction.atomic():
@@ -161,7 +162,7 @@ def _forget(request: HttpRequest, user: User, number: str) -> None:
             raise Http404
         name = user_agents.describe(device.agent)
         audit.record(Event.DEVICE_FORGOTTEN, request, customer=user, target=number, label=name)
-    notices.success(request, _("The device is no longer trusted: its next login asks for a code."))
+    messages.success(request, _("The device is no longer trusted: its next login asks for a code."))
 
 
 def _trusted(user: User) -> list[TrustedDevice]:
@@ -174,15 +175,17 @@ def _history(user: User) -> list[activity.Row]:
     return [activity.row(event) for event in events[:HISTORY]]
 
 
-def _of_session(row: LoginSession, current: LoginSession | None) -> Place:
+def _of_session(row: LoginSession, current: LoginSession | None) -> SessionRow:
     is_this = current is not None and row.pk == current.pk
     name = user_agents.describe(row.agent)
-    return Place(str(row.pk), name, _icon(name), row.address, row.started_at, row.seen_at, is_this=is_this)
+    return SessionRow(
+        str(row.pk), name, _icon(name), row.address, row.started_at, row.seen_at, is_this=is_this
+    )
 
 
-def _of_device(row: TrustedDevice) -> Place:
+def _of_device(row: TrustedDevice) -> SessionRow:
     name = user_agents.describe(row.agent)
-    return Place(
+    return SessionRow(
         str(row.pk), name, _icon(name), row.address, row.created_at, row.used_at, until=row.expires_at
     )
 

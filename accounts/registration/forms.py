@@ -1,4 +1,4 @@
-"""Forms of sign-up and forgotten password, and the one for every new password."""
+"""Forms of sign-up and "forgotten password", and the form for every new password."""
 
 from typing import Any
 
@@ -21,23 +21,24 @@ class SmsCodeForm(forms.Form):
 
 
 class ForgotTotpForm(forms.Form):
-    """The SMS code and the authenticator's."""
+    """The SMS code and the code of the authenticator."""
 
     sms_code = CodeField(label=_("SMS code"))
     totp_code = CodeField(label=_("Authenticator code"))
 
 
 class ForgotRecoveryForm(forms.Form):
-    """The SMS code and, in place of a lost authenticator's, a recovery code."""
+    """The SMS code and, in place of a lost authenticator, a recovery code."""
 
     sms_code = CodeField(label=_("SMS code"))
     recovery_code = RecoveryCodeField(label=_("Recovery code"))
 
 
 class NewPasswordForm(forms.Form):
-    """A new password of ``user``, typed once: it can be shown, and is replaced by two codes where it is mistyped.
+    """A new password for ``user``, typed once: it can be shown, and a mistyped one is replaced by "forgotten
+    password".
 
-    ``strength`` is that of what was refused, for the meter of `parts/new_password.html`; None before.
+    ``strength``: the strength of a refused password, for the meter of `parts/new_password.html`; None before.
     """
 
     password = forms.CharField(

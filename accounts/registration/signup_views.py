@@ -1,9 +1,9 @@
-"""Sign-up: the number, the SMS code, the password; then enrolment goes on as for everybody."""
+"""Sign-up: the number, the SMS code, the password. Then the normal enrolment continues."""
 
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
@@ -13,10 +13,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import sms
-from accounts.access import guard, passwords
-from accounts.access.guard import public
-from accounts.actions import invitations, placeholders
-from accounts.actions.invitations import Refusal
+from accounts.access import passwords, pending_login
+from accounts.access.decorators import public
+from accounts.actions import invitations, pending_accounts
+from accounts.actions.invitations import InvitationRefusal
 from accounts.choices import approvals
 from accounts.factors import sms_codes, verification
 from accounts.factors.verification import Factor
@@ -33,14 +33,14 @@ from hitobit_portal.security.ratelimits import Rate
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup(request: HttpRequest) -> HttpResponse:
-    """Step one: the number. The answer is the same whether it has an account."""
+    """Step one: the number. The response is the same whether or not it has an account."""
     if _is_logged_in(request):
         return redirect("dashboard")
     if settings.SIGNUP != "open":
         return _closed(request)
     form = PhoneForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return _set_out(request, form.cleaned_data["phone"], None)
+        return _begin(request, form.cleaned_data["phone"], None)
     return render(request, "accounts/signup.html", {"form": form})
 
 
@@ -48,49 +48,51 @@ def signup(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invited(request: HttpRequest, token: str) -> HttpResponse:
-    """The invitation's link: sign-up for exactly its number. Looking at it sends nothing and uses nothing up."""
+    """The link of an invitation: sign-up for its number only. A GET sends nothing and does not use the invitation."""
     if _is_logged_in(request):
         return redirect("dashboard")
     if settings.SIGNUP == "closed":
         return _closed(request)
-    found = invitations.read(token)
-    if isinstance(found, Refusal):
-        status = 404 if found is Refusal.FORGED else 410
-        return render(request, "accounts/signup_invitation.html", {"refusal": found.value}, status=status)
+    invitation = invitations.read(token)
+    if isinstance(invitation, InvitationRefusal):
+        status = 404 if invitation is InvitationRefusal.FORGED else 410
+        return render(
+            request, "accounts/signup_invitation.html", {"refusal": invitation.value}, status=status
+        )
     if request.method == "POST":
-        return _set_out(request, found.phone, found.pk)
-    return render(request, "accounts/signup_invitation.html", {"phone": found.phone})
+        return _begin(request, invitation.phone, invitation.pk)
+    return render(request, "accounts/signup_invitation.html", {"phone": invitation.phone})
 
 
 @public
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup_code(request: HttpRequest) -> HttpResponse:
-    """Step two: the code of the SMS."""
-    state = _on_the_way(request)
+    """Step two: the SMS code."""
+    state = _signup_state(request)
     if isinstance(state, HttpResponse):
         return state
-    if flow.proved(request, flow.SIGN_UP):
+    if flow.proved_user(request, flow.SIGN_UP):
         return redirect("signup_password")
     form = SmsCodeForm()
     if request.method == "POST":
         if "resend" in request.POST or "speak" in request.POST:
-            return _ask_again(request)
+            return _resend(request)
         form = SmsCodeForm(request.POST)
         if form.is_valid():
-            user = placeholders.row_of(state["phone"])
+            user = pending_accounts.get_or_create_row(state["phone"])
             codes = {Factor.SMS: form.cleaned_data["code"]}
             result = verification.verify(
-                request, user, approvals.SIGN_UP, codes, effect=lambda: placeholders.keep_open(user)
+                request, user, approvals.SIGN_UP, codes, effect=lambda: pending_accounts.extend(user)
             )
             if result.accepted and result.value:
-                flow.prove(request, flow.SIGN_UP, user)
+                flow.record_proof(request, flow.SIGN_UP, user)
                 return redirect("signup_password")
-            form.add_error("code", flow.refused())
+            form.add_error("code", flow.refusal_text())
     context = {
         "form": form,
         "phone": state["phone"],
-        "resend_in": flow.resend_in(state),
+        "resend_in": flow.seconds_until_resend(state),
         "can_speak": sms.can_speak(),
     }
     return render(request, "accounts/signup_code.html", context)
@@ -101,11 +103,11 @@ def signup_code(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup_password(request: HttpRequest) -> HttpResponse:
-    """Step three: the password. The account exists from here on, and its phone is confirmed."""
-    state = _on_the_way(request)
+    """Step three: the password. It creates the account, with a confirmed phone."""
+    state = _signup_state(request)
     if isinstance(state, HttpResponse):
         return state
-    user = flow.proved(request, flow.SIGN_UP)
+    user = flow.proved_user(request, flow.SIGN_UP)
     if user is None:
         return redirect("signup_code")
     form = NewPasswordForm(user)
@@ -115,7 +117,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
             return error_pages.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
         if form.is_valid():
-            return _open(request, user, form.cleaned_data["password"], state["invitation"])
+            return _open_account(request, user, form.cleaned_data["password"], state["invitation"])
     return render(request, "accounts/signup_password.html", {"form": form, "phone": user.phone})
 
 
@@ -124,19 +126,21 @@ def signup_password(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_POST
 def password_strength(request: HttpRequest) -> HttpResponse:
-    """``{"score": 0-4, "text": "..."}`` for the meter; nothing is kept."""
+    """Return ``{"score": 0-4, "text": "..."}`` for the strength meter. Nothing is stored."""
     wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
-    found = passwords.strength(request.POST.get("password", "")[: passwords.LONGEST + 1], _own_phone(request))
-    return JsonResponse({"score": found.score, "text": found.text})
+    strength = passwords.strength(
+        request.POST.get("password", "")[: passwords.MAX_LENGTH + 1], _own_phone(request)
+    )
+    return JsonResponse({"score": strength.score, "text": strength.text})
 
 
 def _own_phone(request: HttpRequest) -> str:
-    """The number that this visitor has proved or typed; "" when there is none."""
+    """Return the number that this visitor has proved or entered, "" if there is none."""
     if isinstance(request.user, User):
         return request.user.phone
-    states = (flow.state(request, way) for way in (flow.SIGN_UP, flow.FORGOT))
+    states = (flow.get_state(request, way) for way in (flow.SIGN_UP, flow.FORGOT))
     return next((str(state["phone"]) for state in states if state), "")
 
 
@@ -149,39 +153,39 @@ def _closed(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/signup_closed.html", context, status=403)
 
 
-def _on_the_way(request: HttpRequest) -> HttpResponse | dict[str, Any]:
-    """Where the visitor stands, or the answer for who may not be here."""
+def _signup_state(request: HttpRequest) -> HttpResponse | dict[str, Any]:
+    """Return the state of the sign-up, or the response for a visitor who may not continue it."""
     if _is_logged_in(request):
         return redirect("dashboard")
-    state = flow.state(request, flow.SIGN_UP)
+    state = flow.get_state(request, flow.SIGN_UP)
     number = state["invitation"] if state else None
     if settings.SIGNUP == "closed" or (state and settings.SIGNUP == "invite" and number is None):
         return _closed(request)
-    if state is None or (number is not None and not invitations.usable(number, state["phone"])):
+    if state is None or (number is not None and not invitations.is_usable(number, state["phone"])):
         return redirect("signup")
     return state
 
 
-def _set_out(request: HttpRequest, phone: str, invitation: int | None) -> HttpResponse:
+def _begin(request: HttpRequest, phone: str, invitation: int | None) -> HttpResponse:
     wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     flow.begin(request, flow.SIGN_UP, phone, invitation=invitation)
-    flow.ask(request, flow.SIGN_UP, _send)
+    flow.request_sms(request, flow.SIGN_UP, _send)
     return redirect("signup_code")
 
 
-def _ask_again(request: HttpRequest) -> HttpResponse:
+def _resend(request: HttpRequest) -> HttpResponse:
     wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
-    flow.ask(request, flow.SIGN_UP, _send, spoken="speak" in request.POST)
+    flow.request_sms(request, flow.SIGN_UP, _send, spoken="speak" in request.POST)
     return redirect("signup_code")
 
 
 def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
-    """The code; to somebody who has an account already, that somebody typed their number. Not in the answer's time."""
-    user = placeholders.row_of(phone)
+    """Send the code; if the number has an account, tell its owner that somebody entered it. Runs in the background."""
+    user = pending_accounts.get_or_create_row(phone)
     if not flow.may_send(request, user, approvals.SIGN_UP):
         return
     if user.joined_at is None:
@@ -192,18 +196,18 @@ def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
             "Hitobit\nSomebody asked to open an account with this number. You have one already: there is nothing "
             "to do. If it was you, log in."
         )
-        sms_codes.send_code(request, user, approvals.SIGN_UP, instead=text)
+        sms_codes.send_code(request, user, approvals.SIGN_UP, replacement_text=text)
 
 
-def _open(request: HttpRequest, user: User, password: str, invitation: int | None) -> HttpResponse:
+def _open_account(request: HttpRequest, user: User, password: str, invitation: int | None) -> HttpResponse:
     try:
-        account = placeholders.open_account(request, user, password, invitation)
-    except placeholders.TakenError:
+        account = pending_accounts.open_account(request, user, password, invitation)
+    except pending_accounts.NumberTakenError:
         flow.end(request, flow.SIGN_UP)
-        notices.error(request, _("This sign-up is over. If the account was opened meanwhile, log in."))
+        messages.error(request, _("This sign-up is over. If the account was opened meanwhile, log in."))
         return redirect("login")
     flow.end(request, flow.SIGN_UP)
-    guard.begin(request, account, "")
-    guard.prove(request, Factor.SMS.value)
-    notices.success(request, _("Your account is open. Now set up the authenticator."))
-    return redirect(guard.next_step(request, account))
+    pending_login.begin(request, account, "")
+    pending_login.record_proof(request, Factor.SMS.value)
+    messages.success(request, _("Your account is open. Now set up the authenticator."))
+    return redirect(pending_login.next_step(request, account))

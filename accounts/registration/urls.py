@@ -1,4 +1,4 @@
-"""Addresses of before a login: sign-up, invitations, forgotten password."""
+"""URLs of the pre-login flows: sign-up, invitations, "forgotten password"."""
 
 from django.urls import URLPattern, path
 

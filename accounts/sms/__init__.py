@@ -1,12 +1,12 @@
-"""Sending of SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
+"""Send SMS: ``send()`` tries the back-ends of ``PORTAL_SMS_BACKENDS`` in their order.
 
-A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message) that returns when the
-message is handed over, with the provider's id of it or None, and raises `SmsError` when it is not. Where it also takes
-``reference``, it gets an id under which the same message is never sent twice ("" for codes).
-One that can call has ``speak(phone, text, *, code, purpose, reference)`` besides.
+A back-end is a module with ``send(phone, text, *, code, purpose)`` (E.164, text of one message). It returns the
+provider's message id or None when the provider accepted the message, and raises `SmsError` otherwise. If it also
+takes ``reference``, it gets an id under which the same message is never sent twice ("" for codes). A back-end that
+can make voice calls also has ``speak(phone, text, *, code, purpose, reference)``.
 
-The local ones (console, file) each get every message, a person watches either of them; of the others the first that
-succeeds is enough. One that failed three times in a row is passed over for a minute (`circuit`).
+The local back-ends (console, file) each get every message, because a person may watch either; of the others, the
+first success is enough. A back-end that failed three times in a row is skipped for a minute (`circuit_breaker`).
 """
 
 import functools
@@ -39,86 +39,89 @@ __all__ = [
 ]
 logger = logging.getLogger("portal.sms")
 LOCAL = ("accounts.sms.console", "accounts.sms.file")
-#: Hands one message to one back-end; returns the provider's id of it, or None.
-Hand = Callable[[ModuleType], object]
+#: Sends one message by one back-end. Returns the provider's message id, or None.
+SendFunction = Callable[[ModuleType], object]
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Hands ``text`` to a provider. Raises `SmsError` when none took it.
+    """Send ``text`` by a provider. Raise `SmsError` if none accepted it.
 
-    ``reference``: the same one never sends twice, where the provider can tell. Call it outside of transactions: it
-    waits for other machines.
+    ``reference``: a message with the same reference is not sent twice, if the provider supports it. Call it outside
+    of transactions: it waits for other hosts.
     """
 
-    def hand(module: ModuleType) -> object:
-        known = {"reference": reference} if _takes_reference(module.send) else {}
-        return module.send(phone, text, code=code, purpose=purpose, **known)
+    def send_by(module: ModuleType) -> object:
+        extra = {"reference": reference} if _takes_reference(module.send) else {}
+        return module.send(phone, text, code=code, purpose=purpose, **extra)
 
-    parts = delivery_log.parts_of(text)
-    _deliver(list(settings.SMS_BACKENDS), hand, phone, purpose, spoken=False, parts=parts)
+    parts = delivery_log.count_parts(text)
+    _deliver(list(settings.SMS_BACKENDS), send_by, phone, purpose, spoken=False, parts=parts)
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Has ``code`` said to ``phone`` by a voice call, in ``language``. Raises `SmsError` when no back-end did."""
+    """Speak ``code`` to ``phone`` by a voice call. Raise `SmsError` if no back-end could."""
 
-    def hand(module: ModuleType) -> object:
+    def send_by(module: ModuleType) -> object:
         return module.speak(phone, text, code=code, purpose=purpose, reference=reference)
 
     paths = [path for path in settings.SMS_BACKENDS if _speaks(path)]
-    _deliver(paths, hand, phone, purpose, spoken=True, parts=1)
+    _deliver(paths, send_by, phone, purpose, spoken=True, parts=1)
 
 
 def can_speak() -> bool:
-    """Whether a back-end can say a code by a voice call."""
+    """Return whether a back-end can make voice calls."""
     return any(_speaks(path) for path in settings.SMS_BACKENDS)
 
 
-def _deliver(paths: list[str], hand: Hand, phone: str, purpose: str, *, spoken: bool, parts: int) -> None:
-    # SECURITY: whoever called and wherever the number came from: here is where a message begins to cost.
+def _deliver(
+    paths: list[str], send_by: SendFunction, phone: str, purpose: str, *, spoken: bool, parts: int
+) -> None:
+    # SECURITY: checked here for all callers and all sources of numbers, because a message costs money from here on.
     if not is_served(phone):
         raise NotServedError("no SMS is sent to this number (PORTAL_SMS_COUNTRIES)")
     delivered = False
-    passed_over = []
+    skipped = []
     for path in paths:
         if path in LOCAL:
-            delivered |= _try(path, hand, phone, purpose, spoken, parts)
+            delivered |= _attempt(path, send_by, phone, purpose, spoken, parts)
         elif not delivered:
-            if circuit_breaker.lets_through(path):
-                delivered = _try(path, hand, phone, purpose, spoken, parts)
+            if circuit_breaker.allows(path):
+                delivered = _attempt(path, send_by, phone, purpose, spoken, parts)
             else:
-                passed_over.append(path)
-    if not delivered and passed_over:
-        # Rather one that was down a minute ago than nobody: without a code the customer stands outside.
-        delivered = _try(passed_over[0], hand, phone, purpose, spoken, parts)
+                skipped.append(path)
+    if not delivered and skipped:
+        # A provider that was down a minute ago is better than none: without a code the customer cannot log in.
+        delivered = _attempt(skipped[0], send_by, phone, purpose, spoken, parts)
     if not delivered:
-        raise SmsError("no SMS back-end took the message")
+        raise SmsError("no SMS back-end accepted the message")
 
 
-def _try(path: str, hand: Hand, phone: str, purpose: str, spoken: bool, parts: int) -> bool:
+def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken: bool, parts: int) -> bool:
     started, identifier, error = time.monotonic(), None, ""
-    answers = False
+    is_responsive = False
     try:
-        identifier = hand(import_module(path))
-        answers = True
+        identifier = send_by(import_module(path))
+        is_responsive = True
     except ProviderError as refusal:
-        error, answers = refusal.reason, refusal.blames_message
+        error, is_responsive = refusal.reason, refusal.is_message_fault
     except Exception as failure:
-        # SECURITY: whatever a back-end raises ends here, and of it the class only: a message or a trace may
-        # repeat the code, or an address with the provider's password in it.
+        # SECURITY: every exception of a back-end ends here, and only its class is logged: a message or a traceback
+        # may contain the code, or an address with the provider's password.
         error = type(failure).__name__
     if error:
         logger.error("SMS back-end %s failed: %s", path, error)
     if path not in LOCAL:
-        # SECURITY: what a message is to blame for opens no circuit; else three wrong numbers silence a provider.
-        (circuit_breaker.succeeded if answers else circuit_breaker.failed)(path)
-    took = time.monotonic() - started
+        # SECURITY: failures caused by the message do not open the circuit; otherwise three wrong numbers would
+        # disable a provider.
+        (circuit_breaker.record_success if is_responsive else circuit_breaker.record_failure)(path)
+    duration = time.monotonic() - started
     delivery_log.record(
         path,
         phone,
         purpose=purpose,
         spoken=spoken,
         error=error,
-        took=took,
+        duration=duration,
         identifier=identifier,
         parts=parts,
     )
@@ -137,4 +140,4 @@ def _speaks(path: str) -> bool:
     try:
         return callable(getattr(import_module(path), "speak", None))
     except Exception:
-        return False  # portal.E007 tells it, and send() logs it
+        return False  # portal.E007 reports it, and send() logs it

@@ -1,7 +1,7 @@
-"""A circuit for each provider: three failures in a row open it for a minute, then one trial decides.
+"""Circuit breaker for each SMS provider: three failures in a row open it for a minute, then one probe decides.
 
-It lives in the cache, so that all processes see it. When the cache fails, every circuit is closed: a provider that
-may be down is asked for nothing, while a wrong "no" would lock customers out.
+Its state is in the cache, so all processes share it. If the cache fails, every circuit counts as closed: a call to a
+provider that may be down is cheap, a wrongly skipped provider would lock customers out.
 """
 
 import logging
@@ -13,53 +13,54 @@ from django.core.cache import cache
 
 T = TypeVar("T")
 logger = logging.getLogger("portal.sms")
-FAILURES = 3
+FAILURE_THRESHOLD = 3
 OPEN_SECONDS = 60
-TRIAL_SECONDS = (
-    30  # longer than any request (`wire.TOTAL_SECONDS`): a trial whose process died is given away again
-)
-REMEMBERED_SECONDS = 3600  # failures so far apart are not "in a row"
+#: Longer than any request (`http_client.TOTAL_SECONDS`): then a probe whose process died is given to another caller.
+PROBE_SECONDS = 30
+FAILURE_MEMORY_SECONDS = 3600  # failures that are further apart are not "in a row"
 
 
 def now() -> float:
     return time.time()
 
 
-def lets_through(provider: str) -> bool:
-    """Whether ``provider`` may be asked. When the minute of an open circuit is over: True for one caller."""
-    return _or(True, lambda: _lets_through(provider))
+def allows(provider: str) -> bool:
+    """Return whether ``provider`` may be called. After the open minute: True for one caller, who is the probe."""
+    return _with_fallback(True, lambda: _allows(provider))
 
 
 def is_open(provider: str) -> bool:
-    """Whether ``provider`` is passed over at present; takes no trial."""
-    return _or(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
+    """Return whether ``provider`` is currently skipped. This takes no probe."""
+    return _with_fallback(False, lambda: now() < (cache.get(_key(provider, "open")) or 0))
 
 
-def succeeded(provider: str) -> None:
-    """Closes the circuit."""
-    _or(None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")]))
+def record_success(provider: str) -> None:
+    """Close the circuit."""
+    _with_fallback(
+        None, lambda: cache.delete_many([_key(provider, what) for what in ("failures", "open", "trial")])
+    )
 
 
-def failed(provider: str) -> None:
-    """Counts a failure, and opens the circuit when there are enough in a row."""
-    _or(None, lambda: _failed(provider))
+def record_failure(provider: str) -> None:
+    """Count a failure, and open the circuit after FAILURE_THRESHOLD in a row."""
+    _with_fallback(None, lambda: _record_failure(provider))
 
 
-def _lets_through(provider: str) -> bool:
+def _allows(provider: str) -> bool:
     until = cache.get(_key(provider, "open"))
     if until is None:
         return True
     if now() < until:
         return False
-    # `add` is atomic: of many callers one gets the trial, the others go on to the next provider.
-    return bool(cache.add(_key(provider, "trial"), 1, TRIAL_SECONDS))
+    # `add` is atomic: of many callers one gets the probe, the others use the next provider.
+    return bool(cache.add(_key(provider, "trial"), 1, PROBE_SECONDS))
 
 
-def _failed(provider: str) -> None:
+def _record_failure(provider: str) -> None:
     count = _key(provider, "failures")
-    cache.add(count, 0, REMEMBERED_SECONDS)
-    if cache.incr(count) >= FAILURES:
-        cache.set(_key(provider, "open"), now() + OPEN_SECONDS, REMEMBERED_SECONDS)
+    cache.add(count, 0, FAILURE_MEMORY_SECONDS)
+    if cache.incr(count) >= FAILURE_THRESHOLD:
+        cache.set(_key(provider, "open"), now() + OPEN_SECONDS, FAILURE_MEMORY_SECONDS)
         cache.delete(_key(provider, "trial"))
 
 
@@ -67,9 +68,9 @@ def _key(provider: str, what: str) -> str:
     return f"sms-circuit:{provider}:{what}"
 
 
-def _or(fallback: T, ask: Callable[[], T]) -> T:
+def _with_fallback(fallback: T, operation: Callable[[], T]) -> T:
     try:
-        return ask()
+        return operation()
     except Exception as error:
-        logger.warning("the circuits of SMS providers are not known: %s", type(error).__name__)
+        logger.warning("circuit breakers of SMS providers: state unavailable: %s", type(error).__name__)
         return fallback

@@ -1,15 +1,15 @@
-"""The demo's first phone: the terminal in which the portal runs."""
+"""SMS back-end of the demo: prints messages in the terminal in which the portal runs."""
 
 import sys
 
 
 def send(phone: str, text: str, *, code: str, purpose: str) -> None:
-    """Prints the message. The deployment check refuses this back-end outside the demo."""
+    """Print the message. The deployment check refuses this back-end outside the demo."""
     _print(f"SMS to {phone}", text)
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Prints what the call would say."""
+    """Print the text of the call."""
     _print(f"call to {phone}", text)
 
 

@@ -1,4 +1,4 @@
-"""What became of each message at each provider, in the database: never its text, its code or the whole number."""
+"""Delivery log: the result of each message at each provider, in the database; never its text, code or whole number."""
 
 import logging
 import re
@@ -12,15 +12,16 @@ logger = logging.getLogger("portal.sms")
 IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
-#: Characters of the GSM alphabet that take one septet; with any other a message is UCS-2 (3GPP TS 23.038).
+#: Characters of the GSM alphabet that take one septet; a text with any other character is sent as UCS-2 (3GPP TS
+#: 23.038).
 GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 
 
-def parts_of(text: str) -> int:
-    """How many messages providers charge for: 160 characters, or 153 a part; in Persian 70, or 67 a part."""
+def count_parts(text: str) -> int:
+    """Return the number of charged parts: 160 characters, or 153 a part; for Persian text 70, or 67 a part."""
     if set(text) <= GSM:
         length, single, part = len(text), 160, 153
     else:
@@ -35,17 +36,18 @@ def record(
     purpose: str,
     spoken: bool,
     error: str,
-    took: float,
+    duration: float,
     identifier: object,
     parts: int = 1,
 ) -> None:
-    """One row. ``error``: "" when the message was taken; ``took``: seconds; ``identifier``: the provider's, if any.
+    """Store one row. ``error``: "" if the message was accepted; ``duration``: seconds; ``identifier``: the provider's
+    message id.
 
-    Whatever goes wrong is logged and swallowed: the message is on its way, and its sender must not take that back.
+    Every error is logged and suppressed: the message has been sent, and the caller must not undo that.
     """
-    known = identifier if isinstance(identifier, str) and IDENTIFIER.fullmatch(identifier) else ""
+    reference = identifier if isinstance(identifier, str) and IDENTIFIER.fullmatch(identifier) else ""
     try:
-        # A block of its own: in a transaction of the caller, a failure here rolls back to this point only.
+        # A savepoint: within a transaction of the caller, a failure here rolls back to this point only.
         with transaction.atomic():
             SmsDelivery.objects.create(
                 backend=backend[:80],
@@ -54,9 +56,9 @@ def record(
                 spoken=spoken,
                 succeeded=not error,
                 error=error[:40],
-                took_ms=int(took * 1000),
-                reference=known,
+                took_ms=int(duration * 1000),
+                reference=reference,
                 parts=parts,
             )
     except Exception as failure:
-        logger.error("an SMS delivery was not recorded: %s", type(failure).__name__)
+        logger.error("SMS delivery not recorded: %s", type(failure).__name__)

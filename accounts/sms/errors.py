@@ -1,21 +1,21 @@
-"""What a back-end raises when a message was not handed over."""
+"""Exceptions of SMS back-ends."""
 
 
 class SmsError(Exception):
-    """The message was not handed over. The text must not hold the message or the whole number."""
+    """The message was not accepted. The text must not contain the message or the whole number."""
 
 
 class NotServedError(SmsError):
-    """No provider was asked: the number is not one to which messages are sent (`fields.is_served`)."""
+    """No provider was called: no messages are sent to this number (`fields.is_served`)."""
 
 
 class ProviderError(SmsError):
-    """A provider refused, or could not be reached. ``reason`` is a class or a status, never what was sent or answered.
+    """A provider refused, or could not be reached. ``reason``: a class or a status, never the request or response.
 
-    ``blames_message``: the provider works, and this one message (its number, its text) is what it refuses.
+    ``is_message_fault``: the provider works and refuses this one message (its number or text).
     """
 
-    def __init__(self, reason: str, *, blames_message: bool = False) -> None:
+    def __init__(self, reason: str, *, is_message_fault: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.blames_message = blames_message
+        self.is_message_fault = is_message_fault

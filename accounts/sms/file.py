@@ -1,4 +1,4 @@
-"""The demo's second phone: one JSON file a message in ``var/sms/``, names sorting by time."""
+"""SMS back-end of the demo: one JSON file for each message in ``var/sms/``, with names that sort by time."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 KEPT = 200
-FINISHED = "[!.]*.json"  # a draft begins with a dot, which pathlib's own "*" matches
+FINISHED = "[!.]*.json"  # a temporary file starts with a dot, which "*" of pathlib matches
 
 
 def directory() -> Path:
@@ -19,15 +19,15 @@ def directory() -> Path:
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Writes ``{"to", "text", "code", "purpose", "at"}``; the file appears whole and only its owner can read it.
+    """Write ``{"to", "text", "code", "purpose", "at"}``. The file appears complete, and only its owner can read it.
 
-    A ``reference`` that has its file already writes nothing, as a provider that knows it sends nothing.
+    If there is a file for ``reference``, nothing is written, as a provider that knows a reference sends nothing.
     """
     _write({"to": phone, "text": text, "code": code, "purpose": purpose}, reference)
 
 
 def speak(phone: str, text: str, *, code: str, purpose: str, reference: str = "") -> None:
-    """Writes what the call would say, as `send` does, and ``"spoken": true`` besides."""
+    """Write the text of the call as `send` does, with ``"spoken": true``."""
     message = {"to": phone, "text": text, "code": code, "purpose": purpose}
     _write(message, reference, spoken=True)
 
@@ -47,12 +47,12 @@ def _write(message: dict[str, str], reference: str, **more: bool) -> None:
 
 
 def messages() -> list[dict[str, Any]]:
-    """The newest messages first; ``at`` as datetime."""
-    found = []
+    """Return the messages, newest first; ``at`` as datetime."""
+    newest = []
     for path in sorted(directory().glob(FINISHED), reverse=True)[:KEPT]:
         message = json.loads(path.read_text(encoding="utf-8"))
-        found.append({**message, "at": datetime.fromisoformat(message["at"])})
-    return found
+        newest.append({**message, "at": datetime.fromisoformat(message["at"])})
+    return newest
 
 
 def clear() -> None:

@@ -1,4 +1,4 @@
-"""One HTTPS request to a provider: bounded in time and size, to the address that was configured and to no other."""
+"""HTTPS client for providers: one request, limited in time and size, to the configured address only."""
 
 import json
 import os
@@ -20,33 +20,33 @@ from accounts.sms.errors import ProviderError
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 5.0  # between two bytes
 TOTAL_SECONDS = 8.0
-MOST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Answer:
-    """``content`` is the decoded JSON, or None when the answer is none."""
+class ProviderResponse:
+    """The response of a provider. ``content``: the decoded JSON, or None if the body is not JSON."""
 
     status: int
     content: object
 
-    def at(self, *path: str | int) -> object:
-        """What is at ``path`` of the content; None when the content has another shape."""
-        found = self.content
+    def path_value(self, *path: str | int) -> object:
+        """Return the value at ``path`` in the content, None if the content has another shape."""
+        value = self.content
         for step in path:
             if isinstance(step, str):
-                found = found.get(step) if isinstance(found, dict) else None
+                value = value.get(step) if isinstance(value, dict) else None
             else:
-                found = found[step] if isinstance(found, list) and len(found) > step else None
-        return found
+                value = value[step] if isinstance(value, list) and len(value) > step else None
+        return value
 
 
 class Deadline:
-    """Cuts the connection when the time is up.
+    """Close the connection when the time is up.
 
-    SECURITY: every timeout of a socket begins anew with each byte, so a server that drips them, be it in its headers,
-    would hold a worker for hours.
+    SECURITY: a socket timeout restarts with every byte, so a server that sends its response slowly, even its headers,
+    could block a worker for hours.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -68,7 +68,7 @@ class Deadline:
                 self._socket = None
 
     def watch(self, connection: socket.socket) -> None:
-        # A second handle of the same connection: cutting it wakes the reader, below TLS and without touching it.
+        # A second handle of the same connection: shutting it down wakes the reader, without touching TLS.
         with self._lock:
             self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         if self.passed:
@@ -78,7 +78,7 @@ class Deadline:
         with self._lock:
             self.passed = True
             if self._socket is not None:
-                with suppress(OSError):  # the other side was faster
+                with suppress(OSError):  # the other side closed it first
                     self._socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -111,64 +111,66 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
-def post(url: str, *, headers: Mapping[str, str], **body: Any) -> Answer:
-    """What ``url`` answers to ``body`` (``data=`` for a form, ``json=`` for JSON), whatever its status below 500.
+def post(url: str, *, headers: Mapping[str, str], **body: Any) -> ProviderResponse:
+    """Send a POST request and return the response, whatever its status below 500. ``body``: ``data=`` (form) or
+    ``json=``.
 
-    Raises `ProviderError` with a class or a status when there is no answer in time, it is too long, it redirects, or
-    the server is at fault.
+    Raise `ProviderError` with a class or a status if the response is late, too long, a redirect, or a server error.
     """
     with Deadline(TOTAL_SECONDS) as deadline:
         token = _deadline.set(deadline)
         try:
-            status, raw = _exchange(url, headers, body)
+            status, raw = _send_request(url, headers, body)
             reason = "" if not deadline.passed else "Deadline"
         except Exception as error:
-            # SECURITY: the class only. The texts of requests and urllib3 repeat the address, and Kavenegar's has the
-            # API key in it. Raised below and not here, so that no trace shows this error as the context either.
+            # SECURITY: the class only. The messages of requests and urllib3 contain the URL, and Kavenegar's URL
+            # contains the API key. Raised below and not here, so that no traceback shows this error as the context.
             reason = "Deadline" if deadline.passed else type(error).__name__
         finally:
             _deadline.reset(token)
     if reason:
         raise ProviderError(reason)
-    if len(raw) > MOST_BYTES:
+    if len(raw) > MAX_BYTES:
         raise ProviderError("TooLong")
     if 300 <= status < 400 or status >= 500:
         raise ProviderError(f"HTTP {status}")
-    return Answer(status, _decoded(raw))
+    return ProviderResponse(status, _decode(raw))
 
 
-def refusal(answer: Answer, status: object, blaming_message: Container[int]) -> ProviderError:
-    """The error of an answer whose own ``status`` is not the one for success, or is no status at all."""
+def refusal_error(
+    response: ProviderResponse, status: object, message_faults: Container[int]
+) -> ProviderError:
+    """Return the error for a response whose own ``status`` is not success, or is not a status at all."""
     if not isinstance(status, int) or isinstance(status, bool):
-        return ProviderError(f"HTTP {answer.status}, not understood")
-    return ProviderError(f"status {status}"[:40], blames_message=status in blaming_message)
+        return ProviderError(f"HTTP {response.status}, not understood")
+    return ProviderError(f"status {status}"[:40], is_message_fault=status in message_faults)
 
 
-def _exchange(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
+def _send_request(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
     with requests.Session() as session:
-        # SECURITY: no proxy and no .netrc of the environment gets to see keys and codes; certificates are certifi's.
+        # SECURITY: no proxy and no .netrc of the environment may see keys and codes; certificates are certifi's.
         session.trust_env = False
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Adapter(max_retries=0))
-        answer = session.post(
+        response = session.post(
             url,
             headers={"Accept": "application/json", "Accept-Encoding": "identity", **headers},
             timeout=(CONNECT_SECONDS, READ_SECONDS),
-            allow_redirects=False,  # SECURITY: else a key and a code go wherever an answer points
+            allow_redirects=False,  # SECURITY: a redirect must not receive the key and a code
             stream=True,
             **body,
         )
-        with answer:
+        with response:
             raw = bytearray()
-            for chunk in answer.iter_content(CHUNK):
+            for chunk in response.iter_content(CHUNK):
                 raw += chunk
-                if len(raw) > MOST_BYTES:
+                if len(raw) > MAX_BYTES:
                     break
-            return answer.status_code, bytes(raw)
+            return response.status_code, bytes(raw)
 
 
-def _decoded(raw: bytes) -> object:
+def _decode(raw: bytes) -> object:
     try:
         return json.loads(raw)
-    except (ValueError, RecursionError):  # 64 KB of "[" are too deep
+    except (ValueError, RecursionError):  # 64 KB of "[" nest too deep
         return None

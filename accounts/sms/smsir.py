@@ -1,4 +1,6 @@
-"""SMS.ir (version 1): ``send/bulk``. It answers ``{"status": 1, "data": {"packId": ..., "messageIds": [...]}}``."""
+"""SMS.ir (version 1): ``send/bulk``. It responds with ``{"status": 1, "data": {"packId": ..., "messageIds":
+[...]}}``.
+"""
 
 from django.conf import settings
 
@@ -7,17 +9,17 @@ from accounts.sms.numbers import national
 
 REQUIRED = ("SMSIR_API_KEY", "SMSIR_LINE")
 ACCEPTED = 1
-MESSAGE_REFUSED = frozenset({104, 115})  # the number is wrong; the number is on the operators' black list
+MESSAGE_REFUSED = frozenset({104, 115})  # wrong number; number on the operators' block list
 
 
 def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
-    """Returns SMS.ir's id of the message. Raises `ProviderError`. ``reference`` has no place in this protocol."""
-    answer = http_client.post(
+    """Return SMS.ir's id of the message. Raise `ProviderError`. The protocol has no field for ``reference``."""
+    response = http_client.post(
         f"{settings.SMSIR_URL}/v1/send/bulk",
         headers={"X-API-KEY": settings.SMSIR_API_KEY},
         json={"lineNumber": settings.SMSIR_LINE, "messageText": text, "mobiles": [national(phone)]},
     )
-    status = answer.at("status")
-    if answer.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
-        raise http_client.refusal(answer, status, MESSAGE_REFUSED)
-    return str(answer.at("data", "messageIds", 0) or answer.at("data", "packId") or "")
+    status = response.path_value("status")
+    if response.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
+        raise http_client.refusal_error(response, status, MESSAGE_REFUSED)
+    return str(response.path_value("data", "messageIds", 0) or response.path_value("data", "packId") or "")

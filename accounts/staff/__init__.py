@@ -1,4 +1,4 @@
-"""Django admin for staff: customers, events, the actions on them, and what each role may see."""
+"""Django admin for staff: customers, events, the actions on them, and the rights of each role."""
 
 __all__ = [
     "access",

@@ -1,11 +1,11 @@
-"""What staff look at is itself an event: of pages one a minute at most, so that reloading doesn't fill the trail."""
+"""Access log: views and searches of staff are audit events, at most one a minute for each page."""
 
 from typing import Any
 
 from django.http import HttpRequest
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.models import User
 from hitobit_portal.i18n.fields import parse_phone
@@ -15,8 +15,12 @@ from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
 
 
-def at(request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = "") -> None:
-    """Leaves "looked at ``page``". ``of``: whose page it is; its owner doesn't see the event in their own activity."""
+def record_view(
+    request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = ""
+) -> None:
+    """Record that ``page`` was viewed. ``of``: the customer it shows, whose own activity page does not list the
+    event.
+    """
     me = customer(request)
     if ratelimits.take(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}") is None:
         audit.record(
@@ -24,8 +28,8 @@ def at(request: HttpRequest, page: str, *, of: User | None = None, target: str =
         )
 
 
-def searched(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
-    """Leaves "searched for ``text``", with numbers and e-mail masked. ``found``: hits; None when not counted."""
+def record_search(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
+    """Record a search for ``text``, with numbers and e-mails masked. ``found``: number of hits, None if not counted."""
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}
     key = f"{me.pk}:{page}:?{text}{sorted(shown.items())!r}"
@@ -43,7 +47,7 @@ def searched(request: HttpRequest, page: str, text: str, found: int | None, **fi
 
 
 def masked(text: str) -> str:
-    """What was typed, such that the trail is no address book: a number or an e-mail is cut in its middle."""
+    """Return ``text`` with a number or an e-mail masked, so that the audit trail is no address book."""
     number = parse_phone(text)
     if number:
         return masked_phone(number)
@@ -51,6 +55,6 @@ def masked(text: str) -> str:
 
 
 def masked_email(value: str) -> str:
-    """``sara@example.com`` as ``s•••@example.com``."""
+    """Return ``sara@example.com`` as ``s•••@example.com``."""
     name, at_sign, domain = value.rpartition("@")
     return f"{plain(name[:1])}•••{at_sign}{plain(domain[:60])}" if at_sign else plain(value)

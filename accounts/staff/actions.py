@@ -1,4 +1,4 @@
-"""What staff do to an account: each act with its right, its words and its work. Each asks for a reason."""
+"""Staff actions on an account: right, texts and function of each. Every action requires a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import freeze, scheduled_changes
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import DelayedChange, User
 
-#: Does it, with the reason; whether that changed anything. Conditional writes inside decide, also between two staff.
+#: Performs the action with a reason. Returns whether anything changed; conditional writes decide between parallel
+#: requests.
 Work = Callable[[HttpRequest, User, str], bool]
 
 
 @dataclass(frozen=True)
-class Act:
-    """``effect``: what the confirmation page tells before; ``applies``: whether it makes sense now."""
+class StaffAction:
+    """A staff action. ``effect``: text of the confirmation page; ``applies``: whether the action makes sense now."""
 
     name: str
     right: Right
@@ -57,7 +58,10 @@ def _end_sessions(request: HttpRequest, user: User, reason: str) -> bool:
 
 
 def _reset(request: HttpRequest, user: User, reason: str) -> bool:
-    return scheduled_changes.ask_reset(user, reason, request=request, actor=customer(request)) is not None
+    return (
+        scheduled_changes.schedule_factor_reset(user, reason, request=request, actor=customer(request))
+        is not None
+    )
 
 
 def _stop_reset(request: HttpRequest, user: User, reason: str) -> bool:
@@ -84,56 +88,56 @@ def _reset_waits(user: User) -> bool:
     return scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.FACTORS).exists()
 
 
-ACTS = (
-    Act(
+STAFF_ACTIONS = (
+    StaffAction(
         "freeze", Right.FREEZE, _("Freeze the account"),
         _("Every request of every key is refused and every session ends, at once. The customer undoes it with both "
           "codes; security can, too."),
         _("The account is frozen."), "lock",
         lambda user: user.frozen_at is None, _freeze,
     ),
-    Act(
+    StaffAction(
         "thaw", Right.THAW, _("Thaw the account"),
         _("The keys work again with the settings that they have. The customer is told."),
         _("The account is thawed."), "play",
         lambda user: user.frozen_at is not None, _thaw, undoes=True,
     ),
-    Act(
+    StaffAction(
         "quarantine", Right.QUARANTINE, _("Put the keys in quarantine"),
         _("For 24 hours the keys only read. The customer ends it with both codes."),
         _("The keys only read for 24 hours."), "shield",
         lambda user: not user.in_quarantine, _quarantine,
     ),
-    Act(
+    StaffAction(
         "end-sessions", Right.END_SESSIONS, _("End all sessions"),
         _("Every browser has to log in again, and none is trusted any longer. Keys go on."),
         _("All sessions were ended."), "exit",
         lambda user: True, _end_sessions,
     ),
-    Act(
+    StaffAction(
         "reset-factors", Right.RESET_FACTORS, _("Reset the second factors"),
         _("In 24 hours phone factor, authenticator and recovery codes go, all sessions end and keys only read for a "
           "day. The customer is told now, by every channel, and can stop it."),
         _("The second factors are reset in 24 hours, unless that is stopped."), "rotate",
         lambda user: (user.has_authenticator or user.has_phone) and not _reset_waits(user), _reset,
     ),
-    Act(
+    StaffAction(
         "stop-reset", Right.RESET_FACTORS, _("Stop the reset of factors"),
         _("The second factors stay as they are."),
         _("The reset was stopped."), "x",
         _reset_waits, _stop_reset, undoes=True,
     ),
-    Act(
+    StaffAction(
         "close", Right.CLOSE, _("Close the account"),
         _("Nobody logs in, and every request of every key is refused, until it is reopened."),
         _("The account is closed."), "x",
         lambda user: user.is_active, _switch(is_active=False),
     ),
-    Act(
+    StaffAction(
         "reopen", Right.CLOSE, _("Reopen the account"),
         _("Login and keys work again with the settings that they have."),
         _("The account is open again."), "play",
         lambda user: not user.is_active, _switch(is_active=True), undoes=True,
     ),
 )  # fmt: skip
-BY_NAME = {act.name: act for act in ACTS}
+BY_NAME = {act.name: act for act in STAFF_ACTIONS}

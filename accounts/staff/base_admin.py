@@ -1,4 +1,4 @@
-"""A model in Django admin that is looked at on pages of our own: nothing of Django's forms is reachable."""
+"""Base class of read-only admin pages. None of Django's own forms is accessible."""
 
 from typing import Any
 
@@ -12,18 +12,20 @@ from accounts.staff import access
 from hitobit_portal.http import error_pages
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """No adding, editing or deleting. ``right``: what one needs to look; ``id_form``: the path converter of its ids."""
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Admin without adding, editing or deleting. ``right``: needed to view; ``id_form``: the path converter of its
+    ids.
+    """
 
     right: StaffRight
     id_form: str
     actions = None
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return access.may(request, self.right)
+        return access.has_right(request, self.right)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return access.may(request, self.right)
+        return access.has_right(request, self.right)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -35,9 +37,9 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """The list, a row's page, and its history, which is a list of events with us.
+        """Return the URLs of the list, of a row, and of its history, which is a list of events.
 
-        SECURITY: no id that counts up stands in an address (`accounts.staff.opaque_ids`).
+        SECURITY: no sequential id appears in a URL (`accounts.staff.opaque_ids`).
         """
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         row = f"<{self.id_form}:object_id>"
@@ -51,12 +53,12 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def row_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
-        """The page of one row."""
+        """Show the page of one row."""
         raise NotImplementedError
 
     def forbidden(self, request: HttpRequest, object_id: Any = None) -> HttpResponse:
         return error_pages.forbidden(request)
 
     def to_page(self, request: HttpRequest, object_id: Any) -> HttpResponse:
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", object_id)

@@ -1,4 +1,4 @@
-"""Customers in Django admin: find one, see what stands about them on one page, and act with a reason."""
+"""Customers in Django admin: search, one page for each customer, and actions with a reason."""
 
 import time
 from typing import Any
@@ -15,17 +15,17 @@ from django.utils.translation import gettext_lazy
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.actions import scheduled_changes
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.factors import lockout
-from accounts.factors.lockout import Counted
+from accounts.factors.lockout import FailureCounter
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
 from accounts.notifications import outbox
 from accounts.staff import access, access_log, opaque_ids, presenters, search
-from accounts.staff.actions import ACTS, BY_NAME, Act
-from accounts.staff.base_admin import ReadOnly
+from accounts.staff.actions import BY_NAME, STAFF_ACTIONS, StaffAction
+from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm, SearchForm
 
 PAGE = 50
@@ -38,8 +38,8 @@ STATES = [
 ]
 
 
-class CustomerAdmin(ReadOnly):
-    """The list (`changelist_view`), the page of one customer (`row_view`), and the acts."""
+class CustomerAdmin(ReadOnlyAdmin):
+    """The list (`changelist_view`), the page of one customer (`row_view`), and the actions."""
 
     right = Right.VIEW_CUSTOMER
     id_form = opaque_ids.ACCOUNT
@@ -57,24 +57,29 @@ class CustomerAdmin(ReadOnly):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """A POST of ``q`` searches: SECURITY: a phone number in an address would stand in every proxy's log."""
-        access.need(request, self.right)
+        """List or search customers. A search is a POST of ``q``.
+
+        SECURITY: a phone number in a URL would be in the log of every proxy.
+        """
+        access.require_right(request, self.right)
         form = SearchForm(request.POST if request.method == "POST" else {})
         text = form.cleaned_data["q"] if form.is_valid() else ""
         state = request.GET.get("state", "")
         state = state if state in search.STATES else ""
-        lists = access.may_list(request)
-        found = search.by_text(request, text) if text else access.visible(request).order_by("-pk")
+        lists = access.can_list_customers(request)
+        customers = (
+            search.by_text(request, text) if text else access.visible_accounts(request).order_by("-pk")
+        )
         if not text and not lists:
-            found = found.none()
-        people = Paginator(search.in_state(found, state), PAGE).get_page(request.GET.get("p"))
+            customers = customers.none()
+        people = Paginator(search.in_state(customers, state), PAGE).get_page(request.GET.get("p"))
         shown = list(people.object_list)
         if text:
-            access_log.searched(request, "customers", text, people.paginator.count, state=state)
+            access_log.record_search(request, "customers", text, people.paginator.count, state=state)
             if len(shown) == 1 and request.method == "POST":
                 return redirect("admin:accounts_user_change", shown[0].pk)
         elif lists:
-            access_log.at(request, "customers")
+            access_log.record_view(request, "customers")
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
@@ -90,17 +95,17 @@ class CustomerAdmin(ReadOnly):
 
     def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         user = self._find(request, object_id)
-        access_log.at(request, "customer", of=user)
+        access_log.record_view(request, "customer", of=user)
         guard = FactorGuard.objects.filter(user=user).first() or FactorGuard(user=user)
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
             "customer": user,
-            "acts": [act for act in ACTS if self._is_offered(request, act, user)],
+            "acts": [act for act in STAFF_ACTIONS if self._is_offered(request, act, user)],
             "factors": presenters.factors_of(request, user),
             "codes_wait": max(
-                lockout.waiting_time(guard, time.time(), counted)
-                for counted in (Counted.INSIDE, Counted.KNOWN)
+                lockout.lockout_seconds(guard, time.time(), counter)
+                for counter in (FailureCounter.AFTER_PASSWORD, FailureCounter.KNOWN_BROWSER)
             ),
             "waiting": list(scheduled_changes.waiting(user)),
             "sessions": sessions.open_sessions(user),
@@ -111,13 +116,13 @@ class CustomerAdmin(ReadOnly):
         return TemplateResponse(request, "admin/customer.html", context)
 
     def act_view(self, request: HttpRequest, customer_id: int, act_name: str) -> HttpResponse:
-        """GET says what will be hit; POST with a ``reason`` does it."""
+        """Confirm an action on GET; perform it on POST with a ``reason``."""
         act = BY_NAME.get(act_name)
         if act is None:
             raise Http404
-        access.need(request, act.right)
+        access.require_right(request, act.right)
         user = self._find(request, customer_id)
-        if not access.may_act_on(request, user):
+        if not access.can_act_on(request, user):
             return self.forbidden(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
@@ -126,7 +131,7 @@ class CustomerAdmin(ReadOnly):
             else:
                 messages.info(request, _("Nothing to do: it stands like that already."))
             return redirect("admin:accounts_user_change", user.pk)
-        access_log.at(request, "customer", of=user)
+        access_log.record_view(request, "customer", of=user)
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
@@ -139,8 +144,8 @@ class CustomerAdmin(ReadOnly):
         return TemplateResponse(request, "admin/act.html", context)
 
     def resend_view(self, request: HttpRequest, customer_id: int, notice_id: int) -> HttpResponse:
-        """The same for one notice."""
-        access.need(request, Right.RESEND_NOTICE)
+        """The same for resending one notice."""
+        access.require_right(request, Right.RESEND_NOTICE)
         user = self._find(request, customer_id)
         notice = get_object_or_404(Notice.objects.select_related("event"), pk=notice_id, user=user)
         row = presenters.notice_row(request, user, notice)
@@ -180,10 +185,10 @@ class CustomerAdmin(ReadOnly):
             messages.info(request, _("Nothing to do: it stands like that already."))
 
     def _find(self, request: HttpRequest, pk: int) -> User:
-        access.need(request, self.right)
-        people = access.visible(request).select_related("totp", "sms", "recovery")
+        access.require_right(request, self.right)
+        people = access.visible_accounts(request).select_related("totp", "sms", "recovery")
         return get_object_or_404(people, pk=pk)
 
-    def _is_offered(self, request: HttpRequest, act: Act, user: User) -> bool:
-        allowed = access.may(request, act.right) and access.may_act_on(request, user)
+    def _is_offered(self, request: HttpRequest, act: StaffAction, user: User) -> bool:
+        allowed = access.has_right(request, act.right) and access.can_act_on(request, user)
         return allowed and act.applies(user)

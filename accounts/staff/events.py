@@ -1,4 +1,4 @@
-"""The audit trail in Django admin: filtered, read, exported; never changed."""
+"""The audit trail in Django admin: filter, read, export. It is never changed."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -19,12 +19,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, User
 from accounts.staff import access, access_log, export, opaque_ids, presenters
-from accounts.staff.base_admin import ReadOnly
+from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import EventFilter, end_of, start_of
 from hitobit_portal.http import error_pages
 from hitobit_portal.security import ratelimits
@@ -32,12 +32,12 @@ from hitobit_portal.security.ratelimits import Rate
 
 PAGE = 50
 PEOPLE = {"who": "actor", "whom": "customer"}
-#: Filters of which one is enough to have named somebody: a customer, or what happened to something.
+#: Filters that name a customer or an object; one of them is enough for staff who may not list customers.
 NAMING = ("whom", "target")
 
 
-class EventAdmin(ReadOnly):
-    """The list with its filters, one event, and the export of what the list shows."""
+class EventAdmin(ReadOnlyAdmin):
+    """The list with its filters, one event, and the export of the filtered list."""
 
     right = Right.VIEW_EVENT
     id_form = opaque_ids.EVENT
@@ -50,11 +50,12 @@ class EventAdmin(ReadOnly):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """GET with filters; a POST of the same goes there with opaque ids in place of phone numbers and numbers.
+        """List events. Filters are in the URL; a POST of the form redirects there with opaque ids in place of phone
+        numbers and ids.
 
-        SECURITY: a phone number in an address would stand in every proxy's log and in the browser's history.
+        SECURITY: a phone number in a URL would be in the log of every proxy and in the browser's history.
         """
-        access.need(request, self.right)
+        access.require_right(request, self.right)
         typed = request.method == "POST"
         form = self._form(request, request.POST if typed else request.GET, typed=typed)
         chosen, values = self._chosen(request, form)
@@ -78,16 +79,16 @@ class EventAdmin(ReadOnly):
             "events": presenters.event_rows(shown),
             "older": older,
             "values": addressed,
-            "lists": access.may_list(request),
-            "may_export": access.may(request, Right.EXPORT_EVENTS) and self._is_shown(request, values),
+            "lists": access.can_list_customers(request),
+            "may_export": access.has_right(request, Right.EXPORT_EVENTS) and self._is_shown(request, values),
         }
         return TemplateResponse(request, "admin/events.html", context)
 
     def row_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """One event with all that it holds."""
-        access.need(request, self.right)
+        """Show one event with all its fields."""
+        access.require_right(request, self.right)
         event = get_object_or_404(self._visible(request).select_related("actor", "customer"), pk=object_id)
-        access_log.at(request, "event", of=event.customer, target=str(event.pk))
+        access_log.record_view(request, "event", of=event.customer, target=str(event.pk))
         context = {
             **self.admin_site.each_context(request),
             "section": "events",
@@ -97,9 +98,9 @@ class EventAdmin(ReadOnly):
         return TemplateResponse(request, "admin/event.html", context)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """POST: the filtered set as a file. It leaves an event with the filters before the first line goes out."""
-        access.need(request, self.right)
-        access.need(request, Right.EXPORT_EVENTS)
+        """Export the filtered events on POST. The event with the filters is recorded before the first line is sent."""
+        access.require_right(request, self.right)
+        access.require_right(request, Right.EXPORT_EVENTS)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         kind = request.POST.get("format", "")
@@ -122,21 +123,23 @@ class EventAdmin(ReadOnly):
         return response
 
     def _form(self, request: HttpRequest, sent: QueryDict, *, typed: bool) -> EventFilter:
-        return EventFilter(sent, typed=typed, lists=access.may_list(request))
+        return EventFilter(sent, typed=typed, lists=access.can_list_customers(request))
 
     def _is_shown(self, request: HttpRequest, values: dict[str, str]) -> bool:
-        """SECURITY: who may not list customers names one, or a thing, to see what happened to it."""
-        return access.may_list(request) or any(name in values for name in NAMING)
+        """Return whether the filters may be shown. SECURITY: staff who may not list customers have to name a customer
+        or an object.
+        """
+        return access.can_list_customers(request) or any(name in values for name in NAMING)
 
     def _visible(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()
-        if access.may(request, Right.SEE_STAFF):
+        if access.has_right(request, Right.SEE_STAFF):
             return events
-        # SECURITY: colleagues' logins and addresses; what they did to customers stays in sight.
+        # SECURITY: hide logins and addresses of colleagues; their actions on customers stay visible.
         return events.exclude(customer__is_staff=True)
 
     def _chosen(self, request: HttpRequest, form: EventFilter) -> tuple[QuerySet[AuditEvent], dict[str, str]]:
-        """The events that a valid form chooses (none for another), and its filters with numbers of accounts."""
+        """Return the events of a valid form (none for an invalid one), and its filters with account ids."""
         events = self._visible(request)
         if not form.is_valid():
             return events.none(), {}
@@ -156,15 +159,15 @@ class EventAdmin(ReadOnly):
 
     def _note(self, request: HttpRequest, values: dict[str, str]) -> None:
         if not values:
-            return access_log.at(request, "events")
+            return access_log.record_view(request, "events")
         whom = User.objects.filter(pk=int(values["whom"])).first() if "whom" in values else None
         if whom is not None:
-            return access_log.at(request, "events", of=whom)
-        return access_log.searched(request, "events", "", None, filters=values)
+            return access_log.record_view(request, "events", of=whom)
+        return access_log.record_search(request, "events", "", None, filters=values)
 
 
 def _addressed(values: dict[str, str]) -> dict[str, str]:
-    """Filters as they stand in an address: numbers, which count up, as opaque ids."""
+    """Return the filters for a URL: sequential ids become opaque ids."""
     shown = dict(values)
     for name in PEOPLE:
         if name in shown:
@@ -175,7 +178,7 @@ def _addressed(values: dict[str, str]) -> dict[str, str]:
 
 
 def _person(value: str) -> int:
-    """The account's id; 0, which nobody has, for a number without an account."""
+    """Return the id of the account; 0, which no account has, for a number without an account."""
     if not value.startswith("+"):
         return int(value)
     return User.objects.filter(phone=value).values_list("pk", flat=True).first() or 0

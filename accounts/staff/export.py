@@ -1,6 +1,6 @@
-"""Security events as a file of any length: made row by row, and never whole in memory.
+"""Export of security events, streamed row by row and never completely in memory.
 
-People stand in it by number and not by phone: a file is copied, and who may know the phone finds it by the number.
+Users appear by id and not by phone: files get copied, and staff who may know the phone find it by the id.
 """
 
 import json
@@ -22,7 +22,7 @@ Row = dict[str, object]
 
 
 def rows(events: QuerySet[AuditEvent]) -> Iterator[Row]:
-    """Oldest first, as they were when it began: what happens meanwhile is not in it."""
+    """Yield the events, oldest first. Events recorded after the start are not included."""
     return map(texts.outgoing, _stored(events))
 
 

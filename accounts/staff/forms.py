@@ -1,4 +1,4 @@
-"""What staff type: reasons, searches, filters. All of it is bounded, and nothing of it reaches SQL as text."""
+"""Forms of staff pages: reasons, searches, filters. All values are bounded, and none reaches SQL as text."""
 
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -13,15 +13,15 @@ from hitobit_portal.i18n import free_text
 from hitobit_portal.i18n.fields import DayField, parse_phone, validate_free_text
 from hitobit_portal.i18n.jalali import TEHRAN
 
-LONGEST_REASON, LONGEST_SEARCH, LONGEST_NUMBER = 200, 254, 18
-SHORTEST_REASON = 5
+MAX_REASON_LENGTH, MAX_SEARCH_LENGTH, MAX_ID_DIGITS = 200, 254, 18
+MIN_REASON_LENGTH = 5
 
 
 class ReasonForm(forms.Form):
-    """Why, in words that the customer reads too."""
+    """The reason of an action, which the customer reads too."""
 
     reason = forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         strip=True,
         error_messages={
             "required": _("Write why. The customer reads it, and so does who looks into this later."),
@@ -30,24 +30,25 @@ class ReasonForm(forms.Form):
     )
 
     def clean_reason(self) -> str:
-        # SECURITY: it goes out in notices; a link or a mark that reorders text in it would be Hitobit's word.
+        # SECURITY: it is sent in notices; a link or a character that reorders text would appear as a statement of
+        # Hitobit.
         reason = free_text.one_line(self.cleaned_data["reason"])
         validate_free_text(reason)
-        if len(reason) < SHORTEST_REASON:
+        if len(reason) < MIN_REASON_LENGTH:
             raise forms.ValidationError(_("Write a few words: which ticket, what was said, what was seen."))
         return reason
 
 
 class SearchForm(forms.Form):
-    q = forms.CharField(max_length=LONGEST_SEARCH, required=False, strip=True)
+    q = forms.CharField(max_length=MAX_SEARCH_LENGTH, required=False, strip=True)
 
 
 class EventFilter(forms.Form):
-    """Filters of the events. ``who`` and ``whom`` take a phone number, an account's number, or its opaque id.
+    """Filters of events. ``who`` and ``whom`` take a phone number, an account id, or an opaque id.
 
-    SECURITY: only the form, which is sent by POST, takes numbers; in an address there is nothing to count up, and no
-    phone number for the logs of proxies. ``lists``: the right to list; without it, an account's number is not taken in
-    the form either, which would tell the opaque id of any.
+    SECURITY: only the form, which is sent by POST, takes phone numbers and ids: a URL then contains no sequential id,
+    and no phone number for the logs of proxies. ``lists``: the right to list; without it, account ids are not
+    accepted in the form either, since the redirect would reveal the opaque id of any account.
     """
 
     first = DayField(required=False)
@@ -58,16 +59,16 @@ class EventFilter(forms.Form):
     address = forms.CharField(max_length=45, required=False)
     target = forms.CharField(max_length=64, required=False)
 
-    def __init__(self, sent: Any, *, typed: bool, lists: bool) -> None:
-        super().__init__(sent)
+    def __init__(self, submitted: Any, *, typed: bool, lists: bool) -> None:
+        super().__init__(submitted)
         self.takes_phones, self.takes_numbers = typed, typed and lists
 
     def clean_address(self) -> str:
         text = self.cleaned_data["address"]
-        found = parse_address(text) if text else None
-        if text and found is None:
+        address = parse_address(text) if text else None
+        if text and address is None:
             raise forms.ValidationError(_("This is no IP address."))
-        return str(found) if found else ""
+        return str(address) if address else ""
 
     def clean_who(self) -> str:
         return self._person("who")
@@ -76,7 +77,7 @@ class EventFilter(forms.Form):
         return self._person("whom")
 
     def _person(self, name: str) -> str:
-        """An account's number in ASCII digits, or a phone number in E.164."""
+        """Return an account id in ASCII digits, or a phone number in E.164."""
         text = self.cleaned_data[name]
         if not text:
             return ""
@@ -97,7 +98,7 @@ class EventFilter(forms.Form):
             return str(number)
         if not text.isdecimal():
             return text
-        if not self.takes_numbers or len(text) > LONGEST_NUMBER:
+        if not self.takes_numbers or len(text) > MAX_ID_DIGITS:
             raise forms.ValidationError(_("Type the whole id of a key."))
         return str(int(text))
 
@@ -110,7 +111,7 @@ class EventFilter(forms.Form):
 
 
 def _is_number(text: str) -> bool:
-    """Whether ``text`` is an account's number and no phone number."""
+    """Return whether ``text`` is an account id and no phone number."""
     return text.isdecimal() and len(text) < 10 and not text.startswith(("0", "۰", "٠"))
 
 
@@ -119,7 +120,7 @@ def sorted_events() -> list[tuple[str, str]]:
 
 
 def start_of(day: date) -> datetime:
-    """The moment at which ``day`` begins in Tehran."""
+    """Return the start of ``day`` in Tehran."""
     return datetime.combine(day, time.min, TEHRAN)
 
 

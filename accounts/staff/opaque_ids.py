@@ -1,9 +1,9 @@
-"""Row ids in the addresses of the staff's pages, enciphered, so that nobody walks through rows by counting.
+"""Opaque ids: encrypted row ids in URLs of staff pages, so that rows cannot be enumerated.
 
 Importing this module registers the path converters ``account``, ``notice`` and ``event``: ``reverse()`` takes the
-primary key, a view gets the primary key, and the address shows 26 letters. Any other text matches no address, so that a
-wrong id gets the 404 of an address that does not exist. The ids are made with the master key; after a rotation, old
-links work for as long as the old key is listed.
+primary key, a view gets the primary key, and the URL contains 26 letters. Any other text matches no URL, so a wrong
+id gets the 404 of an unknown URL. The ids are encrypted with the master key; after a rotation, old links work as long
+as the old key is listed.
 """
 
 from typing import ClassVar
@@ -14,13 +14,13 @@ from hitobit_portal.security import crypto
 
 
 class OpaqueId:
-    """A path converter between a primary key and its enciphered form. Each kind of row has its own key."""
+    """Path converter between a primary key and its opaque id. Each kind of row has its own key."""
 
     regex = "[a-z2-7]{26}"
     use: ClassVar[str]
 
     def to_python(self, value: str) -> int:
-        """Raises `ValueError` when ``value`` is no id of this kind."""
+        """Return the primary key. Raise `ValueError` if ``value`` is no id of this kind."""
         number = self.reveal(value)
         if number is None:
             raise ValueError("no id of this kind")
@@ -35,7 +35,7 @@ class OpaqueId:
 
     @classmethod
     def reveal(cls, text: str) -> int | None:
-        """The primary key; None when ``text`` is no id of this kind."""
+        """Return the primary key; None if ``text`` is no id of this kind."""
         return crypto.reveal_number(cls.use, text)
 
 
@@ -52,7 +52,7 @@ class EventId(OpaqueId):
 
 
 class TargetId(OpaqueId):
-    """The number of a row that an event names as its target, in the address of a filtered list."""
+    """The id of a row that is the target of an event, in the URL of a filtered list."""
 
     use = "staff-id-target"
 

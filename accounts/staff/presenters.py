@@ -1,4 +1,4 @@
-"""Events, factors and notices as rows of the staff's pages. Never a seed, a code, a digest or a text."""
+"""Rows of staff pages: events, factors and notices. They never contain a seed, a code, a digest or a text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from accounts.staff.access_log import masked_email
 from hitobit_portal.i18n.jalali import digits, masked_phone
 
 EVENTS, NOTICES = 50, 20
-#: Details that are worth a line to staff, besides what the customer reads.
+#: Details that are shown to staff in addition to what the customer sees.
 DETAILS: dict[str, Promise] = {
     "via": gettext_lazy("by way of: %(value)s"),
     "page": gettext_lazy("page: %(value)s"),
@@ -34,8 +34,8 @@ DETAILS: dict[str, Promise] = {
     "format": gettext_lazy("format: %(value)s"),
     "why": gettext_lazy("because: %(value)s"),
 }
-#: Values that are codes of ours; any other is shown as it was stored.
-WORDS: dict[str, dict[str, Promise]] = {
+#: Labels of values that are identifiers of the portal; other values are shown as stored.
+VALUE_LABELS: dict[str, dict[str, Promise]] = {
     "via": {
         "page": gettext_lazy("the customer's own page"),
         "link": gettext_lazy("the link in a notice"),
@@ -73,8 +73,8 @@ def event_rows(events: Iterable[AuditEvent]) -> list[EventRow]:
 def _event_row(event: AuditEvent) -> EventRow:
     look = event_of(event.event).look
     more = [
-        str(words) % {"value": digits(_worded(name, event.detail[name]))}
-        for name, words in DETAILS.items()
+        str(label) % {"value": digits(_value_label(name, event.detail[name]))}
+        for name, label in DETAILS.items()
         if event.detail.get(name)
     ]
     details = [text for text in (activity.detail_of(event), *more) if text]
@@ -83,11 +83,13 @@ def _event_row(event: AuditEvent) -> EventRow:
     return EventRow(event, str(look.title), details, look.tone, look.icon, device, by_staff)
 
 
-def _worded(name: str, value: object) -> str:
-    """A detail in one line: in words where it is a code of ours, otherwise as an island of its own direction."""
-    known = WORDS.get(name, {}).get(str(value)) or (_event_title(str(value)) if name == "of" else None)
-    if known is not None:
-        return str(known)
+def _value_label(name: str, value: object) -> str:
+    """Return a detail in one line: its label if it is an identifier of the portal, otherwise the value, isolated for
+    bidi.
+    """
+    label = VALUE_LABELS.get(name, {}).get(str(value))
+    if label is not None:
+        return str(label)
     if isinstance(value, dict):
         value = [f"{key}={one}" for key, one in value.items()]
     return isolated(", ".join(map(str, value)) if isinstance(value, list) else str(value))
@@ -99,15 +101,17 @@ def _event_title(value: str) -> Promise | None:
 
 
 def events_of(request: HttpRequest, user: User) -> list[EventRow]:
-    """The last events of a customer. Who looked at the page is for those who may read the whole trail."""
+    """Return the last events of a customer. Page views of staff are included only for staff who may read the whole
+    trail.
+    """
     whole: QuerySet[AuditEvent] = AuditEvent.objects.filter(customer=user).order_by("-pk")
-    events = whole if access.may(request, Right.VIEW_EVENT) else activity.shown_to(user)
+    events = whole if access.has_right(request, Right.VIEW_EVENT) else activity.shown_to(user)
     return event_rows(events.select_related("actor", "customer")[:EVENTS])
 
 
 @dataclass(frozen=True)
-class Factor:
-    """One factor; ``number``: of a phone, as this member of staff may see it."""
+class FactorRow:
+    """A row of one factor. ``note``: for SMS, the phone number as this staff member may see it."""
 
     kind: Promise
     confirmed_at: datetime | None
@@ -116,28 +120,32 @@ class Factor:
     is_ok: bool = True
 
 
-def factors_of(request: HttpRequest, user: User) -> list[Factor]:
-    found = []
+def factors_of(request: HttpRequest, user: User) -> list[FactorRow]:
+    rows = []
     totp, sms, recovery = (getattr(user, name, None) for name in ("totp", "sms", "recovery"))
     if sms:
         same = sms.number == user.phone
-        note = phone_shown(request, sms.number) if same else _("for a number that is no longer the account's")
-        found.append(
-            Factor(gettext_lazy("SMS"), sms.confirmed_at, sms.last_used_at, note, sms.confirmed and same)
+        note = (
+            display_phone(request, sms.number) if same else _("for a number that is no longer the account's")
+        )
+        rows.append(
+            FactorRow(gettext_lazy("SMS"), sms.confirmed_at, sms.last_used_at, note, sms.confirmed and same)
         )
     if totp:
-        found.append(
-            Factor(gettext_lazy("Authenticator"), totp.confirmed_at, totp.last_used_at, is_ok=totp.confirmed)
+        rows.append(
+            FactorRow(
+                gettext_lazy("Authenticator"), totp.confirmed_at, totp.last_used_at, is_ok=totp.confirmed
+            )
         )
     if recovery:
         left = RecoveryCode.objects.filter(device=recovery, used_at=None).count()
         note = _("%(n)s left") % {"n": digits(left)}
-        found.append(
-            Factor(
+        rows.append(
+            FactorRow(
                 gettext_lazy("Recovery codes"), recovery.confirmed_at, recovery.last_used_at, note, left > 0
             )
         )
-    return found
+    return rows
 
 
 @dataclass(frozen=True)
@@ -165,30 +173,30 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
         state, tone, at = _("Failed, is tried again"), "warn", notice.next_try_at
     else:
         state, tone, at = _("Waits to be sent"), "info", notice.next_try_at
-    # SECURITY: not to an address that was replaced: whoever has it now would get the link that freezes.
+    # SECURITY: not to a replaced address: its current owner would get the link that freezes the account.
     is_theirs = notice.to in (user.phone, user.email)
     is_over = bool(notice.sent_at or notice.gave_up_at)
-    resend = is_theirs and is_over and access.may(request, Right.RESEND_NOTICE)
+    resend = is_theirs and is_over and access.has_right(request, Right.RESEND_NOTICE)
     title = str(event_of(notice.event.event).look.title)
-    resend = resend and access.may_act_on(request, user)
+    resend = resend and access.can_act_on(request, user)
     return NoticeRow(notice, title, shown_address(notice), state, tone, at, resend)
 
 
 def shown_address(notice: Notice) -> str:
-    """Masked, for everybody: the notice's page is about whether it went out."""
+    """Return the address masked, for every role: the page is about whether the notice was sent."""
     return masked_phone(notice.to) if notice.channel == Notice.Channel.SMS else masked_email(notice.to)
 
 
-def phone_shown(request: HttpRequest, number: str) -> str:
-    return number if access.may(request, Right.SEE_CONTACT) else masked_phone(number)
+def display_phone(request: HttpRequest, number: str) -> str:
+    return number if access.has_right(request, Right.SEE_CONTACT) else masked_phone(number)
 
 
-def email_shown(request: HttpRequest, email: str) -> str:
-    return email if access.may(request, Right.SEE_CONTACT) else masked_email(email)
+def display_email(request: HttpRequest, email: str) -> str:
+    return email if access.has_right(request, Right.SEE_CONTACT) else masked_email(email)
 
 
 def key_events(request: HttpRequest, events: QuerySet[AuditEvent]) -> list[EventRow]:
-    """The last events of one key out of ``events``; who looked at it is for those who read the whole trail."""
-    if not access.may(request, Right.VIEW_EVENT):
+    """Return the last events of one key out of ``events``; page views only for staff who may read the whole trail."""
+    if not access.has_right(request, Right.VIEW_EVENT):
         events = events.exclude(event__in=activity.HIDDEN)
     return event_rows(events.select_related("actor", "customer")[:EVENTS])

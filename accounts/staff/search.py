@@ -1,4 +1,4 @@
-"""Customers by what they say of themselves: a phone number, an e-mail, a key. All but names are looked up by index."""
+"""Search for customers by phone number, e-mail, key or name. All but names are found by an index."""
 
 import re
 
@@ -11,18 +11,18 @@ from accounts.staff import access
 from hitobit_portal.i18n.fields import ascii_digits, parse_phone
 
 KEY = re.compile(r"[A-Za-z0-9]{64}")
-#: As the portal shows a key to its owner: six, an ellipsis (or dots), four.
+#: The masked form in which the portal shows a key: six characters, an ellipsis (or dots), four characters.
 MASKED_KEY = re.compile(r"([A-Za-z0-9]{6})(?:…|\.{2,3})([A-Za-z0-9]{4})")
 STATES = ("frozen", "quarantine", "closed", "resetting")
 
 
 def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
-    """The visible accounts that ``text`` names, newest first; names only for those who may list customers.
+    """Return the visible accounts that match ``text``, newest first; by name only for staff who may list customers.
 
-    SECURITY: of numbers and e-mails only the whole is found. By parts, the digits that are masked on the page could
-    be asked for one by one.
+    SECURITY: numbers and e-mails must match completely. With partial matches, masked digits could be found one by
+    one.
     """
-    people = access.visible(request).order_by("-pk")
+    people = access.visible_accounts(request).order_by("-pk")
     number = parse_phone(text)
     if number:
         return people.filter(phone=number)
@@ -31,7 +31,7 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     key = key_condition("api_keys__", text)
     if key is not None:
         return people.filter(key).distinct()
-    if access.may_list(request):
+    if access.can_list_customers(request):
         digits = ascii_digits(text)
         is_id = digits.isdecimal() and len(digits) < 10
         return people.filter(Q(pk=int(digits)) if is_id else Q(name__icontains=text))
@@ -39,17 +39,17 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
 
 
 def key_condition(prefix: str, text: str) -> Q | None:
-    """The condition on a key's public id (whole, or masked as the portal shows it); None when ``text`` is neither."""
+    """Return the condition on a key's public id (whole or masked); None if ``text`` is neither."""
     if KEY.fullmatch(text):
         return Q(**{f"{prefix}key_id": text})
-    found = MASKED_KEY.fullmatch(text)
-    if found is None:
+    match = MASKED_KEY.fullmatch(text)
+    if match is None:
         return None
-    return Q(**{f"{prefix}key_id__startswith": found[1], f"{prefix}key_id__endswith": found[2]})
+    return Q(**{f"{prefix}key_id__startswith": match[1], f"{prefix}key_id__endswith": match[2]})
 
 
 def in_state(people: QuerySet[User], state: str) -> QuerySet[User]:
-    """Those who are in one of STATES; all of them for any other text."""
+    """Return the accounts in one of STATES; all accounts for any other text."""
     if state == "frozen":
         return people.filter(frozen_at__isnull=False)
     if state == "quarantine":

@@ -1,4 +1,4 @@
-"""Django admin behind the portal's own login: staff, with the second factor proved in this session."""
+"""The admin site: uses the portal's login, for staff whose second factor was proved in this session."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from accounts.access.guard import to_login
+from accounts.access.redirects import redirect_to_login
 from accounts.models import User
 from hitobit_portal.http import error_pages
 
-#: SECURITY: a password is changed with both codes, on the portal's own page. The rest nobody needs.
-UNWANTED = frozenset(
+#: SECURITY: passwords are changed with both codes, on the portal's own page. The other URLs are not needed.
+REMOVED_URLS = frozenset(
     {"password_change", "password_change_done", "autocomplete", "view_on_site", "app_list", "jsi18n"}
 )
 
@@ -24,19 +24,19 @@ class PortalAdminSite(admin.AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[Any]:
-        return [route for route in super().get_urls() if getattr(route, "name", None) not in UNWANTED]
+        return [route for route in super().get_urls() if getattr(route, "name", None) not in REMOVED_URLS]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {"staff_right": self.has_permission(request), "site_header": self.site_header}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """The overview; its figures are made by a tag of `apikeys`, which this app knows nothing of."""
+        """Show the overview. A template tag of `apikeys` provides its figures."""
         return TemplateResponse(
             request, "admin/index.html", {**self.each_context(request), "section": "overview"}
         )
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's leaves the session's row behind; people log out by the portal's own button."""
+        """Redirect to the portal's own logout: Django's would leave the session row."""
         return redirect("dashboard")
 
     def has_permission(self, request: HttpRequest) -> bool:
@@ -46,5 +46,5 @@ class PortalAdminSite(admin.AdminSite):
         return user.is_verified() and user.has_both_factors
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        """SECURITY: Django's own form asks for a password only; it is never shown."""
-        return error_pages.forbidden(request) if request.user.is_authenticated else to_login(request)
+        """Redirect to the portal's login. SECURITY: Django's own form asks for a password only and is never shown."""
+        return error_pages.forbidden(request) if request.user.is_authenticated else redirect_to_login(request)

@@ -1,4 +1,4 @@
-"""What staff may see of a person, in templates: numbers and e-mails whole or masked, names of who did something."""
+"""Template tags for staff pages: phone numbers and e-mails, whole or masked, and names in events."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,39 +20,39 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def phone_of(context: dict[str, Any], person: User) -> SafeString:
-    """The number, masked unless the role may see it whole."""
-    return format_html('<bdi dir="ltr">{}</bdi>', presenters.phone_shown(context["request"], person.phone))
+    """Return the number, masked unless the role may see it."""
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.display_phone(context["request"], person.phone))
 
 
 @register.simple_tag(takes_context=True)
 def email_of(context: dict[str, Any], person: User) -> SafeString:
-    return format_html('<bdi dir="ltr">{}</bdi>', presenters.email_shown(context["request"], person.email))
+    return format_html('<bdi dir="ltr">{}</bdi>', presenters.display_email(context["request"], person.email))
 
 
 @register.simple_tag(takes_context=True)
 def person(context: dict[str, Any], who: User | None) -> SafeString:
-    """Name and id of somebody in an event; never more of the number than the role may see."""
+    """Return name and id of a user in an event; the number only as the role may see it."""
     if who is None:
         return format_html('<span class="muted">{}</span>', _("the portal itself"))
-    name = who.name or presenters.phone_shown(context["request"], who.phone)
+    name = who.name or presenters.display_phone(context["request"], who.phone)
     return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, digits(who.pk))
 
 
 @register.simple_tag(takes_context=True)
 def may_act(context: dict[str, Any], right: str, whom: User) -> bool:
-    """Whether the member of staff has ``right`` (a name of `roles.Right`) and may use it on ``whom``."""
+    """Return whether the staff member has ``right`` (a name of `roles.Right`) and may use it on ``whom``."""
     request: HttpRequest = context["request"]
-    return access.may(request, Right[right]) and access.may_act_on(request, whom)
+    return access.has_right(request, Right[right]) and access.can_act_on(request, whom)
 
 
 @register.simple_tag(takes_context=True)
 def may(context: dict[str, Any], right: str) -> bool:
-    return access.may(context["request"], Right[right])
+    return access.has_right(context["request"], Right[right])
 
 
 @register.filter
 def account_id(pk: int) -> str:
-    """An account as it stands in addresses."""
+    """Return the opaque id of an account, for URLs."""
     return opaque_ids.AccountId.hide(pk)
 
 
@@ -64,5 +64,5 @@ def browser(agent: str) -> str:
 
 @register.filter
 def utc(moment: datetime) -> str:
-    """To the microsecond, for who compares logs."""
+    """Return the time in UTC with microseconds, for comparing logs."""
     return moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00")

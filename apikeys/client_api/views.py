@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
-from accounts.access.guard import public
+from accounts.access.decorators import public
 from apikeys.actions import key_loader
 from apikeys.models import ApiKey
 from apikeys.policy.choices import IpPolicy

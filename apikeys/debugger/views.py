@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.models import User
 from apikeys.debugger import presenter, request_parser
 from apikeys.debugger.diagnosis import Diagnosis

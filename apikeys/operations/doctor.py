@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.choices import audit_mac
 from accounts.models import AuditLink, RecoveryCode, TotpDevice
 from accounts.operations import doctor
-from accounts.operations.doctor import Finding, State
+from accounts.operations.doctor import CheckResult, CheckState
 from apikeys.models import Credential, GatewayToken
 from hitobit_portal.security import crypto
 
@@ -24,7 +24,7 @@ SEALED = (
 )
 
 
-def master_keys() -> Iterator[Finding]:
+def master_keys() -> Iterator[CheckResult]:
     """One statement a column: the ids that stand before the ciphertexts, with their numbers."""
     used: Counter[str] = Counter()
     for rows, column, before in SEALED:
@@ -44,23 +44,25 @@ def master_keys() -> Iterator[Finding]:
         advice = (
             "Put the key back into PORTAL_MASTER_KEYS (from your backup of secrets); nothing else opens them."
         )
-        yield Finding("master keys", State.FAIL, f"not in the ring: {_listed(lost)}", advice)
+        yield CheckResult("master keys", CheckState.FAIL, f"not in the ring: {_listed(lost)}", advice)
     elif old:
         advice = "Run manage.py rotate_master_key; the old key can be removed when nothing uses it."
-        yield Finding("master keys", State.WARN, f"sealed by an older key: {_listed(old)}", advice)
+        yield CheckResult("master keys", CheckState.WARN, f"sealed by an older key: {_listed(old)}", advice)
     else:
-        yield Finding("master keys", State.OK, f"all {used.total()} sealed values are by the newest key")
+        yield CheckResult(
+            "master keys", CheckState.OK, f"all {used.total()} sealed values are by the newest key"
+        )
 
 
-def gateways() -> Iterator[Finding]:
+def gateways() -> Iterator[CheckResult]:
     tokens = list(GatewayToken.objects.filter(revoked_at=None))
     used = [token.last_used_at for token in tokens if token.last_used_at is not None]
     if not tokens:
         advice = "Make one: manage.py gateway_token create NAME. Without it no gateway is answered."
-        yield Finding("gateways", State.WARN, "no token", advice)
+        yield CheckResult("gateways", CheckState.WARN, "no token", advice)
         return
     idle = f"last used {timezone.localtime(max(used)):%Y-%m-%d %H:%M}" if used else "none was used yet"
-    yield Finding("gateways", State.OK, f"{len(tokens)} token(s), {idle}")
+    yield CheckResult("gateways", CheckState.OK, f"{len(tokens)} token(s), {idle}")
 
 
 def _listed(used: dict[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.access.guard import customer
-from accounts.factors.views import Asked, both_codes
+from accounts.access.decorators import customer
+from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.pages.detail import own_key
@@ -28,18 +28,18 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
         return _approve(request, key, row)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
 def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
     if not address_approval.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
-        notices.info(
+        messages.info(
             request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
         )
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    page = Asked(
+    page = ApprovalPage(
         address_approval.approval(row, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -50,10 +50,10 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
     )
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
-    return both_codes(
+    return two_code_page(
         request,
         page,
         effect=lambda: address_approval.approve(request, row, state),
@@ -67,7 +67,7 @@ def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
     """Says no. The address does not ask again for a day."""
     row = _own_request(request, pk, asked)
     if request.method == "POST" and address_approval.dismiss(request, row):
-        notices.success(request, _("The new IP was not added. Its requests stay refused."))
+        messages.success(request, _("The new IP was not added. Its requests stay refused."))
     return redirect("key_detail", row.key_id)
 
 
@@ -83,7 +83,7 @@ def toggle(request: HttpRequest, pk: str) -> HttpResponse:
         and address_approval.allow(request, key, allowed=asks)
     ):
         text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
-        notices.success(request, text)
+        messages.success(request, text)
     return redirect("key_detail", key.pk)
 
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access import form_drafts
-from accounts.access.guard import customer
-from accounts.factors.views import Asked, both_codes
+from accounts.access.decorators import customer
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.pages import session_state
@@ -37,10 +37,10 @@ def verify_new(request: HttpRequest) -> HttpResponse:
     if not pending:
         # Back, refresh or a second click after the key was made: show the key.
         made = session_state.made_key(request)
-        form_drafts.hand_on(request, reverse("keys"))
+        form_drafts.move_to(request, reverse("keys"))
         return redirect("key_detail", made) if made else redirect("keys")
     name, public = pending["name"], session_state.pending_public(pending)
-    asked = Asked(
+    asked = ApprovalPage(
         session_state.create_approval(name, public),
         title=_("Create API"),
         back=reverse("keys"),
@@ -56,7 +56,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         return redirect("key_detail", key.pk)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: _create(request, user, pending),
@@ -64,15 +64,15 @@ def verify_new(request: HttpRequest) -> HttpResponse:
             already_done=ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first,
         )
     except AccountFrozen as error:
-        notices.error(request, str(error.message))
+        messages.error(request, str(error.message))
     except KeyLimitReached:
-        notices.error(request, _("You have the most keys that are allowed. Delete one first."))
+        messages.error(request, _("You have the most keys that are allowed. Delete one first."))
     except names.InvalidName as error:  # begun before a rule about names came into force
         request.session.pop(session_state.NEW_KEY, None)
-        notices.error(request, name_problem(error.problem))
+        messages.error(request, name_problem(error.problem))
     except IntegrityError:
         request.session.pop(session_state.NEW_KEY, None)
-        notices.error(request, _("You have a key of this name already. Choose another one."))
+        messages.error(request, _("You have a key of this name already. Choose another one."))
     return redirect("keys")
 
 
@@ -100,7 +100,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     if pending is None or key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     change, asked_of = pending
-    asked = Asked(
+    asked = ApprovalPage(
         session_state.change_approval(key, change, asked_of),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -112,11 +112,11 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
 
     def done(_value: Any) -> HttpResponse:
         session_state.end_change(request)
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: apply_change(request, key, change, Codes.BOTH, asked=asked_of),
@@ -125,5 +125,5 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         )
     except ValidationError as error:
         session_state.end_change(request)
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle, rotation
 from apikeys.models import ApiKey, Credential
@@ -63,7 +63,7 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 
 def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
     """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
-    draft = form_drafts.take(request)
+    draft = form_drafts.pop(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
         "permissions": draft.get("permissions", sorted(key.permissions)),
@@ -141,7 +141,7 @@ def _save(
             fresh=False,
             saved=True,
         )
-    notices.success(request, _("Saved. The key works with these settings from now on."))
+    messages.success(request, _("Saved. The key works with these settings from now on."))
     return _go(request, reverse("key_detail", args=[key.pk]))
 
 
@@ -240,11 +240,11 @@ def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     """Deletes a key for good, after its name was typed."""
     key = own_key(request, pk)
     if key.state == State.REVOKED:
-        notices.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)
     if request.method == "POST" and form.is_valid():
         lifecycle.delete(request, key)
-        notices.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     return render(request, "apikeys/key_delete.html", {"key": key, "form": form})

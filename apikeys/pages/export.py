@@ -1,6 +1,6 @@
 """The page that exports a customer's own keys and events, and the files."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import export as files
 from hitobit_portal.i18n.jalali import duration
@@ -31,7 +31,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
         return _page(request)
     wait = ratelimits.take(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
     if wait is not None:
-        notices.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
+        messages.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
         return redirect("keys_export")
     return _file(request, what, kind)
 

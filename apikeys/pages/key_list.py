@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.audit import activity
 from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification
@@ -41,7 +41,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "keys": keys,
         "shown_keys": DASHBOARD_KEYS,
         "last_login": next((activity.row(event) for event in logins), None),
-        "recovery_left": verification.recovery_left(customer(request)),
+        "recovery_left": verification.recovery_codes_left(customer(request)),
         "totp_clock": customer(request).totp.drift,
         "events": activity.latest(customer(request), DASHBOARD_EVENTS),
     }
@@ -51,7 +51,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
     """The list; a POST of a good name sends the SMS and goes on to the codes."""
-    draft = form_drafts.take(request)
+    draft = form_drafts.pop(request)
     typed = {"name": draft.get("name", [""])[0], **from_draft(draft)}
     form = NameForm(owner=customer(request), initial=typed)
     listed = list(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,11 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
-from accounts.access.guard import customer
-from accounts.factors import messages, verification
+from accounts.access.decorators import customer
+from accounts.factors import result_messages, verification
 from accounts.factors.forms import CodeForm
-from accounts.factors.verification import Factor, Outcome
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.verification import Factor, VerificationOutcome
+from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import consent, lifecycle
 from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey
@@ -37,7 +37,7 @@ def pause(request: HttpRequest, pk: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "apikeys/key_pause.html", {"key": key})
     lifecycle.pause(request, key)
-    notices.success(
+    messages.success(
         request, _("The API “%(name)s” is paused. Every request with it is refused.") % {"name": key.label}
     )
     return redirect("key_detail", key.pk)
@@ -50,7 +50,7 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
     if key.state != State.FROZEN:
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    asked = Asked(
+    asked = ApprovalPage(
         lifecycle.resume_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -61,12 +61,12 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
     )
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
+        messages.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
         return redirect("key_detail", key.pk)
 
     try:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: lifecycle.resume(request, key, state),
@@ -74,7 +74,7 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
             already_done=ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE).exists,
         )
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
@@ -92,7 +92,7 @@ def renew(request: HttpRequest, pk: str) -> HttpResponse:
     except CodesMissing:
         return _ended_meanwhile(request)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
@@ -107,9 +107,9 @@ def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
             effect=lambda: lifecycle.renew(request, key, Codes.AUTHENTICATOR),
             already_done=_is_renewed(key),
         )
-        if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
+        if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return _renewed(request, result.value)
-        form.add_error(None, messages.of_one(result))
+        form.add_error(None, result_messages.for_one_code(result))
     return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
 
 
@@ -118,7 +118,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
     if "code" in request.POST:
         return _ended_meanwhile(request)
     state = consent.state_of(key)
-    asked = Asked(
+    asked = ApprovalPage(
         lifecycle.renew_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -128,7 +128,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
         is_key=True,
         sends_first=True,
     )
-    return both_codes(
+    return two_code_page(
         request,
         asked,
         effect=lambda: lifecycle.renew(request, key, Codes.BOTH, state),
@@ -143,13 +143,13 @@ def _is_renewed(key: ApiKey) -> Callable[[], Any]:
 
 def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
     """The form of one code was open while trading ended."""
-    notices.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
+    messages.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
     return redirect(request.path)
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
     words = {"name": key.label, "until": date_local(key.trade_until)}
-    notices.success(request, _("The API “%(name)s” may trade until %(until)s.") % words)
+    messages.success(request, _("The API “%(name)s” may trade until %(until)s.") % words)
     return redirect("key_detail", key.pk)
 
 
@@ -163,7 +163,7 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         count = lifecycle.delete_all(request, customer(request))
         text = ngettext("%(n)s key was deleted.", "%(n)s keys were deleted.", count) % {"n": digits(count)}
-        notices.success(request, text)
+        messages.success(request, text)
         return redirect("keys")
     context = {"keys": keys, "form": form, "phrase": delete_all_phrase()}
     return render(request, "apikeys/keys_delete_all.html", context)

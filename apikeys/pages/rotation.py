@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -14,9 +14,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import audit
 from accounts.access import form_drafts
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.factors import sms_codes
-from accounts.factors.views import Asked, both_codes
+from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
@@ -38,13 +38,13 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     if key.state != State.ACTIVE:
         return redirect("key_detail", key.pk)
     if len(rotation.live(key)) >= rotation.MOST:
-        notices.info(request, cannot_text())
+        messages.info(request, cannot_text())
         return redirect("key_detail", key.pk)
-    form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))
+    form = RotateForm(request.POST or None, initial=from_draft(form_drafts.pop(request)))
     try:
         account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if request.method == "POST" and form.is_valid():
         approval = rotation_state.begin(request, key, form.public, form.cleaned_data["grace"])
@@ -66,7 +66,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
     if pending is None or key.state != State.ACTIVE:
         return _without_attempt(request, key)
     public, grace = rotation_state.public_of(pending), pending["grace"]
-    asked = Asked(
+    asked = ApprovalPage(
         rotation_state.approval(key, public, grace, pending["asked"]),
         title=key.label,
         back=reverse("key_rotate", args=[key.pk]),
@@ -85,7 +85,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_rotated", key.pk, credential.serial)
 
     try:
-        return both_codes(
+        return two_code_page(
             request,
             asked,
             effect=lambda: _rotate(request, user, key, pending),
@@ -93,17 +93,17 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
             already_done=Credential.objects.filter(key=key, serial=pending["wizard"]).first,
         )
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
     except rotation.CannotRotate:
         request.session.pop(rotation_state.ROTATION, None)
-        notices.error(request, cannot_text())
+        messages.error(request, cannot_text())
     return redirect("key_detail", key.pk)
 
 
 def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
     serial = rotation_state.made_serial(request)
-    if key.state == State.ACTIVE and form_drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
+    if key.state == State.ACTIVE and form_drafts.move_to(request, reverse("key_rotate", args=[key.pk])):
         return redirect("key_rotate", key.pk)
     if serial is not None and key.credentials.filter(serial=serial).exists():
         return redirect("key_rotated", key.pk, serial)
@@ -164,9 +164,9 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         if ended:
             _record(KeyEvent.CREDENTIAL_ENDED, request, key, kind=credential.kind)
     if ended:
-        notices.success(request, _("Ended: nothing that is signed with it passes any more."))
+        messages.success(request, _("Ended: nothing that is signed with it passes any more."))
     elif credential.retires_at is None:
-        notices.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
+        messages.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
     return redirect("key_detail", key.pk)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.access.guard import customer
+from accounts.access.decorators import customer
 from accounts.audit.detail_texts import isolated
 from accounts.factors import sms_codes
 from apikeys.models import ApiKey
@@ -57,10 +57,10 @@ def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], h
         change = wanted()
         account_freeze.refuse(customer(request))
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if not change.adds_power:
-        notices.info(request, has_it)
+        messages.info(request, has_it)
         return redirect("key_detail", key.pk)
     sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
     request.session["sms_failed"] = not sent.is_under_way
@@ -105,7 +105,7 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
         with transaction.atomic():
             apply_change(request, key, change, Codes.NONE)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
     else:
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
     return redirect("key_detail", key.pk)

@@ -68,7 +68,7 @@ LENGTHS = {
 
 
 class Refusal(enum.Enum):
-    """Why a request cannot be read. Each has a namesake in `verification.Outcome`."""
+    """Why a request cannot be read. Each has a namesake in `verification.VerificationOutcome`."""
 
     PARAMETER_MISSING = "parameter_missing"
     PARAMETER_DUPLICATE = "parameter_duplicate"

@@ -7,22 +7,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from accounts.audit import activity
 from accounts.models import Notice, SmsCode, User
 from tests.support import people, sms_collector
 from tests.support.people import customer, key_of, logged_in, newcomer, next_phone
 from tests.support.staff import events
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 GOOD = "correct horse battery staple"
 WHY = "Ticket 4711: phone stolen"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -45,7 +39,9 @@ def test_a_member_of_staff_has_the_role_and_enrols_at_the_first_login(
     role: str, typed: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     phone = next_phone()
-    placeholders.row_of(phone)  # somebody typed the number into "forgotten password" a minute ago
+    pending_accounts.get_or_create_row(
+        phone
+    )  # somebody typed the number into "forgotten password" a minute ago
     call_command("create_staff", phone, "--role", role, "--name", "Mina", "--password-stdin", "--json")
     assert said(capsys) == {"phone": phone, "role": role, "superuser": False}
     user = User.objects.get(phone=phone)
@@ -119,7 +115,10 @@ def test_the_number_must_have_an_account_and_the_reason_a_text(command: str) -> 
     assert refused(command, sara.user.phone, "--reason", " ").returncode != 0
     assert refused(command, "not a number", "--reason", WHY).returncode != 0
     assert refused(command, next_phone(), "--reason", WHY).returncode == 1
-    assert refused(command, placeholders.row_of(next_phone()).phone, "--reason", WHY).returncode == 1
+    assert (
+        refused(command, pending_accounts.get_or_create_row(next_phone()).phone, "--reason", WHY).returncode
+        == 1
+    )
     assert not events("account.frozen", "account.thawed")
 
 

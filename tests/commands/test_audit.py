@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
-@pytest.fixture
 def long_ago(sara: Person, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Five events of 100 days ago, then two of now; linked."""
     then = timezone.now() - timedelta(days=100)

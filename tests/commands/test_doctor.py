@@ -121,8 +121,8 @@ def _late_notice(settings: Any) -> None:
 
 
 def _open_circuit(settings: Any) -> None:
-    for _n in range(circuit_breaker.FAILURES):
-        circuit_breaker.failed("tests.support.sms_collector")
+    for _n in range(circuit_breaker.FAILURE_THRESHOLD):
+        circuit_breaker.record_failure("tests.support.sms_collector")
 
 
 def _no_run(settings: Any) -> None:

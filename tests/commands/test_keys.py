@@ -19,16 +19,11 @@ from apikeys.actions import key_loader
 from apikeys.models import AllowedNetwork, ApiKey, DailyUse
 from apikeys.operations import sample_data
 from tests.support.binance_client import BinanceClient
-from tests.support.people import ADDRESS, Person, customer, key_of, secret_of
+from tests.support.people import ADDRESS, Person, key_of, secret_of
 from tests.support.staff import events
 
 pytestmark = pytest.mark.django_db
 HOST = "https://api.hitobit.com"
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 def curl(key: ApiKey, *, secret: str = "", skew_ms: int = 0, more: str = "") -> str:

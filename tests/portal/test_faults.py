@@ -1,7 +1,6 @@
 """A session that ends, an SMS provider, a cache, a database that is down: nothing is allowed, half made or lost."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,28 +12,15 @@ from django.utils import timezone
 from accounts.models import SmsCode
 from apikeys.models import ApiKey, Credential
 from tests.support import people, sms_collector
-from tests.support.concurrency import WAIT_SECONDS, child_of, failures
+from tests.support.concurrency import WAIT_SECONDS, child_of, failure_counts
 from tests.support.people import Person
 from tests.support.servers import free_port
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
 
 VERIFY = "/keys/new/verify/"
 NAME = "bot"
 MEGABYTE = 2**20
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-    yield
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture
@@ -125,7 +111,7 @@ def test_without_the_cache_nothing_is_compared_sent_or_made(settings: Any) -> No
     assert all(answer.headers["Retry-After"] for answer in answers[:-1]), "/readyz is asked by machines"
     assert not ApiKey.objects.exists()
     assert len(sms_collector.messages) == sent == SmsCode.objects.count()
-    assert failures(sara) == (0, 0)
+    assert failure_counts(sara) == (0, 0)
     settings.CACHES = up
     # Back again, the same codes do what they were for: nothing was used up.
     assert visitor.post("/keys/", {"name": NAME}).status_code == 302

@@ -35,10 +35,9 @@ from apikeys.policy.notifications import ENDS
 from apikeys.usage import export
 from hitobit_portal.i18n.fields import FREE_TEXT
 from hitobit_portal.i18n.free_text import JOINERS, Problem, has_link, one_line, plain, problem
-from tests.support import sms_collector
 from tests.support.people import Person, customer, key_of, logged_in, next_phone
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 #: What a thief writes, and what of it must not arrive.
 LINKS = {
@@ -89,12 +88,6 @@ AGENTS = [
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148",
     "python-requests/2.31.0",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -178,7 +171,7 @@ def approvals(key: ApiKey) -> list[Approval]:
 def test_a_key_name_puts_nothing_into_the_sms_of_a_code_or_into_a_call(sara: Person, text: str) -> None:
     for approval in approvals(old_key(sara, text)):
         arrives_harmless(approval.sentence, text)
-        arrives_harmless(sms_codes._text(approval, "123456"), text)
+        arrives_harmless(sms_codes._sms_text(approval, "123456"), text)
         arrives_harmless(sms_codes._spoken_text(approval, "123456"), text)
 
 
@@ -186,7 +179,7 @@ def test_a_key_name_puts_nothing_into_the_sms_of_a_code_or_into_a_call(sara: Per
     "address", ["thief@evil.example", '"call\\ 0900"@evil.example', "a\u00ad@evil.example"]
 )
 def test_an_address_of_an_e_mail_is_no_link_in_the_sms(address: str) -> None:
-    told = sms_codes._text(choices_approvals.change_email(address), "123456")
+    told = sms_codes._sms_text(choices_approvals.change_email(address), "123456")
     assert "evil.example" not in told
     assert "\u00ad" not in told
 

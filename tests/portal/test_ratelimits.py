@@ -199,5 +199,5 @@ def test_every_rate_is_what_it_was_decided_to_be() -> None:
 
 
 def test_the_counts_of_wrong_codes_are_what_they_were_decided_to_be() -> None:
-    assert lockout.WINDOWS == ((5, 300), (20, 3600), (50, 86_400))
-    assert (lockout.LONGEST_WAIT, lockout.MOST_IN_A_ROW, lockout.KNOWN_IN_A_ROW) == (900, 100, 10)
+    assert lockout.FAILURE_WINDOWS == ((5, 300), (20, 3600), (50, 86_400))
+    assert (lockout.MAX_WAIT, lockout.MAX_CONSECUTIVE, lockout.MAX_CONSECUTIVE_KNOWN) == (900, 100, 10)

@@ -165,7 +165,7 @@ def test_a_repeated_submission_does_not_prolong_the_first_settings() -> None:
     browser = people.logged_in(sara)
     key = people.key_of(sara)
     ApiKey.objects.filter(pk=key.pk).update(created_at=key.created_at - timedelta(seconds=601))
-    people.remember(browser, **{session_state.NEW_KEY: {"name": key.label, "wizard": str(key.wizard)}})
+    people.set_session(browser, **{session_state.NEW_KEY: {"name": key.label, "wizard": str(key.wizard)}})
     browser.post("/keys/new/verify/", {"sms_code": "000000", "totp_code": "000000"})
     assert b'id="api-secret"' not in browser.get(f"/keys/{key.pk}/").content
     browser.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
@@ -248,7 +248,7 @@ def test_a_second_click_on_an_applied_change_is_no_wrong_code() -> None:
     before = key.settings.as_json()
     key.apply({"read", "trade"}, "unrestricted", [])
     change = {"key": str(key.pk), "before": before, "after": key.settings.as_json(), "asked": {"name": "bot"}}
-    people.remember(browser, **{session_state.CHANGE: change})
+    people.set_session(browser, **{session_state.CHANGE: change})
     answer = browser.post(f"/keys/{key.pk}/verify/", {"sms_code": "000000", "totp_code": "000000"})
     assert (answer.status_code, answer["Location"]) == (302, f"/keys/{key.pk}/")
     assert not FactorGuard.objects.filter(user=person.user, in_a_row__gt=0).exists()

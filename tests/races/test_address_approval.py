@@ -1,7 +1,6 @@
 """IP rescue under many requests at once: one question, one answer, one address. On PostgreSQL."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -10,12 +9,24 @@ from apikeys.actions import address_approval
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import recorder
-from tests.support import people, sms_collector
-from tests.support.concurrency import MANY, SIXTY, all_at_once, at_once, connections_for, happened, went_to
+from tests.support import people
+from tests.support.concurrency import (
+    MANY,
+    SIXTY,
+    connections_for,
+    count_events,
+    count_redirects,
+    post_concurrently,
+    run_concurrently,
+)
 from tests.support.people import ADDRESS, Person
 from tests.support.signed_requests import WRONG, decided, send
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 NEW = "198.51.100.77"
 
 
@@ -23,12 +34,6 @@ NEW = "198.51.100.77"
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def bot_of(person: Person) -> ApiKey:
@@ -40,8 +45,8 @@ def bot_of(person: Person) -> ApiKey:
 def test_many_requests_from_new_addresses_ask_once() -> None:
     key = bot_of(people.customer())
     asks = [(decided(key, people.address(n)), people.address(n)) for n in range(MANY)]
-    at_once([lambda d=d, a=a: recorder.note(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
-    assert RescueRequest.objects.count() == happened(KeyEvent.RESCUE_ASKED) == 1
+    run_concurrently([lambda d=d, a=a: recorder.note(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
+    assert RescueRequest.objects.count() == count_events(KeyEvent.RESCUE_ASKED) == 1
     assert Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count() == 1
     assert DailyUse.objects.get().count == MANY
     assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
@@ -50,7 +55,7 @@ def test_many_requests_from_new_addresses_ask_once() -> None:
 def test_of_many_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
     key = bot_of(people.customer())
     decision = decided(key, NEW, secret=WRONG)  # nothing but the counting locks the key then
-    at_once([lambda n=n: recorder.note(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]
+    run_concurrently([lambda n=n: recorder.note(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]
     assert DailyUse.objects.count() == MANY
     assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
 
@@ -64,7 +69,7 @@ def test_many_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> No
         for permission in ("read", "trade")
     ]
     works = [lambda d=d, a=a, p=p: recorder.note(key.key_id, d, a, p) for d, a, p in uses]
-    at_once(works)
+    run_concurrently(works)
     assert sum(DailyUse.objects.values_list("count", flat=True)) == SIXTY
     assert AddressUse.objects.count() == recorder.KEPT_ADDRESSES
 
@@ -78,12 +83,12 @@ def test_one_pair_of_codes_approves_once() -> None:
         "sms_code": people.live_sms_code(sara, address_approval.approval(row)),
         "totp_code": sara.totp(),
     }
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
-    answers = all_at_once([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
-    assert went_to(answers, f"/keys/{key.pk}/") >= 1
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
+    answers = post_concurrently([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
+    assert count_redirects(answers, f"/keys/{key.pk}/") >= 1
     assert list(key.networks.values_list("value", flat=True)) == [ADDRESS, NEW]
-    assert happened(KeyEvent.RESCUE_CLOSED) == happened(KeyEvent.CHANGED) == 1
-    assert happened(KeyEvent.APPROVED) == 1
+    assert count_events(KeyEvent.RESCUE_CLOSED) == count_events(KeyEvent.CHANGED) == 1
+    assert count_events(KeyEvent.APPROVED) == 1
 
 
 def test_of_yes_and_no_at_once_one_counts() -> None:
@@ -97,12 +102,16 @@ def test_of_yes_and_no_at_once_one_counts() -> None:
     }
     page = f"/keys/{key.pk}/rescue/{row.pk}/"
     posts = [
-        (people.twin(one, people.address(n)), page if n % 2 else f"{page}dismiss/", codes if n % 2 else {})
+        (
+            people.clone_browser(one, people.address(n)),
+            page if n % 2 else f"{page}dismiss/",
+            codes if n % 2 else {},
+        )
         for n in range(MANY)
     ]
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     row.refresh_from_db()
-    assert happened(KeyEvent.RESCUE_CLOSED) == 1
+    assert count_events(KeyEvent.RESCUE_CLOSED) == 1
     assert (NEW in key.networks.values_list("value", flat=True)) == row.approved
 
 
@@ -119,7 +128,7 @@ def test_approval_and_permission_to_withdraw_at_once_never_meet() -> None:
     def withdraw() -> None:
         ApiKey.objects.get(pk=key.pk).apply(["read", "withdraw"], "trusted", [ADDRESS])
 
-    at_once([withdraw, lambda: browser.post(f"/keys/{key.pk}/rescue/{row.pk}/", codes) and None])
+    run_concurrently([withdraw, lambda: browser.post(f"/keys/{key.pk}/rescue/{row.pk}/", codes) and None])
     key = ApiKey.objects.get(pk=key.pk)
     assert key.can_withdraw
     assert list(key.networks.values_list("value", flat=True)) == [ADDRESS]

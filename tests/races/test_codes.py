@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -17,18 +16,22 @@ from tests.support import people, sms_collector
 from tests.support.concurrency import (
     SIXTY,
     Post,
-    all_at_once,
-    at_once,
     connections_for,
-    failures,
-    happened,
-    sending,
+    count_events,
+    count_redirects,
+    failure_counts,
+    post_concurrently,
+    posting,
+    run_concurrently,
     visiting,
-    went_to,
 )
 from tests.support.people import Person
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 SECOND_FACTOR = "/login/second-factor/"
 COMPARED_BEFORE_LOCK = 5
@@ -38,12 +41,6 @@ COMPARED_BEFORE_LOCK = 5
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(SIXTY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def compared(person: Person) -> int:
@@ -56,7 +53,9 @@ def login_by(method: str, person: Person, code: str, *, same: bool = False) -> l
     """Sixty logins of one person with one code: from sixty browsers and addresses, or (``same``) from one browser."""
     one = people.half_logged_in(person)
     browsers = [
-        people.twin(one, people.address(n)) if same else people.half_logged_in(person, people.address(n))
+        people.clone_browser(one, people.address(n))
+        if same
+        else people.half_logged_in(person, people.address(n))
         for n in range(SIXTY)
     ]
     return [(browser, f"{SECOND_FACTOR}?method={method}", {"code": code}) for browser in browsers]
@@ -79,14 +78,14 @@ def test_one_code_makes_one_login(method: str, same: bool) -> None:
     sara = people.customer()
     posts = login_by(method, sara, "", same=same)
     code = code_for(method, sara)
-    answers = all_at_once([(browser, path, {"code": code}) for browser, path, _data in posts])
-    assert went_to(answers, "/dashboard/") == 1
-    assert happened(Event.LOGIN) == 1
+    answers = post_concurrently([(browser, path, {"code": code}) for browser, path, _data in posts])
+    assert count_redirects(answers, "/dashboard/") == 1
+    assert count_events(Event.LOGIN) == 1
     assert compared(sara) <= COMPARED_BEFORE_LOCK
-    assert failures(sara)[0] == compared(sara)
+    assert failure_counts(sara)[0] == compared(sara)
     if method == "recovery":
         assert RecoveryCode.objects.filter(used_at=None).count() == 9
-        assert happened(Event.RECOVERY_USED) == 1
+        assert count_events(Event.RECOVERY_USED) == 1
 
 
 def test_sixty_recovery_codes_of_ten_make_ten_logins_at_most() -> None:
@@ -96,19 +95,19 @@ def test_sixty_recovery_codes_of_ten_make_ten_logins_at_most() -> None:
         (client, path, {"code": codes[n % 10]})
         for n, (client, path, _data) in enumerate(login_by("recovery", sara, ""))
     ]
-    used = went_to(all_at_once(posts), "/dashboard/")
+    used = count_redirects(post_concurrently(posts), "/dashboard/")
     assert 1 <= used <= 10
-    assert RecoveryCode.objects.exclude(used_at=None).count() == used == happened(Event.LOGIN)
+    assert RecoveryCode.objects.exclude(used_at=None).count() == used == count_events(Event.LOGIN)
 
 
 def test_one_code_confirms_a_phone_once() -> None:
     nima = people.newcomer()
     one = people.half_logged_in(nima)
     code = people.live_sms_code(nima, approvals.ENROL_SMS)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = all_at_once([(browser, "/enrol/sms/", {"code": code}) for browser in browsers])
-    assert went_to(answers, "/enrol/totp/") == 1
-    assert happened(Event.PHONE_CONFIRMED) == 1
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = post_concurrently([(browser, "/enrol/sms/", {"code": code}) for browser in browsers])
+    assert count_redirects(answers, "/enrol/totp/") == 1
+    assert count_events(Event.PHONE_CONFIRMED) == 1
     assert not SmsCode.objects.exists()
 
 
@@ -116,10 +115,10 @@ def test_one_code_confirms_an_authenticator_once_and_logs_nobody_in_afterwards()
     nima = people.half_enrolled()
     one = people.proved_in(nima, "sms")
     code = Person(nima.user, "", one.get("/enrol/totp/").context["secret"]).totp()
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = all_at_once([(browser, "/enrol/totp/", {"code": code}) for browser in browsers])
-    assert went_to(answers, "/enrol/recovery-codes/") == 1
-    assert happened(Event.TOTP_CONFIRMED) == 1
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = post_concurrently([(browser, "/enrol/totp/", {"code": code}) for browser in browsers])
+    assert count_redirects(answers, "/enrol/recovery-codes/") == 1
+    assert count_events(Event.TOTP_CONFIRMED) == 1
     assert TotpDevice.objects.get(user=nima.user).last_step > 0
     late = people.half_logged_in(nima).post(f"{SECOND_FACTOR}?method=totp", {"code": code})
     assert late.status_code == 200
@@ -130,7 +129,7 @@ def key_posts(person: Person, *, same: bool) -> list[Post]:
     one = people.logged_in(person)
     assert one.post("/keys/", {"name": "bot"}).headers["Location"] == "/keys/new/verify/"
     codes = {"sms_code": sms_collector.newest("key.create").code, "totp_code": person.totp()}
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
     if not same:
         browsers = [people.logged_in(person, people.address(n)) for n in range(SIXTY)]
         for browser in browsers:
@@ -140,21 +139,21 @@ def key_posts(person: Person, *, same: bool) -> list[Post]:
 
 def test_a_double_click_sixty_times_makes_one_key_and_every_click_arrives_at_it() -> None:
     sara = people.customer()
-    answers = all_at_once(key_posts(sara, same=True))
+    answers = post_concurrently(key_posts(sara, same=True))
     key = ApiKey.objects.get()
-    assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(KeyEvent.CREATED) == happened(KeyEvent.APPROVED) == 1
-    assert failures(sara) == (0, 0)
+    assert count_redirects(answers, f"/keys/{key.pk}/") == SIXTY
+    assert count_events(KeyEvent.CREATED) == count_events(KeyEvent.APPROVED) == 1
+    assert failure_counts(sara) == (0, 0)
 
 
 def test_one_pair_of_codes_makes_no_key_in_sixty_other_logins() -> None:
     sara = people.customer()
     posts = key_posts(sara, same=False)
     assert len(sms_collector.messages) == 1, "the same request from another browser sends no second message"
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     assert not ApiKey.objects.exists()
-    assert happened(KeyEvent.CREATED) == 0
-    assert failures(sara)[0] == compared(sara) == COMPARED_BEFORE_LOCK
+    assert count_events(KeyEvent.CREATED) == 0
+    assert failure_counts(sara)[0] == compared(sara) == COMPARED_BEFORE_LOCK
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["sixty browsers", "one browser"])
@@ -165,24 +164,24 @@ def test_one_pair_of_codes_changes_a_key_once_in_the_login_that_asked(same: bool
     asked = one.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
     assert asked.headers["Location"] == f"/keys/{key.pk}/verify/"
     codes = {"sms_code": sms_collector.newest("key.change").code, "totp_code": sara.totp()}
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
     if not same:
         browsers = [people.logged_in(sara, people.address(n)) for n in range(SIXTY)]
         for browser in browsers:
-            people.remember(browser, **{session_state.CHANGE: one.session[session_state.CHANGE]})
-    answers = all_at_once([(browser, f"/keys/{key.pk}/verify/", codes) for browser in browsers])
-    went_to(answers, "")
-    assert happened(KeyEvent.CHANGED) == happened(KeyEvent.APPROVED) == int(same)
+            people.set_session(browser, **{session_state.CHANGE: one.session[session_state.CHANGE]})
+    answers = post_concurrently([(browser, f"/keys/{key.pk}/verify/", codes) for browser in browsers])
+    count_redirects(answers, "")
+    assert count_events(KeyEvent.CHANGED) == count_events(KeyEvent.APPROVED) == int(same)
     assert ("trade" in ApiKey.objects.get().permissions) == same
-    assert failures(sara)[0] == compared(sara) <= COMPARED_BEFORE_LOCK
+    assert failure_counts(sara)[0] == compared(sara) <= COMPARED_BEFORE_LOCK
 
 
 def test_sixty_wrong_codes_at_once_are_counted_exactly_and_five_are_compared() -> None:
     sara = people.customer()
     posts = login_by("totp", sara, "")
     posts = [(b, path, {"code": sara.wrong_totp(n)}) for n, (b, path, _data) in enumerate(posts)]
-    assert went_to(all_at_once(posts), "/dashboard/") == 0
-    assert failures(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
+    assert count_redirects(post_concurrently(posts), "/dashboard/") == 0
+    assert failure_counts(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
     assert compared(sara) == COMPARED_BEFORE_LOCK
 
 
@@ -193,7 +192,7 @@ def test_wrong_codes_count_together_whatever_they_were_meant_for() -> None:
     keys = [(b, path, wrong) for b, path, _codes in key_posts(sara, same=False)[:20]]
     totp = [(b, path, {"code": sara.wrong_totp()}) for b, path, _code in login_by("totp", sara, "")[:20]]
     sms = [(b, path, {"code": "111111"}) for b, path, _code in login_by("sms", sara, "")[:20]]
-    went_to(all_at_once([*keys, *totp, *sms]), "")
+    count_redirects(post_concurrently([*keys, *totp, *sms]), "")
     # Of the half-finished logins together five, and of the finished ones, which have a count of their own.
     guard = FactorGuard.objects.get(user=sara.user)
     assert (len(guard.failures), guard.in_a_row) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
@@ -213,14 +212,14 @@ def test_the_right_code_behind_twelve_wrong_ones_in_one_burst_is_never_accepted(
     def right() -> HttpResponse:
         # "Behind": it leaves as soon as the fifth wrong one is stored, while the others are still on their way.
         deadline = time.monotonic() + 20
-        while failures(sara)[0] < COMPARED_BEFORE_LOCK and time.monotonic() < deadline:
+        while failure_counts(sara)[0] < COMPARED_BEFORE_LOCK and time.monotonic() < deadline:
             time.sleep(0.001)
-        return sending(behind, path, {"code": sara.totp()})()
+        return posting(behind, path, {"code": sara.totp()})()
 
-    answers = at_once([right, *(sending(*post) for post in wrong)])
-    assert went_to(answers, "/dashboard/") == 0
-    assert happened(Event.LOGIN) == 0
-    assert failures(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
+    answers = run_concurrently([right, *(posting(*post) for post in wrong)])
+    assert count_redirects(answers, "/dashboard/") == 0
+    assert count_events(Event.LOGIN) == 0
+    assert failure_counts(sara) == (COMPARED_BEFORE_LOCK, COMPARED_BEFORE_LOCK)
 
 
 @pytest.mark.parametrize("what", ["login", "enrolment", "key"])
@@ -236,9 +235,11 @@ def test_sixty_requests_for_an_sms_send_one(what: str) -> None:
             posts = [(b, path, {"resend": "1"}) for b, path, _codes in key_posts(sara, same=False)]
             SmsCode.objects.all().delete()  # as if the minute before the first resend had passed
             sms_collector.reset()
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     assert (
-        len(sms_collector.messages) == SmsCode.objects.count() == happened(Event.SMS_SENT) - (what == "key")
+        len(sms_collector.messages)
+        == SmsCode.objects.count()
+        == count_events(Event.SMS_SENT) - (what == "key")
     )
 
 
@@ -246,8 +247,8 @@ def test_of_sixty_visits_one_shows_the_recovery_codes() -> None:
     sara = people.customer()
     browsers = [people.proved_in(sara, "sms", "totp", from_address=people.address(n)) for n in range(SIXTY)]
 
-    answers = at_once([visiting(browser, "/enrol/recovery-codes/") for browser in browsers])
+    answers = run_concurrently([visiting(browser, "/enrol/recovery-codes/") for browser in browsers])
     assert {answer.status_code for answer in answers} == {200}
     assert sum(b'id="codes"' in answer.content for answer in answers) == 1
     assert RecoveryCode.objects.count() == 10
-    assert happened(Event.RECOVERY_MADE) == 1
+    assert count_events(Event.RECOVERY_MADE) == 1

@@ -18,19 +18,23 @@ from apikeys.actions import lifecycle
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.concurrency import (
     SIXTY,
     WAIT_SECONDS,
-    all_at_once,
-    at_once,
     connections_for,
-    happened,
-    sending,
-    went_to,
+    count_events,
+    count_redirects,
+    post_concurrently,
+    posting,
+    run_concurrently,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,15 +43,9 @@ def _room(django_db_setup: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:
     one = people.logged_in(person)
-    return [people.twin(one, people.address(n)) for n in range(count)]
+    return [people.clone_browser(one, people.address(n)) for n in range(count)]
 
 
 def test_one_pair_of_codes_resumes_once() -> None:
@@ -56,10 +54,10 @@ def test_one_pair_of_codes_resumes_once() -> None:
     key.set_state(State.FROZEN)
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
-    answers = all_at_once([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
-    assert went_to(answers, f"/keys/{key.pk}/") == SIXTY  # the rest find it done
-    assert happened(KeyEvent.THAWED) == 1
-    assert happened(Event.CODE_REFUSED) == 0
+    answers = post_concurrently([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
+    assert count_redirects(answers, f"/keys/{key.pk}/") == SIXTY  # the rest find it done
+    assert count_events(KeyEvent.THAWED) == 1
+    assert count_events(Event.CODE_REFUSED) == 0
     assert not SmsCode.objects.exists()
     key.refresh_from_db()
     key.set_state(State.FROZEN)
@@ -78,9 +76,9 @@ def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None
         (browser, path + ("pause/" if n % 2 else "resume/"), {} if n % 2 else codes)
         for n, browser in enumerate(crowd)
     ]
-    assert went_to(all_at_once(posts), path) >= SIXTY // 2
-    assert happened(KeyEvent.THAWED) == 1
-    assert happened(KeyEvent.FROZEN) <= 1
+    assert count_redirects(post_concurrently(posts), path) >= SIXTY // 2
+    assert count_events(KeyEvent.THAWED) == 1
+    assert count_events(KeyEvent.FROZEN) <= 1
 
 
 def test_one_code_renews_once() -> None:
@@ -89,10 +87,10 @@ def test_one_code_renews_once() -> None:
     key.apply(["read", "trade"], "unrestricted", [])
     ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() + timedelta(days=1))
     code = {"code": sara.totp()}
-    answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", code) for browser in browsers(sara)])
-    assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(KeyEvent.RENEWED) == 1
-    assert happened(Event.CODE_REFUSED) == 0
+    answers = post_concurrently([(browser, f"/keys/{key.pk}/renew/", code) for browser in browsers(sara)])
+    assert count_redirects(answers, f"/keys/{key.pk}/") == SIXTY
+    assert count_events(KeyEvent.RENEWED) == 1
+    assert count_events(Event.CODE_REFUSED) == 0
 
 
 def test_one_code_renews_one_of_many_keys() -> None:
@@ -106,8 +104,8 @@ def test_one_code_renews_one_of_many_keys() -> None:
         (browser, f"/keys/{key.pk}/renew/", code)
         for key, browser in zip(keys, browsers(sara, 20), strict=True)
     ]
-    went_to(all_at_once(posts), "")
-    assert happened(KeyEvent.RENEWED) == 1
+    count_redirects(post_concurrently(posts), "")
+    assert count_events(KeyEvent.RENEWED) == 1
     assert ApiKey.objects.filter(trade_until__gt=timezone.now() + timedelta(days=2)).count() == 1
 
 
@@ -119,10 +117,10 @@ def test_one_pair_of_codes_renews_ended_trading_once() -> None:
     key.refresh_from_db()
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.renew_approval(key)), "totp_code": sara.totp()}
-    answers = all_at_once([(browser, f"/keys/{key.pk}/renew/", codes) for browser in crowd])
-    assert went_to(answers, f"/keys/{key.pk}/") == SIXTY
-    assert happened(KeyEvent.RENEWED) == happened(KeyEvent.APPROVED) == 1
-    assert happened(Event.CODE_REFUSED) == 0
+    answers = post_concurrently([(browser, f"/keys/{key.pk}/renew/", codes) for browser in crowd])
+    assert count_redirects(answers, f"/keys/{key.pk}/") == SIXTY
+    assert count_events(KeyEvent.RENEWED) == count_events(KeyEvent.APPROVED) == 1
+    assert count_events(Event.CODE_REFUSED) == 0
 
 
 def test_one_code_that_waits_for_its_turn_until_trading_has_ended_renews_nothing() -> None:
@@ -144,12 +142,12 @@ def test_one_code_that_waits_for_its_turn_until_trading_has_ended_renews_nothing
 
     def renew() -> HttpResponse:
         assert is_held.wait(WAIT_SECONDS)
-        return sending(browser, f"/keys/{key.pk}/renew/", code)()
+        return posting(browser, f"/keys/{key.pk}/renew/", code)()
 
     works: list[Any] = [end_trading_while_the_code_waits, renew]
-    answer = at_once(works)[1]
-    assert went_to([answer], f"/keys/{key.pk}/renew/") == 1
-    assert happened(KeyEvent.RENEWED) == 0
+    answer = run_concurrently(works)[1]
+    assert count_redirects([answer], f"/keys/{key.pk}/renew/") == 1
+    assert count_events(KeyEvent.RENEWED) == 0
     assert ApiKey.objects.get().trade_has_ended
 
 
@@ -167,9 +165,9 @@ def test_sixty_renames_to_one_name_give_it_to_one_key() -> None:
         (browser, f"/keys/{key.pk}/", {**fields, "name": ("bot", "BOT", " bot ")[n % 3]})
         for n, (key, browser) in enumerate(zip(keys, browsers(sara, 20), strict=True))
     ]
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     assert ApiKey.objects.filter(label_folded="bot").count() == 1
-    assert happened(KeyEvent.RENAMED) == 1
+    assert count_events(KeyEvent.RENAMED) == 1
 
 
 def test_keys_made_and_deleted_one_by_one_while_all_are_deleted_end_or_come_after() -> None:
@@ -177,9 +175,9 @@ def test_keys_made_and_deleted_one_by_one_while_all_are_deleted_end_or_come_afte
     keys = [people.key_of(sara, f"key {n}") for n in range(20)]
     phrase = people.logged_in(sara).get("/keys/delete-all/").context["phrase"]
     crowd = browsers(sara)
-    works: list[Any] = [sending(browser, "/keys/delete-all/", {"phrase": phrase}) for browser in crowd[:6]]
+    works: list[Any] = [posting(browser, "/keys/delete-all/", {"phrase": phrase}) for browser in crowd[:6]]
     for n, browser in enumerate(crowd[20:40]):
-        works.append(sending(browser, f"/keys/{keys[n].pk}/delete/", {"name": f"key {n}"}))
+        works.append(posting(browser, f"/keys/{keys[n].pk}/delete/", {"name": f"key {n}"}))
 
     def create(n: int) -> None:
         try:
@@ -188,7 +186,7 @@ def test_keys_made_and_deleted_one_by_one_while_all_are_deleted_end_or_come_afte
             return
 
     works += [lambda n=n: create(n) for n in range(20)]
-    answers = [answer for answer in at_once(works) if answer is not None]
-    went_to(answers, "")
+    answers = [answer for answer in run_concurrently(works) if answer is not None]
+    count_redirects(answers, "")
     assert set(ApiKey.objects.filter(label__startswith="key").values_list("state", flat=True)) == {"revoked"}
-    assert happened(KeyEvent.REVOKED) == ApiKey.objects.filter(state="revoked").count()
+    assert count_events(KeyEvent.REVOKED) == ApiKey.objects.filter(state="revoked").count()

@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 from django.conf import settings as portal
@@ -23,16 +22,20 @@ from tests.support.concurrency import (
     MANY,
     SIXTY,
     WAIT_SECONDS,
-    all_at_once,
-    at_once,
     child_of,
     connections_for,
-    happened,
+    count_events,
+    count_redirects,
+    post_concurrently,
+    run_concurrently,
     visiting,
-    went_to,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 PROCESSES = 4
 TRIES = 200
@@ -45,22 +48,16 @@ def _room(django_db_setup: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def test_of_sixty_visits_one_shows_the_secret() -> None:
     sara = people.customer()
     key = people.key_of(sara)
     one = people.made_just_now(people.logged_in(sara), key)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = at_once([visiting(browser, f"/keys/{key.pk}/") for browser in browsers])
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = run_concurrently([visiting(browser, f"/keys/{key.pk}/") for browser in browsers])
     assert {answer.status_code for answer in answers} == {200}
     secret = people.secret_of(key).encode()
     assert sum(secret in answer.content for answer in answers) == 1
-    assert happened(KeyEvent.REVEALED) == 1
+    assert count_events(KeyEvent.REVEALED) == 1
 
 
 @pytest.mark.parametrize("moment", DEATHS)
@@ -92,7 +89,7 @@ def test_forty_creations_at_29_keys_leave_30() -> None:
             return False
         return True
 
-    made = at_once([lambda n=n: create(n) for n in range(40)])  # type: ignore[misc]
+    made = run_concurrently([lambda n=n: create(n) for n in range(40)])  # type: ignore[misc]
     assert sum(made) == 1
     assert ApiKey.objects.live(sara.user).count() == LIVE_KEYS
 
@@ -108,7 +105,7 @@ def test_sixty_creations_of_one_name_make_one_key() -> None:
         return True
 
     names = ["bot", "BOT", " bot "]
-    made = at_once([lambda n=n: create(names[n % 3]) for n in range(SIXTY)])  # type: ignore[misc]
+    made = run_concurrently([lambda n=n: create(names[n % 3]) for n in range(SIXTY)])  # type: ignore[misc]
     assert sum(made) == 1
     assert ApiKey.objects.count() == Credential.objects.count() == 1
 
@@ -119,18 +116,18 @@ def test_of_sixty_first_settings_one_needs_no_codes() -> None:
     one = people.made_just_now(people.logged_in(sara), key)
     posts = [
         (
-            people.twin(one, people.address(n)),
+            people.clone_browser(one, people.address(n)),
             f"/keys/{key.pk}/",
             {"permissions": ["read", "trade"], "ip_policy": "trusted", "network": people.address(n)},
         )
         for n in range(SIXTY)
     ]
-    answers = all_at_once(posts)
+    answers = post_concurrently(posts)
     saved = [n for n, answer in enumerate(answers) if answer.headers.get("Location") == f"/keys/{key.pk}/"]
     assert len(saved) == 1
-    assert went_to(answers, f"/keys/{key.pk}/verify/") == SIXTY - 1
+    assert count_redirects(answers, f"/keys/{key.pk}/verify/") == SIXTY - 1
     assert list(key.networks.values_list("value", flat=True)) == [people.address(saved[0])]
-    assert happened(KeyEvent.CHANGED) == 1
+    assert count_events(KeyEvent.CHANGED) == 1
     assert len(sms_collector.messages) <= Rate.SMS_PHONE.value.count
 
 
@@ -142,9 +139,9 @@ def test_a_permission_taken_away_is_not_given_back_by_a_page_that_still_showed_i
     fields = {"ip_policy": "trusted", "networks": [people.address(1)]}
     without, within = {**fields, "permissions": ["read"]}, {**fields, "permissions": ["read", "trade"]}
     one = people.logged_in(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
     posts = [(b, f"/keys/{key.pk}/", without if n % 2 else within) for n, b in enumerate(browsers)]
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     changes = [event.detail["changes"] for event in AuditEvent.objects.filter(event=KeyEvent.CHANGED.value)]
     taken = sum("-trade" in change for change in changes)
     assert taken <= 1
@@ -156,10 +153,12 @@ def test_sixty_deletions_leave_one_event() -> None:
     sara = people.customer()
     key = people.key_of(sara, "bot")
     one = people.logged_in(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = all_at_once([(browser, f"/keys/{key.pk}/delete/", {"name": "bot"}) for browser in browsers])
-    assert went_to(answers, "/keys/") == SIXTY
-    assert happened(KeyEvent.REVOKED) == 1
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = post_concurrently(
+        [(browser, f"/keys/{key.pk}/delete/", {"name": "bot"}) for browser in browsers]
+    )
+    assert count_redirects(answers, "/keys/") == SIXTY
+    assert count_events(KeyEvent.REVOKED) == 1
     assert ApiKey.objects.get().state == "revoked"
 
 
@@ -168,16 +167,16 @@ def test_a_key_deleted_while_it_is_changed_stays_deleted() -> None:
     key = people.key_of(sara, "bot")
     one = people.made_just_now(people.logged_in(sara), key)
     settings = {"permissions": ["read"], "ip_policy": "trusted", "network": people.address(1)}
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
     posts = [
         (browser, f"/keys/{key.pk}/", settings)
         if n % 2
         else (browser, f"/keys/{key.pk}/delete/", {"name": "bot"})
         for n, browser in enumerate(browsers)
     ]
-    went_to(all_at_once(posts), "")
+    count_redirects(post_concurrently(posts), "")
     assert ApiKey.objects.get().state == "revoked"
-    assert happened(KeyEvent.REVOKED) == 1
+    assert count_events(KeyEvent.REVOKED) == 1
 
 
 def long_window(rate: Rate, name: str) -> str:

@@ -12,7 +12,7 @@ from accounts.actions import scheduled_changes
 from accounts.choices import approvals
 from accounts.models import DelayedChange, SmsCode, User
 from tests.support import people, sms_collector
-from tests.support.concurrency import at_once, connections_for, sending, visiting, went_to
+from tests.support.concurrency import connections_for, count_redirects, posting, run_concurrently, visiting
 from tests.support.people import Person
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -47,15 +47,15 @@ def due_number(sara: Person) -> str:
 
 def login(sara: Person, n: int) -> Callable[[], Any]:
     """The second step of a login, by a code to the account's number."""
-    return sending(people.half_logged_in(sara, people.address(n)), "/login/second-factor/", {"switch": "sms"})
+    return posting(people.half_logged_in(sara, people.address(n)), "/login/second-factor/", {"switch": "sms"})
 
 
 def settings_code(sara: Person, n: int) -> Callable[[], Any]:
-    return sending(people.logged_in(sara, people.address(n)), "/settings/password/", {"resend": "1"})
+    return posting(people.logged_in(sara, people.address(n)), "/settings/password/", {"resend": "1"})
 
 
 def forgotten(sara: Person, n: int) -> Callable[[], Any]:
-    return sending(people.browser(people.address(n)), "/forgot/", {"phone": sara.user.phone})
+    return posting(people.browser(people.address(n)), "/forgot/", {"phone": sara.user.phone})
 
 
 def enrolment(sara: Person, n: int) -> Callable[[], Any]:
@@ -64,7 +64,7 @@ def enrolment(sara: Person, n: int) -> Callable[[], Any]:
 
 def spoken(sara: Person, n: int) -> Callable[[], Any]:
     client: Client = people.half_logged_in(sara, people.address(n))
-    return sending(client, "/login/second-factor/?method=sms", {"speak": "1"})
+    return posting(client, "/login/second-factor/?method=sms", {"speak": "1"})
 
 
 @pytest.mark.parametrize("ask", [login, settings_code, forgotten, enrolment, spoken])
@@ -76,9 +76,9 @@ def test_fifty_requests_while_a_number_is_replaced_leave_no_live_code_for_the_ol
     old, number = sara.user.phone, due_number(sara)
     works = [ask(sara, n) for n in range(FIFTY)]
     works[FIFTY // 2 : FIFTY // 2] = [scheduled_changes.apply_due]  # in the middle of them
-    answers = at_once(works)
+    answers = run_concurrently(works)
     del answers[FIFTY // 2]
-    went_to(answers, "")
+    count_redirects(answers, "")
     assert User.objects.get(pk=sara.user.pk).phone == number
     live = SmsCode.objects.filter(user=sara.user, expires_at__gt=timezone.now())
     to_the_new_one = [message for message in sms_collector.messages if message.to == number]
@@ -92,11 +92,15 @@ def test_code_that_reached_the_old_phone_logs_nobody_in() -> None:
     code = people.live_sms_code(sara, approvals.LOGIN)
     due_number(sara)
     works: list[Callable[[], Any]] = [
-        sending(people.twin(client, people.address(n)), "/login/second-factor/?method=sms", {"code": code})
+        posting(
+            people.clone_browser(client, people.address(n)),
+            "/login/second-factor/?method=sms",
+            {"code": code},
+        )
         for n in range(8)
     ]
-    answers = at_once([scheduled_changes.apply_due, *works])[1:]
+    answers = run_concurrently([scheduled_changes.apply_due, *works])[1:]
     entered = [answer for answer in answers if answer.headers.get("Location") == "/dashboard/"]
     # Whoever typed it before the number was replaced was let in, and is out again with every other session.
     assert len(entered) <= 1
-    assert people.twin(client).get("/dashboard/").status_code == 302
+    assert people.clone_browser(client).get("/dashboard/").status_code == 302

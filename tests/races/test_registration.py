@@ -8,15 +8,26 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from accounts.choices.events import Event
 from accounts.models import RecoveryCode, SmsDevice, User
-from tests.accounts.registration.test_signup import CODE, PASSWORD, SIGNUP, asked, confirmed
+from tests.accounts.registration.test_signup import CODE, PASSWORD, SIGNUP, confirmed, requested
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
-from tests.support.concurrency import MANY, all_at_once, at_once, connections_for, happened, went_to
+from tests.support.concurrency import (
+    MANY,
+    connections_for,
+    count_events,
+    count_redirects,
+    post_concurrently,
+    run_concurrently,
+)
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -25,56 +36,50 @@ def _room(django_db_setup: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def test_one_code_of_many_browsers_leads_one_to_the_password() -> None:
     phone = people.next_phone()
-    first = asked(phone)
+    first = requested(phone)
     code = sms_collector.newest().code
-    browsers = [people.twin(first, people.address(n)) for n in range(MANY)]
-    answers = all_at_once([(browser, CODE, {"code": code}) for browser in browsers])
-    assert went_to(answers, PASSWORD) == 1
+    browsers = [people.clone_browser(first, people.address(n)) for n in range(MANY)]
+    answers = post_concurrently([(browser, CODE, {"code": code}) for browser in browsers])
+    assert count_redirects(answers, PASSWORD) == 1
     assert User.objects.count() == 1
 
 
 def test_many_passwords_with_one_proof_open_one_account() -> None:
     phone = people.next_phone()
     one = confirmed(phone)
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
     posts = [(browser, PASSWORD, {"password": f"{GOOD} {n}"}) for n, browser in enumerate(browsers)]
-    answers = all_at_once(posts)
-    assert went_to(answers, "/enrol/totp/") == 1
+    answers = post_concurrently(posts)
+    assert count_redirects(answers, "/enrol/totp/") == 1
     winner = next(n for n, answer in enumerate(answers) if answer.headers.get("Location") == "/enrol/totp/")
     assert User.objects.get(phone=phone).check_password(f"{GOOD} {winner}")
-    assert happened(Event.SIGNED_UP) == SmsDevice.objects.count() == 1
+    assert count_events(Event.SIGNED_UP) == SmsDevice.objects.count() == 1
 
 
 def test_many_strangers_asking_at_once_make_one_row_and_one_message() -> None:
     phone = people.next_phone()
     posts = [(people.browser(people.address(n)), SIGNUP, {"phone": phone}) for n in range(MANY)]
-    assert went_to(all_at_once(posts), CODE) == MANY
+    assert count_redirects(post_concurrently(posts), CODE) == MANY
     assert User.objects.count() == len(sms_collector.messages) == 1
 
 
 def test_placeholder_that_becomes_an_account_is_not_cleared_away() -> None:
-    rows = [placeholders.row_of(people.next_phone()) for _n in range(MANY // 2)]
+    rows = [pending_accounts.get_or_create_row(people.next_phone()) for _n in range(MANY // 2)]
     User.objects.update(created_at=timezone.now() - timedelta(days=2))
 
     def opening(user: User) -> Callable[[], str]:
         def work() -> str:
             try:
-                return placeholders.open_account(people._request(), user, GOOD, None).phone
-            except placeholders.TakenError:
+                return pending_accounts.open_account(people._request(), user, GOOD, None).phone
+            except pending_accounts.NumberTakenError:
                 return ""
 
         return work
 
     works: list[Callable[[], Any]] = [opening(user) for user in rows]
-    done = at_once([*works, *([placeholders.clear] * 10)])
+    done = run_concurrently([*works, *([pending_accounts.delete_expired] * 10)])
     opened = {phone for phone in done[: len(rows)] if phone}
     assert {user.phone for user in User.objects.all()} == opened
     assert len(opened) + sum(done[len(rows) :]) == len(rows)
@@ -95,12 +100,12 @@ def may_choose(sara: people.Person, method: str = "totp") -> Client:
 def test_of_many_new_passwords_with_one_proof_one_counts() -> None:
     sara = people.with_password(people.customer())
     one = may_choose(sara)
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
     posts = [
         (browser, "/forgot/password/", {"password": f"{GOOD} {n}"}) for n, browser in enumerate(browsers)
     ]
-    went_to(all_at_once(posts), "/login/")
-    assert happened(Event.PASSWORD_RESET) == 1
+    count_redirects(post_concurrently(posts), "/login/")
+    assert count_events(Event.PASSWORD_RESET) == 1
     assert sum(sara.reload().check_password(f"{GOOD} {n}") for n in range(MANY)) == 1
     assert sara.reload().session_epoch == 1
 
@@ -109,8 +114,8 @@ def test_one_recovery_code_of_many_browsers_leads_one_to_a_new_password() -> Non
     sara = people.with_password(people.customer())
     one = people.browser()
     one.post("/forgot/", {"phone": sara.user.phone})
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
     codes = {"sms_code": sms_collector.newest().code, "recovery_code": people.recovery_codes(sara)[0]}
-    answers = all_at_once([(browser, "/forgot/codes/?method=recovery", codes) for browser in browsers])
-    assert went_to(answers, "/forgot/password/") == 1
-    assert RecoveryCode.objects.exclude(used_at=None).count() == happened(Event.RECOVERY_USED) == 1
+    answers = post_concurrently([(browser, "/forgot/codes/?method=recovery", codes) for browser in browsers])
+    assert count_redirects(answers, "/forgot/password/") == 1
+    assert RecoveryCode.objects.exclude(used_at=None).count() == count_events(Event.RECOVERY_USED) == 1

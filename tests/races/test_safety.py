@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -16,31 +15,29 @@ from accounts.factors import verification
 from accounts.models import DelayedChange, LoginSession, Notice
 from accounts.notifications import links as notifications_links
 from apikeys.policy.events import KeyEvent
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.concurrency import (
     MANY,
-    all_at_once,
-    at_once,
     connections_for,
-    failures,
-    happened,
-    sending,
-    went_to,
+    count_events,
+    count_redirects,
+    failure_counts,
+    post_concurrently,
+    posting,
+    run_concurrently,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room(django_db_setup: None) -> Iterator[None]:
     with connections_for(2 * MANY + 4):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.mark.parametrize("what", ["thaw", "quarantine"])
@@ -54,11 +51,11 @@ def test_one_pair_of_codes_gives_power_back_once(what: str) -> None:
         approval, event = approvals.LIFT_QUARANTINE, Event.QUARANTINE_LIFTED
     one = people.logged_in(sara)
     codes = {"sms_code": people.live_sms_code(sara, approval), "totp_code": sara.totp()}
-    browsers = [people.twin(one, people.address(n)) for n in range(MANY)]
-    answers = all_at_once([(browser, f"/{what}/", codes) for browser in browsers])
-    assert went_to(answers, "/dashboard/") == MANY, "every click arrives where the first one did"
-    assert happened(event) == 1
-    assert failures(sara) == (0, 0)
+    browsers = [people.clone_browser(one, people.address(n)) for n in range(MANY)]
+    answers = post_concurrently([(browser, f"/{what}/", codes) for browser in browsers])
+    assert count_redirects(answers, "/dashboard/") == MANY, "every click arrives where the first one did"
+    assert count_events(event) == 1
+    assert failure_counts(sara) == (0, 0)
 
 
 def test_a_link_is_used_once_by_many_at_once() -> None:
@@ -66,46 +63,46 @@ def test_a_link_is_used_once_by_many_at_once() -> None:
     notice = Notice.objects.get(event=audit.record(KeyEvent.CREATED, None, customer=sara.user))
     path = f"/n/{notifications_links.token_of(notice)}/"
     posts = [(people.browser(people.address(n)), path, {"freeze": "1"}) for n in range(MANY)]
-    answers = all_at_once(posts)
-    assert went_to(answers, "/frozen/") == 1
+    answers = post_concurrently(posts)
+    assert count_redirects(answers, "/frozen/") == 1
     assert sum(answer.status_code == 404 for answer in answers) == MANY - 1
-    assert happened(Event.ACCOUNT_FROZEN) == 1
+    assert count_events(Event.ACCOUNT_FROZEN) == 1
 
 
 def test_freezing_many_times_at_once_is_one_event_and_leaves_no_session() -> None:
     sara = people.customer()
     browsers = [people.logged_in(sara, people.address(n)) for n in range(MANY)]
-    answers = all_at_once([(browser, "/freeze/", {}) for browser in browsers])
-    went_to(answers, "/frozen/")
-    assert happened(Event.ACCOUNT_FROZEN) == 1
+    answers = post_concurrently([(browser, "/freeze/", {}) for browser in browsers])
+    count_redirects(answers, "/frozen/")
+    assert count_events(Event.ACCOUNT_FROZEN) == 1
     assert not LoginSession.objects.exists()
 
 
 def test_of_many_links_at_once_one_stops_a_change_and_what_is_asked_for_meanwhile_goes_on() -> None:
     sara = people.customer()
-    scheduled_changes.ask_reset(sara.user, "asked first")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked first")
     events = [audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user) for _n in range(MANY)]
     links = [
         f"/n/{notifications_links.token_of(notice)}/" for notice in Notice.objects.filter(event__in=events)
     ]
     assert len(links) == MANY
-    stops = [sending(people.browser(people.address(n)), path, {"stop": "1"}) for n, path in enumerate(links)]
+    stops = [posting(people.browser(people.address(n)), path, {"stop": "1"}) for n, path in enumerate(links)]
 
     def ask_again() -> HttpResponse:
-        scheduled_changes.ask_reset(sara.user, "asked again")
+        scheduled_changes.schedule_factor_reset(sara.user, "asked again")
         return HttpResponse()
 
-    answers = at_once([work for stop in stops for work in (stop, ask_again)])
+    answers = run_concurrently([work for stop in stops for work in (stop, ask_again)])
     assert not [answer.status_code for answer in answers if answer.status_code >= 500]
     assert DelayedChange.objects.filter(user=sara.user, stopped_by_link=True).count() == 1
-    scheduled_changes.ask_reset(sara.user, "asked after all of them")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked after all of them")
     assert scheduled_changes.waiting(sara.user).count() == 1
 
 
 def test_a_link_waits_for_whoever_asks_or_stops_at_this_moment() -> None:
     """Else it looks at the stops of before, and stops what was asked for after one of them."""
     sara = people.customer()
-    scheduled_changes.ask_reset(sara.user, "asked first")
+    scheduled_changes.schedule_factor_reset(sara.user, "asked first")
     notice = Notice.objects.get(event=audit.record(Event.LOGIN_NEW_DEVICE, None, customer=sara.user))
     path = f"/n/{notifications_links.token_of(notice)}/"
     held, done = threading.Event(), threading.Event()
@@ -122,13 +119,13 @@ def test_a_link_waits_for_whoever_asks_or_stops_at_this_moment() -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '300ms'")
-            return sending(people.browser(), path, {"stop": "1"})()
+            return posting(people.browser(), path, {"stop": "1"})()
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("RESET lock_timeout")
             done.set()
 
-    [_held, answer] = at_once([hold, stop])
+    [_held, answer] = run_concurrently([hold, stop])
     assert answer.status_code == 503
     assert scheduled_changes.waiting(sara.user).exists()
     assert people.browser().post(path, {"stop": "1"}).status_code == 302

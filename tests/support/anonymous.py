@@ -1,4 +1,4 @@
-"""Somebody without a login who tries to find out whose a number is: what they see, and what work they cause."""
+"""Helpers for account enumeration tests: visible responses and executed statements of anonymous visitors."""
 
 import re
 from collections.abc import Callable
@@ -7,20 +7,20 @@ from typing import Any
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from tests.support import people
 
-#: What differs between any two answers: the form's token, the number that was typed, the seconds of a countdown.
+#: Parts that differ between any two responses: the form's token, the entered number, the seconds of a countdown.
 VARYING = (r'name="csrfmiddlewaretoken" value="\w+"', r"0912•••\d{4}", r'data-(countdown|now)="\d+"')
-Seen = tuple[int, dict[str, str], list[str], str]
-#: A new password that is strong enough, with letters that are not ASCII.
+VisibleResponse = tuple[int, dict[str, str], list[str], str]
+#: A sufficiently strong password with non-ASCII letters.
 GOOD_PASSWORD = "چهار اسب آرام در برف"  # nosec B105
 
 
 def numbers() -> dict[str, str]:
-    """A number of each kind that must look the same from outside."""
+    """Return a number of each kind that must not be distinguishable."""
     typed_before = people.next_phone()
-    placeholders.row_of(typed_before)
+    pending_accounts.get_or_create_row(typed_before)
     return {
         "free": people.next_phone(),
         "typed before": typed_before,
@@ -31,18 +31,18 @@ def numbers() -> dict[str, str]:
     }
 
 
-def seen(answer: Any) -> Seen:
-    """Status, headers, cookies and bytes of an answer, less what is `VARYING`."""
-    text = answer.content.decode()
+def visible_response(response: Any) -> VisibleResponse:
+    """Return status, headers, cookies and body of a response, without the parts in `VARYING`."""
+    text = response.content.decode()
     for pattern in VARYING:
         text = re.sub(pattern, "", text)
-    headers = {k: v for k, v in answer.headers.items() if k not in ("X-Request-Id", "Expires")}
-    cookies = sorted(f"{name} {len(morsel.value)}" for name, morsel in answer.cookies.items())
-    return answer.status_code, headers, cookies, text
+    headers = {k: v for k, v in response.headers.items() if k not in ("X-Request-Id", "Expires")}
+    cookies = sorted(f"{name} {len(morsel.value)}" for name, morsel in response.cookies.items())
+    return response.status_code, headers, cookies, text
 
 
-def work(action: Callable[[], Any]) -> list[str]:
-    """The statements that ``action`` sends to the database, without their values."""
+def executed_statements(action: Callable[[], Any]) -> list[str]:
+    """Return the statements that ``action`` sends to the database, without their values."""
     with CaptureQueriesContext(connection) as queries:
         action()
     statements = (re.sub(r'"s\d+_x\d+"', "", query["sql"]) for query in queries.captured_queries)

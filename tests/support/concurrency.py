@@ -1,4 +1,4 @@
-"""Many at once: threads with a database connection each, and processes of their own for what a thread can't show."""
+"""Concurrency helpers: threads with a database connection each, and child processes where threads are not enough."""
 
 import os
 import subprocess
@@ -20,35 +20,37 @@ from tests.support.production import ROOT
 from tests.support.servers import die_with_parent
 
 T = TypeVar("T")
-#: A browser, a path, and the fields of the form.
+#: (browser, path, form fields).
 Post = tuple[Client, str, Mapping[str, Any]]
-#: What codes and secrets are held against; where the same lock is met again, fewer show it as well.
+#: Number of parallel requests in tests of codes and secrets; MANY where the same lock is tested again.
 SIXTY = 60
 MANY = 24
-#: A process has to start first, on a machine that may be busy.
+#: A child process has to start first, on a machine that may be busy.
 WAIT_SECONDS = 180
 
 
-def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
-    """Runs all ``works``, none of which begins before the last one is ready; returns what each of them returns."""
+def run_concurrently(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Run all ``works`` in parallel, starting when all threads are ready. Return their results."""
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
-        connection.ensure_connection()  # or the first ones would be done before the others are connected
+        connection.ensure_connection()  # otherwise the first threads would finish before the others are connected
         try:
             barrier.wait(WAIT_SECONDS)
             return work()
         finally:
             connections.close_all()
 
-    # Threads change at every query, since a wait for the database lets the next one run.
+    # Threads switch at every query, because a wait for the database lets the next one run.
     with ThreadPoolExecutor(len(works)) as pool:
         return [future.result() for future in [pool.submit(run, work) for work in works]]
 
 
 @contextmanager
 def connections_for(count: int) -> Iterator[None]:
-    """Room for ``count`` threads in the pool of connections; production's 16 would make most of them wait outside."""
+    """Enlarge the connection pool for ``count`` threads; with production's 16 most of them would wait for a
+    connection.
+    """
     pool = connection.settings_dict["OPTIONS"]["pool"]
     before = pool["max_size"]
     _resize(count)
@@ -62,51 +64,52 @@ def _resize(size: int) -> None:
     connection.settings_dict["OPTIONS"]["pool"]["max_size"] = size
 
 
-def sending(client: Client, path: str, fields: Mapping[str, Any]) -> Callable[[], HttpResponse]:
-    """A post that `at_once` runs."""
+def posting(client: Client, path: str, fields: Mapping[str, Any]) -> Callable[[], HttpResponse]:
+    """Return a POST for `run_concurrently`."""
     return lambda: _plain(client.post(path, fields))
 
 
 def visiting(client: Client, path: str) -> Callable[[], HttpResponse]:
-    """A visit that `at_once` runs."""
+    """Return a GET for `run_concurrently`."""
     return lambda: _plain(client.get(path))
 
 
-def _plain(answer: Any) -> HttpResponse:
-    """The test client's answer as what it is; its type stubs don't say so."""
-    assert isinstance(answer, HttpResponse)
-    return answer
+def _plain(response: Any) -> HttpResponse:
+    """Narrow the type of a response; the stubs of the test client do not."""
+    assert isinstance(response, HttpResponse)
+    return response
 
 
-def all_at_once(posts: Sequence[Post]) -> list[HttpResponse]:
-    """The answers to all posts, sent at the same moment."""
-    return at_once([sending(*post) for post in posts])
+def post_concurrently(posts: Sequence[Post]) -> list[HttpResponse]:
+    """Return the responses to all posts, sent at the same moment."""
+    return run_concurrently([posting(*post) for post in posts])
 
 
-def happened(event: SecurityEvent) -> int:
-    """How many events of this kind the audit trail holds."""
+def count_events(event: SecurityEvent) -> int:
+    """Return the number of events of this kind in the audit trail."""
     return AuditEvent.objects.filter(event=event.value).count()
 
 
-def failures(person: Person) -> tuple[int, int]:
-    """What is stored against the person: failures in the windows, failures in a row."""
+def failure_counts(person: Person) -> tuple[int, int]:
+    """Return the stored failures of the user: in the windows, and in a row."""
     guard = FactorGuard.objects.filter(user=person.user).first()
     if guard is None:
         return 0, 0
-    # A finished login has a count of its own.
+    # A finished login has its own counter.
     return len(guard.failures) + len(guard.known_failures or ()), guard.in_a_row + guard.known_in_a_row
 
 
-def went_to(answers: Sequence[HttpResponse], path: str) -> int:
-    """How many of the answers redirect to ``path``. None of them may be a failure of the portal."""
-    assert not [answer.status_code for answer in answers if answer.status_code >= 500]
-    return sum(answer.status_code == 302 and answer.headers["Location"] == path for answer in answers)
+def count_redirects(responses: Sequence[HttpResponse], path: str) -> int:
+    """Return how many responses redirect to ``path``. None of them may be a server error."""
+    assert not [response.status_code for response in responses if response.status_code >= 500]
+    return sum(response.status_code == 302 and response.headers["Location"] == path for response in responses)
 
 
 @contextmanager
 def child_of(task: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m tests.support.child_tasks task arguments``: a process on the running test's database, which it does
-    not outlive."""
+    """Run ``python -m tests.support.child_tasks task arguments`` on the database of the running test, until the end
+    of the block.
+    """
     parts = connection.settings_dict
     database = (
         f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"

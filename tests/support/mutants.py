@@ -56,7 +56,11 @@ MODULES: dict[str, list[str]] = {
         "accounts/profile/test_phone.py",
         "races/test_codes.py::test_sixty_requests_for_an_sms_send_one",
     ],
-    "accounts/access/guard.py": [
+    "accounts/access/middleware.py": [
+        "accounts/access/test_default_deny.py",
+        "accounts/login/test_login.py",
+    ],
+    "accounts/access/pending_login.py": [
         "accounts/login/test_login.py",
         "portal/test_limits_in_figures.py",
         "accounts/login/test_enrolment.py",

@@ -1,7 +1,7 @@
-"""The cast of the tests: people in every state of enrolment, their real codes, and browsers in every state of login.
+"""Users of the tests in every state of enrolment, their codes, and test clients in every state of login.
 
-Rows and sessions are made by the portal's own functions (`accounts.access.guard`), not by pages. No password is hashed
-where none is typed: sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
+Rows and sessions are created by the portal's own functions (`accounts.access.pending_login`), not by pages, and no
+password is hashed unless one is typed: sixty sessions take milliseconds. Codes are real: RFC 6238 and the clock.
 
     browser = logged_in(customer())  # both factors confirmed, and a finished login
 """
@@ -25,7 +25,7 @@ from django.test import Client, RequestFactory
 from django.test.client import ClientHandler
 from django.utils import timezone
 
-from accounts.access import guard, logins
+from accounts.access import logins, pending_login
 from accounts.choices.approvals import Approval, ApprovalPurpose
 from accounts.factors import recovery_codes as factors_recovery_codes
 from accounts.factors import verification
@@ -37,58 +37,58 @@ from hitobit_portal.security import crypto
 from tests.support import sms_collector
 from tests.support.production import HOST
 
-#: Documentation addresses (RFC 5737); a test that means several callers takes `address(n)`.
+#: Documentation address (RFC 5737); tests with several callers use `address(n)`.
 ADDRESS = "203.0.113.7"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _numbers = itertools.count(1)
-#: The last browser of a person, by (id, way): codes that a test writes count in it. See `live_sms_code`.
+#: The last browser of a user, by (id, flow): codes that a test creates are valid in it. See `live_sms_code`.
 _browsers: dict[tuple[int, str], Client] = {}
 
 
 @dataclass(frozen=True)
 class Person:
-    """A row of people, with what only that person knows. ``seed`` is base32, "" before an authenticator exists."""
+    """A user row together with the user's secrets. ``seed`` is base32, "" before an authenticator exists."""
 
     user: User
-    password: str = field(repr=False)  # a failing test prints its people
+    password: str = field(repr=False)  # a failing test prints its objects
     seed: str = field(default="", repr=False)
 
     def totp(self, steps: int = 0) -> str:
-        """The authenticator's code, ``steps`` of 30 s from now: -1, 0 and 1 are taken, and each of them once."""
+        """Return the authenticator's code ``steps`` of 30 s from now: -1, 0 and 1 are accepted, each of them once."""
         return self.totp_at(time.time() + steps * verification.TOTP_PERIOD)
 
     def totp_at(self, moment: float) -> str:
-        """The authenticator's code at ``moment`` (seconds since 1970)."""
+        """Return the authenticator's code at ``moment`` (seconds since 1970)."""
         return pyotp.TOTP(self.seed).generate_otp(int(moment) // verification.TOTP_PERIOD)
 
     def fresh_totp(self) -> str:
-        """A code that is right now, whatever was used before: forgets the last step, as if a minute had passed."""
+        """Return a currently valid code: the last used step is reset, as if a minute had passed."""
         TotpDevice.objects.filter(user=self.user).update(last_step=-1)
         return self.totp()
 
     def wrong_totp(self, number: int = 0) -> str:
-        """A code that is wrong now and a minute either way; another one for each ``number`` up to 1000."""
+        """Return a code that is wrong now and within a minute; a different one for each ``number`` up to 1000."""
         right = {self.totp(steps) for steps in range(-3, 4)}
         return [code for n in range(number + 8) if (code := f"{n:06d}") not in right][number]
 
     def reload(self) -> User:
-        """The person's row as it is now, with the factors."""
+        """Return the current row, with the factors."""
         return User.objects.select_related("totp", "sms").get(pk=self.user.pk)
 
 
 def next_phone() -> str:
-    """An Iranian mobile number (E.164) that no other person of this process has."""
+    """Return an Iranian mobile number (E.164) that no other user of this process has."""
     return f"+98912{next(_numbers):07d}"
 
 
 def newcomer(*, password: str = "", name: str = "", **fields: bool) -> Person:
-    """Somebody with an account and no factor. The password is hashed (slowly) only when one is given."""
+    """Return a user without factors. The password is hashed (slowly) only if one is given."""
     user = User.objects.create_user(next_phone(), password or None, name=name, **fields)
     return Person(user, password)
 
 
 def with_phone(person: Person) -> Person:
-    """The same person after enrolling the mobile number: one factor of two."""
+    """Confirm the mobile number of the user: one factor of two."""
     now = timezone.now()
     SmsDevice.objects.create(
         user=person.user, name="sms", number=person.user.phone, confirmed=True, confirmed_at=now
@@ -97,7 +97,7 @@ def with_phone(person: Person) -> Person:
 
 
 def with_authenticator(person: Person, *, confirmed: bool = True) -> Person:
-    """The same person with an authenticator; unconfirmed as between the two halves of its enrolment."""
+    """Give the user an authenticator; unconfirmed as between the two halves of its enrolment."""
     seed = pyotp.random_base32()
     sealed = crypto.seal(seed.encode(), verification.seal_owner(person.user))
     at = timezone.now() if confirmed else None
@@ -108,18 +108,18 @@ def with_authenticator(person: Person, *, confirmed: bool = True) -> Person:
 
 
 def half_enrolled(*, password: str = "") -> Person:
-    """Somebody whose phone is confirmed and who has no authenticator yet."""
+    """Return a user whose phone is confirmed and who has no authenticator yet."""
     return with_phone(newcomer(password=password))
 
 
 def customer(*, password: str = "", name: str = "", **fields: bool) -> Person:
-    """Somebody with both factors confirmed. ``fields``: ``is_staff=True``, ``is_superuser=True``."""
+    """Return a user with both factors confirmed. ``fields``: ``is_staff=True``, ``is_superuser=True``."""
     person = with_authenticator(with_phone(newcomer(password=password, name=name, **fields)))
     return Person(person.reload(), person.password, person.seed)
 
 
 def with_password(person: Person) -> Person:
-    """The same person with a password that can be typed into the login page."""
+    """Give the user a password that can be typed into the login page."""
     password = secrets.token_urlsafe(12)
     person.user.set_password(password)
     person.user.save(update_fields=["password"])
@@ -127,17 +127,19 @@ def with_password(person: Person) -> Person:
 
 
 def recovery_codes(person: Person) -> list[str]:
-    """Ten new recovery codes of the person, as they are shown."""
-    return factors_recovery_codes.make(None, person.user, renew=True)
+    """Return ten new recovery codes of the user, as they are shown."""
+    return factors_recovery_codes.generate(None, person.user, renew=True)
 
 
 def address(number: int) -> str:
-    """The ``number``-th of 65536 callers (RFC 2544): no rate per address stands in for the rate that is meant."""
+    """Return the ``number``-th of 65536 addresses (RFC 2544), so that limits by address do not interfere."""
     return f"198.18.{number // 256}.{number % 256}"
 
 
 def browser(from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
-    """A browser without cookies, behind the TLS proxy of production. Its 500s are answers, not exceptions."""
+    """Return a browser without cookies, behind the TLS proxy of production. Exceptions become responses with status
+    500.
+    """
     client = Client(
         raise_request_exception=False,
         headers={"x-forwarded-proto": "https", "host": HOST, "user-agent": BROWSER},
@@ -149,12 +151,14 @@ def browser(from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
 
 @functools.cache
 def _portal(csrf: bool) -> ClientHandler:
-    """The portal that all browsers share, as in production; building it (static files) costs more than a request."""
+    """Return the handler that all browsers share, as in production; building it (static files) costs more than a
+    request.
+    """
     return ClientHandler(enforce_csrf_checks=csrf)
 
 
-def twin(client: Client, from_address: str | None = None) -> Client:
-    """The same browser once more (same cookies): what a double click or a second tab sends."""
+def clone_browser(client: Client, from_address: str | None = None) -> Client:
+    """Return a client with the same cookies, for a double click or a second tab."""
     other = browser(
         from_address or str(client.defaults["REMOTE_ADDR"]), csrf=client.handler.enforce_csrf_checks
     )
@@ -164,64 +168,65 @@ def twin(client: Client, from_address: str | None = None) -> Client:
 
 
 def half_logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
-    """A browser after the right password: the second factor, or enrolment, is what comes next."""
+    """Return a browser after the right password; the second factor, or the enrolment, comes next."""
     client = browser(from_address, csrf=csrf)
     request = _request()
-    guard.begin(request, person.reload(), "")
-    return _carrying(client, request, person.user)
+    pending_login.begin(request, person.reload(), "")
+    return _with_session(client, request, person.user)
 
 
 def proved_in(person: Person, *factors: str, from_address: str = ADDRESS) -> Client:
-    """A half-finished login in which ``factors`` (sms, totp, recovery) were proved, and enrolment goes on.
+    """Return a half-finished login in which ``factors`` (sms, totp, recovery) were proved, and the enrolment
+    continues.
 
-    It began when the person had not both factors.
+    It started when the user did not have both factors.
     """
     client = browser(from_address)
     request = _request()
-    guard.begin(request, person.reload(), "")
+    pending_login.begin(request, person.reload(), "")
     request.session[logins.PENDING] = {**request.session[logins.PENDING], "needs": 2}
     for factor in factors:
-        guard.prove(request, factor)
-    return _carrying(client, request, person.user)
+        pending_login.record_proof(request, factor)
+    return _with_session(client, request, person.user)
 
 
 def replacing_authenticator(person: Person) -> Client:
-    """A half-finished login in which a recovery code stands for a lost authenticator."""
+    """Return a half-finished login in which a recovery code replaces a lost authenticator."""
     client = browser()
     request = _request()
-    guard.begin(request, person.reload(), "")
-    guard.prove(request, "recovery")
-    guard.replace_authenticator(request)
-    return _carrying(client, request, person.user)
+    pending_login.begin(request, person.reload(), "")
+    pending_login.record_proof(request, "recovery")
+    pending_login.start_totp_replacement(request)
+    return _with_session(client, request, person.user)
 
 
-def outside(user: User, way: str, *, proved: bool = False) -> Client:
-    """A browser in sign-up or "forgotten password" (`accounts.registration.flow`), before or after the codes."""
+def in_pre_login_flow(user: User, way: str, *, proved: bool = False) -> Client:
+    """Return a browser in sign-up or "forgotten password" (`accounts.registration.flow`), before or after the codes."""
     client = browser()
     request = _request()
     ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))
     if proved:
-        ways.prove(request, way, user)
-    return _carrying(client, request, user, way)
+        ways.record_proof(request, way, user)
+    return _with_session(client, request, user, way)
 
 
 def logged_in(person: Person, from_address: str = ADDRESS, *, csrf: bool = False) -> Client:
-    """A browser after both steps of the login."""
+    """Return a browser after both steps of the login."""
     client = browser(from_address, csrf=csrf)
     request = _request()
     user = person.reload()
-    guard.begin(request, user, "")
-    guard.prove(request, "totp")
-    guard.finish(request, user, user.totp)
-    return _carrying(client, request, user)
+    pending_login.begin(request, user, "")
+    pending_login.record_proof(request, "totp")
+    pending_login.finish(request, user, user.totp)
+    return _with_session(client, request, user)
 
 
 def password_only(person: Person, from_address: str = ADDRESS) -> Client:
-    """A Django login without a second factor, which no page of the portal makes: what a forgotten back door would."""
+    """Return a Django login without a second factor, which no page creates; a forgotten bypass would look like this."""
     client = browser(from_address)
     request = _request()
     django_login(request, person.user, backend="accounts.backends.PhoneBackend")
-    return _carrying(client, request, person.user)
+    return _with_session(client, request, person.user)
 
 
 def _request() -> HttpRequest:
@@ -231,7 +236,7 @@ def _request() -> HttpRequest:
     return request
 
 
-def _carrying(client: Client, request: HttpRequest, user: User, way: str = "") -> Client:
+def _with_session(client: Client, request: HttpRequest, user: User, way: str = "") -> Client:
     request.session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key or ""
     _browsers[user.pk, way] = client
@@ -239,7 +244,7 @@ def _carrying(client: Client, request: HttpRequest, user: User, way: str = "") -
 
 
 def request_of(person: Person, caller: str = ADDRESS) -> HttpRequest:
-    """A request out of a finished login of the person; always the same login, for what is tested without pages."""
+    """Return a request of a finished login of the user; always the same login, for tests without pages."""
     request = _request()
     request.client_address = caller  # type: ignore[attr-defined]
     user = User.objects.get(pk=person.user.pk)
@@ -255,38 +260,40 @@ def request_of(person: Person, caller: str = ADDRESS) -> HttpRequest:
 
 
 def nonce_of(person: Person, purpose: ApprovalPurpose, client: Client | None = None) -> str:
-    """The nonce of the login (or way) that ``client`` is in; by default the person's last browser, or `request_of`."""
-    client = client or _browsers.get((person.user.pk, logins.WAYS.get(purpose, "")))
+    """Return the nonce of the login (or flow) of ``client``; by default of the user's last browser, or of
+    `request_of`.
+    """
+    client = client or _browsers.get((person.user.pk, logins.PRE_LOGIN_KEYS.get(purpose, "")))
     request = _request()
     if client is not None:
         request.session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
-    found = logins.current(request, person.reload(), purpose)
-    if found or purpose in logins.WAYS:
-        return found
-    return logins.current(request_of(person), person.reload(), purpose)
+    result = logins.current_nonce(request, person.reload(), purpose)
+    if result or purpose in logins.PRE_LOGIN_KEYS:
+        return result
+    return logins.current_nonce(request_of(person), person.reload(), purpose)
 
 
-def remember(client: Client, **values: object) -> None:
-    """Puts ``values`` into the browser's session, as a page before would have."""
+def set_session(client: Client, **values: object) -> None:
+    """Store ``values`` in the browser's session, as an earlier page would have."""
     session = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
     session.update(values)
     session.save()
 
 
 def key_of(person: Person, name: str = "bot", wizard_id: uuid.UUID | None = None) -> ApiKey:
-    """A key of the person's: active, reading, unrestricted, its secret not shown yet."""
+    """Create a key of the user: active, reading, unrestricted, its secret not shown yet."""
     return ApiKey.objects.create_with_secret(person.user, name, wizard_id or uuid.uuid4())
 
 
 def secret_of(key: ApiKey) -> str:
-    """The key's secret, opened as the signature check opens it; nothing counts as shown by this."""
+    """Return the key's secret, decrypted as in the signature check. It does not count as shown."""
     credential = Credential.objects.get(key=key)
     return crypto.unseal(credential.sealed, credential.seal_owner).decode()
 
 
 def made_just_now(client: Client, key: ApiKey) -> Client:
-    """``client`` as it is right after it made ``key``: it may see the secret and give the first settings."""
-    remember(client, **{session_state.MADE_KEY: {"key": str(key.pk), "until": int(time.time()) + 600}})
+    """Return ``client`` as after creating ``key``: it may see the secret and set the first settings."""
+    set_session(client, **{session_state.MADE_KEY: {"key": str(key.pk), "until": int(time.time()) + 600}})
     return client
 
 
@@ -298,9 +305,9 @@ def live_sms_code(
     lifetime: float = 120,
     client: Client | None = None,
 ) -> str:
-    """A code that the person has just been sent for ``approval``, without a provider; expires in ``lifetime`` s.
+    """Store a valid code for ``approval``, without a provider. It expires in ``lifetime`` s.
 
-    It counts in the login of ``client``; by default in that of the person's last browser.
+    It is valid in the login of ``client``; by default in that of the user's last browser.
     """
     code = code or f"{secrets.randbelow(1_000_000):06d}"
     nonce, user = nonce_of(person, approval.purpose, client), User.objects.get(pk=person.user.pk)
@@ -319,5 +326,5 @@ def live_sms_code(
 
 
 def both_codes(person: Person, purpose: str = "key.create") -> dict[str, str]:
-    """What the person types to approve ``purpose``: the newest SMS of the collector, and the authenticator's code."""
+    """Return the form fields that approve ``purpose``: the newest collected SMS and the authenticator's code."""
     return {"sms_code": sms_collector.newest(purpose).code, "totp_code": person.fresh_totp()}

@@ -1,6 +1,6 @@
-"""An SMS back-end that keeps what it is given: ``settings.SMS_BACKENDS = ["tests.support.sms_collector"]``.
+"""SMS back-end that stores messages: ``settings.SMS_BACKENDS = ["tests.support.sms_collector"]``.
 
-``failing`` makes it refuse every message, as a provider does that is down.
+``failing`` makes it refuse every message, like a provider that is down.
 """
 
 import threading
@@ -24,7 +24,7 @@ messages: list[Message] = []
 
 
 def send(phone: str, text: str, *, code: str, purpose: str) -> None:
-    """Keeps the message, or raises `SmsError` when ``failing``."""
+    """Store the message, or raise `SmsError` if ``failing``."""
     if failing:
         raise SmsError("the provider is down")
     with lock:
@@ -32,7 +32,7 @@ def send(phone: str, text: str, *, code: str, purpose: str) -> None:
 
 
 def reset() -> None:
-    """No messages, and a provider that works."""
+    """Delete the messages and turn ``failing`` off."""
     global failing
     failing = False
     with lock:
@@ -40,6 +40,6 @@ def reset() -> None:
 
 
 def newest(purpose: str = "") -> Message:
-    """The last message, of ``purpose`` where one is given. Raises `IndexError` when there is none."""
+    """Return the last message (of ``purpose``, if given). Raise `IndexError` if there is none."""
     with lock:
         return [message for message in messages if message.purpose == purpose or not purpose][-1]

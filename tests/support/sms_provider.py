@@ -1,6 +1,6 @@
-"""An SMS provider on 127.0.0.1 that speaks the documented protocols of Kavenegar, SMS.ir and the generic gateway.
+"""SMS provider for tests on 127.0.0.1, with the documented protocols of Kavenegar, SMS.ir and the webhook.
 
-``mode`` makes it fail as providers do. ``taken`` has every request that arrived whole, also those that were refused.
+``mode`` selects a failure. ``received`` has every complete request, also those that were refused.
 """
 
 import json
@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-API_KEY = "4B65795F6F665F7468655F74657374733D/+="  # with what a path has to escape
+API_KEY = "4B65795F6F665F7468655F74657374733D/+="  # with characters that must be escaped in a path
 QUOTED_KEY = "4B65795F6F665F7468655F74657374733D%2F%2B%3D"
-SECONDS = 5.0  # the longest that a mode holds a caller who does not give up
-#: What each mode is, and the `ProviderError.reason` it leads to; None where it depends on the protocol.
+SECONDS = 5.0  # the longest that a mode delays a caller
+#: The modes, and the `ProviderError.reason` that they cause; None if it depends on the protocol.
 MODES = {
     "delay": "ReadTimeout",
     "drip body": "Deadline",
@@ -36,7 +36,7 @@ MODES = {
 
 
 @dataclass(frozen=True)
-class Taken:
+class ReceivedRequest:
     path: str
     headers: dict[str, str]
     fields: dict[str, Any]
@@ -54,10 +54,10 @@ class ProviderServer(ThreadingHTTPServer):
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
         self.mode = "ok"
-        self.taken: list[Taken] = []
+        self.received: list[ReceivedRequest] = []
         self.sent: dict[str, int] = {}  # by localid: Kavenegar sends nothing twice
         self.closing = threading.Event()
-        self.waited_for = False  # whether a caller stayed until the end of what is dripped
+        self.client_waited = False  # whether a client waited until the end of a slow response
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -69,7 +69,7 @@ class ProviderServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller who hangs up is what several modes are for."""
+        """Ignore errors: in several modes the client closes the connection."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -79,19 +79,19 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
-    def do_GET(self) -> None:  # only a followed redirect comes here
-        self.server.taken.append(Taken(self.path, {}, {}))
-        self._answer(200, {"return": {"status": 200}, "status": 1, "id": "1"})
+    def do_GET(self) -> None:  # only for a followed redirect
+        self.server.received.append(ReceivedRequest(self.path, {}, {}))
+        self._send_json(200, {"return": {"status": 200}, "status": 1, "id": "1"})
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = self.headers["Content-Type"] == "application/x-www-form-urlencoded"
         fields = {k: v[0] for k, v in parse_qs(raw, strict_parsing=True).items()} if form else json.loads(raw)
-        self.server.taken.append(Taken(self.path, dict(self.headers), fields))
-        status, answer = self._said(fields)
-        self._act(self.server.mode, status, json.dumps(answer).encode())
+        self.server.received.append(ReceivedRequest(self.path, dict(self.headers), fields))
+        status, answer = self._response(fields)
+        self._respond(self.server.mode, status, json.dumps(answer).encode())
 
-    def _said(self, fields: dict[str, Any]) -> tuple[int, Any]:
+    def _response(self, fields: dict[str, Any]) -> tuple[int, Any]:
         if self.server.mode == "shape":
             return 200, [{"return": 200, "status": "1"}]
         if self.path.endswith(".json"):
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         data = {"packId": "a40a2f34-b4d1-4d0e-8d16-b4d1", "messageIds": [89545112], "cost": 1.0}
         return (200, {"status": 1, "data": data}) if status == 1 else (400, {"status": status, "data": None})
 
-    def _act(self, mode: str, status: int, body: bytes) -> None:
+    def _respond(self, mode: str, status: int, body: bytes) -> None:
         head = f"HTTP/1.1 {status} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.close_connection = True
         if mode == "delay":
@@ -151,14 +151,14 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _drip(self, data: bytes) -> None:
-        """A byte now and then, and the rest when the caller has waited for so long: the whole answer is a good one."""
+        """Send single bytes slowly, and the rest after SECONDS: a client that waits gets a complete, valid response."""
         for number, byte in enumerate(data):
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             if number * 0.05 < SECONDS and self.server.closing.wait(0.05):
                 return
-        self.server.waited_for = True
+        self.server.client_waited = True
 
-    def _answer(self, status: int, content: object) -> None:
+    def _send_json(self, status: int, content: object) -> None:
         body = json.dumps(content).encode()
         self.wfile.write(f"HTTP/1.1 {status} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)

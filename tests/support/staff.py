@@ -1,4 +1,4 @@
-"""The staff in tests: one of each role, logged in, as `manage.py create_staff` would make them."""
+"""Staff accounts for tests: one of each role, logged in, as `manage.py create_staff` creates them."""
 
 from typing import Any
 
@@ -12,27 +12,27 @@ from tests.support.people import Person, customer, logged_in
 
 USERS, KEYS, EVENTS = "/admin/accounts/user/", "/admin/apikeys/apikey/", "/admin/accounts/auditevent/"
 ROLES = ("support", "security", "auditor")
-WHY = "Ticket 4711: phone stolen"
+REASON = "Ticket 4711: phone stolen"
 
 
-def member(role: str, name: str = "") -> Person:
-    """A member of staff; ``role`` is a group's name, "chief" for a superuser, "none" for somebody without a role."""
+def staff_member(role: str, name: str = "") -> Person:
+    """Return a staff member. ``role``: a group's name, "chief" for a superuser, "none" for no role."""
     person = customer(is_staff=True, is_superuser=role == "chief", name=name or role)
     if role in ROLES:
         person.user.groups.add(Group.objects.get(name=role))
     return person
 
 
-def at_work(role: str) -> Client:
-    """A browser of a new member of staff."""
-    return logged_in(member(role))
+def staff_browser(role: str) -> Client:
+    """Return a browser of a new staff member."""
+    return logged_in(staff_member(role))
 
 
 def page_of(person: Person) -> str:
     return reverse("admin:accounts_user_change", args=[person.user.pk])
 
 
-def page_of_act(person: Person, act: str) -> str:
+def page_of_action(person: Person, act: str) -> str:
     return reverse("admin:accounts_user_act", args=[person.user.pk, act])
 
 
@@ -44,11 +44,11 @@ def page_of_event(event: AuditEvent) -> str:
     return reverse("admin:accounts_auditevent_change", args=[event.pk])
 
 
-def act_on(client: Client, person: Person, act: str, reason: str = WHY) -> Any:
-    return client.post(page_of_act(person, act), {"reason": reason})
+def act_on(client: Client, person: Person, act: str, reason: str = REASON) -> Any:
+    return client.post(page_of_action(person, act), {"reason": reason})
 
 
-def act_on_keys(client: Client, act: str, *keys: ApiKey, reason: str | None = WHY) -> Any:
+def act_on_keys(client: Client, act: str, *keys: ApiKey, reason: str | None = REASON) -> Any:
     fields: dict[str, Any] = {"action": act, "_selected_action": [str(key.pk) for key in keys]}
     return client.post(KEYS, fields if reason is None else {**fields, "reason": reason})
 

@@ -1,4 +1,4 @@
-"""Customers in real browsers: the steps of the guide by the names that people see, and what a browser complains about.
+"""Customers in real browsers: the steps of the portal by visible labels, and the errors that a browser reports.
 
 `tests.conftest` has the fixtures ``portal`` and ``visit``.
 """
@@ -20,7 +20,7 @@ TRUSTED, UNRESTRICTED = "دسترسی محدود فقط به IP های قابل 
 OWN_ADDRESS, NETWORK = "IP فعلی من", "IP یا شبکه (CIDR)"
 DELETE = "حذف این API"
 
-#: Counts what a hand does: pointers going down, and text fields typed into. Reported as it happens.
+#: Counts user actions: pointers going down, and text fields typed into. Reported as they happen.
 COUNTER = """
 addEventListener("pointerdown", (event) => { if (event.isTrusted) report("click", ""); }, true);
 addEventListener("input", (event) => {
@@ -57,7 +57,7 @@ class Window:
 
 
 class Windows:
-    """The contexts of one Chromium, by the options with which they were made."""
+    """The contexts of one Chromium, by their options."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -76,7 +76,7 @@ class Windows:
 
 
 class Visitor:
-    """A customer and a browser. ``complaints`` holds what the console and the portal had to find fault with."""
+    """A customer and a browser. ``complaints``: errors of the console and of the portal."""
 
     def __init__(self, site: LiveSite, window: Window, customer: Customer, address: str) -> None:
         self.site, self.window, self.customer, self.address = site, window, customer, address
@@ -92,20 +92,20 @@ class Visitor:
         self.page = context.new_page()
 
     def listen(self, event: str, listener: Callable[[Any], None]) -> None:
-        """Calls ``listener`` for each such event of the context, until this visitor leaves."""
+        """Call ``listener`` for each such event of the context, until this visitor leaves."""
         self._listeners.append((event, listener))
         self.context.on(event, listener)  # type: ignore[call-overload]
 
     def leave(self) -> None:
-        """Gives the context back, empty."""
+        """Return the context, empty."""
         for event, listener in self._listeners:
             self.context.remove_listener(event, listener)
         self.window.clear(self.site.url)
         self.window.free = True
 
-    def _answered(self, answer: Response) -> None:
-        if answer.status >= 500:
-            self.complaints.append(f"{answer.status} {answer.url}")
+    def _answered(self, response: Response) -> None:
+        if response.status >= 500:
+            self.complaints.append(f"{response.status} {response.url}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -118,12 +118,12 @@ class Visitor:
             self.fields.add(name)
 
     def forgive(self, status: str) -> None:
-        """Takes back the console's complaint of an answer that the test has asked for."""
-        said = f"Failed to load resource: the server responded with a status of {status}"
+        """Remove the console's error for a response that the test expects."""
+        message = f"Failed to load resource: the server responded with a status of {status}"
         kept = [
             text
             for text in self.complaints
-            if not text.startswith((said, f"Response Status Error Code {status}"))
+            if not text.startswith((message, f"Response Status Error Code {status}"))
         ]
         assert len(kept) < len(self.complaints)
         self.complaints = kept
@@ -132,7 +132,7 @@ class Visitor:
         self.page.goto(self.site.url + path)
 
     def at(self, path: str) -> None:
-        """Waits until the browser is on ``path`` (a glob)."""
+        """Wait until the browser is on ``path`` (a glob)."""
         self.page.wait_for_url(self.site.url + path)
 
     def button(self, name: str) -> Locator:
@@ -144,7 +144,7 @@ class Visitor:
         self.button("ورود").click()
 
     def log_in(self, target: str = "/dashboard/") -> None:
-        """Both steps, ending on ``target``: by hand where a page stands open, past the pages in an empty window."""
+        """Log in and go to ``target``: in the page if one is open, by requests in an empty window."""
         if self.page.url == "about:blank":
             self._post("/login/", phone=self.customer.phone, password=self.customer.password)
             self._post("/login/second-factor/", code=self.customer.totp())
@@ -160,19 +160,19 @@ class Visitor:
         self.at(target)
 
     def _post(self, path: str, **fields: str) -> None:
-        """A form of the portal, sent by this browser without drawing its page."""
+        """Send a form of the portal from this browser without rendering its page."""
         page = self.context.request.get(self.site.url + path).text()
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
         assert token is not None, page
         form = {"csrfmiddlewaretoken": token[1], **fields}
-        answer = self.context.request.post(self.site.url + path, form=form, max_redirects=0)
-        assert answer.status == 302, (path, answer.status, answer.text())
+        response = self.context.request.post(self.site.url + path, form=form, max_redirects=0)
+        assert response.status == 302, (path, response.status, response.text())
 
     def sms_code(self) -> str:
         return self.site.newest_code(self.customer.phone)
 
     def name_key(self, name: str) -> None:
-        """Step 2 of the guide, from the dashboard: the name, and on to the codes."""
+        """Step 2, from the dashboard: enter the name and continue to the codes."""
         self.page.locator("main").get_by_role("link", name=MANAGEMENT, exact=True).click()
         self.at("/keys/")
         self.page.get_by_label("نام کلید", exact=True).fill(name)
@@ -180,12 +180,12 @@ class Visitor:
         self.at("/keys/new/verify/")
 
     def give_codes(self) -> None:
-        """Step 3, without sending them."""
+        """Step 3: enter the codes without submitting."""
         self.page.get_by_label(SMS_CODE, exact=True).fill(self.sms_code())
         self.page.get_by_label(TOTP_CODE, exact=True).fill(self.customer.totp())
 
     def make_key(self, name: str) -> tuple[str, str]:
-        """From the dashboard to the page that shows the new key: (key, secret)."""
+        """Go from the dashboard to the page that shows the new key. Return (key, secret)."""
         self.name_key(name)
         self.give_codes()
         self.button(SUBMIT).click()
@@ -201,17 +201,17 @@ class Visitor:
         return self.page.get_by_label(NETWORK, exact=True)
 
     def chips(self) -> list[str]:
-        """The addresses of the allow-list as it stands on the page."""
+        """Return the addresses of the allow-list on the page."""
         return self.page.locator(".chip bdi").all_inner_texts()
 
     def lose_session(self) -> None:
-        """As after twelve hours: the browser still sends its cookie, and the session has expired."""
+        """Simulate an expired session: the browser still sends its cookie, but the session row is gone."""
         key = next(c["value"] for c in self.context.cookies() if c["name"] == "session")
         expired = "UPDATE django_session SET expire_date = '2026-01-01 00:00:00' WHERE session_key = ?"
         self.site.sql(expired, key)
 
     def keys(self) -> int:
-        """How many keys this customer has in the database, whatever their state."""
+        """Return how many keys this customer has in the database, in any state."""
         rows = self.site.sql(
             "SELECT count(*) FROM apikeys_apikey k JOIN accounts_user u ON u.id = k.owner_id WHERE u.phone = ?",
             self.customer.phone,
@@ -223,7 +223,7 @@ Visit = Callable[..., Visitor]
 
 
 def to_settings(visit: Visit) -> tuple[Visitor, str]:
-    """A customer on the page that shows a new key, and the secret."""
+    """Return a customer on the page that shows a new key, and the secret."""
     sara = visit()
     sara.log_in()
     _key, secret = sara.make_key("ربات")
@@ -231,7 +231,7 @@ def to_settings(visit: Visit) -> tuple[Visitor, str]:
 
 
 def new_visitor(site: LiveSite, windows: Windows, customer: Customer, **options: Any) -> Visitor:
-    """A browser of ``customer``. ``options`` are Playwright's: ``java_script_enabled=False``, ``viewport``."""
+    """Return a browser of ``customer``. ``options`` are Playwright's: ``java_script_enabled=False``, ``viewport``."""
     address = site.address()
     viewport = options.pop("viewport", DESKTOP)
     window = windows.open({"viewport": DESKTOP, "reduced_motion": "reduce", **options})

@@ -1,8 +1,8 @@
-"""Passwords that stand in published breaches, offline.
+"""Offline check of passwords against published breaches.
 
-`passwords.bin` beside this file has those of 8 characters and more among the million most frequent ones of the "10
-million" list of SecLists (MIT, see LICENSE-SecLists.txt): 474,717, in lower case, each as the first four bytes of its
-SHA-256, sorted. So few bytes take one good password in 9,000 for a breached one.
+`passwords.bin` contains 474,717 passwords in lower case: those with at least 8 characters among the million most
+frequent of the "10 million" list of SecLists (MIT, see LICENSE-SecLists.txt). Each is stored as the first four bytes
+of its SHA-256, sorted. With four bytes, one good password in 9,000 is mistaken for a breached one.
 """
 
 import functools
@@ -13,14 +13,14 @@ from hitobit_portal.i18n.fields import ascii_digits
 
 __all__ = ["is_breached"]
 
-WIDTH = 4
+PREFIX_BYTES = 4
 
 
 def is_breached(password: str) -> bool:
-    """Whether ``password`` is among them, in any case, and with Persian digits as the ones they are."""
+    """Return whether ``password`` is in the list. Case is ignored, and Persian digits count as ASCII digits."""
     spelling = ascii_digits(password).lower()
-    # What has no encoding (a lone surrogate, from a command line) is in no list.
-    return _has(_table(), sha256(spelling.encode(errors="replace")).digest()[:WIDTH])
+    # Text without an encoding (a lone surrogate, from a command line) is in no list.
+    return _contains(_table(), sha256(spelling.encode(errors="replace")).digest()[:PREFIX_BYTES])
 
 
 @functools.cache
@@ -28,13 +28,13 @@ def _table() -> bytes:
     return (Path(__file__).parent / "passwords.bin").read_bytes()  # 1.9 MB
 
 
-def _has(table: bytes, wanted: bytes) -> bool:
-    """Whether the sorted rows of WIDTH bytes hold ``wanted``."""
-    low, high = 0, len(table) // WIDTH
+def _contains(table: bytes, wanted: bytes) -> bool:
+    """Return whether ``table``, sorted rows of PREFIX_BYTES bytes each, contains ``wanted``."""
+    low, high = 0, len(table) // PREFIX_BYTES
     while low < high:
         middle = (low + high) // 2
-        if table[middle * WIDTH : (middle + 1) * WIDTH] < wanted:
+        if table[middle * PREFIX_BYTES : (middle + 1) * PREFIX_BYTES] < wanted:
             low = middle + 1
         else:
             high = middle
-    return table[low * WIDTH : (low + 1) * WIDTH] == wanted
+    return table[low * PREFIX_BYTES : (low + 1) * PREFIX_BYTES] == wanted

@@ -1,4 +1,4 @@
-"""``manage.py create_demo``: makes the demo customer, once, and prints how to log in."""
+"""``manage.py create_demo``: creates the demo customer once, and prints the login."""
 
 import io
 import json
@@ -13,9 +13,7 @@ from accounts.operations import demo_account
 
 
 class Command(BaseCommand):
-    help = (
-        "Makes the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
-    )
+    help = "Creates the demo customer (PORTAL_DEMO=true only) and prints phone, password and authenticator secret."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -32,7 +30,7 @@ class Command(BaseCommand):
             return
         code = qrcode.QRCode(border=2)
         code.add_data(provisioning_uri(User.objects.get(phone=login["phone"]), login["totp_secret"]))
-        picture = io.StringIO()  # Django's own stdout would end every write with a line feed
+        picture = io.StringIO()  # Django's stdout ends every write with a line feed
         code.print_ascii(out=picture, invert=True)
         self.stdout.write(picture.getvalue())
         self.stdout.write(f"  phone                 0{login['phone'][3:]}")

@@ -1,4 +1,4 @@
-"""``manage.py create_staff``: an account of a member of staff, who sets both factors up at the first login."""
+"""``manage.py create_staff``: creates a staff account; its owner sets up both factors at the first login."""
 
 import sys
 from getpass import getpass
@@ -12,8 +12,8 @@ from django.db import IntegrityError, transaction
 from django.utils import translation
 
 from accounts import audit
-from accounts.access.passwords import LONGEST
-from accounts.actions import placeholders
+from accounts.access.passwords import MAX_LENGTH
+from accounts.actions import pending_accounts
 from accounts.choices.events import Event
 from accounts.choices.roles import ROLES
 from accounts.management import reporting
@@ -23,7 +23,7 @@ from hitobit_portal.i18n.jalali import masked_phone
 
 class Command(reporting.ReportingCommand):
     help = (
-        "Makes an account of staff. The password is asked for on the terminal, twice, or read from the first line of "
+        "Creates a staff account. The password is asked for on the terminal, twice, or read from the first line of "
         "the standard input. At the first login the person confirms the mobile number, sets up an authenticator and "
         "replaces the password; admin opens after that. A number that has an account is refused: a customer does not "
         "become staff. " + reporting.EXIT_CODES
@@ -57,7 +57,7 @@ class Command(reporting.ReportingCommand):
         except IntegrityError:
             raise CommandError("Somebody signs up with this number right now. Try again.") from None
         what = f"role {role}" if role else "superuser"
-        self.tell(
+        self.write_result(
             options,
             {"phone": number, "role": role or "", "superuser": role is None},
             f"{masked_phone(number)} is staff ({what}). At the first login both factors are set up and the password is "
@@ -65,7 +65,7 @@ class Command(reporting.ReportingCommand):
         )
 
     def _create(self, number: str, password: str, name: str, role: str | None) -> None:
-        placeholders.release(number)
+        pending_accounts.delete_for_number(number)
         with transaction.atomic():
             group = Group.objects.get(name=role) if role else None
             create = User.objects.create_user if group else User.objects.create_superuser
@@ -82,10 +82,10 @@ class Command(reporting.ReportingCommand):
             )  # fmt: skip
 
     def _password(self, number: str, from_stdin: bool) -> str:
-        """Typed, or the first line; checked by the same rules as everybody's. Raises `CommandError`."""
+        """Return the password, typed or from stdin, after validation. Raise `CommandError`."""
         if from_stdin:
-            # One more than is allowed, and the end of the line: enough to see that it is too long.
-            password = sys.stdin.readline(LONGEST + 3).rstrip("\r\n")
+            # One character more than allowed, and the line end: enough to detect that it is too long.
+            password = sys.stdin.readline(MAX_LENGTH + 3).rstrip("\r\n")
         elif not sys.stdin.isatty():
             raise CommandError(
                 "There is no terminal to ask for the password; give --password-stdin.", returncode=2
@@ -97,7 +97,7 @@ class Command(reporting.ReportingCommand):
             except (EOFError, KeyboardInterrupt):
                 raise CommandError("No password; nothing was done.") from None
             if password != again:
-                raise CommandError("These two differ; nothing was done.")
+                raise CommandError("The passwords differ; nothing was done.")
         try:
             with translation.override("en"):
                 validate_password(password, User(phone=number))

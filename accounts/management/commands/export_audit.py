@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from accounts import audit
 from accounts.audit import export
 from accounts.choices.events import Event, all_events
-from accounts.management.typed import moment
+from accounts.management.arguments import moment
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.fields import parse_phone
 
@@ -18,7 +18,7 @@ from hitobit_portal.i18n.fields import parse_phone
 class Command(BaseCommand):
     help = (
         "Writes security events, oldest first, to the standard output or a new file that only its owner can read. "
-        "Phone numbers in them are masked. An event tells who exported what. Exit codes: 0 done, 1 refused (no such "
+        "Phone numbers in them are masked. An event records who exported what. Exit codes: 0 done, 1 refused (no such "
         "account, the file exists or can't be written), 2 wrong usage."
     )
 

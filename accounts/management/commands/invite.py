@@ -1,4 +1,4 @@
-"""``manage.py invite``: a link with which one phone number signs up."""
+"""``manage.py invite``: prints a sign-up link for one phone number."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError("Sign-up is closed. Set PORTAL_SIGNUP to invite or open.")
         phone = parse_phone(options["phone"])
         if phone is None:
-            raise CommandError("This is no mobile number; write one such as 09121234567.")
+            raise CommandError("Not a mobile number; example: 09121234567.")
         if not is_served(phone):
             raise CommandError(f"{NOT_SERVED[0].upper()}{NOT_SERVED[1:]}.")
         if User.objects.filter(phone=phone).exclude(joined_at=None).exists():

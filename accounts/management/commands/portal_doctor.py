@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import translation
 
-from accounts.operations.doctor import Finding, State, examine
+from accounts.operations.doctor import CheckResult, CheckState, run_checks
 
 
 class Command(BaseCommand):
@@ -28,20 +28,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with translation.override("en"):
-            findings = list(examine())
+            findings = list(run_checks())
         states = {finding.state for finding in findings}
-        worst = next((state for state in (State.FAIL, State.WARN) if state in states), State.OK)
+        worst = next(
+            (state for state in (CheckState.FAIL, CheckState.WARN) if state in states), CheckState.OK
+        )
         if options["json"]:
             rows = [{**asdict(finding), "state": finding.state.value} for finding in findings]
             self.stdout.write(json.dumps({"state": worst.value, "findings": rows}))
         else:
             for finding in findings:
                 self._print(finding)
-        if worst is State.FAIL:
+        if worst is CheckState.FAIL:
             raise SystemExit(1)
 
-    def _print(self, finding: Finding) -> None:
-        style = {State.OK: self.style.SUCCESS, State.WARN: self.style.WARNING, State.FAIL: self.style.ERROR}
+    def _print(self, finding: CheckResult) -> None:
+        style = {
+            CheckState.OK: self.style.SUCCESS,
+            CheckState.WARN: self.style.WARNING,
+            CheckState.FAIL: self.style.ERROR,
+        }
         mark = style[finding.state](f"{finding.state.value:4}")
         self.stdout.write(f"{mark}  {finding.name}: {finding.found}")
         if finding.advice:

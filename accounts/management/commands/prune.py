@@ -33,4 +33,4 @@ class Command(reporting.ReportingCommand):
             f"{kept.name}: {found[kept.name]} (after {kept.days} days)"
             for kept in retention.RETENTION.values()
         ]
-        self.tell(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)
+        self.write_result(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)

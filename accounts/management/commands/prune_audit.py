@@ -13,7 +13,7 @@ from accounts.audit import chain, prune
 from accounts.audit.prune import Plan
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
-from accounts.management.typed import progress
+from accounts.management.arguments import progress
 from accounts.models import AuditHead
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     help = (
         "Removes the oldest security events: from the beginning of the chain up to the first that is younger. The "
         "chain keeps a signed checkpoint, and goes on being verifiable. What is to be removed is verified first, and "
-        "an event tells of it. Exit codes: 0 done (or nothing to do), 1 refused (the trail is damaged), 2 wrong usage."
+        "an event records it. Exit codes: 0 done (or nothing to do), 1 refused (the trail is damaged), 2 wrong usage."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

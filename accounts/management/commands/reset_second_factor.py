@@ -1,4 +1,4 @@
-"""``manage.py reset_second_factor``: for a customer who lost phone and authenticator, after 24 hours."""
+"""``manage.py reset_second_factor``: schedules a reset for a customer who lost phone and authenticator (24 hours)."""
 
 import json
 from typing import Any
@@ -16,8 +16,8 @@ LONGEST_REASON = 200
 
 class Command(BaseCommand):
     help = (
-        "Resets both second factors and the recovery codes of a customer in 24 hours. The customer is told at once by "
-        "every channel and can stop it; afterwards they log in by password and an SMS to the number of the account, "
+        "Resets both second factors and the recovery codes of a customer in 24 hours. The customer is notified at once "
+        "by every channel and can stop it; afterwards they log in by password and an SMS to the number of the account, "
         "and set up an authenticator. Exit codes: 0 it waits (or was stopped), 1 refused (no such account, it waits "
         "already, nothing to stop, not confirmed), 2 wrong usage."
     )
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             return self._tell(options["json"], number, "stopped", None)
         if not options["yes"]:
             self._confirm(number)
-        change = scheduled_changes.ask_reset(user, reason)
+        change = scheduled_changes.schedule_factor_reset(user, reason)
         if change is None:
             raise CommandError("A reset waits for this account already.")
         return self._tell(options["json"], number, "waiting", change)

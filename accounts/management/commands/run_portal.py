@@ -1,4 +1,4 @@
-"""``manage.py run_portal``: the customers' pages, served as in production; what the image and the systemd units run."""
+"""``manage.py run_portal``: serves the pages in production, in the image and the systemd units."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hitobit_portal.observability import logs
 
-#: 8 threads a worker: pages wait for the database, and codes for a slow hash, not for one another.
+#: 8 threads a worker: pages wait for the database, and logins for a slow hash, but not for each other.
 SERVER = "--interface wsgi --http 1 --no-ws --log-level info --blocking-threads 8 --respawn-failed-workers"
-#: Longer than the longest answer that waits for something (a provider of SMS is asked outside of requests).
+#: Longer than the slowest response (SMS providers are called outside of requests).
 STOP_SECONDS = 20
 
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Each worker counts for the checks of settings: a shared cache, and a database with row locks.
+        # The checks of settings depend on the number of workers: shared cache, database with row locks.
         if not 1 <= options["workers"] <= settings.PROCESSES:
             raise CommandError("--workers is less than 1 or more than PORTAL_PROCESSES.", returncode=2)
         if not (settings.STATIC_ROOT / "staticfiles.json").is_file():

@@ -1,4 +1,4 @@
-"""``manage.py send_test_sms``: whether messages go out, by which provider, and how long that takes."""
+"""``manage.py send_test_sms``: tests whether messages are sent, by which provider, and how fast."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ PURPOSE = "test"
 class Command(reporting.ReportingCommand):
     help = (
         "Sends one test message (it is charged) to a number, by the providers of PORTAL_SMS_BACKENDS in their order, "
-        "and tells what each of them answered and how long that took. Exit codes: 0 a provider took it, 1 none did, "
+        "and prints the result and duration of each attempt. Exit codes: 0 a provider accepted it, 1 none did, "
         "2 wrong usage."
     )
     json_shape = (
@@ -43,14 +43,14 @@ class Command(reporting.ReportingCommand):
             operator=audit.operator(),
         )  # fmt: skip
         tries = [
-            _told(row) for row in SmsDelivery.objects.filter(pk__gt=last, purpose=PURPOSE).order_by("pk")
+            _as_dict(row) for row in SmsDelivery.objects.filter(pk__gt=last, purpose=PURPOSE).order_by("pk")
         ]
-        self.tell(options, {"phone": number, "sent": sent, "tries": tries}, *map(_line, tries))
+        self.write_result(options, {"phone": number, "sent": sent, "tries": tries}, *map(_line, tries))
         if not sent:
-            raise CommandError("No provider took the message.")
+            raise CommandError("No provider accepted the message.")
 
 
-def _told(row: SmsDelivery) -> dict[str, Any]:
+def _as_dict(row: SmsDelivery) -> dict[str, Any]:
     return {
         "provider": row.backend,
         "took": row.succeeded,
@@ -62,5 +62,5 @@ def _told(row: SmsDelivery) -> dict[str, Any]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    answer = f"took it (reference {one['reference'] or 'none'})" if one["took"] else f"failed: {one['error']}"
-    return f"{one['provider']} {answer}, {one['took_ms']} ms"
+    result = f"took it (reference {one['reference'] or 'none'})" if one["took"] else f"failed: {one['error']}"
+    return f"{one['provider']} {result}, {one['took_ms']} ms"

@@ -36,12 +36,12 @@ class Command(reporting.ReportingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with alone() as is_alone:
             if not is_alone:
-                self.tell(options, {"ran": False}, "Another one runs; nothing was done.")
+                self.write_result(options, {"ran": False}, "Another one runs; nothing was done.")
                 return
             failed = [name for name in due() if not self._runs(name)]
         if failed:
             raise CommandError(f"Failed: {', '.join(failed)}; the log says why.")
-        self.tell(options, {"ran": True}, "Done.")
+        self.write_result(options, {"ran": True}, "Done.")
 
     def _runs(self, name: str) -> bool:
         try:

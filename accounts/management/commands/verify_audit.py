@@ -13,8 +13,8 @@ from accounts import audit
 from accounts.audit import chain, evidence, stream
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
+from accounts.management.arguments import moment, progress
 from accounts.management.reporting import free_text_problem
-from accounts.management.typed import moment, progress
 
 #: More than these are counted only.
 MOST_FINDINGS = 1000
@@ -81,7 +81,7 @@ class Command(BaseCommand):
                 )
             for remark in walk.remarks:
                 self.stdout.write(f"Remark: {remark.what} ({remark.kind}).")
-            self.stdout.write(f"{walk.links} links looked at.")
+            self.stdout.write(f"{walk.links} links checked.")
             if walk.unsigned:
                 self.stdout.write(
                     f"{walk.unsigned} events are older than the chain; they are proved from when they were linked."

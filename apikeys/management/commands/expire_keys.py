@@ -25,4 +25,4 @@ class Command(reporting.ReportingCommand):
         dry = options["dry_run"]
         told = expiry_reminders.due() if dry else expiry_reminders.announce()
         said = f"{told} ends {'would be' if dry else 'were'} announced."
-        self.tell(options, {"told": told, "dry_run": dry}, said)
+        self.write_result(options, {"told": told, "dry_run": dry}, said)

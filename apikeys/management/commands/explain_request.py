@@ -66,7 +66,7 @@ class Command(reporting.ReportingCommand):
                 page="key", via="command", operator=audit.operator(),
             )  # fmt: skip
             told = cli_report.document(found)
-            self.tell(options, told, *cli_report.lines(told))
+            self.write_result(options, told, *cli_report.lines(told))
         if not told["right"]:
             raise SystemExit(1)
 

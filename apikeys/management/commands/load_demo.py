@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from accounts import audit
 from accounts.choices.events import Event
 from accounts.management import reporting
-from accounts.management.typed import progress
+from accounts.management.arguments import progress
 from apikeys.operations import sample_data
 
 MOST_AT_ONCE = 1_000_000
@@ -48,7 +48,7 @@ class Command(reporting.ReportingCommand):
         except ValueError as error:
             raise CommandError(f"Nothing was made: {error}.") from None
         seconds = round(time.monotonic() - started, 1)
-        self.tell(
+        self.write_result(
             options,
             {**made, "seconds": seconds, "password": password},
             f"{made['customers']} customers with {made['keys']} keys in {seconds} s. Their password: {password}",

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.management import reporting
-from accounts.management.typed import moment
+from accounts.management.arguments import moment
 from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
@@ -66,7 +66,7 @@ class Command(reporting.ReportingCommand):
         would = f"{len(ids)} keys would be deleted; add --yes --reason WHY."
         said = f"{revoked} keys deleted." if options["yes"] else would
         document = {"found": len(ids), "revoked": revoked, "keys": list(found.values())}
-        self.tell(options, document, *lines, said)
+        self.write_result(options, document, *lines, said)
 
 
 def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
@@ -79,7 +79,7 @@ def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
         wanted = ", ".join(f"--{name.replace('_', '-')}" for name in SELECTORS)
         raise CommandError(f"Say which keys: {wanted}.")
     if options["customer"]:
-        keys = keys.filter(owner=reporting.account(options["customer"]))
+        keys = keys.filter(owner=reporting.get_account(options["customer"]))
     if options["key"]:
         known = set(ApiKey.objects.filter(key_id__in=options["key"]).values_list("key_id", flat=True))
         if unknown := [name for name in options["key"] if name not in known]:

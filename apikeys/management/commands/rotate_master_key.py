@@ -46,7 +46,7 @@ class Command(reporting.ReportingCommand):
                     self.stderr.write(f"\r{sealed} sealed anew", ending="")
         left, digests = reencrypt.counts(), reencrypt.digests()
         document = {"sealed": sealed, "left": left, "digests": digests, "dry_run": options["dry_run"]}
-        self.tell(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
+        self.write_result(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
         if damaged:
             raise CommandError("\n".join(["These do not open and were left as they are:", *damaged[:SHOWN]]))
 

@@ -1,4 +1,4 @@
-"""Who reaches what: every address of the URLconf, as everybody who must not reach it."""
+"""Access control: every URL of the URLconf, requested by every kind of visitor that must not reach it."""
 
 import re
 import uuid
@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.converters import get_converters
 
-from accounts.actions import placeholders
+from accounts.actions import pending_accounts
 from accounts.choices import approvals
 from accounts.models import RecoveryCode, SmsCode, TotpDevice, User
 from accounts.registration import flow
@@ -22,9 +22,9 @@ from tests.support import people, sms_collector
 from tests.support.people import Person
 from tests.support.staff import act_on
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
-#: What answers 200 to anybody, and why that is right. A new address that is not here has to be protected.
+#: Public URLs, and the reason. A new URL that is not listed here has to be protected.
 PUBLIC = {
     "/login/": "the way in",
     "/frozen/": "where freezing ends, which logs out",
@@ -36,7 +36,7 @@ PUBLIC = {
     "/api/v3/ping": "signing-contract",
     "/api/v3/time": "signing-contract",
 }
-#: Where a half-finished login of each kind may be, besides.
+#: Additional URLs for each kind of half-finished login.
 HALFWAY = {
     "password": {"/login/second-factor/"},
     "staff with a password": {"/login/second-factor/"},
@@ -49,7 +49,7 @@ HALFWAY = {
     "forgotten password, number typed": {"/forgot/codes/"},
     "forgotten password, codes proved": {"/forgot/password/"},
 }
-#: What somebody without a finished login can have sent; none of it approves anything about a key.
+#: Form fields that a visitor without a finished login can have; none of them approves anything about a key.
 OUTSIDE_CODES = ["login", "enrol.sms", "account.sign_up", "password.forgot"]
 VALUES = {
     "token": "1f-0123456789abcdefghijkl",
@@ -63,19 +63,19 @@ VALUES = {
     "notice_id": "1",
     "url": "nowhere/",
 }
-#: The same by their path converter: ids of the staff's pages, which are made of a row's number.
+#: The same by path converter: opaque ids of the staff pages, which are made from row ids.
 HIDDEN = {name: get_converters()[name] for name in (opaque_ids.ACCOUNT, opaque_ids.NOTICE, opaque_ids.EVENT)}
 
 
-def value_of(found: re.Match[str]) -> str:
-    converter, name = found.groups()
+def value_of(result: re.Match[str]) -> str:
+    converter, name = result.groups()
     if converter in HIDDEN:
         return str(HIDDEN[converter].to_url(1))
     return VALUES["pk"] if (converter, name) == ("uuid", "object_id") else VALUES[name]
 
 
 def addresses() -> Iterator[str]:
-    """Every address of the URLconf, with plausible values for its parts."""
+    """Return every URL of the URLconf, with plausible values for its parameters."""
     yield from _walk(get_resolver().url_patterns, "/")
 
 
@@ -87,7 +87,7 @@ def _walk(patterns: list[Any], prefix: str) -> Iterator[str]:
             yield from _walk(entry.url_patterns, path)
         elif isinstance(entry, URLPattern):
             # Django admin's only regular expressions: its applications, and "anything else".
-            path = re.sub(r"\(\?P?<?(\w+)>?[^)]*\)", lambda found: VALUES.get(found[1], "accounts"), path)
+            path = re.sub(r"\(\?P?<?(\w+)>?[^)]*\)", lambda result: VALUES.get(result[1], "accounts"), path)
             yield path
 
 
@@ -95,27 +95,21 @@ ALL = sorted(set(addresses()))
 USER_1 = f"/admin/accounts/user/{HIDDEN[opaque_ids.ACCOUNT].to_url(1)}/change/"
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def at(path: str, key: ApiKey, row: str) -> str:
-    """``path`` with the id of a key, and of a row of the admin, that exist."""
+    """Return ``path`` with the id of an existing key and an existing admin row."""
     for converter in HIDDEN.values():
         path = path.replace(converter.to_url(1), converter.to_url(int(row)))
     return path.replace(VALUES["pk"], str(key.pk)).replace("/1/", f"/{row}/")
 
 
 def visitors() -> dict[str, Client]:
-    """Everybody who has not finished a login, by name."""
+    """Return a browser for each kind of unfinished login, by name."""
     sara, staff = people.customer(), people.customer(is_staff=True, is_superuser=True)
     known = people.with_password(people.customer())
     expired = people.half_logged_in(sara)
-    people.remember(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
+    people.set_session(expired, pending_login={"user": sara.user.pk, "at": 0, "next": "", "proved": ["totp"]})
     logged_out = people.logged_in(sara)
-    dead = people.twin(logged_out)
+    dead = people.clone_browser(logged_out)
     assert logged_out.post("/logout/").status_code == 302
     return {
         "nobody": people.browser(),
@@ -127,12 +121,14 @@ def visitors() -> dict[str, Client]:
         "staff in a session of Django's own": people.password_only(staff),
         "customer in a session of Django's own": people.password_only(sara),
         "lost authenticator, recovery code proved": people.replacing_authenticator(people.customer()),
-        "sign-up, number typed": people.outside(placeholders.row_of(people.next_phone()), flow.SIGN_UP),
-        "sign-up, code proved": people.outside(
-            placeholders.row_of(people.next_phone()), flow.SIGN_UP, proved=True
+        "sign-up, number typed": people.in_pre_login_flow(
+            pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP
         ),
-        "forgotten password, number typed": people.outside(sara.user, flow.FORGOT),
-        "forgotten password, codes proved": people.outside(known.user, flow.FORGOT, proved=True),
+        "sign-up, code proved": people.in_pre_login_flow(
+            pending_accounts.get_or_create_row(people.next_phone()), flow.SIGN_UP, proved=True
+        ),
+        "forgotten password, number typed": people.in_pre_login_flow(sara.user, flow.FORGOT),
+        "forgotten password, codes proved": people.in_pre_login_flow(known.user, flow.FORGOT, proved=True),
         "an expired login": expired,
         "a session that was logged out": dead,
     }
@@ -159,18 +155,18 @@ def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> 
         for path in ALL:
             for name, value in cookies.items():
                 browser.cookies[name] = value
-            answer = getattr(browser, method)(at(path, key, "1"))
-            assert answer.status_code < 500, (who, method, path)
+            response = getattr(browser, method)(at(path, key, "1"))
+            assert response.status_code < 500, (who, method, path)
             if path not in allowed:
-                assert answer.status_code in (301, 302, 400, 401, 404, 405), (
+                assert response.status_code in (301, 302, 400, 401, 404, 405), (
                     who,
                     method,
                     path,
-                    answer.status_code,
+                    response.status_code,
                 )
-                assert key.key_id.encode() not in answer.content
-            if answer.status_code == 302:
-                target = answer.headers["Location"]
+                assert key.key_id.encode() not in response.content
+            if response.status_code == 302:
+                target = response.headers["Location"]
                 outward = ("/login/", "/enrol/", "/signup/", "/forgot/")
                 assert target.startswith(outward) or path == "/language/", (who, path, target)
     assert not SmsCode.objects.exclude(purpose__in=OUTSIDE_CODES).exists()
@@ -183,10 +179,10 @@ def test_another_customers_key_does_not_exist(method: str) -> None:
     stranger = people.made_just_now(people.logged_in(people.customer()), key)
     form = {"name": "bot", "permissions": ["read", "trade"], "ip_policy": "unrestricted", "resend": "1"}
     for page in ("", "verify/", "delete/"):
-        answer = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
+        response = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
         nothing = getattr(stranger, method)(f"/keys/{uuid.uuid4()}/{page}", form)
-        assert answer.status_code == nothing.status_code == 404
-        assert key.key_id.encode() not in answer.content
+        assert response.status_code == nothing.status_code == 404
+        assert key.key_id.encode() not in response.content
     assert ApiKey.objects.get().state == "active"
     assert Credential.objects.get().revealed_at is None
     assert not sms_collector.messages
@@ -197,11 +193,11 @@ def test_another_customers_key_does_not_exist(method: str) -> None:
 def test_a_customer_reaches_no_page_of_the_admin(path: str) -> None:
     key = people.key_of(people.customer())
     browser = people.logged_in(people.customer())
-    answer = browser.get(at(path, key, "1"))
-    assert answer.status_code in (302, 403, 404, 405)
-    if answer.status_code == 302:
-        assert browser.get(answer.headers["Location"]).status_code in (302, 403)
-    assert key.key_id.encode() not in answer.content
+    response = browser.get(at(path, key, "1"))
+    assert response.status_code in (302, 403, 404, 405)
+    if response.status_code == 302:
+        assert browser.get(response.headers["Location"]).status_code in (302, 403)
+    assert key.key_id.encode() not in response.content
 
 
 def test_a_post_from_another_site_is_refused_on_every_page() -> None:
@@ -212,18 +208,18 @@ def test_a_post_from_another_site_is_refused_on_every_page() -> None:
     staff = people.logged_in(people.customer(is_staff=True, is_superuser=True), csrf=True)
     for browser in (finished, waiting, staff, people.browser(csrf=True)):
         for path in ALL:
-            answer = browser.post(
+            response = browser.post(
                 at(path, key, "1"), {"name": "bot"}, headers={"origin": "https://evil.example"}
             )
-            assert answer.status_code in (301, 403, 404, 405), (path, answer.status_code)
+            assert response.status_code in (301, 403, 404, 405), (path, response.status_code)
     assert ApiKey.objects.get().state == "active"
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_a_forged_host_is_refused_everywhere(path: str) -> None:
-    answer = people.logged_in(people.customer()).get(path, headers={"host": "evil.example"})
-    assert answer.status_code == 400
-    assert b"evil.example" not in answer.content
+    response = people.logged_in(people.customer()).get(path, headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert b"evil.example" not in response.content
 
 
 def test_the_session_id_changes_after_the_password_and_after_the_second_factor() -> None:
@@ -246,7 +242,7 @@ def test_the_session_id_changes_after_the_password_and_after_the_second_factor()
 
 
 def canaries(person: Person, key: ApiKey) -> list[str]:
-    """Everything secret that the database holds of the person, in clear and as it is stored."""
+    """Return every secret of the user in the database, in clear and as stored."""
     codes = people.recovery_codes(person)
     sms = people.live_sms_code(person, approvals.LOGIN, "918273")
     stored = [
@@ -270,10 +266,10 @@ def test_staff_see_pages_and_no_secret_on_any_of_them() -> None:
     lists = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/?q=a" for m in admin.site._registry]
     shown = set()
     for path in [*ALL, *lists]:
-        answer = browser.get(at(path, key, str(sara.user.pk)))
-        assert answer.status_code < 500, path
-        text = answer.content.decode()
+        response = browser.get(at(path, key, str(sara.user.pk)))
+        assert response.status_code < 500, path
+        text = response.content.decode()
         assert not [secret for secret in secrets if secret in text], path
-        shown |= {path} if answer.status_code == 200 else set()
+        shown |= {path} if response.status_code == 200 else set()
     assert {USER_1, f"/admin/apikeys/apikey/{VALUES['pk']}/change/", *lists} <= shown
     assert User.objects.get(pk=sara.user.pk).frozen_at is not None

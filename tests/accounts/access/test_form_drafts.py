@@ -1,4 +1,4 @@
-"""What programs sign with is asked again as it was chosen, when a session ran out on the way to the key."""
+"""Form drafts: after a session expired on the way to a key, the form shows the same choices again."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,29 +10,18 @@ from django.contrib.sessions.models import Session
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts.access import guard, sessions
+from accounts.access import pending_login, sessions
 from accounts.access.form_drafts import DRAFT
 from accounts.models import LoginSession
 from apikeys.models import ApiKey
 from apikeys.policy.public_keys import parse
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.key_pairs import new_ed25519, private_pem, public_pem
 from tests.support.people import Person
 from tests.support.production import HOST
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 CODES = {"sms_code": "000000", "totp_code": "000000"}
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture
@@ -41,7 +30,7 @@ def key(sara: Person) -> ApiKey:
 
 
 def hidden(client: Client, path: str) -> dict[str, str]:
-    """The fields that the page of the codes sends along with them."""
+    """Return the fields that the codes page resends."""
     return dict(client.get(path).context["asked"].kept)
 
 
@@ -63,21 +52,21 @@ ENDS = [ended_elsewhere, idle, expired]
 
 
 def logs_in(client: Client, person: Person) -> Client:
-    """The same browser after both steps of ``person``'s login."""
+    """Log the same browser in as ``person``."""
     request = RequestFactory().get("/", headers={"host": HOST})
     request.session = SessionStore(client.cookies["__Host-session"].value)
     request.user = AnonymousUser()
     user = person.reload()
-    guard.begin(request, user, "")
-    guard.prove(request, "totp")
-    guard.finish(request, user, user.totp)
+    pending_login.begin(request, user, "")
+    pending_login.record_proof(request, "totp")
+    pending_login.finish(request, user, user.totp)
     request.session.save()
     client.cookies["__Host-session"] = str(request.session.session_key)
     return client
 
 
 def lost(sara: Person, client: Client, path: str, fields: dict[str, str], end: Any = idle) -> Client:
-    """``fields`` posted when the session had just ended; then the browser after a new login."""
+    """Post ``fields`` with an expired session. Return the browser after a new login."""
     end(sara, client)
     assert client.post(path, fields).headers["Location"].startswith("/login/?next=")
     return logs_in(client, sara)
@@ -125,7 +114,7 @@ def test_of_the_field_for_a_public_key_nothing_else_is_kept(sara: Person, around
     assert Session.objects.get().get_decoded()[DRAFT]["fields"] == {"name": ["bot"], "kind": ["public"]}
 
 
-# --- whose it is
+# --- ownership
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -158,10 +147,10 @@ def test_nor_after_it_was_handed_from_page_to_page(sara: Person, end: Any) -> No
     assert "night bot" not in client.get("/keys/").text
 
 
-def test_a_login_begins_with_nothing_of_whoever_used_the_browser_before(sara: Person) -> None:
-    """Whatever a page stores in the session, also one that will be written later."""
-    client = people.outside(sara.user, "forgot", proved=True)
-    people.remember(client, anything="of Sara's")
+def test_a_login_drops_data_of_the_previous_user_of_the_browser(sara: Person) -> None:
+    """Data of any page in the session, including pages that will be written later."""
+    client = people.in_pre_login_flow(sara.user, "forgot", proved=True)
+    people.set_session(client, anything="of Sara's")
     before = client.cookies["__Host-session"].value
     logs_in(client, people.customer())
     left = dict(client.session)

@@ -1,4 +1,4 @@
-"""Browsers in which an account logged in before: strangers don't lock its owner out of them."""
+"""Known browsers: failures elsewhere do not lock the owner out of browsers in which they logged in before."""
 
 import time
 from collections.abc import Callable
@@ -22,16 +22,10 @@ from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.people import Person, address, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SECOND = "/login/second-factor/"
 TOTP = f"{SECOND}?method=totp"
 GOOD = "چهار اسب آرام در برف"  # nosec B105
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -44,14 +38,14 @@ def type_password(client: Client, person: Person, password: str = "") -> Any:
 
 
 def log_in(client: Client, person: Person, **fields: str) -> Client:
-    """Both steps, by the pages."""
+    """Log in by the pages, both steps."""
     assert type_password(client, person)["Location"] == SECOND
     assert client.post(TOTP, {"code": person.fresh_totp(), **fields})["Location"] == "/dashboard/"
     return client
 
 
 def before(person: Person, *cookies: str) -> Client:
-    """A browser in which the person logged in some time ago: its session is over, and of its cookies those are left."""
+    """Return a browser with an earlier login: its session has ended, its other cookies remain."""
     client = log_in(browser(), person, trust="1")
     kept = {name: client.cookies[name].value for name in cookies or [known_browsers.COOKIE]}
     client.cookies.clear()
@@ -60,27 +54,27 @@ def before(person: Person, *cookies: str) -> Client:
 
 
 def strangers_try_passwords(person: Person) -> None:
-    """25 wrong ones from three addresses: as many as count against an account from everywhere."""
+    """Post 25 wrong passwords from three addresses: as many as count against an account elsewhere."""
     for n in range(Rate.LOGIN_PHONE.value.count):
         type_password(browser(address(n % 3)), person, "wrong")
     assert type_password(browser(address(99)), person).status_code == 429
 
 
 def used_up(person: Person) -> None:
-    """The count after the same, without 25 requests."""
+    """Set the counters to the same state, without 25 requests."""
     for _n in range(Rate.LOGIN_PHONE.value.count):
         ratelimits.take(Rate.LOGIN_PHONE, person.user.phone)
     assert type_password(browser(address(99)), person).status_code == 429
 
 
 @pytest.mark.parametrize("cookie", [known_browsers.COOKIE, trusted_devices.COOKIE])
-def test_strangers_who_try_passwords_lock_nobody_out_of_a_known_browser(sara: Person, cookie: str) -> None:
+def test_wrong_passwords_elsewhere_do_not_lock_a_known_browser(sara: Person, cookie: str) -> None:
     client = before(sara, cookie)
     strangers_try_passwords(sara)
     assert type_password(client, sara)["Location"] in (SECOND, "/dashboard/")
 
 
-def test_strangers_behind_the_same_address_do_not_either(sara: Person) -> None:
+def test_wrong_passwords_from_the_same_address_do_not_lock_a_known_browser(sara: Person) -> None:
     client = before(sara)
     for _n in range(Rate.LOGIN_ADDRESS.value.count + 1):
         type_password(browser(), customer(), "wrong")
@@ -104,13 +98,13 @@ def test_only_a_finished_login_makes_a_browser_known(sara: Person) -> None:
     assert known_browsers.COOKIE not in client.cookies
 
 
-def test_what_is_wrong_in_a_known_browser_counts_there_and_nowhere_else(sara: Person) -> None:
+def test_failures_in_a_known_browser_count_only_there(sara: Person) -> None:
     client, other = before(sara), before(sara)
     for _n in range(10):
         assert type_password(client, sara, "wrong").status_code == 200
-    answer = type_password(client, sara)
-    assert answer.status_code == 429
-    assert 1 <= int(answer["Retry-After"]) <= 300
+    response = type_password(client, sara)
+    assert response.status_code == 429
+    assert 1 <= int(response["Retry-After"]) <= 300
     assert type_password(other, sara)["Location"] == SECOND
     assert type_password(browser(), sara)["Location"] == SECOND
 
@@ -143,7 +137,7 @@ def test_a_family_of_five_shares_a_browser_and_each_token_is_of_the_last_login()
 
 
 def changed(token: str) -> list[str]:
-    """The token with each of its letters changed, and other things that are none."""
+    """Return the token with each of its characters changed, and other invalid tokens."""
     one = [token[:n] + ("A" if letter != "A" else "B") + token[n + 1 :] for n, letter in enumerate(token)]
     return [*one, token + "A", "", ":", token * 9, "..", "é", "0" * 5000, "\\000", "1.2.3"]
 
@@ -153,11 +147,11 @@ def test_a_changed_cookie_is_worth_nothing(sara: Person) -> None:
     client = before(sara)
     token = client.cookies[known_browsers.COOKIE].value
     request.COOKIES = {known_browsers.COOKIE: token}
-    assert known_browsers.of(request, sara.reload())
+    assert known_browsers.identify(request, sara.reload())
     for other in changed(token):
         request.COOKIES = {known_browsers.COOKIE: other}
-        assert known_browsers.of(request, sara.reload()) == "", other
-        assert known_browsers.of(request, None) == ""
+        assert known_browsers.identify(request, sara.reload()) == "", other
+        assert known_browsers.identify(request, None) == ""
 
 
 def test_a_cookie_holds_for_180_days_and_over_a_new_master_key(sara: Person, settings: Any) -> None:
@@ -169,32 +163,32 @@ def test_a_cookie_holds_for_180_days_and_over_a_new_master_key(sara: Person, set
     now = time.time()
     for days, is_known in ((179, True), (180, False), (-1, False)):
         with mock.patch("time.time", return_value=now + days * 86_400):
-            assert bool(known_browsers.of(request, sara.reload())) is is_known
+            assert bool(known_browsers.identify(request, sara.reload())) is is_known
     settings.MASTER_KEYS = {"new": b"n" * 32}
-    assert known_browsers.of(request, sara.reload()) == ""
+    assert known_browsers.identify(request, sara.reload()) == ""
 
 
 def test_it_survives_a_logout_that_has_the_browser_drop_all_cookies(sara: Person) -> None:
     client = log_in(browser(), sara)
-    answer = client.post("/logout/")
+    response = client.post("/logout/")
     token = client.cookies[known_browsers.COOKIE].value
-    assert token not in answer["Location"]
+    assert token not in response["Location"]
     client.cookies.clear()
-    assert client.get(answer["Location"])["Location"] == "/login/"
+    assert client.get(response["Location"])["Location"] == "/login/"
     used_up(sara)
     assert type_password(client, sara)["Location"] == SECOND
-    stranger = browser()
-    stranger.get(answer["Location"])
-    assert known_browsers.COOKIE not in stranger.cookies, "the address was used before"
+    visitor = browser()
+    visitor.get(response["Location"])
+    assert known_browsers.COOKIE not in visitor.cookies, "the address was used before"
 
 
-def test_what_a_logout_hands_over_is_over_after_a_minute(sara: Person) -> None:
-    answer = log_in(browser(), sara).post("/logout/")
+def test_exported_tokens_expire_after_a_minute(sara: Person) -> None:
+    response = log_in(browser(), sara).post("/logout/")
     with mock.patch.object(
         cache, "get", return_value=None
-    ):  # as after its time: the clock of the cache is real
+    ):  # as after its expiry: the clock of the cache is real
         late = browser()
-        assert late.get(answer["Location"])["Location"] == "/login/"
+        assert late.get(response["Location"])["Location"] == "/login/"
     assert known_browsers.COOKIE not in late.cookies
     assert known_browsers.HANDOVER_SECONDS == 60
 
@@ -206,7 +200,7 @@ def test_a_logout_needs_no_cache(sara: Person) -> None:
     assert client.get("/dashboard/").status_code == 302
 
 
-def test_a_link_with_the_tokens_of_somebody_else_drives_nobodys_own_out(sara: Person) -> None:
+def test_a_link_with_foreign_tokens_keeps_the_browsers_own(sara: Person) -> None:
     client = before(sara)
     theirs = browser()
     for _n in range(5):
@@ -219,7 +213,7 @@ def test_a_link_with_the_tokens_of_somebody_else_drives_nobodys_own_out(sara: Pe
 
 
 def reset(person: Person) -> None:
-    scheduled_changes.ask_reset(person.user, "came with a passport")
+    scheduled_changes.schedule_factor_reset(person.user, "came with a passport")
     DelayedChange.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     scheduled_changes.apply_due()
 
@@ -235,7 +229,7 @@ def reset(person: Person) -> None:
     ],
     ids=["all sessions ended", "factors reset", "frozen", "frozen by a link", "frozen by an operator"],
 )
-def test_what_ends_all_sessions_forgets_browsers_but_freezing(
+def test_ending_all_sessions_forgets_browsers_except_on_freeze(
     sara: Person, what: Callable[[Person], object], is_known: bool
 ) -> None:
     client = before(sara)
@@ -254,7 +248,7 @@ def test_the_browser_that_ended_the_other_sessions_stays_known(sara: Person) -> 
     assert type_password(other, sara).status_code == 429
 
 
-def test_who_replaced_a_forgotten_password_by_both_codes_can_log_in_with_it(sara: Person) -> None:
+def test_password_reset_by_both_codes_allows_the_next_login(sara: Person) -> None:
     old, client = before(sara), browser()
     client.post("/forgot/", {"phone": sara.user.phone})
     codes = {"sms_code": sms_collector.newest("password.forgot").code, "totp_code": sara.fresh_totp()}
@@ -267,10 +261,10 @@ def test_who_replaced_a_forgotten_password_by_both_codes_can_log_in_with_it(sara
 
 def test_wrong_codes_at_sign_up_lock_no_customer_behind_the_same_address(sara: Person) -> None:
     for _n in range(3):
-        stranger = browser()
-        stranger.post("/signup/", {"phone": people.next_phone()})
+        visitor = browser()
+        visitor.post("/signup/", {"phone": people.next_phone()})
         for n in range(5):
-            stranger.post("/signup/code/", {"code": f"{n:06d}"})
+            visitor.post("/signup/code/", {"code": f"{n:06d}"})
     assert type_password(browser(), sara)["Location"] == SECOND
     log_in(browser(), sara)
 
@@ -281,25 +275,25 @@ def test_wrong_codes_of_others_behind_the_same_address_lock_no_known_browser(sar
         thief = people.half_logged_in(person)
         for n in range(5):
             thief.post(TOTP, {"code": person.wrong_totp(n)})
-    stranger = people.half_logged_in(sara)
-    assert stranger.post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
+    visitor = people.half_logged_in(sara)
+    assert visitor.post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
     log_in(client, sara)
 
 
 def thief_tries_codes(person: Person) -> None:
-    """Somebody who has the password, until codes of that kind are blocked."""
+    """Post wrong codes after the right password, until codes are locked."""
     for n in range(6):
         people.half_logged_in(person, address(n)).post(TOTP, {"code": person.wrong_totp(n)})
 
 
-def test_whoever_has_the_password_does_not_block_the_codes_of_a_known_browser(sara: Person) -> None:
+def test_a_stolen_password_does_not_block_codes_in_a_known_browser(sara: Person) -> None:
     client = before(sara)
     thief_tries_codes(sara)
     assert people.half_logged_in(sara, address(9)).post(TOTP, {"code": sara.fresh_totp()}).status_code == 200
     log_in(client, sara)
 
 
-def test_whoever_has_the_password_does_not_block_the_codes_of_a_login_that_goes_on(sara: Person) -> None:
+def test_a_stolen_password_does_not_block_codes_of_an_active_login(sara: Person) -> None:
     freeze.freeze(None, sara.user)
     client = people.logged_in(sara)
     thief_tries_codes(sara)
@@ -325,7 +319,7 @@ def test_codes_of_a_known_browser_are_guessed_five_times_in_five_minutes_like_al
 
 
 def test_after_ten_wrong_codes_in_a_row_a_known_browser_counts_like_all_others(sara: Person) -> None:
-    """A hundred in a row are the most that anybody has, whatever browsers they have."""
+    """A hundred failures in a row are the maximum, in any browser."""
     client = before(sara)
     type_password(client, sara)
     FactorGuard.objects.update(known_in_a_row=10, in_a_row=90)
@@ -345,18 +339,18 @@ def test_a_guard_of_the_version_before_has_no_known_failures_yet(sara: Person) -
 
 
 def strangers_use_up_forgot(person: Person) -> None:
-    """All that people without a login may do with the number: six messages, and five wrong codes."""
+    """Use all that anonymous visitors may do with the number: six messages, and five wrong codes."""
     for n in range(7):
-        stranger = browser(address(n))
-        stranger.post("/forgot/", {"phone": person.user.phone})
-        stranger.post("/forgot/codes/", {"sms_code": f"{n:06d}", "totp_code": person.wrong_totp(n)})
+        visitor = browser(address(n))
+        visitor.post("/forgot/", {"phone": person.user.phone})
+        visitor.post("/forgot/codes/", {"sms_code": f"{n:06d}", "totp_code": person.wrong_totp(n)})
         person.user.sms_codes.all().delete()  # as if a minute had passed
     for _n in range(Rate.FORGOT_ADDRESS.value.count):
         browser().post("/forgot/", {"phone": people.next_phone()})
     sms_collector.reset()
 
 
-def test_strangers_keep_nobody_from_a_new_password_in_a_known_browser(sara: Person) -> None:
+def test_failures_elsewhere_do_not_block_a_password_reset_in_a_known_browser(sara: Person) -> None:
     client = before(sara)
     strangers_use_up_forgot(sara)
     assert browser().post("/forgot/", {"phone": sara.user.phone}).status_code == 429
@@ -366,7 +360,7 @@ def test_strangers_keep_nobody_from_a_new_password_in_a_known_browser(sara: Pers
 
 
 def test_an_account_that_is_locked_after_a_hundred_wrong_codes_gets_a_new_password(sara: Person) -> None:
-    """SECURITY: its owner could not log in, and a thief with the old password would keep it so."""
+    """SECURITY: otherwise the owner could not log in, and a thief with the old password could keep it so."""
     FactorGuard.objects.update_or_create(user=sara.user, defaults={"in_a_row": 100})
     client = browser()
     client.post("/forgot/", {"phone": sara.user.phone})

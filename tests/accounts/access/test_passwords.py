@@ -1,4 +1,4 @@
-"""New passwords: what is refused and why, and the meter that says it while somebody types."""
+"""New passwords: what is refused and why, and the strength meter."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from accounts.access import breached, passwords
 from accounts.models import AuditEvent, User
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
-from tests.accounts.registration.test_signup import asked
+from tests.accounts.registration.test_signup import requested
 from tests.support import people
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
 
@@ -39,9 +39,9 @@ PHONE = "+989121234567"
 )
 def test_weak_passwords_are_refused_with_the_reason(password: str, reason: str) -> None:
     with translation.override("en"):
-        found = passwords.strength(password, PHONE)
-    assert re.search(reason, found.reason)
-    assert found.score < 2
+        result = passwords.strength(password, PHONE)
+    assert re.search(reason, result.reason)
+    assert result.score < 2
 
 
 @pytest.mark.parametrize(
@@ -57,31 +57,31 @@ BREACHED = ["otmaro3ak", "BigMar992", "bigmar٩٩٢", "reutlingen", "resurection
 @pytest.mark.parametrize("password", BREACHED)
 def test_a_password_of_a_breach_is_refused_however_strong_it_looks(password: str) -> None:
     with translation.override("en"):
-        found = passwords.strength(password, PHONE)
-    assert "breaches" in found.reason
-    assert found.score == 0
-    assert zxcvbn.zxcvbn(password)["score"] >= passwords.LEAST_SCORE
+        result = passwords.strength(password, PHONE)
+    assert "breaches" in result.reason
+    assert result.score == 0
+    assert zxcvbn.zxcvbn(password)["score"] >= passwords.MIN_SCORE
     with pytest.raises(ValidationError):
         validate_password(password)
 
 
 def test_the_list_of_breached_ones_is_whole_and_sorted() -> None:
     table = (Path(breached.__file__).parent / "passwords.bin").read_bytes()
-    rows = [table[at : at + breached.WIDTH] for at in range(0, len(table), breached.WIDTH)]
+    rows = [table[at : at + breached.PREFIX_BYTES] for at in range(0, len(table), breached.PREFIX_BYTES)]
     assert len(rows) > 450_000
     assert rows == sorted(set(rows))
-    assert breached._has(table, rows[0])
-    assert breached._has(table, rows[-1])
-    assert not breached._has(table, b"\xff" * 4)
+    assert breached._contains(table, rows[0])
+    assert breached._contains(table, rows[-1])
+    assert not breached._contains(table, b"\xff" * 4)
 
 
-def test_what_no_encoding_has_is_in_no_list() -> None:
+def test_text_without_an_encoding_is_not_breached() -> None:
     assert not breached.is_breached("\udce2vkw zqd")
     assert not breached.is_breached("\udce2vkw zqd and more of it")
 
 
 def test_every_warning_of_zxcvbn_has_words_of_ours() -> None:
-    """Their texts stand in its source; one that it gets or words anew has to be translated again."""
+    """zxcvbn's texts are in its source; a new or changed text needs a translation."""
     source = Path(zxcvbn.feedback.__file__).read_text(encoding="utf-8")
     source = re.sub(r"' \\\n\s*'", "", source)
     warnings = re.findall(r"""warning'?(?: =|:) _\((['"])(.*?)\1\)""", source)
@@ -97,7 +97,7 @@ def test_django_asks_for_the_same_rules() -> None:
 
 
 @pytest.mark.django_db
-def test_meter_is_told_score_and_words_and_nothing_is_kept() -> None:
+def test_meter_gets_score_and_text_and_nothing_is_stored() -> None:
     client = people.browser()
     assert client.post("/password-strength/", {"password": GOOD}).json()["score"] == 4
     weak = client.post("/password-strength/", {"password": "qwertyuiop"}).json()
@@ -109,7 +109,7 @@ def test_meter_is_told_score_and_words_and_nothing_is_kept() -> None:
 
 @pytest.mark.django_db
 def test_it_knows_the_number_that_was_typed() -> None:
-    client = asked(PHONE)
+    client = requested(PHONE)
     assert client.post("/password-strength/", {"password": "x09121234567y!K"}).json()["score"] == 0
 
 

@@ -1,4 +1,4 @@
-"""What stands over all keys of an account: frozen by its owner, in quarantine after a factor was replaced."""
+"""Freeze and quarantine, which apply to all keys of an account."""
 
 import time
 from datetime import timedelta
@@ -17,27 +17,22 @@ from apikeys.verification import decision
 from apikeys.verification.outcomes import Outcome
 from tests.support import people
 from tests.support.binance_client import BinanceClient
-from tests.support.people import ADDRESS, Person, browser, customer, key_of, secret_of
+from tests.support.people import ADDRESS, Person, browser, key_of, secret_of
 
 pytestmark = pytest.mark.django_db
 RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
 
 
 @pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
-@pytest.fixture
 def key(sara: Person) -> ApiKey:
-    """A key with every permission, from one address."""
+    """Return a key with every permission, for one address."""
     key = key_of(sara)
     key.apply(["read", "trade", "withdraw"], "trusted", [ADDRESS])
     return key
 
 
 def decided(key: ApiKey, permission: str, after: timedelta = timedelta(0)) -> Outcome:
-    """The decision about a request that is signed and sent ``after`` from now."""
+    """Return the decision about a request that is signed and sent ``after`` from now."""
     now_ms = time.time_ns() // 1_000_000 + int(after.total_seconds() * 1000)
     call = BinanceClient(key.key_id, secret_of(key)).call("GET", "/", [("timestamp", str(now_ms))])
     return decision.decide(
@@ -54,8 +49,8 @@ def decided(key: ApiKey, permission: str, after: timedelta = timedelta(0)) -> Ou
 def restrictions(key: ApiKey) -> tuple[int, Any]:
     now = str(time.time_ns() // 1_000_000)
     call = BinanceClient(key.key_id, secret_of(key)).call("GET", RESTRICTIONS, [("timestamp", now)])
-    answer = browser().get(f"{RESTRICTIONS}?{call.query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
-    return answer.status_code, answer.json()
+    response = browser().get(f"{RESTRICTIONS}?{call.query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
+    return response.status_code, response.json()
 
 
 @pytest.mark.parametrize("permission", ["read", "trade", "withdraw"])
@@ -68,7 +63,7 @@ def test_nothing_passes_for_a_frozen_account(sara: Person, key: ApiKey, permissi
     assert decided(key, permission) is Outcome.ALLOWED
 
 
-def test_a_key_of_a_frozen_account_is_told_what_an_unknown_key_is_told(sara: Person, key: ApiKey) -> None:
+def test_a_key_of_a_frozen_account_gets_the_response_of_an_unknown_key(sara: Person, key: ApiKey) -> None:
     assert restrictions(key)[0] == 200
     freeze.freeze(None, sara.user)
     assert restrictions(key) == (
@@ -84,7 +79,7 @@ def test_a_key_that_is_made_while_the_account_is_frozen_does_not_pass(sara: Pers
 
 
 def key_of_frozen(person: Person) -> ApiKey:
-    """A key that got past the pages, as by another process in the same moment."""
+    """Create a key without the pages, as another process could at the same moment."""
     User.objects.filter(pk=person.user.pk).update(frozen_at=None)
     row = key_of(Person(person.reload(), ""), "late")
     User.objects.filter(pk=person.user.pk).update(frozen_at=timezone.now())

@@ -12,13 +12,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import invitations, placeholders
+from accounts.actions import invitations, pending_accounts
 from accounts.choices.events import Event
 from accounts.models import Invitation, User
 from tests.accounts.registration.test_signup import confirmed
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.production import HOST
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def invite(phone: str = "") -> tuple[str, dict[str, str]]:
 
 
 def through(path: str) -> Client:
-    """A browser that took the link up to the password."""
+    """Return a browser that followed the link up to the password page."""
     client = people.browser()
     assert client.post(path)["Location"] == CODE
     code = sms_collector.newest("account.sign_up").code
@@ -50,7 +50,7 @@ def through(path: str) -> Client:
 
 def test_link_opens_one_account_for_its_number() -> None:
     path, made = invite()
-    assert happened(Event.INVITED) == 1
+    assert count_events(Event.INVITED) == 1
     page = people.browser().get(path)
     assert made["phone"] not in page.content.decode()
     assert not sms_collector.messages, "looking at the link sends nothing"
@@ -82,13 +82,13 @@ def test_invitation_used_elsewhere_meanwhile_opens_nothing() -> None:
 
 
 def test_account_is_not_opened_when_its_invitation_cannot_be_used() -> None:
-    user = placeholders.row_of(people.next_phone())
-    with pytest.raises(placeholders.TakenError):
-        placeholders.open_account(people._request(), user, GOOD, 4711)
+    user = pending_accounts.get_or_create_row(people.next_phone())
+    with pytest.raises(pending_accounts.NumberTakenError):
+        pending_accounts.open_account(people._request(), user, GOOD, 4711)
     user.refresh_from_db()
     assert user.joined_at is None
     assert not user.is_active
-    assert not happened(Event.SIGNED_UP)
+    assert not count_events(Event.SIGNED_UP)
 
 
 def test_expired_link_is_refused() -> None:
@@ -107,11 +107,11 @@ def test_changed_link_is_refused(change: Any) -> None:
 
 def test_a_token_that_was_signed_for_something_else_is_refused() -> None:
     token = signing.TimestampSigner(salt="another").sign("1")
-    assert invitations.read(token) is invitations.Refusal.FORGED
+    assert invitations.read(token) is invitations.InvitationRefusal.FORGED
 
 
 def test_command_refuses_numbers_that_are_none_or_taken() -> None:
-    with pytest.raises(CommandError, match="no mobile number"):
+    with pytest.raises(CommandError, match="Not a mobile number"):
         call_command("invite", "12")
     with pytest.raises(CommandError, match="account already"):
         call_command("invite", people.customer().user.phone)

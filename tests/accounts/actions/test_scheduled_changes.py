@@ -1,11 +1,10 @@
-"""Changes that wait a day: the operators' reset of both factors, stopping it, and its taking force exactly once."""
+"""Scheduled changes: the reset of both factors by operators, stopping it, and applying it exactly once."""
 
 import io
 import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -30,7 +29,7 @@ from accounts.models import (
 from accounts.notifications import links, texts
 from apikeys.policy.events import KeyEvent
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
     browser,
@@ -42,13 +41,7 @@ from tests.support.people import (
     with_password,
 )
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
 def command(*arguments: str) -> str:
@@ -57,7 +50,7 @@ def command(*arguments: str) -> str:
     return out.getvalue()
 
 
-def asked(person: Person, *more: str) -> DelayedChange:
+def requested(person: Person, *more: str) -> DelayedChange:
     command(person.user.phone, "--reason", "came with a passport", "--yes", *more)
     return DelayedChange.objects.latest("pk")
 
@@ -69,15 +62,15 @@ def make_due() -> None:
 def test_command_makes_a_change_that_waits_a_day_and_tells_every_channel() -> None:
     person = customer()
     User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
-    change = asked(person)
+    change = requested(person)
     assert change.due_at - change.asked_at == timedelta(hours=24)
-    told = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
-    assert set(told.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
+    notified = Notice.objects.filter(event__event=Event.FACTORS_RESET_ASKED.value)
+    assert set(notified.values_list("to", flat=True)) == {person.user.phone, "sara@example.com"}
     assert scheduled_changes.apply_due() == 0
     assert person.reload().has_both_factors
 
 
-def test_command_prints_when_it_takes_force_and_json_for_scripts() -> None:
+def test_command_prints_the_due_time_and_json_for_scripts() -> None:
     person = customer()
     due = json.loads(command(person.user.phone, "--reason", "r", "--yes", "--json"))
     change = DelayedChange.objects.get()
@@ -109,10 +102,10 @@ def test_command_refuses_with_its_exit_code(arguments: list[str], code: int) -> 
     assert not DelayedChange.objects.exists()
 
 
-@pytest.mark.parametrize("answer", ["", "no", "y"])
-def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+@pytest.mark.parametrize("response", ["", "no", "y"])
+def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, response: str) -> None:
     person = customer()
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    monkeypatch.setattr("builtins.input", lambda prompt: response)
     with pytest.raises(CommandError):
         command(person.user.phone, "--reason", "r")
     monkeypatch.setattr("builtins.input", lambda prompt: "yes")
@@ -122,14 +115,14 @@ def test_command_asks_and_takes_only_yes(monkeypatch: pytest.MonkeyPatch, answer
 
 def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() -> None:
     person = customer()
-    asked(person)
+    requested(person)
     with pytest.raises(CommandError):
-        asked(person)
+        requested(person)
     assert json.loads(command(person.user.phone, "--stop", "--json"))["state"] == "stopped"
     make_due()
     assert scheduled_changes.apply_due() == 0
-    assert happened(Event.DELAYED_STOPPED) == 1
-    asked(person)
+    assert count_events(Event.DELAYED_STOPPED) == 1
+    requested(person)
 
 
 def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_keys() -> None:
@@ -139,7 +132,7 @@ def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_ke
     FactorGuard.objects.filter(user=person.user).update(
         failures=[time.time()] * 5, in_a_row=100, outside_failures=[1.0], outside_in_a_row=7
     )
-    asked(person)
+    requested(person)
     make_due()
     assert scheduled_changes.apply_due() == 1
     for rows in (TotpDevice, SmsDevice, RecoveryCode):
@@ -152,9 +145,9 @@ def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_ke
 
 
 def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own_number() -> None:
-    """SECURITY: who stole the password needs the phone as well, and could not wait unnoticed."""
+    """SECURITY: a thief with the password also needs the phone, and cannot wait unnoticed."""
     person = customer()
-    asked(person)
+    requested(person)
     make_due()
     scheduled_changes.apply_due()
     client = half_logged_in(Person(person.reload(), ""))
@@ -167,46 +160,46 @@ def test_after_the_reset_a_password_alone_goes_no_further_than_an_sms_to_the_own
 def test_half_finished_login_of_before_the_reset_is_over() -> None:
     person = customer()
     client = half_logged_in(person)
-    asked(person)
+    requested(person)
     make_due()
     scheduled_changes.apply_due()
     assert client.get("/enrol/sms/")["Location"].startswith("/login/")
 
 
-def test_what_is_due_takes_force_at_the_settings_even_if_nothing_else_runs() -> None:
+def test_due_changes_are_applied_by_the_settings_page() -> None:
     person = customer()
     client = logged_in(person)
-    asked(person)
+    requested(person)
     make_due()
     assert client.get("/settings/")["Location"] == "/login/"
     assert not person.reload().has_authenticator
 
 
-def test_what_is_due_takes_force_at_the_login_by_the_new_number() -> None:
+def test_due_changes_are_applied_by_a_login_with_the_new_number() -> None:
     person, new = with_password(customer()), next_phone()
     now = timezone.now()
     DelayedChange.objects.create(user=person.user, kind="phone", phone=new, due_at=now)
-    answer = browser().post("/login/", {"phone": new, "password": person.password})
-    assert answer["Location"] == "/login/second-factor/"
+    response = browser().post("/login/", {"phone": new, "password": person.password})
+    assert response["Location"] == "/login/second-factor/"
     assert person.reload().phone == new
 
 
 def test_settings_show_the_reset_and_its_owner_stops_it() -> None:
     person = customer()
-    change = asked(person)
+    change = requested(person)
     client = logged_in(person)
     assert f"/settings/stop/{change.pk}/" in client.get("/settings/").content.decode()
     client.post(f"/settings/stop/{change.pk}/")
     assert not scheduled_changes.waiting(person.user).exists()
     client.post(f"/settings/stop/{change.pk}/")
-    assert happened(Event.DELAYED_STOPPED) == 1
+    assert count_events(Event.DELAYED_STOPPED) == 1
 
 
 def test_reset_of_both_factors_stops_a_waiting_number() -> None:
     person = customer()
     due = timezone.now() + timedelta(hours=40)
     DelayedChange.objects.create(user=person.user, kind="phone", phone=next_phone(), due_at=due)
-    asked(person)
+    requested(person)
     DelayedChange.objects.filter(kind="factors").update(due_at=timezone.now())
     assert scheduled_changes.apply_due() == 1
     assert not scheduled_changes.waiting(person.user).exists()
@@ -214,7 +207,7 @@ def test_reset_of_both_factors_stops_a_waiting_number() -> None:
 
 def test_changes_of_others_are_left_alone() -> None:
     person, other = customer(), customer()
-    asked(person)
+    requested(person)
     make_due()
     assert scheduled_changes.apply_due(user=other.user) == 0
     assert scheduled_changes.apply_due(number=other.user.phone) == 0
@@ -223,18 +216,20 @@ def test_changes_of_others_are_left_alone() -> None:
 
 
 def lost_phone(person: Person) -> DelayedChange | None:
-    """What password, authenticator, recovery code and the code to the new number bring about (`views_phone`)."""
+    """Schedule the change that the lost-phone page schedules after password, authenticator, recovery code and the new
+    number's code.
+    """
     with transaction.atomic():
         verification.lock(person.user)
-        return scheduled_changes.ask_phone(RequestFactory().get("/"), person.user, next_phone())
+        return scheduled_changes.schedule_phone_change(RequestFactory().get("/"), person.user, next_phone())
 
 
 def by_passport(person: Person) -> DelayedChange | None:
-    return asked(person)
+    return requested(person)
 
 
 def newest_link(person: Person) -> str:
-    """The link of the newest notice that went to the number, which a thief may hold by now."""
+    """Return the link in the newest notice to the number, which a thief may read."""
     notice = Notice.objects.filter(user=person.user, to=person.user.phone, link_used_at=None).latest("pk")
     return f"/n/{links.token_of(notice)}/"
 
@@ -245,10 +240,12 @@ HOW = pytest.mark.parametrize("how", ["stop", "freeze"])
 
 @HOW
 @ASKS
-def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
+def test_a_link_stops_changes_once_and_later_requests_continue(
     ask: Callable[[Person], DelayedChange | None], how: str
 ) -> None:
-    """SECURITY: links go to the number that is to be replaced; whoever stole the phone would stop it for ever."""
+    """SECURITY: links are sent to the number that is to be replaced; a thief with the phone could stop the change
+    forever.
+    """
     person = customer()
     first = ask(person)
     assert first is not None
@@ -261,7 +258,7 @@ def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
         page = browser().get(newest_link(person)).content.decode()
         assert 'name="stop"' not in page
         browser().post(newest_link(person), {act: "1"})
-        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # one more notice, one more link
+        audit.record(Event.LOGIN_NEW_DEVICE, None, customer=person.user)  # another notice, another link
     assert scheduled_changes.waiting(person.user).get() == second
     assert person.reload().frozen_at is not None, "links freeze"
     make_due()
@@ -269,7 +266,7 @@ def test_a_link_stops_a_change_once_and_what_is_asked_for_after_that_goes_on(
 
 
 @ASKS
-def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
+def test_a_login_and_staff_stop_changes_any_number_of_times(
     ask: Callable[[Person], DelayedChange | None],
 ) -> None:
     person = customer()
@@ -284,32 +281,32 @@ def test_who_logs_in_and_staff_stop_a_change_as_often_as_they_like(
     assert scheduled_changes.waiting(person.user).count() == 0
 
 
-def test_what_the_owner_stopped_leaves_the_link_its_one_stop() -> None:
+def test_a_stop_by_the_owner_does_not_use_the_stop_of_the_link() -> None:
     person = customer()
-    change = asked(person)
+    change = requested(person)
     scheduled_changes.stop(person.user, change.pk, None)
-    asked(person)
+    requested(person)
     browser().post(newest_link(person), {"stop": "1"})
     assert not scheduled_changes.waiting(person.user).exists()
 
 
 def test_after_a_change_took_force_links_stop_once_again() -> None:
     person = customer()
-    asked(person)
+    requested(person)
     browser().post(newest_link(person), {"stop": "1"})
     lost_phone(person)
     make_due()
     assert scheduled_changes.apply_due() == 1
     moved = Person(person.reload(), "", person.seed)
-    asked(moved)
+    requested(moved)
     browser().post(newest_link(moved), {"stop": "1"})
     assert not scheduled_changes.waiting(moved.user).exists()
 
 
-def test_links_of_somebody_else_use_up_nobodys_stop() -> None:
+def test_links_of_other_accounts_do_not_use_the_stop() -> None:
     person, other = customer(), customer()
     for one in (other, person):
-        asked(one)
+        requested(one)
         browser().post(newest_link(one), {"stop": "1"})
         assert not scheduled_changes.waiting(one.user).exists()
 
@@ -317,13 +314,13 @@ def test_links_of_somebody_else_use_up_nobodys_stop() -> None:
 def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
     person = customer()
     User.objects.filter(pk=person.user.pk).update(language="en", email="sara@example.com")
-    asked(person)
+    requested(person)
     link = newest_link(person)
     [notice] = Notice.objects.filter(channel="email")
     assert "It stops this change" in texts.mail(notice).text
     assert "Stop it" in texts.sms_text(notice)
     browser().post(link, {"stop": "1"})
-    asked(person)
+    requested(person)
     notice = Notice.objects.filter(channel="email").latest("pk")
     assert "does not stop this change" in " ".join(texts.mail(notice).text.split())
     assert "Stop it" not in texts.sms_text(notice)
@@ -334,7 +331,9 @@ def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
 
 
 def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:
-    """SECURITY: each login is told by a notice with a link; a thief would end the one that replaces the number."""
+    """SECURITY: each login sends a notice with a link; a thief could otherwise end the login that replaces the
+    number.
+    """
     person = customer()
     audit.record(KeyEvent.CREATED, None, customer=person.user)
     before = logged_in(person)

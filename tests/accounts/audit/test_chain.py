@@ -17,7 +17,7 @@ from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, AuditHead, AuditLink, User
 from tests.support import people
 from tests.support.audit_trail import chained, recorded, rules, tamper, unguarded
-from tests.support.concurrency import WAIT_SECONDS, at_once, child_of
+from tests.support.concurrency import WAIT_SECONDS, child_of, run_concurrently
 from tests.support.people import Person, customer
 
 EVENTS, LINKS, HEAD = "accounts_auditevent", "accounts_auditlink", "accounts_audithead"
@@ -185,7 +185,7 @@ def test_a_lower_number_that_commits_later_is_linked_later(sara: Person) -> None
         may_end.set()
         return event.pk
 
-    first, second = at_once([slow, quick])
+    first, second = run_concurrently([slow, quick])
     assert first < second
     assert chained() == [second, first]
     assert is_whole()
@@ -206,7 +206,7 @@ def test_eight_at_once_make_one_chain_without_a_gap() -> None:
                     transaction.set_rollback(True)
             audit_chain.seal_pending() if turn == 4 else None
 
-    at_once([lambda number=number: work(number) for number in range(8)])  # type: ignore[misc]
+    run_concurrently([lambda number=number: work(number) for number in range(8)])  # type: ignore[misc]
     assert sorted(chained()) == sorted(AuditEvent.objects.values_list("pk", flat=True))
     assert len(chained()) == 8 * 4
     assert is_whole()

@@ -19,7 +19,7 @@ from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink
 from apikeys.policy.events import KeyEvent
 from tests.support.audit_trail import recorded, tamper
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.people import Person, customer
 
 pytestmark = pytest.mark.django_db
@@ -151,7 +151,7 @@ def test_numbers_of_transactions_that_go_on_are_waited_for(
         told.append(said())
         return 0
 
-    number, _nothing = at_once([slow, verify])
+    number, _nothing = run_concurrently([slow, verify])
     chain.seal_pending()
     assert told == [([], [("open_numbers", number)]), ([], [])]
     assert said() == ([], [])

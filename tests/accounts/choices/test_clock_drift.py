@@ -1,4 +1,4 @@
-"""The clock of somebody's authenticator: measured with every code that is right, and told before codes are refused."""
+"""TOTP clock drift: measured with every accepted code, and reported before codes are refused."""
 
 import time
 from html import unescape
@@ -30,7 +30,7 @@ from tests.support.people import Person, request_of
         ([-1, -1, 0, -1, -1], Drift.RIGHT),
     ],
 )
-def test_what_the_last_codes_tell(differences: list[int], drift: Drift) -> None:
+def test_drift_of_the_last_codes(differences: list[int], drift: Drift) -> None:
     assert judge(differences) is drift
 
 
@@ -44,7 +44,7 @@ def sara(db: None) -> Person:
 
 
 def give(sara: Person, *differences: int) -> None:
-    """Right codes, five minutes apart, of an authenticator whose clock is off by so many steps."""
+    """Use valid codes, five minutes apart, of an authenticator whose clock is off by the given steps."""
     begun = time.time()
     for number, steps in enumerate(differences):
         moment = begun + number * 300

@@ -1,7 +1,4 @@
-"""Codes that are not right, now, for exactly this: each is refused with the same sentence, and makes nothing."""
-
-from collections.abc import Iterator
-from typing import Any
+"""Invalid codes: each kind is refused with the same message and has no effect."""
 
 import pytest
 from django.test import Client
@@ -12,32 +9,19 @@ from accounts.models import SmsCode, TotpDevice
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from tests.support import people, sms_collector
-from tests.support.concurrency import failures
+from tests.support.concurrency import failure_counts
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
 
 VERIFY = "/keys/new/verify/"
 NAME = "bot"
 MEGABYTE = 2**20
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-    yield
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
-
-
 @pytest.fixture
 def visitor(sara: Person) -> Client:
-    """Sara's browser at the page that asks for both codes, the message having arrived."""
+    """Return Sara's browser at the two-code page, after the SMS was sent."""
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
     return browser
@@ -95,15 +79,15 @@ REFUSED = {
 def test_codes_that_are_not_right_now_for_this_are_refused_with_one_sentence(
     case: str, sara: Person, visitor: Client
 ) -> None:
-    answer = visitor.post(VERIFY, REFUSED[case](sara))
-    assert answer.status_code == 200
+    response = visitor.post(VERIFY, REFUSED[case](sara))
+    assert response.status_code == 200
     assert not ApiKey.objects.exists()
-    assert failures(sara) == (1, 1)
-    assert answer.context["form"].errors == people_see_always(sara)
+    assert failure_counts(sara) == (1, 1)
+    assert response.context["form"].errors == people_see_always(sara)
 
 
 def people_see_always(person: Person) -> dict[str, list[str]]:
-    """The one refusal, as it is for codes that are both simply wrong."""
+    """Return the refusal for two wrong codes."""
     other = people.customer()
     browser = people.logged_in(other)
     browser.post("/keys/", {"name": NAME})
@@ -161,8 +145,8 @@ def test_an_unconfirmed_factor_satisfies_nothing(factor: str, sara: Person, visi
         sara.reload().sms.delete()
     else:
         TotpDevice.objects.update(confirmed=False)
-    answer = visitor.post(VERIFY, codes)
-    assert answer.headers["Location"].startswith("/login/")
+    response = visitor.post(VERIFY, codes)
+    assert response.headers["Location"].startswith("/login/")
     assert visitor.get("/dashboard/").headers["Location"].startswith("/login/")
     assert not ApiKey.objects.exists()
 
@@ -171,7 +155,7 @@ def test_right_codes_whose_work_fails_are_no_failure_and_still_good(sara: Person
     codes = people.both_codes(sara)
     taken = people.key_of(sara, NAME)
     assert visitor.post(VERIFY, codes).headers["Location"] == "/keys/"
-    assert failures(sara) == (0, 0)
+    assert failure_counts(sara) == (0, 0)
     taken.set_state("revoked")  # type: ignore[arg-type]
     assert visitor.post("/keys/", {"name": NAME}).status_code == 302
     assert visitor.post(VERIFY, codes).status_code == 302

@@ -1,9 +1,7 @@
-"""Whatever is typed as a code or as a name: it is understood or refused, and never a failure of the portal."""
+"""Unusual input as codes and names: it is accepted or refused, and never causes a server error."""
 
 import random
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -16,38 +14,25 @@ from hitobit_portal.i18n.fields import CodeField
 from tests.support import people, sms_collector
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
 
 VERIFY = "/keys/new/verify/"
 NAME = "bot"
 MEGABYTE = 2**20
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> Iterator[None]:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-    yield
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
-
-
 @pytest.fixture
 def visitor(sara: Person) -> Client:
-    """Sara's browser at the page that asks for both codes, the message having arrived."""
+    """Return Sara's browser at the two-code page, after the SMS was sent."""
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
     return browser
 
 
 def works(browser: Client, person: Person, name: str = NAME) -> bool:
-    """Whether right codes still make the key."""
-    answer = browser.post(VERIFY, people.both_codes(person))
-    return answer.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
+    """Return whether valid codes still create the key."""
+    response = browser.post(VERIFY, people.both_codes(person))
+    return response.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
 
 
 ALPHABETS = (
@@ -85,7 +70,7 @@ def test_ten_thousand_odd_codes_are_six_digits_or_refused() -> None:
 def test_odd_codes_are_answered_by_the_pages() -> None:
     source = random.Random(7)
     for n in range(25):
-        # A fresh person now and then: a locked account would not compare what comes.
+        # A new user from time to time: a locked account would not compare codes.
         person = people.customer()
         people.live_sms_code(person, approvals.LOGIN, "123456")
         people.recovery_codes(person)
@@ -99,8 +84,8 @@ def test_odd_codes_are_answered_by_the_pages() -> None:
             *((keys, VERIFY, ["sms_code", "totp_code"]) for _time in range(4)),
         ]
         for browser, path, fields in posts:
-            answer = browser.post(path, {field: random_text(source) for field in fields})
-            assert answer.status_code == 200, (answer.status_code, path)
+            response = browser.post(path, {field: random_text(source) for field in fields})
+            assert response.status_code == 200, (response.status_code, path)
     assert not ApiKey.objects.exists()
 
 
@@ -115,7 +100,7 @@ def test_odd_codes_are_answered_by_the_pages() -> None:
         ("%(name)s %s {0}", "%(name)s %s {0}"),
     ],
 )
-def test_a_name_is_kept_without_what_nobody_sees(typed: str, kept: str, sara: Person) -> None:
+def test_invisible_characters_are_removed_from_names(typed: str, kept: str, sara: Person) -> None:
     browser = people.logged_in(sara)
     assert browser.post("/keys/", {"name": typed}).headers["Location"] == VERIFY
     assert browser.get(VERIFY).status_code == 200
@@ -137,8 +122,8 @@ def test_a_name_is_kept_without_what_nobody_sees(typed: str, kept: str, sara: Pe
 )
 def test_a_name_that_is_none_sends_no_message_and_comes_back_short(typed: str, sara: Person) -> None:
     body = urlencode({"name": typed})
-    answer = people.logged_in(sara).post("/keys/", body, content_type="application/x-www-form-urlencoded")
-    assert answer.status_code == 200
-    assert answer.context["form"].errors
-    assert len(answer.content) < 40_000
+    response = people.logged_in(sara).post("/keys/", body, content_type="application/x-www-form-urlencoded")
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    assert len(response.content) < 40_000
     assert not sms_collector.messages

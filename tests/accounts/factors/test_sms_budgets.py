@@ -1,7 +1,6 @@
-"""Two budgets of SMS: what people without a login ask for takes nothing from what customers need."""
+"""Two budgets of SMS: requests without a login do not use the budget of customers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,19 +13,13 @@ from hitobit_portal.security.ratelimits import Limit, Rate
 from tests.support import people, sms_collector
 from tests.support.people import Person, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 Caps = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
 def caps(monkeypatch: pytest.MonkeyPatch) -> Caps:
-    """``caps(SMS_PREFIX=5)``: smaller counts for this test; `test_ratelimits` has the real ones."""
+    """``caps(SMS_PREFIX=5)``: smaller limits for this test; `test_ratelimits` has the real ones."""
 
     def change(**counts: int) -> None:
         for name, count in counts.items():
@@ -42,7 +35,7 @@ def sara() -> Person:
 
 
 def sign_ups(addresses: list[str]) -> int:
-    """How many of as many strangers are sent a code, each with a number of one prefix."""
+    """Return how many of ``n`` anonymous visitors, each with a number of one prefix, get a code."""
     before = len(sms_collector.messages)
     for address in addresses:
         browser(address).post("/signup/", {"phone": people.next_phone()})
@@ -50,7 +43,7 @@ def sign_ups(addresses: list[str]) -> int:
 
 
 def everywhere(count: int) -> list[str]:
-    """Addresses of which no two share a prefix that one customer may have."""
+    """Return addresses that do not share a network prefix."""
     return [f"2001:db8:{n:x}::1" for n in range(1, count + 1)]
 
 
@@ -58,15 +51,15 @@ def everywhere(count: int) -> list[str]:
 def test_a_flood_of_sign_ups_ends_at_its_cap_and_customers_do_all_that_they_did_before(
     sara: Person, caps: Caps, cap: str, most: int
 ) -> None:
-    # The budget of accounts: as small, so that any message of a stranger on it would show.
+    # The budget of accounts is as small, so any anonymous message that counted there would show.
     caps(**{cap: most}, SMS_PREFIX=3, SMS_DAY=3, SMS_ADDRESS=3)
     assert sign_ups(everywhere(8)) == most
     client = browser()
     client.post("/login/", {"phone": sara.user.phone, "password": sara.password})
     client.post("/login/second-factor/", {"switch": "sms"})
     code = sms_collector.newest("login").code
-    answer = client.post("/login/second-factor/?method=sms", {"code": code})
-    assert answer["Location"] == "/dashboard/"
+    response = client.post("/login/second-factor/?method=sms", {"code": code})
+    assert response["Location"] == "/dashboard/"
     client.post("/keys/", {"name": "bot"})
     client.post("/keys/new/verify/", people.both_codes(sara))
     assert ApiKey.objects.filter(owner=sara.user).count() == 1
@@ -86,7 +79,7 @@ def test_a_flood_of_sign_ups_takes_nothing_from_forgotten_passwords(sara: Person
     assert sms_collector.newest("password.forgot").to == sara.user.phone
 
 
-def test_strangers_take_none_of_the_messages_of_an_account(sara: Person, caps: Caps) -> None:
+def test_unauthenticated_requests_do_not_use_the_messages_of_an_account(sara: Person, caps: Caps) -> None:
     caps(SMS_ACCOUNT=2, SMS_PHONE=2)
     for n in range(4):
         browser(people.address(n)).post("/forgot/", {"phone": sara.user.phone})
@@ -111,7 +104,7 @@ def test_strangers_take_none_of_the_messages_of_an_account(sara: Person, caps: C
     ids=["IPv4", "/64", "/56", "/48", "many /48"],
 )
 @pytest.mark.parametrize("cap", ["SMS_OUTSIDE_ADDRESS", "SIGNUP_ADDRESS"])
-def test_one_customer_of_a_provider_has_one_share_of_the_strangers(
+def test_one_address_gets_one_share_of_the_unauthenticated_messages(
     caps: Caps, addresses: list[str], most: int, cap: str
 ) -> None:
     caps(**{cap: 2})
@@ -125,7 +118,7 @@ def test_a_message_that_one_cap_refuses_counts_against_no_other(caps: Caps) -> N
     assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
 
 
-def test_a_cap_of_strangers_is_told_once_and_not_once_a_number(caps: Caps) -> None:
+def test_a_shared_limit_is_recorded_once_and_not_for_each_number(caps: Caps) -> None:
     caps(SMS_OUTSIDE_DAY=1)
     sign_ups(everywhere(5))
     assert [event.detail["cap"] for event in AuditEvent.objects.filter(event="sms.capped")] == [
@@ -134,7 +127,7 @@ def test_a_cap_of_strangers_is_told_once_and_not_once_a_number(caps: Caps) -> No
 
 
 def test_an_account_has_few_messages_for_numbers_that_are_not_its_own(sara: Person, caps: Caps) -> None:
-    """SECURITY: ten accounts could use up a prefix, and with it the login codes of everybody there."""
+    """SECURITY: ten accounts could use up a prefix, and with it the login codes of everybody with that prefix."""
     caps(SMS_NEW_NUMBER=2)
     client = people.logged_in(sara)
     sent = []
@@ -146,5 +139,5 @@ def test_an_account_has_few_messages_for_numbers_that_are_not_its_own(sara: Pers
     assert sent == [True, True, False]
 
 
-def test_strangers_are_who_proved_nothing() -> None:
+def test_requests_without_a_proof_are_unauthenticated() -> None:
     assert {purpose.name for purpose in approvals.OUTSIDE} == {"SIGN_UP", "FORGOT"}

@@ -1,4 +1,4 @@
-"""SMS codes on their way: what a message says, how many there may be, and a provider that fails."""
+"""SMS codes: text, limits, and provider failures."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval
 from accounts.factors import sms_codes
-from accounts.factors.sms_codes import Sending
+from accounts.factors.sms_codes import SendStatus
 from accounts.models import AuditEvent, SmsCode
 from accounts.sms import SmsError, console, file
 from accounts.sms import send as send_sms
@@ -35,12 +35,7 @@ def _collected(settings: Any) -> None:
     sms_collector.reset()
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
-def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "203.0.113.7") -> Sending:
+def send(person: Person, approval: Approval = approvals.LOGIN, caller: str = "203.0.113.7") -> SendStatus:
     return sms_codes.send_code(request_of(person, caller), person.user, approval).state
 
 
@@ -49,7 +44,7 @@ def named(name: str) -> Approval:
 
 
 def back_end(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception | None = None) -> list[str]:
-    """A provider of its own under a dotted path; the list fills with what it was handed."""
+    """Register a back-end under a dotted path; the returned list receives its messages."""
     module, taken = types.ModuleType(name), list[str]()
 
     def handed(phone: str, text: str, *, code: str, purpose: str) -> None:
@@ -78,7 +73,7 @@ def test_message_about_a_change_names_each_part_of_it(sara: Person) -> None:
     assert "+ 203.0.113.0/24" in sms_collector.newest().text
 
 
-def test_name_that_looks_like_a_placeholder_is_taken_as_it_is(sara: Person) -> None:
+def test_name_with_format_placeholders_is_sent_unchanged(sara: Person) -> None:
     send(sara, named("100%(name)s %s {0}"))
     assert "100%(name)s %s {0}" in sms_collector.newest().text
 
@@ -90,16 +85,16 @@ def test_codes_are_spread_over_all_six_digits(sara: Person) -> None:
 
 
 def test_same_approval_within_a_minute_sends_nothing(sara: Person) -> None:
-    assert send(sara) is Sending.SENT
+    assert send(sara) is SendStatus.SENT
     again = sms_codes.send_code(request_of(sara), sara.user, approvals.LOGIN)
-    assert again.state is Sending.WAITING
-    assert 1 <= again.resend_in <= 60
+    assert again.state is SendStatus.WAITING
+    assert 1 <= again.seconds_until_resend <= 60
     assert len(sms_collector.messages) == 1
 
 
 def test_another_content_is_sent_at_once_and_voids_the_code_before_it(sara: Person) -> None:
     send(sara, named("one"))
-    assert send(sara, named("two")) is Sending.SENT
+    assert send(sara, named("two")) is SendStatus.SENT
     assert SmsCode.objects.get().binding == named("two").binding
 
 
@@ -112,10 +107,10 @@ def test_other_purposes_do_not_void_a_code(sara: Person) -> None:
 def test_phone_takes_so_many_messages_in_ten_minutes(sara: Person) -> None:
     most = Rate.SMS_PHONE.value.count
     states = [send(sara, named(f"bot {n}"), address(n)) for n in range(most + 2)]
-    assert states == [Sending.SENT] * most + [Sending.CAPPED] * 2
+    assert states == [SendStatus.SENT] * most + [SendStatus.CAPPED] * 2
     assert len(sms_collector.messages) == most <= 20
-    told = AuditEvent.objects.get(customer=sara.user, event="sms.capped", succeeded=False)
-    assert told.detail["cap"] == "sms_phone"
+    notified = AuditEvent.objects.get(customer=sara.user, event="sms.capped", succeeded=False)
+    assert notified.detail["cap"] == "sms_phone"
 
 
 def test_capped_try_leaves_the_code_before_it_alone(sara: Person) -> None:
@@ -128,19 +123,19 @@ def test_address_is_capped_over_many_accounts() -> None:
     most = Rate.SMS_ADDRESS.value.count
     people = [customer() for _n in range(most // 10 + 1)]
     states = [send(people[n // 10], named(f"bot {n}"), "198.51.100.1") for n in range(most + 1)]
-    assert states == [Sending.SENT] * most + [Sending.CAPPED]
+    assert states == [SendStatus.SENT] * most + [SendStatus.CAPPED]
 
 
 def test_failing_provider_leaves_nothing_half_made_and_the_next_try_is_free(sara: Person) -> None:
     sms_collector.failing = True
-    assert send(sara) is Sending.FAILED
+    assert send(sara) is SendStatus.FAILED
     assert not SmsCode.objects.exists()
     assert AuditEvent.objects.get(customer=sara.user).event == "sms.failed"
     sms_collector.failing = False
-    assert send(sara) is Sending.SENT
+    assert send(sara) is SendStatus.SENT
 
 
-def test_next_provider_is_asked_when_one_fails(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_next_provider_is_called_when_one_fails(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     first = back_end(monkeypatch, "provider_one", SmsError("down"))
     second, third = back_end(monkeypatch, "provider_two"), back_end(monkeypatch, "provider_three")
     settings.SMS_BACKENDS = ["provider_one", "provider_two", "provider_three"]
@@ -149,7 +144,7 @@ def test_next_provider_is_asked_when_one_fails(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("error", [SmsError("x"), TimeoutError("x"), ConnectionError("x")])
-def test_message_that_nobody_takes_is_an_error(
+def test_message_that_no_provider_accepts_is_an_error(
     monkeypatch: pytest.MonkeyPatch, settings: Any, error: Exception
 ) -> None:
     back_end(monkeypatch, "provider_one", error)
@@ -220,6 +215,6 @@ def test_a_call_says_what_the_code_is_for_and_each_digit_twice(
         sent = sms_codes.send_code(request_of(sara), sara.user, named("bot"), spoken=True)
         assert named("bot").sentence in file.messages()[0]["text"]
     (message,) = file.messages()
-    assert (sent.state, message["spoken"], message["purpose"]) == (Sending.SENT, True, "key.create")
+    assert (sent.state, message["spoken"], message["purpose"]) == (SendStatus.SENT, True, "key.create")
     assert message["text"].count(", ".join(message["code"])) == 2
     assert message["code"] not in message["text"]

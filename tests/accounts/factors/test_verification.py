@@ -1,4 +1,4 @@
-"""The one owner of "is this person verified, for what": both codes together, each once, failures counted."""
+"""Verification: both codes together, each once, failures counted."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pytest
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval
 from accounts.factors import lockout, verification
-from accounts.factors.verification import Factor, Outcome, Result
+from accounts.factors.verification import Factor, VerificationOutcome, VerificationResult
 from accounts.models import AuditEvent, FactorGuard, SmsCode, SmsDevice, TotpDevice
 from apikeys.policy.approvals import KeyPurpose
 from hitobit_portal.security import crypto
@@ -33,14 +33,9 @@ pytestmark = pytest.mark.django_db
 CREATE = Approval(KeyPurpose.CREATE, {"name": "bot"}, {"name": "bot"})
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
 @contextmanager
 def at(moment: float) -> Iterator[None]:
-    """The clock of codes and counts stands at ``moment`` (seconds since 1970)."""
+    """Set the clock of codes and counters to ``moment`` (seconds since 1970)."""
     shown = datetime.fromtimestamp(moment, UTC)
     with (
         mock.patch("time.time", return_value=moment),
@@ -49,7 +44,9 @@ def at(moment: float) -> Iterator[None]:
         yield
 
 
-def verify(person: Person, approval: Approval, caller: str = "203.0.113.7", **codes: str) -> Result:
+def verify(
+    person: Person, approval: Approval, caller: str = "203.0.113.7", **codes: str
+) -> VerificationResult:
     return verification.verify(
         request_of(person, caller),
         person.user,
@@ -66,7 +63,7 @@ def wrong_sms(code: str) -> str:
     return f"{(int(code) + 1) % 1_000_000:06d}"
 
 
-def fail(person: Person, caller: str = "203.0.113.7") -> Result:
+def fail(person: Person, caller: str = "203.0.113.7") -> VerificationResult:
     return verify(person, approvals.LOGIN, caller, totp=person.wrong_totp())
 
 
@@ -79,7 +76,7 @@ def test_both_right_codes_are_accepted_and_do_their_work_once(sara: Person) -> N
 
     codes = {Factor(name): code for name, code in both(sara).items()}
     result = verification.verify(request_of(sara), sara.user, CREATE, codes, effect=effect)
-    assert (result.outcome, result.value, done) == (Outcome.ACCEPTED, "made", ["once"])
+    assert (result.outcome, result.value, done) == (VerificationOutcome.ACCEPTED, "made", ["once"])
 
 
 @pytest.mark.parametrize("wrong", [("sms",), ("totp",), ("sms", "totp")])
@@ -87,7 +84,7 @@ def test_one_wrong_code_refuses_both_with_one_answer(sara: Person, wrong: tuple[
     codes = both(sara)
     bad = {"sms": wrong_sms(codes["sms"]), "totp": sara.wrong_totp()}
     result = verify(sara, CREATE, **(codes | {name: bad[name] for name in wrong}))
-    assert (result.outcome, result.retry_after, result.value) == (Outcome.REFUSED, 0, None)
+    assert (result.outcome, result.retry_after, result.value) == (VerificationOutcome.REFUSED, 0, None)
     assert FactorGuard.objects.get(user=sara.user).in_a_row == 1
 
 
@@ -102,25 +99,25 @@ def test_refused_codes_have_no_effect(sara: Person) -> None:
     result = verification.verify(
         request_of(sara), sara.user, CREATE, codes, effect=lambda: pytest.fail("done")
     )
-    assert result.outcome is Outcome.REFUSED
+    assert result.outcome is VerificationOutcome.REFUSED
 
 
 def test_accepted_authenticator_code_is_not_taken_again(sara: Person) -> None:
     used = both(sara)
     assert verify(sara, CREATE, **used).accepted
     code = live_sms_code(sara, CREATE)
-    assert verify(sara, CREATE, sms=code, totp=used["totp"]).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=used["totp"]).outcome is VerificationOutcome.REFUSED
     assert verify(sara, CREATE, sms=code, totp=sara.totp(1)).accepted
 
 
 def test_accepted_sms_code_is_not_taken_again(sara: Person) -> None:
     used = both(sara)
     assert verify(sara, CREATE, **used).accepted
-    assert verify(sara, CREATE, sms=used["sms"], totp=sara.totp(1)).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=used["sms"], totp=sara.totp(1)).outcome is VerificationOutcome.REFUSED
 
 
 def test_no_code_at_all_is_refused(sara: Person) -> None:
-    assert verify(sara, CREATE).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE).outcome is VerificationOutcome.REFUSED
 
 
 @pytest.mark.parametrize(("steps", "accepted"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
@@ -135,7 +132,7 @@ def test_older_code_is_refused_after_a_newer_one(sara: Person) -> None:
     older, newer = sara.totp_at(now), sara.totp_at(now + 30)
     with at(now + 15):
         assert verify(sara, approvals.LOGIN, totp=newer).accepted
-        assert verify(sara, approvals.LOGIN, totp=older).outcome is Outcome.REFUSED
+        assert verify(sara, approvals.LOGIN, totp=older).outcome is VerificationOutcome.REFUSED
 
 
 def test_known_answer_of_rfc_6238_is_accepted() -> None:
@@ -149,7 +146,7 @@ def test_known_answer_of_rfc_6238_is_accepted() -> None:
 
 def test_sms_code_of_another_purpose_is_refused(sara: Person) -> None:
     code = live_sms_code(sara, approvals.LOGIN)
-    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is VerificationOutcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -158,14 +155,14 @@ def test_sms_code_of_another_purpose_is_refused(sara: Person) -> None:
 )
 def test_sms_code_of_other_content_is_refused(sara: Person, content: dict[str, Any]) -> None:
     code = live_sms_code(sara, Approval(KeyPurpose.CREATE, content, {"name": "bot"}))
-    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is VerificationOutcome.REFUSED
 
 
 def test_sms_code_of_another_person_is_refused(sara: Person) -> None:
     mallory = customer()
     code = live_sms_code(mallory, CREATE)
     live_sms_code(sara, CREATE, wrong_sms(code))
-    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=sara.totp()).outcome is VerificationOutcome.REFUSED
 
 
 @pytest.mark.parametrize(("seconds", "accepted"), [(119, True), (120, False), (3600, False)])
@@ -186,16 +183,17 @@ def test_sms_code_is_stored_as_a_keyed_digest(sara: Person) -> None:
 
 def test_unconfirmed_factors_approve_nothing() -> None:
     person = with_authenticator(newcomer(), confirmed=False)
-    assert verify(person, approvals.LOGIN, totp=person.totp()).outcome is Outcome.REFUSED
+    assert verify(person, approvals.LOGIN, totp=person.totp()).outcome is VerificationOutcome.REFUSED
     assert (
-        verify(person, approvals.LOGIN, sms=live_sms_code(person, approvals.LOGIN)).outcome is Outcome.REFUSED
+        verify(person, approvals.LOGIN, sms=live_sms_code(person, approvals.LOGIN)).outcome
+        is VerificationOutcome.REFUSED
     )
 
 
 def test_sms_code_proves_nothing_once_the_confirmed_number_is_another(sara: Person) -> None:
     codes = both(sara)
     SmsDevice.objects.filter(user=sara.user).update(number="+989129999999")
-    assert verify(sara, CREATE, **codes).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, **codes).outcome is VerificationOutcome.REFUSED
     SmsDevice.objects.filter(user=sara.user).update(number=sara.user.phone)
     assert verify(sara, CREATE, **codes).accepted
 
@@ -204,41 +202,41 @@ def test_recovery_code_works_once_and_for_its_owner_only(sara: Person) -> None:
     code = recovery_codes(sara)[0].replace("-", "")
     mallory = customer()
     recovery_codes(mallory)
-    assert verify(mallory, approvals.LOGIN, recovery=code).outcome is Outcome.REFUSED
+    assert verify(mallory, approvals.LOGIN, recovery=code).outcome is VerificationOutcome.REFUSED
     assert verify(sara, approvals.LOGIN, recovery=code).accepted
-    assert verify(sara, approvals.LOGIN, recovery=code).outcome is Outcome.REFUSED
+    assert verify(sara, approvals.LOGIN, recovery=code).outcome is VerificationOutcome.REFUSED
 
 
-def test_codes_stay_good_when_what_they_approve_fails(sara: Person) -> None:
+def test_codes_stay_valid_when_the_effect_fails(sara: Person) -> None:
     codes = both(sara)
 
     def broken() -> None:
         raise LookupError
 
-    asked = {Factor(name): code for name, code in codes.items()}
-    # Nor do they use up the address, which many customers may share.
+    requested = {Factor(name): code for name, code in codes.items()}
+    # They do not count against the address either, which many customers may share.
     for _n in range(Rate.FACTOR_ADDRESS.value.count + 1):
         with pytest.raises(LookupError):
-            verification.verify(request_of(sara), sara.user, CREATE, asked, effect=broken)
+            verification.verify(request_of(sara), sara.user, CREATE, requested, effect=broken)
     assert FactorGuard.objects.filter(user=sara.user, in_a_row__gt=0).count() == 0
     assert verify(sara, CREATE, **codes).accepted
 
 
-def test_second_click_finds_what_the_first_one_made(sara: Person) -> None:
+def test_second_click_returns_the_result_of_the_first(sara: Person) -> None:
     codes = {Factor(name): code for name, code in both(sara).items()}
     result = verification.verify(request_of(sara), sara.user, CREATE, codes, already_done=lambda: "the key")
-    assert (result.outcome, result.value) == (Outcome.ALREADY_DONE, "the key")
+    assert (result.outcome, result.value) == (VerificationOutcome.ALREADY_DONE, "the key")
     assert verify(sara, CREATE, **{factor.value: code for factor, code in codes.items()}).accepted
 
 
 def test_five_failures_lock_and_the_right_code_is_not_compared(sara: Person) -> None:
-    assert [fail(sara).outcome for _n in range(5)] == [Outcome.REFUSED] * 5
+    assert [fail(sara).outcome for _n in range(5)] == [VerificationOutcome.REFUSED] * 5
     locked = verify(sara, approvals.LOGIN, totp=sara.totp())
-    assert locked.outcome is Outcome.LOCKED
+    assert locked.outcome is VerificationOutcome.LOCKED
     assert 1 <= locked.retry_after <= 301
 
 
-def test_owner_is_back_after_the_wait_that_was_told(sara: Person) -> None:
+def test_lockout_ends_after_the_announced_wait(sara: Person) -> None:
     now = 1_800_000_000.0
     with at(now):
         for _n in range(5):
@@ -248,7 +246,7 @@ def test_owner_is_back_after_the_wait_that_was_told(sara: Person) -> None:
         assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now + wait)).accepted
 
 
-def test_locked_tries_are_not_counted_so_that_nobody_is_kept_out_by_them(sara: Person) -> None:
+def test_attempts_during_a_lockout_are_not_counted(sara: Person) -> None:
     for _n in range(9):
         fail(sara)
     assert FactorGuard.objects.get(user=sara.user).in_a_row == 5
@@ -260,7 +258,7 @@ def test_account_has_so_many_failures_in_a_window(sara: Person, count: int, wind
     older = [now - window * n / (count + 1) for n in range(count, 1, -1)]
     FactorGuard.objects.create(user=sara.user, failures=[*older, now - 60])
     with at(now):
-        assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now)).outcome is Outcome.LOCKED
+        assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now)).outcome is VerificationOutcome.LOCKED
 
 
 @pytest.mark.parametrize("pattern", [[0] * 50, [n * 60 for n in range(50)], [0] * 5 + [80_000] * 45])
@@ -269,7 +267,7 @@ def test_owner_is_never_kept_out_longer_than_a_quarter_of_an_hour(sara: Person, 
     last = now + max(pattern)
     FactorGuard.objects.create(user=sara.user, failures=[now + offset for offset in pattern])
     with at(last):
-        assert lockout.waiting_time(FactorGuard.objects.get(user=sara.user), last) <= 15 * 60 + 1
+        assert lockout.lockout_seconds(FactorGuard.objects.get(user=sara.user), last) <= 15 * 60 + 1
     with at(last + 901):
         assert verify(sara, approvals.LOGIN, totp=sara.totp_at(last + 901)).accepted
 
@@ -282,7 +280,10 @@ def test_hundred_failures_in_a_row_lock_for_good_and_a_success_starts_anew(sara:
     assert FactorGuard.objects.get(user=sara.user).known_in_a_row == 0
     FactorGuard.objects.filter(user=sara.user).update(in_a_row=90)
     with at(now + 30 * 86_400):
-        assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now + 30 * 86_400)).outcome is Outcome.LOCKED
+        assert (
+            verify(sara, approvals.LOGIN, totp=sara.totp_at(now + 30 * 86_400)).outcome
+            is VerificationOutcome.LOCKED
+        )
 
 
 def test_guesses_from_one_address_over_many_accounts_are_limited() -> None:
@@ -290,12 +291,12 @@ def test_guesses_from_one_address_over_many_accounts_are_limited() -> None:
     outcomes = [
         fail(people[n % 4], "198.51.100.1").outcome for n in range(Rate.FACTOR_ADDRESS.value.count + 1)
     ]
-    assert outcomes == [Outcome.REFUSED] * 10 + [Outcome.LOCKED]
-    assert fail(people[0], address(2)).outcome is Outcome.REFUSED
+    assert outcomes == [VerificationOutcome.REFUSED] * 10 + [VerificationOutcome.LOCKED]
+    assert fail(people[0], address(2)).outcome is VerificationOutcome.REFUSED
 
 
 def test_right_codes_do_not_use_the_address_up(sara: Person) -> None:
-    """An office behind one address logs in all day."""
+    """Many users behind one address log in all day."""
     for _n in range(Rate.FACTOR_ADDRESS.value.count + 5):
         assert verify(sara, approvals.LOGIN, totp=sara.fresh_totp()).accepted
 
@@ -312,11 +313,11 @@ def test_every_refusal_leaves_an_event_and_the_locking_one_says_so(sara: Person)
 @pytest.mark.parametrize("code", ["", "۱۲۳۴۵۶", "é", "1" * 10_000, "\x00", "None"])
 def test_odd_code_is_refused_and_never_an_exception(sara: Person, code: str) -> None:
     live_sms_code(sara, CREATE)
-    assert verify(sara, CREATE, sms=code, totp=code).outcome is Outcome.REFUSED
-    assert verify(sara, CREATE, recovery=code).outcome is Outcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=code).outcome is VerificationOutcome.REFUSED
+    assert verify(sara, CREATE, recovery=code).outcome is VerificationOutcome.REFUSED
 
 
 def test_django_otp_itself_never_accepts_a_code(sara: Person) -> None:
-    """SECURITY: its own check of tokens has no lock, no count and no purpose."""
+    """SECURITY: django-otp's own check of tokens has no lock, no counter and no purpose."""
     assert django_otp.match_token(sara.reload(), sara.totp()) is None
     assert not sara.reload().totp.verify_token(sara.totp())

@@ -1,4 +1,4 @@
-"""Browsers that skip the login's second factor; and logins that come from somewhere new."""
+"""Trusted devices, which skip the second factor of the login, and logins from new devices."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,17 +11,11 @@ from django.utils import timezone
 from accounts.access import sessions, trusted_devices
 from accounts.login import known_devices
 from accounts.models import AuditEvent, Notice, TrustedDevice, User
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.people import Person, browser, customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 Chrome/143.0 Mobile Safari/537.36"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -34,14 +28,14 @@ def events(person: Person, *kinds: str) -> list[AuditEvent]:
 
 
 def seen(person: Person, agent: str, address: str, ago: timedelta = timedelta(0)) -> None:
-    """A login of the past."""
+    """Record a login in the past."""
     AuditEvent.objects.create(
         event="login", customer=person.user, agent=agent, address=address, at=timezone.now() - ago
     )
 
 
 def log_in(person: Person, client: Client, **fields: str) -> Any:
-    """Both steps by the pages; the answer to the second one."""
+    """Log in by the pages. Return the response to the second step."""
     client.post("/login/", {"phone": person.user.phone, "password": person.password})
     return client.post("/login/second-factor/?method=totp", {"code": person.fresh_totp(), **fields})
 
@@ -55,7 +49,7 @@ def test_a_trusted_browser_logs_in_by_password_alone_until_it_is_forgotten(sara:
     assert cookie["httponly"]
     assert cookie["secure"]
     assert cookie["max-age"] == 30 * 24 * 3600
-    again = people.twin(client)
+    again = people.clone_browser(client)
     del again.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     assert again.post("/login/", login).headers["Location"] == "/dashboard/"
@@ -63,12 +57,12 @@ def test_a_trusted_browser_logs_in_by_password_alone_until_it_is_forgotten(sara:
     assert [row.number for row in again.get("/sessions/").context["devices"]] == [str(device.pk)]
     assert again.post("/sessions/", {"forget": device.pk}).status_code == 302
     assert len(events(sara, "device.forgotten")) == 1
-    once_more = people.twin(client)
+    once_more = people.clone_browser(client)
     del once_more.cookies["__Host-session"]
     assert once_more.post("/login/", login).headers["Location"] == "/login/second-factor/"
 
 
-def test_nobody_trusts_who_did_not_ask_for_it(sara: Person) -> None:
+def test_a_browser_is_trusted_only_on_request(sara: Person) -> None:
     assert trusted_devices.COOKIE not in log_in(sara, browser()).cookies
     assert not TrustedDevice.objects.exists()
 
@@ -77,7 +71,7 @@ def test_a_trusted_device_is_over_after_30_days_and_after_logging_out(sara: Pers
     client = browser()
     log_in(sara, client, trust="1")
     TrustedDevice.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    later = people.twin(client)
+    later = people.clone_browser(client)
     del later.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     assert later.post("/login/", login).headers["Location"] == "/login/second-factor/"
@@ -122,16 +116,16 @@ def test_staff_are_never_trusted() -> None:
     assert not TrustedDevice.objects.exists()
 
 
-def test_a_customer_who_becomes_staff_is_trusted_no_longer(sara: Person) -> None:
+def test_trust_ends_when_a_customer_becomes_staff(sara: Person) -> None:
     client = browser()
     log_in(sara, client, trust="1")
-    again = people.twin(client)
+    again = people.clone_browser(client)
     del again.cookies["__Host-session"]
     login = {"phone": sara.user.phone, "password": sara.password}
     User.objects.filter(pk=sara.user.pk).update(is_staff=True)
     assert again.post("/login/", login).headers["Location"] == "/login/second-factor/"
     User.objects.filter(pk=sara.user.pk).update(is_staff=False)
-    assert people.twin(again).post("/login/", login).headers["Location"] == "/dashboard/"
+    assert people.clone_browser(again).post("/login/", login).headers["Location"] == "/dashboard/"
 
 
 def test_the_box_stays_ticked_when_the_code_was_wrong(sara: Person) -> None:
@@ -153,7 +147,7 @@ def test_the_box_stays_ticked_when_the_code_was_wrong(sara: Person) -> None:
     ],
     ids=["first login", "same", "newer browser, same network", "network", "browser", "mixed", "long ago"],
 )
-def test_a_login_from_somewhere_new_is_told(
+def test_a_login_from_a_new_device_notifies(
     sara: Person, past: list[tuple[str, str, timedelta]], is_new: bool
 ) -> None:
     for login in past:

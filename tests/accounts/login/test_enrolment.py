@@ -1,8 +1,7 @@
-"""Enrolment: both factors, in order, each proved by a real code; nothing else before it is done."""
+"""Enrolment: both factors, in order, each proved by a valid code; nothing else is accessible before it is done."""
 
 import re
 import time
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -28,14 +27,8 @@ from tests.support.people import (
     with_authenticator,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SMS, TOTP, RECOVERY = "/enrol/sms/", "/enrol/totp/", "/enrol/recovery-codes/"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def shown_seed(client: Client) -> str:
@@ -65,13 +58,13 @@ def test_newcomer_gets_in_by_enrolling_both_factors() -> None:
 )
 def test_newcomer_is_led_to_enrolment_and_nowhere_else(path: str) -> None:
     client = half_logged_in(newcomer())
-    answer = client.get(path)
-    assert (answer.status_code, answer.get("Location")) == (302, SMS)
+    response = client.get(path)
+    assert (response.status_code, response.get("Location")) == (302, SMS)
     assert client.post(path, {"code": "123456"}).get("Location") == SMS
 
 
-def test_who_has_a_factor_proves_it_before_enrolling_the_other_one() -> None:
-    """SECURITY: else a stolen password would enrol the thief's own authenticator."""
+def test_an_existing_factor_is_proved_before_enrolling_the_other() -> None:
+    """SECURITY: otherwise a thief with the password could enrol their own authenticator."""
     for person in (half_enrolled(), with_authenticator(newcomer())):
         client = half_logged_in(person)
         for path in (SMS, TOTP, RECOVERY):
@@ -79,12 +72,12 @@ def test_who_has_a_factor_proves_it_before_enrolling_the_other_one() -> None:
     assert TotpDevice.objects.count() == 1
 
 
-def test_confirmed_phone_is_asked_for_and_then_the_authenticator_is_enrolled() -> None:
+def test_confirmed_phone_is_required_before_enrolling_the_authenticator() -> None:
     person = half_enrolled()
     client = half_logged_in(person)
     client.post("/login/second-factor/", {"switch": "sms"})
-    answer = client.post("/login/second-factor/?method=sms", {"code": sms_collector.newest("login").code})
-    assert answer["Location"] == TOTP
+    response = client.post("/login/second-factor/?method=sms", {"code": sms_collector.newest("login").code})
+    assert response["Location"] == TOTP
 
 
 def test_first_sight_of_the_page_sends_one_message_and_a_refresh_none() -> None:
@@ -114,8 +107,8 @@ def test_wrong_code_confirms_no_phone() -> None:
     client = half_logged_in(newcomer())
     client.get(SMS)
     wrong = f"{(int(sms_collector.newest().code) + 1) % 1_000_000:06d}"
-    answer = client.post(SMS, {"code": wrong})
-    assert answer.context["form"].errors.get("code")
+    response = client.post(SMS, {"code": wrong})
+    assert response.context["form"].errors.get("code")
     assert not SmsDevice.objects.exists()
 
 
@@ -126,7 +119,7 @@ def test_code_for_logging_in_confirms_no_phone() -> None:
     assert not SmsDevice.objects.exists()
 
 
-def test_provider_that_is_down_is_told_and_the_next_try_is_free() -> None:
+def test_provider_failure_is_shown_and_the_next_attempt_is_allowed() -> None:
     client = half_logged_in(newcomer())
     sms_collector.failing = True
     assert client.get(SMS).status_code == 200
@@ -153,10 +146,10 @@ def test_seed_is_the_same_after_a_refresh_and_stored_sealed_after_its_first_code
 
 def test_page_shows_the_seed_in_groups_and_as_a_picture_for_this_account() -> None:
     person = half_enrolled()
-    answer = proved_in(person, "sms").get(TOTP)
-    seed = answer.context["secret"]
-    assert " ".join(seed[i : i + 4] for i in range(0, 32, 4)) in answer.content.decode()
-    assert f'd="{answer.context["qr_path"]}"' in answer.content.decode()
+    response = proved_in(person, "sms").get(TOTP)
+    seed = response.context["secret"]
+    assert " ".join(seed[i : i + 4] for i in range(0, 32, 4)) in response.content.decode()
+    assert f'd="{response.context["qr_path"]}"' in response.content.decode()
 
 
 def test_refused_code_keeps_the_seed_and_confirms_nothing() -> None:
@@ -179,7 +172,7 @@ def test_code_that_turned_the_authenticator_on_does_not_log_in_as_well() -> None
     assert other.get("/dashboard/").status_code == 302
 
 
-def test_unconfirmed_authenticator_logs_nobody_in() -> None:
+def test_unconfirmed_authenticator_is_refused() -> None:
     person = with_authenticator(half_enrolled(), confirmed=False)
     client = half_logged_in(person)
     client.post("/login/second-factor/?method=totp", {"code": person.totp()})
@@ -191,8 +184,8 @@ def test_phone_that_was_changed_has_to_be_confirmed_again() -> None:
     person.user.phone = next_phone()
     person.user.save()
     client = half_logged_in(person)
-    answer = client.post("/login/second-factor/?method=totp", {"code": person.totp()})
-    assert answer["Location"] == SMS
+    response = client.post("/login/second-factor/?method=totp", {"code": person.totp()})
+    assert response["Location"] == SMS
     confirm_phone(client)
     assert client.get(TOTP)["Location"] == RECOVERY  # the authenticator is confirmed already
     assert sms_collector.newest().to == person.user.phone
@@ -267,7 +260,7 @@ def test_enrolment_leaves_its_events() -> None:
     ]
 
 
-def test_nobody_enrols_without_a_password() -> None:
+def test_enrolment_needs_a_password() -> None:
     for path in (SMS, TOTP, RECOVERY):
         assert browser().get(path)["Location"].startswith("/login/")
         assert browser().post(path, {"code": "123456", "renew": "1"})["Location"].startswith("/login/")

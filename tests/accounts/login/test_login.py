@@ -1,4 +1,4 @@
-"""The login in two steps: what each step gives, what it never gives, and what a guesser meets."""
+"""The login in two steps: what each step allows, what it never allows, and the limits for guessing."""
 
 import re
 import time
@@ -42,7 +42,7 @@ def sara() -> Person:
 
 @pytest.fixture(autouse=True)
 def _quick(settings: Any) -> None:
-    """Messages are collected; passwords are hashed in microseconds, but for the one test that is about that."""
+    """Collect messages; hash passwords in microseconds, except in the one test about hashing."""
     settings.SMS_BACKENDS = ["tests.support.sms_collector"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     sms_collector.reset()
@@ -62,7 +62,7 @@ def is_in(client: Client) -> bool:
 
 
 def body_of(response: HttpResponse) -> str:
-    """The page without what differs between any two answers: the form's token, the clock, what was typed."""
+    """Return the page without the parts that differ between any two responses: token, clock, typed text."""
     text = re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"', "", response.content.decode())
     return re.sub(r"\+989[0-9]{9}|data-now=\"[0-9]+\"|\b1[0-9]{12}\b", "", text)
 
@@ -87,7 +87,7 @@ def test_phone_and_code_may_be_typed_in_persian_digits(sara: Person) -> None:
 def test_sms_logs_in_when_it_is_chosen(sara: Person) -> None:
     client = browser()
     type_password(client, sara)
-    assert sms_collector.messages == []  # nobody asked for one yet
+    assert sms_collector.messages == []  # none was requested yet
     client.post(SECOND, {"switch": "sms"})
     message = sms_collector.newest("login")
     assert message.to == sara.user.phone
@@ -117,7 +117,10 @@ def test_wrong_password_and_unknown_phone_get_the_same_answer(sara: Person) -> N
     unknown = browser().post("/login/", {"phone": next_phone(), "password": "wrong"})
     assert known.status_code == unknown.status_code == 200
     assert body_of(known) == body_of(unknown)  # type: ignore[arg-type]
-    own = ("X-Request-Id", "Expires")  # each answer's own: a random id, and the second in which it was made
+    own = (
+        "X-Request-Id",
+        "Expires",
+    )  # specific to each response: a random id, and the second in which it was made
     headers = [{n: v for n, v in a.headers.items() if n not in own} for a in (known, unknown)]
     assert headers[0] == headers[1]
     assert [set(answer.cookies) for answer in (known, unknown)] == [set(known.cookies)] * 2
@@ -231,13 +234,13 @@ def test_code_of_one_login_does_not_make_a_second_one(sara: Person) -> None:
     assert not is_in(second)
 
 
-def test_code_of_somebody_else_is_refused(sara: Person) -> None:
+def test_code_of_another_user_is_refused(sara: Person) -> None:
     client = half_logged_in(sara)
     client.post(f"{SECOND}?method=totp", {"code": customer().totp()})
     assert not is_in(client)
 
 
-def test_a_posted_device_or_user_is_not_looked_at(sara: Person) -> None:
+def test_posted_device_and_user_ids_are_ignored(sara: Person) -> None:
     mallory = customer()
     client = half_logged_in(sara)
     fields = {"user": mallory.user.pk, "otp_device": f"accounts.totpdevice/{mallory.reload().totp.pk}"}
@@ -264,7 +267,7 @@ def test_password_guesses_on_one_account_are_limited_and_others_are_not(sara: Pe
     assert type_password(browser(), customer(password="another long one"))["Location"] == SECOND
 
 
-def test_owner_gets_in_from_elsewhere_while_somebody_guesses(sara: Person) -> None:
+def test_owner_logs_in_from_elsewhere_during_guessing(sara: Person) -> None:
     for _n in range(Rate.LOGIN_PHONE_ADDRESS.value.count + 2):
         browser(address(1)).post("/login/", {"phone": sara.user.phone, "password": "x"})
     assert type_password(browser(address(2)), sara)["Location"] == SECOND
@@ -316,7 +319,7 @@ def test_spellings_of_one_phone_number_are_one_bucket(sara: Person) -> None:
     ],
 )
 def test_login_leads_to_no_other_site(sara: Person, target: str) -> None:
-    """What a browser makes of the address it is sent to, white space inside of it left out as browsers do."""
+    """Return the URL that a browser derives from a redirect: browsers remove white space inside of it."""
     answer = logged_in(sara).get("/login/", {"next": target})
     sent_to = re.sub(r"[\t\r\n]", "", answer["Location"]).replace("\\", "/")
     assert urlsplit(urljoin("https://portal.test/login/", sent_to))[:2] == ("https", "portal.test")
@@ -367,7 +370,7 @@ def test_forged_host_is_refused() -> None:
     assert browser().get("/login/", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_who_is_logged_in_is_not_asked_again(sara: Person) -> None:
+def test_a_logged_in_user_is_redirected(sara: Person) -> None:
     assert logged_in(sara).get("/login/")["Location"] == "/dashboard/"
 
 

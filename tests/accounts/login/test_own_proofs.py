@@ -1,4 +1,4 @@
-"""What completes a login was proved in that login: codes, seeds and factors of another one count for nothing."""
+"""A login is completed only by proofs of the same login: codes, seeds and factors of other logins do not count."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,13 +13,13 @@ from accounts import audit
 from accounts.access import logins, sessions
 from accounts.choices import approvals
 from accounts.choices.approvals import Approval
-from accounts.choices.events import Event, SecurityEvent
+from accounts.choices.events import Event
 from accounts.factors import recovery_codes, sms_codes, verification
-from accounts.factors.verification import Factor, Outcome
+from accounts.factors.verification import Factor, VerificationOutcome
 from accounts.models import LoginSession, Notice, RecoveryCode, SmsCode, SmsDevice, TotpDevice, User
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD
-from tests.support.concurrency import failures, happened
+from tests.support.concurrency import count_events, failure_counts
 from tests.support.people import Person
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def a_minute_passes() -> None:
 
 
 def after_sms(person: Person) -> Client:
-    """A half-finished login in which the code of its own SMS was typed."""
+    """Return a half-finished login in which the code of its own SMS was entered."""
     client = people.half_logged_in(person)
     a_minute_passes()
     client.post(SECOND, {"switch": "sms"})
@@ -52,8 +52,8 @@ def seed_of(client: Client, path: str = TOTP) -> str:
     return str(client.get(path).context["secret"])
 
 
-def leads_to_login(answer: Any) -> bool:
-    return bool(answer.status_code == 302 and answer["Location"].startswith("/login/?"))
+def leads_to_login(response: Any) -> bool:
+    return bool(response.status_code == 302 and response["Location"].startswith("/login/?"))
 
 
 def test_half_finished_login_takes_no_fresh_enrolment_over() -> None:
@@ -66,11 +66,11 @@ def test_half_finished_login_takes_no_fresh_enrolment_over() -> None:
     assert owner.post(TOTP, {"code": enrolled.totp()})["Location"] == RECOVERY
     codes = owner.get(RECOVERY).context["codes"]
     for path, fields in ((TOTP, {}), (RECOVERY, {"renew": "1"}), (RECOVERY, {}), ("/dashboard/", {})):
-        assert leads_to_login(people.twin(thief).get(path))
-        assert leads_to_login(people.twin(thief).post(path, fields))
+        assert leads_to_login(people.clone_browser(thief).get(path))
+        assert leads_to_login(people.clone_browser(thief).post(path, fields))
     assert owner.post(RECOVERY)["Location"] == "/dashboard/"
     assert owner.get("/dashboard/").status_code == 200
-    assert happened(Event.LOGIN) == 1
+    assert count_events(Event.LOGIN) == 1
     later = people.half_logged_in(nima)
     assert later.post(f"{SECOND}?method=recovery", {"code": codes[0]})["Location"] == "/dashboard/"
 
@@ -84,7 +84,7 @@ def test_seed_that_another_login_has_seen_confirms_nothing() -> None:
 
 
 def test_factor_that_came_from_elsewhere_has_to_be_proved_in_this_login() -> None:
-    """Even if the other half-finished login were not ended by it."""
+    """Even if this did not end the other half-finished login."""
     client = after_sms(nima := people.half_enrolled())
     nima = people.with_authenticator(nima)
     for path in (TOTP, RECOVERY, "/dashboard/"):
@@ -94,7 +94,7 @@ def test_factor_that_came_from_elsewhere_has_to_be_proved_in_this_login() -> Non
     assert client.post(SECOND, {"code": nima.totp()})["Location"] == "/dashboard/"
 
 
-def test_finishing_asks_for_what_was_proved_in_this_login() -> None:
+def test_finishing_requires_the_proofs_of_this_login() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms")
     assert client.post(RECOVERY)["Location"] == SECOND
@@ -115,14 +115,14 @@ def test_half_finished_login_of_the_version_before_begins_again() -> None:
     client = people.half_logged_in(people.customer())
     state = client.session["pending_login"]
     del state["nonce"], state["needs"]
-    people.remember(client, pending_login=state)
+    people.set_session(client, pending_login=state)
     assert leads_to_login(client.get(SECOND))
 
 
-# Codes of an SMS count in the login that asked for them.
+# SMS codes are valid only in the login that requested them.
 
 
-def test_login_code_completes_only_the_login_that_asked_for_it() -> None:
+def test_login_code_is_valid_only_in_the_requesting_login() -> None:
     sara = people.customer()
     asking, other = people.half_logged_in(sara), people.half_logged_in(sara)
     asking.post(SECOND, {"switch": "sms"})
@@ -132,7 +132,7 @@ def test_login_code_completes_only_the_login_that_asked_for_it() -> None:
     assert asking.post(f"{SECOND}?method=sms", {"code": code})["Location"] == "/dashboard/"
 
 
-def test_code_that_enrols_a_phone_counts_in_the_login_that_asked_for_it() -> None:
+def test_enrolment_code_is_valid_only_in_the_requesting_login() -> None:
     nima = people.newcomer()
     asking, other = people.half_logged_in(nima), people.half_logged_in(nima)
     asking.get("/enrol/sms/")
@@ -141,7 +141,7 @@ def test_code_that_enrols_a_phone_counts_in_the_login_that_asked_for_it() -> Non
     assert not nima.reload().has_phone
 
 
-def test_second_login_that_asks_too_early_is_told_where_the_code_counts() -> None:
+def test_second_login_that_requests_too_early_gets_an_explanation() -> None:
     nima = people.newcomer()
     people.half_logged_in(nima).get("/enrol/sms/")
     other = people.half_logged_in(nima)
@@ -162,7 +162,7 @@ def forgetful(sara: Person) -> Client:
     return client
 
 
-def test_code_for_a_forgotten_password_counts_in_the_browser_that_asked_for_it() -> None:
+def test_password_reset_code_is_valid_only_in_the_requesting_browser() -> None:
     sara = people.with_password(people.customer())
     asking, other = forgetful(sara), forgetful(sara)
     codes = {"sms_code": sms_collector.newest("password.forgot").code, "totp_code": sara.totp()}
@@ -171,7 +171,7 @@ def test_code_for_a_forgotten_password_counts_in_the_browser_that_asked_for_it()
     assert other.get("/forgot/password/")["Location"] == "/forgot/codes/"
 
 
-def test_code_for_signing_up_counts_in_the_browser_that_asked_for_it() -> None:
+def test_sign_up_code_is_valid_only_in_the_requesting_browser() -> None:
     phone = people.next_phone()
     asking, other = people.browser(), people.browser()
     for client in (asking, other):
@@ -202,22 +202,20 @@ def test_codes_of_one_session_approve_nothing_in_another(path: str) -> None:
     assert asking.post(path, {"sms_code": sms, "totp_code": sara.fresh_totp()}).status_code == 302
 
 
-@pytest.mark.parametrize(
-    "purpose", [each for each in approvals.all_purposes() if each not in approvals.OUTSIDE]
-)
-def test_code_for_any_purpose_counts_only_in_the_login_that_asked(purpose: approvals.ApprovalPurpose) -> None:
-    """Whatever it approves: the login is taken from the request, so that no purpose can leave it out."""
+@pytest.mark.parametrize("purpose", [each for each in approvals.Purpose if each not in approvals.OUTSIDE])
+def test_code_for_any_purpose_is_valid_only_in_the_requesting_login(purpose: approvals.Purpose) -> None:
+    """For every purpose: the login is taken from the request, so no purpose can omit it."""
     sara = people.customer()
     approval = Approval(purpose, {}, {})
     code = {Factor.SMS: people.live_sms_code(sara, approval, client=people.logged_in(sara))}
     other = people.request_of(sara)
-    assert verification.verify(other, sara.user, approval, code).outcome is Outcome.REFUSED
+    assert verification.verify(other, sara.user, approval, code).outcome is VerificationOutcome.REFUSED
     asking = people.request_of(sara)
     asking.session[logins.LOGIN_SESSION] = people.nonce_of(sara, purpose)
     assert verification.verify(asking, sara.user, approval, code).accepted
 
 
-# What another authenticator is set up by.
+# Setting up another authenticator.
 
 
 def test_thief_with_a_recovery_code_never_sees_the_seed_that_the_owner_sets_up() -> None:
@@ -258,48 +256,48 @@ def test_first_authenticator_that_was_confirmed_meanwhile_is_not_confirmed_again
         effect=lambda: pytest.fail("confirmed"),
         seed=mine.seed,
     )
-    assert result.outcome is Outcome.REFUSED
+    assert result.outcome is VerificationOutcome.REFUSED
     assert TotpDevice.objects.get().seed_sealed == seed
 
 
-# New recovery codes are told.
+# New recovery codes send a notice.
 
 
-def told(event: SecurityEvent) -> list[str]:
+def notified(event: Event) -> list[str]:
     return list(Notice.objects.filter(event__event=event.value).values_list("to", flat=True))
 
 
-def test_renewing_recovery_codes_in_enrolment_is_told_whatever_the_owner_prefers() -> None:
+def test_renewing_recovery_codes_in_enrolment_always_notifies() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms", "totp")
     client.get(RECOVERY)
-    assert not told(Event.RECOVERY_RENEWED)
+    assert not notified(Event.RECOVERY_RENEWED)
     client.post(RECOVERY, {"renew": "1"})
-    assert told(Event.RECOVERY_RENEWED) == [nima.user.phone]
+    assert notified(Event.RECOVERY_RENEWED) == [nima.user.phone]
 
 
-def test_renewing_recovery_codes_in_the_settings_is_told() -> None:
+def test_renewing_recovery_codes_in_the_settings_notifies() -> None:
     sara = people.customer()
     people.recovery_codes(sara)
     client = people.logged_in(sara)
     client.post("/settings/recovery-codes/", {"resend": "1"})
     client.post("/settings/recovery-codes/", people.both_codes(sara, "recovery.renew"))
     assert len(client.get("/settings/recovery-codes/new/").context["codes"]) == 10
-    assert told(Event.RECOVERY_RENEWED) == [sara.user.phone]
+    assert notified(Event.RECOVERY_RENEWED) == [sara.user.phone]
 
 
 def test_recovery_codes_are_renewed_a_few_times_an_hour_in_enrolment() -> None:
     nima = people.with_authenticator(people.half_enrolled())
     client = people.proved_in(nima, "sms", "totp")
-    answers = [client.post(RECOVERY, {"renew": "1"}).status_code for _n in range(7)]
-    assert answers == [200] * 5 + [429] * 2
+    responses = [client.post(RECOVERY, {"renew": "1"}).status_code for _n in range(7)]
+    assert responses == [200] * 5 + [429] * 2
 
 
-# A login that was ended while its request was on the way does nothing any more.
+# A login that ended while its request was running does nothing any more.
 
 
 def ended_meanwhile(sara: Person) -> Any:
-    """A request of a finished login that is over by the time its work begins."""
+    """Return a request of a finished login that ends before its work begins."""
     request = people.request_of(sara)
     sessions.end_all(sara.reload())
     return request
@@ -311,8 +309,8 @@ def test_codes_of_a_login_that_was_ended_meanwhile_are_not_compared() -> None:
     result = verification.verify(
         request, sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}, effect=lambda: pytest.fail("done")
     )
-    assert result.outcome is Outcome.OVER
-    assert failures(sara) == (0, 0)
+    assert result.outcome is VerificationOutcome.LOGIN_ENDED
+    assert failure_counts(sara) == (0, 0)
     assert verification.verify(
         people.request_of(sara), sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()}
     ).accepted
@@ -329,24 +327,24 @@ def test_login_is_over_by_whatever_ends_it(how: str) -> None:
     else:
         LoginSession.objects.all().delete()
     result = verification.verify(request, sara.user, approvals.LOGIN, {Factor.TOTP: sara.totp()})
-    assert result.outcome is Outcome.OVER
+    assert result.outcome is VerificationOutcome.LOGIN_ENDED
 
 
 def test_recovery_codes_of_a_login_that_was_ended_meanwhile_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the owner had ended all sessions between the page's first look and its work."""
+    """End all sessions between the page's first check and its work."""
     nima = people.with_authenticator(people.half_enrolled())
     old = people.recovery_codes(nima)
     client = people.proved_in(nima, "sms", "totp")
-    make = recovery_codes.make
+    make = recovery_codes.generate
 
     def late(*arguments: Any, **named: Any) -> list[str]:
         sessions.end_all(nima.reload())
         return make(*arguments, **named)
 
-    monkeypatch.setattr(recovery_codes, "make", late)
+    monkeypatch.setattr(recovery_codes, "generate", late)
     assert client.post(RECOVERY, {"renew": "1"}).context["codes"] == []
     assert RecoveryCode.objects.count() == len(old)
-    assert happened(Event.RECOVERY_RENEWED) == 0
+    assert count_events(Event.RECOVERY_RENEWED) == 0
 
 
 def test_session_is_not_kept_over_an_end_of_all_that_it_did_not_see() -> None:
@@ -359,9 +357,9 @@ def test_session_is_not_kept_over_an_end_of_all_that_it_did_not_see() -> None:
     assert leads_to_login(client.get("/dashboard/"))
 
 
-def test_login_begun_ends_what_somebody_proved_in_this_browser_before() -> None:
+def test_starting_a_login_drops_earlier_proofs_of_the_browser() -> None:
     sara, other = people.with_password(people.customer()), people.with_password(people.customer())
-    client = people.outside(sara.user, "forgot", proved=True)
+    client = people.in_pre_login_flow(sara.user, "forgot", proved=True)
     client.post("/login/", {"phone": other.user.phone, "password": other.password})
     client.post("/forgot/password/", {"password": GOOD_PASSWORD})
     assert sara.reload().check_password(sara.password)
@@ -374,8 +372,8 @@ def test_email_link_is_over_when_all_sessions_were_ended_since() -> None:
     client.post("/settings/email/codes/", people.both_codes(sara, "email.change"))
     path = next(word for word in str(mail.outbox[-1].body).split() if "/settings/email/confirm/" in word)
     sessions.end_all(sara.reload())
-    answer: Any = people.logged_in(sara).post("/" + path.split("/", 3)[3])
-    assert answer.status_code == 410
+    response: Any = people.logged_in(sara).post("/" + path.split("/", 3)[3])
+    assert response.status_code == 410
     assert sara.reload().email == ""
 
 
@@ -383,14 +381,14 @@ def test_email_link_is_over_when_all_sessions_were_ended_since() -> None:
 
 
 def test_code_that_went_to_another_number_than_the_accounts_own_is_wrong() -> None:
-    """Whoever changed it, and whether the code's row was deleted: the number is part of the code's digest."""
+    """For every way of changing it, and even if the code's row was kept: the number is part of the code's digest."""
     sara = people.customer()
     code = people.live_sms_code(sara, approvals.LOGIN)
     number = people.next_phone()
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     SmsDevice.objects.filter(user=sara.user).update(number=number)
     result = verification.verify(people.request_of(sara), sara.user, approvals.LOGIN, {Factor.SMS: code})
-    assert result.outcome is Outcome.REFUSED
+    assert result.outcome is VerificationOutcome.REFUSED
 
 
 def test_code_is_sent_to_the_number_of_now_whatever_the_request_had_loaded() -> None:
@@ -424,16 +422,16 @@ def test_notice_goes_to_the_number_of_now_whatever_the_request_had_loaded() -> N
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     SmsDevice.objects.filter(user=sara.user).update(number=number)
     audit.record(Event.CODE_LOCKED, None, customer=stale)
-    assert told(Event.CODE_LOCKED) == [number]
+    assert notified(Event.CODE_LOCKED) == [number]
 
 
 # Both factors, at every request.
 
 
 def visits(person: Person, device: SmsDevice | TotpDevice) -> Client:
-    """A finished login whose second factor was ``device``."""
+    """Return a finished login whose second factor was ``device``."""
     client = people.logged_in(person)
-    people.remember(client, otp_device_id=device.persistent_id)
+    people.set_session(client, otp_device_id=device.persistent_id)
     assert client.get("/dashboard/").status_code == 200
     return client
 

@@ -1,4 +1,4 @@
-"""Two browsers with the password of one account: no order of their steps lets one in without factors of its own."""
+"""Two browsers with the password of one account: no order of their steps allows a login without own factors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -21,21 +21,17 @@ from tests.support import people, sms_collector
 from tests.support.examples import times
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 SECOND, SMS, TOTP = "/login/second-factor/", "/enrol/sms/", "/enrol/totp/"
 REPLACE, RECOVERY = "/enrol/totp/replace/", "/enrol/recovery-codes/"
 CHANGE, CHANGED = "/settings/totp/", "/settings/totp/new/"
 STARTS = ["nothing", "phone", "both"]
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 class Browser:
-    """A browser, what its person has seen, and what may have been proved in its login by the test's own account."""
+    """A browser, the codes and seeds that its user has seen, and the factors proved in its login according to the
+    test.
+    """
 
     def __init__(self) -> None:
         self.client: Client = people.browser()
@@ -46,15 +42,15 @@ class Browser:
     def begin(self, needs: int) -> None:
         self.needs = needs
         self.proved: set[str] = set()
-        self.asked: set[str] = set()  # codes of the SMS that this login asked for
+        self.asked: set[str] = set()  # SMS codes that this login requested
         self.shown: set[str] = set()  # seeds that this login was shown
 
     def is_in(self) -> bool:
-        return people.twin(self.client).get("/dashboard/").status_code == 200
+        return people.clone_browser(self.client).get("/dashboard/").status_code == 200
 
 
 class World:
-    """The account and both browsers. Each of them reads every SMS; each step may be taken at any time."""
+    """The account and both browsers. Both read every SMS; each step may be taken at any time."""
 
     def __init__(self, start: str) -> None:
         sms_collector.reset()
@@ -66,7 +62,7 @@ class World:
             self.browsers["owner"].recovery = people.recovery_codes(self.person)
 
     def a_while_passes(self) -> None:
-        """No pause between two SMS, no rate and no used step of a code stands in for what is meant."""
+        """Remove resend delays, rate limits and used steps, which would hide the property under test."""
         cache.clear()
         before = timezone.now() - timedelta(seconds=61)
         SmsCode.objects.filter(user=self.person.user).update(sent_at=before)
@@ -96,20 +92,20 @@ class World:
         self.browsers[who].asked |= {message.code for message in sms_collector.messages[count:]}
 
     def type_sms(self, who: str, path: str) -> None:
-        """The newest one, whichever login asked for it."""
+        """Enter the newest SMS code, whichever login requested it."""
         if sms_collector.messages:
             code = sms_collector.newest().code
             self.browsers[who].proved |= {"sms"} if code in self.browsers[who].asked else set()
             self.post(who, f"{path}?method=sms", code=code)
 
     def look_at_seed(self, who: str, path: str) -> None:
-        answer: Any = self.browsers[who].client.get(path)
-        if answer.status_code == 200:
-            self.browsers[who].shown.add(answer.context["secret"])
-            self.browsers[who].seeds.add(answer.context["secret"])
+        response: Any = self.browsers[who].client.get(path)
+        if response.status_code == 200:
+            self.browsers[who].shown.add(response.context["secret"])
+            self.browsers[who].seeds.add(response.context["secret"])
 
     def type_totp(self, who: str, path: str) -> None:
-        """A code of each authenticator that this person has."""
+        """Enter a code of each authenticator that this user has."""
         browser = self.browsers[who]
         for seed in sorted(browser.seeds):
             browser.proved |= {"totp"} if seed in {self.seed_of_the_account(), *browser.shown} else set()
@@ -132,17 +128,19 @@ class World:
 
     def get_recovery_codes(self, who: str, *, renew: bool) -> None:
         browser = self.browsers[who]
-        answer: Any = self.post(who, RECOVERY, renew="1") if renew else browser.client.get(RECOVERY)
-        if answer.status_code == 200:
+        response: Any = self.post(who, RECOVERY, renew="1") if renew else browser.client.get(RECOVERY)
+        if response.status_code == 200:
             assert len(browser.proved) >= 2, "recovery codes are for who has proved both in this login"
-            browser.recovery = list(answer.context["codes"]) or browser.recovery
+            browser.recovery = list(response.context["codes"]) or browser.recovery
 
     def finish(self, who: str) -> None:
         self.post(who, RECOVERY, finish="1")
 
     def go_on(self, who: str) -> None:
-        """Does what the page asks for to which the portal leads this browser."""
-        where = people.twin(self.browsers[who].client).get("/dashboard/").headers.get("Location", "/")
+        """Perform the step of the page to which the portal redirects this browser."""
+        where = (
+            people.clone_browser(self.browsers[who].client).get("/dashboard/").headers.get("Location", "/")
+        )
         if where.startswith("/login/?"):
             self.log_in(who)
         elif where in (SECOND, SMS):
@@ -223,7 +221,7 @@ class TwoBrowsers(RuleBasedStateMachine):
             self.world.check()
 
 
-def test_nobody_gets_in_without_factors_of_their_own() -> None:
+def test_a_login_needs_its_own_factors() -> None:
     run_state_machine_as_test(
         TwoBrowsers,
         settings=settings(
@@ -235,7 +233,7 @@ def test_nobody_gets_in_without_factors_of_their_own() -> None:
     )
 
 
-#: What is done without the other browser in between.
+#: Steps that are done without the other browser in between.
 Step = Sequence[Callable[[World], None]]
 
 
@@ -248,7 +246,7 @@ def enrolling(who: str) -> list[Step]:
 
 
 def stealing(who: str) -> list[Step]:
-    """Everything that `enrolling` does, except that no code of an authenticator is typed."""
+    """Do everything that `enrolling` does, except entering a code of an authenticator."""
     return [
         [*enrolling(who)[0], lambda w: w.look_at_seed(who, TOTP)],
         [lambda w: w.get_recovery_codes(who, renew=True)],
@@ -257,7 +255,7 @@ def stealing(who: str) -> list[Step]:
 
 
 def replacing(who: str) -> list[Step]:
-    """By a recovery code that was found, as if the authenticator were lost."""
+    """Use a found recovery code, as if the authenticator were lost."""
     return [
         [lambda w: w.log_in(who), lambda w: w.type_recovery(who, lost=True)],
         [lambda w: w.look_at_seed(who, REPLACE)],
@@ -274,7 +272,7 @@ def changing(who: str) -> list[Step]:
 
 
 def interleavings(one: Sequence[Step], other: Sequence[Step]) -> Iterator[list[Step]]:
-    """Every order in which both are done."""
+    """Return every interleaving of both sequences."""
     count = len(one) + len(other)
     for places in combinations(range(count), len(one)):
         first, second = iter(one), iter(other)

@@ -14,7 +14,7 @@ from accounts.notifications.policy import HELD_BACK, HOURLY, MANDATORY, OF_STAFF
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.settings_change import Change, Settings
 from tests.support import people
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.people import Person
 
 pytestmark = pytest.mark.django_db
@@ -116,7 +116,7 @@ def test_no_change_that_adds_power_waits_for_the_cap() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_twelve_at_once_one_is_told() -> None:
     sara = owner(email="")
-    at_once([lambda: happens(Event.LOGIN_LIMITED, sara)] * 12)
+    run_concurrently([lambda: happens(Event.LOGIN_LIMITED, sara)] * 12)
     assert told(sara) == 1
     assert AuditEvent.objects.count() == 12
 

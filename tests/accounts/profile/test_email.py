@@ -11,7 +11,7 @@ from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import Person, browser, customer, logged_in
 
 pytestmark = pytest.mark.django_db
@@ -38,9 +38,9 @@ def ask_email(person: Person, client: Client, email: str = "sara@example.com") -
 
 
 def link(number: int = -1) -> str:
-    found = re.search(r"https?://\S+?(/settings/email/confirm/\S+)", str(mail.outbox[number].body))
-    assert found
-    return found[1]
+    result = re.search(r"https?://\S+?(/settings/email/confirm/\S+)", str(mail.outbox[number].body))
+    assert result
+    return result[1]
 
 
 def test_email_is_confirmed_by_the_link_and_its_button() -> None:
@@ -76,8 +76,8 @@ def test_email_needs_both_codes_for_exactly_this_address() -> None:
     right = codes(person)
     client.post(EMAIL, {"email": "thief@example.com"})
     sms_collector.messages.pop()
-    answer: Any = client.post(f"{EMAIL}codes/", right)
-    assert answer.context["form"].non_field_errors()
+    response: Any = client.post(f"{EMAIL}codes/", right)
+    assert response.context["form"].non_field_errors()
     assert not mail.outbox
 
 
@@ -97,7 +97,7 @@ def test_link_works_once_and_a_change_voids_the_links_before_it() -> None:
     ask_email(person, client, "second@example.com")
     client.post(link(-1))
     assert client.post(link(-1))["Location"] == "/settings/"
-    assert happened(Event.EMAIL_CHANGED) == 1
+    assert count_events(Event.EMAIL_CHANGED) == 1
     assert client.post(link(-2)).status_code == 410
     assert person.reload().email == "second@example.com"
 
@@ -112,7 +112,7 @@ def test_link_is_over_after_a_day_and_when_it_is_forged(monkeypatch: pytest.Monk
     assert not person.reload().email
 
 
-def test_old_email_is_told_when_it_is_replaced_or_removed() -> None:
+def test_old_email_is_notified_when_replaced_or_removed() -> None:
     person = customer()
     client = logged_in(person)
     person.user.email = "old@example.com"
@@ -125,9 +125,9 @@ def test_old_email_is_told_when_it_is_replaced_or_removed() -> None:
 @pytest.mark.parametrize(
     "email", ["nobody", "a@b", "a@example.com\r\nBcc: b@example.com", "x" * 250 + "@e.com"]
 )
-def test_what_is_no_email_is_refused_at_its_field(email: str) -> None:
-    answer = logged_in(customer()).post(EMAIL, {"email": email})
-    assert "email" in answer.context["form"].errors
+def test_invalid_email_is_refused_at_its_field(email: str) -> None:
+    response = logged_in(customer()).post(EMAIL, {"email": email})
+    assert "email" in response.context["form"].errors
 
 
 def test_without_a_mail_server_there_is_no_email_page(settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The password that an operator sets opens one page: that on which its owner replaces it."""
+"""The password that an operator sets: it opens only the page on which its owner replaces it."""
 
 import io
 from typing import Any
@@ -11,23 +11,17 @@ from django.test import Client
 from accounts.models import AuditEvent, User
 from accounts.registration import flow
 from tests.accounts.access.test_default_deny import ALL
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.people import Person, customer, logged_in, next_phone
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FIRST, OWN = "correct horse battery staple", "another vivid cactus melody"
 PAGE = "/login/first-password/"
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 @pytest.fixture
 def mina(monkeypatch: pytest.MonkeyPatch) -> Person:
-    """A member of staff as the command makes her, after enrolling both factors."""
+    """Return a staff member created by the command, after enrolling both factors."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{FIRST}\n"))
     phone = next_phone()
     call_command("create_staff", phone, "--role", "security", "--name", "Mina", "--password-stdin")
@@ -43,12 +37,12 @@ def replaced(client: Client, current: str = FIRST, new: str = OWN) -> Any:
 def test_nothing_is_reached_before_it_is_replaced(mina: Person, method: str) -> None:
     protected = 0
     for path in ALL:
-        asked = getattr(people.browser(), method)(path)
-        if path == PAGE or not asked.headers.get("Location", "").startswith("/login/?next="):
-            continue  # a page for everybody
+        requested = getattr(people.browser(), method)(path)
+        if path == PAGE or not requested.headers.get("Location", "").startswith("/login/?next="):
+            continue  # a public page
         protected += 1
-        answer = getattr(logged_in(mina), method)(path)
-        assert (path, answer.status_code, answer.headers["Location"]) == (path, 302, PAGE)
+        response = getattr(logged_in(mina), method)(path)
+        assert (path, response.status_code, response.headers["Location"]) == (path, 302, PAGE)
     assert protected > 40
     assert logged_in(mina).get(PAGE).status_code == 200
 
@@ -79,9 +73,9 @@ def test_replacing_it_opens_the_rest_and_ends_other_sessions(mina: Person) -> No
 )
 def test_it_takes_the_password_of_now_and_another_good_one(mina: Person, current: str, new: str) -> None:
     client = logged_in(mina)
-    answer = replaced(client, current, new)
-    assert answer.status_code == 200
-    assert answer.context["form"].errors
+    response = replaced(client, current, new)
+    assert response.status_code == 200
+    assert response.context["form"].errors
     assert mina.reload().must_replace_password
     assert client.get("/admin/").headers["Location"] == PAGE
 
@@ -100,13 +94,13 @@ def test_a_superuser_replaces_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_forgotten_password_is_replaced_by_one_of_their_own(mina: Person) -> None:
-    client = people.outside(mina.reload(), flow.FORGOT, proved=True)
+    client = people.in_pre_login_flow(mina.reload(), flow.FORGOT, proved=True)
     client.post("/forgot/password/", {"password": OWN})
     assert check_password(OWN, mina.reload().password)
     assert not mina.reload().must_replace_password
 
 
-def test_customers_are_not_asked() -> None:
+def test_customers_need_no_first_password() -> None:
     client = logged_in(customer())
     assert client.get("/dashboard/").status_code == 200
     assert client.get(PAGE).headers["Location"] == "/dashboard/"

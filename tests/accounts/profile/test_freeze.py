@@ -1,7 +1,6 @@
-"""The pages of freezing, thawing and quarantine: one click to stop, both codes to go on."""
+"""Freeze, thaw and quarantine pages: one click to stop, both codes to resume."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client, RequestFactory
@@ -14,15 +13,9 @@ from apikeys.models import ApiKey
 from tests.support import people, sms_collector
 from tests.support.people import ADDRESS, Person, customer, key_of, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PAGES = ["/dashboard/", "/keys/", "/activity/", "/sessions/"]
 FREEZE_BANNER, QUARANTINE_BANNER = 'href="/freeze/">', 'action="/quarantine/"'
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -39,13 +32,13 @@ def is_frozen(person: Person) -> bool:
 
 
 def page(client: Client, path: str) -> str:
-    answer = client.get(path)
-    assert answer.status_code == 200, path
-    return answer.content.decode()
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
 
 
 def frozen(person: Person) -> Client:
-    """A browser that logged in after the account was frozen."""
+    """Return a browser that logged in after the account was frozen."""
     freeze.freeze(None, person.user)
     return logged_in(person)
 
@@ -62,8 +55,8 @@ def codes(person: Person, approval: approvals.Approval) -> dict[str, str]:
 def test_one_click_without_a_code_freezes_and_ends_every_session(sara: Person) -> None:
     client, other = logged_in(sara), logged_in(sara)
     assert 'name="sms_code"' not in page(client, "/freeze/")
-    answer = client.post("/freeze/")
-    assert answer.headers["Location"] == "/frozen/"
+    response = client.post("/freeze/")
+    assert response.headers["Location"] == "/frozen/"
     assert is_frozen(sara)
     assert not LoginSession.objects.exists()
     for browser in (client, other):
@@ -89,8 +82,8 @@ def test_looking_at_the_page_freezes_nothing(sara: Person) -> None:
 @pytest.mark.parametrize("path", ["/freeze/", "/thaw/", "/quarantine/"])
 def test_a_form_of_another_site_does_nothing(sara: Person, path: str) -> None:
     client = logged_in(sara, csrf=True)
-    answer = client.post(path, {"resend": "1"}, headers={"origin": "https://evil.example"})
-    assert answer.status_code == 403
+    response = client.post(path, {"resend": "1"}, headers={"origin": "https://evil.example"})
+    assert response.status_code == 403
     assert not is_frozen(sara)
     assert not sms_collector.messages
 
@@ -132,8 +125,8 @@ def test_both_codes_thaw(sara: Person) -> None:
     assert 'action="/thaw/"' in page(client, "/freeze/")
     assert client.post("/thaw/", {"resend": "1"}).headers["Location"] == "/thaw/"
     assert 'name="totp_code"' in page(client, "/thaw/")
-    answer = client.post("/thaw/", people.both_codes(sara, "account.thaw"))
-    assert answer.headers["Location"] == "/dashboard/"
+    response = client.post("/thaw/", people.both_codes(sara, "account.thaw"))
+    assert response.headers["Location"] == "/dashboard/"
     assert not is_frozen(sara)
     assert happened(sara, "account.thawed") == 1
     assert Notice.objects.filter(event__event="account.thawed").exists()
@@ -161,7 +154,7 @@ def test_thawing_twice_is_one_event(sara: Person) -> None:
     client = frozen(sara)
     fields = codes(sara, approvals.THAW)
     assert client.post("/thaw/", fields).headers["Location"] == "/dashboard/"
-    assert people.twin(client).post("/thaw/", fields).headers["Location"] == "/dashboard/"
+    assert people.clone_browser(client).post("/thaw/", fields).headers["Location"] == "/dashboard/"
     assert happened(sara, "account.thawed") == 1
 
 
@@ -202,8 +195,8 @@ def test_a_key_that_was_on_its_way_is_not_made_after_freezing(sara: Person) -> N
     client = logged_in(sara)
     client.post("/keys/", {"name": "bot"})
     User.objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
-    answer = client.post("/keys/new/verify/", people.both_codes(sara))
-    assert answer.headers["Location"] == "/keys/"
+    response = client.post("/keys/new/verify/", people.both_codes(sara))
+    assert response.headers["Location"] == "/keys/"
     assert not ApiKey.objects.exists()
 
 
@@ -236,8 +229,8 @@ def test_a_change_that_waits_for_its_codes_is_not_made_after_freezing(sara: Pers
     client = logged_in(sara)
     client.post(f"/keys/{key.pk}/", MORE)
     User.objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
-    answer = client.post(f"/keys/{key.pk}/verify/", people.both_codes(sara, "key.change"))
-    assert answer.headers["Location"] == f"/keys/{key.pk}/"
+    response = client.post(f"/keys/{key.pk}/verify/", people.both_codes(sara, "key.change"))
+    assert response.headers["Location"] == f"/keys/{key.pk}/"
     key.refresh_from_db()
     assert key.permissions == {"read"}
 

@@ -1,4 +1,4 @@
-"""The settings: what they show, and the changes of password and recovery codes."""
+"""The settings page, and the changes of password and recovery codes."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from accounts.choices.events import Event
 from accounts.factors import step_up
 from accounts.models import LoginSession, Notice, RecoveryCode
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
+    clone_browser,
     customer,
     half_logged_in,
     logged_in,
     recovery_codes,
-    remember,
-    twin,
+    set_session,
     with_password,
 )
 
@@ -40,7 +40,7 @@ def codes(person: Person) -> dict[str, str]:
 
 
 def approve(person: Person, client: Client, path: str) -> Any:
-    """Both codes on the page at ``path``, as the button of the settings begins it."""
+    """Enter both codes on the page at ``path``, starting as the button of the settings does."""
     assert client.post(path, {"resend": "1"})["Location"] == path
     return client.post(path, codes(person))
 
@@ -79,7 +79,7 @@ def test_both_codes_and_the_current_password_change_the_password() -> None:
     assert approve(person, client, PASSWORD)["Location"] == NEW
     assert change_password(client, person.password)["Location"] == "/settings/"
     assert person.reload().check_password(GOOD)
-    assert happened(Event.PASSWORD_CHANGED) == 1
+    assert count_events(Event.PASSWORD_CHANGED) == 1
     assert Notice.objects.filter(event__event="password.changed", to=person.user.phone).count() == 1
 
 
@@ -124,7 +124,7 @@ def test_proof_is_over_after_ten_minutes() -> None:
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
-    remember(client, **{step_up.PROOF: {**client.session[step_up.PROOF], "until": 0}})
+    set_session(client, **{step_up.SESSION_KEY: {**client.session[step_up.SESSION_KEY], "until": 0}})
     assert change_password(client, person.password)["Location"] == PASSWORD
 
 
@@ -144,13 +144,13 @@ def test_proof_of_one_browser_is_none_in_another() -> None:
     assert change_password(other, person.password)["Location"] == PASSWORD
 
 
-def test_wrong_current_password_changes_nothing_and_is_said_at_its_field() -> None:
+def test_wrong_current_password_changes_nothing_and_is_reported_at_its_field() -> None:
     person = sara_with_password()
     client = logged_in(person)
     approve(person, client, PASSWORD)
-    answer: Any = change_password(client, "not it")
-    assert list(answer.context["form"].errors) == ["current_password"]
-    assert GOOD not in answer.content.decode()
+    response: Any = change_password(client, "not it")
+    assert list(response.context["form"].errors) == ["current_password"]
+    assert GOOD not in response.content.decode()
     assert change_password(client, person.password)["Location"] == "/settings/"
 
 
@@ -168,8 +168,8 @@ def test_weak_and_same_passwords_are_refused_and_cost_no_try() -> None:
     client = logged_in(person)
     approve(person, client, PASSWORD)
     for weak in ("12345678", person.password, "short", "password", "qwertyui", "hitobit-hitobit"):
-        answer: Any = change_password(client, person.password, weak)
-        assert list(answer.context["form"].errors) == ["password"]
+        response: Any = change_password(client, person.password, weak)
+        assert list(response.context["form"].errors) == ["password"]
     assert change_password(client, person.password)["Location"] == "/settings/"
 
 
@@ -191,8 +191,8 @@ def test_new_recovery_codes_are_shown_once_a_proof_and_void_the_old_ones() -> No
     assert len(client.get(SHOWN).context["codes"]) == 10
     assert not old & set(RecoveryCode.objects.values_list("digest", flat=True))
     assert client.get(SHOWN).context["codes"] == []
-    assert twin(client).get(SHOWN).context["codes"] == []
-    assert happened(Event.RECOVERY_MADE) == happened(Event.RECOVERY_RENEWED) == 1
+    assert clone_browser(client).get(SHOWN).context["codes"] == []
+    assert count_events(Event.RECOVERY_MADE) == count_events(Event.RECOVERY_RENEWED) == 1
 
 
 def test_recovery_codes_are_not_shown_without_codes() -> None:

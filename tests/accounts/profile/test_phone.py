@@ -1,4 +1,4 @@
-"""Another mobile number: by both codes at once, without the old phone after a day; whose a number is stays unsaid."""
+"""Changing the mobile number: at once by both codes, after a day without the old phone, without revealing accounts."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,15 +7,23 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.actions import placeholders, scheduled_changes
+from accounts.actions import pending_accounts, scheduled_changes
 from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, DelayedChange, Notice, SmsCode, SmsDevice, User
 from tests.support import sms_collector
-from tests.support.concurrency import happened
-from tests.support.people import Person, customer, live_sms_code, logged_in, next_phone, recovery_codes, twin
+from tests.support.concurrency import count_events
+from tests.support.people import (
+    Person,
+    clone_browser,
+    customer,
+    live_sms_code,
+    logged_in,
+    next_phone,
+    recovery_codes,
+)
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PHONE, CODES, CONFIRM, LOST = (
     "/settings/phone/",
     "/settings/phone/codes/",
@@ -24,18 +32,12 @@ PHONE, CODES, CONFIRM, LOST = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def codes(person: Person) -> dict[str, str]:
     return {"sms_code": sms_collector.newest("phone.change").code, "totp_code": person.fresh_totp()}
 
 
 def approved(person: Person, number: str) -> Client:
-    """A browser before the last step: the code that went to the new number."""
+    """Return a browser before the last step: the code that was sent to the new number."""
     client = logged_in(person)
     assert client.post(PHONE, {"phone": number})["Location"] == CODES
     assert client.post(CODES, codes(person))["Location"] == CONFIRM
@@ -81,12 +83,12 @@ def test_change_of_number_quarantines_the_keys_and_ends_the_other_sessions() -> 
     assert other.get("/settings/").status_code == 302
 
 
-def test_old_and_new_number_and_email_are_told_and_the_trail_holds_masked_numbers() -> None:
+def test_old_and_new_number_and_email_are_notified_and_the_trail_holds_masked_numbers() -> None:
     person, new = customer(), next_phone()
     User.objects.filter(pk=person.user.pk).update(email="sara@example.com")
     confirm(approved(person, new))
-    told = Notice.objects.filter(event__event=Event.PHONE_CHANGED.value)
-    assert set(told.values_list("to", flat=True)) == {person.user.phone, new, "sara@example.com"}
+    notified = Notice.objects.filter(event__event=Event.PHONE_CHANGED.value)
+    assert set(notified.values_list("to", flat=True)) == {person.user.phone, new, "sara@example.com"}
     detail = AuditEvent.objects.get(event=Event.PHONE_CHANGED.value).detail
     assert "•••" in detail["old"]
     assert new not in str(detail)
@@ -104,8 +106,8 @@ def test_codes_for_one_number_approve_no_other() -> None:
     client.post(PHONE, {"phone": new})
     right = codes(person)
     client.post(PHONE, {"phone": next_phone()})
-    answer: Any = client.post(CODES, right)
-    assert answer.status_code == 200
+    response: Any = client.post(CODES, right)
+    assert response.status_code == 200
     assert client.get(CONFIRM)["Location"] == PHONE
 
 
@@ -123,17 +125,17 @@ def test_code_of_the_old_number_confirms_no_new_one() -> None:
     assert person.reload().phone == person.user.phone
 
 
-def test_own_number_and_what_is_none_are_refused_at_the_field_and_kept() -> None:
+def test_own_number_and_invalid_numbers_are_refused_at_the_field_and_kept() -> None:
     person = customer()
     for typed in (person.user.phone, "12", ""):
-        answer: Any = logged_in(person).post(PHONE, {"phone": typed})
-        assert "phone" in answer.context["form"].errors
-        assert answer.context["form"]["phone"].value() == typed
+        response: Any = logged_in(person).post(PHONE, {"phone": typed})
+        assert "phone" in response.context["form"].errors
+        assert response.context["form"]["phone"].value() == typed
     assert not sms_collector.messages
 
 
 def trace(number: str) -> tuple[list[object], list[str]]:
-    """All that somebody sees who tries to take ``number`` over: answers and their own events."""
+    """Return all that is visible to a user who tries to use ``number``: responses and their own events."""
     person = customer()
     client = approved(person, number)
     page: Any = client.get(CONFIRM)
@@ -162,15 +164,15 @@ def test_number_that_got_an_account_meanwhile_is_refused_like_a_wrong_code() -> 
     person, new = customer(), next_phone()
     client = approved(person, new)
     User.objects.create_user(new)
-    answer: Any = confirm(client)
-    assert answer.context["form"].errors["code"] == confirm(client, "000000").context["form"].errors["code"]
+    response: Any = confirm(client)
+    assert response.context["form"].errors["code"] == confirm(client, "000000").context["form"].errors["code"]
     assert person.reload().phone == person.user.phone
     assert not person.reload().in_quarantine
 
 
-def test_placeholder_of_the_number_is_no_obstacle() -> None:
+def test_pending_account_of_the_number_is_no_obstacle() -> None:
     person, new = customer(), next_phone()
-    row = placeholders.row_of(new)
+    row = pending_accounts.get_or_create_row(new)
     live_sms_code(Person(row, ""), approvals.SIGN_UP)
     confirm(approved(person, new))
     assert person.reload().phone == new
@@ -200,9 +202,9 @@ def test_lost_phone_takes_recovery_code_and_authenticator_and_no_sms_to_the_old_
     change = DelayedChange.objects.get()
     assert change.due_at - change.asked_at == scheduled_changes.WAIT
     assert person.reload().phone == person.user.phone
-    told = Notice.objects.filter(event__event=Event.PHONE_CHANGE_ASKED.value)
-    assert list(told.values_list("to", flat=True)) == [person.user.phone]
-    assert happened(Event.RECOVERY_USED) == 1
+    notified = Notice.objects.filter(event__event=Event.PHONE_CHANGE_ASKED.value)
+    assert list(notified.values_list("to", flat=True)) == [person.user.phone]
+    assert count_events(Event.RECOVERY_USED) == 1
 
 
 def test_lost_phone_is_refused_when_either_code_is_wrong_and_uses_neither_up() -> None:
@@ -213,14 +215,14 @@ def test_lost_phone_is_refused_when_either_code_is_wrong_and_uses_neither_up() -
         {"recovery_code": recovery, "totp_code": person.wrong_totp()},
         {"recovery_code": "aaaa-aaaa", "totp_code": person.fresh_totp()},
     ):
-        answer: Any = client.post(LOST, {"phone": new, **fields})
-        assert answer.context["form"].non_field_errors()
-        assert recovery not in answer.content.decode()
+        response: Any = client.post(LOST, {"phone": new, **fields})
+        assert response.context["form"].non_field_errors()
+        assert recovery not in response.content.decode()
     fields = {"recovery_code": recovery, "totp_code": person.fresh_totp()}
     assert client.post(LOST, {"phone": new, **fields})["Location"] == CONFIRM
 
 
-def test_lost_phone_takes_force_after_a_day_and_ends_every_session() -> None:
+def test_lost_phone_change_is_applied_after_a_day_and_ends_every_session() -> None:
     person, new = customer(), next_phone()
     client = lost(person, new)
     confirm(client)
@@ -241,13 +243,13 @@ def test_settings_show_the_waiting_number_and_stop_it_without_codes() -> None:
     assert client.get(LOST)["Location"] == "/settings/"
     client.post(f"/settings/stop/{change.pk}/")
     assert not client.get("/settings/").context["waiting"]
-    assert happened(Event.DELAYED_STOPPED) == 1
+    assert count_events(Event.DELAYED_STOPPED) == 1
     make_due()
     assert scheduled_changes.apply_due() == 0
     assert person.reload().phone == person.user.phone
 
 
-def test_nobody_stops_the_change_of_another_account() -> None:
+def test_changes_of_other_accounts_cannot_be_stopped() -> None:
     person = customer()
     confirm(lost(person, next_phone()))
     change = DelayedChange.objects.get()
@@ -258,7 +260,7 @@ def test_nobody_stops_the_change_of_another_account() -> None:
 def test_one_proof_asks_for_one_change_even_after_it_was_stopped() -> None:
     person = customer()
     client = lost(person, next_phone())
-    again = twin(client)
+    again = clone_browser(client)
     confirm(client)
     client.post(f"/settings/stop/{DelayedChange.objects.get().pk}/")
     assert again.get(CONFIRM)["Location"] == PHONE

@@ -25,7 +25,7 @@ def sara() -> Person:
 
 
 def html_of(client: Client, path: str = "/login/") -> str:
-    """The opening tag of the page's root."""
+    """Return the opening tag of the page's root element."""
     text = client.get(path).content.decode()
     return text[text.index("<html") : text.index("<head")]
 
@@ -72,7 +72,7 @@ def test_an_event_is_left_when_something_changed(sara: Person) -> None:
     "bad",
     [{"theme": "pink"}, {"language": "de"}, {"digits": "roman"}, {"notices": ["key.created"]}, {"theme": ""}],
 )
-def test_what_is_no_choice_is_refused_whole(sara: Person, bad: dict[str, Any]) -> None:
+def test_invalid_choice_refuses_the_whole_form(sara: Person, bad: dict[str, Any]) -> None:
     client = logged_in(sara)
     assert client.post("/settings/preferences/", {**GOOD, **bad}).status_code == 302
     user = sara.reload()
@@ -97,7 +97,7 @@ def test_optional_notices_are_put_into_the_outbox_only_when_wanted(sara: Person)
     assert policy._is_told(KeyEvent.CREATED, user)
 
 
-def test_settings_show_what_is_chosen_and_what_is_always_on(sara: Person) -> None:
+def test_settings_show_optional_and_mandatory_notices(sara: Person) -> None:
     client = logged_in(sara)
     client.post("/settings/preferences/", GOOD)
     text = client.get("/settings/").content.decode()
@@ -162,7 +162,7 @@ def test_a_cookie_that_is_no_choice_is_not_drawn(value: str) -> None:
     assert "data-" not in root
 
 
-def test_the_language_switch_is_kept_in_the_account_of_who_is_logged_in(sara: Person) -> None:
+def test_the_language_switch_is_stored_in_the_account_of_a_logged_in_user(sara: Person) -> None:
     client = logged_in(sara)
     assert client.post("/language/", {"language": "en", "next": "/keys/"}).headers["Location"] == "/keys/"
     assert sara.reload().language == "en"
@@ -170,7 +170,7 @@ def test_the_language_switch_is_kept_in_the_account_of_who_is_logged_in(sara: Pe
     assert sara.reload().language == "en"
 
 
-def test_the_language_switch_of_nobody_and_of_an_ended_session_touches_no_account(sara: Person) -> None:
+def test_the_language_switch_without_a_valid_session_changes_no_account(sara: Person) -> None:
     browser().post("/language/", {"language": "en", "next": "/login/"})
     half, ended = people.half_logged_in(sara), logged_in(sara)
     half.post("/language/", {"language": "en", "next": "/login/"})
@@ -255,7 +255,7 @@ def test_the_language_switch_writes_the_cookie_of_this_host_alone() -> None:
 
 
 def test_every_cookie_of_the_portal_is_bound_to_this_host(sara: Person) -> None:
-    """Of all the answers of a login, a choice of looks and a trusted browser."""
+    """Return the display preferences and the trusted device of all responses of a login."""
     client = browser()
     seen = dict(client.get("/login/").cookies)
     seen |= client.post("/login/", {"phone": sara.user.phone, "password": sara.password}).cookies

@@ -14,14 +14,8 @@ from accounts.models import AuditEvent, LoginSession, TrustedDevice
 from tests.support import people, sms_collector
 from tests.support.people import Person, browser, customer, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 Chrome/143.0 Mobile Safari/537.36"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def events(person: Person, *kinds: str) -> list[AuditEvent]:
 
 
 def seen(person: Person, agent: str, address: str, ago: timedelta = timedelta(0)) -> None:
-    """A login of the past."""
+    """Record a login in the past."""
     AuditEvent.objects.create(
         event="login", customer=person.user, agent=agent, address=address, at=timezone.now() - ago
     )
@@ -49,7 +43,7 @@ def session_of(client: Client) -> LoginSession:
 
 
 def ends(person: Person, client: Client, fields: dict[str, Any]) -> Any:
-    """The button on the page of sessions, and the authenticator's code on the page it leads to."""
+    """Press the button on the sessions page, and enter the authenticator's code on the next page."""
     path = client.post("/sessions/", fields).headers["Location"]
     return client.post(path, {"code": person.fresh_totp()})
 
@@ -111,22 +105,22 @@ def test_a_session_ends_after_half_an_hour_of_rest_and_after_twelve_hours(
 
 @pytest.mark.parametrize("number", ["", "x", "0", "ec02b738-9364-4155-9e47-fe131b770e84", "\x00", "9" * 40])
 @pytest.mark.parametrize("field", ["end", "forget"])
-def test_what_is_not_there_can_not_be_ended(sara: Person, field: str, number: str) -> None:
+def test_missing_session_cannot_be_ended(sara: Person, field: str, number: str) -> None:
     assert logged_in(sara).post("/sessions/", {field: number}).status_code == 404
     assert not events(sara, "session.ended", "device.forgotten")
 
 
-def test_somebody_elses_session_and_device_do_not_exist(sara: Person) -> None:
-    stranger = customer()
-    victim, thief = logged_in(sara), logged_in(stranger)
+def test_sessions_and_devices_of_other_users_do_not_exist(sara: Person) -> None:
+    visitor = customer()
+    victim, thief = logged_in(sara), logged_in(visitor)
     device = TrustedDevice.objects.create(
         user=sara.user, digest="x", expires_at=timezone.now() + timedelta(days=1)
     )
     assert thief.post("/sessions/", {"end": session_of(victim).pk}).status_code == 404
     assert thief.post("/sessions/", {"forget": device.pk}).status_code == 404
     path = f"/sessions/end/?which={session_of(victim).pk}"
-    assert thief.post(path, {"code": stranger.fresh_totp()}).status_code == 404
-    ends(stranger, thief, {"others": "1"})
+    assert thief.post(path, {"code": visitor.fresh_totp()}).status_code == 404
+    ends(visitor, thief, {"others": "1"})
     assert is_in(victim)
     assert TrustedDevice.objects.filter(pk=device.pk).exists()
     assert not AuditEvent.objects.filter(event__in=["session.ended", "device.forgotten"]).exists()
@@ -135,8 +129,8 @@ def test_somebody_elses_session_and_device_do_not_exist(sara: Person) -> None:
 @pytest.mark.parametrize("fields", [{"end": "x"}, {"others": "1"}, {"forget": "1"}])
 def test_a_form_of_another_site_ends_nothing(sara: Person, fields: dict[str, str]) -> None:
     client, other = logged_in(sara, csrf=True), logged_in(sara)
-    answer = client.post("/sessions/", fields, headers={"origin": "https://evil.example"})
-    assert answer.status_code == 403
+    response = client.post("/sessions/", fields, headers={"origin": "https://evil.example"})
+    assert response.status_code == 403
     assert is_in(other)
 
 
@@ -186,9 +180,9 @@ def test_without_a_right_code_no_session_ends(sara: Person, others: bool) -> Non
     ]
     assert path.startswith("/sessions/end/?which=")
     for code in ("", "12345", sara.wrong_totp()):
-        answer = here.post(path, {"code": code})
-        assert answer.status_code == 200
-        assert answer.context["form"].errors["code"]
+        response = here.post(path, {"code": code})
+        assert response.status_code == 200
+        assert response.context["form"].errors["code"]
     assert is_in(there)
     assert not events(sara, "session.ended", "session.others_ended")
 
@@ -201,7 +195,7 @@ def test_the_code_of_an_sms_is_as_good(sara: Person, others: bool) -> None:
     ]
     by_sms = here.post(path, {"switch": "sms"}).headers["Location"]
     code = sms_collector.newest("sessions.end").code
-    assert here.post(path, {"code": code}).status_code == 200  # it is no code of the authenticator
+    assert here.post(path, {"code": code}).status_code == 200  # it is not a code of the authenticator
     assert here.post(by_sms, {"code": code}).headers["Location"] == "/sessions/"
     assert not is_in(there)
     assert is_in(here)
@@ -219,5 +213,5 @@ def test_a_code_for_one_session_ends_no_other(sara: Person) -> None:
 
 
 @pytest.mark.parametrize("which", ["", "x", "ec02b738-9364-4155-9e47-fe131b770e84", "OTHERS", "%00"])
-def test_there_is_no_page_for_what_can_not_be_ended(sara: Person, which: str) -> None:
+def test_end_page_of_a_missing_session_is_404(sara: Person, which: str) -> None:
     assert logged_in(sara).get(f"/sessions/end/?which={which}").status_code == 404

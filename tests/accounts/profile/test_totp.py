@@ -1,4 +1,4 @@
-"""Another authenticator: by both codes, or in the login after a recovery code; the old one works until then."""
+"""Replacing the authenticator: by both codes, or in the login after a recovery code; the old one works until then."""
 
 import re
 from typing import Any
@@ -11,27 +11,21 @@ from accounts.factors import verification
 from accounts.models import Notice, TotpDevice, TrustedDevice
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import (
     Person,
+    clone_browser,
     customer,
     half_enrolled,
     half_logged_in,
     logged_in,
     proved_in,
     recovery_codes,
-    twin,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 TOTP, NEW = "/settings/totp/", "/settings/totp/new/"
 REPLACE, BY_RECOVERY = "/enrol/totp/replace/", "/login/second-factor/?method=recovery"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def approved(person: Person) -> Client:
@@ -44,18 +38,18 @@ def approved(person: Person) -> Client:
 
 def lost(person: Person) -> Client:
     client = half_logged_in(person)
-    answer = client.post(BY_RECOVERY, {"code": recovery_codes(person)[0], "lost": "1"})
-    assert answer["Location"] == REPLACE
+    response = client.post(BY_RECOVERY, {"code": recovery_codes(person)[0], "lost": "1"})
+    assert response["Location"] == REPLACE
     return client
 
 
 def new_one(person: Person, client: Client, path: str = NEW) -> Person:
-    """The person with the authenticator that the page shows."""
+    """Return the user with the authenticator that the page shows."""
     return Person(person.user, person.password, client.get(path).context["secret"])
 
 
 def back(person: Person) -> Client:
-    """A new browser of theirs after the right password, whatever ended the sessions before."""
+    """Return a new browser of the user after the right password, even if other sessions were ended."""
     return half_logged_in(Person(person.reload(), person.password, person.seed))
 
 
@@ -93,7 +87,7 @@ def test_code_of_the_old_authenticator_confirms_no_new_one() -> None:
     client = approved(person)
     client.get(NEW)
     assert client.post(NEW, {"code": person.fresh_totp()}).status_code == 200
-    assert happened(Event.TOTP_CHANGED) == 0
+    assert count_events(Event.TOTP_CHANGED) == 0
 
 
 def test_change_quarantines_the_keys_ends_other_sessions_and_every_trust() -> None:
@@ -131,7 +125,7 @@ def test_new_seed_is_shown_after_the_codes_only_and_to_the_browser_that_gave_the
 def test_proof_is_used_up_by_the_change() -> None:
     person = customer()
     client = approved(person)
-    again = twin(client)
+    again = clone_browser(client)
     client.post(NEW, {"code": new_one(person, client).totp()})
     assert again.get(NEW).status_code == 302
     assert client.get(NEW)["Location"] == TOTP
@@ -147,10 +141,10 @@ def test_lost_authenticator_is_replaced_within_the_login_after_a_recovery_code()
     assert client.get("/dashboard/").status_code == 200
     assert trusted_elsewhere.get("/dashboard/").status_code == 302
     assert person.reload().in_quarantine
-    assert happened(Event.TOTP_CHANGED) == happened(Event.LOGIN) == 1
+    assert count_events(Event.TOTP_CHANGED) == count_events(Event.LOGIN) == 1
 
 
-def test_page_of_the_second_factor_says_beforehand_what_follows() -> None:
+def test_second_factor_page_announces_the_next_step() -> None:
     person = customer()
     recovery_codes(person)
     text = half_logged_in(person).get(BY_RECOVERY).content.decode()
@@ -163,8 +157,8 @@ def test_wrong_recovery_code_replaces_nothing_and_is_not_shown_again() -> None:
     person = customer()
     recovery_codes(person)
     client = half_logged_in(person)
-    answer: Any = client.post(BY_RECOVERY, {"code": "aaaa-aaaa", "lost": "1"})
-    assert "aaaa-aaaa" not in answer.content.decode()
+    response: Any = client.post(BY_RECOVERY, {"code": "aaaa-aaaa", "lost": "1"})
+    assert "aaaa-aaaa" not in response.content.decode()
     assert client.get(REPLACE)["Location"] == "/login/second-factor/"
     assert TotpDevice.objects.get().seed_sealed == person.user.totp.seed_sealed
 
@@ -180,7 +174,7 @@ def test_lost_without_a_recovery_code_is_a_login_like_any_other(method: str) -> 
     assert TotpDevice.objects.get().seed_sealed == person.user.totp.seed_sealed
 
 
-def test_replacing_page_is_for_nobody_else() -> None:
+def test_replacement_page_needs_a_recovery_login() -> None:
     assert logged_in(customer()).get(REPLACE)["Location"] == "/dashboard/"
     assert half_logged_in(customer()).get(REPLACE)["Location"] == "/login/second-factor/"
     assert proved_in(half_enrolled(), "sms").get(REPLACE)["Location"] == "/enrol/totp/"
@@ -194,7 +188,7 @@ def test_wrong_code_of_the_new_one_keeps_the_seed_and_changes_nothing() -> None:
     assert not person.reload().in_quarantine
 
 
-def test_seed_that_was_never_confirmed_logs_nobody_in() -> None:
+def test_unconfirmed_seed_is_refused() -> None:
     person = customer()
     new = new_one(person, approved(person))
     client = half_logged_in(person)

@@ -1,4 +1,4 @@
-"""Sign-up: one account a number, by its owner only; and nobody learns from it who has one."""
+"""Sign-up: one account for each number, by its owner only, without revealing who has an account."""
 
 import json
 import re
@@ -16,71 +16,65 @@ from accounts.models import FactorGuard, Invitation, SmsCode, User
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
-from tests.support.concurrency import happened
+from tests.support.concurrency import count_events
 from tests.support.people import Person
 
 SIGNUP, CODE, PASSWORD = "/signup/", "/signup/code/", "/signup/password/"
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 
 
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-def asked(phone: str, from_address: str = people.ADDRESS) -> Client:
-    """A browser that typed ``phone`` into sign-up."""
+def requested(phone: str, from_address: str = people.ADDRESS) -> Client:
+    """Return a browser that entered ``phone`` into sign-up."""
     client = people.browser(from_address)
-    answer = client.post(SIGNUP, {"phone": phone})
-    assert answer["Location"] == CODE
+    response = client.post(SIGNUP, {"phone": phone})
+    assert response["Location"] == CODE
     return client
 
 
 def confirmed(phone: str = "") -> Client:
-    """A browser that typed the SMS code as well, and chooses a password next."""
-    client = asked(phone or people.next_phone())
-    answer = client.post(CODE, {"code": sms_collector.newest("account.sign_up").code})
-    assert answer["Location"] == PASSWORD
+    """Return a browser that also entered the SMS code; the password comes next."""
+    client = requested(phone or people.next_phone())
+    response = client.post(CODE, {"code": sms_collector.newest("account.sign_up").code})
+    assert response["Location"] == PASSWORD
     return client
 
 
 def test_new_customer_signs_up_and_goes_on_with_the_authenticator() -> None:
     phone = people.next_phone()
     client = confirmed(phone)
-    answer = client.post(PASSWORD, {"password": GOOD})
-    assert answer["Location"] == "/enrol/totp/"
+    response = client.post(PASSWORD, {"password": GOOD})
+    assert response["Location"] == "/enrol/totp/"
     user = User.objects.get(phone=phone)
     assert user.check_password(GOOD)
     assert user.is_active
     assert user.joined_at
     assert user.has_phone
     seed = client.get("/enrol/totp/").context["secret"]
-    answer = client.post("/enrol/totp/", {"code": Person(user, "", seed).totp()})
-    assert answer["Location"] == "/enrol/recovery-codes/"
+    response = client.post("/enrol/totp/", {"code": Person(user, "", seed).totp()})
+    assert response["Location"] == "/enrol/recovery-codes/"
     client.get("/enrol/recovery-codes/")
     assert client.post("/enrol/recovery-codes/")["Location"] == "/dashboard/"
     assert client.get("/dashboard/").status_code == 200
-    assert happened(Event.SIGNED_UP) == happened(Event.PHONE_CONFIRMED) == 1
+    assert count_events(Event.SIGNED_UP) == count_events(Event.PHONE_CONFIRMED) == 1
 
 
-def test_owner_of_a_taken_number_is_told_and_no_code_is_sent() -> None:
+def test_owner_of_an_existing_account_is_notified_and_no_code_is_sent() -> None:
     sara = people.customer()
-    client = asked(sara.user.phone)
+    client = requested(sara.user.phone)
     [message] = sms_collector.messages
     assert message.to == sara.user.phone
     assert message.code == ""
     assert not re.search(r"\d{4}", message.text)
     stored = SmsCode.objects.get(user=sara.user)
     assert stored.purpose == "account.sign_up"
-    asked(sara.user.phone)
+    requested(sara.user.phone)
     client.post(CODE, {"resend": "1"})
     assert len(sms_collector.messages) == 1, "the gap of a minute holds for this message, too"
 
 
 def test_even_the_right_code_opens_no_second_account_for_a_taken_number() -> None:
     sara = people.with_password(people.customer())
-    client = asked(sara.user.phone)
+    client = requested(sara.user.phone)
     code = people.live_sms_code(sara, approvals.SIGN_UP, client=client)
     assert client.post(CODE, {"code": code}).status_code == 200
     assert client.get(PASSWORD)["Location"] == CODE
@@ -88,30 +82,30 @@ def test_even_the_right_code_opens_no_second_account_for_a_taken_number() -> Non
     assert sara.reload().check_password(sara.password)
 
 
-def test_wrong_codes_of_strangers_do_not_lock_the_owner_out_of_the_login() -> None:
+def test_wrong_pre_login_codes_do_not_lock_the_login() -> None:
     sara = people.customer()
-    client = asked(sara.user.phone)
+    client = requested(sara.user.phone)
     for n in range(8):
         client.post(CODE, {"code": f"{n:06d}"})
     guard = FactorGuard.objects.get(user=sara.user)
     assert len(guard.outside_failures) == 5
     assert guard.failures == []
-    answer = people.half_logged_in(sara).post("/login/second-factor/?method=totp", {"code": sara.totp()})
-    assert answer["Location"] == "/dashboard/"
+    response = people.half_logged_in(sara).post("/login/second-factor/?method=totp", {"code": sara.totp()})
+    assert response["Location"] == "/dashboard/"
 
 
-def test_strangers_leave_the_owner_of_a_number_half_of_the_days_messages() -> None:
+def test_unauthenticated_requests_leave_the_owner_half_of_the_daily_messages() -> None:
     phone = people.next_phone()
     for n in range(12):
-        asked(phone, people.address(n))
+        requested(phone, people.address(n))
         SmsCode.objects.all().delete()  # as if the minute had passed
     assert len(sms_collector.messages) == Rate.SMS_OUTSIDE_PHONE.value.count
 
 
-def test_a_failed_sms_is_asked_for_again_and_nothing_is_told() -> None:
+def test_a_failed_sms_can_be_requested_again_without_revealing_the_account() -> None:
     sms_collector.failing = True
     phone = people.next_phone()
-    client = asked(phone)
+    client = requested(phone)
     sms_collector.failing = False
     assert not SmsCode.objects.exists()
     session = client.session
@@ -127,22 +121,22 @@ def test_one_address_asks_for_thirty_numbers_an_hour() -> None:
 
 
 def test_typed_number_is_kept_when_it_is_none() -> None:
-    answer = people.browser().post(SIGNUP, {"phone": "0912"})
-    assert answer.status_code == 200
-    assert 'value="0912"' in answer.content.decode()
+    response = people.browser().post(SIGNUP, {"phone": "0912"})
+    assert response.status_code == 200
+    assert 'value="0912"' in response.content.decode()
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("path", [CODE, PASSWORD])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_later_steps_send_those_back_who_did_not_set_out(path: str, method: str) -> None:
-    answer = getattr(people.browser(), method)(path, {"code": "123456", "password": GOOD})
-    assert answer["Location"] == SIGNUP
+def test_later_steps_redirect_without_the_first_step(path: str, method: str) -> None:
+    response = getattr(people.browser(), method)(path, {"code": "123456", "password": GOOD})
+    assert response["Location"] == SIGNUP
 
 
 def test_password_step_needs_the_code() -> None:
     phone = people.next_phone()
-    client = asked(phone)
+    client = requested(phone)
     assert client.post(PASSWORD, {"password": GOOD})["Location"] == CODE
     assert not User.objects.exclude(joined_at=None).exists()
 
@@ -166,7 +160,7 @@ def test_proof_ends_when_the_account_exists() -> None:
 
 
 def test_session_id_changes_with_the_code_and_with_the_account() -> None:
-    client = asked(people.next_phone())
+    client = requested(people.next_phone())
     ids = [client.session.session_key]
     client.post(CODE, {"code": sms_collector.newest().code})
     ids.append(client.session.session_key)
@@ -176,7 +170,7 @@ def test_session_id_changes_with_the_code_and_with_the_account() -> None:
 
 
 def test_code_and_password_are_in_no_session() -> None:
-    client = asked(people.next_phone())
+    client = requested(people.next_phone())
     code = sms_collector.newest().code
     client.post(CODE, {"code": code})
     client.post(PASSWORD, {"password": "12345678"})
@@ -201,22 +195,22 @@ class TestClosed:
     @pytest.mark.parametrize("path", [SIGNUP, f"{SIGNUP}invited/1:a:b/"])
     @pytest.mark.parametrize("method", ["get", "post"])
     def test_closed_sign_up_says_so_and_has_no_form(self, path: str, method: str) -> None:
-        answer = getattr(people.browser(), method)(path, {"phone": people.next_phone()})
-        assert answer.status_code == 403
-        assert 'name="phone"' not in answer.content.decode()
+        response = getattr(people.browser(), method)(path, {"phone": people.next_phone()})
+        assert response.status_code == 403
+        assert 'name="phone"' not in response.content.decode()
         assert not User.objects.exists()
 
     def test_login_page_has_no_link_to_it(self) -> None:
         assert SIGNUP not in people.browser().get("/login/").content.decode()
 
-    def test_who_was_half_way_does_not_get_through(self, settings: Any) -> None:
+    def test_half_finished_sign_up_is_closed(self, settings: Any) -> None:
         settings.SIGNUP = "open"
         client = confirmed()
         settings.SIGNUP = "closed"
         assert client.post(PASSWORD, {"password": GOOD}).status_code == 403
         assert not User.objects.exclude(joined_at=None).exists()
 
-    def test_nobody_is_invited(self) -> None:
+    def test_invitation_is_refused(self) -> None:
         with pytest.raises(CommandError, match="closed"):
             call_command("invite", people.next_phone())
         assert not Invitation.objects.exists()
@@ -231,8 +225,8 @@ def test_login_page_links_to_open_sign_up_and_forgotten_password() -> None:
 def test_message_to_the_owner_leaves_no_code_that_could_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accounts.factors.sms_codes.secrets.randbelow", lambda _most: 0)
     sara = people.customer()
-    client = asked(sara.user.phone)
+    client = requested(sara.user.phone)
     request = people._request()
     request.session, request.client_address = client.session, people.ADDRESS  # type: ignore[attr-defined]
     result = verification.verify(request, sara.user, approvals.SIGN_UP, {verification.Factor.SMS: "000000"})
-    assert result.outcome is verification.Outcome.REFUSED
+    assert result.outcome is verification.VerificationOutcome.REFUSED

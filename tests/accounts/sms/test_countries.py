@@ -1,4 +1,4 @@
-"""Only mobile numbers of the countries of the setting get messages, wherever a number comes in."""
+"""Only mobile numbers of the configured countries get messages, wherever a number is entered."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from django.core.management import CommandError, call_command
 from accounts import sms
 from accounts.choices import approvals
 from accounts.factors import sms_codes
-from accounts.factors.sms_codes import Sending
+from accounts.factors.sms_codes import SendStatus
 from accounts.models import Invitation, SmsCode, User
 from hitobit_portal.i18n.fields import is_served, parse_countries
 from tests.support import people, sms_collector
 from tests.support.people import Person, customer
 
-pytestmark = pytest.mark.django_db
-#: What a sender pays many times over, or what takes no SMS.
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
+#: Numbers that are expensive for the sender, or that receive no SMS.
 DEAR = {
     "premium, international": "+979123456789",
     "premium, United States": "+19005550123",
@@ -27,14 +27,8 @@ DEAR = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
 def moved(number: str) -> Person:
-    """Somebody whose account has ``number`` from before the list became shorter."""
+    """Return a user whose account has ``number`` from before the list became shorter."""
     sara = customer()
     User.objects.filter(pk=sara.user.pk).update(phone=number)
     sara.user.sms.number = number
@@ -45,11 +39,11 @@ def moved(number: str) -> Person:
 @pytest.mark.parametrize("number", DEAR.values(), ids=DEAR.keys())
 @pytest.mark.parametrize("path", ["/signup/", "/forgot/"])
 def test_dear_numbers_are_refused_with_the_reason_and_nothing_is_sent(path: str, number: str) -> None:
-    answer = people.browser().post(path, {"phone": number}, headers={"accept-language": "en"})
-    assert answer.status_code == 200
-    [error] = answer.context["form"].errors.as_data()["phone"]
+    response = people.browser().post(path, {"phone": number}, headers={"accept-language": "en"})
+    assert response.status_code == 200
+    [error] = response.context["form"].errors.as_data()["phone"]
     assert error.code == "not_served"
-    assert f'value="{number}"' in answer.content.decode()
+    assert f'value="{number}"' in response.content.decode()
     assert sms_collector.messages == []
     assert not User.objects.exists()
 
@@ -61,8 +55,8 @@ def test_no_account_moves_to_a_dear_number(number: str) -> None:
     [code] = people.recovery_codes(sara)[:1]
     for path in ("/settings/phone/", "/settings/phone/lost/"):
         fields = {"phone": number, "recovery_code": code, "totp_code": sara.fresh_totp()}
-        answer = browser.post(path, fields)
-        assert [error.code for error in answer.context["form"].errors.as_data()["phone"]] == ["not_served"]
+        response = browser.post(path, fields)
+        assert [error.code for error in response.context["form"].errors.as_data()["phone"]] == ["not_served"]
     assert sms_collector.messages == []
 
 
@@ -89,7 +83,7 @@ def test_the_last_step_before_a_provider_refuses_a_dear_number_wherever_it_comes
             send(number, "x", code="123456", purpose="login")
     person = moved(number)
     sent = sms_codes.send_code(people.request_of(person), person.user, approvals.LOGIN)
-    assert sent.state is Sending.NOT_SERVED
+    assert sent.state is SendStatus.NOT_SERVED
     assert not SmsCode.objects.exists()
     assert sms_collector.messages == []
 
@@ -97,13 +91,13 @@ def test_the_last_step_before_a_provider_refuses_a_dear_number_wherever_it_comes
 def test_who_has_a_number_of_before_still_logs_in_by_the_authenticator_and_reads_why_no_sms_comes() -> None:
     abroad = people.with_password(moved("+4915123456789"))
     browser = people.browser()
-    answer = browser.post("/login/", {"phone": abroad.user.phone, "password": abroad.password})
-    assert answer["Location"] == "/login/second-factor/"
+    response = browser.post("/login/", {"phone": abroad.user.phone, "password": abroad.password})
+    assert response["Location"] == "/login/second-factor/"
     browser.post("/login/second-factor/", {"switch": "sms"})
     page = browser.get("/login/second-factor/?method=sms").content.decode()
     assert "+98" in page
-    answer = browser.post("/login/second-factor/?method=totp", {"code": abroad.totp()})
-    assert answer["Location"] == "/dashboard/"
+    response = browser.post("/login/second-factor/?method=totp", {"code": abroad.totp()})
+    assert response["Location"] == "/dashboard/"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +107,7 @@ def test_who_has_a_number_of_before_still_logs_in_by_the_authenticator_and_reads
         ("IR", "+4915123456789", False),
         ("ir, de", "+4915123456789", True),
         ("DE", "+989121234567", False),
-        ("US", "+12025550123", True),  # there a number does not tell mobile phones from landlines
+        ("US", "+12025550123", True),  # numbers there do not distinguish mobile phones from landlines
         ("US", "+19005550123", False),
         ("US", "+14165550123", False),  # Canada begins with +1 as well
         ("IR", "+870773111632", False),
@@ -125,6 +119,6 @@ def test_the_setting_names_the_countries(settings: Any, countries: str, number: 
 
 
 @pytest.mark.parametrize("countries", [[], [""], ["XX"], ["IR", "Iran"], ["001"], ["98"]])
-def test_what_is_no_list_of_countries_is_refused(countries: list[str]) -> None:
+def test_invalid_list_of_countries_is_refused(countries: list[str]) -> None:
     with pytest.raises(ValueError, match="country"):
         parse_countries(countries)

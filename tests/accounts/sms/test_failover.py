@@ -1,4 +1,4 @@
-"""Which provider is asked, which is passed over for a while, and what is kept of a message afterwards."""
+"""Failover: which provider is called, which is skipped for a while, and what is stored about a message."""
 
 import subprocess
 import sys
@@ -22,12 +22,12 @@ PHONE, TEXT, CODE = "+989121234567", "your code is 493817", "493817"
 
 
 class Provider(types.ModuleType):
-    """A back-end of its own under a dotted path; ``error`` is what it raises, ``taken`` what it was handed."""
+    """A back-end under a dotted path. ``error``: the exception it raises; ``received``: its messages."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.error: Exception | None = None
-        self.taken: list[dict[str, str]] = []
+        self.received: list[dict[str, str]] = []
 
     def send(self, phone: str, text: str, *, code: str, purpose: str, reference: str) -> str:
         return self._take({"code": code, "reference": reference})
@@ -36,10 +36,10 @@ class Provider(types.ModuleType):
         return self._take({"code": code, "spoken": text, "reference": reference})
 
     def _take(self, message: dict[str, str]) -> str:
-        self.taken.append(message)
+        self.received.append(message)
         if self.error is not None:
             raise self.error
-        return f"id-{len(self.taken)}"
+        return f"id-{len(self.received)}"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def two(monkeypatch: pytest.MonkeyPatch, settings: Any) -> tuple[Provider, Provi
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """``clock[0] += 60`` moves the time of the circuits on."""
+    """``clock[0] += 60`` advances the clock of the circuit breakers."""
     moved = [circuit_breaker.now()]
     monkeypatch.setattr(circuit_breaker, "now", lambda: moved[0])
     return moved
@@ -63,8 +63,8 @@ def send(reference: str = "") -> None:
     sms.send(PHONE, TEXT, code=CODE, purpose="login", reference=reference)
 
 
-def asked(*providers: Provider) -> list[int]:
-    return [len(provider.taken) for provider in providers]
+def requested(*providers: Provider) -> list[int]:
+    return [len(provider.received) for provider in providers]
 
 
 def test_provider_is_passed_over_after_three_failures_and_tried_after_a_minute(
@@ -74,19 +74,19 @@ def test_provider_is_passed_over_after_three_failures_and_tried_after_a_minute(
     first.error = ProviderError("HTTP 503")
     for _n in range(5):
         send()
-    assert asked(*two) == [3, 5]
+    assert requested(*two) == [3, 5]
     clock[0] += 59
     send()
-    assert asked(*two) == [3, 6]
+    assert requested(*two) == [3, 6]
     clock[0] += 1
-    send()  # the trial fails: another minute
+    send()  # the probe fails: another minute
     send()
-    assert asked(*two) == [4, 8]
+    assert requested(*two) == [4, 8]
     first.error = None
     clock[0] += 60
     send()
     send()
-    assert asked(*two) == [6, 8]
+    assert requested(*two) == [6, 8]
 
 
 def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
@@ -97,18 +97,18 @@ def test_failures_count_only_in_a_row(two: tuple[Provider, Provider]) -> None:
         send()
         first.error = None
         send()
-    assert asked(*two) == [12, 8]
+    assert requested(*two) == [12, 8]
 
 
-def test_message_that_is_itself_to_blame_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
-    two[0].error = ProviderError("status 411", blames_message=True)
+def test_failure_of_a_single_message_opens_no_circuit(two: tuple[Provider, Provider]) -> None:
+    two[0].error = ProviderError("status 411", is_message_fault=True)
     for _n in range(9):
         send()
-    assert asked(*two) == [9, 9]
-    assert circuit_breaker.lets_through("provider_one")
+    assert requested(*two) == [9, 9]
+    assert circuit_breaker.allows("provider_one")
 
 
-def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Provider]) -> None:
+def test_first_provider_is_called_when_all_circuits_are_open(two: tuple[Provider, Provider]) -> None:
     first, second = two
     first.error, second.error = ProviderError("HTTP 503"), ProviderError("HTTP 503")
     for _n in range(3):
@@ -117,47 +117,47 @@ def test_first_one_is_asked_when_all_circuits_are_open(two: tuple[Provider, Prov
     first.error = None
     send()
     send()  # closed again
-    assert circuit_breaker.lets_through("provider_one")
-    assert asked(*two) == [5, 3]
+    assert circuit_breaker.allows("provider_one")
+    assert requested(*two) == [5, 3]
 
 
-def test_open_one_is_asked_after_all_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
+def test_provider_with_open_circuit_is_called_when_the_other_fails(two: tuple[Provider, Provider]) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
     two[1].error = ProviderError("HTTP 503")
     send()
-    assert asked(*two) == [1, 1]
+    assert requested(*two) == [1, 1]
 
 
 def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
     clock[0] += 60
     with ThreadPoolExecutor(30) as pool:
-        let = list(pool.map(lambda _n: circuit_breaker.lets_through("provider_one"), range(60)))
+        let = list(pool.map(lambda _n: circuit_breaker.allows("provider_one"), range(60)))
     assert let.count(True) == 1
 
 
-@pytest.mark.postgres  # where Valkey is: the other database has no cache between processes
+@pytest.mark.postgres  # needs Valkey: the other database has no cache between processes
 def test_circuit_is_seen_by_other_processes(valkey_url: str) -> None:
     script = """
 import django; django.setup()
 from accounts.sms import circuit_breaker
-for _n in range(3): circuit_breaker.failed("provider_one")
-print(circuit_breaker.lets_through("provider_one"))
+for _n in range(3): circuit_breaker.record_failure("provider_one")
+print(circuit_breaker.allows("provider_one"))
 """
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False"]
-    assert not circuit_breaker.lets_through("provider_one")
-    assert circuit_breaker.lets_through("provider_two")
+    assert not circuit_breaker.allows("provider_one")
+    assert circuit_breaker.allows("provider_two")
 
 
 def test_every_circuit_is_closed_while_the_cache_is_down(
     two: tuple[Provider, Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _n in range(3):
-        circuit_breaker.failed("provider_one")
+        circuit_breaker.record_failure("provider_one")
 
     def down(*arguments: object, **options: object) -> None:
         raise ConnectionError("the cache is down")
@@ -165,7 +165,7 @@ def test_every_circuit_is_closed_while_the_cache_is_down(
     for name in ("get", "add", "incr", "set", "delete", "delete_many"):
         monkeypatch.setattr(type(cache._connections[cache._alias]), name, down)  # type: ignore[attr-defined]
     send()
-    assert asked(*two) == [1, 0]
+    assert requested(*two) == [1, 0]
 
 
 def test_delivery_is_kept_without_text_code_or_number(two: tuple[Provider, Provider]) -> None:
@@ -199,16 +199,18 @@ def test_message_is_sent_when_it_cannot_be_recorded(
     monkeypatch.setattr(SmsDelivery.objects, "create", broken)
     with transaction.atomic():
         send()
-        assert SmsDelivery.objects.count() == 0  # the transaction around it goes on
-    assert asked(*two) == [1, 0]
-    assert "was not recorded" in caplog.text
+        assert SmsDelivery.objects.count() == 0  # the surrounding transaction continues
+    assert requested(*two) == [1, 0]
+    assert "SMS delivery not recorded" in caplog.text
     assert PHONE not in caplog.text
 
 
-def test_reference_goes_to_those_who_take_it(two: tuple[Provider, Provider], settings: Any) -> None:
+def test_reference_is_passed_to_back_ends_that_accept_it(
+    two: tuple[Provider, Provider], settings: Any
+) -> None:
     send("notice:7")
-    assert two[0].taken[-1]["reference"] == "notice:7"
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]  # the contract before there were references
+    assert two[0].received[-1]["reference"] == "notice:7"
+    settings.SMS_BACKENDS = ["tests.support.sms_collector"]  # the interface before references were added
     sms_collector.reset()
     send("notice:7")
     assert sms_collector.newest().text == TEXT
@@ -222,7 +224,7 @@ def test_same_reference_leaves_one_file(settings: Any, tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "sms" for path in tmp_path.rglob("*.json"))
 
 
-def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], settings: Any) -> None:
+def test_spoken_codes_use_back_ends_with_voice_calls(two: tuple[Provider, Provider], settings: Any) -> None:
     settings.SMS_BACKENDS = [
         "tests.support.sms_collector",
         "accounts.sms.nothing",
@@ -232,7 +234,7 @@ def test_spoken_codes_go_to_those_who_speak(two: tuple[Provider, Provider], sett
     assert sms.can_speak()
     two[0].error = ProviderError("HTTP 503")
     sms.speak(PHONE, TEXT, code=CODE, purpose="login")
-    assert two[1].taken == [{"code": CODE, "spoken": TEXT, "reference": ""}]
+    assert two[1].received == [{"code": CODE, "spoken": TEXT, "reference": ""}]
     assert set(SmsDelivery.objects.values_list("backend", "spoken")) == {
         ("provider_one", True),
         ("provider_two", True),

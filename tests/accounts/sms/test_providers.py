@@ -1,4 +1,4 @@
-"""Each SMS provider: what it is sent, and that however it fails the next one gets the message and no log a key."""
+"""SMS providers: their requests, the failover for every failure, and no API key in any log."""
 
 import logging
 import ssl
@@ -36,7 +36,7 @@ REFUSED = {
 each_provider = pytest.mark.parametrize("module", PROVIDERS, ids=list(NAMES.values()))
 
 
-#: Modes in which it is the time that ends a call.
+#: Modes in which a timeout ends the call.
 SLOW = [mode for mode, reason in MODES.items() if reason in ("ReadTimeout", "Deadline")]
 
 
@@ -49,10 +49,10 @@ def pointed_at(settings: Any, url: str) -> None:
 def provider(
     settings: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[ProviderServer]:
-    """A provider that works, keys that it takes, and timeouts that no test has to wait for."""
+    """Return a working provider with accepted keys and short timeouts."""
     settings.KAVENEGAR_API_KEY = settings.SMSIR_API_KEY = settings.SMS_HTTP_TOKEN = API_KEY
     settings.KAVENEGAR_SENDER, settings.SMSIR_LINE = "10008663", 30004802149089
-    # Short where they are what is tested: everywhere else a busy machine would be taken for a slow provider.
+    # Short only where timeouts are tested: elsewhere a busy machine would look like a slow provider.
     if (
         getattr(request.node, "callspec", None) is not None
         and request.node.callspec.params.get("mode") in SLOW
@@ -72,7 +72,7 @@ def send(module: Any, phone: str = PHONE, reference: str = "") -> str:
 
 def test_kavenegar_gets_the_documented_form(provider: ProviderServer) -> None:
     assert send(kavenegar) == "8792343"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert taken.path == f"/v1/{QUOTED_KEY}/sms/send.json"
     assert taken.fields == {"receptor": "09121234567", "message": TEXT, "sender": "10008663"}
 
@@ -82,20 +82,20 @@ def test_kavenegar_sends_by_the_accounts_own_line_without_a_sender(
 ) -> None:
     settings.KAVENEGAR_SENDER = ""
     send(kavenegar, GERMAN)
-    assert provider.taken[0].fields == {"receptor": "004915112345678", "message": TEXT}
+    assert provider.received[0].fields == {"receptor": "004915112345678", "message": TEXT}
 
 
-def test_kavenegar_is_told_the_same_whole_number_for_the_same_reference(provider: ProviderServer) -> None:
+def test_kavenegar_gets_the_same_localid_for_the_same_reference(provider: ProviderServer) -> None:
     assert send(kavenegar, reference="notice:1") == send(kavenegar, reference="notice:1")
     assert send(kavenegar, reference="notice:2") != send(kavenegar, reference="notice:1")
-    first, second, third, _last = [int(taken.fields["localid"]) for taken in provider.taken]
+    first, second, third, _last = [int(taken.fields["localid"]) for taken in provider.received]
     assert first == second != third
     assert 0 < first < 2**53
 
 
 def test_kavenegar_says_the_text_by_a_call(provider: ProviderServer) -> None:
     kavenegar.speak(PHONE, TEXT, code=CODE, purpose="login", reference="")
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert taken.path == f"/v1/{QUOTED_KEY}/call/maketts.json"
     assert list(taken.fields) == ["receptor", "message"]
     assert taken.fields["message"] == TEXT
@@ -103,14 +103,14 @@ def test_kavenegar_says_the_text_by_a_call(provider: ProviderServer) -> None:
 
 def test_smsir_gets_the_documented_json(provider: ProviderServer) -> None:
     assert send(smsir, reference="notice:1") == "89545112"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert (taken.path, taken.headers["X-API-KEY"]) == ("/v1/send/bulk", API_KEY)
     assert taken.fields == {"lineNumber": 30004802149089, "messageText": TEXT, "mobiles": ["09121234567"]}
 
 
 def test_own_gateway_gets_the_documented_json(provider: ProviderServer) -> None:
     assert send(webhook, reference="notice:1") == "own-77"
-    (taken,) = provider.taken
+    (taken,) = provider.received
     assert (taken.path, taken.headers["Authorization"]) == ("/messages", f"Bearer {API_KEY}")
     assert taken.headers["Idempotency-Key"] == "notice:1"
     assert taken.fields == {"to": PHONE, "text": TEXT, "purpose": "login", "reference": "notice:1"}
@@ -125,12 +125,12 @@ def test_failure_is_a_class_or_a_status_and_nothing_else(
     with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as raised:
         send(module)
     assert raised.value.reason == str(raised.value) == MODES[mode] or REFUSED[module, mode]
-    assert raised.value.blames_message is (mode == "refuse message")
-    # Neither a cause nor a context: whoever shows the trace would show the address, and the key in it.
+    assert raised.value.is_message_fault is (mode == "refuse message")
+    # Neither a cause nor a context: a traceback would show the URL, and the key in it.
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
-    assert len(provider.taken) == 1
-    assert not provider.waited_for
+    assert len(provider.received) == 1
+    assert not provider.client_waited
     for secret in (API_KEY, QUOTED_KEY, CODE, PHONE, PHONE[3:]):
         assert secret not in caplog.text
 
@@ -151,7 +151,7 @@ def test_next_one_gets_the_message_however_a_provider_fails(
 
 
 @each_provider
-def test_provider_that_nobody_listens_for_is_a_failure(provider: ProviderServer, module: Any) -> None:
+def test_provider_without_a_listener_is_a_failure(provider: ProviderServer, module: Any) -> None:
     provider.shutdown()
     provider.server_close()
     with pytest.raises(ProviderError, match=r"^ConnectionError$"):
@@ -163,10 +163,10 @@ def test_message_that_kavenegar_drops_at_once_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, settings: Any, status: int
 ) -> None:
     settings.KAVENEGAR_API_KEY = API_KEY
-    answer = http_client.Answer(
+    response = http_client.ProviderResponse(
         200, {"return": {"status": 200}, "entries": [{"messageid": 1, "status": status}]}
     )
-    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: answer)
+    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: response)
     with pytest.raises(ProviderError, match=f"^message status {status}$"):
         send(kavenegar)
 
@@ -181,7 +181,9 @@ def test_answer_of_any_other_shape_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, settings: Any, module: Any, content: object
 ) -> None:
     settings.KAVENEGAR_API_KEY = API_KEY
-    monkeypatch.setattr(http_client, "post", lambda *arguments, **options: http_client.Answer(200, content))
+    monkeypatch.setattr(
+        http_client, "post", lambda *arguments, **options: http_client.ProviderResponse(200, content)
+    )
     with pytest.raises(ProviderError, match=r"^HTTP 200, not understood$"):
         send(module)
 
@@ -197,13 +199,13 @@ def test_proxies_of_the_environment_see_nothing(
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         send(module)
-        assert proxy.taken == []
-    assert "Basic" not in provider.taken[0].headers.get("Authorization", "")
+        assert proxy.received == []
+    assert "Basic" not in provider.received[0].headers.get("Authorization", "")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody vouches for, with its key."""
+    """Return an untrusted certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -239,4 +241,4 @@ def test_certificate_is_checked_and_deadlines_hold_below_tls(
         with pytest.raises(ProviderError) as raised:
             send(kavenegar)
         assert raised.value.reason == reason
-        assert len(secure.taken) == known
+        assert len(secure.received) == known

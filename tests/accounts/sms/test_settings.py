@@ -1,4 +1,4 @@
-"""What the SMS providers need to be told, and what of a number is kept."""
+"""Settings of SMS providers, and the masking of numbers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Django admin: staff with both factors only, by the portal's own login; and no page of it shows a secret."""
+"""Django admin: only for staff with both factors, by the portal's login; no page shows a secret."""
 
 import re
 from datetime import timedelta
@@ -30,7 +30,7 @@ from tests.support.people import (
     recovery_codes,
     secret_of,
 )
-from tests.support.staff import EVENTS, KEYS, ROLES, USERS, act_on, at_work, member, page_of
+from tests.support.staff import EVENTS, KEYS, ROLES, USERS, act_on, page_of, staff_browser, staff_member
 
 pytestmark = pytest.mark.django_db
 LISTS = ("/admin/", KEYS, EVENTS, USERS)
@@ -38,7 +38,7 @@ LISTS = ("/admin/", KEYS, EVENTS, USERS)
 
 @pytest.fixture
 def chief() -> Person:
-    return member("chief")
+    return staff_member("chief")
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def test_login_of_django_admin_is_never_shown_and_takes_no_password(chief: Perso
     chief.user.save()
     client = browser()
     assert client.get("/admin/login/")["Location"].startswith("/login/?next=")
-    answer = client.post(
+    response = client.post(
         "/admin/login/", {"username": chief.user.phone, "password": "a rather long password"}
     )
-    assert answer["Location"].startswith("/login/?next=")
+    assert response["Location"].startswith("/login/?next=")
     assert client.get("/admin/").status_code == 302
 
 
-def test_nobody_and_half_finished_logins_are_led_to_the_portals_login(chief: Person) -> None:
+def test_anonymous_and_half_finished_logins_are_redirected_to_the_login(chief: Person) -> None:
     without = half_enrolled()
     User.objects.filter(pk=without.user.pk).update(is_staff=True, is_superuser=True)
     for client in (
@@ -75,13 +75,13 @@ def test_nobody_and_half_finished_logins_are_led_to_the_portals_login(chief: Per
         password_only(without),
     ):
         for path in (*LISTS, "/admin/login/", page_of(chief), f"{EVENTS}export/"):
-            answer = client.get(path)
-            assert answer.status_code == 302, path
-            assert re.match("/(login|enrol)/", answer["Location"]), path
+            response = client.get(path)
+            assert response.status_code == 302, path
+            assert re.match("/(login|enrol)/", response["Location"]), path
 
 
 def test_admin_itself_asks_for_the_second_factor(chief: Person) -> None:
-    """The guard before it would have to fail as well: a row of `User` without a session has proved nothing."""
+    """The middleware would have to fail as well: a `User` row without a session has proved nothing."""
     request = RequestFactory().get("/admin/")
     request.user = chief.user
     assert not admin.site.has_permission(request)
@@ -100,13 +100,13 @@ def test_staff_whose_factor_was_reset_is_out(chief: Person) -> None:
 
 
 def test_staff_is_logged_out_after_a_quarter_of_an_hour_and_customers_are_not(sara: Person) -> None:
-    clients = [at_work("support"), logged_in(sara)]
-    LoginSession.objects.update(seen_at=timezone.now() - sessions.IDLE_STAFF - timedelta(seconds=1))
+    clients = [staff_browser("support"), logged_in(sara)]
+    LoginSession.objects.update(seen_at=timezone.now() - sessions.STAFF_IDLE_TIMEOUT - timedelta(seconds=1))
     assert [client.get("/dashboard/").status_code for client in clients] == [302, 200]
 
 
 def test_staff_without_a_role_sees_nothing_of_customers(sara: Person) -> None:
-    client = at_work("none")
+    client = staff_browser("none")
     page = client.get("/admin/")
     assert page.status_code == 200
     assert "<svg viewBox" not in page.content.decode()
@@ -127,7 +127,7 @@ def test_permissions_exist_once() -> None:
 
 
 def hidden_values(person: Person) -> tuple[set[str], str]:
-    """Everything secret of somebody with a key, recovery codes, a new authenticator under way, and an SMS code."""
+    """Return every secret of a user with a key, recovery codes, a new authenticator and an SMS code."""
     key = key_of(person)
     TotpDevice.objects.filter(user=person.user).update(next_seed_sealed="SEALEDNEXTSEED")
     sms = live_sms_code(person, approvals.LOGIN)
@@ -137,12 +137,12 @@ def hidden_values(person: Person) -> tuple[set[str], str]:
 
 
 def paths_of(prefix: str, patterns: list[URLPattern | URLResolver]) -> list[str]:
-    """Every address of admin, as text with its parameters in angle brackets."""
-    found = []
+    """Return every URL of admin, as text with its parameters in angle brackets."""
+    result = []
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
-        found += paths_of(path, pattern.url_patterns) if isinstance(pattern, URLResolver) else [path]
-    return found
+        result += paths_of(path, pattern.url_patterns) if isinstance(pattern, URLResolver) else [path]
+    return result
 
 
 @pytest.mark.parametrize("role", ["support", "chief"])
@@ -152,7 +152,7 @@ def test_no_page_of_admin_shows_a_secret_a_seed_a_code_or_a_digest(sara: Person,
     event = audit.record(KeyEvent.CREATED, None, customer=sara.user)
     notice = event.notices.first()
     assert notice is not None
-    staff = at_work(role)
+    staff = staff_browser(role)
     seen = 0
     for path in paths_of("/admin/", admin.site.get_urls()):
         path = path.replace("<uuid:object_id>", str(key.pk)).replace("(?P<url>.*)$", "nowhere/")
@@ -160,18 +160,18 @@ def test_no_page_of_admin_shows_a_secret_a_seed_a_code_or_a_digest(sara: Person,
             path = re.sub(rf"<{name}:\w+>", get_converters()[name].to_url(pk), path)
         acts = [path.replace("<slug:act_name>", act) for act in ("freeze", "reset-factors", "close")]
         for one in acts if "<slug:act_name>" in path else [path]:
-            answer = staff.get(one, follow=True)
-            assert answer.status_code in (200, 403, 404, 405), one
-            seen += answer.status_code == 200
-            page = answer.content.decode()
+            response = staff.get(one, follow=True)
+            assert response.status_code in (200, 403, 404, 405), one
+            seen += response.status_code == 200
+            page = response.content.decode()
             assert not [value for value in hidden if value in page], one
             assert not re.search(rf"\b{sms}\b", page), one
     assert seen >= 10
-    for answer in (
+    for response in (
         staff.post(USERS, {"q": sara.user.phone}, follow=True),
         staff.get(KEYS, {"q": key.key_id}),
     ):
-        assert not [value for value in hidden if value in answer.content.decode()]
+        assert not [value for value in hidden if value in response.content.decode()]
 
 
 def test_admin_has_no_form_that_changes_a_password_a_role_or_a_factor(chief: Person, sara: Person) -> None:
@@ -198,23 +198,23 @@ def test_superuser_adds_no_power_to_a_key(chief: Person, sara: Person) -> None:
 
 
 @pytest.mark.parametrize("role", ["security", "chief"])
-def test_nobody_acts_on_themselves(role: str) -> None:
-    me = member(role)
+def test_staff_cannot_act_on_themselves(role: str) -> None:
+    me = staff_member(role)
     client = logged_in(me)
     for act in ("freeze", "reset-factors", "end-sessions", "close"):
         assert act_on(client, me, act).status_code in (403, 404), act
 
 
 def test_only_superusers_act_on_staff(chief: Person) -> None:
-    colleague = member("auditor")
-    assert act_on(at_work("security"), colleague, "freeze").status_code in (403, 404)
+    colleague = staff_member("auditor")
+    assert act_on(staff_browser("security"), colleague, "freeze").status_code in (403, 404)
     assert act_on(logged_in(chief), colleague, "freeze").status_code == 302
     assert User.objects.get(pk=colleague.user.pk).frozen_at is not None
 
 
 def test_frames_scripts_and_styles_stay_strict(chief: Person) -> None:
     client: Client = logged_in(chief)
-    answer = client.get("/admin/")
-    assert "'unsafe-inline'" not in answer["Content-Security-Policy"]
-    assert "require-trusted-types-for 'script'" in answer["Content-Security-Policy"]
-    assert not re.search(r"<style|style=|<script>|onclick=", answer.content.decode())
+    response = client.get("/admin/")
+    assert "'unsafe-inline'" not in response["Content-Security-Policy"]
+    assert "require-trusted-types-for 'script'" in response["Content-Security-Policy"]
+    assert not re.search(r"<style|style=|<script>|onclick=", response.content.decode())

@@ -1,4 +1,4 @@
-"""The audit trail in Django admin: filtered, exported as a stream, never changed; and who may read it."""
+"""The audit trail in Django admin: filters, streamed export, no changes, and the roles that may read it."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from accounts.staff import export
 from accounts.staff.opaque_ids import AccountId, EventId
 from apikeys.policy.events import KeyEvent
 from tests.support.people import Person, browser, customer, logged_in
-from tests.support.staff import EVENTS, at_work, events, member, page_of_event
+from tests.support.staff import EVENTS, events, page_of_event, staff_browser, staff_member
 
 pytestmark = pytest.mark.django_db
 
@@ -29,8 +29,8 @@ def sara() -> Person:
 
 @pytest.fixture
 def trail(sara: Person) -> dict[str, AuditEvent]:
-    """Four events of three people, one of them by staff, one old, one from an address."""
-    ali, agent = customer(name="Ali"), member("support")
+    """Create four events of three users: one by staff, one old, one from an address."""
+    ali, agent = customer(name="Ali"), staff_member("support")
     request = browser("198.51.100.9").get("/login/").wsgi_request
     made = {
         "login": audit.record(Event.LOGIN, request, customer=ali.user),
@@ -40,34 +40,34 @@ def trail(sara: Person) -> dict[str, AuditEvent]:
         "made": audit.record(
             KeyEvent.CREATED, None, customer=sara.user, target="5f3e1d2c-0000-4000-8000-000000000000"
         ),
-        "chief": audit.record(Event.LOGIN, None, customer=member("chief").user),
+        "chief": audit.record(Event.LOGIN, None, customer=staff_member("chief").user),
     }
     return {**made, "people": (sara.user, ali.user, agent.user)}  # type: ignore[dict-item]
 
 
 def shown(client: Client, **filters: Any) -> set[str]:
-    """Kinds of the events on the list, besides those of looking at it; filters as somebody types them."""
-    answer: Any = client.post(EVENTS, filters, follow=True)
-    assert answer.status_code == 200
-    return {row.event.event for row in answer.context_data["events"]} - {"staff.viewed", "staff.searched"}
+    """Return the kinds of the listed events, without page views; ``filters`` as typed."""
+    response: Any = client.post(EVENTS, filters, follow=True)
+    assert response.status_code == 200
+    return {row.event.event for row in response.context_data["events"]} - {"staff.viewed", "staff.searched"}
 
 
 @pytest.mark.parametrize(("role", "status"), [("support", 403), ("security", 200), ("auditor", 200)])
 def test_who_reads_the_trail(role: str, status: int, trail: dict[str, Any]) -> None:
-    client = at_work(role)
+    client = staff_browser(role)
     assert client.get(EVENTS).status_code == status
     assert client.get(page_of_event(trail["frozen"])).status_code == status
 
 
 @pytest.mark.parametrize("role", ["support", "security", "auditor", "chief"])
 def test_only_auditors_export(role: str, trail: dict[str, Any]) -> None:
-    answer = at_work(role).post(f"{EVENTS}export/", {"format": "csv"})
-    assert answer.status_code == (200 if role in ("auditor", "chief") else 403)
+    response = staff_browser(role).post(f"{EVENTS}export/", {"format": "csv"})
+    assert response.status_code == (200 if role in ("auditor", "chief") else 403)
 
 
 def test_filters(trail: dict[str, Any]) -> None:
     sara, ali, agent = trail["people"]
-    client = at_work("auditor")
+    client = staff_browser("auditor")
     today = timezone.localdate()
     old = today - timedelta(days=2)
     assert shown(client, event="login") == {"login"}
@@ -94,21 +94,21 @@ def test_filters(trail: dict[str, Any]) -> None:
     ],
 )
 def test_filters_that_make_no_sense_show_nothing(filters: dict[str, str], trail: dict[str, Any]) -> None:
-    assert shown(at_work("auditor"), **filters) == set()
+    assert shown(staff_browser("auditor"), **filters) == set()
 
 
 def test_phone_of_a_filter_never_gets_into_an_address(trail: dict[str, Any]) -> None:
     sara = trail["people"][0]
-    answer = at_work("auditor").post(EVENTS, {"whom": f"0{sara.phone[3:]}", "event": "key.created"})
-    assert answer.status_code == 302
-    assert sara.phone[3:] not in answer["Location"]
-    assert answer["Location"] == f"{EVENTS}?event=key.created&whom={AccountId.hide(sara.pk)}"
+    response = staff_browser("auditor").post(EVENTS, {"whom": f"0{sara.phone[3:]}", "event": "key.created"})
+    assert response.status_code == 302
+    assert sara.phone[3:] not in response["Location"]
+    assert response["Location"] == f"{EVENTS}?event=key.created&whom={AccountId.hide(sara.pk)}"
 
 
 def test_pages_go_back_in_time_without_gaps(sara: Person) -> None:
     for _n in range(60):
         audit.record(Event.LOGIN, None, customer=sara.user)
-    client: Any = at_work("auditor")
+    client: Any = staff_browser("auditor")
     first = client.get(EVENTS, {"event": "login"})
     second = client.get(f"{EVENTS}?{first.context_data['older']}")
     ids = [row.event.pk for page in (first, second) for row in page.context_data["events"]]
@@ -117,35 +117,37 @@ def test_pages_go_back_in_time_without_gaps(sara: Person) -> None:
 
 
 def test_security_does_not_read_of_colleagues(trail: dict[str, Any]) -> None:
-    client: Any = at_work("security")
+    client: Any = staff_browser("security")
     assert trail["chief"].pk not in [r.event.pk for r in client.get(EVENTS).context_data["events"]]
     assert client.get(page_of_event(trail["chief"])).status_code == 404
-    assert at_work("auditor").get(page_of_event(trail["chief"])).status_code == 200
+    assert staff_browser("auditor").get(page_of_event(trail["chief"])).status_code == 200
 
 
 def exported(client: Any, kind: str, **filters: object) -> str:
-    answer = client.post(f"{EVENTS}export/", {"format": kind, **filters})
-    assert answer.status_code == 200
-    assert answer.streaming
-    return b"".join(answer.streaming_content).decode()
+    response = client.post(f"{EVENTS}export/", {"format": kind, **filters})
+    assert response.status_code == 200
+    assert response.streaming
+    return b"".join(response.streaming_content).decode()
 
 
 def test_export_is_the_filtered_set_as_lines_of_json(trail: dict[str, Any]) -> None:
     sara = trail["people"][0]
-    lines = [json.loads(line) for line in exported(at_work("auditor"), "jsonl", whom=sara.pk).splitlines()]
+    lines = [
+        json.loads(line) for line in exported(staff_browser("auditor"), "jsonl", whom=sara.pk).splitlines()
+    ]
     assert [line["id"] for line in lines] == [trail["frozen"].pk, trail["made"].pk]
     assert lines[0]["detail"] == {"reason": "=SUM(1)"}
     assert sara.phone not in json.dumps(lines)
 
 
 def test_export_as_csv_is_text_to_spreadsheets(trail: dict[str, Any]) -> None:
-    rows = list(csv.DictReader(io.StringIO(exported(at_work("auditor"), "csv").removeprefix("\ufeff"))))
+    rows = list(csv.DictReader(io.StringIO(exported(staff_browser("auditor"), "csv").removeprefix("\ufeff"))))
     assert tuple(rows[0]) == export.COLUMNS
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
 
 
 def test_export_is_an_event_with_its_filters(trail: dict[str, Any]) -> None:
-    auditor = member("auditor")
+    auditor = staff_member("auditor")
     exported(logged_in(auditor), "csv", event="login")
     (left,) = events("staff.exported")
     assert (left.actor, left.customer) == (auditor.user, None)
@@ -154,14 +156,14 @@ def test_export_is_an_event_with_its_filters(trail: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("fields", [{"format": "xls"}, {}, {"format": "csv", "whom": "x"}])
 def test_export_that_makes_no_sense_is_refused(fields: dict[str, str]) -> None:
-    client = at_work("auditor")
+    client = staff_browser("auditor")
     assert client.post(f"{EVENTS}export/", fields).status_code == 400
     assert client.get(f"{EVENTS}export/").status_code == 405
     assert events("staff.exported") == []
 
 
 def test_reading_the_trail_is_an_event_once_a_minute(trail: dict[str, Any]) -> None:
-    client = at_work("auditor")
+    client = staff_browser("auditor")
     for _n in range(3):
         shown(client)
         shown(client, event="login")
@@ -171,7 +173,7 @@ def test_reading_the_trail_is_an_event_once_a_minute(trail: dict[str, Any]) -> N
 
 def test_events_are_not_added_edited_or_deleted(trail: dict[str, Any]) -> None:
     before = list(AuditEvent.objects.values())
-    client = at_work("chief")
+    client = staff_browser("chief")
     page = page_of_event(trail["made"])
     for path in (f"{EVENTS}add/", page, page.replace("change", "delete")):
         client.post(path, {"event": "login", "post": "yes"})

@@ -1,4 +1,4 @@
-"""Every address of the staff's pages as every role: one literal table, and no address in which an id counts up."""
+"""Every URL of the staff pages, requested by every role: one literal table; no URL contains a sequential id."""
 
 import re
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from apikeys.models import ApiKey
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support.people import Person, customer, key_of, logged_in, newcomer
-from tests.support.staff import EVENTS, KEYS, USERS, WHY, events, member, page_of
+from tests.support.staff import EVENTS, KEYS, REASON, USERS, events, page_of, staff_member
 
 pytestmark = pytest.mark.django_db
-#: "reader": all rights to look and to export, and none to list; no role of ours, as an operator could make one.
+#: "reader": all rights to view and export, and none to list; not a built-in role, but an operator could create it.
 ROLES = ("none", "support", "reader", "security", "auditor", "chief")
 READS = ("accounts.view_user", "apikeys.view_apikey", "accounts.view_auditevent", "accounts.export_events")
-#: Address, and the answer to GET and to POST for each of ROLES. 302: to another page of the staff.
+#: URL, and the status of GET and POST for each of ROLES. 302: to another staff page.
 TABLE = """
 index                            GET   200 200 200 200 200 200
 login                            GET   403 403 403 403 403 403
@@ -84,7 +84,7 @@ apikeys_apikey_history           GET   403 302 302 302 302 302
 apikeys_apikey_row               GET   403 302 302 302 302 302
 """
 LINES = [(line.split()[0], line.split()[1], line.split()[2:]) for line in TABLE.strip().splitlines()]
-#: What each of ROLES finds without having named a customer or a key: nothing, unless the role may list.
+#: What each of ROLES finds without naming a customer or a key: nothing, unless the role may list.
 LISTS = f"""
 {USERS}                            403 none none all  all all
 {USERS}?q=Sara                     403 none none all  all all
@@ -111,7 +111,7 @@ SEEN = [(line.split()[0], line.split()[1:]) for line in LISTS.strip().splitlines
 
 @dataclass
 class Scene:
-    """A customer with a key, an event and a notice that was sent, and the addresses of all."""
+    """Return a customer with a key, an event and a sent notice, and the URLs of all."""
 
     sara: Person
     key: ApiKey
@@ -148,8 +148,8 @@ def scene() -> Scene:
 
 def at_work(role: str) -> Client:
     if role != "reader":
-        return logged_in(member(role))
-    reader = member("none", name="reader")
+        return logged_in(staff_member(role))
+    reader = staff_member("none", name="reader")
     for right in READS:
         app, codename = right.split(".")
         reader.user.user_permissions.add(
@@ -178,58 +178,58 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
     client = at_work(role)
     found, wanted = [], []
     for name, method, statuses in LINES:
-        form = {"reason": WHY, "format": "csv", "q": scene.sara.user.phone, "post": "yes"}
+        form = {"reason": REASON, "format": "csv", "q": scene.sara.user.phone, "post": "yes"}
         act = name.partition(":")[2]
         if "changelist:" in name:
             form |= {"action": act, "_selected_action": str(scene.key.pk)}
         ApiKey.objects.filter(pk=scene.key.pk).exclude(state="revoked").update(state="active")
         path = scene.path(name)
-        answer: Any = client.get(path) if method == "GET" else client.post(path, form)
-        found.append((name, method, answer.status_code))
+        response: Any = client.get(path) if method == "GET" else client.post(path, form)
+        found.append((name, method, response.status_code))
         wanted.append((name, method, int(statuses[ROLES.index(role)])))
     assert found == wanted
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_nobody_lists_customers_keys_or_events_without_the_right_to(scene: Scene, role: str) -> None:
+def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: str) -> None:
     client = at_work(role)
     found, wanted = [], []
-    # Not among what is looked for: that staff look is an event with the search in it.
+    # Not part of the search: the event of the search itself contains the text.
     marks = (page_of(scene.sara), scene.path("apikeys_apikey_change"))
     for address, cells in SEEN:
         path = address.replace("newest", EventId.hide(scene.event.pk + 1000))
         if "?q=" in path and path.startswith(USERS):
-            answer: Any = client.post(USERS, {"q": path.partition("q=")[2]}, follow=True)
+            response: Any = client.post(USERS, {"q": path.partition("q=")[2]}, follow=True)
         else:
-            answer = client.get(path)
-        page = answer.content.decode()
+            response = client.get(path)
+        page = response.content.decode()
         shows = "all" if any(mark in page for mark in marks) else "none"
         assert shows == "all" or not re.search("secret-bot</bdi>|1 key|۱ کلید", page), path
-        found.append((address, str(answer.status_code) if answer.status_code != 200 else shows))
+        found.append((address, str(response.status_code) if response.status_code != 200 else shows))
         wanted.append((address, cells[ROLES.index(role)]))
     assert found == wanted
 
 
-def test_who_may_not_list_finds_what_the_customer_names(scene: Scene) -> None:
+def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
     key, sara = scene.key, scene.sara
     whole, shown = key.key_id, f"{key.key_id[:6]}…{key.key_id[-4:]}"
     for role in ("support", "reader"):
         client: Any = at_work(role)
         for text in (whole, shown):
             assert [one.pk for one in client.get(KEYS, {"q": text}).context_data["keys"]] == [key.pk], role
-        # No part of it, and nothing that a key of somebody else could have.
+        # No part of it, and nothing that a key of another customer could have.
         for text in (whole[:-1], whole[:6], f"{whole[:5]}…{whole[-4:]}", f"{whole[:6]}…", "…", "______…____"):
             assert list(client.get(KEYS, {"q": text}).context_data["keys"]) == [], text
     reader: Any = at_work("reader")
     for filters in ({"whom": sara.user.phone}, {"target": str(key.pk)}):
-        answer = reader.post(EVENTS, filters, follow=True)
-        assert scene.event in [row.event for row in answer.context_data["events"]], filters
+        response = reader.post(EVENTS, filters, follow=True)
+        assert scene.event in [row.event for row in response.context_data["events"]], filters
         assert reader.post(f"{EVENTS}export/", {**filters, "format": "csv"}).status_code == 200
-    # SECURITY: the number of an account or a notice is one of a few thousand; the answer would name its opaque id.
+    # SECURITY: ids of accounts and notices are small numbers; the response would reveal the opaque id.
     for filters in ({"whom": str(sara.user.pk)}, {"who": str(sara.user.pk)}, {"target": "1"}):
-        answer = reader.post(EVENTS, filters)
-        assert (answer.status_code, answer.context_data["events"]) == (200, []), filters
-        assert 'aria-invalid="true"' in answer.content.decode(), filters
+        response = reader.post(EVENTS, filters)
+        assert (response.status_code, response.context_data["events"]) == (200, []), filters
+        assert 'aria-invalid="true"' in response.content.decode(), filters
         assert reader.post(f"{EVENTS}export/", {**filters, "format": "csv"}).status_code == 400
 
 
@@ -237,9 +237,9 @@ def test_an_address_takes_no_number_of_an_account_or_a_phone(scene: Scene) -> No
     client: Any = at_work("auditor")
     for value in (str(scene.sara.user.pk), scene.sara.user.phone, f"0{scene.sara.user.phone[3:]}"):
         for name in ("who", "whom"):
-            answer = client.get(EVENTS, {name: value})
-            assert answer.context_data["events"] == [], (name, value)
-            assert 'aria-invalid="true"' in answer.content.decode(), (name, value)
+            response = client.get(EVENTS, {name: value})
+            assert response.context_data["events"] == [], (name, value)
+            assert 'aria-invalid="true"' in response.content.decode(), (name, value)
     assert client.get(EVENTS, {"target": str(scene.notice.pk)}).context_data["events"] == []
     search = at_work("support").get(USERS, {"q": scene.sara.user.phone})
     assert page_of(scene.sara) not in search.content.decode()
@@ -248,7 +248,7 @@ def test_an_address_takes_no_number_of_an_account_or_a_phone(scene: Scene) -> No
         assert not counting(target), target
 
 
-def test_what_was_looked_at_is_recorded_by_number(scene: Scene) -> None:
+def test_viewed_pages_are_recorded_by_id(scene: Scene) -> None:
     auditor = at_work("auditor")
     auditor.post(EVENTS, {"who": scene.sara.user.phone}, follow=True)
     assert [e.detail["filters"] for e in events("staff.searched")] == [{"who": str(scene.sara.user.pk)}]
@@ -261,20 +261,20 @@ def test_what_was_looked_at_is_recorded_by_number(scene: Scene) -> None:
 
 
 def counting(address: str) -> bool:
-    """Whether somebody gets to another row of ``address`` by counting; pages of a list are no rows."""
+    """Return whether another row of ``address`` can be reached by counting; pages of a list are no rows."""
     parts = urlsplit(address)
     values = [*parts.path.split("/"), *(value for name, value in parse_qsl(parts.query) if name != "p")]
     return any(re.fullmatch(r"\d+", value) for value in values)
 
 
 def linked(page: str) -> set[str]:
-    """Addresses of the staff's pages that the page links or sends forms to; a relative one is of the page itself."""
+    """Return the staff URLs that the page links or sends forms to; a relative URL belongs to the page itself."""
     found = re.findall(r'(?:href|action)="([^"]*)"', page)
     return {unescape(one) for one in found if one.startswith(("/admin/", "?"))}
 
 
 def kind(address: str) -> str:
-    """The address without ids and values of filters."""
+    """Return the URL without ids and filter values."""
     return re.sub(r"=[^&]*|[a-z2-7]{26}|[0-9a-f-]{36}", "", address)
 
 
@@ -287,12 +287,12 @@ def test_no_address_on_any_page_counts_up(scene: Scene) -> None:
     while waiting:
         path = waiting.pop()
         done.add(path)
-        answer = client.get(path, follow=True)
-        found = linked(answer.content.decode()) if answer.status_code == 200 else set()
+        response = client.get(path, follow=True)
+        found = linked(response.content.decode()) if response.status_code == 200 else set()
         for address in found:
             assert not counting(address), (path, address)
             whole = address if address.startswith("/") else f"{path.partition('?')[0]}{address}"
-            # Two of a kind: hundreds of events have the same page.
+            # Two of each kind: hundreds of events have the same page.
             if whole not in done and sum(kind(one) == kind(whole) for one in done) < 2:
                 waiting.add(whole)
     assert any("before=" in path for path in done)
@@ -313,13 +313,13 @@ def test_a_wrong_id_is_the_404_of_an_address_that_does_not_exist(scene: Scene, r
         *spellings(AccountId.hide(pk)),
     ]  # fmt: skip
     if role in ("support", "security"):
-        wrong.append(AccountId.hide(member("auditor").user.pk))
+        wrong.append(AccountId.hide(staff_member("auditor").user.pk))
     forms = {bare(client.get("/admin/nowhere/"))}
     for one in wrong:
         forms.add(bare(client.get(f"{USERS}{one}/change/")))
         if role in ("security", "chief"):
             forms.add(bare(client.get(f"{USERS}{one}/act/freeze/")))
-            forms.add(bare(client.post(f"{USERS}{one}/act/freeze/", {"reason": WHY})))
+            forms.add(bare(client.post(f"{USERS}{one}/act/freeze/", {"reason": REASON})))
             good = page_of(scene.sara).removesuffix("change/")
             if one != NoticeId.hide(
                 pk
@@ -337,17 +337,17 @@ def test_a_wrong_id_is_the_404_of_an_address_that_does_not_exist(scene: Scene, r
 
 
 def spellings(hidden: str) -> list[str]:
-    """The other texts that base32 reads as the same bytes: the last letter has two bits of no meaning."""
+    """Return the other texts that base32 decodes to the same bytes: two bits of the last letter are ignored."""
     letters = "abcdefghijklmnopqrstuvwxyz234567"
     first = letters.index(hidden[-1]) // 4 * 4
     return [hidden[:-1] + last for last in letters[first : first + 4] if last != hidden[-1]]
 
 
-def bare(answer: Any) -> tuple[int, str]:
-    """An answer without what differs from one request to the next."""
-    page = re.sub(r'value="[A-Za-z0-9]{64}"|nonce="[^"]*"', "", answer.content.decode())
+def bare(response: Any) -> tuple[int, str]:
+    """Return a response without the parts that differ between requests."""
+    page = re.sub(r'value="[A-Za-z0-9]{64}"|nonce="[^"]*"', "", response.content.decode())
     page = re.sub(r'name="next" value="[^"]*"', "", page)
-    return answer.status_code, page.replace(answer.headers.get("X-Request-ID", "\0"), "")
+    return response.status_code, page.replace(response.headers.get("X-Request-ID", "\0"), "")
 
 
 def test_an_id_opens_with_any_master_key_that_is_listed_and_no_other(settings: Any) -> None:

@@ -1,7 +1,6 @@
 """Keys that expire soon are told 30, 7 and 1 days before: each threshold once, and of several the nearest."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,16 +12,12 @@ from apikeys.models import ApiKey
 from apikeys.policy.choices import State
 from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
+
+pytestmark = pytest.mark.usefixtures("collected_sms")
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
@@ -174,5 +169,5 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
 def test_eight_at_once_tell_each_key_once() -> None:
     now = timezone.now()
     keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
-    assert sum(at_once([lambda: announce(now)] * 8)) == len(keys)
+    assert sum(run_concurrently([lambda: announce(now)] * 8)) == len(keys)
     assert len(told()) == len(keys) == Notice.objects.count()

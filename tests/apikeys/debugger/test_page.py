@@ -31,11 +31,6 @@ pytestmark = pytest.mark.django_db
 PAGE = "/debugger/"
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
 def now() -> int:
     return int(time.time() * 1000)
 

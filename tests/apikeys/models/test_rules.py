@@ -23,11 +23,6 @@ FREE, TRUSTED = "unrestricted", "trusted"
 NETWORK = "203.0.113.0/24"
 
 
-@pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
 def by_hand(statement: str, *values: Any) -> None:
     """One statement past the ORM, as somebody with a database shell would give it."""
     with transaction.atomic(), connection.cursor() as cursor:

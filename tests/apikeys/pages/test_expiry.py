@@ -19,23 +19,12 @@ from apikeys.policy.detail_texts import change_text
 from apikeys.policy.settings_change import Change, Settings
 from hitobit_portal.i18n.jalali import date_local
 from tests.support import sms_collector
-from tests.support.people import Person, both_codes, customer, key_of, logged_in
+from tests.support.people import Person, both_codes, key_of, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FREE = "unrestricted"
 DAY = timedelta(days=1)
 TEHRAN = ZoneInfo("Asia/Tehran")
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

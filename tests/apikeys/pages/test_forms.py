@@ -15,7 +15,6 @@ from tests.support import sms_collector
 from tests.support.people import (
     ADDRESS,
     Person,
-    customer,
     half_logged_in,
     key_of,
     logged_in,
@@ -23,19 +22,8 @@ from tests.support.people import (
     secret_of,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FREE, TRUSTED = "unrestricted", "trusted"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

@@ -22,19 +22,8 @@ from tests.support.binance_client import BinanceClient
 from tests.support.key_pairs import Private, new_ed25519, public_pem, rsa_of, signed_query
 from tests.support.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 NEW, CODES = "/keys/", "/keys/new/verify/"
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return people.customer()
 
 
 @pytest.fixture
@@ -110,7 +99,7 @@ def test_codes_for_one_public_key_do_not_approve_another(sara: Person, client: C
     code = people.live_sms_code(sara, session_state.create_approval("bot", mine))
     for public in (other, None):
         state = {"name": "bot", "wizard": "1" * 32, **session_state._as_json(public)}
-        people.remember(client, **{session_state.NEW_KEY: state})
+        people.set_session(client, **{session_state.NEW_KEY: state})
         answer = client.post(CODES, {"sms_code": code, "totp_code": sara.fresh_totp()})
         assert answer.status_code == 200
     assert not ApiKey.objects.exists()

@@ -27,21 +27,10 @@ from apikeys.policy.settings_change import Change, Settings
 from tests.support import people, sms_collector
 from tests.support.people import Person, both_codes, customer, key_of, live_sms_code, logged_in, made_just_now
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FREE, TRUSTED = "unrestricted", "trusted"
 DAY = timedelta(days=1)
 MOST_QUERIES = 24
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

@@ -28,24 +28,20 @@ from tests.support import people, sms_collector
 from tests.support.binance_client import BinanceClient
 from tests.support.concurrency import (
     SIXTY,
-    all_at_once,
-    at_once,
     connections_for,
-    happened,
+    count_events,
+    count_redirects,
+    post_concurrently,
+    run_concurrently,
     visiting,
-    went_to,
 )
 from tests.support.key_pairs import new_ed25519, public_pem, rsa_of, signed_query
 from tests.support.people import Person
 
+pytestmark = pytest.mark.usefixtures("collected_sms")
+
 PURPOSE = "key.rotate"
 DAY = 86_400
-
-
-@pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
 
 
 @pytest.fixture
@@ -102,7 +98,7 @@ def test_new_secret_is_shown_once_and_both_sign(sara: Person, client: Client, ke
     assert page["Cache-Control"].startswith("max-age=0") or "no-store" in page["Cache-Control"]
     assert new not in client.get(shown).content.decode()
     assert [answered(key, signed(key, text)) for text in (old, new)] == [200, 200]
-    assert happened(KeyEvent.ROTATED) == happened(KeyEvent.REVEALED) == 1
+    assert count_events(KeyEvent.ROTATED) == count_events(KeyEvent.REVEALED) == 1
     assert Notice.objects.filter(event__event=KeyEvent.ROTATED.value).exists()
 
 
@@ -153,7 +149,7 @@ def test_secret_is_shown_only_in_the_session_that_gave_the_codes(
 def test_secret_is_not_shown_after_ten_minutes(sara: Person, client: Client, key: ApiKey) -> None:
     shown = rotate(sara, client, key)
     state = {**client.session[rotation_state.MADE_CREDENTIAL], "until": 1}
-    people.remember(client, **{rotation_state.MADE_CREDENTIAL: state})
+    people.set_session(client, **{rotation_state.MADE_CREDENTIAL: state})
     assert client.get(shown).headers["Location"] == path(key)
 
 
@@ -187,7 +183,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
         "wizard": str(uuid.uuid4()),
         "asked": consent.state_of(other),
     }
-    people.remember(client, **{rotation_state.ROTATION: state})
+    people.set_session(client, **{rotation_state.ROTATION: state})
     codes = {"sms_code": code, "totp_code": sara.fresh_totp()}
     assert client.post(path(other, "rotate/verify/"), codes).status_code == 200
     assert Credential.objects.count() == ApiKey.objects.count()
@@ -295,7 +291,7 @@ def test_either_of_two_is_ended_by_hand_and_the_last_one_never(
     client.post(path(key, f"credentials/{both[1 - which].serial}/end/"))
     client.post(end)
     assert answered(key, signed(key, texts[1 - which])) == 200
-    assert happened(KeyEvent.CREDENTIAL_ENDED) == 1
+    assert count_events(KeyEvent.CREDENTIAL_ENDED) == 1
 
 
 def test_page_says_which_one_is_used(client: Client, key: ApiKey) -> None:
@@ -368,13 +364,13 @@ def test_sixty_posts_of_the_right_codes_make_one_credential() -> None:
     key, one = people.key_of(sara), people.logged_in(sara)
     ask(one, key)
     codes = people.both_codes(sara, PURPOSE)
-    crowd = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = all_at_once([(browser, path(key, "rotate/verify/"), codes) for browser in crowd])
+    crowd = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = post_concurrently([(browser, path(key, "rotate/verify/"), codes) for browser in crowd])
     serial = key.credentials.order_by("-pk")[0].serial
-    assert went_to(answers, path(key, f"rotate/{serial}/")) == SIXTY
+    assert count_redirects(answers, path(key, f"rotate/{serial}/")) == SIXTY
     assert key.credentials.count() == 2
-    assert happened(KeyEvent.ROTATED) == 1
-    assert happened(Event.CODE_REFUSED) == 0
+    assert count_events(KeyEvent.ROTATED) == 1
+    assert count_events(Event.CODE_REFUSED) == 0
 
 
 @pytest.mark.postgres
@@ -385,11 +381,11 @@ def test_of_sixty_visits_one_shows_the_new_secret() -> None:
     key, one = people.key_of(sara), people.logged_in(sara)
     shown = rotate(sara, one, key)
     new = secret(key.credentials.order_by("-pk")[0]).encode()
-    crowd = [people.twin(one, people.address(n)) for n in range(SIXTY)]
-    answers = at_once([visiting(browser, shown) for browser in crowd])
+    crowd = [people.clone_browser(one, people.address(n)) for n in range(SIXTY)]
+    answers = run_concurrently([visiting(browser, shown) for browser in crowd])
     assert {answer.status_code for answer in answers} == {200}
     assert sum(new in answer.content for answer in answers) == 1
-    assert happened(KeyEvent.REVEALED) == 1
+    assert count_events(KeyEvent.REVEALED) == 1
 
 
 @pytest.mark.postgres

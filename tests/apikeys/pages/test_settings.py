@@ -19,20 +19,9 @@ from apikeys.verification.networks import compile_networks
 from tests.support import sms_collector
 from tests.support.people import Person, customer, key_of, logged_in, made_just_now, secret_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FREE, TRUSTED = "unrestricted", "trusted"
 VERIFY_NEW = "/keys/new/verify/"
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 def page_of(key: ApiKey, rest: str = "") -> str:

@@ -19,7 +19,7 @@ from apikeys.policy.events import KeyEvent
 from apikeys.staff import dashboard
 from apikeys.usage.recorder import today
 from tests.support.people import customer, key_of
-from tests.support.staff import KEYS, USERS, at_work, page_of
+from tests.support.staff import KEYS, USERS, page_of, staff_browser
 
 pytestmark = pytest.mark.django_db
 STATEMENTS = 6
@@ -75,7 +75,7 @@ def test_sms_are_counted_and_cost_what_providers_charge(settings: Any) -> None:
     ],
 )  # fmt: skip
 def test_parts_of_a_message_as_providers_count_them(text: str, parts: int) -> None:
-    assert delivery_log.parts_of(text) == parts
+    assert delivery_log.count_parts(text) == parts
 
 
 def test_frozen_and_quarantined_accounts_now() -> None:
@@ -88,7 +88,7 @@ def test_frozen_and_quarantined_accounts_now() -> None:
 def test_overview_shows_charts_with_their_numbers_in_words() -> None:
     sara = customer()
     audit.record(Event.SIGNED_UP, None, customer=sara.user)
-    page = at_work("support").get("/admin/").content.decode()
+    page = staff_browser("support").get("/admin/").content.decode()
     assert page.count("<figure") == 1
     assert page.count("<table") == 1
     assert 'aria-hidden="true"><path class="rule"' in page
@@ -118,7 +118,7 @@ def test_staff_pages_cost_few_statements(count: int) -> None:
         TrustedDevice.objects.create(
             user=sara.user, digest=str(n), expires_at=timezone.now() + timedelta(days=1)
         )
-    client = at_work("security")
+    client = staff_browser("security")
     for path in (USERS, KEYS, page_of(sara), f"{KEYS}{keys[0].pk}/change/"):
         client.get(path)
         with CaptureQueriesContext(connection) as statements:

@@ -1,6 +1,7 @@
 """The staff's list of keys: filters, searches, and stopping many at once; nothing adds power."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from accounts.actions import freeze
 from accounts.models import Notice
 from apikeys.models import AddressUse, ApiKey, Refusal
 from apikeys.staff.filters import covering
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.people import Person, customer, key_of, logged_in
-from tests.support.staff import KEYS, WHY, act_on_keys, at_work, events, member
+from tests.support.staff import KEYS, REASON, act_on_keys, events, staff_browser, staff_member
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,7 @@ def sara() -> Person:
 
 def found(**filters: str) -> set[str]:
     """Names of the keys on the list with these filters."""
-    answer: Any = at_work("security").get(KEYS, filters)
+    answer: Any = staff_browser("security").get(KEYS, filters)
     assert answer.status_code == 200
     return {key.label for key in answer.context_data["keys"]}
 
@@ -109,7 +110,7 @@ def test_page_says_why_the_key_is_refused(sara: Person) -> None:
     change(key, state="frozen")
     freeze.quarantine(sara.user)
     Refusal.objects.create(key=key, outcome="stale", address="192.0.2.9", skew_ms=-7000)
-    answer: Any = at_work("support").get(f"{KEYS}{key.pk}/change/")
+    answer: Any = staff_browser("support").get(f"{KEYS}{key.pk}/change/")
     assert [reason.tone for reason in answer.context_data["reasons"]] == ["warn", "danger"]
     page = answer.content.decode()
     assert "درخواست دیر رسید" in page
@@ -130,19 +131,19 @@ def test_page_says_why_the_key_is_refused(sara: Person) -> None:
 )
 def test_role_by_act_on_keys(sara: Person, role: str, act: str, state: str | None) -> None:
     two = [key_of(sara, name) for name in ("one", "two")]
-    me = member(role)
+    me = staff_member(role)
     answer = act_on_keys(logged_in(me), act, *two)
     assert answer.status_code == (302 if state else 403)
     assert set(ApiKey.objects.values_list("state", flat=True)) == {state or "active"}
     left = events("key.frozen", "key.revoked")
     assert {e.target for e in left} == ({str(key.pk) for key in two} if state else set())
-    assert {(e.actor, e.customer, e.detail["reason"]) for e in left} <= {(me.user, sara.user, WHY)}
+    assert {(e.actor, e.customer, e.detail["reason"]) for e in left} <= {(me.user, sara.user, REASON)}
 
 
 def test_confirmation_lists_what_is_hit_and_nothing_happens_without_a_reason(sara: Person) -> None:
     hit, gone = key_of(sara, "ربات من"), key_of(sara, "gone")
     change(gone, state="revoked")
-    client = at_work("security")
+    client = staff_browser("security")
     for reason in (None, "", " x "):
         answer = act_on_keys(client, "revoke", hit, gone, reason=reason)
         assert [key.label for key in answer.context_data["keys"]] == ["ربات من"]
@@ -154,20 +155,20 @@ def test_confirmation_lists_what_is_hit_and_nothing_happens_without_a_reason(sar
 
 @pytest.mark.parametrize("chosen", [[], ["nonsense"], ["5f3e1d2c-0000-4000-8000-000000000000"]])
 def test_nothing_chosen_changes_nothing(chosen: list[str]) -> None:
-    client = at_work("security")
+    client = staff_browser("security")
     for act in ("freeze", "nonsense", ""):
-        answer = client.post(KEYS, {"action": act, "_selected_action": chosen, "reason": WHY})
+        answer = client.post(KEYS, {"action": act, "_selected_action": chosen, "reason": REASON})
         assert answer["Location"] == KEYS
 
 
 def test_paused_by_staff_its_owner_is_told(sara: Person) -> None:
-    act_on_keys(at_work("support"), "freeze", key_of(sara))
+    act_on_keys(staff_browser("support"), "freeze", key_of(sara))
     assert Notice.objects.get(user=sara.user).event.event == "key.frozen"
-    assert WHY in logged_in(sara).get("/activity/").content.decode()
+    assert REASON in logged_in(sara).get("/activity/").content.decode()
 
 
 def test_looking_at_a_key_is_an_event_of_its_owner_that_the_owner_does_not_see(sara: Person) -> None:
-    key, agent = key_of(sara, "ربات من"), member("support")
+    key, agent = key_of(sara, "ربات من"), staff_member("support")
     client = logged_in(agent)
     for _n in range(2):
         client.get(f"{KEYS}{key.pk}/change/")
@@ -182,7 +183,7 @@ def test_looking_at_a_key_is_an_event_of_its_owner_that_the_owner_does_not_see(s
 def test_two_staff_who_delete_at_once_leave_one_event_a_key() -> None:
     sara = customer()
     keys = [key_of(sara, f"key {n}") for n in range(3)]
-    clients = [at_work("security"), at_work("security")]
-    answers = at_once([lambda client=client: act_on_keys(client, "revoke", *keys) for client in clients])  # type: ignore[misc]
+    clients = [staff_browser("security"), staff_browser("security")]
+    answers = run_concurrently([partial(act_on_keys, client, "revoke", *keys) for client in clients])
     assert [answer.status_code for answer in answers] == [302, 302]
     assert sorted(e.target for e in events("key.revoked")) == sorted(str(key.pk) for key in keys)

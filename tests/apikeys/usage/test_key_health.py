@@ -24,11 +24,6 @@ MOST_DASHBOARD = 16
 
 
 @pytest.fixture
-def sara() -> Person:
-    return customer()
-
-
-@pytest.fixture
 def key(sara: Person) -> ApiKey:
     """A key with nothing to find fault with."""
     key = key_of(sara, "bot")

@@ -15,25 +15,14 @@ from apikeys.usage import chart, clock_skew, queries, recorder
 from apikeys.usage.chart import Day
 from apikeys.usage.clock_skew import Clock
 from apikeys.verification.outcomes import Outcome
-from tests.support import people, sms_collector
+from tests.support import people
 from tests.support.binance_client import BinanceClient
-from tests.support.people import ADDRESS, Person, customer, key_of, logged_in, secret_of
+from tests.support.people import ADDRESS, Person, key_of, logged_in, secret_of
 from tests.support.signed_requests import WRONG, decided, send
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 OTHER = "198.51.100.77"
 REFUSED = [outcome for outcome in Outcome if outcome is not Outcome.ALLOWED]
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

@@ -21,20 +21,9 @@ from tests.support import people, sms_collector
 from tests.support.people import ADDRESS, Person, both_codes, customer, key_of, logged_in
 from tests.support.signed_requests import WRONG, decided, send
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 OTHER = "198.51.100.77"
 REFUSED = [outcome for outcome in Outcome if outcome is not Outcome.ALLOWED]
-
-
-@pytest.fixture(autouse=True)
-def _collected_sms(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
-    sms_collector.reset()
-
-
-@pytest.fixture
-def sara() -> Person:
-    return customer()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Types of the commands' arguments, and the progress of a long one. What is not understood ends with exit code 2."""
+"""Argument types of commands (errors exit with code 2), and a progress bar."""
 
 import sys
 from argparse import ArgumentTypeError
@@ -11,19 +11,19 @@ WIDTH = 40
 
 
 def moment(text: str) -> datetime:
-    """``2026-11-23`` or ``2026-11-23T14:30``, in the portal's time zone unless it names one."""
+    """Argument type: ``2026-11-23`` or ``2026-11-23T14:30``, in the portal's time zone unless it has one."""
     try:
         day = parse_date(text)
-        found = parse_datetime(text) if day is None else datetime.combine(day, time.min)
+        parsed = parse_datetime(text) if day is None else datetime.combine(day, time.min)
     except ValueError:
-        found = None
-    if found is None:
+        parsed = None
+    if parsed is None:
         raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-23 or 2026-11-23T14:30")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
 
 
 def progress(done: int, total: int) -> None:
-    """A bar on the terminal; nothing where there is none."""
+    """Draw a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty() or total <= 0:
         return
     filled = WIDTH * done // total

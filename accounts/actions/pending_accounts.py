@@ -1,8 +1,8 @@
-"""Rows for numbers without an account, and how one becomes an account.
+"""Pending accounts: rows for numbers without an account, and how a row becomes an account.
 
-SECURITY: sign-up and "forgotten password" do the same work for a number that nobody has as for one that somebody has;
-so both have a row, with its counters and codes. Such a row (``joined_at`` is None) is no account: it is inactive, has
-no usable password, and is removed after a day.
+SECURITY: sign-up and "forgotten password" do the same work for numbers with and without an account, so both have a
+row with counters and codes. A pending account (``joined_at`` is None) is inactive, has no usable password, and is
+deleted after a day.
 """
 
 from datetime import timedelta
@@ -19,15 +19,15 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import FactorGuard, SmsCode, SmsDevice, User
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 
-class TakenError(Exception):
-    """The number has an account by now, or its invitation can't be used any more; nothing was changed."""
+class NumberTakenError(Exception):
+    """The number has an account by now, or its invitation is no longer valid. Nothing was changed."""
 
 
-def row_of(phone: str) -> User:
-    """The row of ``phone`` (E.164): its owner's account, or a placeholder, which is made where there is none."""
+def get_or_create_row(phone: str) -> User:
+    """Return the row of ``phone`` (E.164): its account, or a pending account, which is created if there is none."""
     fields = {"joined_at": None, "is_active": False, "password": make_password(None)}
     with transaction.atomic():
         user, made = User.objects.select_related("totp", "sms").get_or_create(phone=phone, defaults=fields)
@@ -36,23 +36,23 @@ def row_of(phone: str) -> User:
     return user
 
 
-def keep_open(user: User) -> bool:
-    """Notes that the number's owner is here: the row is kept for another day. False when it is an account."""
+def extend(user: User) -> bool:
+    """Keep the row for another day, because the number's owner has proved it. Return False if it is an account."""
     return User.objects.filter(pk=user.pk, joined_at=None).update(created_at=timezone.now()) == 1
 
 
 def open_account(request: HttpRequest, user: User, password: str, invitation: int | None) -> User:
-    """Turns the placeholder into an account whose phone is confirmed; at most once. Raises `TakenError`.
+    """Turn the pending account into an account with a confirmed phone, at most once. Raise `NumberTakenError`.
 
-    ``invitation``: the id of the one that is used up by this, where one is needed.
+    ``invitation``: the id of the invitation that this uses, if one is needed.
     """
     hashed = make_password(password)  # slow, so before the lock
     try:
         account = _open(request, user, hashed, invitation)
-    except FactorGuard.DoesNotExist:  # the row was cleared away at this very moment
+    except FactorGuard.DoesNotExist:  # the row was deleted at this moment
         account = None
     if account is None:
-        raise TakenError
+        raise NumberTakenError
     return account
 
 
@@ -76,23 +76,23 @@ def _open(request: HttpRequest, user: User, hashed: str, invitation: int | None)
     return None
 
 
-def release(phone: str) -> None:
-    """Removes the placeholder of ``phone``, so that an existing account can take the number over."""
-    _remove(Q(phone=phone))
+def delete_for_number(phone: str) -> None:
+    """Delete the pending account of ``phone``, so that an existing account can use the number."""
+    _delete(Q(phone=phone))
 
 
-def clear(older_than: timedelta = KEPT) -> int:
-    """Removes placeholders that nobody has used for ``older_than``; how many."""
+def delete_expired(older_than: timedelta = RETENTION) -> int:
+    """Delete pending accounts that were not used for ``older_than``. Return their number."""
     now = timezone.now()
     waiting = SmsCode.objects.filter(expires_at__gt=now).values("user")
-    return _remove(Q(created_at__lt=now - older_than) & ~Q(pk__in=waiting))
+    return _delete(Q(created_at__lt=now - older_than) & ~Q(pk__in=waiting))
 
 
-def _remove(which: Q) -> int:
+def _delete(which: Q) -> int:
     with transaction.atomic():
-        # The lock under which accounts are opened: one that becomes an account at this moment is left alone.
+        # The lock under which accounts are opened: a row that becomes an account at this moment is kept.
         unwanted = User.objects.filter(which, joined_at=None)
         guards = FactorGuard.objects.select_for_update(skip_locked=True).filter(user__in=unwanted)
-        found = [guard.pk for guard in guards]
-        User.objects.filter(pk__in=found, joined_at=None).delete()
-    return len(found)
+        unlocked = [guard.pk for guard in guards]
+        User.objects.filter(pk__in=unlocked, joined_at=None).delete()
+    return len(unlocked)
