@@ -26,6 +26,7 @@ from apikeys.policy.rights import KeyRight
 from apikeys.staff.actions import ACTS, Act
 from apikeys.staff.filters import KeyFilter
 from apikeys.staff.key_status import reasons
+from apikeys.usage import presenters as use
 from hitobit_portal.i18n.jalali import digits
 
 PAGE = 50
@@ -96,6 +97,8 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                 and key.state in act.from_states
             ],
             "events": presenters.key_events(request, events),
+            "rejections": use.rejection_lines(key),
+            "usage": use.month(key),
         }
         return TemplateResponse(request, "admin/key.html", context)
 

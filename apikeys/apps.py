@@ -13,6 +13,7 @@ class ApiKeysConfig(AppConfig):
         from apikeys.actions import expiry_reminders
         from apikeys.operations import doctor, retention
         from apikeys.policy import approvals, detail_texts, events, notifications, rights
+        from apikeys.staff import sections
 
         for module in (
             events,
@@ -23,5 +24,6 @@ class ApiKeysConfig(AppConfig):
             expiry_reminders,
             doctor,
             retention,
+            sections,
         ):
             module.register()

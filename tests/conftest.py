@@ -208,6 +208,16 @@ def _flush_may_empty_the_audit_trail() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _template_tags_query_nothing() -> Iterator[None]:
+    """A view loads everything that its page shows: a template tag that queries the database fails the test."""
+    from tests.support import template_tags
+
+    with pytest.MonkeyPatch.context() as patch:
+        template_tags.forbid_queries(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _database_is_made_for_whoever_asks() -> Iterator[None]:
     """pytest-django makes those that some test's marker names; a run of modules with `kept_db` alone has none."""
     from django.test import utils

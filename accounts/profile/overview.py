@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import sessions
 from accounts.access.decorators import customer
-from accounts.actions import scheduled_changes
+from accounts.actions import preferences, scheduled_changes
 from accounts.factors import step_up, verification
 from accounts.factors.views import ApprovalPage, two_code_page
 
@@ -33,6 +33,7 @@ def settings(request: HttpRequest) -> HttpResponse:
         "totp_clock": user.totp.drift,
         "waiting": scheduled_changes.waiting(user),
         "can_email": portal.EMAIL,
+        "look": preferences.settings_context(request, user),
     }
     return render(request, "accounts/settings.html", context)
 

@@ -10,5 +10,6 @@ __all__ = [
     "opaque_ids",
     "presenters",
     "search",
+    "sections",
     "site",
 ]

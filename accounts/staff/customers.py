@@ -23,7 +23,7 @@ from accounts.factors import lockout
 from accounts.factors.lockout import FailureCounter
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
 from accounts.notifications import outbox
-from accounts.staff import access, access_log, opaque_ids, presenters, search
+from accounts.staff import access, access_log, opaque_ids, presenters, search, sections
 from accounts.staff.actions import BY_NAME, STAFF_ACTIONS, StaffAction
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm, SearchForm
@@ -112,6 +112,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             "trusted": list(TrustedDevice.objects.filter(user=user)),
             "events": presenters.events_of(request, user),
             "notices": presenters.notices_of(request, user),
+            **sections.customer_context(request, user),
         }
         return TemplateResponse(request, "admin/customer.html", context)
 
@@ -139,6 +140,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             "act": act,
             "form": form,
             "open_sessions": len(sessions.open_sessions(user)),
+            **sections.action_context(request, user),
             "back": reverse("admin:accounts_user_change", args=[user.pk]),
         }
         return TemplateResponse(request, "admin/act.html", context)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.access.redirects import redirect_to_login
 from accounts.models import User
+from accounts.staff import sections
 from hitobit_portal.http import error_pages
 
 #: SECURITY: passwords are changed with both codes, on the portal's own page. The other URLs are not needed.
@@ -30,10 +31,13 @@ class PortalAdminSite(admin.AdminSite):
         return {"staff_right": self.has_permission(request), "site_header": self.site_header}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the overview. A template tag of `apikeys` provides its figures."""
-        return TemplateResponse(
-            request, "admin/index.html", {**self.each_context(request), "section": "overview"}
-        )
+        """Show the overview, with what each app adds to it (`accounts.staff.sections`)."""
+        context = {
+            **self.each_context(request),
+            "section": "overview",
+            **sections.overview_context(request),
+        }
+        return TemplateResponse(request, "admin/index.html", context)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Redirect to the portal's own logout: Django's would leave the session row."""

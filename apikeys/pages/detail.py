@@ -18,7 +18,7 @@ from accounts.access.decorators import customer
 from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.pages import session_state
+from apikeys.pages import presenters, session_state
 from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
 from apikeys.pages.lifecycle_forms import RenameForm, taken_text
 from apikeys.policy import account_freeze
@@ -27,6 +27,7 @@ from apikeys.policy.choices import IpPolicy, State
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 from apikeys.policy.settings_change import Change, Settings
+from apikeys.usage import presenters as use
 from hitobit_portal.http.context import address_of
 
 
@@ -223,10 +224,33 @@ def _page(
         "networks": form.shown_chips(),
         "own_address": address_of(request),
     }
-    name = "apikeys/_settings_form.html" if request.htmx else "apikeys/key_detail.html"  # type: ignore[attr-defined]
+    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
+    if not is_fragment:
+        context |= _sections(key, fresh)
+    name = "apikeys/_settings_form.html" if is_fragment else "apikeys/key_detail.html"
     response = render(request, name, context)
     response.allows_htmx = True  # type: ignore[attr-defined]
     return response
+
+
+def _sections(key: ApiKey, fresh: bool) -> dict[str, Any]:
+    """Load the sections of the whole page. The page of a new key shows its first request only."""
+    is_active = key.state == State.ACTIVE
+    context: dict[str, Any] = {}
+    if is_active and not key.last_used_at:
+        context["steps"] = presenters.first_steps(key)
+    if fresh:
+        return context
+    if is_active:
+        context["credentials"] = presenters.credentials(key)
+    if key.state != State.REVOKED:
+        context["health"] = presenters.health(key)
+    return context | {
+        "waiting": presenters.waiting_addresses(key.owner, key),
+        "usage": use.month(key),
+        "refused": use.rejections(key),
+        "may_ask": presenters.may_ask(key),
+    }
 
 
 def _kinds(key: ApiKey) -> list[str]:

@@ -13,6 +13,7 @@ from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
+from apikeys.pages import presenters
 from apikeys.pages.credential_forms import from_draft
 from apikeys.pages.forms import NameForm
 from apikeys.pages.session_state import begin, create_approval
@@ -39,7 +40,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "live_count": len(keys),
         "limit": LIVE_KEYS,
         "keys": keys,
-        "shown_keys": DASHBOARD_KEYS,
+        "healths": presenters.worst_healths(keys, DASHBOARD_KEYS),
+        "waiting": presenters.waiting_addresses(customer(request)),
         "last_login": next((activity.row(event) for event in logins), None),
         "recovery_left": verification.recovery_codes_left(customer(request)),
         "totp_clock": customer(request).totp.drift,
@@ -75,5 +77,6 @@ def keys(request: HttpRequest) -> HttpResponse:
         "live_count": len(listed),
         "limit": LIVE_KEYS,
         "can_create": can_create,
+        "deleted": presenters.deleted_keys(customer(request)),
     }
     return render(request, "apikeys/keys.html", context)

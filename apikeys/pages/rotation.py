@@ -20,7 +20,7 @@ from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.pages import first_use, rotation_state
+from apikeys.pages import first_use, presenters, rotation_state
 from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, kept_fields
 from apikeys.pages.detail import own_key
 from apikeys.pages.session_state import key_facts
@@ -146,6 +146,7 @@ def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         "secret": secret,
         "grace": grace_text(credential.grace_seconds or 0),
         "at_once": not credential.grace_seconds,
+        "steps": presenters.first_steps(key, credential),
     }
     return render(request, "apikeys/key_rotated.html", context)
 

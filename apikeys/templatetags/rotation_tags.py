@@ -1,17 +1,9 @@
-"""What the pages show of a key's credentials, and the programs for its first request."""
-
-from dataclasses import dataclass
-from typing import Any, Literal
+"""The fingerprint of a credential."""
 
 from django import template
-from django.conf import settings
-from django.urls import reverse
 
-from apikeys.actions import rotation
-from apikeys.models import ApiKey, Credential
-from apikeys.pages import first_use
+from apikeys.models import Credential
 from apikeys.policy import public_keys
-from apikeys.verification.signing import Kind
 
 register = template.Library()
 
@@ -20,47 +12,3 @@ register = template.Library()
 def fingerprint(credential: Credential) -> str:
     """``SHA256:…`` of a public key; "" of a secret."""
     return public_keys.fingerprint(credential.public_key) if credential.public_key else ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A live credential; ``in_use``: it signed the last request; ``is_new``: it replaces the other one."""
-
-    credential: Credential
-    in_use: bool
-    is_new: bool
-
-
-@register.simple_tag
-def key_credentials(key: ApiKey) -> dict[str, Any]:
-    """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
-    live = rotation.live(key)
-    used = [credential for credential in live if credential.last_used_at is not None]
-    # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
-    latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
-    lines = [
-        Line(credential, credential == latest, len(live) > 1 and credential == live[-1])
-        for credential in live
-    ]
-    return {"lines": lines, "can_rotate": len(live) < rotation.MOST}
-
-
-@register.simple_tag
-def first_steps(key: ApiKey, rotated: Credential | Literal[""] = "") -> dict[str, Any]:
-    """``credential`` (the newest), ``snippets`` for its kind, ``state`` and ``url`` of the waiting line.
-
-    ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
-    """
-    live = [rotated] if rotated else rotation.live(key)
-    if not live:
-        return {}
-    credential = live[-1]
-    page, names = (
-        ("key_credential_first_use", [key.pk, credential.serial]) if rotated else ("key_first_use", [key.pk])
-    )
-    return {
-        "credential": credential,
-        "snippets": first_use.snippets(key, Kind(credential.kind), settings.BASE_URL),
-        "state": first_use.state(key, rotated or None),
-        "url": reverse(page, args=names),
-    }

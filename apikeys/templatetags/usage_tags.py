@@ -1,27 +1,12 @@
-"""What the pages show of a key's use: a month, the last refusals, addresses that ask, health. Each loads its own."""
+"""Filters for figures of a key's use."""
 
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
 
 from django import template
-from django.utils import timezone
-from django.utils.functional import Promise
 
-from accounts.models import User
-from apikeys.actions import address_approval
-from apikeys.models import ApiKey, Refusal, RescueRequest
-from apikeys.policy.choices import IpPolicy, Permission, State
-from apikeys.usage import chart, clock_skew, queries, rejection_texts
-from apikeys.usage import key_health as usage_key_health
-from apikeys.usage.key_health import Check
-from apikeys.usage.recorder import KEPT_REFUSALS
-from apikeys.verification import networks
 from hitobit_portal.i18n.jalali import day_local, digits
 
 register = template.Library()
-#: Shown without a click: fifty make a page of ten screens on a phone.
-OPEN_REFUSALS = 8
 
 
 @register.filter
@@ -42,131 +27,3 @@ def seconds(skew_ms: int) -> str:
     """Milliseconds without their sign as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
     shown = digits(f"{abs(skew_ms) / 1000:,.1f}")
     return shown if shown.isascii() else shown.replace(",", "٬").replace(".", "٫")
-
-
-@register.simple_tag
-def key_usage(key: ApiKey) -> dict[str, Any]:
-    """``days`` (newest first), ``bars``, sums, the ``worst`` day, ``addresses``, and ``clock`` (a value of `Clock`)."""
-    days = queries.month(key)
-    return {
-        "bars": chart.bars(days),
-        "days": [day for day in reversed(days) if day.total],
-        "first": days[0].day,
-        "last": days[-1].day,
-        "allowed": sum(day.allowed for day in days),
-        "refused": sum(day.refused for day in days),
-        "worst": chart.worst(days),
-        "addresses": list(key.addresses.all()),
-        "clock": clock_skew.judge(key.skew_ms).value,
-    }
-
-
-@dataclass(frozen=True)
-class Line:
-    """One refusal as the table shows it."""
-
-    refusal: Refusal
-    words: rejection_texts.Words
-    permission: Promise | None
-    button: rejection_texts.Button | None
-
-
-@register.simple_tag
-def key_refusals(key: ApiKey) -> dict[str, Any]:
-    """``lines`` and ``older``, newest first; ``days`` and ``reasons``: (words, count a day, sum) of the last week."""
-    listed = networks.compile_networks(network.value for network in key.networks.all())
-    labels = {permission.value: permission.label for permission in Permission}
-    lines = [
-        Line(
-            row,
-            rejection_texts.words(row),
-            labels.get(row.permission),
-            rejection_texts.button(key, row, listed),
-        )
-        for row in key.refusals.all()[:KEPT_REFUSALS]
-    ]
-    days, table = queries.week_of_refusals(key)
-    reasons = [
-        (rejection_texts.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
-        for outcome, week in table.items()
-    ]
-    return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
-
-
-@dataclass(frozen=True)
-class Fix:
-    """A check that failed, and where its button leads; ``url`` is "" where there is none."""
-
-    check: Check
-    url: str
-
-
-@dataclass(frozen=True)
-class Health:
-    key: ApiKey
-    fixes: list[Fix]
-    passed: list[Check]
-
-    @property
-    def petals(self) -> int:
-        return len(self.passed)
-
-    @property
-    def tone(self) -> str:
-        """Green when all is well, the house's colour for a little less, a warning below."""
-        return "ok" if not self.fixes else "brand" if len(self.fixes) <= 2 else "warn"
-
-    @property
-    def worst(self) -> Fix | None:
-        return self.fixes[0] if self.fixes else None
-
-
-@register.simple_tag
-def key_health(key: ApiKey) -> Health:
-    """The health of the key whose page this is."""
-    return _healths([key], on_page=True)[0]
-
-
-@register.simple_tag
-def worst_keys(keys: list[ApiKey], most: int) -> list[Health]:
-    """The least healthy ``most`` of ``keys`` (with their credentials), worst first."""
-    return sorted(_healths(keys, on_page=False), key=lambda found: found.petals)[:most]
-
-
-def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
-    now, counted = timezone.now(), queries.for_health(keys)
-    found = []
-    for key in keys:
-        checks = usage_key_health.checks(key, counted.get(key.pk, usage_key_health.Counts()), now)
-        fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
-        found.append(Health(key, fixes, [check for check in checks if check.passed]))
-    return found
-
-
-def _place(key: ApiKey, check: Check, on_page: bool) -> str:
-    """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
-    if check.drop:
-        return (
-            rejection_texts.address_of_page("key_drop_permissions", key.pk)
-            if key.state == State.ACTIVE
-            else ""
-        )
-    if not check.place.startswith("#"):
-        return rejection_texts.address_of_page(check.place, key.pk)
-    if key.state != State.ACTIVE and check.place in ("#ip", "#expires"):
-        return ""
-    page = "" if on_page else rejection_texts.address_of_page("key_detail", key.pk)
-    return f"{page}{check.place}"
-
-
-@register.simple_tag
-def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
-    """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = address_approval.waiting(user)
-    return list(waiting.filter(key=key) if key else waiting)
-
-
-@register.simple_tag
-def may_ask(key: ApiKey) -> bool:
-    """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
-    return key.state == State.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw

@@ -7,6 +7,7 @@ __all__ = [
     "clock_skew",
     "export",
     "key_health",
+    "presenters",
     "queries",
     "recorder",
     "rejection_texts",

@@ -1,0 +1,142 @@
+"""What the pages show of keys beside their fields: credentials, first steps, health, waiting addresses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from apikeys.actions import address_approval, rotation
+from apikeys.models import ApiKey, Credential, RescueRequest
+from apikeys.pages import first_use
+from apikeys.policy.choices import IpPolicy, State
+from apikeys.usage import key_health, queries, rejection_texts
+from apikeys.usage.key_health import Check
+from apikeys.verification.signing import Kind
+
+#: Deleted keys that the list shows. Their pages stay for good.
+MAX_DELETED = 100
+
+
+@dataclass(frozen=True)
+class CredentialLine:
+    """A live credential; ``in_use``: it signed the last request; ``is_new``: it replaces the other one."""
+
+    credential: Credential
+    in_use: bool
+    is_new: bool
+
+
+def credentials(key: ApiKey) -> dict[str, Any]:
+    """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
+    live = rotation.live(key)
+    used = [credential for credential in live if credential.last_used_at is not None]
+    # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
+    latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
+    lines = [
+        CredentialLine(credential, credential == latest, len(live) > 1 and credential == live[-1])
+        for credential in live
+    ]
+    return {"lines": lines, "can_rotate": len(live) < rotation.MOST}
+
+
+def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any]:
+    """``credential`` (the newest), ``snippets`` for its kind, ``state`` and ``url`` of the waiting line.
+
+    ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
+    """
+    live = [rotated] if rotated else rotation.live(key)
+    if not live:
+        return {}
+    credential = live[-1]
+    page, names = (
+        ("key_credential_first_use", [key.pk, credential.serial]) if rotated else ("key_first_use", [key.pk])
+    )
+    return {
+        "credential": credential,
+        "snippets": first_use.snippets(key, Kind(credential.kind), settings.BASE_URL),
+        "state": first_use.state(key, rotated),
+        "url": reverse(page, args=names),
+    }
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A check that failed, and where its button leads; ``url`` is "" where there is none."""
+
+    check: Check
+    url: str
+
+
+@dataclass(frozen=True)
+class Health:
+    key: ApiKey
+    fixes: list[Fix]
+    passed: list[Check]
+
+    @property
+    def petals(self) -> int:
+        return len(self.passed)
+
+    @property
+    def tone(self) -> str:
+        """Green when all is well, the house's colour for a little less, a warning below."""
+        return "ok" if not self.fixes else "brand" if len(self.fixes) <= 2 else "warn"
+
+    @property
+    def worst(self) -> Fix | None:
+        return self.fixes[0] if self.fixes else None
+
+
+def health(key: ApiKey) -> Health:
+    """The health of the key whose page this is."""
+    return _healths([key], on_page=True)[0]
+
+
+def worst_healths(keys: list[ApiKey], most: int) -> list[Health]:
+    """The least healthy ``most`` of ``keys`` (with their credentials), worst first."""
+    return sorted(_healths(keys, on_page=False), key=lambda found: found.petals)[:most]
+
+
+def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
+    now, counted = timezone.now(), queries.for_health(keys)
+    found = []
+    for key in keys:
+        checks = key_health.checks(key, counted.get(key.pk, key_health.Counts()), now)
+        fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
+        found.append(Health(key, fixes, [check for check in checks if check.passed]))
+    return found
+
+
+def _place(key: ApiKey, check: Check, on_page: bool) -> str:
+    """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
+    if check.drop:
+        return (
+            rejection_texts.address_of_page("key_drop_permissions", key.pk)
+            if key.state == State.ACTIVE
+            else ""
+        )
+    if not check.place.startswith("#"):
+        return rejection_texts.address_of_page(check.place, key.pk)
+    if key.state != State.ACTIVE and check.place in ("#ip", "#expires"):
+        return ""
+    page = "" if on_page else rejection_texts.address_of_page("key_detail", key.pk)
+    return f"{page}{check.place}"
+
+
+def waiting_addresses(user: User, key: ApiKey | None = None) -> list[RescueRequest]:
+    """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
+    waiting = address_approval.waiting(user)
+    return list(waiting.filter(key=key) if key else waiting)
+
+
+def may_ask(key: ApiKey) -> bool:
+    """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
+    return key.state == State.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw
+
+
+def deleted_keys(user: User) -> list[ApiKey]:
+    """The customer's deleted keys, the last 100, newest first. Their pages stay for good."""
+    return list(ApiKey.objects.filter(owner=user, state=State.REVOKED).order_by("-revoked_at")[:MAX_DELETED])

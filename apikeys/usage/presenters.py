@@ -1,0 +1,74 @@
+"""The use of one key as its owner's page and the staff's page show it: a month, and the last rejections."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+
+from apikeys.models import ApiKey, Refusal
+from apikeys.policy.choices import Permission
+from apikeys.usage import chart, clock_skew, queries, rejection_texts
+from apikeys.usage.recorder import KEPT_REFUSALS
+from apikeys.verification import networks
+
+#: Shown without a click: fifty make a page of ten screens on a phone.
+OPEN_REFUSALS = 8
+
+
+def month(key: ApiKey) -> dict[str, Any]:
+    """Return the last 30 days.
+
+    ``days``: newest first, without empty ones; ``bars``; ``allowed`` and ``refused``: sums; the ``worst`` day;
+    ``addresses``; ``clock``: a value of `Clock`.
+    """
+    days = queries.month(key)
+    return {
+        "bars": chart.bars(days),
+        "days": [day for day in reversed(days) if day.total],
+        "first": days[0].day,
+        "last": days[-1].day,
+        "allowed": sum(day.allowed for day in days),
+        "refused": sum(day.refused for day in days),
+        "worst": chart.worst(days),
+        "addresses": list(key.addresses.all()),
+        "clock": clock_skew.judge(key.skew_ms).value,
+    }
+
+
+@dataclass(frozen=True)
+class RejectionLine:
+    """One rejection as a table shows it. ``button``: where the owner can fix it."""
+
+    refusal: Refusal
+    words: rejection_texts.Words
+    permission: Promise | None
+    button: rejection_texts.Button | None
+
+
+def rejection_lines(key: ApiKey) -> list[RejectionLine]:
+    """Return the stored rejections, newest first."""
+    listed = networks.compile_networks(network.value for network in key.networks.all())
+    labels = {permission.value: permission.label for permission in Permission}
+    return [
+        RejectionLine(
+            row,
+            rejection_texts.words(row),
+            labels.get(row.permission),
+            rejection_texts.button(key, row, listed),
+        )
+        for row in key.refusals.all()[:KEPT_REFUSALS]
+    ]
+
+
+def rejections(key: ApiKey) -> dict[str, Any]:
+    """Return ``lines`` and ``older``, newest first; of the last week ``days`` and ``reasons``: (title, counts, sum).
+
+    ``counts``: pairs of a day and its count.
+    """
+    lines = rejection_lines(key)
+    days, table = queries.week_of_refusals(key)
+    reasons = [
+        (rejection_texts.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
+        for outcome, week in table.items()
+    ]
+    return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
