@@ -44,7 +44,7 @@ def _local_id(reference: str) -> dict[str, str]:
 
 
 def _post(method: str, fields: dict[str, str]) -> str:
-    # SECURITY: the key is part of the path: `http_client` reveals no URL, and settings.LOGGING silences urllib3.
+    # SECURITY: the key is part of the path: `http_client` reveals no URL, and settings.LOGGING silences httpx.
     key = quote(settings.KAVENEGAR_API_KEY, safe="")
     response = http_client.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
     status = response.path_value("return", "status")

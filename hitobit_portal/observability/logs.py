@@ -153,7 +153,8 @@ def configuration(form: str, level: int | str) -> dict[str, Any]:
             # SECURITY: at DEBUG these write SQL parameters and form data into the log.
             "django.db.backends": {"level": "INFO"},
             "django.utils.autoreload": {"level": "INFO"},
-            # SECURITY: it writes addresses at WARNING too, and Kavenegar's API key is a part of the address.
-            "urllib3": {"level": "CRITICAL"},
+            # SECURITY: they write URLs at INFO, and Kavenegar's API key is part of the URL.
+            "httpx": {"level": "CRITICAL"},
+            "httpcore": {"level": "CRITICAL"},
         },
     }

@@ -7,9 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pyotp
 import pytest
-import requests
 
 from tests.support.live_portal import LivePortal
 
@@ -22,25 +22,24 @@ class Browser:
     """Cookies, the CSRF token of the last page, and an address of its own for every post."""
 
     def __init__(self, portal: LivePortal) -> None:
-        self.portal, self.session = portal, requests.Session()
-        self.session.trust_env = False
+        self.portal, self.session = portal, httpx.Client(trust_env=False, follow_redirects=True, timeout=60)
         self.token = ""
 
     def get(self, path: str) -> str:
-        page = self.session.get(self.portal.url + path, timeout=60).text
+        page = self.session.get(self.portal.url + path).text
         found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         self.token = found.group(1) if found else ""
         return page
 
-    def post(self, path: str, **fields: str) -> requests.Response:
+    def post(self, path: str, **fields: str) -> httpx.Response:
         # One connection a post: those of a pool would queue behind each other.
-        return requests.post(
+        return httpx.post(
             self.portal.url + path,
             data={"csrfmiddlewaretoken": self.token, **fields},
             headers={"X-Forwarded-For": next(_addresses), "Connection": "close"},
-            cookies=self.session.cookies.get_dict(),
-            allow_redirects=False,
+            cookies=dict(self.session.cookies),
             timeout=60,
+            trust_env=False,
         )
 
 
@@ -88,7 +87,7 @@ def test_the_right_code_behind_twelve_wrong_ones_is_refused(
         refused.release()
         return status
 
-    def right() -> requests.Response:
+    def right() -> httpx.Response:
         for _answer in range(5):
             assert refused.acquire(timeout=60)
         return half_way.post(SECOND_FACTOR, code=totp.now())

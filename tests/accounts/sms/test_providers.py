@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests.adapters
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -154,7 +153,7 @@ def test_next_one_gets_the_message_however_a_provider_fails(
 def test_provider_without_a_listener_is_a_failure(provider: ProviderServer, module: Any) -> None:
     provider.shutdown()
     provider.server_close()
-    with pytest.raises(ProviderError, match=r"^ConnectionError$"):
+    with pytest.raises(ProviderError, match=r"^ConnectError$"):
         send(module)
 
 
@@ -231,7 +230,8 @@ def test_certificate_is_checked_and_deadlines_hold_below_tls(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     if known:
-        monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        monkeypatch.setattr(http_client, "tls_context", lambda: trusting)
     with ProviderServer(context) as secure:
         secure.mode = mode
         pointed_at(settings, secure.url)
