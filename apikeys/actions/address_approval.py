@@ -36,9 +36,9 @@ LIFETIME = timedelta(hours=24)
 
 def ask(key: ApiKey, decision: Decision, address: str) -> RescueRequest | None:
     """Opens an approval for ``address``, at most one a key and hour, and tells the owner; None when it does not."""
-    if decision.outcome is not Outcome.ADDRESS_REFUSED or not decision.rightly_signed:
+    if decision.outcome is not Outcome.ADDRESS_REFUSED or not decision.is_authentic:
         return None
-    if networks.number_of(address) is None:  # what a gateway said may be anything
+    if networks.address_number(address) is None:  # what a gateway said may be anything
         return None
     with transaction.atomic():
         # The key's row is the lock: of many at once all but one see that it was asked.

@@ -23,7 +23,8 @@ from django.utils import timezone
 
 from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.policy.choices import IpPolicy, Permission, State
-from apikeys.verification import decision, networks
+from apikeys.verification import networks
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from hitobit_portal.security import crypto
 
@@ -37,7 +38,7 @@ EXPLAINED = 4
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def load(key_id: str) -> decision.KeyRecord | None:
+def load(key_id: str) -> KeyRecord | None:
     """The key with this public id as `decision.decide` takes it; None when there is none.
 
     Credentials that no longer sign are left out. Their end never moves away again (`rotation`), so a decision has no
@@ -53,7 +54,7 @@ def load(key_id: str) -> decision.KeyRecord | None:
     return record if rows else None
 
 
-def load_explained(keys: Iterable[ApiKey]) -> dict[str, decision.KeyRecord]:
+def load_explained(keys: Iterable[ApiKey]) -> dict[str, KeyRecord]:
     """``keys`` by their public id as `load` gives them, each with its newest credentials, ended ones among them.
 
     For who explains refusals; nothing is decided by it. SECURITY: EXPLAINED credentials a key and no more: a customer
@@ -75,9 +76,9 @@ def load_explained(keys: Iterable[ApiKey]) -> dict[str, decision.KeyRecord]:
     }
 
 
-def _record(key_id: str, rows: list[dict[str, Any]]) -> decision.KeyRecord:
+def _record(key_id: str, rows: list[dict[str, Any]]) -> KeyRecord:
     key = rows[0]
-    return decision.KeyRecord(
+    return KeyRecord(
         user=str(key["owner_id"]),
         key=key_id,
         active=key["state"] == State.ACTIVE,
@@ -159,18 +160,18 @@ def _nobodys_row(_master_key: str) -> dict[str, Any]:
 
 # A list of thirty takes 0.3 ms to read, and a key that is asked for is soon asked for again.
 @functools.lru_cache(maxsize=4096)
-def _matcher(listed: str | None) -> networks.Matcher:
+def _matcher(listed: str | None) -> networks.NetworkMatcher:
     return networks.compile_networks((listed or "").split(","))
 
 
-def _credential(row: dict[str, Any]) -> decision.CredentialRecord:
+def _credential(row: dict[str, Any]) -> CredentialRecord:
     values = (row[f"signing__{name}"] for name in CREDENTIAL)
     pk, kind, serial, sealed, public_key, retires_at, first_used_at = values
     if kind == Credential.Kind.HMAC:
         material = crypto.unseal(sealed, Credential.seal_owner_of(serial, row["pk"], row["owner_id"]))
     else:
         material = base64.b64decode(public_key)
-    return decision.CredentialRecord(pk, Kind(kind), material, _ms(retires_at), first_used_at is None)
+    return CredentialRecord(pk, Kind(kind), material, _ms(retires_at), first_used_at is None)
 
 
 def _ms(at: datetime | None) -> int | None:

@@ -13,11 +13,11 @@ from django.utils import timezone
 from apikeys.models import ApiKey, Credential
 from apikeys.policy.choices import State
 from apikeys.policy.public_keys import PublicKey
-from apikeys.verification.signature_check import MOST_CREDENTIALS
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 
 #: What the old credential may live on after the first use of the new one, seconds.
 GRACES = (0, 3600, 86_400, 7 * 86_400)
-MOST = MOST_CREDENTIALS
+MOST = MAX_LIVE_CREDENTIALS
 
 
 class CannotRotate(Exception):

@@ -13,8 +13,9 @@ from enum import Enum
 from apikeys.debugger.causes import Cause, Found, found
 from apikeys.debugger.freshness import clock_cause
 from apikeys.verification import signing
-from apikeys.verification.decision import CredentialRecord, KeyRecord, decide
+from apikeys.verification.decision import decide
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 
 _STANDING = {

@@ -16,7 +16,8 @@ from apikeys.debugger.checks import Check, Situation, State
 from apikeys.debugger.payload_candidates import Parts, name_of
 from apikeys.debugger.request_parser import Pasted
 from apikeys.verification import signing
-from apikeys.verification.decision import Decision, KeyRecord, decide
+from apikeys.verification.decision import Decision, decide
+from apikeys.verification.records import KeyRecord
 from apikeys.verification.signing import Kind
 
 
@@ -102,8 +103,8 @@ def _parameters(
     """Checks 4 to 6, of which the first that fails hides the others."""
     failed = 7
     if isinstance(parsed, signing.ContractError):
-        order = (signing.Refusal.PARAMETER_MISSING, signing.Refusal.PARAMETER_DUPLICATE)
-        failed = 4 + order.index(parsed.refusal) if parsed.refusal in order else 6
+        order = (signing.ContractViolation.PARAMETER_MISSING, signing.ContractViolation.PARAMETER_DUPLICATE)
+        failed = 4 + order.index(parsed.violation) if parsed.violation in order else 6
     causes = (syntax_checks.parameters(request, parsed),) if isinstance(parsed, signing.ContractError) else ()
     four, five, six = (
         Check(n, State.OK if n < failed else State.SKIPPED) if n != failed else Check(n, State.FAILED, causes)

@@ -21,7 +21,8 @@ from apikeys.debugger.checks import Situation
 from apikeys.debugger.diagnosis import Diagnosis, explain
 from apikeys.models import ApiKey
 from apikeys.policy.choices import State
-from apikeys.verification.decision import KeyRecord, is_key_id
+from apikeys.verification.decision import is_key_id
+from apikeys.verification.records import KeyRecord
 from apikeys.verification.signing import Kind
 
 #: Deleted keys that a request may still name or be signed with, beside one that it does name.

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from apikeys.debugger.causes import Cause, Found, found
 from apikeys.verification import signing
-from apikeys.verification.decision import CredentialRecord
+from apikeys.verification.records import CredentialRecord
 from apikeys.verification.signing import Kind
 
 #: What a check costs beside the payload's own length, in bytes hashed (`budget`).
@@ -63,7 +63,7 @@ def of_credential(
 
 def plain(credential: CredentialRecord, signature: bytes, *extra: Found) -> Way | None:
     """The right way, of a credential that should not have been used (``extra`` says why); ``None`` if it can't fit."""
-    if len(signature) not in signing.LENGTHS[credential.kind]:
+    if len(signature) not in signing.SIGNATURE_LENGTHS[credential.kind]:
         return None
     if credential.kind is Kind.HMAC:
         if re.fullmatch(rb"[0-9A-Fa-f]{64}", signature) is None:
@@ -219,7 +219,7 @@ def _may_be_of(kind: Kind, material: bytes, raw: bytes) -> bool:
         key = signing.public_key(material)
     except (UnsupportedAlgorithm, ValueError):
         return False
-    return isinstance(key, RSAPublicKey) and signing.is_number_of(key, raw)
+    return isinstance(key, RSAPublicKey) and signing.is_in_range(key, raw)
 
 
 def _public_key_check(kind: Kind, material: bytes, raw: bytes) -> Callable[[bytes], bool]:

@@ -90,9 +90,9 @@ def _misnamed(request: Pasted, key_id: str) -> Found:
 
 def parameters(request: Pasted, error: signing.ContractError) -> Found:
     """The cause of a refusal by checks 4 to 6."""
-    if error.refusal is signing.Refusal.RECV_WINDOW:
+    if error.violation is signing.ContractViolation.RECV_WINDOW:
         return found(Cause.RECV_WINDOW_LARGE)
-    if error.refusal is signing.Refusal.PARAMETER_DUPLICATE:
+    if error.violation is signing.ContractViolation.PARAMETER_DUPLICATE:
         return _duplicate(request)
     name = str(error.arguments[0])
     names = [name_of(piece).decode("utf-8", "replace") for piece in _pieces(request)]

@@ -25,8 +25,9 @@ from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
 from apikeys.verification import networks, signing
-from apikeys.verification.decision import Decision, KeyRecord
+from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import DUMMY_KEY, KeyRecord
 
 logger = logging.getLogger("portal.gateway")
 #: Usage counters that are drained before the event loop handles requests again; they take 0.1 ms. With 500, one request
@@ -106,7 +107,7 @@ class Authorizer:
             address_bucket = counter.address_bucket
         else:
             # An address in another form (with a port, for example) has no bucket of its own: `authorize` parses it.
-            if networks.number_of(client_ip.decode("latin-1")) is None:
+            if networks.address_number(client_ip.decode("latin-1")) is None:
                 return None
             address_bucket = self._address_bucket(client_ip)
         # SECURITY: before anything else, as in `authorize`: above the rate, the response time reveals nothing, and no
@@ -220,7 +221,7 @@ class Authorizer:
         self, request: AuthorizationRequest, key: PreparedKey, decision: Decision, address: str
     ) -> AuthorizationResult:
         """Apply the key's rate limit and the replay guard to a decision about an existing key, and count it."""
-        if decision.rightly_signed:
+        if decision.is_authentic:
             # SECURITY: only requests that the key's holder signed count, or others could use up its rate.
             wait = await _acquire(self._limits.key_buckets, key.record.key)
             if wait:
@@ -284,4 +285,4 @@ async def _call_valkey(call: Awaitable[Result]) -> Result:
         raise Unavailable from None
 
 
-_PREPARED_DUMMY_KEY = PreparedKey(verification_decision.NOBODY)
+_PREPARED_DUMMY_KEY = PreparedKey(DUMMY_KEY)

@@ -118,7 +118,7 @@ class SettingsForm(forms.Form):
 
         Returns whether all of it was right.
         """
-        wrong: list[tuple[str, networks.Problem]] = []
+        wrong: list[tuple[str, networks.NetworkProblem]] = []
         for entry in networks.split_list(text[:LONGEST_LIST]):
             try:
                 network = networks.parse_entry(entry)
@@ -188,11 +188,11 @@ def _size(value: str) -> str:
     return ngettext("%(n)s address", "%(n)s addresses", count) % {"n": digits(count)}
 
 
-def _network_problem(entry: str, kind: networks.Problem) -> str:
+def _network_problem(entry: str, kind: networks.NetworkProblem) -> str:
     shown = isolated(entry[:50])
-    if kind is networks.Problem.PREFIX:
+    if kind is networks.NetworkProblem.PREFIX:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
-    if kind is networks.Problem.TOO_WIDE:
+    if kind is networks.NetworkProblem.TOO_WIDE:
         return _(
             "“%(entry)s” is too wide: /8 is the most, of IPv6 /24. Choose “Unrestricted” for every address."
         ) % {"entry": shown}

@@ -138,7 +138,7 @@ def _note_refusals(batch: Batch) -> None:
                 pk=key.pk
             ).first()  # the lock of what is counted
             recorder.note_refusal(key, refused.decision, refused.address, refused.permission)
-        if refused.decision.rightly_signed:
+        if refused.decision.is_authentic:
             address_approval.ask(key, refused.decision, refused.address)
 
 

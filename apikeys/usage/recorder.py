@@ -51,7 +51,7 @@ def note(key_id: str, decision: Decision, address: str, permission: str) -> None
             _note_use(key, address, decision.credential_id)
         else:
             note_refusal(key, decision, address, permission)
-    if decision.rightly_signed and not decision.allowed:
+    if decision.is_authentic and not decision.allowed:
         address_approval.ask(key, decision, address)
 
 

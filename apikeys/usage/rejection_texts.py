@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from apikeys.models import ApiKey, Refusal
 from apikeys.policy.choices import IpPolicy, State
 from apikeys.usage.recorder import LARGEST_SKEW_MS
-from apikeys.verification.networks import Matcher, number_of
+from apikeys.verification.networks import NetworkMatcher, address_number
 from apikeys.verification.outcomes import Outcome
 
 
@@ -184,12 +184,12 @@ def words(refusal: Refusal) -> Words:
     return found
 
 
-def button(key: ApiKey, refusal: Refusal, listed: Matcher) -> Button | None:
+def button(key: ApiKey, refusal: Refusal, listed: NetworkMatcher) -> Button | None:
     """What mends ``refusal``; None when nothing does, or it is mended. ``listed``: the key's IPs."""
     remedy = words(refusal).remedy
     if remedy is Remedy.NONE or key.state == State.REVOKED or _is_mended(key, refusal, remedy, listed):
         return None
-    if remedy is Remedy.ADD_ADDRESS and number_of(refusal.address) is None:
+    if remedy is Remedy.ADD_ADDRESS and address_number(refusal.address) is None:
         return None  # what a gateway said may be anything
     if key.state != State.ACTIVE and remedy in IN_SETTINGS | GIVE.keys():
         return Button(LABELS[Remedy.STATE], ANCHORS[Remedy.STATE])
@@ -203,7 +203,7 @@ def button(key: ApiKey, refusal: Refusal, listed: Matcher) -> Button | None:
     return Button(LABELS[remedy], url) if url else None
 
 
-def _is_mended(key: ApiKey, refusal: Refusal, remedy: Remedy, listed: Matcher) -> bool:
+def _is_mended(key: ApiKey, refusal: Refusal, remedy: Remedy, listed: NetworkMatcher) -> bool:
     """Whether the same request would no longer be refused for this reason."""
     if remedy in (Remedy.ADD_ADDRESS, Remedy.NETWORKS):
         return key.ip_policy != IpPolicy.TRUSTED or listed.contains(refusal.address)

@@ -21,6 +21,7 @@ PURE = (
         "apikeys.verification.signature_check",
         "apikeys.verification.networks",
         "apikeys.verification.outcomes",
+        "apikeys.verification.records",
         "apikeys.policy.public_keys",
         "apikeys.verification.decision",
     ),

@@ -71,6 +71,7 @@ from apikeys.policy import power
 from apikeys.usage import recorder
 from apikeys.verification import decision as verification_decision
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import KeyRecord
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
 from tests.support.binance_client import BinanceClient
@@ -807,7 +808,7 @@ def seconds(moment: datetime | None, otherwise: float) -> float:
 
 
 def decided(
-    record: verification_decision.KeyRecord | None,
+    record: KeyRecord | None,
     name: str,
     query: bytes,
     address: str,

@@ -9,7 +9,7 @@ from apikeys.gateway.fastpath.query import QueryPattern
 from apikeys.gateway.fastpath.rate_limits import Bucket
 from apikeys.gateway.fastpath.verifiers import Verifier
 from apikeys.usage.batch import MOST_USES, Used
-from apikeys.verification.decision import KeyRecord
+from apikeys.verification.records import KeyRecord
 
 
 class UsageCounter:

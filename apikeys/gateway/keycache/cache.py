@@ -11,7 +11,7 @@ from apikeys.gateway.fastpath.lru import GenerationalCache
 from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.usage_counters import UsageCounter
 from apikeys.usage.batch import MOST_USES
-from apikeys.verification.decision import KeyRecord
+from apikeys.verification.records import KeyRecord
 
 #: After this time an unknown key is looked up again; sooner if the listener reports that it was created.
 UNKNOWN_KEY_SECONDS = 30.0

@@ -20,7 +20,7 @@ from apikeys.gateway.keycache.cache import Unavailable
 from apikeys.models import GatewayToken
 from apikeys.usage import batch_writer
 from apikeys.usage.batch import Batch
-from apikeys.verification.decision import KeyRecord
+from apikeys.verification.records import KeyRecord
 
 logger = logging.getLogger("portal.gateway")
 Result = TypeVar("Result")

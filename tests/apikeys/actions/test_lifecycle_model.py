@@ -32,6 +32,7 @@ from apikeys.models import ApiKey, Credential
 from apikeys.policy.power import Codes
 from apikeys.usage import recorder
 from apikeys.verification import decision as verification_decision
+from apikeys.verification.records import KeyRecord
 from hitobit_portal.security import crypto
 from tests.support.binance_client import BinanceClient
 from tests.support.examples import times
@@ -344,7 +345,7 @@ class KeyLife(RuleBasedStateMachine):
 
     def compare(
         self,
-        record: verification_decision.KeyRecord | None,
+        record: KeyRecord | None,
         key: Life,
         proof: Proof,
         permission: str,
@@ -360,7 +361,7 @@ class KeyLife(RuleBasedStateMachine):
 
 
 def decide(
-    record: verification_decision.KeyRecord | None,
+    record: KeyRecord | None,
     key: Life,
     proof: Proof,
     permission: str,

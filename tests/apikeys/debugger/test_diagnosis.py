@@ -23,9 +23,10 @@ from apikeys.debugger.budget import PAGE, Budget
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.checks import Situation, State
 from apikeys.debugger.diagnosis import Diagnosis, explain
-from apikeys.verification.decision import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
+from apikeys.verification.decision import READ_GRACE_MS, decide
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.binance_client import BinanceClient
 

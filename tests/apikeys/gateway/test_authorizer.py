@@ -19,9 +19,10 @@ from apikeys.gateway.keycache.cache import ALL, KeyCache, Unavailable
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteListener
 from apikeys.gateway.requests import AuthorizationRequest
 from apikeys.usage.batch import MOST_REFUSALS, Batch
-from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
+from apikeys.verification.decision import Decision
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.event_loops import StubListener, run_in_thread
 

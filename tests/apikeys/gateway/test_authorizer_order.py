@@ -20,9 +20,9 @@ from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Used
 from apikeys.verification import signing
-from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.event_loops import StubListener, run_in_thread
 from tests.support.one_defect import (

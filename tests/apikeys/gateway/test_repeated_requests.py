@@ -17,7 +17,7 @@ from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
 from apikeys.gateway.requests import MAX_PAYLOAD_BYTES
 from apikeys.usage.batch import Used
-from apikeys.verification.decision import CredentialRecord, KeyRecord
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
     KEY,

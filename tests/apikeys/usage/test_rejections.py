@@ -158,7 +158,7 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
 def test_a_button_leads_to_what_still_has_to_be_mended(
     key: ApiKey, outcome: Outcome, leads_to: str | None
 ) -> None:
-    found = rejection_texts.button(key, refused(key, outcome, permission="trade"), networks.Matcher())
+    found = rejection_texts.button(key, refused(key, outcome, permission="trade"), networks.NetworkMatcher())
     assert (found.url if found else None) == leads_to
 
 
@@ -259,7 +259,7 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
     assert send(key, permission="trade") is Outcome.PERMISSION
     client = logged_in(sara)
     row = Refusal.objects.get()
-    button = rejection_texts.button(key, row, networks.Matcher())
+    button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
     assert (button.url, button.posts) == (f"/keys/{key.pk}/refusals/{row.pk}/grant/", True)
     assert client.get(button.url)["Location"] == f"/keys/{key.pk}/"
@@ -271,13 +271,13 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
     assert ADDRESS in sms_collector.newest().text
     assert client.post(answer["Location"], both_codes(sara, "key.change")).status_code == 302
     assert send(key, permission="trade") is Outcome.ALLOWED
-    assert rejection_texts.button(ApiKey.objects.get(), row, networks.Matcher()) is None
+    assert rejection_texts.button(ApiKey.objects.get(), row, networks.NetworkMatcher()) is None
 
 
 def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: ApiKey) -> None:
     key.apply(["read"], "unrestricted", [])
     row = refused(key, Outcome.PERMISSION, permission="withdraw")
-    button = rejection_texts.button(key, row, networks.Matcher())
+    button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
     assert (button.url, button.posts) == ("#settings", False)
     assert logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/")["Location"] == f"/keys/{key.pk}/"
@@ -318,6 +318,6 @@ def test_an_address_that_is_none_is_offered_to_nobody_and_breaks_nothing(
     assert rejection_texts.button(key, row, networks.compile_networks([ADDRESS])) is None
     answer = logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
     assert answer["Location"] == f"/keys/{key.pk}/"
-    signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), rightly_signed=True)
+    signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), is_authentic=True)
     assert address_approval.ask(key, signed, address) is None
     assert address_approval.ask(key, signed, OTHER) is not None

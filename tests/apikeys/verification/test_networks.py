@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apikeys.verification.networks import (
     Network,
     NetworkError,
-    Problem,
+    NetworkProblem,
     compile_networks,
     parse_entry,
     parse_network,
@@ -50,54 +50,56 @@ def test_network_is_normalised(text: str, value: str, corrected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("", Problem.SHAPE),
-        (" ", Problem.SHAPE),
-        ("localhost", Problem.SHAPE),
-        ("1.2.3", Problem.SHAPE),
-        ("1.2.3.4.5", Problem.SHAPE),
-        ("1.2.3.256", Problem.SHAPE),
-        ("01.2.3.4", Problem.SHAPE),
-        ("1.2.3.04", Problem.SHAPE),
-        ("۰۱.۲.۳.۴", Problem.SHAPE),
-        ("１.2.3.4", Problem.SHAPE),
-        ("0x1.2.3.4", Problem.SHAPE),
-        ("16909060", Problem.SHAPE),
-        ("1.2.3.4:80", Problem.SHAPE),
-        ("[::1]", Problem.SHAPE),
-        ("1.2.3.4 5.6.7.8", Problem.SHAPE),
-        ("1.2.3.4-9", Problem.SHAPE),
-        ("1.2.3.*", Problem.SHAPE),
-        (":::", Problem.SHAPE),
-        ("::ffff:01.2.3.4", Problem.SHAPE),
-        ("fe80::1%eth0", Problem.SHAPE),
-        ("fe80::1%eth0/64", Problem.SHAPE),
-        ("::ffff:1.2.3.4%1", Problem.SHAPE),
-        ("/24", Problem.SHAPE),
-        ("1.2.3.4/", Problem.PREFIX),
-        ("1.2.3.4/33", Problem.PREFIX),
-        ("::1/129", Problem.PREFIX),
-        ("1.2.3.0/-1", Problem.PREFIX),
-        ("1.2.3.0/+24", Problem.PREFIX),
-        ("1.2.3.0/ 24", Problem.PREFIX),
-        ("1.2.3.0/024", Problem.PREFIX),
-        ("1.2.3.0/00", Problem.PREFIX),
-        ("1.2.3.0/24/24", Problem.PREFIX),
-        ("1.2.3.0/255.255.255.0", Problem.PREFIX),
-        ("1.2.3.0/0.0.0.255", Problem.PREFIX),
-        ("0.0.0.0/0.0.0.0", Problem.PREFIX),
-        ("1.2.3.0/" + "9" * 5000, Problem.PREFIX),
-        ("1.2.3.4/0", Problem.TOO_WIDE),
-        ("0.0.0.0/0", Problem.TOO_WIDE),
-        ("۰.۰.۰.۰/۰", Problem.TOO_WIDE),
-        ("::/0", Problem.TOO_WIDE),
-        ("2a00::1/0", Problem.TOO_WIDE),
-        ("::ffff:0:0/96", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/96", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/24", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/0", Problem.TOO_WIDE),
+        ("", NetworkProblem.SHAPE),
+        (" ", NetworkProblem.SHAPE),
+        ("localhost", NetworkProblem.SHAPE),
+        ("1.2.3", NetworkProblem.SHAPE),
+        ("1.2.3.4.5", NetworkProblem.SHAPE),
+        ("1.2.3.256", NetworkProblem.SHAPE),
+        ("01.2.3.4", NetworkProblem.SHAPE),
+        ("1.2.3.04", NetworkProblem.SHAPE),
+        ("۰۱.۲.۳.۴", NetworkProblem.SHAPE),
+        ("１.2.3.4", NetworkProblem.SHAPE),
+        ("0x1.2.3.4", NetworkProblem.SHAPE),
+        ("16909060", NetworkProblem.SHAPE),
+        ("1.2.3.4:80", NetworkProblem.SHAPE),
+        ("[::1]", NetworkProblem.SHAPE),
+        ("1.2.3.4 5.6.7.8", NetworkProblem.SHAPE),
+        ("1.2.3.4-9", NetworkProblem.SHAPE),
+        ("1.2.3.*", NetworkProblem.SHAPE),
+        (":::", NetworkProblem.SHAPE),
+        ("::ffff:01.2.3.4", NetworkProblem.SHAPE),
+        ("fe80::1%eth0", NetworkProblem.SHAPE),
+        ("fe80::1%eth0/64", NetworkProblem.SHAPE),
+        ("::ffff:1.2.3.4%1", NetworkProblem.SHAPE),
+        ("/24", NetworkProblem.SHAPE),
+        ("1.2.3.4/", NetworkProblem.PREFIX),
+        ("1.2.3.4/33", NetworkProblem.PREFIX),
+        ("::1/129", NetworkProblem.PREFIX),
+        ("1.2.3.0/-1", NetworkProblem.PREFIX),
+        ("1.2.3.0/+24", NetworkProblem.PREFIX),
+        ("1.2.3.0/ 24", NetworkProblem.PREFIX),
+        ("1.2.3.0/024", NetworkProblem.PREFIX),
+        ("1.2.3.0/00", NetworkProblem.PREFIX),
+        ("1.2.3.0/24/24", NetworkProblem.PREFIX),
+        ("1.2.3.0/255.255.255.0", NetworkProblem.PREFIX),
+        ("1.2.3.0/0.0.0.255", NetworkProblem.PREFIX),
+        ("0.0.0.0/0.0.0.0", NetworkProblem.PREFIX),
+        ("1.2.3.0/" + "9" * 5000, NetworkProblem.PREFIX),
+        ("1.2.3.4/0", NetworkProblem.TOO_WIDE),
+        ("0.0.0.0/0", NetworkProblem.TOO_WIDE),
+        ("۰.۰.۰.۰/۰", NetworkProblem.TOO_WIDE),
+        ("::/0", NetworkProblem.TOO_WIDE),
+        ("2a00::1/0", NetworkProblem.TOO_WIDE),
+        ("::ffff:0:0/96", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/96", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/24", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/0", NetworkProblem.TOO_WIDE),
     ],
 )
-def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str, kind: Problem) -> None:
+def test_what_is_no_entry_of_an_allow_list_is_rejected_with_its_reason(
+    text: str, kind: NetworkProblem
+) -> None:
     with pytest.raises(NetworkError) as caught:
         parse_network(text)
     assert caught.value.kind is kind
@@ -121,7 +123,7 @@ def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str,
         ("::ffff:127.0.0.1", True),
     ],
 )
-def test_network_that_nobody_on_the_internet_calls_from_is_marked(text: str, private: bool) -> None:
+def test_network_that_is_not_reachable_on_the_internet_is_marked(text: str, private: bool) -> None:
     assert parse_network(text).private is private
 
 
@@ -132,7 +134,7 @@ def test_a_good_part_of_the_internet_is_not_listed(text: str) -> None:
     """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are everywhere."""
     with pytest.raises(NetworkError) as caught:
         parse_entry(text)
-    assert caught.value.kind is Problem.TOO_WIDE
+    assert caught.value.kind is NetworkProblem.TOO_WIDE
 
 
 @pytest.mark.parametrize("text", ["128.0.0.0/8", "::ffff:128.0.0.0/104", "2a00::/24", "8.8.8.8", "2a00::1"])
@@ -278,7 +280,7 @@ def test_list_admits_what_any_of_its_networks_admits(listed: list[tuple[int, int
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_is_parsed_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     for part in [text, *split_list(text)]:
         with contextlib.suppress(NetworkError):
             parse_network(part)
