@@ -169,7 +169,7 @@ class Customer:
         from apikeys.actions import rotation
         from apikeys.models import ApiKey
         from apikeys.policy import public_keys
-        from apikeys.policy.choices import LIVE_KEYS, State
+        from apikeys.policy.choices import LIVE_KEYS, KeyState
         from tests.support import people
         from tests.support.key_pairs import new_ed25519, public_pem, rsa_of
 
@@ -195,7 +195,7 @@ class Customer:
                 made.append(key)
                 rotation.rotate(key, public(kind), 0, uuid.uuid4())
             else:
-                key.set_state(State.REVOKED)
+                key.set_state(KeyState.REVOKED)
         self.key_id, self.pk = made[0].key_id, str(made[0].pk)
         self.secret = ""
         from apikeys.actions import key_loader

@@ -22,7 +22,7 @@ from apikeys.actions import consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 from apikeys.verification import networks
@@ -47,7 +47,7 @@ def ask(key: ApiKey, decision: Decision, address: str) -> RescueRequest | None:
             return None
         request = RescueRequest.objects.create(key=locked, address=address)
         audit.record(
-            KeyEvent.RESCUE_ASKED,
+            KeyEvent.ADDRESS_REQUESTED,
             None,
             customer=locked.owner,
             target=str(locked.pk),
@@ -80,7 +80,7 @@ def waiting(owner: User) -> QuerySet[RescueRequest]:
     """
     # What the owner has changed since: a key that withdraws, or reads from anywhere, lets no address in like this.
     can_be_let_in = {
-        "key__state": State.ACTIVE,
+        "key__state": KeyState.ACTIVE,
         "key__ip_policy": "trusted",
         "key__can_withdraw": False,
         "key__owner__frozen_at": None,
@@ -95,7 +95,9 @@ def waiting(owner: User) -> QuerySet[RescueRequest]:
 def approval(request: RescueRequest, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to key and address: a code for one lets no other in, nor into another key."""
     words = {"address": request.address}
-    return consent.key_approval(KeyPurpose.RESCUE, request.key, asked, words, address=request.address)
+    return consent.key_approval(
+        KeyPurpose.APPROVE_ADDRESS, request.key, asked, words, address=request.address
+    )
 
 
 def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | None = None) -> None:
@@ -105,7 +107,9 @@ def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | N
     it was answered meanwhile, or when the key no longer takes it.
     """
     with consent.changing(request.key, Codes.BOTH, asked) as key:
-        account_freeze.refuse(key.owner)  # before `waiting`, which would say that the request was answered
+        account_freeze.check_not_frozen(
+            key.owner
+        )  # before `waiting`, which would say that the request was answered
         if not waiting(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
             raise ValidationError(
                 _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
@@ -113,9 +117,9 @@ def approve(http: HttpRequest, request: RescueRequest, asked: dict[str, Any] | N
         listed = [*key.networks.values_list("value", flat=True), request.address]
         key.apply(key.permissions, key.ip_policy, listed)
         for event, detail in (
-            (KeyEvent.APPROVED, {"purpose": KeyPurpose.RESCUE.value}),
+            (KeyEvent.APPROVED, {"purpose": KeyPurpose.APPROVE_ADDRESS.value}),
             (KeyEvent.CHANGED, {"changes": [f"+{request.address}"]}),
-            (KeyEvent.RESCUE_CLOSED, {"changes": [f"+{request.address}"]}),
+            (KeyEvent.ADDRESS_REQUEST_CLOSED, {"changes": [f"+{request.address}"]}),
         ):
             audit.record(event, http, customer=key.owner, target=str(key.pk), label=key.label, **detail)
 
@@ -127,7 +131,7 @@ def dismiss(http: HttpRequest, request: RescueRequest) -> bool:
         if closed:
             key = request.key
             audit.record(
-                KeyEvent.RESCUE_CLOSED,
+                KeyEvent.ADDRESS_REQUEST_CLOSED,
                 http,
                 customer=key.owner,
                 target=str(key.pk),
@@ -146,7 +150,7 @@ def close(request: RescueRequest, *, approved: bool) -> bool:
 def allow(http: HttpRequest, key: ApiKey, *, allowed: bool) -> bool:
     """Turns the asking on or off; whether that changed anything. No codes: asking lets nobody in."""
     with transaction.atomic():
-        changed = ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE, allows_rescue=not allowed)
+        changed = ApiKey.objects.filter(pk=key.pk, state=KeyState.ACTIVE, allows_rescue=not allowed)
         if not changed.update(allows_rescue=allowed):
             return False
         # Not "+rescue": with a plus begin what adds power, whose notices are never held back.

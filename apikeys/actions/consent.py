@@ -79,6 +79,6 @@ def changing(key: ApiKey, given: Codes, asked: dict[str, Any] | None = None) -> 
         yield current
         needed = power.codes_for(before, rows.get(pk=key.pk).power, now)
         if needed is not Codes.NONE:
-            account_freeze.refuse(current.owner)
+            account_freeze.check_not_frozen(current.owner)
         if needed > given:
             raise CodesMissing

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.operations import chores
 from apikeys.models import ApiKey
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.policy.events import KeyEvent
 
 #: Days before; ascending, so that of several that have passed at once the nearest is told and no other.
@@ -33,7 +33,9 @@ class End:
     only: Q
 
     def waiting(self, days: int, now: datetime) -> Q:
-        near = Q((f"{self.date}__gt", now), (f"{self.date}__lte", now + days * DAY)) & ~Q(state=State.REVOKED)
+        near = Q((f"{self.date}__gt", now), (f"{self.date}__lte", now + days * DAY)) & ~Q(
+            state=KeyState.REVOKED
+        )
         return self.only & near & (Q((self.told, None)) | Q((f"{self.told}__gt", days)))
 
 

@@ -22,7 +22,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from apikeys.models import AllowedNetwork, ApiKey, Credential
-from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.policy.choices import IpPolicy, KeyState, Permission
 from apikeys.verification import networks
 from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
@@ -81,7 +81,7 @@ def _record(key_id: str, rows: list[dict[str, Any]]) -> KeyRecord:
     return KeyRecord(
         user=str(key["owner_id"]),
         key=key_id,
-        active=key["state"] == State.ACTIVE,
+        active=key["state"] == KeyState.ACTIVE,
         owner_active=key["owner__is_active"],
         owner_frozen=key["owner__frozen_at"] is not None,
         trade_until_ms=_ms(key["trade_until"]),

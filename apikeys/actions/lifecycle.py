@@ -17,7 +17,7 @@ from apikeys.actions import consent
 from apikeys.models import ApiKey
 from apikeys.policy import account_freeze, names, power
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import UNRESTRICTED_TRADE, IpPolicy, State
+from apikeys.policy.choices import UNRESTRICTED_TRADE, IpPolicy, KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
@@ -33,7 +33,7 @@ def rename(request: HttpRequest, key: ApiKey, name: str) -> bool:
     """Gives an active key the clean name ``name``; whether that changed anything. Raises `NameTaken`."""
     if name == key.label:
         return False
-    active, before = ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE), key.label
+    active, before = ApiKey.objects.filter(pk=key.pk, state=KeyState.ACTIVE), key.label
     try:
         with transaction.atomic():
             changed = active.update(label=name, label_folded=names.fold(name)) == 1
@@ -47,7 +47,7 @@ def rename(request: HttpRequest, key: ApiKey, name: str) -> bool:
 
 def pause(request: HttpRequest, key: ApiKey) -> bool:
     """Every request with the key is refused from now on; whether it was active."""
-    return _move(request, key, State.FROZEN, KeyEvent.FROZEN)
+    return _move(request, key, KeyState.FROZEN, KeyEvent.FROZEN)
 
 
 def resume_approval(key: ApiKey, asked: dict[str, Any] | None = None) -> Approval:
@@ -59,9 +59,9 @@ def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = Non
 
     Raises `AccountFrozen`, and `ValidationError` for a deleted key.
     """
-    account_freeze.refuse(User.objects.get(pk=key.owner_id))
+    account_freeze.check_not_frozen(User.objects.get(pk=key.owner_id))
     with consent.changing(key, Codes.BOTH, asked=asked):
-        if not _move(request, key, State.ACTIVE, KeyEvent.THAWED):
+        if not _move(request, key, KeyState.ACTIVE, KeyEvent.THAWED):
             raise ValidationError(_("A deleted key can't be brought back."))
         key.end_first_settings()
     return True
@@ -70,7 +70,7 @@ def resume(request: HttpRequest, key: ApiKey, asked: dict[str, Any] | None = Non
 def is_renewable(key: ApiKey) -> bool:
     """Whether 90 more days of trading are offered: in the last 30 days, and when they are over."""
     now = timezone.now()
-    trades = key.state == State.ACTIVE and key.can_trade and key.ip_policy == IpPolicy.UNRESTRICTED
+    trades = key.state == KeyState.ACTIVE and key.can_trade and key.ip_policy == IpPolicy.UNRESTRICTED
     if not trades or key.trade_until is None or (key.expires_at is not None and key.expires_at <= now):
         return False
     return key.trade_until - RENEW_BEFORE <= now
@@ -107,7 +107,7 @@ def renew(request: HttpRequest, key: ApiKey, given: Codes, asked: dict[str, Any]
 
 def delete(request: HttpRequest, key: ApiKey) -> bool:
     """Ends the key for good; whether it was alive."""
-    return _move(request, key, State.REVOKED, KeyEvent.REVOKED)
+    return _move(request, key, KeyState.REVOKED, KeyEvent.REVOKED)
 
 
 def delete_all(request: HttpRequest, user: User) -> int:
@@ -119,7 +119,7 @@ def delete_all(request: HttpRequest, user: User) -> int:
         return sum(delete(request, key) for key in ApiKey.objects.live(user).order_by("pk"))
 
 
-def _move(request: HttpRequest, key: ApiKey, state: State, event: KeyEvent) -> bool:
+def _move(request: HttpRequest, key: ApiKey, state: KeyState, event: KeyEvent) -> bool:
     with transaction.atomic():
         moved = key.set_state(state)
         if moved:

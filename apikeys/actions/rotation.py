@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apikeys.models import ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.public_keys import PublicKey
 from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 
@@ -40,7 +40,7 @@ def rotate(key: ApiKey, public: PublicKey | None, grace_seconds: int, wizard: uu
     with transaction.atomic():
         # The key's row is the lock: of two rotations at once one has to see the other's credential.
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
-        if locked.state != State.ACTIVE or len(live(locked)) >= MOST:
+        if locked.state != KeyState.ACTIVE or len(live(locked)) >= MOST:
             raise CannotRotate
         credential = Credential.new(locked, public, serial=wizard)
         credential.grace_seconds = grace_seconds
@@ -68,7 +68,7 @@ def end(key: ApiKey, credential: Credential) -> bool:
     with transaction.atomic():
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
         others = [other for other in live(locked) if other.pk != credential.pk]
-        if not others or locked.state == State.REVOKED:
+        if not others or locked.state == KeyState.REVOKED:
             return False
         now = timezone.now()
         mine = locked.credentials.filter(Q(retires_at=None) | Q(retires_at__gt=now), pk=credential.pk)

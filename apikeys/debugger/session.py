@@ -20,7 +20,7 @@ from apikeys.debugger.budget import Budget
 from apikeys.debugger.checks import Situation
 from apikeys.debugger.diagnosis import Diagnosis, explain
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.verification.decision import is_key_id
 from apikeys.verification.records import KeyRecord
 from apikeys.verification.signing import Kind
@@ -64,7 +64,7 @@ def _named(request: request_parser.Pasted) -> tuple[str, ...]:
 
 def keys_of(owner: User, named: Collection[str] = ()) -> list[ApiKey]:
     """Those that a request may mean. ``named``: ids of keys that are among them even if they were deleted long ago."""
-    deleted = ApiKey.objects.filter(owner=owner, state=State.REVOKED).order_by("-revoked_at")
+    deleted = ApiKey.objects.filter(owner=owner, state=KeyState.REVOKED).order_by("-revoked_at")
     keys = [*ApiKey.objects.live(owner), *deleted[:DELETED_KEYS]]
     known = {key.key_id for key in keys}
     missing = [key_id for key_id in named if key_id not in known]
@@ -136,7 +136,7 @@ class DebuggerSession:
             others=tuple(
                 (other.label, self._records[other.key_id]) for other in self.keys if other.pk != key.pk
             ),
-            paused=key.state == State.FROZEN,
+            paused=key.state == KeyState.FROZEN,
             address=circumstances.address,
             address_given=circumstances.address_given,
             permission=circumstances.permission or syntax_checks.needed_permission(request),

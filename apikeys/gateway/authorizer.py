@@ -174,8 +174,8 @@ class Authorizer:
         """Return what was counted, and start the next batch. Requests are handled meanwhile."""
         batch, self.batch = self.batch, Batch()
         for row in self._counters.drain():
-            batch.uses.append(row)
-            if len(batch.uses) % COUNTERS_PER_SLICE == 0:
+            batch.allowed.append(row)
+            if len(batch.allowed) % COUNTERS_PER_SLICE == 0:
                 await asyncio.sleep(0)
         local_buckets = (self._address_buckets, self._key_buckets)
         generation = sum(buckets.generation for buckets in local_buckets if buckets is not None)
@@ -183,10 +183,10 @@ class Authorizer:
         if (
             generation != self._generation
             or self._counters.is_full
-            or 2 * len(batch.uses) < len(self._counters)
+            or 2 * len(batch.allowed) < len(self._counters)
         ):
             self._generation = generation
-            batch.uses += self._counters.drain()  # what was allowed meanwhile
+            batch.allowed += self._counters.drain()  # what was allowed meanwhile
             self._counters.clear()
             self.key_cache.clear_entries()
         return batch
@@ -230,7 +230,7 @@ class Authorizer:
             decision = Decision.of(Outcome.REPLAYED)
         if not decision.allowed:
             self.batch.outcomes[decision.outcome] += 1
-            self.batch.refuse(key.record.key, decision, address, request.permission)
+            self.batch.add_rejection(key.record.key, decision, address, request.permission)
             return AuthorizationResult(decision)
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
@@ -244,7 +244,7 @@ class Authorizer:
         decision = Decision.of(Outcome.RATE_LIMITED, str(rate), "1 MINUTE")
         self.batch.outcomes[decision.outcome] += 1
         if request.api_key is not None and self.key_cache.cached(request.api_key) is not None:
-            self.batch.refuse(request.api_key, decision, request.client_ip or "", request.permission)
+            self.batch.add_rejection(request.api_key, decision, request.client_ip or "", request.permission)
         return AuthorizationResult(decision, retry_after=math.ceil(wait))
 
     async def _passes_replay_guard(self, request: AuthorizationRequest, key: PreparedKey) -> bool:

@@ -23,10 +23,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from apikeys.models.credentials import KEY_LENGTH, AllowedNetwork, Credential, random_text
 from apikeys.policy import account_freeze, names
-from apikeys.policy.choices import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
+from apikeys.policy.choices import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, KeyState, Permission, check_rules
 from apikeys.policy.power import Power
 from apikeys.policy.public_keys import PublicKey
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.decision import READ_GRACE_MS
 from hitobit_portal.i18n.jalali import digits
@@ -38,7 +38,7 @@ class KeyLimitReached(Exception):
 
 class ApiKeyManager(models.Manager["ApiKey"]):
     def live(self, owner: User) -> models.QuerySet[ApiKey]:
-        return self.filter(owner=owner).exclude(state=State.REVOKED).select_related("owner")
+        return self.filter(owner=owner).exclude(state=KeyState.REVOKED).select_related("owner")
 
     def create_with_secret(
         self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
@@ -51,7 +51,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         with transaction.atomic():
             # The owner's row is the lock under which keys are counted: 30 parallel creations must not see 29 each.
             # NO KEY: the event of a key's deletion refers to this row while it holds that key's row.
-            account_freeze.refuse(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
+            account_freeze.check_not_frozen(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
             name = names.clean(label)
@@ -67,10 +67,10 @@ class ApiKey(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("customer"))
-    label = models.CharField(_("name"), max_length=names.LONGEST)
-    label_folded = models.CharField(max_length=names.LONGEST_FOLDED, editable=False)
+    label = models.CharField(_("name"), max_length=names.MAX_LENGTH)
+    label_folded = models.CharField(max_length=names.MAX_FOLDED_LENGTH, editable=False)
     key_id = models.CharField(_("API key"), max_length=KEY_LENGTH, unique=True, editable=False)
-    state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.ACTIVE)
+    state = models.CharField(_("state"), max_length=8, choices=KeyState.choices, default=KeyState.ACTIVE)
     can_read = models.BooleanField(_("read"), default=True)
     can_trade = models.BooleanField(_("trade"), default=False)
     can_withdraw = models.BooleanField(_("withdraw"), default=False)
@@ -108,7 +108,7 @@ class ApiKey(models.Model):
             models.UniqueConstraint(
                 fields=["owner", "label_folded"], condition=~Q(state="revoked"), name="one_live_key_a_name"
             ),
-            models.CheckConstraint(condition=Q(state__in=State.values), name="key_state_is_known"),
+            models.CheckConstraint(condition=Q(state__in=KeyState.values), name="key_state_is_known"),
             models.CheckConstraint(condition=Q(ip_policy__in=IpPolicy.values), name="ip_policy_is_known"),
             models.CheckConstraint(
                 condition=Q(can_withdraw=False) | Q(ip_policy="trusted"), name="withdraw_needs_trusted_ips"
@@ -123,8 +123,8 @@ class ApiKey(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """SECURITY: a revoked key never comes back; the trigger says so for whoever gets around this."""
-        alive = not self._state.adding and self.state != State.REVOKED
-        if alive and ApiKey.objects.filter(pk=self.pk, state=State.REVOKED).exists():
+        alive = not self._state.adding and self.state != KeyState.REVOKED
+        if alive and ApiKey.objects.filter(pk=self.pk, state=KeyState.REVOKED).exists():
             raise ValidationError(_("A deleted key can't be brought back."))
         super().save(*args, **kwargs)
 
@@ -139,7 +139,7 @@ class ApiKey(models.Model):
     @property
     def shown_state(self) -> str:
         """The state in a word, for `parts/key_state.html`: what stops most is said."""
-        if self.state != State.ACTIVE:
+        if self.state != KeyState.ACTIVE:
             return self.state
         if self.owner.frozen_at is not None:
             return "account_frozen"
@@ -158,7 +158,7 @@ class ApiKey(models.Model):
     @property
     def asks_for_rescue(self) -> bool:
         """Whether a new address may ask for approval: never for a key that moves money out."""
-        live = self.state == State.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
+        live = self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
         return live and self.allows_rescue and not self.can_withdraw
 
     @property
@@ -181,7 +181,7 @@ class ApiKey(models.Model):
             credentials=frozenset(
                 (str(serial), end) for serial, end in signing.values_list("serial", "retires_at")
             ),
-            runs=self.state == State.ACTIVE,
+            runs=self.state == KeyState.ACTIVE,
         )
 
     @property
@@ -201,11 +201,13 @@ class ApiKey(models.Model):
         count = len(self.networks.all())
         return ngettext("%(n)s IP", "%(n)s IPs", count) % {"n": digits(count)}
 
-    def set_state(self, state: State) -> bool:
+    def set_state(self, state: KeyState) -> bool:
         """Moves an `active` or `frozen` key to ``state``; whether that changed anything. One conditional write."""
-        before = Q(state=State.FROZEN) if state == State.ACTIVE else ~Q(state__in=[State.REVOKED, state])
+        before = (
+            Q(state=KeyState.FROZEN) if state == KeyState.ACTIVE else ~Q(state__in=[KeyState.REVOKED, state])
+        )
         changes: dict[str, Any] = {"state": state}
-        if state == State.REVOKED:
+        if state == KeyState.REVOKED:
             changes["revoked_at"] = timezone.now()
         changed = ApiKey.objects.filter(before, pk=self.pk).update(**changes)
         self.refresh_from_db(fields=["state", "revoked_at"])
@@ -233,7 +235,7 @@ class ApiKey(models.Model):
         check_rules(wanted, ip_policy, listed)
         with transaction.atomic():
             key = ApiKey.objects.select_for_update().get(pk=self.pk)
-            if key.state == State.REVOKED:
+            if key.state == KeyState.REVOKED:
                 raise ValidationError(_("A deleted key can't be brought back."))
             before = key.settings
             key.networks.exclude(value__in=listed).delete()
@@ -250,8 +252,8 @@ class ApiKey(models.Model):
                 key.expires_at, key.expiry_told_days = expires_at, None
             key.first_settings_at = key.first_settings_at or timezone.now()
             key.save()
-            if Change(before, key.settings).adds_power:
-                account_freeze.refuse(key.owner)
+            if SettingsChange(before, key.settings).adds_power:
+                account_freeze.check_not_frozen(key.owner)
         self.refresh_from_db()
 
     def _limit_trading(self, unrestricted: bool) -> None:
@@ -263,11 +265,11 @@ class ApiKey(models.Model):
 
     def renew_trade(self) -> bool:
         """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
-        account_freeze.refuse(User.objects.get(pk=self.owner_id))
+        account_freeze.check_not_frozen(User.objects.get(pk=self.owner_id))
         until = timezone.now() + UNRESTRICTED_TRADE
         return (
             ApiKey.objects.filter(
-                pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=State.ACTIVE
+                pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=KeyState.ACTIVE
             ).update(trade_until=until, trade_told_days=None)
             == 1
         )

@@ -23,7 +23,7 @@ from accounts.models import User
 from accounts.operations import metrics
 from apikeys.models import ApiKey, DailyUse, GatewayToken
 from apikeys.models.gateway import bearer, digest_of
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import recorder
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal.i18n.jalali import TEHRAN
@@ -92,7 +92,7 @@ class Read(Collector):
         yield from metrics.families(self._now, midnight)
         keys = GaugeMetricFamily("portal_keys", "API keys by state.", labels=["state"])
         by_state = dict(ApiKey.objects.order_by().values_list("state").annotate(Count("pk")))
-        for state in State.values:
+        for state in KeyState.values:
             keys.add_metric([state], by_state.get(state, 0))
         yield keys
         yield from self._accounts()

@@ -25,7 +25,7 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
     row = _own_request(request, pk, asked)
     key = row.key
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
         return _approve(request, key, row)
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))

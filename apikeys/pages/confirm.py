@@ -25,7 +25,7 @@ from apikeys.pages.forms import name_problem
 from apikeys.policy import names
 from apikeys.policy.account_freeze import AccountFrozen
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
@@ -97,7 +97,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes give an existing key more power: exactly the change that the page and the SMS name."""
     key = own_key(request, pk)
     pending = session_state.pending_change(request, key)
-    if pending is None or key.state != State.ACTIVE:
+    if pending is None or key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     change, asked_of = pending
     asked = Asked(

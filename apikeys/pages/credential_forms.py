@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from apikeys.actions import rotation
 from apikeys.policy import public_keys
-from apikeys.policy.public_keys import Problem, PublicKey, PublicKeyError
+from apikeys.policy.public_keys import PublicKey, PublicKeyError, PublicKeyProblem
 from apikeys.verification.signing import Kind
 from hitobit_portal.i18n.jalali import digits
 
@@ -55,7 +55,7 @@ class CredentialForm(forms.Form):
             typed = str(self.data.get("public_key", ""))
             # SECURITY: a private key is neither sent back nor kept, whichever kind is chosen and wherever it stands.
             self.holds_private = public_keys.holds_private(typed)
-            kept = "" if self.holds_private else typed[: public_keys.LONGEST + 1]
+            kept = "" if self.holds_private else typed[: public_keys.MAX_LENGTH + 1]
             self.data = {**dict(self.data.items()), "public_key": kept}
 
     def clean_kind(self) -> str:
@@ -63,7 +63,7 @@ class CredentialForm(forms.Form):
 
     def clean_public_key(self) -> str:
         if self.holds_private:
-            raise ValidationError(problem_text(Problem.PRIVATE))
+            raise ValidationError(problem_text(PublicKeyProblem.PRIVATE))
         kind = self.cleaned_data.get("kind", HMAC)
         if kind == HMAC:
             return ""
@@ -90,24 +90,28 @@ class CredentialForm(forms.Form):
         return self.chosen != HMAC or bool(self["public_key"].errors or self["kind"].errors)
 
 
-def problem_text(problem: Problem) -> str:
+def problem_text(problem: PublicKeyProblem) -> str:
     """Why a pasted key can't be taken, in words."""
     return {
-        Problem.EMPTY: _("Paste the public key."),
-        Problem.PRIVATE: _(
+        PublicKeyProblem.EMPTY: _("Paste the public key."),
+        PublicKeyProblem.PRIVATE: _(
             "Stop: this is a PRIVATE key. It has left your machine, so do not use it any more, for anything. Make a "
             "new pair and paste its public key. Nothing was kept here."
         ),
-        Problem.CERTIFICATE: _("This is a certificate. Paste the public key alone."),
-        Problem.NOT_PEM: _(
+        PublicKeyProblem.CERTIFICATE: _("This is a certificate. Paste the public key alone."),
+        PublicKeyProblem.NOT_PEM: _(
             "This is not a public key in PEM. It begins with “-----BEGIN PUBLIC KEY-----” and ends with “-----END "
             "PUBLIC KEY-----”."
         ),
-        Problem.UNREADABLE: _("This key can't be read. Copy it again, with its first and last line."),
-        Problem.ALGORITHM: _("This kind of key is not taken. Use Ed25519, or RSA of 3072 to 4096 bits."),
-        Problem.RSA_SIZE: _("An RSA key needs 3072 to 4096 bits. Make a new one, or use Ed25519."),
-        Problem.RSA_EXPONENT: _("This RSA key has an unusual exponent. Make a new key with 65537."),
-        Problem.WEAK_POINT: _(
+        PublicKeyProblem.UNREADABLE: _(
+            "This key can't be read. Copy it again, with its first and last line."
+        ),
+        PublicKeyProblem.ALGORITHM: _(
+            "This kind of key is not taken. Use Ed25519, or RSA of 3072 to 4096 bits."
+        ),
+        PublicKeyProblem.RSA_SIZE: _("An RSA key needs 3072 to 4096 bits. Make a new one, or use Ed25519."),
+        PublicKeyProblem.RSA_EXPONENT: _("This RSA key has an unusual exponent. Make a new key with 65537."),
+        PublicKeyProblem.WEAK_POINT: _(
             "This key protects nothing: one signature fits every message. Make a new pair."
         ),
     }[problem]

@@ -23,10 +23,10 @@ from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
 from apikeys.pages.lifecycle_forms import RenameForm, taken_text
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from hitobit_portal.http.context import address_of
 
 
@@ -79,7 +79,7 @@ def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm
 
 
 def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     form = SettingsForm(
         request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
@@ -111,10 +111,10 @@ def _save(
     fresh: bool,
 ) -> HttpResponse:
     """Applies at once what needs no codes (the name never does), and sends everything else to them."""
-    change = Change(key.settings, wanted)
+    change = SettingsChange(key.settings, wanted)
     try:
         if change.adds_power:
-            account_freeze.refuse(customer(request))
+            account_freeze.check_not_frozen(customer(request))
         with transaction.atomic():
             if rename.is_bound:
                 lifecycle.rename(request, key, rename.cleaned_data["name"])
@@ -148,7 +148,7 @@ def _save(
 def apply_change(
     request: HttpRequest,
     key: ApiKey,
-    change: Change,
+    change: SettingsChange,
     given: Codes,
     *,
     asked: dict[str, Any] | None = None,
@@ -183,7 +183,7 @@ def _initial(settings: Settings) -> dict[str, Any]:
     return {"permissions": sorted(settings.permissions), "ip_policy": settings.ip_policy}
 
 
-def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
+def _ask_for_codes(request: HttpRequest, key: ApiKey, change: SettingsChange) -> HttpResponse:
     sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
     request.session["sms_failed"] = not sent.is_under_way
     return _go(request, reverse("key_verify", args=[key.pk]))
@@ -239,7 +239,7 @@ def _kinds(key: ApiKey) -> list[str]:
 def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     """Deletes a key for good, after its name was typed."""
     key = own_key(request, pk)
-    if key.state == State.REVOKED:
+    if key.state == KeyState.REVOKED:
         notices.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)

@@ -37,7 +37,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
 
 
 def _page(request: HttpRequest) -> HttpResponse:
-    return render(request, "apikeys/export.html", {"most": files.MOST_ROWS})
+    return render(request, "apikeys/export.html", {"most": files.MAX_ROWS})
 
 
 def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
@@ -47,7 +47,7 @@ def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
     audit.record(KeyEvent.EXPORTED, request, customer=user, what=what, format=kind)
     name = f"hitobit-{what}-{timezone.localdate():%Y-%m-%d}.{kind}"
     return StreamingHttpResponse(
-        files.streamed(lambda: write(columns, rows(user))),
+        files.stream(lambda: write(columns, rows(user))),
         content_type=content_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

@@ -60,6 +60,6 @@ def state(key: ApiKey, credential: Credential | None = None) -> FirstUse:
     refused = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
     refusal = refused.first()
     if refusal is not None:
-        why = rejection_texts.words(refusal).title
+        why = rejection_texts.text_of(refusal).title
         return {"used": False, "text": _("A request came and was refused: %(why)s") % {"why": why}}
     return {"used": False, "text": _("Waiting for the first signed request…")}

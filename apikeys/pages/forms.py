@@ -46,7 +46,7 @@ class NameForm(CredentialForm):
         self.owner = owner
         if self.is_bound:
             # What is shown again with an error: a megabyte of pasted text is not sent back.
-            self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.LONGEST * 21]}
+            self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.MAX_LENGTH * 21]}
 
     def clean_name(self) -> str:
         try:
@@ -58,13 +58,14 @@ class NameForm(CredentialForm):
         return name
 
 
-def name_problem(problem: names.Problem) -> str:
+def name_problem(problem: names.NameProblem) -> str:
     """Why a name can't be one, in words."""
-    words: dict[names.Problem, str | Promise] = {
-        names.Problem.EMPTY: _("Write a name."),
-        names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
-        names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
-        names.Problem.LINK: FREE_TEXT[free_text.Problem.LINK],
+    words: dict[names.NameProblem, str | Promise] = {
+        names.NameProblem.EMPTY: _("Write a name."),
+        names.NameProblem.TOO_LONG: _("A name has at most %(n)s characters.")
+        % {"n": digits(names.MAX_LENGTH)},
+        names.NameProblem.HIDDEN: _("The name has invisible characters. Type it again."),
+        names.NameProblem.LINK: FREE_TEXT[free_text.Problem.LINK],
     }
     return str(words[problem])
 
@@ -212,7 +213,7 @@ class DeleteForm(forms.Form):
 
     def clean_name(self) -> str:
         # Tidied and not cleaned: a key that is older than the rule about names can be deleted, too.
-        typed = names.tidy(self.cleaned_data["name"][: names.LONGEST * 20])
+        typed = names.tidy(self.cleaned_data["name"][: names.MAX_LENGTH * 20])
         if names.fold(typed) != self.key.label_folded:
             raise ValidationError(_("This is not the name of the key. Nothing was deleted."))
         return typed

@@ -16,7 +16,7 @@ from apikeys.models import ApiKey
 from apikeys.pages.credential_forms import from_draft
 from apikeys.pages.forms import NameForm
 from apikeys.pages.session_state import begin, create_approval
-from apikeys.policy.choices import LIVE_KEYS, State
+from apikeys.policy.choices import LIVE_KEYS, KeyState
 
 DASHBOARD_KEYS = 5
 DASHBOARD_EVENTS = 5
@@ -56,7 +56,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     form = NameForm(owner=customer(request), initial=typed)
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
-        .exclude(state=State.REVOKED)
+        .exclude(state=KeyState.REVOKED)
         .select_related("owner")
         .prefetch_related("networks")
     )

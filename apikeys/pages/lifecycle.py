@@ -23,7 +23,7 @@ from apikeys.models import ApiKey
 from apikeys.pages.detail import own_key
 from apikeys.pages.lifecycle_forms import DeleteAllForm, delete_all_phrase
 from apikeys.policy import account_freeze
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
 from hitobit_portal.i18n.jalali import date_local, digits
 
@@ -32,7 +32,7 @@ from hitobit_portal.i18n.jalali import date_local, digits
 def pause(request: HttpRequest, pk: str) -> HttpResponse:
     """What pausing does, and one button. No code: it only takes power away."""
     key = own_key(request, pk)
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     if request.method != "POST":
         return render(request, "apikeys/key_pause.html", {"key": key})
@@ -47,7 +47,7 @@ def pause(request: HttpRequest, pk: str) -> HttpResponse:
 def resume(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes: a paused key gets all its power back."""
     key = own_key(request, pk)
-    if key.state != State.FROZEN:
+    if key.state != KeyState.FROZEN:
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
     asked = Asked(
@@ -65,13 +65,13 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_detail", key.pk)
 
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
         return both_codes(
             request,
             asked,
             effect=lambda: lifecycle.resume(request, key, state),
             done=done,
-            already_done=ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE).exists,
+            already_done=ApiKey.objects.filter(pk=key.pk, state=KeyState.ACTIVE).exists,
         )
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
@@ -85,7 +85,7 @@ def renew(request: HttpRequest, pk: str) -> HttpResponse:
     if not lifecycle.is_renewable(key):
         return redirect("key_detail", key.pk)
     try:
-        account_freeze.refuse(customer(request))
+        account_freeze.check_not_frozen(customer(request))
         if lifecycle.renewal_codes(key) is Codes.BOTH:
             return _renew_ended(request, key)
         return _renew_running(request, key)

@@ -19,7 +19,7 @@ class RenameForm(forms.Form):
 
     def __init__(self, data: Any = None, *, key: ApiKey, **kwargs: Any) -> None:
         # Cut, because what was typed is shown again with an error, and a megabyte of pasted text is not sent back.
-        typed = None if data is None else {"name": str(data.get("name", ""))[: names.LONGEST * 21]}
+        typed = None if data is None else {"name": str(data.get("name", ""))[: names.MAX_LENGTH * 21]}
         super().__init__(typed, initial={"name": key.label, **kwargs.pop("initial", {})}, **kwargs)
         self.key = key
 

@@ -26,7 +26,7 @@ from apikeys.pages.detail import own_key
 from apikeys.pages.session_state import key_facts
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
@@ -35,14 +35,14 @@ from apikeys.policy.power import Codes
 def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     """The form; a POST of a good one sends the SMS and goes on to the codes."""
     key = own_key(request, pk)
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     if len(rotation.live(key)) >= rotation.MOST:
         notices.info(request, cannot_text())
         return redirect("key_detail", key.pk)
     form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
@@ -63,7 +63,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
     """Both codes make the second credential: exactly the one that the page shows."""
     key, user = own_key(request, pk), customer(request)
     pending = rotation_state.pending(request, key)
-    if pending is None or key.state != State.ACTIVE:
+    if pending is None or key.state != KeyState.ACTIVE:
         return _without_attempt(request, key)
     public, grace = rotation_state.public_of(pending), pending["grace"]
     asked = Asked(
@@ -103,7 +103,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
 def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
     serial = rotation_state.made_serial(request)
-    if key.state == State.ACTIVE and form_drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
+    if key.state == KeyState.ACTIVE and form_drafts.hand_on(request, reverse("key_rotate", args=[key.pk])):
         return redirect("key_rotate", key.pk)
     if serial is not None and key.credentials.filter(serial=serial).exists():
         return redirect("key_rotated", key.pk, serial)
@@ -111,7 +111,7 @@ def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
 
 
 def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, Any]) -> Credential:
-    account_freeze.refuse(User.objects.get(pk=user.pk))
+    account_freeze.check_not_frozen(User.objects.get(pk=user.pk))
     with consent.changing(key, Codes.BOTH, pending["asked"]):
         credential = rotation.rotate(
             key, rotation_state.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
@@ -135,7 +135,7 @@ def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
     if credential is None:
         raise Http404
     # SECURITY: another session of the customer has not seen the codes, and sees no secret.
-    if rotation_state.made_serial(request) != str(serial) or key.state != State.ACTIVE:
+    if rotation_state.made_serial(request) != str(serial) or key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     secret = credential.reveal() if request.method == "GET" else None
     if secret is not None:

@@ -11,9 +11,9 @@ from accounts.choices.approvals import Approval
 from apikeys.actions import consent
 from apikeys.models import ApiKey, Credential
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, State
+from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, KeyState
 from apikeys.policy.public_keys import PublicKey
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification.signing import Kind
 
 NEW_KEY = "new_key"
@@ -76,10 +76,10 @@ def made_key(request: HttpRequest) -> str | None:
 
 def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
     """Whether first settings need no codes: made in this session, ten minutes ago at most, and none were given yet."""
-    return key.state == State.ACTIVE and key.first_settings_at is None and made_key(request) == str(key.pk)
+    return key.state == KeyState.ACTIVE and key.first_settings_at is None and made_key(request) == str(key.pk)
 
 
-def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
+def begin_change(request: HttpRequest, key: ApiKey, change: SettingsChange) -> Approval:
     asked = consent.state_of(key)
     request.session[CHANGE] = {
         "key": str(key.pk),
@@ -90,19 +90,21 @@ def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
     return change_approval(key, change, asked)
 
 
-def pending_change(request: HttpRequest, key: ApiKey) -> tuple[Change, dict[str, Any]] | None:
+def pending_change(request: HttpRequest, key: ApiKey) -> tuple[SettingsChange, dict[str, Any]] | None:
     """The change that waits for its codes, and `consent.state_of` the key when they were asked for."""
     state: dict[str, Any] | None = request.session.get(CHANGE)
     if not state or state["key"] != str(key.pk) or "asked" not in state:
         return None
-    return Change(Settings.from_json(state["before"]), Settings.from_json(state["after"])), state["asked"]
+    return SettingsChange(Settings.from_json(state["before"]), Settings.from_json(state["after"])), state[
+        "asked"
+    ]
 
 
 def end_change(request: HttpRequest) -> None:
     request.session.pop(CHANGE, None)
 
 
-def change_approval(key: ApiKey, change: Change, asked: dict[str, Any] | None = None) -> Approval:
+def change_approval(key: ApiKey, change: SettingsChange, asked: dict[str, Any] | None = None) -> Approval:
     """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
     words = {"changes": _("; ").join(change.lines(short=True))}
     return consent.key_approval(

@@ -18,9 +18,9 @@ from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from apikeys.pages.detail import apply_change, own_key
 from apikeys.policy import account_freeze
-from apikeys.policy.choices import IpPolicy, State, check_rules
+from apikeys.policy.choices import IpPolicy, KeyState, check_rules
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change
+from apikeys.policy.settings_change import SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.outcomes import Outcome
 
@@ -49,13 +49,15 @@ def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpRespons
     return _to_codes(request, key, lambda: _with_permission(key, row.permission), has_it)
 
 
-def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], has_it: str) -> HttpResponse:
+def _to_codes(
+    request: HttpRequest, key: ApiKey, wanted: Callable[[], SettingsChange], has_it: str
+) -> HttpResponse:
     """To the page of both codes for the change ``wanted``; back to the key where there is nothing to approve."""
     if request.method != "POST":
         return redirect("key_detail", key.pk)
     try:
         change = wanted()
-        account_freeze.refuse(customer(request))
+        account_freeze.check_not_frozen(customer(request))
     except ValidationError as error:
         notices.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
@@ -67,19 +69,19 @@ def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], h
     return redirect("key_verify", key.pk)
 
 
-def _with_permission(key: ApiKey, permission: str) -> Change:
+def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
     """The change that adds ``permission``. Raises `ValidationError` when the key can't have it."""
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
     wanted = before.permissions | {permission}
     check_rules(wanted, before.ip_policy, list(before.networks))
-    return Change(before, replace(before, permissions=wanted))
+    return SettingsChange(before, replace(before, permissions=wanted))
 
 
-def _with_address(key: ApiKey, address: str) -> Change:
+def _with_address(key: ApiKey, address: str) -> SettingsChange:
     """The change that adds ``address``. Raises `ValidationError` when the key takes no more, or needs none."""
-    if key.state != State.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
+    if key.state != KeyState.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
     try:
@@ -87,7 +89,7 @@ def _with_address(key: ApiKey, address: str) -> Change:
     except networks.NetworkError:  # what a gateway said may be anything
         raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
     check_rules(before.permissions, before.ip_policy, values)
-    return Change(before, replace(before, networks=tuple(values)))
+    return SettingsChange(before, replace(before, networks=tuple(values)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -96,10 +98,10 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
     key = own_key(request, pk)
     unwanted = frozenset(request.POST.getlist("permissions"))
     left = key.permissions - unwanted
-    if request.method != "POST" or key.state != State.ACTIVE or left == key.permissions:
+    if request.method != "POST" or key.state != KeyState.ACTIVE or left == key.permissions:
         return redirect("key_detail", key.pk)
     before = key.settings
-    change = Change(before, replace(before, permissions=left))
+    change = SettingsChange(before, replace(before, permissions=left))
     try:
         check_rules(left, before.ip_policy, list(before.networks))
         with transaction.atomic():

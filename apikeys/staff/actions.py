@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.rights import KeyRight
 
@@ -19,7 +19,7 @@ class Act:
     title: Promise
     effect: Promise
     icon: str
-    state: State
+    state: KeyState
     event: KeyEvent
     from_states: frozenset[str]
 
@@ -31,12 +31,12 @@ ACTS = {
             "freeze", KeyRight.FREEZE, _("Pause"),
             _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
               "codes."),
-            "pause", State.FROZEN, KeyEvent.FROZEN, frozenset({State.ACTIVE}),
+            "pause", KeyState.FROZEN, KeyEvent.FROZEN, frozenset({KeyState.ACTIVE}),
         ),
         Act(
             "revoke", KeyRight.REVOKE, _("Delete for good"),
             _("These keys never work again, and nobody can bring them back. Their customers are told."),
-            "trash", State.REVOKED, KeyEvent.REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
+            "trash", KeyState.REVOKED, KeyEvent.REVOKED, frozenset({KeyState.ACTIVE, KeyState.FROZEN}),
         ),
     )
 }  # fmt: skip

@@ -169,7 +169,7 @@ def _refusals(first: date, last: date) -> tuple[Counts, list[Reason]]:
         sums[0] += row["n"] if row["day"] == last else 0
         sums[1] += row["n"]
     most = sorted(by_reason.items(), key=lambda item: (-item[1][1], item[0]))[:REASONS]
-    return by_day, [Reason(rejection_texts.words_of(outcome).title, *sums) for outcome, sums in most]
+    return by_day, [Reason(rejection_texts.text_of_outcome(outcome).title, *sums) for outcome, sums in most]
 
 
 def _sms(first: date) -> tuple[dict[date, tuple[int, int]], Counts]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.staff.search import key_condition
 from apikeys.models import AddressUse, AllowedNetwork, ApiKey, Refusal
-from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.policy.choices import IpPolicy, KeyState, Permission
 from apikeys.policy.names import fold
 from apikeys.verification import networks
 from hitobit_portal.http.client_ip import parse_address
@@ -38,7 +38,7 @@ HOW = [
 ]
 STATES = [
     ("", _("All states")),
-    *State.choices,
+    *KeyState.choices,
     ("account_frozen", _("account frozen")),
     ("expired", _("expired")),
 ]
@@ -90,12 +90,12 @@ def _by_text(text: str) -> Q:
 def _by_state(state: str) -> Q:
     now = timezone.now()
     if state == "account_frozen":
-        return Q(owner__frozen_at__isnull=False) & ~Q(state=State.REVOKED)
+        return Q(owner__frozen_at__isnull=False) & ~Q(state=KeyState.REVOKED)
     if state == "expired":
-        return Q(state=State.ACTIVE, expires_at__lte=now)
-    if state == State.ACTIVE:
+        return Q(state=KeyState.ACTIVE, expires_at__lte=now)
+    if state == KeyState.ACTIVE:
         # In the sense of the page: what an account or an expiry stops is not active.
-        return Q(state=State.ACTIVE, owner__frozen_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+        return Q(state=KeyState.ACTIVE, owner__frozen_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
     return Q(state=state)
 
 

@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apikeys.models import ApiKey
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from hitobit_portal.i18n.jalali import date_local
 
 
@@ -41,10 +41,10 @@ def _of_account(key: ApiKey) -> list[Reason]:
 
 def _of_key(key: ApiKey) -> list[Reason]:
     found = []
-    if key.state == State.REVOKED:
+    if key.state == KeyState.REVOKED:
         when = date_local(key.revoked_at)
         found.append(Reason(_("The key was deleted on %(when)s, for good.") % {"when": when}))
-    elif key.state == State.FROZEN:
+    elif key.state == KeyState.FROZEN:
         found.append(Reason(_("The key is paused: every request is refused until it is resumed.")))
     if key.expires_at is not None and key.expires_at <= timezone.now():
         when = date_local(key.expires_at)

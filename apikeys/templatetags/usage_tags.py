@@ -11,11 +11,11 @@ from django.utils.functional import Promise
 from accounts.models import User
 from apikeys.actions import address_approval
 from apikeys.models import ApiKey, Refusal, RescueRequest
-from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.policy.choices import IpPolicy, KeyState, Permission
 from apikeys.usage import chart, clock_skew, queries, rejection_texts
 from apikeys.usage import key_health as usage_key_health
-from apikeys.usage.key_health import Check
-from apikeys.usage.recorder import KEPT_REFUSALS
+from apikeys.usage.key_health import HealthCheck
+from apikeys.usage.recorder import KEPT_REJECTIONS
 from apikeys.verification import networks
 from hitobit_portal.i18n.jalali import day_local, digits
 
@@ -46,7 +46,8 @@ def seconds(skew_ms: int) -> str:
 
 @register.simple_tag
 def key_usage(key: ApiKey) -> dict[str, Any]:
-    """``days`` (newest first), ``bars``, sums, the ``worst`` day, ``addresses``, and ``clock`` (a value of `Clock`)."""
+    """Return ``days`` (newest first), ``bars``, sums, the ``worst`` day, ``addresses``, and ``clock`` (a value of
+    `ClockState`)."""
     days = queries.month(key)
     return {
         "bars": chart.bars(days),
@@ -57,7 +58,7 @@ def key_usage(key: ApiKey) -> dict[str, Any]:
         "refused": sum(day.refused for day in days),
         "worst": chart.worst(days),
         "addresses": list(key.addresses.all()),
-        "clock": clock_skew.judge(key.skew_ms).value,
+        "clock": clock_skew.clock_state(key.skew_ms).value,
     }
 
 
@@ -66,7 +67,7 @@ class Line:
     """One refusal as the table shows it."""
 
     refusal: Refusal
-    words: rejection_texts.Words
+    words: rejection_texts.RejectionText
     permission: Promise | None
     button: rejection_texts.Button | None
 
@@ -79,15 +80,15 @@ def key_refusals(key: ApiKey) -> dict[str, Any]:
     lines = [
         Line(
             row,
-            rejection_texts.words(row),
+            rejection_texts.text_of(row),
             labels.get(row.permission),
             rejection_texts.button(key, row, listed),
         )
-        for row in key.refusals.all()[:KEPT_REFUSALS]
+        for row in key.refusals.all()[:KEPT_REJECTIONS]
     ]
-    days, table = queries.week_of_refusals(key)
+    days, table = queries.week_of_rejections(key)
     reasons = [
-        (rejection_texts.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
+        (rejection_texts.text_of_outcome(outcome).title, list(zip(days, week, strict=True)), sum(week))
         for outcome, week in table.items()
     ]
     return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
@@ -97,7 +98,7 @@ def key_refusals(key: ApiKey) -> dict[str, Any]:
 class Fix:
     """A check that failed, and where its button leads; ``url`` is "" where there is none."""
 
-    check: Check
+    check: HealthCheck
     url: str
 
 
@@ -105,7 +106,7 @@ class Fix:
 class Health:
     key: ApiKey
     fixes: list[Fix]
-    passed: list[Check]
+    passed: list[HealthCheck]
 
     @property
     def petals(self) -> int:
@@ -137,25 +138,23 @@ def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
     now, counted = timezone.now(), queries.for_health(keys)
     found = []
     for key in keys:
-        checks = usage_key_health.checks(key, counted.get(key.pk, usage_key_health.Counts()), now)
+        checks = usage_key_health.checks(key, counted.get(key.pk, usage_key_health.RequestCounts()), now)
         fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
         found.append(Health(key, fixes, [check for check in checks if check.passed]))
     return found
 
 
-def _place(key: ApiKey, check: Check, on_page: bool) -> str:
+def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
     """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
     if check.drop:
         return (
-            rejection_texts.address_of_page("key_drop_permissions", key.pk)
-            if key.state == State.ACTIVE
-            else ""
+            rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
         )
     if not check.place.startswith("#"):
-        return rejection_texts.address_of_page(check.place, key.pk)
-    if key.state != State.ACTIVE and check.place in ("#ip", "#expires"):
+        return rejection_texts.page_url(check.place, key.pk)
+    if key.state != KeyState.ACTIVE and check.place in ("#ip", "#expires"):
         return ""
-    page = "" if on_page else rejection_texts.address_of_page("key_detail", key.pk)
+    page = "" if on_page else rejection_texts.page_url("key_detail", key.pk)
     return f"{page}{check.place}"
 
 
@@ -169,4 +168,4 @@ def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRe
 @register.simple_tag
 def may_ask(key: ApiKey) -> bool:
     """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
-    return key.state == State.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw
+    return key.state == KeyState.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw

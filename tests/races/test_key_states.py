@@ -16,7 +16,7 @@ from accounts.factors import verification
 from accounts.models import SmsCode
 from apikeys.actions import lifecycle
 from apikeys.models import ApiKey, KeyLimitReached
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
@@ -53,7 +53,7 @@ def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:
 def test_one_pair_of_codes_resumes_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
     answers = all_at_once([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
@@ -62,7 +62,7 @@ def test_one_pair_of_codes_resumes_once() -> None:
     assert happened(Event.CODE_REFUSED) == 0
     assert not SmsCode.objects.exists()
     key.refresh_from_db()
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert people.logged_in(sara).post(f"/keys/{key.pk}/resume/", codes).status_code == 200
     assert ApiKey.objects.get().state == "frozen"
 
@@ -70,7 +70,7 @@ def test_one_pair_of_codes_resumes_once() -> None:
 def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None:
     sara = people.customer()
     key = people.key_of(sara)
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
     path = f"/keys/{key.pk}/"

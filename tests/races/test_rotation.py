@@ -71,7 +71,7 @@ class Load:
             key_loader.load(self.key.key_id), api_key=self.key.key_id, query=call.query, body=b"",
             client_ip=people.ADDRESS, permission="read", now_ms=now_ms,
         )  # fmt: skip
-        recorder.note(self.key.key_id, decision, people.ADDRESS, "read")
+        recorder.record(self.key.key_id, decision, people.ADDRESS, "read")
         return Answer(secret, now_ms, decision.outcome)
 
     def wait_for(self, secret: str, count: int) -> None:

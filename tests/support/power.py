@@ -766,7 +766,7 @@ class Walk(RuleBasedStateMachine):
         query = self.signed(row, credential, self.now)
         with self.clock():
             decision = decided(key_loader.load(row.key_id), row.key_id, query, address, permission, self.now)
-            recorder.note(row.key_id, decision, address, permission)
+            recorder.record(row.key_id, decision, address, permission)
         self.judge()
 
 

@@ -15,7 +15,7 @@ from accounts.choices.events import Event
 from accounts.models import User
 from apikeys.actions import rotation
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State as KeyState
+from apikeys.policy.choices import KeyState as KeyState
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support import people

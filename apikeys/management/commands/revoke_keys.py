@@ -11,7 +11,7 @@ from accounts import audit
 from accounts.management import reporting
 from accounts.management.typed import moment
 from apikeys.models import AllowedNetwork, ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.verification.networks import NetworkError, parse_network
 from apikeys.verification.signing import Kind
@@ -71,7 +71,7 @@ class Command(reporting.ReportingCommand):
 
 def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
     """The live keys that match. Raises `CommandError` when nothing was asked for."""
-    keys = ApiKey.objects.exclude(state=State.REVOKED).order_by("created_at", "pk")
+    keys = ApiKey.objects.exclude(state=KeyState.REVOKED).order_by("created_at", "pk")
     # An empty value is most likely a variable that is not set: left out, the others would hit more than was meant.
     if any(options[name] in ("", []) for name in SELECTORS):
         raise CommandError("One of the selectors is empty.")
@@ -116,7 +116,7 @@ def revoke(ids: list[Any], reason: str) -> int:
     count = 0
     with transaction.atomic():
         for key in ApiKey.objects.filter(pk__in=ids).select_related("owner").order_by("pk"):
-            if key.set_state(State.REVOKED):
+            if key.set_state(KeyState.REVOKED):
                 audit.record(
                     KeyEvent.REVOKED, None, customer=key.owner, target=str(key.pk), label=key.label,
                     via="command", operator=audit.operator(), reason=reason,

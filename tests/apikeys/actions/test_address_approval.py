@@ -15,7 +15,7 @@ from accounts.notifications import policy
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy.account_freeze import AccountFrozen
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
@@ -66,7 +66,7 @@ def path(row: RescueRequest, rest: str = "") -> str:
 
 
 def told() -> int:
-    return Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count()
+    return Notice.objects.filter(event__event=KeyEvent.ADDRESS_REQUESTED.value).count()
 
 
 def changes() -> list[tuple[str, list[str]]]:
@@ -128,7 +128,7 @@ def test_keys_that_never_ask(case: str, key: ApiKey) -> None:
     elif case == "turned off":
         ApiKey.objects.update(allows_rescue=False)
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     else:
         key.apply(["read"], "trusted", [ADDRESS, "198.51.100.0/24"])
     assert address_approval.ask(key, decision, NEW) is None
@@ -205,9 +205,9 @@ def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiK
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     elif case == "deleted":
-        key.set_state(State.REVOKED)
+        key.set_state(KeyState.REVOKED)
     elif case == "dismissed":
         client.post(path(row, "dismiss/"))
     elif case == "old":
@@ -228,7 +228,7 @@ def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case in ("paused", "deleted"):
-        key.set_state(State.FROZEN if case == "paused" else State.REVOKED)
+        key.set_state(KeyState.FROZEN if case == "paused" else KeyState.REVOKED)
     elif case == "frozen":
         # Without the rest of freezing, which ends sessions and codes.
         type(sara.user).objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())

@@ -10,7 +10,7 @@ from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox
 from apikeys.actions.expiry_reminders import announce
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import at_once
@@ -85,10 +85,10 @@ def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> Non
     key_expiring(None)
     key_expiring(now)
     key_expiring(now - DAY)
-    key_expiring(now + DAY).set_state(State.REVOKED)
+    key_expiring(now + DAY).set_state(KeyState.REVOKED)
     assert announce(now) == 0
     assert Notice.objects.count() == 0
-    key_expiring(now + DAY).set_state(State.FROZEN)
+    key_expiring(now + DAY).set_state(KeyState.FROZEN)
     assert announce(now) == 1
 
 
@@ -145,7 +145,7 @@ def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
     ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(
         expires_at=now + 4 * DAY, expiry_told_days=1
     )
-    key_trading(now + 5 * DAY).set_state(State.REVOKED)
+    key_trading(now + 5 * DAY).set_state(KeyState.REVOKED)
     key_trading(now - DAY)
     key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])
     key_trading(now + 5 * DAY).apply(["read", "trade"], "trusted", [people.ADDRESS])

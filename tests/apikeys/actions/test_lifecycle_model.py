@@ -323,7 +323,7 @@ class KeyLife(RuleBasedStateMachine):
         key = self.key(number)
         proof = key.proofs[credential % len(key.proofs)]
         decision = decide(key_loader.load(key.row.key_id), key, proof, permission, address, self.now)
-        recorder.note(key.row.key_id, decision, address, permission)
+        recorder.record(key.row.key_id, decision, address, permission)
         if decision.allowed and not proof.used:
             proof.used = True
             if proof.grace is not None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apikeys.actions import key_loader, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import recorder
 from apikeys.verification import decision as verification_decision
 from apikeys.verification.outcomes import Outcome
@@ -38,7 +38,7 @@ def use(key: ApiKey, signed_with: str, after: float = 0) -> Outcome:
         key_loader.load(key.key_id), api_key=key.key_id, query=query, body=b"", client_ip=ADDRESS,
         permission="read", now_ms=now_ms,
     )  # fmt: skip
-    recorder.note(key.key_id, decision, ADDRESS, "read")
+    recorder.record(key.key_id, decision, ADDRESS, "read")
     return decision.outcome
 
 
@@ -88,8 +88,8 @@ def test_a_third_one_when_the_first_has_ended(key: ApiKey) -> None:
     assert len(rotation.live(key)) == 2
 
 
-@pytest.mark.parametrize("state", [State.FROZEN, State.REVOKED])
-def test_a_key_that_is_not_active_is_not_rotated(key: ApiKey, state: State) -> None:
+@pytest.mark.parametrize("state", [KeyState.FROZEN, KeyState.REVOKED])
+def test_a_key_that_is_not_active_is_not_rotated(key: ApiKey, state: KeyState) -> None:
     key.set_state(state)
     with pytest.raises(rotation.CannotRotate):
         rotation.rotate(key, None, 0, uuid.uuid4())

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from apikeys.models import ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from tests.support.binance_client import BinanceClient
 from tests.support.live_portal import LivePortal
 from tests.support.people import ADDRESS, Person, browser, customer, key_of, secret_of
@@ -100,8 +100,8 @@ def _bare(key: ApiKey) -> None:
 
 
 CAUSES: dict[str, Callable[[ApiKey], object]] = {
-    "revoked": lambda key: key.set_state(State.REVOKED),
-    "frozen": lambda key: key.set_state(State.FROZEN),
+    "revoked": lambda key: key.set_state(KeyState.REVOKED),
+    "frozen": lambda key: key.set_state(KeyState.FROZEN),
     "expired": lambda key: _off(ApiKey, key, expires_at=timezone.now() - timedelta(days=7)),
     "owner inactive": lambda key: _off(User, key, is_active=False),
     "address": lambda key: key.apply(["read"], "trusted", ["198.51.100.1"]),
@@ -154,7 +154,7 @@ def test_checks_come_in_the_order_of_the_contract(key: ApiKey) -> None:
 
 
 def test_standing_of_the_key_comes_before_every_parameter(key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert [ask(browser(), key.key_id, query) for query, _code in wrong_requests(key)] == [REFUSED] * 8
 
 

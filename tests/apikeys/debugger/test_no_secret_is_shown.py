@@ -23,7 +23,7 @@ from apikeys.debugger.budget import PAGE
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.session import DebuggerSession
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from tests.support.binance_client import BinanceClient
 from tests.support.examples import times
 from tests.support.people import Person, customer, key_of, logged_in, secret_of
@@ -279,8 +279,8 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
     key, second = key_of(sara), key_of(sara, "second")
     for number in range(12):  # more deleted keys than are looked at
         gone = key_of(sara, f"old {number}")
-        gone.set_state(State.REVOKED)
-    oldest = ApiKey.objects.filter(owner=sara.user, state=State.REVOKED).earliest("revoked_at")
+        gone.set_state(KeyState.REVOKED)
+    oldest = ApiKey.objects.filter(owner=sara.user, state=KeyState.REVOKED).earliest("revoked_at")
     query = f"symbol=BTCIRT&timestamp={int(time.time() * 1000)}"
     text = paste
     for name, value in {

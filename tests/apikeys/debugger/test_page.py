@@ -22,7 +22,7 @@ from apikeys.debugger.cause_texts import WORDS
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.presenter import SHOWN_RUNS
 from apikeys.models import ApiKey, DailyUse, Refusal
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from hitobit_portal.security.ratelimits import Rate
 from tests.support.examples import times
 from tests.support.people import Person, browser, customer, half_logged_in, key_of, logged_in, secret_of
@@ -205,9 +205,9 @@ def test_nothing_of_it_is_kept(sara: Person, caplog: pytest.LogCaptureFixture) -
 def test_states_of_the_key_are_told(sara: Person) -> None:
     key, query = key_of(sara), f"timestamp={now()}"
     client, text = logged_in(sara), curl(key.key_id, query, sign(secret_of(key), query))
-    ApiKey.objects.filter(pk=key.pk).update(state=State.FROZEN)
+    ApiKey.objects.filter(pk=key.pk).update(state=KeyState.FROZEN)
     assert headline(Cause.KEY_FROZEN) in text_of(look(client, text))
-    ApiKey.objects.filter(pk=key.pk).update(state=State.REVOKED, revoked_at=timezone.now())
+    ApiKey.objects.filter(pk=key.pk).update(state=KeyState.REVOKED, revoked_at=timezone.now())
     assert headline(Cause.KEY_REVOKED) in text_of(look(client, text))
 
 

@@ -16,7 +16,7 @@ from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
 from apikeys.gateway.requests import MAX_PAYLOAD_BYTES
-from apikeys.usage.batch import Used
+from apikeys.usage.batch import UsageRow
 from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
@@ -62,8 +62,8 @@ class LocalAuthorizer:
             sent = (self.key_id, query, address, permission)
             return self.authorizer.authorize_fast(*(text.encode() for text in sent)) is not None
 
-    def taken(self) -> list[Used]:
-        return run_in_thread(self.authorizer.take_batch()).uses
+    def taken(self) -> list[UsageRow]:
+        return run_in_thread(self.authorizer.take_batch()).allowed
 
 
 async def _nobody(*_arguments: Any) -> Any:
@@ -162,7 +162,7 @@ def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
         passed = sum(local.passes(query) for _n in range(5))
         batches = [await taking, await local.authorizer.take_batch()]
         assert passed == 5
-        return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
+        return sum(times for batch in batches for *_name, times, _skew_ms in batch.allowed)
 
     assert run_in_thread(meanwhile()) == 6
 

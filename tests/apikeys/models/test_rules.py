@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apikeys.actions import key_loader
 from apikeys.models import AllowedNetwork, ApiKey, Credential, KeyLimitReached
-from apikeys.policy.choices import LIVE_KEYS, NETWORKS_A_KEY, State
+from apikeys.policy.choices import LIVE_KEYS, NETWORKS_A_KEY, KeyState
 from apikeys.policy.names import InvalidName
 from hitobit_portal.security import crypto
 from tests.support.people import Person, customer, key_of, secret_of
@@ -130,7 +130,7 @@ def _changed(key: ApiKey, **values: Any) -> ApiKey:
 @pytest.mark.parametrize("comeback", COMEBACKS, ids=range(len(COMEBACKS)))
 def test_revoked_key_never_comes_back(sara: Person, comeback: Callable[[ApiKey], Any]) -> None:
     key = key_of(sara)
-    assert key.set_state(State.REVOKED)
+    assert key.set_state(KeyState.REVOKED)
     with pytest.raises((DatabaseError, ValidationError)), transaction.atomic():
         comeback(reloaded(key))
     after = reloaded(key)
@@ -140,14 +140,14 @@ def test_revoked_key_never_comes_back(sara: Person, comeback: Callable[[ApiKey],
 def test_state_moves_between_active_and_frozen_and_ends_with_revoked(sara: Person) -> None:
     key = key_of(sara)
     moves = [
-        State.FROZEN,
-        State.FROZEN,
-        State.ACTIVE,
-        State.ACTIVE,
-        State.REVOKED,
-        State.REVOKED,
-        State.ACTIVE,
-        State.FROZEN,
+        KeyState.FROZEN,
+        KeyState.FROZEN,
+        KeyState.ACTIVE,
+        KeyState.ACTIVE,
+        KeyState.REVOKED,
+        KeyState.REVOKED,
+        KeyState.ACTIVE,
+        KeyState.FROZEN,
     ]
     assert [key.set_state(state) for state in moves] == [True, False, True, False, True, False, False, False]
     assert reloaded(key).state == "revoked"
@@ -268,7 +268,7 @@ def test_name_is_taken_once_among_the_live_keys_of_a_customer(sara: Person, othe
 
 
 def test_name_is_free_for_others_and_after_deletion(sara: Person) -> None:
-    key_of(sara, "bot").set_state(State.REVOKED)
+    key_of(sara, "bot").set_state(KeyState.REVOKED)
     key_of(sara, "bot")
     key_of(customer(), "bot")
     assert ApiKey.objects.filter(label="bot").count() == 3
@@ -291,10 +291,10 @@ def test_customer_has_at_most_thirty_live_keys_and_deleted_ones_do_not_count(sar
     keys = [key_of(sara, f"bot {n}") for n in range(LIVE_KEYS)]
     with pytest.raises(KeyLimitReached):
         key_of(sara, "one more")
-    keys[0].set_state(State.FROZEN)
+    keys[0].set_state(KeyState.FROZEN)
     with pytest.raises(KeyLimitReached):
         key_of(sara, "one more")
-    keys[1].set_state(State.REVOKED)
+    keys[1].set_state(KeyState.REVOKED)
     key_of(sara, "one more")
     key_of(customer(), "of somebody else")
 
@@ -317,7 +317,7 @@ def test_expired_key_shows_as_expired(sara: Person) -> None:
     key.expires_at = timezone.now() - timedelta(days=7)
     key.save()
     assert reloaded(key).shown_state == "expired"
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert reloaded(key).shown_state == "frozen"
 
 

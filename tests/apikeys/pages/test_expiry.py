@@ -16,7 +16,7 @@ from accounts.models import AuditEvent
 from apikeys.models import ApiKey
 from apikeys.pages.forms import SettingsForm
 from apikeys.policy.detail_texts import change_text
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from hitobit_portal.i18n.jalali import date_local
 from tests.support import sms_collector
 from tests.support.people import Person, both_codes, customer, key_of, logged_in
@@ -210,7 +210,7 @@ def test_no_expiry_lets_a_key_live_longer_without_codes(
         return Settings(frozenset({"read"}), FREE, (), at.isoformat() if at else "")
 
     longer = before is not None and (after is None or after > before)
-    assert Change(settings(before), settings(after)).adds_power is longer
+    assert SettingsChange(settings(before), settings(after)).adds_power is longer
 
 
 @given(st.text(max_size=30), st.sampled_from(["keep", "never", "30", "date", "", "x"]))

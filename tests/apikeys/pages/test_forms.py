@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apikeys.models import ApiKey
-from apikeys.policy.choices import NETWORKS_A_KEY, State
+from apikeys.policy.choices import NETWORKS_A_KEY, KeyState
 from tests.support import sms_collector
 from tests.support.people import (
     ADDRESS,
@@ -309,6 +309,6 @@ def test_key_is_deleted_by_its_name_as_people_see_it(sara: Person, key: ApiKey, 
 
 
 def test_deleted_key_takes_no_settings(maker: Client, key: ApiKey) -> None:
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     post(maker, key, permissions=["read", "trade"], network="8.8.8.8", save="1")
     assert now_of(key).permissions == {"read"}

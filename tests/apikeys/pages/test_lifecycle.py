@@ -21,9 +21,9 @@ from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import session_state
 from apikeys.policy.account_freeze import AccountFrozen
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from tests.support import people, sms_collector
 from tests.support.people import Person, both_codes, customer, key_of, live_sms_code, logged_in, made_just_now
 
@@ -147,7 +147,7 @@ def test_a_name_that_was_taken_in_the_same_moment_is_refused_beside_the_field(
 
 def test_the_name_of_a_deleted_key_is_free_and_case_may_be_changed(sara: Person, key: ApiKey) -> None:
     client = logged_in(sara)
-    key_of(sara, "old").set_state(State.REVOKED)
+    key_of(sara, "old").set_state(KeyState.REVOKED)
     for name in ("old", "OLD"):
         save(client, key, name=name)
         assert now_of(key).label == name
@@ -184,7 +184,7 @@ def test_pausing_is_at_once_and_without_a_code_and_looking_pauses_nothing(sara: 
 
 
 def test_paused_key_says_that_its_settings_wait_and_changes_none(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     page = client.get(page_of(key))
     assert 'id="settings"' not in page.content.decode()
@@ -195,7 +195,7 @@ def test_paused_key_says_that_its_settings_wait_and_changes_none(sara: Person, k
 
 
 def test_resuming_takes_both_codes(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     client.post(page_of(key, "resume/"), {"resend": "1"})
     codes = both_codes(sara, "key.thaw")
@@ -212,7 +212,7 @@ def test_resuming_takes_both_codes(sara: Person, key: ApiKey) -> None:
 def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) -> None:
     other = key_of(sara, "other")
     for one in (key, other):
-        one.set_state(State.FROZEN)
+        one.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     client.post(page_of(key, "resume/"), {"resend": "1"})
     client.post(page_of(other, "resume/"), both_codes(sara, "key.thaw"))
@@ -230,16 +230,16 @@ def test_codes_are_void_after_another_name(sara: Person, key: ApiKey) -> None:
 
 
 def test_codes_for_a_change_do_not_resume(sara: Person, key: ApiKey) -> None:
-    change = Change(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
+    change = SettingsChange(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
     client = logged_in(sara)
     code = live_sms_code(sara, session_state.change_approval(key, change))
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client.post(page_of(key, "resume/"), {"sms_code": code, "totp_code": sara.fresh_totp()})
     assert now_of(key).state == "frozen"
 
 
 def test_a_key_of_a_frozen_account_is_not_resumed_and_no_sms_is_sent(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     freeze.freeze(None, sara.user)
     client, sent = logged_in(sara), len(sms_collector.messages)
     code = live_sms_code(sara, lifecycle.resume_approval(key))
@@ -252,7 +252,7 @@ def test_a_key_of_a_frozen_account_is_not_resumed_and_no_sms_is_sent(sara: Perso
 def test_an_account_frozen_after_the_page_was_opened_still_keeps_its_keys_paused(
     sara: Person, key: ApiKey
 ) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     freeze.freeze(None, sara.user)
     with pytest.raises(AccountFrozen):
         lifecycle.resume(RequestFactory().post("/"), key)
@@ -260,7 +260,7 @@ def test_an_account_frozen_after_the_page_was_opened_still_keeps_its_keys_paused
 
 
 def test_a_deleted_key_is_neither_paused_nor_resumed_nor_renewed(sara: Person, key: ApiKey) -> None:
-    trading(key, 1).set_state(State.REVOKED)
+    trading(key, 1).set_state(KeyState.REVOKED)
     client = logged_in(sara)
     code = live_sms_code(sara, lifecycle.resume_approval(key))
     codes = {"sms_code": code, "totp_code": sara.fresh_totp(), "code": sara.fresh_totp()}
@@ -394,7 +394,7 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
     elif state == "no trade":
         row.apply(["read"], FREE, [])
     elif state == "paused":
-        row.set_state(State.FROZEN)
+        row.set_state(KeyState.FROZEN)
     elif state == "expired":
         ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - DAY)
     else:
@@ -443,7 +443,7 @@ def test_another_phrase_deletes_nothing(sara: Person, key: ApiKey, typed: str) -
 
 def test_the_phrase_deletes_all_keys_of_this_customer_in_every_state(sara: Person, key: ApiKey) -> None:
     paused, theirs = key_of(sara, "paused"), key_of(customer(), "bot")
-    paused.set_state(State.FROZEN)
+    paused.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     page: Any = client.get("/keys/delete-all/")
     assert {"bot", "paused"} <= {row.label for row in page.context["keys"]}
@@ -459,7 +459,7 @@ def test_deleted_keys_stay_readable_for_their_owner_and_nothing_of_them_is_edita
     sara: Person, key: ApiKey
 ) -> None:
     key.apply(["read"], TRUSTED, ["192.0.2.1"])
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     client = logged_in(sara)
     assert page_of(key) in client.get("/keys/").content.decode()
     page = client.get(page_of(key)).content.decode()

@@ -18,7 +18,7 @@ from accounts.models import Notice, User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import rotation_state
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.public_keys import parse
 from hitobit_portal.security import crypto
@@ -247,9 +247,9 @@ def test_third_credential_is_not_offered_and_not_made(sara: Person, client: Clie
     assert key.credentials.count() == 2
 
 
-@pytest.mark.parametrize("state", [State.FROZEN, State.REVOKED])
+@pytest.mark.parametrize("state", [KeyState.FROZEN, KeyState.REVOKED])
 def test_key_that_is_not_active_gets_no_credential(
-    sara: Person, client: Client, key: ApiKey, state: State
+    sara: Person, client: Client, key: ApiKey, state: KeyState
 ) -> None:
     ask(client, key)
     key.set_state(state)

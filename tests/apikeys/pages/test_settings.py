@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEvent
 from apikeys.models import AllowedNetwork, ApiKey
-from apikeys.policy.choices import LIVE_KEYS, State
+from apikeys.policy.choices import LIVE_KEYS, KeyState
 from apikeys.policy.power import Codes, Power, codes_for
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification.networks import compile_networks
 from tests.support import sms_collector
 from tests.support.people import Person, customer, key_of, logged_in, made_just_now, secret_of
@@ -138,11 +138,11 @@ def test_thirty_first_key_is_refused_before_any_message(sara: Person) -> None:
 # --- what adds power ------------------------------------------------------------------------------------------------
 
 
-def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Change:
+def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> SettingsChange:
     one, other = (
         Settings(frozenset(p.split()), policy, tuple(n.split())) for p, policy, n in (before, after)
     )
-    return Change(one, other)
+    return SettingsChange(one, other)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +225,14 @@ def test_no_change_that_opens_anything_goes_without_codes(before: Settings, afte
     opened = after.permissions - before.permissions or any(
         admits(after, probe) and not admits(before, probe) for probe in probes
     )
-    assert Change(before, after).adds_power or not opened
+    assert SettingsChange(before, after).adds_power or not opened
 
 
 @given(SETTINGS)
 def test_settings_survive_the_session(settings: Settings) -> None:
     again = Settings.from_json(settings.as_json())
     assert again.as_json() == settings.as_json()
-    assert not Change(settings, again).adds_power
+    assert not SettingsChange(settings, again).adds_power
 
 
 def test_adding_power_asks_for_both_codes_and_changes_nothing_before(sara: Person) -> None:
@@ -303,8 +303,8 @@ def test_key_that_was_changed_meanwhile_is_left_alone(sara: Person) -> None:
     assert settings_of(key) == Settings(frozenset({"read"}), TRUSTED, ("192.0.2.1",))
 
 
-@pytest.mark.parametrize("state", [State.FROZEN, State.REVOKED])
-def test_key_that_ended_meanwhile_is_not_changed(sara: Person, state: State) -> None:
+@pytest.mark.parametrize("state", [KeyState.FROZEN, KeyState.REVOKED])
+def test_key_that_ended_meanwhile_is_not_changed(sara: Person, state: KeyState) -> None:
     key, client = key_of(sara), logged_in(sara)
     save(client, key, ["read", "trade"])
     codes = both(sara, "key.change")

@@ -59,7 +59,7 @@ def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() ->
     key = people.key_of(people.customer())
     batch = Batch()
     for name in (key.key_id, "g" * 64):
-        batch.refuse(name, decided(key, permission="trade"), "203.0.113.9", "trade")
+        batch.add_rejection(name, decided(key, permission="trade"), "203.0.113.9", "trade")
     batch_writer.write(batch)
     assert counts(key) == {"permission trade": 1}
     assert [(refusal.key_id, refusal.outcome) for refusal in Refusal.objects.all()] == [
@@ -72,7 +72,7 @@ def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() ->
 def test_odd_words_of_a_gateway_lose_no_counts(odd: str) -> None:
     key = people.key_of(people.customer())
     batch = batch_of([compiled(key)], 1)
-    batch.refuse(key.key_id, decided(key, permission="trade"), odd, odd)
+    batch.add_rejection(key.key_id, decided(key, permission="trade"), odd, odd)
     batch_writer.write(batch)
     found = counts(key)
     assert found.pop("allowed read") == found.pop("allowed trade") == 1

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal
 from apikeys.usage import chart, clock_skew, queries, recorder
 from apikeys.usage.chart import Day
-from apikeys.usage.clock_skew import Clock
+from apikeys.usage.clock_skew import ClockState
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
 from tests.support.binance_client import BinanceClient
@@ -78,7 +78,7 @@ def test_a_day_begins_at_midnight_in_tehran(key: ApiKey, monkeypatch: pytest.Mon
     for hour, minute, day in ((20, 29, date(2026, 11, 21)), (20, 31, date(2026, 11, 22))):
         moment = datetime(2026, 11, 21, hour, minute, tzinfo=UTC)
         monkeypatch.setattr(timezone, "now", lambda moment=moment: moment)
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
         assert DailyUse.objects.filter(key=key, day=day).count() == 1
 
 
@@ -110,7 +110,7 @@ def test_refused_requests_are_no_use(key: ApiKey) -> None:
 
 
 def test_nothing_is_noted_of_keys_that_do_not_exist(key: ApiKey) -> None:
-    recorder.note("A" * 64, decided(key), ADDRESS, "read")
+    recorder.record("A" * 64, decided(key), ADDRESS, "read")
     assert not DailyUse.objects.exists()
 
 
@@ -128,9 +128,9 @@ def test_what_fails_while_it_is_noted_does_not_reach_the_request(key: ApiKey) ->
 
 def test_noting_costs_few_statements(key: ApiKey) -> None:
     for decision, address in ((decided(key), ADDRESS), (decided(key, OTHER, secret=WRONG), OTHER)):
-        recorder.note(key.key_id, decision, address, "read")
+        recorder.record(key.key_id, decision, address, "read")
         with CaptureQueriesContext(connection) as captured:
-            recorder.note(key.key_id, decision, address, "read")
+            recorder.record(key.key_id, decision, address, "read")
         assert len(captured) <= 10, captured.captured_queries
 
 
@@ -170,16 +170,16 @@ def test_the_worst_day_is_the_one_with_most_refusals() -> None:
 @pytest.mark.parametrize(
     ("skew_ms", "found"),
     [
-        (None, Clock.UNKNOWN),
-        (0, Clock.RIGHT),
-        (500, Clock.RIGHT),
-        (501, Clock.FAST),
-        (-2500, Clock.RIGHT),
-        (-2501, Clock.SLOW),
+        (None, ClockState.UNKNOWN),
+        (0, ClockState.RIGHT),
+        (500, ClockState.RIGHT),
+        (501, ClockState.FAST),
+        (-2500, ClockState.RIGHT),
+        (-2501, ClockState.SLOW),
     ],
 )
-def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, found: Clock) -> None:
-    assert clock_skew.judge(skew_ms) is found
+def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, found: ClockState) -> None:
+    assert clock_skew.clock_state(skew_ms) is found
 
 
 def test_the_clock_is_measured_by_signed_requests_only(sara: Person, key: ApiKey) -> None:
@@ -198,7 +198,7 @@ def test_the_clock_is_measured_by_signed_requests_only(sara: Person, key: ApiKey
 def test_a_timestamp_in_seconds_is_counted_and_explained(sara: Person, key: ApiKey) -> None:
     assert send(key, skew_ms=1_700_000_000 - int(time.time() * 1000)) is Outcome.STALE
     key.refresh_from_db()
-    assert key.skew_ms == -recorder.LARGEST_SKEW_MS
+    assert key.skew_ms == -recorder.MAX_SKEW_MS
     assert counted(key) == {"stale read": 1}
     assert "it counts milliseconds since 1970" in text(page(sara, key))
 

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from accounts.actions import freeze
 from apikeys.actions import address_approval
 from apikeys.models import ApiKey, DailyUse, Refusal
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import queries, recorder, rejection_texts
 from apikeys.usage.rejection_texts import Remedy
 from apikeys.verification import networks
@@ -69,45 +69,45 @@ def refused(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
 def test_a_flood_is_counted_whole_and_kept_in_part(key: ApiKey) -> None:
     decision = decided(key, secret=WRONG)
     for _n in range(60):
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
     assert counted(key) == {"signature read": 60}
-    assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
+    assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
 def test_strangers_fill_the_list_but_do_not_drive_out_what_was_signed(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
-    for _n in range(recorder.SURE_REFUSALS):
+    for _n in range(recorder.RESERVED_REJECTIONS):
         refused(key, Outcome.PERMISSION, at=long_ago)
     decision = decided(key, secret=WRONG)
     for _n in range(60):
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
         Refusal.objects.update(at=long_ago)
     kept = list(Refusal.objects.values_list("outcome", flat=True))
-    assert len(kept) == recorder.KEPT_REFUSALS
-    assert kept.count("permission") == recorder.SURE_REFUSALS
+    assert len(kept) == recorder.KEPT_REJECTIONS
+    assert kept.count("permission") == recorder.RESERVED_REJECTIONS
 
 
 def test_signed_refusals_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
-    for _n in range(recorder.KEPT_REFUSALS):
+    for _n in range(recorder.KEPT_REJECTIONS):
         refused(key, Outcome.SIGNATURE, skew_ms=None, at=long_ago)
     newest = max(Refusal.objects.values_list("pk", flat=True))
     send(key, permission="trade")
-    assert Refusal.objects.count() == recorder.KEPT_REFUSALS
+    assert Refusal.objects.count() == recorder.KEPT_REJECTIONS
     assert Refusal.objects.first().outcome == "permission"  # type: ignore[union-attr]
     assert Refusal.objects.filter(pk=newest).exists()
 
 
 @pytest.mark.parametrize("outcome", REFUSED, ids=lambda outcome: outcome.name)
 def test_every_refusal_has_words_and_a_remedy_with_a_button(outcome: Outcome) -> None:
-    words = rejection_texts.WORDS[outcome]
+    words = rejection_texts.TEXTS[outcome]
     assert str(words.title)
     assert str(words.hint)
     assert words.remedy is Remedy.NONE or rejection_texts.LABELS[words.remedy]
 
 
 def test_every_remedy_leads_somewhere(key: ApiKey) -> None:
-    special = {*rejection_texts.GIVE, Remedy.RENEW, Remedy.NONE}
+    special = {*rejection_texts.POST_URLS, Remedy.RENEW, Remedy.NONE}
     assert special | set(rejection_texts.ANCHORS) | set(rejection_texts.PAGES) == set(Remedy)
 
 
@@ -117,7 +117,7 @@ def test_words_of_refusals_stand_on_the_keys_page(sara: Person, key: ApiKey) -> 
     shown = text(page(sara, key))
     for outcome in REFUSED:
         with translation.override("en"):
-            assert str(rejection_texts.WORDS[outcome].title) in shown.replace("&#x27;", "'")
+            assert str(rejection_texts.TEXTS[outcome].title) in shown.replace("&#x27;", "'")
     assert OTHER in shown
     assert "Whoever knows the API key, without its secret, can be refused" in shown
 
@@ -138,7 +138,7 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
     other = rejection_texts.button(key, stranger, listed)
     assert other is not None
     assert (other.url, other.posts) == ("#ip", False)
-    assert rejection_texts.words(stranger) is rejection_texts.UNSIGNED_ADDRESS
+    assert rejection_texts.text_of(stranger) is rejection_texts.UNSIGNED_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
     assert url(Outcome.QUARANTINE) == "/quarantine/"
     freeze.freeze(None, sara.user)
     assert url(Outcome.OWNER_FROZEN) == "/freeze/"
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert url(Outcome.KEY_INACTIVE) == "#state"
     key.apply(["read"], "trusted", [ADDRESS])
     assert url(Outcome.ADDRESS_REFUSED) == "#state"
@@ -192,17 +192,17 @@ def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> No
         DailyUse.objects.create(
             key=key, day=today - timedelta(days=ago), outcome=outcome, permission="read", count=count
         )
-    days, table = queries.week_of_refusals(key)
+    days, table = queries.week_of_rejections(key)
     assert days[0] == today
     assert table == {"stale": [4, 0, 0, 0, 0, 0, 2], "signature": [5, 0, 0, 0, 0, 0, 0]}
     assert "By reason and day, 7 days" in text(page(sara, key))
 
 
 def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person, key: ApiKey) -> None:
-    for _n in range(recorder.KEPT_REFUSALS):
+    for _n in range(recorder.KEPT_REJECTIONS):
         refused(key, Outcome.ADDRESS_REFUSED)
     html = page(sara, key)
-    assert html.count("Add this IP</button>") == recorder.KEPT_REFUSALS
+    assert html.count("Add this IP</button>") == recorder.KEPT_REJECTIONS
     assert "42 older ones" in text(html)
 
 
@@ -303,7 +303,7 @@ def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, 
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     else:
         freeze.freeze(None, sara.user)
     assert add(sara, key, row)["Location"] == f"/keys/{key.pk}/"
