@@ -220,9 +220,9 @@ class Customer:
         }
         began = time.process_time()
         if self.by_command:
-            with contextlib.suppress(cli_report.Refused):
-                asked = cli_report.Asked(data["request"], data.get("body", ""), self.key_id)
-                cli_report.lines(cli_report.document(cli_report.of(asked)))
+            with contextlib.suppress(cli_report.ExplainError):
+                asked = cli_report.ExplainRequest(data["request"], data.get("body", ""), self.key_id)
+                cli_report.as_lines(cli_report.as_document(cli_report.explain(asked)))
             return time.process_time() - began
         page = self.client.post("/debugger/", data)
         took = time.process_time() - began

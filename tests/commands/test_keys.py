@@ -65,7 +65,7 @@ def test_a_right_request_ends_with_0_and_the_look_is_an_event(
     file = tmp_path / "request.txt"
     file.write_text(curl(key))
     code, printed = explained("", str(file), "--address", ADDRESS)
-    assert (code, "This request is right." in printed) == (0, True)
+    assert (code, "This request is valid." in printed) == (0, True)
     (event,) = events("staff.viewed")
     assert event.customer_id == sara.user.pk
     assert event.target == str(key.pk)

@@ -37,11 +37,10 @@ PURE = (
     *(
         "apikeys.debugger.causes",
         "apikeys.debugger.payload_candidates",
-        "apikeys.debugger.assemblies",
         "apikeys.debugger.signature_candidates",
         "apikeys.debugger.search",
     ),
-    *("apikeys.debugger.freshness", "apikeys.debugger.checks", "apikeys.debugger.diagnosis"),
+    *("apikeys.debugger.checks", "apikeys.debugger.diagnosis"),
     "accounts.choices.clock_drift",
     "hitobit_portal.http.client_ip",
     "hitobit_portal.i18n.free_text",

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from apikeys.debugger import request_parser, signature_candidates
 from apikeys.debugger.budget import PAGE, Budget
 from apikeys.debugger.causes import Cause
-from apikeys.debugger.checks import Situation, State
+from apikeys.debugger.checks import CheckState, Situation
 from apikeys.debugger.diagnosis import Diagnosis, explain
 from apikeys.verification.decision import READ_GRACE_MS, decide
 from apikeys.verification.networks import compile_networks
@@ -36,7 +36,7 @@ OTHER_SECRET = "oT1" + "rN2pL4kJ6h" * 6 + "C"
 NOW = 1_795_342_131_800
 QUERY = f"symbol=BTCIRT&side=BUY&price=9120000000&note=a%2Fb%20c&timestamp={NOW}"
 #: What one step may cost at most: a change of every byte of the longest text.
-LARGEST_STEP = 32 * 2 * request_parser.LONGEST
+LARGEST_STEP = 32 * 2 * request_parser.MAX_BYTES
 HOST = "https://api.hitobit.example"
 PATH = "/api/v3/order"
 ED25519 = ed25519.Ed25519PrivateKey.generate()
@@ -86,7 +86,7 @@ def curl(
 
 
 def diagnose(text: str, situation: Situation = SITUATION, body: str = "") -> Diagnosis:
-    return explain(request_parser.read(text, body), situation)
+    return explain(request_parser.parse(text, body), situation)
 
 
 def named(diagnosis: Diagnosis) -> set[Cause]:
@@ -181,7 +181,7 @@ SIGNED_WRONGLY: list[tuple[Cause, str]] = [
 def test_what_was_signed_instead_is_named(cause: Cause, text: str) -> None:
     diagnosis = diagnose(text)
     assert named(diagnosis) == {cause}
-    assert [check.number for check in diagnosis.checks if check.state is State.FAILED] == [8]
+    assert [check.number for check in diagnosis.checks if check.state is CheckState.FAILED] == [8]
     assert diagnosis.answer.code == -1022
 
 
@@ -229,7 +229,7 @@ UNREADABLE_BY_GATEWAY: list[tuple[Cause, int, str]] = [
 def test_what_stops_a_request_is_named_with_its_check(cause: Cause, check: int, text: str) -> None:
     diagnosis = diagnose(text)
     assert named(diagnosis) == {cause}
-    assert [c.number for c in diagnosis.checks if c.state is State.FAILED] == [check]
+    assert [c.number for c in diagnosis.checks if c.state is CheckState.FAILED] == [check]
 
 
 STANDING: list[tuple[Cause, int, Situation]] = [
@@ -252,7 +252,7 @@ STANDING: list[tuple[Cause, int, Situation]] = [
 def test_what_stops_the_key_is_named_with_its_check(cause: Cause, check: int, situation: Situation) -> None:
     diagnosis = diagnose(curl(), situation)
     assert named(diagnosis) == {cause}
-    assert [c.number for c in diagnosis.checks if c.state is State.FAILED] == [check]
+    assert [c.number for c in diagnosis.checks if c.state is CheckState.FAILED] == [check]
 
 
 def right_requests() -> list[str]:
@@ -278,8 +278,8 @@ def right_requests() -> list[str]:
 @pytest.mark.parametrize("text", right_requests())
 def test_a_right_request_of_an_independent_client_is_called_right(text: str) -> None:
     diagnosis = diagnose(text)
-    assert diagnosis.is_right
-    assert {check.state for check in diagnosis.checks} == {State.OK}
+    assert diagnosis.is_valid
+    assert {check.state for check in diagnosis.checks} == {CheckState.OK}
     assert diagnosis.answer.outcome is Outcome.ALLOWED
     assert diagnosis.signed is None
 
@@ -302,12 +302,12 @@ def test_an_ended_credential_is_named() -> None:
     old = CredentialRecord(1, Kind.HMAC, OTHER_SECRET.encode(), retires_at_ms=NOW)
     situation = replace(SITUATION, record=replace(RECORD, credentials=(old, HMAC_KEY)), others=())
     assert named(diagnose(curl(signature=sign(QUERY, OTHER_SECRET)), situation)) == {Cause.CREDENTIAL_ENDED}
-    assert diagnose(curl(), situation).is_right
+    assert diagnose(curl(), situation).is_valid
 
 
 def test_a_masked_secret_in_the_key_header_is_named() -> None:
     text = curl(header=f"X-MBX-APIKEY: {'*' * 64}")
-    assert named(diagnose(text, replace(SITUATION, leaked=True))) == {Cause.KEY_IS_SECRET}
+    assert named(diagnose(text, replace(SITUATION, has_secret=True))) == {Cause.KEY_IS_SECRET}
 
 
 PAYLOAD = QUERY.encode()
@@ -355,7 +355,7 @@ def test_base64url_and_a_lost_plus_of_a_public_key_are_named() -> None:
 def test_an_old_paste_is_no_mistake_but_said() -> None:
     later = replace(SITUATION, at_ms=NOW + 600_000, at_given=False)
     diagnosis = diagnose(curl(), later)
-    assert diagnosis.is_right
+    assert diagnosis.is_valid
     assert [found.cause for found in diagnosis.doubts] == [Cause.TIMESTAMP_AGED]
     assert diagnosis.skew_ms == -600_000
     assert diagnosis.answer.outcome is Outcome.ALLOWED
@@ -363,7 +363,7 @@ def test_an_old_paste_is_no_mistake_but_said() -> None:
 
 def test_an_address_that_was_not_given_is_a_doubt() -> None:
     diagnosis = diagnose(curl(), replace(SITUATION, address="198.51.100.1", address_given=False))
-    assert diagnosis.is_right
+    assert diagnosis.is_valid
     assert [found.cause for found in diagnosis.doubts] == [Cause.ADDRESS_HERE]
 
 
@@ -404,18 +404,18 @@ GET_SIGNED = signed_url()
 def test_every_way_to_paste_is_read(text: str) -> None:
     diagnosis = diagnose(text)
     assert diagnosis.payload == QUERY.encode()
-    assert diagnosis.is_right
+    assert diagnosis.is_valid
 
 
 def test_data_urlencode_is_encoded_as_curl_does() -> None:
-    request = request_parser.read(f"curl {HOST}{PATH} --data-urlencode 'note=a/b c' -d timestamp=1")
+    request = request_parser.parse(f"curl {HOST}{PATH} --data-urlencode 'note=a/b c' -d timestamp=1")
     assert (request.method, request.body) == ("POST", b"note=a%2Fb%20c&timestamp=1")
 
 
 @pytest.mark.parametrize("text", ["", " \n", "curl", "curl -X POST", "hello", "I don't know"])
 def test_what_is_no_request_is_refused(text: str) -> None:
     with pytest.raises(request_parser.UnreadableError):
-        request_parser.read(text)
+        request_parser.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -426,14 +426,14 @@ def test_what_is_no_request_is_refused(text: str) -> None:
     ],
 )
 def test_a_moment_is_read_in_every_usual_spelling(text: str) -> None:
-    moment = request_parser.moment_ms(text)
+    moment = request_parser.parse_time_ms(text)
     assert moment is not None
     assert moment // 1000 == NOW // 1000
 
 
 @pytest.mark.parametrize("text", ["", "now", "12", "9" * 18, "2026-13-01", "Sun, 99 Nov 2026"])
 def test_what_is_no_moment_is_none(text: str) -> None:
-    assert request_parser.moment_ms(text) is None
+    assert request_parser.parse_time_ms(text) is None
 
 
 @given(
@@ -448,14 +448,14 @@ def test_the_first_failed_check_is_the_one_that_the_gateway_answers(
     query: str, body: str, stamp: str, key: str, at: int, permission: str
 ) -> None:
     text = f"POST /x?{query}{stamp}&signature={sign(query + stamp)} HTTP/1.1\nX-MBX-APIKEY: {key}\n\n{body}"
-    request = request_parser.read(text)
+    request = request_parser.parse(text)
     situation = replace(SITUATION, at_ms=at, permission=permission)
     diagnosis = explain(request, situation)
     decision = decide(
         RECORD, api_key=request.header("X-MBX-APIKEY"), query=request.query, body=request.body,
         client_ip=situation.address, permission=permission, now_ms=at,
     )  # fmt: skip
-    first = next((c.number for c in diagnosis.checks if c.state is State.FAILED), None)
+    first = next((c.number for c in diagnosis.checks if c.state is CheckState.FAILED), None)
     number = {-2014: 1, -1102: 4, -1101: 5, -1131: 6, -1021: 7, -1022: 8, 0: None}
     expected = {Outcome.KEY_UNKNOWN: 2, Outcome.PERMISSION: 9}.get(decision.outcome) or number[decision.code]
     assert first == expected
@@ -478,7 +478,7 @@ def test_the_work_is_bounded(body: str, others: int, monkeypatch: pytest.MonkeyP
     text = line(f"POST {PATH}?timestamp={NOW}&signature={'0' * 64}", HEADER, body=body[:16_100])
     situation = replace(SITUATION, others=(("another", OTHER),) * others)
     budget = Budget()
-    diagnosis = explain(request_parser.read(text), situation, budget)
+    diagnosis = explain(request_parser.parse(text), situation, budget)
     assert named(diagnosis) & {Cause.SIGNATURE_UNKNOWN, Cause.DUPLICATE}
     assert budget.spent <= PAGE + LARGEST_STEP
     assert 1 <= hashed <= PAGE // signature_candidates.HMAC_COST

@@ -44,10 +44,10 @@ def shown_by_page(response: Any) -> str:
 
 def shown_by_command(request: str, body: str = "", key_id: str = "") -> str:
     try:
-        told = cli_report.document(cli_report.of(cli_report.Asked(request, body, key_id)))
-    except cli_report.Refused as refused:
+        told = cli_report.as_document(cli_report.explain(cli_report.ExplainRequest(request, body, key_id)))
+    except cli_report.ExplainError as refused:
         return str(refused)
-    return "\n".join([json.dumps(told, ensure_ascii=False), *cli_report.lines(told)])
+    return "\n".join([json.dumps(told, ensure_ascii=False), *cli_report.as_lines(told)])
 
 
 def views(text: str) -> list[str]:
@@ -172,8 +172,8 @@ def test_of_a_method_that_does_not_exist_ten_letters_are_shown() -> None:
     for shown in (shown_by_page(page_of(logged_in(sara), text)), shown_by_command(text)):
         assert "AbcDefGhij" in shown
     assert "AbcDefGhijK" not in shown_by_command(text)
-    assert request_parser.read("curl -X get /a").method == "GET"
-    assert request_parser.read("curl -X PROPFIND /a").method == "PROPFIND"
+    assert request_parser.parse("curl -X get /a").method == "GET"
+    assert request_parser.parse("curl -X PROPFIND /a").method == "PROPFIND"
 
 
 @pytest.mark.parametrize("half", ["a={a}&b={b}", "a={b}&b={a}", "{a}=1&{b}=2", "b={b}&timestamp=1&a={a}"])
@@ -203,9 +203,9 @@ def test_a_secret_that_only_curl_puts_together_is_not_shown() -> None:
     key = key_of(sara)
     secret = secret_of(key)
     text = f"curl -G -d '{secret[30:]}=1' -H 'X-MBX-APIKEY: {key.key_id}' '{URL}?{secret[:30]}'"
-    assert request_parser.read(text).query.decode().startswith(f"{secret[:30]}&{secret[30:]}")
+    assert request_parser.parse(text).query.decode().startswith(f"{secret[:30]}&{secret[30:]}")
     page = page_of(logged_in(sara), text)
-    assert page.context["leaked"] == [key]
+    assert page.context["exposed_keys"] == [key]
     assert not shows(shown_by_page(page), secret)
     assert not shows(shown_by_command(text), secret)
 
@@ -296,10 +296,10 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
     fields = {"sent": str(at_ms), **({"key": str(second.pk)} if chosen else {})}
     by_page = page_of(logged_in(sara), text, **fields).context
     try:
-        by_command = cli_report.of(
-            cli_report.Asked(text, key_id=second.key_id if chosen else "", at_ms=at_ms)
+        by_command = cli_report.explain(
+            cli_report.ExplainRequest(text, key_id=second.key_id if chosen else "", at_ms=at_ms)
         )
-    except cli_report.Refused:
+    except cli_report.ExplainError:
         by_command = None
     diagnosis = by_page.get("diagnosis") if by_page else None
     if "FOREIGN" in paste and not chosen:  # the command knows no customer but that key's
@@ -311,7 +311,7 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
     if diagnosis is None or by_command is None:
         return
     assert by_page["key"] == by_command.key
-    assert bool(by_page["leaked"]) == by_command.leaked
+    assert bool(by_page["exposed_keys"]) == by_command.has_secret
     for name in ("causes", "hints", "payload", "signed"):
         assert getattr(diagnosis, name) == getattr(by_command.diagnosis, name), name
     assert [check.state for check in diagnosis.checks] == [
@@ -328,7 +328,7 @@ def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
     text = f"curl '{URL}?{query}&signature={signature}' -H 'X-MBX-APIKEY: \u200e{key.key_id}'"
     context = page_of(logged_in(sara), text).context
     assert [cause.cause for cause in context["diagnosis"].causes] == [Cause.KEY_INVISIBLE]
-    found = cli_report.of(cli_report.Asked(text))
+    found = cli_report.explain(cli_report.ExplainRequest(text))
     assert (found.key, [cause.cause for cause in found.diagnosis.causes]) == (key, [Cause.KEY_INVISIBLE])
 
 
@@ -350,12 +350,12 @@ def test_a_paste_costs_no_more_than_the_budget_with_all_keys(text: str, body: st
     for number in range(30):
         key = key_of(sara, f"k{number}")
     session = DebuggerSession(sara.user)
-    typed, _leaked = session.masked({"request": text, "body": body})
+    typed, _exposed_keys = session.mask({"request": text, "body": body})
     try:
-        request = request_parser.read(typed["request"], typed["body"])
+        request = request_parser.parse(typed["request"], typed["body"])
     except request_parser.UnreadableError:
         request = None
-    session.leaking(typed.values(), request)
+    session.find_unmasked(typed.values(), request)
     assert session.budget.spent <= PAGE // 2  # what the search for secrets may take of it
     response = page_of(logged_in(sara), text, body=body, key=str(key.pk))
     assert response.status_code == 200

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from accounts.models import AuditEvent
-from apikeys.debugger.cause_texts import WORDS
+from apikeys.debugger.cause_texts import CAUSE_TEXTS
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.presenter import SHOWN_RUNS
 from apikeys.models import ApiKey, DailyUse, Refusal
@@ -63,7 +63,7 @@ def text_of(response: HttpResponse) -> str:
 
 def headline(cause: Cause, **values: str) -> str:
     with translation.override("en"):
-        return str(WORDS[cause][0]) % values
+        return str(CAUSE_TEXTS[cause][0]) % values
 
 
 def chosen(response: HttpResponse) -> str | None:
@@ -292,12 +292,12 @@ def test_a_customer_without_keys_is_told_so(sara: Person) -> None:
 
 @pytest.mark.parametrize("language", ["en", "fa"])
 def test_every_cause_has_words_in_which_all_places_are_filled(language: str) -> None:
-    assert set(WORDS) == set(Cause)
+    assert set(CAUSE_TEXTS) == set(Cause)
     filled: dict[str, Any] = dict.fromkeys(
         ("name", "n", "ms", "byte", "method", "address", "permission", "sent", "signed", "value"), "x"
     )
     with translation.override(language):
-        said = [str(words) % filled for pair in WORDS.values() for words in pair]
+        said = [str(words) % filled for pair in CAUSE_TEXTS.values() for words in pair]
     assert all(words.strip() for words in said)
     assert not [words for words in said if "%(" in words]
 
