@@ -190,7 +190,7 @@ class Customer:
             )
             for _ in range(3):
                 rotation.rotate(key, public(kind), 0, uuid.uuid4())
-                rotation.end(key, rotation.live(key)[0])
+                rotation.end(key, rotation.live_credentials(key)[0])
             if number >= 10:
                 made.append(key)
                 rotation.rotate(key, public(kind), 0, uuid.uuid4())

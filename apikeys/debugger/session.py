@@ -77,7 +77,7 @@ class DebuggerSession:
     def __init__(self, owner: User, named: Collection[str] = ()) -> None:
         self.budget = Budget()
         keys = keys_of(owner, named)
-        self._records: dict[str, KeyRecord] = key_loader.load_explained(keys)
+        self._records: dict[str, KeyRecord] = key_loader.load_for_debugger(keys)
         self.keys = [key for key in keys if key.key_id in self._records]
         self._masker = secret_masking.SecretMasker(
             (

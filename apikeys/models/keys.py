@@ -1,7 +1,7 @@
-"""Keys: what they may do, and their states.
+"""The API keys: permissions, networks, states.
 
-The rules of a key live here and in the database (constraints, and the triggers of migration 0002), so that no screen,
-form, command or admin page gets around them.
+The rules of a key are enforced here and in the database (constraints, and the triggers of migration 0002), so that no
+page, form, command or admin page can bypass them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hitobit_portal.i18n.jalali import digits
 
 
 class KeyLimitReached(Exception):
-    """The customer has LIVE_KEYS keys already."""
+    """The customer already has LIVE_KEYS keys."""
 
 
 class ApiKeyManager(models.Manager["ApiKey"]):
@@ -43,14 +43,14 @@ class ApiKeyManager(models.Manager["ApiKey"]):
     def create_with_secret(
         self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
     ) -> ApiKey:
-        """A new key: active, read-only, unrestricted, with ``public`` or an HMAC secret that was not shown yet.
+        """Create a key: active, read-only, unrestricted, with ``public`` or an HMAC secret that was not shown yet.
 
-        ``wizard`` names the attempt, so that a repeated submission finds this key and makes no second one.
-        Raises `AccountFrozen`, `KeyLimitReached`, and `django.db.IntegrityError` when the name is taken.
+        ``wizard`` identifies the attempt, so that a repeated submission finds this key and does not create another.
+        Raises `AccountFrozen`, `KeyLimitReached`, and `django.db.IntegrityError` if the name is taken.
         """
         with transaction.atomic():
-            # The owner's row is the lock under which keys are counted: 30 parallel creations must not see 29 each.
-            # NO KEY: the event of a key's deletion refers to this row while it holds that key's row.
+            # The owner's row is the lock for the count: 30 concurrent creations must not see 29 keys each. NO KEY: the
+            # event of a key's deletion refers to this row while it holds that key's row.
             account_freeze.check_not_frozen(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
@@ -63,7 +63,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
 
 
 class ApiKey(models.Model):
-    """The thing that a customer names. `key_id` is public; what is secret stands in `Credential`."""
+    """An API key. `key_id` is public; secrets are in `Credential`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("customer"))
@@ -87,13 +87,13 @@ class ApiKey(models.Model):
     last_used_ip = models.GenericIPAddressField(
         _("last used from"), null=True, unpack_ipv4=True, editable=False
     )
-    #: An unrestricted key trades until then, unless that is renewed; None: no end.
+    #: End of the trade permission of an unrestricted key, unless it is renewed; None: no end.
     trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
     trade_told_days = models.PositiveSmallIntegerField(
         null=True, editable=False
     )  # see `apikeys.actions.expiry_reminders`
     allows_rescue = models.BooleanField(_("ask me about new addresses"), default=True)
-    #: The last measured difference of the client's clock, ms; positive: it is ahead.
+    #: The last measured clock skew of the client in ms; positive: the client is ahead.
     skew_ms = models.IntegerField(null=True, editable=False)
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
@@ -122,9 +122,12 @@ class ApiKey(models.Model):
         return self.label
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """SECURITY: a revoked key never comes back; the trigger says so for whoever gets around this."""
-        alive = not self._state.adding and self.state != KeyState.REVOKED
-        if alive and ApiKey.objects.filter(pk=self.pk, state=KeyState.REVOKED).exists():
+        """Save the key.
+
+        SECURITY: a deleted key is never reactivated; a trigger enforces the same for writes that bypass this method.
+        """
+        may_exist = not self._state.adding and self.state != KeyState.REVOKED
+        if may_exist and ApiKey.objects.filter(pk=self.pk, state=KeyState.REVOKED).exists():
             raise ValidationError(_("A deleted key can't be brought back."))
         super().save(*args, **kwargs)
 
@@ -138,7 +141,7 @@ class ApiKey(models.Model):
 
     @property
     def shown_state(self) -> str:
-        """The state in a word, for `parts/key_state.html`: what stops most is said."""
+        """Return the state for `parts/key_state.html`: the one that blocks most."""
         if self.state != KeyState.ACTIVE:
             return self.state
         if self.owner.frozen_at is not None:
@@ -150,7 +153,7 @@ class ApiKey(models.Model):
 
     @property
     def reads_until(self) -> datetime:
-        """When reading ends as well; only for keys that expire."""
+        """Return the time at which reading ends too. Raises `ValueError` for keys that do not expire."""
         if self.expires_at is None:
             raise ValueError("this key does not expire")
         return self.expires_at + timedelta(milliseconds=READ_GRACE_MS)
@@ -202,7 +205,7 @@ class ApiKey(models.Model):
         return ngettext("%(n)s IP", "%(n)s IPs", count) % {"n": digits(count)}
 
     def set_state(self, state: KeyState) -> bool:
-        """Moves an `active` or `frozen` key to ``state``; whether that changed anything. One conditional write."""
+        """Set the state of an `active` or `frozen` key with one conditional write. Return whether that changed it."""
         before = (
             Q(state=KeyState.FROZEN) if state == KeyState.ACTIVE else ~Q(state__in=[KeyState.REVOKED, state])
         )
@@ -214,10 +217,11 @@ class ApiKey(models.Model):
         return changed == 1
 
     def end_first_settings(self) -> bool:
-        """Ends the right to give the first settings without codes; whether it was there (of many at once, for one).
+        """End the right to make the first settings without codes. Return whether the key had it.
 
-        SECURITY: the codes that made the key approve the first change of it. After another change, a second credential
-        or a pause, the session that made the key asks for codes like any other.
+        Of concurrent calls only one returns True. SECURITY: the codes for the creation approve the first change as
+        well. After another change, a second credential or a pause, the session that created the key needs codes like
+        any other.
         """
         now = timezone.now()
         return ApiKey.objects.filter(pk=self.pk, first_settings_at=None).update(first_settings_at=now) == 1
@@ -229,7 +233,7 @@ class ApiKey(models.Model):
         values: Iterable[str],
         expires_at: datetime | Literal["as it is"] | None = "as it is",
     ) -> None:
-        """Sets permissions, IP policy, networks and expiry together. Raises `ValidationError` on a broken rule."""
+        """Set permissions, IP policy, networks and expiry together. Raises `ValidationError` if a rule is violated."""
         wanted = frozenset(permissions)
         listed = list(dict.fromkeys(networks.parse_network(value).value for value in values))
         check_rules(wanted, ip_policy, listed)
@@ -241,7 +245,7 @@ class ApiKey(models.Model):
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))
             added = [value for value in listed if value not in existing]
-            if any(networks.is_too_wide(value) for value in added):  # the form says which one
+            if any(networks.is_too_wide(value) for value in added):  # the form reports which one
                 raise ValidationError(_("The list has a network that is too wide."))
             AllowedNetwork.objects.bulk_create([AllowedNetwork(key=key, value=value) for value in added])
             key._limit_trading("trade" in wanted and ip_policy == IpPolicy.UNRESTRICTED)
@@ -257,14 +261,14 @@ class ApiKey(models.Model):
         self.refresh_from_db()
 
     def _limit_trading(self, unrestricted: bool) -> None:
-        """Trading from anywhere ends after 90 days unless it is renewed; other changes leave the date."""
+        """Set the end of trading from any address to 90 days from now, unless it is set already."""
         if not unrestricted:
             self.trade_until = None
         elif self.trade_until is None:
             self.trade_until, self.trade_told_days = timezone.now() + UNRESTRICTED_TRADE, None
 
     def renew_trade(self) -> bool:
-        """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
+        """Extend trading of an unrestricted key by 90 days. Return whether it is one. Raises `AccountFrozen`."""
         account_freeze.check_not_frozen(User.objects.get(pk=self.owner_id))
         until = timezone.now() + UNRESTRICTED_TRADE
         return (

@@ -20,9 +20,9 @@ from apikeys.policy.detail_texts import change_text
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+def approve(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
     """Both codes add the address to the key's list."""
-    row = _own_request(request, pk, asked)
+    row = _own_request(request, pk, request_pk)
     key = row.key
     try:
         account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
@@ -33,7 +33,7 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
 
 
 def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
-    if not address_approval.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
+    if not address_approval.open_requests(customer(request)).filter(pk=row.pk).exists() and not row.approved:
         notices.info(
             request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
         )
@@ -63,9 +63,9 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
+def dismiss(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
     """Says no. The address does not ask again for a day."""
-    row = _own_request(request, pk, asked)
+    row = _own_request(request, pk, request_pk)
     if request.method == "POST" and address_approval.dismiss(request, row):
         notices.success(request, _("The new IP was not added. Its requests stay refused."))
     return redirect("key_detail", row.key_id)
@@ -80,15 +80,15 @@ def toggle(request: HttpRequest, pk: str) -> HttpResponse:
     if (
         request.method == "POST"
         and wanted in ("on", "off")
-        and address_approval.allow(request, key, allowed=asks)
+        and address_approval.set_requests_allowed(request, key, allowed=asks)
     ):
         text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
         notices.success(request, text)
     return redirect("key_detail", key.pk)
 
 
-def _own_request(request: HttpRequest, pk: str, asked: int) -> RescueRequest:
-    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=asked)
+def _own_request(request: HttpRequest, pk: str, request_pk: int) -> RescueRequest:
+    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=request_pk)
     row = rows.select_related("key").first()
     if row is None:
         raise Http404

@@ -99,9 +99,9 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     pending = session_state.pending_change(request, key)
     if pending is None or key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
-    change, asked_of = pending
+    change, approved_state = pending
     asked = Asked(
-        session_state.change_approval(key, change, asked_of),
+        session_state.change_approval(key, change, approved_state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Change of settings"),
@@ -119,7 +119,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         return both_codes(
             request,
             asked,
-            effect=lambda: apply_change(request, key, change, Codes.BOTH, asked=asked_of),
+            effect=lambda: apply_change(request, key, change, Codes.BOTH, approved_state=approved_state),
             done=done,
             already_done=lambda: ApiKey.objects.get(pk=key.pk).settings.as_json() == change.after.as_json(),
         )

@@ -132,7 +132,7 @@ class RotateForm(CredentialForm):
     """What the new credential is, and ``grace``: seconds that the old one lives after the new one's first use."""
 
     grace = forms.TypedChoiceField(
-        choices=[(seconds, "") for seconds in rotation.GRACES],
+        choices=[(seconds, "") for seconds in rotation.GRACE_PERIODS],
         coerce=int,
         error_messages={"invalid_choice": gettext_lazy("This choice does not exist.")},
     )
@@ -141,4 +141,4 @@ class RotateForm(CredentialForm):
     def graces(self) -> list[tuple[int, str, bool]]:
         """(seconds, words, whether it is chosen)."""
         chosen = str(self["grace"].value() or (0 if self.is_bound else DEFAULT_GRACE))
-        return [(seconds, grace_text(seconds), str(seconds) == chosen) for seconds in rotation.GRACES]
+        return [(seconds, grace_text(seconds), str(seconds) == chosen) for seconds in rotation.GRACE_PERIODS]

@@ -151,7 +151,7 @@ def apply_change(
     change: SettingsChange,
     given: Codes,
     *,
-    asked: dict[str, Any] | None = None,
+    approved_state: dict[str, Any] | None = None,
     first: bool = False,
 ) -> None:
     """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`.
@@ -160,7 +160,7 @@ def apply_change(
     codes that made the key.
     """
     user, pk, after = customer(request), str(key.pk), change.after
-    with consent.changing(key, given, asked) as current:
+    with consent.changing(key, given, approved_state) as current:
         # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
         if current.settings.as_json() != change.before.as_json():
             raise consent.ChangedMeanwhile
@@ -231,7 +231,9 @@ def _page(
 
 def _kinds(key: ApiKey) -> list[str]:
     """The kinds of what signs; of a key whose credentials have all ended, of the last one."""
-    credentials: list[Credential] = rotation.live(key) or list(key.credentials.order_by("-pk")[:1])
+    credentials: list[Credential] = rotation.live_credentials(key) or list(
+        key.credentials.order_by("-pk")[:1]
+    )
     return list(dict.fromkeys(credential.get_kind_display() for credential in credentials))
 
 

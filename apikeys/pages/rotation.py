@@ -29,6 +29,7 @@ from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,7 +38,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
     key = own_key(request, pk)
     if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
-    if len(rotation.live(key)) >= rotation.MOST:
+    if len(rotation.live_credentials(key)) >= MAX_LIVE_CREDENTIALS:
         notices.info(request, cannot_text())
         return redirect("key_detail", key.pk)
     form = RotateForm(request.POST or None, initial=from_draft(form_drafts.take(request)))

@@ -20,18 +20,18 @@ MADE_CREDENTIAL = "made_credential"
 
 def begin(request: HttpRequest, key: ApiKey, public: PublicKey | None, grace: int) -> Approval:
     """Remembers the credential to be made. The same once more (a double click) is the same attempt."""
-    asked = consent.state_of(key)
+    approved_state = consent.state_of(key)
     wanted = {
         "key": str(key.pk),
         "kind": kind_of(public),
         "public_key": public.encoded if public else "",
         "grace": grace,
-        "asked": asked,
+        "asked": approved_state,
     }
     pending = request.session.get(ROTATION, {})
     if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
         request.session[ROTATION] = {**wanted, "wizard": str(uuid.uuid4())}
-    return approval(key, public, grace, asked)
+    return approval(key, public, grace, approved_state)
 
 
 def pending(request: HttpRequest, key: ApiKey) -> dict[str, Any] | None:
@@ -45,12 +45,12 @@ def public_of(state: dict[str, Any]) -> PublicKey | None:
 
 
 def approval(
-    key: ApiKey, public: PublicKey | None, grace: int, asked: dict[str, Any] | None = None
+    key: ApiKey, public: PublicKey | None, grace: int, approved_state: dict[str, Any] | None = None
 ) -> Approval:
     """SECURITY: bound to the key, the public key and the grace: none of them is swapped after the SMS went out."""
     fingerprint = public.fingerprint if public else ""
     return consent.key_approval(
-        KeyPurpose.ROTATE, key, asked, kind=kind_of(public), fingerprint=fingerprint, grace=grace
+        KeyPurpose.ROTATE, key, approved_state, kind=kind_of(public), fingerprint=fingerprint, grace=grace
     )
 
 

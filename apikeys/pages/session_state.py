@@ -80,14 +80,14 @@ def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
 
 
 def begin_change(request: HttpRequest, key: ApiKey, change: SettingsChange) -> Approval:
-    asked = consent.state_of(key)
+    approved_state = consent.state_of(key)
     request.session[CHANGE] = {
         "key": str(key.pk),
         "before": change.before.as_json(),
         "after": change.after.as_json(),
-        "asked": asked,
+        "asked": approved_state,
     }
-    return change_approval(key, change, asked)
+    return change_approval(key, change, approved_state)
 
 
 def pending_change(request: HttpRequest, key: ApiKey) -> tuple[SettingsChange, dict[str, Any]] | None:
@@ -104,9 +104,16 @@ def end_change(request: HttpRequest) -> None:
     request.session.pop(CHANGE, None)
 
 
-def change_approval(key: ApiKey, change: SettingsChange, asked: dict[str, Any] | None = None) -> Approval:
+def change_approval(
+    key: ApiKey, change: SettingsChange, approved_state: dict[str, Any] | None = None
+) -> Approval:
     """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
     words = {"changes": _("; ").join(change.lines(short=True))}
     return consent.key_approval(
-        KeyPurpose.CHANGE, key, asked, words, before=change.before.as_json(), after=change.after.as_json()
+        KeyPurpose.CHANGE,
+        key,
+        approved_state,
+        words,
+        before=change.before.as_json(),
+        after=change.after.as_json(),
     )

@@ -14,6 +14,8 @@ urlpatterns: list[URLPattern] = [
     ),
     path("keys/<uuid:pk>/permissions/drop/", usage.drop_permissions, name="key_drop_permissions"),
     path("keys/<uuid:pk>/rescue/", address_approval.toggle, name="key_rescue_toggle"),
-    path("keys/<uuid:pk>/rescue/<int:asked>/", address_approval.approve, name="key_rescue"),
-    path("keys/<uuid:pk>/rescue/<int:asked>/dismiss/", address_approval.dismiss, name="key_rescue_dismiss"),
+    path("keys/<uuid:pk>/rescue/<int:request_pk>/", address_approval.approve, name="key_rescue"),
+    path(
+        "keys/<uuid:pk>/rescue/<int:request_pk>/dismiss/", address_approval.dismiss, name="key_rescue_dismiss"
+    ),
 ]

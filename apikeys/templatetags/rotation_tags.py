@@ -11,6 +11,7 @@ from apikeys.actions import rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import first_use
 from apikeys.policy import public_keys
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 from apikeys.verification.signing import Kind
 
 register = template.Library()
@@ -34,7 +35,7 @@ class Line:
 @register.simple_tag
 def key_credentials(key: ApiKey) -> dict[str, Any]:
     """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
-    live = rotation.live(key)
+    live = rotation.live_credentials(key)
     used = [credential for credential in live if credential.last_used_at is not None]
     # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
     latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
@@ -42,7 +43,7 @@ def key_credentials(key: ApiKey) -> dict[str, Any]:
         Line(credential, credential == latest, len(live) > 1 and credential == live[-1])
         for credential in live
     ]
-    return {"lines": lines, "can_rotate": len(live) < rotation.MOST}
+    return {"lines": lines, "can_rotate": len(live) < MAX_LIVE_CREDENTIALS}
 
 
 @register.simple_tag
@@ -51,7 +52,7 @@ def first_steps(key: ApiKey, rotated: Credential | Literal[""] = "") -> dict[str
 
     ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
     """
-    live = [rotated] if rotated else rotation.live(key)
+    live = [rotated] if rotated else rotation.live_credentials(key)
     if not live:
         return {}
     credential = live[-1]

@@ -161,7 +161,7 @@ def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
 @register.simple_tag
 def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
     """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = address_approval.waiting(user)
+    waiting = address_approval.open_requests(user)
     return list(waiting.filter(key=key) if key else waiting)
 
 

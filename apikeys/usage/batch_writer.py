@@ -138,7 +138,7 @@ def _write_rejected_requests(batch: Batch) -> None:
             ApiKey.objects.select_for_update(no_key=True).filter(pk=key.pk).first()
             recorder.record_rejection(key, request.decision, request.address, request.permission)
         if request.decision.is_authentic:
-            address_approval.ask(key, request.decision, request.address)
+            address_approval.request_approval(key, request.decision, request.address)
 
 
 def _time(at: datetime) -> Any:

@@ -53,7 +53,7 @@ def record(key_id: str, decision: Decision, address: str, permission: str) -> No
         else:
             record_rejection(key, decision, address, permission)
     if decision.is_authentic and not decision.allowed:
-        address_approval.ask(key, decision, address)
+        address_approval.request_approval(key, decision, address)
 
 
 def bounded_skew(skew_ms: int | None) -> int | None:
@@ -89,7 +89,7 @@ def _record_use(key: ApiKey, address: str, credential_id: int | None) -> None:
         AddressUse.objects.create(key=key, address=address, last_at=now, count=1)
         forget_old_addresses(key.pk)
     if credential_id is not None:
-        rotation.note_first_use(credential_id, now)
+        rotation.record_first_use(credential_id, now)
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_INTERVAL)
         Credential.objects.filter(stale, pk=credential_id).update(last_used_at=now)
 

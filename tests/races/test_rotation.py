@@ -99,7 +99,7 @@ def load(transactional_db: None) -> Iterator[Load]:
 def rotated(load: Load, grace: int) -> Credential:
     """A new credential, which no program has yet; returns the old one."""
     load.wait_for(load.old, PROGRAMS)
-    old = rotation.live(load.key)[0]
+    old = rotation.live_credentials(load.key)[0]
     new = rotation.rotate(load.key, None, grace, uuid.uuid4())
     load.new = crypto.unseal(new.sealed, new.seal_owner).decode()
     load.wait_for(load.old, 2 * PROGRAMS)

@@ -654,7 +654,7 @@ class Walk(RuleBasedStateMachine):
 
     def ask_rotate(self, number: int, browser: int, _how: str) -> Asked | None:
         pk, facts = self.key(number)
-        grace = rotation.GRACES[number % len(rotation.GRACES)]
+        grace = rotation.GRACE_PERIODS[number % len(rotation.GRACE_PERIODS)]
         after = replace(facts, credentials=(*facts.credentials, NEVER))
         asked = Asked(
             f"/keys/{pk}/rotate/verify/", browser, ("rotate", pk, facts, grace), pk, lambda _now: after

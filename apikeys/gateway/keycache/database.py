@@ -100,7 +100,7 @@ def _tokens() -> dict[str, int]:
 
 
 def _first_use(credential_id: int) -> None:
-    rotation.note_first_use(credential_id, timezone.now())
+    rotation.record_first_use(credential_id, timezone.now())
 
 
 def _ping() -> None:

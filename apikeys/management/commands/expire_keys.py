@@ -23,6 +23,6 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry = options["dry_run"]
-        told = expiry_reminders.due() if dry else expiry_reminders.announce()
+        told = expiry_reminders.count_due() if dry else expiry_reminders.send_reminders()
         said = f"{told} ends {'would be' if dry else 'were'} announced."
         self.tell(options, {"told": told, "dry_run": dry}, said)

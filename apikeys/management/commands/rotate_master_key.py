@@ -40,11 +40,11 @@ class Command(reporting.ReportingCommand):
                 operator=audit.operator(),
                 key=crypto.current_key_id(),
             )
-            for count in reencrypt.batches(options["batch"], damaged):
+            for count in reencrypt.reencrypt_batches(options["batch"], damaged):
                 sealed += count
                 if self.stderr.isatty():
                     self.stderr.write(f"\r{sealed} sealed anew", ending="")
-        left, digests = reencrypt.counts(), reencrypt.digests()
+        left, digests = reencrypt.count_values(), reencrypt.count_digests()
         document = {"sealed": sealed, "left": left, "digests": digests, "dry_run": options["dry_run"]}
         self.tell(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
         if damaged:

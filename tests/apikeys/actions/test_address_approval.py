@@ -94,8 +94,8 @@ def test_an_unsigned_or_stale_request_never_asks(key: ApiKey) -> None:
 
 def test_asking_looks_at_the_signature_itself(key: ApiKey) -> None:
     for decision in (decided(key, NEW, secret=WRONG), decided(key, NEW, skew_ms=-61_000), decided(key)):
-        assert address_approval.ask(key, decision, NEW) is None
-    assert address_approval.ask(key, decided(key, NEW), NEW) is not None
+        assert address_approval.request_approval(key, decision, NEW) is None
+    assert address_approval.request_approval(key, decided(key, NEW), NEW) is not None
 
 
 def test_one_an_hour_whatever_the_address(key: ApiKey) -> None:
@@ -131,7 +131,7 @@ def test_keys_that_never_ask(case: str, key: ApiKey) -> None:
         key.set_state(KeyState.FROZEN)
     else:
         key.apply(["read"], "trusted", [ADDRESS, "198.51.100.0/24"])
-    assert address_approval.ask(key, decision, NEW) is None
+    assert address_approval.request_approval(key, decision, NEW) is None
     assert told() == 0
 
 
@@ -236,7 +236,7 @@ def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -
         later(24.01)
     else:
         address_approval.close(row, approved=case == "approved")
-    assert not address_approval.waiting(sara.user).exists()
+    assert not address_approval.open_requests(sara.user).exists()
     with pytest.raises(ValidationError):
         address_approval.approve(RequestFactory().post("/"), row)
     assert addresses(key) == ([] if case == "unrestricted" else [ADDRESS])
@@ -255,14 +255,14 @@ def test_approval_looks_under_the_lock_whether_the_account_was_frozen(sara: Pers
 def test_nothing_waits_while_the_account_is_frozen_and_its_page_says_why(sara: Person, key: ApiKey) -> None:
     row = asked(key)
     freeze.freeze(None, sara.user)
-    assert not address_approval.waiting(sara.user).exists()
+    assert not address_approval.open_requests(sara.user).exists()
     client = logged_in(sara)
     client.cookies["language"] = "en"
     client.post(path(row), {"resend": "1"})
     assert not sms_collector.messages
     assert "Your account is frozen" in client.get(f"/keys/{key.pk}/").content.decode()
     freeze.thaw(None, sara.user)
-    assert address_approval.waiting(sara.user).get() == row
+    assert address_approval.open_requests(sara.user).get() == row
 
 
 def test_code_for_an_address_is_void_once_the_key_can_do_more(sara: Person, key: ApiKey) -> None:
@@ -384,6 +384,6 @@ def test_the_switch_is_words_in_the_activities(sara: Person, key: ApiKey) -> Non
 
 def test_old_requests_do_not_wait(sara: Person, key: ApiKey) -> None:
     asked(key)
-    assert address_approval.waiting(sara.user).count() == 1
+    assert address_approval.open_requests(sara.user).count() == 1
     RescueRequest.objects.update(asked_at=timezone.now() - timedelta(hours=24, seconds=1))
-    assert address_approval.waiting(sara.user).count() == 0
+    assert address_approval.open_requests(sara.user).count() == 0

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox
-from apikeys.actions.expiry_reminders import announce
+from apikeys.actions.expiry_reminders import send_reminders
 from apikeys.models import ApiKey
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
@@ -42,12 +42,12 @@ def test_each_threshold_is_told_once() -> None:
     now = timezone.now()
     end = now + 40 * DAY
     key_expiring(end)
-    assert announce(end - 30 * DAY - SECOND) == 0
+    assert send_reminders(end - 30 * DAY - SECOND) == 0
     for days in (30, 7, 1):
-        assert announce(end - days * DAY) == 1
-        assert announce(end - days * DAY) == 0
-        assert announce(end - days * DAY + timedelta(hours=5)) == 0
-    assert announce(end) == announce(end + DAY) == 0
+        assert send_reminders(end - days * DAY) == 1
+        assert send_reminders(end - days * DAY) == 0
+        assert send_reminders(end - days * DAY + timedelta(hours=5)) == 0
+    assert send_reminders(end) == send_reminders(end + DAY) == 0
     assert told() == [30, 7, 1]
 
 
@@ -58,8 +58,8 @@ def test_of_several_that_have_passed_the_nearest_is_told_with_the_days_that_are_
 ) -> None:
     now = timezone.now()
     key_expiring(now + left)
-    assert announce(now) == 1
-    assert announce(now) == 0
+    assert send_reminders(now) == 1
+    assert send_reminders(now) == 0
     assert told() == [days]
 
 
@@ -68,7 +68,7 @@ def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
     now = timezone.now()
     key = key_expiring(now + 7 * DAY, "ربات")
     User.objects.update(language="en")
-    announce(now)
+    send_reminders(now)
     event = AuditEvent.objects.get(event=KeyEvent.EXPIRES_SOON.value)
     assert (event.customer, event.label, event.target) == (key.owner, "ربات", str(key.pk))
     assert key.expires_at is not None
@@ -86,19 +86,19 @@ def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> Non
     key_expiring(now)
     key_expiring(now - DAY)
     key_expiring(now + DAY).set_state(KeyState.REVOKED)
-    assert announce(now) == 0
+    assert send_reminders(now) == 0
     assert Notice.objects.count() == 0
     key_expiring(now + DAY).set_state(KeyState.FROZEN)
-    assert announce(now) == 1
+    assert send_reminders(now) == 1
 
 
 @pytest.mark.django_db
 def test_a_new_date_is_told_anew() -> None:
     now = timezone.now()
     key = key_expiring(now + DAY)
-    assert announce(now) == 1
+    assert send_reminders(now) == 1
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + 20 * DAY, expiry_told_days=None)
-    assert announce(now) == 1
+    assert send_reminders(now) == 1
     assert told() == [1, 20]
 
 
@@ -109,7 +109,7 @@ def test_a_date_that_was_changed_meanwhile_is_not_told(monkeypatch: pytest.Monke
     now = timezone.now()
     key = key_expiring(now + DAY)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
-    assert not expiry_reminders._tell(expiry_reminders.EXPIRY, key, 1, now)
+    assert not expiry_reminders._record_reminder(expiry_reminders.EXPIRY, key, 1, now)
     assert told() == []
 
 
@@ -126,17 +126,17 @@ def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_
     end = timezone.now() + 40 * DAY
     key = key_trading(end)
     User.objects.update(language="en")
-    assert announce(end - 30 * DAY - SECOND) == 0
+    assert send_reminders(end - 30 * DAY - SECOND) == 0
     for days in (30, 7, 1):
-        assert announce(end - days * DAY) == 1
-        assert announce(end - days * DAY) == 0
+        assert send_reminders(end - days * DAY) == 1
+        assert send_reminders(end - days * DAY) == 0
     assert told(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
     assert told() == []
     outbox.send_due()
     assert "Trading ends" in sms_collector.newest().text
     assert key.renew_trade()
-    assert announce() == 0
-    assert announce(timezone.now() + 60 * DAY) == 1
+    assert send_reminders() == 0
+    assert send_reminders(timezone.now() + 60 * DAY) == 1
 
 
 @pytest.mark.django_db
@@ -149,7 +149,7 @@ def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
     key_trading(now - DAY)
     key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])
     key_trading(now + 5 * DAY).apply(["read", "trade"], "trusted", [people.ADDRESS])
-    assert announce(now) == 0
+    assert send_reminders(now) == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -165,8 +165,8 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(audit, "record", fails)
         with pytest.raises(RuntimeError):
-            announce(now)
-    assert announce(now) == 1
+            send_reminders(now)
+    assert send_reminders(now) == 1
 
 
 @pytest.mark.postgres
@@ -174,5 +174,5 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
 def test_eight_at_once_tell_each_key_once() -> None:
     now = timezone.now()
     keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
-    assert sum(at_once([lambda: announce(now)] * 8)) == len(keys)
+    assert sum(at_once([lambda: send_reminders(now)] * 8)) == len(keys)
     assert len(told()) == len(keys) == Notice.objects.count()

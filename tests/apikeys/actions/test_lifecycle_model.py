@@ -110,7 +110,7 @@ ACTS = st.sampled_from(
 ACCOUNT = st.sampled_from(
     ["freeze_account", "thaw_account", "thaw_account", "replace_a_factor", "lift_quarantine"]
 )
-GRACES = st.sampled_from(rotation.GRACES)
+GRACES = st.sampled_from(rotation.GRACE_PERIODS)
 SPANS = st.sampled_from([1, HOUR - 1, HOUR, DAY, 6 * DAY, 7 * DAY, 29 * DAY, 60 * DAY, 90 * DAY])
 
 

@@ -319,5 +319,5 @@ def test_an_address_that_is_none_is_offered_to_nobody_and_breaks_nothing(
     answer = logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
     assert answer["Location"] == f"/keys/{key.pk}/"
     signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), is_authentic=True)
-    assert address_approval.ask(key, signed, address) is None
-    assert address_approval.ask(key, signed, OTHER) is not None
+    assert address_approval.request_approval(key, signed, address) is None
+    assert address_approval.request_approval(key, signed, OTHER) is not None
