@@ -108,9 +108,8 @@ def approve(http: HttpRequest, request: RescueRequest, approved_state: dict[str,
     `ValidationError` if the request was answered meanwhile or the key no longer accepts the address.
     """
     with consent.changing(request.key, Codes.BOTH, approved_state) as key:
-        account_freeze.check_not_frozen(
-            key.owner
-        )  # before `open_requests`, whose error is that the request was answered
+        # Before `open_requests`, whose error is that the request was answered.
+        account_freeze.check_not_frozen(key.owner)
         if not open_requests(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
             raise ValidationError(
                 _("This request no longer waits: it was answered, or the key was changed, meanwhile.")

@@ -1,8 +1,8 @@
-"""A new address asks to use a key: its owner approves with both codes, says no without, or turns the asking off."""
+"""Requests for new addresses: the owner approves one with both codes, dismisses it, or turns such requests off."""
 
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -21,25 +21,25 @@ from apikeys.policy.detail_texts import change_text
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
-    """Both codes add the address to the key's list."""
+    """Both codes add the address to the key's allow-list."""
     row = _own_request(request, pk, request_pk)
     key = row.key
     try:
-        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
         return _approve(request, key, row)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
 def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
     if not address_approval.open_requests(customer(request)).filter(pk=row.pk).exists() and not row.approved:
-        notices.info(
+        messages.info(
             request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
         )
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    page = Asked(
+    approval_page = Asked(
         address_approval.approval(row, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -50,12 +50,12 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
     )
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
         return redirect("key_detail", key.pk)
 
     return both_codes(
         request,
-        page,
+        approval_page,
         effect=lambda: address_approval.approve(request, row, state),
         done=done,
         already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
@@ -64,16 +64,16 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def dismiss(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
-    """Says no. The address does not ask again for a day."""
+    """Dismiss the request. The address cannot request again for a day."""
     row = _own_request(request, pk, request_pk)
     if request.method == "POST" and address_approval.dismiss(request, row):
-        notices.success(request, _("The new IP was not added. Its requests stay refused."))
+        messages.success(request, _("The new IP was not added. Its requests stay refused."))
     return redirect("key_detail", row.key_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def toggle(request: HttpRequest, pk: str) -> HttpResponse:
-    """Turns the asking on or off. No codes: an address that asks is still refused."""
+    """Turn requests for new addresses on or off. No codes: requests from a new address are still rejected."""
     key = own_key(request, pk)
     wanted = request.POST.get("asks")
     asks = wanted == "on"
@@ -83,7 +83,7 @@ def toggle(request: HttpRequest, pk: str) -> HttpResponse:
         and address_approval.set_requests_allowed(request, key, allowed=asks)
     ):
         text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
-        notices.success(request, text)
+        messages.success(request, text)
     return redirect("key_detail", key.pk)
 
 

@@ -1,4 +1,4 @@
-"""What a key signs with, as forms ask for it: a secret, a pair made in the browser, or a public key pasted."""
+"""Form fields for a key's credential: an HMAC secret, a key pair generated in the browser, or a pasted public key."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +25,12 @@ DEFAULT_GRACE = DAY_SECONDS
 
 
 def kept_fields(public: PublicKey | None) -> dict[str, str]:
-    """What brings a form back to this choice. A pair made in the browser comes back as the public key that it has."""
+    """Return form values that restore this choice. A generated pair is restored as its public key."""
     return {"kind": PUBLIC, "public_key": public.pem} if public else {"kind": HMAC}
 
 
 def from_draft(draft: Mapping[str, list[str]]) -> dict[str, str]:
-    """Initial values of a `CredentialForm`, of what was typed before a new login."""
+    """Return initial values of a `CredentialForm` from a draft that was saved before a new login."""
     fields = {name: draft[name][0] for name in ("kind", "public_key", "grace") if draft.get(name)}
     if fields.get("kind") == ED25519 and "public_key" in fields:
         fields["kind"] = PUBLIC
@@ -38,7 +38,7 @@ def from_draft(draft: Mapping[str, list[str]]) -> dict[str, str]:
 
 
 class CredentialForm(forms.Form):
-    """``kind`` and ``public_key`` (PEM). After `is_valid`, ``public`` is the key, or None for a secret."""
+    """Fields ``kind`` and ``public_key`` (PEM). After `is_valid`, ``public`` is the key, or None for a secret."""
 
     kind = forms.ChoiceField(
         choices=KINDS,
@@ -53,7 +53,7 @@ class CredentialForm(forms.Form):
         self.holds_private = False
         if self.is_bound:
             typed = str(self.data.get("public_key", ""))
-            # SECURITY: a private key is neither sent back nor kept, whichever kind is chosen and wherever it stands.
+            # SECURITY: a private key is neither sent back nor stored, whatever kind is chosen.
             self.holds_private = public_keys.holds_private(typed)
             kept = "" if self.holds_private else typed[: public_keys.MAX_LENGTH + 1]
             self.data = {**dict(self.data.items()), "public_key": kept}
@@ -63,7 +63,7 @@ class CredentialForm(forms.Form):
 
     def clean_public_key(self) -> str:
         if self.holds_private:
-            raise ValidationError(problem_text(PublicKeyProblem.PRIVATE))
+            raise ValidationError(public_key_problem_text(PublicKeyProblem.PRIVATE))
         kind = self.cleaned_data.get("kind", HMAC)
         if kind == HMAC:
             return ""
@@ -73,25 +73,25 @@ class CredentialForm(forms.Form):
         try:
             self.public = public_keys.parse(text)
         except PublicKeyError as error:
-            raise ValidationError(problem_text(error.problem)) from None
+            raise ValidationError(public_key_problem_text(error.problem)) from None
         if kind == ED25519 and self.public.kind is not Kind.ED25519:
             raise ValidationError(_("This is not an Ed25519 key. Make the pair of keys again."))
         return text
 
     @property
     def chosen(self) -> str:
-        """The kind that the page shows as chosen."""
+        """Return the kind that the page shows as chosen."""
         value = str(self["kind"].value() or HMAC)
         return value if value in dict(KINDS) else HMAC
 
     @property
     def is_open(self) -> bool:
-        """Whether the choice is shown at once: something other than the usual was chosen, or is wrong."""
+        """Return whether the choice is expanded: another kind than the default is chosen, or there is an error."""
         return self.chosen != HMAC or bool(self["public_key"].errors or self["kind"].errors)
 
 
-def problem_text(problem: PublicKeyProblem) -> str:
-    """Why a pasted key can't be taken, in words."""
+def public_key_problem_text(problem: PublicKeyProblem) -> str:
+    """Return the error message for a pasted key."""
     return {
         PublicKeyProblem.EMPTY: _("Paste the public key."),
         PublicKeyProblem.PRIVATE: _(
@@ -118,7 +118,7 @@ def problem_text(problem: PublicKeyProblem) -> str:
 
 
 def grace_text(seconds: int) -> str:
-    """How long the old credential works on after the first use of the new one, in words."""
+    """Return the text of a grace period: how long the old credential is valid after the first use of the new one."""
     if seconds == 0:
         return _("Ends at once")
     if seconds < 2 * DAY_SECONDS:
@@ -129,7 +129,7 @@ def grace_text(seconds: int) -> str:
 
 
 class RotateForm(CredentialForm):
-    """What the new credential is, and ``grace``: seconds that the old one lives after the new one's first use."""
+    """The new credential, and ``grace``: seconds that the old one stays valid after the new one's first use."""
 
     grace = forms.TypedChoiceField(
         choices=[(seconds, "") for seconds in rotation.GRACE_PERIODS],

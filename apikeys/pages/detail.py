@@ -1,8 +1,8 @@
-"""One key: its reveal, its settings, its end."""
+"""The page of one key: shows the secret once, changes the settings, deletes the key."""
 
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -19,8 +19,7 @@ from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle, rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import session_state
-from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
-from apikeys.pages.lifecycle_forms import RenameForm, taken_text
+from apikeys.pages.forms import KEEP, DeleteForm, RenameForm, SettingsForm, taken_text
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import IpPolicy, KeyState
@@ -31,7 +30,7 @@ from hitobit_portal.http.context import address_of
 
 
 def own_key(request: HttpRequest, pk: Any) -> ApiKey:
-    """The customer's own key, or 404: another customer's key does not exist for them."""
+    """Return the customer's own key; raise 404 for keys of other customers as for unknown ones."""
     key = ApiKey.objects.filter(owner=customer(request), pk=pk).select_related("owner").first()
     if key is None:
         raise Http404
@@ -41,7 +40,7 @@ def own_key(request: HttpRequest, pk: Any) -> ApiKey:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
-    """Key and (once) secret, and the settings. htmx swaps the form alone: the secret stays while they are saved."""
+    """Show key, settings and (once) the secret. htmx replaces only the form, so that the secret stays visible."""
     key = own_key(request, pk)
     fresh = session_state.is_fresh(request, key)
     if request.method == "POST":
@@ -62,7 +61,7 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 
 
 def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
-    """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
+    """Return the forms with the key's values (for a new key with the recommended IP policy), or with a saved draft."""
     draft = form_drafts.take(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
@@ -84,7 +83,7 @@ def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
     form = SettingsForm(
         request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
     )
-    # The page of a new key does not ask for the name again.
+    # The page of a new key has no field for the name.
     rename = RenameForm(request.POST if "name" in request.POST else None, key=key)
     removed = request.POST.get("remove_network")
     if removed is not None:
@@ -110,7 +109,7 @@ def _save(
     wanted: Settings,
     fresh: bool,
 ) -> HttpResponse:
-    """Applies at once what needs no codes (the name never does), and sends everything else to them."""
+    """Apply changes that need no codes (a name never does), and redirect to the codes for others."""
     change = SettingsChange(key.settings, wanted)
     try:
         if change.adds_power:
@@ -121,7 +120,7 @@ def _save(
             first = fresh and key.end_first_settings()
             needs_codes = change.adds_power and not first
             if change.codes() and not needs_codes:
-                # The codes that made the key are those of its first settings.
+                # The codes for the creation also approve the first settings.
                 apply_change(request, key, change, Codes.BOTH if first else Codes.NONE, first=first)
     except lifecycle.NameTaken:
         rename.add_error("name", taken_text())
@@ -141,7 +140,7 @@ def _save(
             fresh=False,
             saved=True,
         )
-    notices.success(request, _("Saved. The key works with these settings from now on."))
+    messages.success(request, _("Saved. The key works with these settings from now on."))
     return _go(request, reverse("key_detail", args=[key.pk]))
 
 
@@ -154,14 +153,14 @@ def apply_change(
     approved_state: dict[str, Any] | None = None,
     first: bool = False,
 ) -> None:
-    """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`.
+    """Apply ``change`` if the key was not changed since it was requested; else raise `ValidationError`.
 
-    ``given``: the codes for it; ``asked``: `consent.state_of` the key when they were asked for. ``first``: they are the
-    codes that made the key.
+    ``given``: the codes for it; ``approved_state``: `consent.state_of` the key when they were requested; ``first``:
+    they are the codes for the creation of the key.
     """
     user, pk, after = customer(request), str(key.pk), change.after
     with consent.changing(key, given, approved_state) as current:
-        # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
+        # SECURITY: the codes approved a change from `before`; from another state it would give other power.
         if current.settings.as_json() != change.before.as_json():
             raise consent.ChangedMeanwhile
         current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
@@ -190,7 +189,7 @@ def _ask_for_codes(request: HttpRequest, key: ApiKey, change: SettingsChange) ->
 
 
 def _go(request: HttpRequest, target: str) -> HttpResponse:
-    """To another page; htmx has to be told that the form is not what comes."""
+    """Redirect to another page; htmx needs a header for this."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=204, headers={"HX-Redirect": target})
     return redirect(target)
@@ -211,11 +210,11 @@ def _page(
         "key": key,
         "form": form,
         "rename": rename,
-        # A page that may still show a new key's secret asks for no name, also when the form alone is swapped again.
+        # A page that may still show a new key's secret has no field for the name, also when only the form is replaced.
         "asks_name": not fresh and (rename.is_bound or not request.htmx),  # type: ignore[attr-defined]
         "fresh": fresh,
         "kinds": kinds,
-        # A key of the customer's own has no secret to show, and is as new.
+        # A key with the customer's own public key has no secret to show.
         "just_made": fresh and Credential.Kind.HMAC.label not in kinds,
         "renewable": lifecycle.is_renewable(key),
         "secret": secret,
@@ -230,7 +229,7 @@ def _page(
 
 
 def _kinds(key: ApiKey) -> list[str]:
-    """The kinds of what signs; of a key whose credentials have all ended, of the last one."""
+    """Return the kinds of the live credentials; if there are none, the kind of the last one."""
     credentials: list[Credential] = rotation.live_credentials(key) or list(
         key.credentials.order_by("-pk")[:1]
     )
@@ -239,14 +238,14 @@ def _kinds(key: ApiKey) -> list[str]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
-    """Deletes a key for good, after its name was typed."""
+    """Delete a key permanently, after its name was typed."""
     key = own_key(request, pk)
     if key.state == KeyState.REVOKED:
-        notices.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)
     if request.method == "POST" and form.is_valid():
         lifecycle.delete(request, key)
-        notices.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     return render(request, "apikeys/key_delete.html", {"key": key, "form": form})

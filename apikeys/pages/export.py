@@ -1,6 +1,6 @@
-"""The page that exports a customer's own keys and events, and the files."""
+"""The export page: a customer's own keys and events as files."""
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -25,13 +25,16 @@ FORMATS = {
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: HttpRequest) -> HttpResponseBase:
-    """A POST with ``what`` (keys, events) and ``format`` (csv, json) is the file; no link may leave an event."""
+    """Show the page, or return the file for a POST with ``what`` (keys, events) and ``format`` (csv, json).
+
+    POST, because an export records an event and a link must not do so.
+    """
     what, kind = request.POST.get("what", ""), request.POST.get("format", "")
     if request.method != "POST" or what not in WHAT or kind not in FORMATS:
         return _page(request)
     wait = ratelimits.take(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
     if wait is not None:
-        notices.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
+        messages.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
         return redirect("keys_export")
     return _file(request, what, kind)
 

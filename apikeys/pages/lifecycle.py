@@ -1,9 +1,9 @@
-"""A key's states: paused at once, resumed by both codes, its trading renewed; and all keys deleted at once."""
+"""Pages to pause, resume and renew a key, and to delete all keys."""
 
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,7 +13,8 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.guard import customer
-from accounts.factors import messages, verification
+from accounts.factors import messages as factor_messages
+from accounts.factors import verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor, Outcome
 from accounts.factors.views import Asked, both_codes
@@ -21,7 +22,7 @@ from apikeys.actions import consent, lifecycle
 from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey
 from apikeys.pages.detail import own_key
-from apikeys.pages.lifecycle_forms import DeleteAllForm, delete_all_phrase
+from apikeys.pages.forms import DeleteAllForm, delete_all_phrase
 from apikeys.policy import account_freeze
 from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
@@ -30,14 +31,14 @@ from hitobit_portal.i18n.jalali import date_local, digits
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def pause(request: HttpRequest, pk: str) -> HttpResponse:
-    """What pausing does, and one button. No code: it only takes power away."""
+    """Explain and pause. No code: pausing only removes power."""
     key = own_key(request, pk)
     if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     if request.method != "POST":
         return render(request, "apikeys/key_pause.html", {"key": key})
     lifecycle.pause(request, key)
-    notices.success(
+    messages.success(
         request, _("The API “%(name)s” is paused. Every request with it is refused.") % {"name": key.label}
     )
     return redirect("key_detail", key.pk)
@@ -45,12 +46,12 @@ def pause(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def resume(request: HttpRequest, pk: str) -> HttpResponse:
-    """Both codes: a paused key gets all its power back."""
+    """Resume a paused key with both codes, because that restores its power."""
     key = own_key(request, pk)
     if key.state != KeyState.FROZEN:
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    asked = Asked(
+    approval_page = Asked(
         lifecycle.resume_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -61,26 +62,26 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
     )
 
     def done(_value: Any) -> HttpResponse:
-        notices.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
+        messages.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
         return redirect("key_detail", key.pk)
 
     try:
-        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
         return both_codes(
             request,
-            asked,
+            approval_page,
             effect=lambda: lifecycle.resume(request, key, state),
             done=done,
             already_done=ApiKey.objects.filter(pk=key.pk, state=KeyState.ACTIVE).exists,
         )
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def renew(request: HttpRequest, pk: str) -> HttpResponse:
-    """90 more days of trading for an unrestricted key: by the authenticator's code while it trades, then by both."""
+    """Renew trading of an unrestricted key for 90 days: before the end with the authenticator's code, else both."""
     key = own_key(request, pk)
     if not lifecycle.is_renewable(key):
         return redirect("key_detail", key.pk)
@@ -92,7 +93,7 @@ def renew(request: HttpRequest, pk: str) -> HttpResponse:
     except CodesMissing:
         return _ended_meanwhile(request)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
 
 
@@ -109,16 +110,16 @@ def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
         )
         if result.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_DONE):
             return _renewed(request, result.value)
-        form.add_error(None, messages.of_one(result))
+        form.add_error(None, factor_messages.of_one(result))
     return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
 
 
 def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Once trading has ended, a renewal adds power."""
+    """Renew with both codes: after the end of trading, a renewal adds power."""
     if "code" in request.POST:
         return _ended_meanwhile(request)
     state = consent.state_of(key)
-    asked = Asked(
+    approval_page = Asked(
         lifecycle.renew_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -130,7 +131,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
     )
     return both_codes(
         request,
-        asked,
+        approval_page,
         effect=lambda: lifecycle.renew(request, key, Codes.BOTH, state),
         done=lambda renewed: _renewed(request, renewed),
         already_done=_is_renewed(key),
@@ -142,20 +143,20 @@ def _is_renewed(key: ApiKey) -> Callable[[], Any]:
 
 
 def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
-    """The form of one code was open while trading ended."""
-    notices.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
+    """Handle a form with one code that was opened before trading ended."""
+    messages.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
     return redirect(request.path)
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    words = {"name": key.label, "until": date_local(key.trade_until)}
-    notices.success(request, _("The API “%(name)s” may trade until %(until)s.") % words)
+    values = {"name": key.label, "until": date_local(key.trade_until)}
+    messages.success(request, _("The API “%(name)s” may trade until %(until)s.") % values)
     return redirect("key_detail", key.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_all(request: HttpRequest) -> HttpResponse:
-    """Ends all keys for good, after a phrase was typed. Lists what ends."""
+    """List all keys, and delete them permanently after a phrase was typed."""
     keys = list(ApiKey.objects.live(customer(request)))
     if not keys:
         return redirect("keys")
@@ -163,7 +164,7 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         count = lifecycle.delete_all(request, customer(request))
         text = ngettext("%(n)s key was deleted.", "%(n)s keys were deleted.", count) % {"n": digits(count)}
-        notices.success(request, text)
+        messages.success(request, text)
         return redirect("keys")
     context = {"keys": keys, "form": form, "phrase": delete_all_phrase()}
     return render(request, "apikeys/keys_delete_all.html", context)

@@ -1,9 +1,9 @@
-"""What mends a refusal or a weakness at once: an address or permission given (by both codes), or power taken away."""
+"""Fix a rejection or a failed health check: add an address or permission (both codes), or remove permissions."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.contrib import messages as notices
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,9 +27,9 @@ from apikeys.verification.outcomes import Outcome
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
-    """Asks for both codes to add the address of a refusal to the key's list; never adds it by itself."""
+    """Ask for both codes to add the address of a rejected request to the key's allow-list."""
     key = own_key(request, pk)
-    # SECURITY: of this key, and signed with its secret: others are anybody's, and not offered by one click.
+    # SECURITY: only rejections of this key that were signed with its secret: others may be from anybody.
     signed = key.refusals.filter(outcome=Outcome.ADDRESS_REFUSED.value, skew_ms__isnull=False)
     row = signed.filter(pk=refusal).first()
     if row is None:
@@ -40,7 +40,7 @@ def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
-    """Asks for both codes to give the permission that a refused request needed; never gives it by itself."""
+    """Ask for both codes to add the permission that a rejected request needed."""
     key = own_key(request, pk)
     row = key.refusals.filter(outcome=Outcome.PERMISSION.value, pk=refusal).first()
     if row is None:
@@ -52,17 +52,17 @@ def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpRespons
 def _to_codes(
     request: HttpRequest, key: ApiKey, wanted: Callable[[], SettingsChange], has_it: str
 ) -> HttpResponse:
-    """To the page of both codes for the change ``wanted``; back to the key where there is nothing to approve."""
+    """Redirect to the page of both codes for the change ``wanted``, or to the key if there is nothing to approve."""
     if request.method != "POST":
         return redirect("key_detail", key.pk)
     try:
         change = wanted()
         account_freeze.check_not_frozen(customer(request))
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if not change.adds_power:
-        notices.info(request, has_it)
+        messages.info(request, has_it)
         return redirect("key_detail", key.pk)
     sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
     request.session["sms_failed"] = not sent.is_under_way
@@ -70,7 +70,7 @@ def _to_codes(
 
 
 def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
-    """The change that adds ``permission``. Raises `ValidationError` when the key can't have it."""
+    """Return the change that adds ``permission``. Raises `ValidationError` if the key cannot have it."""
     if key.state != KeyState.ACTIVE:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
@@ -80,13 +80,13 @@ def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
 
 
 def _with_address(key: ApiKey, address: str) -> SettingsChange:
-    """The change that adds ``address``. Raises `ValidationError` when the key takes no more, or needs none."""
+    """Return the change that adds ``address``. Raises `ValidationError` if the list is full or the key has none."""
     if key.state != KeyState.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
     try:
         values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
-    except networks.NetworkError:  # what a gateway said may be anything
+    except networks.NetworkError:  # the gateway's client may send any text
         raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
     check_rules(before.permissions, before.ip_policy, values)
     return SettingsChange(before, replace(before, networks=tuple(values)))
@@ -94,7 +94,7 @@ def _with_address(key: ApiKey, address: str) -> SettingsChange:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
-    """Takes the posted permissions away, at once and without codes; one is always left."""
+    """Remove the posted permissions at once and without codes; at least one must be left."""
     key = own_key(request, pk)
     unwanted = frozenset(request.POST.getlist("permissions"))
     left = key.permissions - unwanted
@@ -107,7 +107,7 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
         with transaction.atomic():
             apply_change(request, key, change, Codes.NONE)
     except ValidationError as error:
-        notices.error(request, " ".join(error.messages))
+        messages.error(request, " ".join(error.messages))
     else:
-        notices.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key works with these settings from now on."))
     return redirect("key_detail", key.pk)

@@ -1,4 +1,4 @@
-"""The two things that staff do to keys: pause them, or end them for good. Neither adds power."""
+"""The two actions of staff on keys: pause, or delete permanently. Neither adds power."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from apikeys.policy.rights import KeyRight
 
 @dataclass(frozen=True)
 class Act:
-    """``from_states``: in which of its states a key can be hit."""
+    """An action. ``from_states``: the states in which a key can be changed by it."""
 
     name: str
     right: KeyRight

@@ -1,4 +1,4 @@
-"""What the pages show of a key's credentials, and the programs for its first request."""
+"""Template tags: a key's credentials, and the example programs for its first request."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,13 +19,13 @@ register = template.Library()
 
 @register.filter
 def fingerprint(credential: Credential) -> str:
-    """``SHA256:…`` of a public key; "" of a secret."""
+    """Return the fingerprint of a public key; "" for a secret."""
     return public_keys.fingerprint(credential.public_key) if credential.public_key else ""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A live credential; ``in_use``: it signed the last request; ``is_new``: it replaces the other one."""
+class CredentialLine:
+    """A live credential. ``in_use``: it signed the last request; ``is_new``: it replaces the other one."""
 
     credential: Credential
     in_use: bool
@@ -34,13 +34,13 @@ class Line:
 
 @register.simple_tag
 def key_credentials(key: ApiKey) -> dict[str, Any]:
-    """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
+    """Return ``lines``, oldest first, and ``can_rotate``: whether another credential may be added."""
     live = rotation.live_credentials(key)
     used = [credential for credential in live if credential.last_used_at is not None]
-    # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
+    # Times are written once a minute: of two credentials with nearly the same time, take the newer one.
     latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
     lines = [
-        Line(credential, credential == latest, len(live) > 1 and credential == live[-1])
+        CredentialLine(credential, credential == latest, len(live) > 1 and credential == live[-1])
         for credential in live
     ]
     return {"lines": lines, "can_rotate": len(live) < MAX_LIVE_CREDENTIALS}
@@ -48,9 +48,9 @@ def key_credentials(key: ApiKey) -> dict[str, Any]:
 
 @register.simple_tag
 def first_steps(key: ApiKey, rotated: Credential | Literal[""] = "") -> dict[str, Any]:
-    """``credential`` (the newest), ``snippets`` for its kind, ``state`` and ``url`` of the waiting line.
+    """Return ``credential`` (the newest), ``snippets`` for its kind, and ``state`` and ``url`` of the first request.
 
-    ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
+    ``rotated``: the new credential on its own page. Returns {} if there is no live credential.
     """
     live = [rotated] if rotated else rotation.live_credentials(key)
     if not live:

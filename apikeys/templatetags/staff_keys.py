@@ -1,4 +1,4 @@
-"""Keys and figures on the staff's pages about people, which know nothing of `apikeys` themselves."""
+"""Template tags: keys and figures on the staff's pages of `accounts`, which does not import `apikeys`."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from apikeys.usage import clock_skew, rejection_texts
 from apikeys.usage.recorder import KEPT_REJECTIONS
 
 register = template.Library()
-MOST = 100
+MAX_KEYS = 100
 
 
 @register.simple_tag
 def keys_of(person: User) -> list[ApiKey]:
-    """The customer's keys, newest first, deleted ones too."""
+    """Return the customer's keys, newest first, including deleted ones."""
     keys = ApiKey.objects.filter(owner=person).select_related("owner").prefetch_related("networks")
-    return list(keys.order_by("-created_at")[:MOST])
+    return list(keys.order_by("-created_at")[:MAX_KEYS])
 
 
 @register.simple_tag
@@ -30,7 +30,7 @@ def live_keys(person: User) -> list[ApiKey]:
 
 @register.simple_tag
 def refusals_of(key: ApiKey) -> list[dict[str, Any]]:
-    """The last refusals with the reason that only the owner and staff see; ``permission``: what the request needed."""
+    """Return the latest rejections with the reason that only owner and staff see, and the needed ``permission``."""
     labels = {permission.value: permission.label for permission in Permission}
     return [
         {"row": row, "words": rejection_texts.text_of(row), "permission": labels.get(row.permission)}
@@ -44,11 +44,11 @@ def clock_of(key: ApiKey) -> str:
 
 
 @register.simple_tag
-def staff_figures() -> dashboard.Board:
-    return dashboard.board()
+def staff_figures() -> dashboard.Dashboard:
+    return dashboard.load_dashboard()
 
 
 @register.filter
 def money(value: float) -> str:
-    """A sum in the operator's currency, without parts of it."""
+    """Format an amount in the operator's currency, rounded to units."""
     return number(round(value))

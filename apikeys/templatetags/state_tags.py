@@ -1,4 +1,4 @@
-"""What the list of keys shows of those that are no more."""
+"""Template tag: deleted keys in the list of keys."""
 
 from django import template
 
@@ -7,10 +7,10 @@ from apikeys.models import ApiKey
 from apikeys.policy.choices import KeyState
 
 register = template.Library()
-MOST = 100
+MAX_KEYS = 100
 
 
 @register.simple_tag
 def deleted_keys(user: User) -> list[ApiKey]:
-    """The customer's deleted keys, the last 100, newest first. Their pages stay for good."""
-    return list(ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")[:MOST])
+    """Return the last 100 deleted keys of the customer, newest first. Their pages remain available."""
+    return list(ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")[:MAX_KEYS])

@@ -1,4 +1,4 @@
-"""What the pages show of a key's use: a month, the last refusals, addresses that ask, health. Each loads its own."""
+"""Template tags: usage of a month, latest rejections, requests for new addresses, health. Each loads its data."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -20,26 +20,26 @@ from apikeys.verification import networks
 from hitobit_portal.i18n.jalali import day_local, digits
 
 register = template.Library()
-#: Shown without a click: fifty make a page of ten screens on a phone.
-OPEN_REFUSALS = 8
+#: Number of rows that are shown expanded: fifty rows are ten screens on a phone.
+OPEN_REJECTIONS = 8
 
 
 @register.filter
 def number(value: int) -> str:
-    """``24618`` as ``24,618``, in Persian ``۲۴٬۶۱۸``."""
+    """Format ``24618`` as ``24,618``, in Persian ``۲۴٬۶۱۸``."""
     shown = digits(f"{value:,}")
     return shown if shown.isascii() else shown.replace(",", "٬")
 
 
 @register.filter
 def day_month(value: date) -> str:
-    """A day of the last months without its year: ``1 آذر`` or ``22 Nov``."""
+    """Format a day of the last months without its year: ``1 آذر`` or ``22 Nov``."""
     return day_local(value).rpartition(" ")[0]
 
 
 @register.filter
 def seconds(skew_ms: int) -> str:
-    """Milliseconds without their sign as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
+    """Format the absolute value in ms as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
     shown = digits(f"{abs(skew_ms) / 1000:,.1f}")
     return shown if shown.isascii() else shown.replace(",", "٬").replace(".", "٫")
 
@@ -63,8 +63,8 @@ def key_usage(key: ApiKey) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One refusal as the table shows it."""
+class RejectionLine:
+    """One rejection as shown in the table."""
 
     refusal: Refusal
     words: rejection_texts.RejectionText
@@ -74,11 +74,11 @@ class Line:
 
 @register.simple_tag
 def key_refusals(key: ApiKey) -> dict[str, Any]:
-    """``lines`` and ``older``, newest first; ``days`` and ``reasons``: (words, count a day, sum) of the last week."""
+    """Return ``lines`` and ``older``, newest first; ``days`` and ``reasons`` of the last week: (title, counts, sum)."""
     listed = networks.compile_networks(network.value for network in key.networks.all())
     labels = {permission.value: permission.label for permission in Permission}
     lines = [
-        Line(
+        RejectionLine(
             row,
             rejection_texts.text_of(row),
             labels.get(row.permission),
@@ -91,12 +91,17 @@ def key_refusals(key: ApiKey) -> dict[str, Any]:
         (rejection_texts.text_of_outcome(outcome).title, list(zip(days, week, strict=True)), sum(week))
         for outcome, week in table.items()
     ]
-    return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
+    return {
+        "lines": lines[:OPEN_REJECTIONS],
+        "older": lines[OPEN_REJECTIONS:],
+        "days": days,
+        "reasons": reasons,
+    }
 
 
 @dataclass(frozen=True)
 class Fix:
-    """A check that failed, and where its button leads; ``url`` is "" where there is none."""
+    """A failed check, and the URL of its button; "" if there is none."""
 
     check: HealthCheck
     url: str
@@ -114,7 +119,7 @@ class Health:
 
     @property
     def tone(self) -> str:
-        """Green when all is well, the house's colour for a little less, a warning below."""
+        """Return "ok" without failed checks, "brand" with one or two, else "warn"."""
         return "ok" if not self.fixes else "brand" if len(self.fixes) <= 2 else "warn"
 
     @property
@@ -124,28 +129,28 @@ class Health:
 
 @register.simple_tag
 def key_health(key: ApiKey) -> Health:
-    """The health of the key whose page this is."""
+    """Return the health of the key on its own page."""
     return _healths([key], on_page=True)[0]
 
 
 @register.simple_tag
 def worst_keys(keys: list[ApiKey], most: int) -> list[Health]:
-    """The least healthy ``most`` of ``keys`` (with their credentials), worst first."""
-    return sorted(_healths(keys, on_page=False), key=lambda found: found.petals)[:most]
+    """Return the ``most`` least healthy of ``keys`` (with prefetched credentials), worst first."""
+    return sorted(_healths(keys, on_page=False), key=lambda health: health.petals)[:most]
 
 
 def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
-    now, counted = timezone.now(), queries.for_health(keys)
-    found = []
+    now, counts = timezone.now(), queries.for_health(keys)
+    healths = []
     for key in keys:
-        checks = usage_key_health.checks(key, counted.get(key.pk, usage_key_health.RequestCounts()), now)
+        checks = usage_key_health.checks(key, counts.get(key.pk, usage_key_health.RequestCounts()), now)
         fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
-        found.append(Health(key, fixes, [check for check in checks if check.passed]))
-    return found
+        healths.append(Health(key, fixes, [check for check in checks if check.passed]))
+    return healths
 
 
 def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
-    """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
+    """Return the URL of the check's button; "" if there is none, as for settings of a paused key."""
     if check.drop:
         return (
             rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
@@ -160,12 +165,12 @@ def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
 
 @register.simple_tag
 def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
-    """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = address_approval.open_requests(user)
-    return list(waiting.filter(key=key) if key else waiting)
+    """Return the customer's open requests for new addresses; on the page of a ``key``, only its own."""
+    requests = address_approval.open_requests(user)
+    return list(requests.filter(key=key) if key else requests)
 
 
 @register.simple_tag
 def may_ask(key: ApiKey) -> bool:
-    """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
+    """Return whether requests for new addresses can be turned on and off for this kind of key."""
     return key.state == KeyState.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw

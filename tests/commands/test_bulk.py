@@ -64,7 +64,7 @@ def test_keys_are_shown_first_and_nothing_ends_without_yes_and_reason(keys: dict
     with pytest.raises(CommandError, match="no such key"):
         said("revoke_keys", "--key", keys["a"].key_id, "--key", "k" * 64, "--yes", "--reason", "leak")
     assert set(states().values()) == {"active"}
-    with pytest.raises(CommandError, match="Say which keys"):
+    with pytest.raises(CommandError, match="Select keys with"):
         said("revoke_keys", "--yes", "--reason", "leak")
 
 

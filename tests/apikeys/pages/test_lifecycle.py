@@ -138,7 +138,7 @@ def test_a_name_that_was_taken_in_the_same_moment_is_refused_beside_the_field(
     key_of(sara, "other")
     empty = ApiKey.objects.none()
     monkeypatch.setattr(
-        "apikeys.pages.lifecycle_forms.ApiKey.objects.live", lambda _owner: empty
+        "apikeys.pages.forms.ApiKey.objects.live", lambda _owner: empty
     )  # not there when asked
     answer: Any = save(logged_in(sara), key, name="other")
     assert set(answer.context["rename"].errors) == {"name"}

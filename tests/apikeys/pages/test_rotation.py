@@ -17,7 +17,7 @@ from accounts.choices.events import Event
 from accounts.models import Notice, User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.pages import rotation_state
+from apikeys.pages import session_state
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.public_keys import parse
@@ -152,8 +152,8 @@ def test_secret_is_shown_only_in_the_session_that_gave_the_codes(
 
 def test_secret_is_not_shown_after_ten_minutes(sara: Person, client: Client, key: ApiKey) -> None:
     shown = rotate(sara, client, key)
-    state = {**client.session[rotation_state.MADE_CREDENTIAL], "until": 1}
-    people.remember(client, **{rotation_state.MADE_CREDENTIAL: state})
+    state = {**client.session[session_state.MADE_CREDENTIAL], "until": 1}
+    people.remember(client, **{session_state.MADE_CREDENTIAL: state})
     assert client.get(shown).headers["Location"] == path(key)
 
 
@@ -176,7 +176,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
     sara: Person, client: Client, key: ApiKey, swapped: str
 ) -> None:
     asked_for = parse(public_pem(new_ed25519()))
-    code = people.live_sms_code(sara, rotation_state.approval(key, asked_for, DAY))
+    code = people.live_sms_code(sara, session_state.rotation_approval(key, asked_for, DAY))
     other = people.key_of(sara, "other") if swapped == "key" else key
     public = {"public key": parse(public_pem(new_ed25519())), "kind": None}.get(swapped, asked_for)
     state = {
@@ -187,7 +187,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
         "wizard": str(uuid.uuid4()),
         "asked": consent.state_of(other),
     }
-    people.remember(client, **{rotation_state.ROTATION: state})
+    people.remember(client, **{session_state.ROTATION: state})
     codes = {"sms_code": code, "totp_code": sara.fresh_totp()}
     assert client.post(path(other, "rotate/verify/"), codes).status_code == 200
     assert Credential.objects.count() == ApiKey.objects.count()
@@ -218,7 +218,7 @@ def test_codes_page_says_what_is_made(client: Client, key: ApiKey) -> None:
 def test_wrong_form_sends_nothing(client: Client, key: ApiKey, fields: dict[str, str]) -> None:
     assert ask(client, key, **fields).status_code == 200
     assert not sms_collector.messages
-    assert rotation_state.ROTATION not in client.session
+    assert session_state.ROTATION not in client.session
 
 
 def test_private_key_is_not_kept(client: Client, key: ApiKey) -> None:
