@@ -29,11 +29,11 @@ def live_keys(person: User) -> list[ApiKey]:
 
 
 @register.simple_tag
-def refusals_of(key: ApiKey) -> list[dict[str, Any]]:
+def rejections_of(key: ApiKey) -> list[dict[str, Any]]:
     """Return the latest rejections with the reason that only owner and staff see, and the needed ``permission``."""
     labels = {permission.value: permission.label for permission in Permission}
     return [
-        {"row": row, "words": rejection_texts.text_of(row), "permission": labels.get(row.permission)}
+        {"row": row, "text": rejection_texts.text_of(row), "permission": labels.get(row.permission)}
         for row in key.refusals.all()[:KEPT_REJECTIONS]
     ]
 

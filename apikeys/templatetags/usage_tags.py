@@ -67,13 +67,13 @@ class RejectionLine:
     """One rejection as shown in the table."""
 
     refusal: Refusal
-    words: rejection_texts.RejectionText
+    text: rejection_texts.RejectionText
     permission: Promise | None
     button: rejection_texts.Button | None
 
 
 @register.simple_tag
-def key_refusals(key: ApiKey) -> dict[str, Any]:
+def key_rejections(key: ApiKey) -> dict[str, Any]:
     """Return ``lines`` and ``older``, newest first; ``days`` and ``reasons`` of the last week: (title, counts, sum)."""
     listed = networks.compile_networks(network.value for network in key.networks.all())
     labels = {permission.value: permission.label for permission in Permission}
@@ -164,7 +164,7 @@ def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
 
 
 @register.simple_tag
-def waiting_rescues(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
+def open_address_requests(user: User, key: ApiKey | Literal[""] = "") -> list[RescueRequest]:
     """Return the customer's open requests for new addresses; on the page of a ``key``, only its own."""
     requests = address_approval.open_requests(user)
     return list(requests.filter(key=key) if key else requests)

@@ -1,4 +1,4 @@
-"""Keys that expire soon are told 30, 7 and 1 days before: each threshold once, and of several the nearest."""
+"""Reminders are sent 30, 7 and 1 days before a key expires: each threshold once, and of several the nearest."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,13 +32,13 @@ def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
     return key
 
 
-def told(event: KeyEvent = KeyEvent.EXPIRES_SOON) -> list[int]:
+def sent_days(event: KeyEvent = KeyEvent.EXPIRES_SOON) -> list[int]:
     events = AuditEvent.objects.filter(event=event.value).order_by("pk")
     return [event.detail["days"] for event in events]
 
 
 @pytest.mark.django_db
-def test_each_threshold_is_told_once() -> None:
+def test_each_threshold_is_sent_once() -> None:
     now = timezone.now()
     end = now + 40 * DAY
     key_expiring(end)
@@ -48,19 +48,19 @@ def test_each_threshold_is_told_once() -> None:
         assert send_reminders(end - days * DAY) == 0
         assert send_reminders(end - days * DAY + timedelta(hours=5)) == 0
     assert send_reminders(end) == send_reminders(end + DAY) == 0
-    assert told() == [30, 7, 1]
+    assert sent_days() == [30, 7, 1]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("left", "days"), [(20 * DAY, 20), (6.5 * DAY, 7), (timedelta(hours=3), 1)])
-def test_of_several_that_have_passed_the_nearest_is_told_with_the_days_that_are_left(
+def test_of_several_that_have_passed_the_nearest_is_sent_with_the_days_that_are_left(
     left: timedelta, days: int
 ) -> None:
     now = timezone.now()
     key_expiring(now + left)
     assert send_reminders(now) == 1
     assert send_reminders(now) == 0
-    assert told() == [days]
+    assert sent_days() == [days]
 
 
 @pytest.mark.django_db
@@ -80,7 +80,7 @@ def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
 
 
 @pytest.mark.django_db
-def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> None:
+def test_keys_without_an_end_expired_keys_and_deleted_ones_get_no_reminder() -> None:
     now = timezone.now()
     key_expiring(None)
     key_expiring(now)
@@ -93,24 +93,24 @@ def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> Non
 
 
 @pytest.mark.django_db
-def test_a_new_date_is_told_anew() -> None:
+def test_a_new_date_is_reminded_of_again() -> None:
     now = timezone.now()
     key = key_expiring(now + DAY)
     assert send_reminders(now) == 1
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + 20 * DAY, expiry_told_days=None)
     assert send_reminders(now) == 1
-    assert told() == [1, 20]
+    assert sent_days() == [1, 20]
 
 
 @pytest.mark.django_db
-def test_a_date_that_was_changed_meanwhile_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_date_that_was_changed_meanwhile_gets_no_reminder(monkeypatch: pytest.MonkeyPatch) -> None:
     from apikeys.actions import expiry_reminders
 
     now = timezone.now()
     key = key_expiring(now + DAY)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
     assert not expiry_reminders._record_reminder(expiry_reminders.EXPIRY, key, 1, now)
-    assert told() == []
+    assert sent_days() == []
 
 
 def key_trading(until: datetime) -> ApiKey:
@@ -122,7 +122,9 @@ def key_trading(until: datetime) -> ApiKey:
 
 
 @pytest.mark.django_db
-def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_after_a_renewal() -> None:
+def test_the_end_of_trading_from_any_ip_is_reminded_of_at_the_same_thresholds_and_again_after_a_renewal() -> (
+    None
+):
     end = timezone.now() + 40 * DAY
     key = key_trading(end)
     User.objects.update(language="en")
@@ -130,8 +132,8 @@ def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_
     for days in (30, 7, 1):
         assert send_reminders(end - days * DAY) == 1
         assert send_reminders(end - days * DAY) == 0
-    assert told(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
-    assert told() == []
+    assert sent_days(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
+    assert sent_days() == []
     outbox.send_due()
     assert "Trading ends" in sms_collector.newest().text
     assert key.renew_trade()
@@ -140,7 +142,7 @@ def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_
 
 
 @pytest.mark.django_db
-def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
+def test_an_end_of_trading_that_means_nothing_gets_no_reminder() -> None:
     now = timezone.now()
     ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(
         expires_at=now + 4 * DAY, expiry_told_days=1
@@ -153,7 +155,7 @@ def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_threshold_counts_as_sent_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
     from accounts import audit
 
     now = timezone.now()
@@ -175,4 +177,4 @@ def test_eight_at_once_tell_each_key_once() -> None:
     now = timezone.now()
     keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
     assert sum(at_once([lambda: send_reminders(now)] * 8)) == len(keys)
-    assert len(told()) == len(keys) == Notice.objects.count()
+    assert len(sent_days()) == len(keys) == Notice.objects.count()

@@ -1,5 +1,7 @@
-"""A key's whole life against a plain model of its rules: no request passes that the model forbids, none that it allows
-is refused. Random lives by hypothesis, on a clock of their own; the requests are signed by a real client.
+"""The lifecycle of keys compared with a plain model of its rules.
+
+No request is allowed that the model forbids, and none is rejected that it allows. Random sequences by hypothesis, on a
+clock of its own; the requests are signed by a real client.
 """
 
 import uuid
@@ -63,7 +65,7 @@ class Proof:
 
 
 @dataclass
-class Life:
+class ModelKey:
     """What the model knows of a key, and when it lets a request pass."""
 
     row: ApiKey
@@ -99,7 +101,7 @@ class Life:
 class Account:
     frozen: bool = False
     quarantined_until: int = 0
-    keys: list[Life] = field(default_factory=list)
+    keys: list[ModelKey] = field(default_factory=list)
 
 
 which = st.integers(0, 5)
@@ -114,7 +116,7 @@ GRACES = st.sampled_from(rotation.GRACE_PERIODS)
 SPANS = st.sampled_from([1, HOUR - 1, HOUR, DAY, 6 * DAY, 7 * DAY, 29 * DAY, 60 * DAY, 90 * DAY])
 
 
-class KeyLife(RuleBasedStateMachine):
+class KeyLifecycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
@@ -131,7 +133,7 @@ class KeyLife(RuleBasedStateMachine):
         self.atomic.__exit__(None, None, None)
         self.patch.undo()
 
-    def key(self, number: int) -> Life:
+    def key(self, number: int) -> ModelKey:
         """One of the keys; seldom a dead one, to which nothing happens any more."""
         alive = [key for key in self.account.keys if key.state != "revoked"]
         among = alive if alive and number else self.account.keys
@@ -149,9 +151,9 @@ class KeyLife(RuleBasedStateMachine):
     @precondition(lambda self: sum(key.state != "revoked" for key in self.account.keys) < MOST_KEYS)
     @rule()
     def create(self) -> None:
-        with refused(ValidationError, self.account.frozen):
+        with raises_if(ValidationError, self.account.frozen):
             row = key_of(self.sara, f"key {uuid.uuid4().hex}")
-            self.account.keys.append(Life(row, [proof_of(row, Credential.objects.get(key=row))]))
+            self.account.keys.append(ModelKey(row, [proof_of(row, Credential.objects.get(key=row))]))
 
     @precondition(has_keys)
     @rule(
@@ -169,7 +171,7 @@ class KeyLife(RuleBasedStateMachine):
         breaks = (
             not permissions or networks == frozenset() or ("withdraw" in permissions and networks is None)
         )
-        after = Life(key.row, key.proofs, key.state, permissions, networks, until)
+        after = ModelKey(key.row, key.proofs, key.state, permissions, networks, until)
         if "trade" in permissions and networks is None:
             after.trades_until = key.trades_until or self.now + 90 * DAY
         opens = self.account.frozen and self.adds_power(key, after)
@@ -185,10 +187,10 @@ class KeyLife(RuleBasedStateMachine):
         assert not opens
         self.account.keys[self.account.keys.index(key)] = after
 
-    def adds_power(self, before: Life, after: Life) -> bool:
+    def adds_power(self, before: ModelKey, after: ModelKey) -> bool:
         """Whether something passes now or later, were the key active, that would not have passed."""
         one, two = (
-            Life(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
+            ModelKey(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
             for k in (before, after)
         )
         moments = {
@@ -219,7 +221,7 @@ class KeyLife(RuleBasedStateMachine):
     def rotate(self, number: int, grace: int) -> None:
         key = self.key(number)
         cannot = key.state != "active" or len(key.live(self.now)) >= 2
-        with refused(rotation.CannotRotate, cannot):
+        with raises_if(rotation.CannotRotate, cannot):
             made = rotation.rotate(key.row, None, grace, uuid.uuid4())
             key.proofs.append(proof_of(key.row, made, grace))
 
@@ -250,7 +252,7 @@ class KeyLife(RuleBasedStateMachine):
 
     def resume(self, number: int) -> None:
         key = self.key(number)
-        with refused(ValidationError, self.account.frozen or key.state != "frozen"):
+        with raises_if(ValidationError, self.account.frozen or key.state != "frozen"):
             lifecycle.resume(self.request, key.row)
             key.state = "active"
 
@@ -261,7 +263,7 @@ class KeyLife(RuleBasedStateMachine):
         ended = key.trades_until is not None and key.trades_until <= self.now
         given = Codes.AUTHENTICATOR if by_one else Codes.BOTH
         cannot = self.account.frozen or key.state != "active" or over or not late
-        with refused(ValidationError, cannot or (ended and by_one)):
+        with raises_if(ValidationError, cannot or (ended and by_one)):
             lifecycle.renew(self.request, key.row, given)
             key.trades_until = self.now + 90 * DAY
 
@@ -346,7 +348,7 @@ class KeyLife(RuleBasedStateMachine):
     def compare(
         self,
         record: KeyRecord | None,
-        key: Life,
+        key: ModelKey,
         proof: Proof,
         permission: str,
         address: str,
@@ -362,7 +364,7 @@ class KeyLife(RuleBasedStateMachine):
 
 def decide(
     record: KeyRecord | None,
-    key: Life,
+    key: ModelKey,
     proof: Proof,
     permission: str,
     address: str,
@@ -391,7 +393,7 @@ def proof_of(key: ApiKey, credential: Credential, grace: int | None = None) -> P
 
 
 @contextmanager
-def refused(error: type[Exception], expected: bool) -> Iterator[None]:
+def raises_if(error: type[Exception], expected: bool) -> Iterator[None]:
     """Asserts that what is inside raises ``error`` exactly when that is ``expected``."""
     try:
         yield
@@ -402,7 +404,7 @@ def refused(error: type[Exception], expected: bool) -> Iterator[None]:
 
 
 @pytest.mark.hypothesis
-def test_no_request_passes_that_the_rules_forbid_and_none_is_refused_that_they_allow() -> None:
+def test_no_request_passes_that_the_rules_forbid_and_none_is_rejected_that_they_allow() -> None:
     run_state_machine_as_test(
-        KeyLife, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
+        KeyLifecycle, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
     )

@@ -133,7 +133,7 @@ def test_a_credential_that_ended_long_ago_does_not_sign(key: ApiKey) -> None:
 
 
 def test_what_has_ended_is_no_work_for_anybody_any_more(key: ApiKey) -> None:
-    """SECURITY: or a key that was rotated a hundred times holds up the gateway, and is told by its time."""
+    """SECURITY: or a key that was rotated a hundred times delays the gateway, and its time shows that it exists."""
     for _n in range(5):
         made = rotation.rotate(key, None, 0, uuid.uuid4())
         rotation.end(key, rotation.live_credentials(key)[0])

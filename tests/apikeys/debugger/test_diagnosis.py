@@ -232,7 +232,7 @@ def test_what_stops_a_request_is_named_with_its_check(cause: Cause, check: int, 
     assert [c.number for c in diagnosis.checks if c.state is CheckState.FAILED] == [check]
 
 
-STANDING: list[tuple[Cause, int, Situation]] = [
+KEY_AND_CLOCK: list[tuple[Cause, int, Situation]] = [
     (Cause.KEY_REVOKED, 2, replace(SITUATION, record=replace(RECORD, active=False))),
     (Cause.KEY_FROZEN, 2, replace(SITUATION, record=replace(RECORD, active=False), paused=True)),
     (Cause.KEY_EXPIRED, 2, replace(SITUATION, record=replace(RECORD, expires_at_ms=NOW - READ_GRACE_MS))),
@@ -248,7 +248,9 @@ STANDING: list[tuple[Cause, int, Situation]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("cause", "check", "situation"), STANDING, ids=lambda v: getattr(v, "value", ""))
+@pytest.mark.parametrize(
+    ("cause", "check", "situation"), KEY_AND_CLOCK, ids=lambda v: getattr(v, "value", "")
+)
 def test_what_stops_the_key_is_named_with_its_check(cause: Cause, check: int, situation: Situation) -> None:
     diagnosis = diagnose(curl(), situation)
     assert named(diagnosis) == {cause}
@@ -333,7 +335,7 @@ PUBLIC_KEYS: list[tuple[Cause | None, Kind, str]] = [
 
 
 @pytest.mark.parametrize(("cause", "kind", "signature"), PUBLIC_KEYS, ids=range(len(PUBLIC_KEYS)))
-def test_signatures_of_public_keys_are_told_apart(cause: Cause | None, kind: Kind, signature: str) -> None:
+def test_signatures_of_public_keys_are_distinguished(cause: Cause | None, kind: Kind, signature: str) -> None:
     material = {Kind.HMAC: SECRET.encode(), Kind.ED25519: der(ED25519), Kind.RSA: der(RSA)}[kind]
     record = replace(RECORD, credentials=(CredentialRecord(1, kind, material),))
     diagnosis = diagnose(curl(signature=signature), replace(SITUATION, record=record, others=()))
@@ -352,11 +354,11 @@ def test_base64url_and_a_lost_plus_of_a_public_key_are_named() -> None:
     assert Cause.SIGNATURE_BASE64URL in named(diagnose(curl(query, signature=url_safe), situation))
 
 
-def test_an_old_paste_is_no_mistake_but_said() -> None:
+def test_an_old_paste_is_a_doubt_and_no_cause() -> None:
     later = replace(SITUATION, at_ms=NOW + 600_000, at_given=False)
     diagnosis = diagnose(curl(), later)
     assert diagnosis.is_valid
-    assert [found.cause for found in diagnosis.doubts] == [Cause.TIMESTAMP_AGED]
+    assert [doubt.cause for doubt in diagnosis.doubts] == [Cause.TIMESTAMP_AGED]
     assert diagnosis.skew_ms == -600_000
     assert diagnosis.answer.outcome is Outcome.ALLOWED
 
@@ -364,7 +366,7 @@ def test_an_old_paste_is_no_mistake_but_said() -> None:
 def test_an_address_that_was_not_given_is_a_doubt() -> None:
     diagnosis = diagnose(curl(), replace(SITUATION, address="198.51.100.1", address_given=False))
     assert diagnosis.is_valid
-    assert [found.cause for found in diagnosis.doubts] == [Cause.ADDRESS_HERE]
+    assert [doubt.cause for doubt in diagnosis.doubts] == [Cause.ADDRESS_HERE]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,7 @@ def test_data_urlencode_is_encoded_as_curl_does() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "curl", "curl -X POST", "hello", "I don't know"])
-def test_what_is_no_request_is_refused(text: str) -> None:
+def test_what_is_no_request_is_rejected(text: str) -> None:
     with pytest.raises(request_parser.UnreadableError):
         request_parser.parse(text)
 

@@ -1,4 +1,4 @@
-"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of the paste.
+"""Neither the debugger's page nor its command shows a secret that was pasted, whatever the request contains.
 
 And the two say the same about every paste.
 """
@@ -44,22 +44,24 @@ def shown_by_page(response: Any) -> str:
 
 def shown_by_command(request: str, body: str = "", key_id: str = "") -> str:
     try:
-        told = cli_report.as_document(cli_report.explain(cli_report.ExplainRequest(request, body, key_id)))
-    except cli_report.ExplainError as refused:
-        return str(refused)
-    return "\n".join([json.dumps(told, ensure_ascii=False), *cli_report.as_lines(told)])
+        document = cli_report.as_document(
+            cli_report.explain(cli_report.ExplainRequest(request, body, key_id))
+        )
+    except cli_report.ExplainError as error:
+        return str(error)
+    return "\n".join([json.dumps(document, ensure_ascii=False), *cli_report.as_lines(document)])
 
 
 def views(text: str) -> list[str]:
     """What can be read in a page: as it is; with escapes decoded; and without what stands between letters."""
-    found = [text]
+    views = [text]
     for _round in range(3):
         text = re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"\\[xX]([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"\\[uU]([0-9A-Fa-f]{4})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"&#([0-9]{2,3});", lambda m: chr(int(m[1])), text)
-        found.append(text)
-    return [re.sub(r"[^a-z0-9]", "", one.casefold()) for one in found]
+        views.append(text)
+    return [re.sub(r"[^a-z0-9]", "", one.casefold()) for one in views]
 
 
 def shows(text: str, secret: str) -> bool:
@@ -84,7 +86,7 @@ def percent(text: str) -> str:
     return "".join(f"%{ord(c):02x}" for c in text)
 
 
-WAYS_TO_WRITE: dict[str, Callable[[str], str]] = {
+SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "upper": str.upper,
     "lower": str.lower,
@@ -140,16 +142,16 @@ def placed(place: str, text: str, key_id: str) -> str:
     )
 
 
-@pytest.mark.parametrize("way", WAYS_TO_WRITE)
-def test_a_secret_is_shown_by_neither_page_nor_command(way: str) -> None:
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_shown_by_neither_page_nor_command(spelling: str) -> None:
     sara = customer()
     key, other = key_of(sara), key_of(sara, "second")
     client = logged_in(sara)
     for number, place in enumerate(PLACES):
         secret = secret_of((key, other)[number % 2])
-        text = placed(place, WAYS_TO_WRITE[way](secret), key.key_id)
+        text = placed(place, SPELLINGS[spelling](secret), key.key_id)
         assert not shows(shown_by_command(text, key_id=key.key_id), secret), place
-        if (number + len(way)) % 4 == 0:  # they share all but the last step
+        if (number + len(spelling)) % 4 == 0:  # they share all but the last step
             assert not shows(shown_by_page(page_of(client, text)), secret), place
 
 
@@ -224,19 +226,19 @@ class AnyPasteWithASecret(TestCase):
     @settings(max_examples=times(40), suppress_health_check=list(HealthCheck), deadline=None)
     @given(
         place=st.sampled_from(PLACES),
-        way=st.sampled_from(sorted(WAYS_TO_WRITE)),
-        again=st.sampled_from(sorted(WAYS_TO_WRITE)),
+        spelling=st.sampled_from(sorted(SPELLINGS)),
+        again=st.sampled_from(sorted(SPELLINGS)),
         before=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
         after=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
         number=st.integers(0, 2),
         body=st.booleans(),
     )
     def test_any(
-        self, place: str, way: str, again: str, before: str, after: str, number: int, body: bool
+        self, place: str, spelling: str, again: str, before: str, after: str, number: int, body: bool
     ) -> None:
         secret = secret_of(self.keys[number])
         written = (
-            WAYS_TO_WRITE[again](WAYS_TO_WRITE[way](secret)) if len(again) % 2 else WAYS_TO_WRITE[way](secret)
+            SPELLINGS[again](SPELLINGS[spelling](secret)) if len(again) % 2 else SPELLINGS[spelling](secret)
         )
         text = placed(place, before + written + after, self.keys[0].key_id)
         fields = {"body": f"a={written}"} if body else {}
@@ -275,9 +277,9 @@ ODD = (
 @pytest.mark.parametrize("paste", ODD)
 @pytest.mark.parametrize("chosen", [False, True])
 def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool) -> None:
-    sara, stranger = customer(), customer()
+    sara, other = customer(), customer()
     key, second = key_of(sara), key_of(sara, "second")
-    for number in range(12):  # more deleted keys than are looked at
+    for number in range(12):  # more deleted keys than are loaded
         gone = key_of(sara, f"old {number}")
         gone.set_state(KeyState.REVOKED)
     oldest = ApiKey.objects.filter(owner=sara.user, state=KeyState.REVOKED).earliest("revoked_at")
@@ -289,7 +291,7 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
         "KEY": key.key_id,
         "SECRET": secret_of(key),
         "GONE": oldest.key_id,
-        "FOREIGN": key_of(stranger).key_id,
+        "FOREIGN": key_of(other).key_id,
     }.items():
         text = text.replace(f"{{{name}}}", value)
     at_ms = int(time.time() * 1000)  # the same for both, however long the first of them takes
@@ -328,8 +330,11 @@ def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
     text = f"curl '{URL}?{query}&signature={signature}' -H 'X-MBX-APIKEY: \u200e{key.key_id}'"
     context = page_of(logged_in(sara), text).context
     assert [cause.cause for cause in context["diagnosis"].causes] == [Cause.KEY_INVISIBLE]
-    found = cli_report.explain(cli_report.ExplainRequest(text))
-    assert (found.key, [cause.cause for cause in found.diagnosis.causes]) == (key, [Cause.KEY_INVISIBLE])
+    explanation = cli_report.explain(cli_report.ExplainRequest(text))
+    assert (explanation.key, [cause.cause for cause in explanation.diagnosis.causes]) == (
+        key,
+        [Cause.KEY_INVISIBLE],
+    )
 
 
 @pytest.mark.parametrize(

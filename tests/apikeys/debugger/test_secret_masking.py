@@ -1,4 +1,4 @@
-"""A customer's secret is masker in a paste however it is written, and looked for in one pass."""
+"""A customer's secrets are found in pasted text in every spelling, and all in one pass."""
 
 import base64
 import html
@@ -103,7 +103,7 @@ def shows_a_part(text: str, length: int = 16) -> bool:
     )
 
 
-def test_several_secrets_are_told_apart_and_all_masked() -> None:
+def test_several_secrets_are_distinguished_and_all_masked() -> None:
     text = "&".join(f"k{n}={one}" for n, one in enumerate(SECRETS))
     hidden, owners = MASKER.mask(text)
     assert owners == set(range(30))

@@ -1,4 +1,4 @@
-"""What a key is, and the rules that nobody gets around: not a form, not a queryset, not SQL by hand."""
+"""The model of keys, and its rules, which no form, queryset or SQL statement bypasses."""
 
 import re
 import uuid
@@ -154,7 +154,7 @@ def test_state_moves_between_active_and_frozen_and_ends_with_revoked(sara: Perso
     assert reloaded(key).revoked_at is not None
 
 
-def test_unknown_state_or_policy_is_refused_by_the_database(sara: Person) -> None:
+def test_unknown_state_or_policy_is_rejected_by_the_database(sara: Person) -> None:
     key = key_of(sara)
     for values in ({"state": "alive"}, {"ip_policy": "open"}, {"key_id": "x" * 63}, {"key_id": "é" * 64}):
         with pytest.raises(IntegrityError), transaction.atomic():
@@ -198,7 +198,7 @@ REMOVALS: list[Callable[[ApiKey], Any]] = [
 
 
 @pytest.mark.parametrize("remove", REMOVALS, ids=range(len(REMOVALS)))
-def test_removing_the_last_network_removes_withdraw_and_admits_nobody(
+def test_removing_the_last_network_removes_withdraw_and_accepts_no_address(
     sara: Person, remove: Callable[[ApiKey], Any]
 ) -> None:
     key = withdrawing(sara)
@@ -217,7 +217,7 @@ def test_removing_one_network_of_several_keeps_withdraw(sara: Person) -> None:
     assert reloaded(key).can_withdraw
 
 
-def test_lifting_the_restriction_of_a_withdrawing_key_is_refused(sara: Person) -> None:
+def test_lifting_the_restriction_of_a_withdrawing_key_is_rejected(sara: Person) -> None:
     key = withdrawing(sara)
     with pytest.raises(IntegrityError), transaction.atomic():
         ApiKey.objects.filter(pk=key.pk).update(ip_policy=FREE)
@@ -230,7 +230,7 @@ def test_all_networks_may_be_exchanged_at_once(sara: Person) -> None:
     assert reloaded(key).settings.networks == ("198.51.100.7", "2001:db8::/48")
 
 
-def test_refused_change_changes_nothing(sara: Person) -> None:
+def test_rejected_change_changes_nothing(sara: Person) -> None:
     key = withdrawing(sara)
     before = reloaded(key).settings
     for permissions, policy, networks in (

@@ -1,4 +1,4 @@
-"""Names of keys: what is kept, what is refused, which two count as one."""
+"""Names of keys: what is kept, what is error, which two count as one."""
 
 import unicodedata
 
@@ -51,10 +51,10 @@ def test_name_is_kept_clean(typed: str, kept: str) -> None:
         ("call 0900 123 4567", NameProblem.LINK),
     ],
 )
-def test_bad_name_is_refused_with_its_problem(typed: str, problem: NameProblem) -> None:
-    with pytest.raises(InvalidName) as refused:
+def test_bad_name_is_rejected_with_its_problem(typed: str, problem: NameProblem) -> None:
+    with pytest.raises(InvalidName) as error:
         clean(typed)
-    assert refused.value.problem is problem
+    assert error.value.problem is problem
 
 
 @pytest.mark.parametrize(

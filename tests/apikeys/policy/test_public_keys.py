@@ -1,4 +1,4 @@
-"""Public keys that customers paste: what is read, what is refused and why, and that a private key is seen as one."""
+"""Public keys that customers paste: parsing, rejection with a reason, and detection of private keys."""
 
 import base64
 import hashlib
@@ -22,10 +22,10 @@ def armoured(der: bytes, label: str = "PUBLIC KEY") -> str:
 
 
 def problem(text: str) -> PublicKeyProblem:
-    with pytest.raises(PublicKeyError) as refused:
+    with pytest.raises(PublicKeyError) as caught:
         parse(text)
-    assert len(text) < 9 or text not in str(refused.value)
-    return refused.value.problem
+    assert len(text) < 9 or text not in str(caught.value)
+    return caught.value.problem
 
 
 def test_ed25519_is_read_and_kept_as_der() -> None:
@@ -55,17 +55,17 @@ def test_how_it_was_pasted_does_not_matter(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t"])
-def test_nothing_is_told_as_nothing(text: str) -> None:
+def test_an_empty_text_is_reported_as_empty(text: str) -> None:
     assert problem(text) is PublicKeyProblem.EMPTY
 
 
 @pytest.mark.parametrize("bits", [2048, 4104])
-def test_rsa_of_other_sizes_is_refused(bits: int) -> None:
+def test_rsa_of_other_sizes_is_rejected(bits: int) -> None:
     assert problem(public_pem(rsa_of(bits))) is PublicKeyProblem.RSA_SIZE
 
 
 @pytest.mark.parametrize("exponent", [3, 65_539, (1 << 32) + 1, (1 << 3000) + 1])
-def test_rsa_with_an_unusual_exponent_is_refused(exponent: int) -> None:
+def test_rsa_with_an_unusual_exponent_is_rejected(exponent: int) -> None:
     """SECURITY: a small one is weak; a large one makes each check of a signature take milliseconds."""
     public = rsa.RSAPublicNumbers(exponent, rsa_of(3072).public_key().public_numbers().n).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -73,14 +73,14 @@ def test_rsa_with_an_unusual_exponent_is_refused(exponent: int) -> None:
 
 
 @pytest.mark.parametrize("point", sorted(SMALL_ORDER))
-def test_points_of_small_order_are_refused(point: bytes) -> None:
+def test_points_of_small_order_are_rejected(point: bytes) -> None:
     assert problem(armoured(SPKI_ED25519 + point)) in (
         PublicKeyProblem.WEAK_POINT,
         PublicKeyProblem.UNREADABLE,
     )
 
 
-def test_other_algorithms_are_refused() -> None:
+def test_other_algorithms_are_rejected() -> None:
     others: list[Any] = [
         ec.generate_private_key(ec.SECP256R1()).public_key(),
         ed448.Ed448PrivateKey.generate().public_key(),
@@ -104,7 +104,7 @@ def test_other_algorithms_are_refused() -> None:
         (PEM[:60] + PEM[61:], PublicKeyProblem.UNREADABLE),
     ],
 )
-def test_what_is_no_public_key_is_refused_with_its_reason(text: str, expected: PublicKeyProblem) -> None:
+def test_what_is_no_public_key_is_rejected_with_its_reason(text: str, expected: PublicKeyProblem) -> None:
     assert problem(text) is expected
 
 

@@ -35,12 +35,12 @@ def test_events_are_counted_by_tehrans_day() -> None:
     for days in (0, 0, 3, 29, 30, 400):
         moment = start_of(today() - timedelta(days=days)) + timedelta(minutes=5)
         AuditEvent.objects.create(event=Event.SIGNED_UP.value, customer=sara.user, at=moment)
-    found = figure("sign-ups")
-    assert (found.today.allowed, found.ok_sum) == (2, 4)
-    assert [found.days[index].allowed for index in (0, 26, 29)] == [1, 1, 2]
+    chart = figure("sign-ups")
+    assert (chart.today.allowed, chart.ok_sum) == (2, 4)
+    assert [chart.days[index].allowed for index in (0, 26, 29)] == [1, 1, 2]
 
 
-def test_refusals_by_reason_most_frequent_first() -> None:
+def test_rejections_by_reason_most_frequent_first() -> None:
     key = key_of(customer())
     for outcome, days, count in (("stale", 0, 5), ("stale", 3, 5), ("signature", 0, 7), ("allowed", 0, 900)):
         DailyUse.objects.create(

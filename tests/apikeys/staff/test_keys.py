@@ -22,7 +22,7 @@ def sara() -> Person:
     return customer(name="Sara")
 
 
-def found(**filters: str) -> set[str]:
+def search(**filters: str) -> set[str]:
     """Names of the keys on the list with these filters."""
     answer: Any = at_work("security").get(KEYS, filters)
     assert answer.status_code == 200
@@ -81,21 +81,21 @@ def keys(sara: Person) -> dict[str, ApiKey]:
     ],
 )
 def test_list_is_filtered(keys: dict[str, ApiKey], filters: dict[str, str], names: str) -> None:
-    assert found(**filters) == set(names.split())
+    assert search(**filters) == set(names.split())
 
 
 def test_frozen_accounts_and_expired_keys_are_states_too(keys: dict[str, ApiKey], sara: Person) -> None:
     change(keys["open"], expires_at=timezone.now() - timedelta(days=30))
-    assert found(state="expired") == {"open"}
+    assert search(state="expired") == {"open"}
     freeze.freeze(None, sara.user)
-    assert found(state="account_frozen") == {"open", "office", "old", "paused"}
-    assert found(state="active") == set()
+    assert search(state="account_frozen") == {"open", "office", "old", "paused"}
+    assert search(state="active") == set()
 
 
 def test_key_is_found_by_its_id_whole_or_as_it_is_shown(keys: dict[str, ApiKey]) -> None:
     value = keys["old"].key_id
     for text in (value, f"{value[:6]}…{value[-4:]}", f"{value[:6]}...{value[-4:]}"):
-        assert found(q=text) == {"old"}, text
+        assert search(q=text) == {"old"}, text
 
 
 def test_networks_that_cover_an_address_are_as_the_allow_list_spells_them() -> None:
@@ -104,7 +104,7 @@ def test_networks_that_cover_an_address_are_as_the_allow_list_spells_them() -> N
     assert {"2001:db8::1", "2001:db8::/48"} <= set(covering("2001:db8::1"))
 
 
-def test_page_says_why_the_key_is_refused(sara: Person) -> None:
+def test_page_shows_why_the_key_is_rejected(sara: Person) -> None:
     key = key_of(sara)
     change(key, state="frozen")
     freeze.quarantine(sara.user)
@@ -160,7 +160,7 @@ def test_nothing_chosen_changes_nothing(chosen: list[str]) -> None:
         assert answer["Location"] == KEYS
 
 
-def test_paused_by_staff_its_owner_is_told(sara: Person) -> None:
+def test_paused_by_staff_its_owner_is_notified(sara: Person) -> None:
     act_on_keys(at_work("support"), "freeze", key_of(sara))
     assert Notice.objects.get(user=sara.user).event.event == "key.frozen"
     assert WHY in logged_in(sara).get("/activity/").content.decode()

@@ -37,11 +37,11 @@ def key(sara: Person) -> ApiKey:
 
 
 def failed(key: ApiKey, used: RequestCounts = RequestCounts()) -> set[CheckName]:  # noqa: B008
-    found = key_health.checks(ApiKey.objects.get(pk=key.pk), used, timezone.now())
-    assert [check.name for check in found] == list(CheckName)
-    assert all(check.text for check in found)
-    assert all(check.passed or (check.label and (check.place or check.drop)) for check in found)
-    return {check.name for check in found if not check.passed}
+    results = key_health.checks(ApiKey.objects.get(pk=key.pk), used, timezone.now())
+    assert [check.name for check in results] == list(CheckName)
+    assert all(check.text for check in results)
+    assert all(check.passed or (check.label and (check.place or check.drop)) for check in results)
+    return {check.name for check in results if not check.passed}
 
 
 def aged(key: ApiKey, **fields: Any) -> ApiKey:
@@ -54,7 +54,7 @@ def test_a_key_without_faults_passes_all_eight(key: ApiKey) -> None:
     assert len(CheckName) == 8
 
 
-def test_a_key_from_anywhere_without_end_is_told_both(key: ApiKey) -> None:
+def test_a_key_from_anywhere_without_end_fails_both_checks(key: ApiKey) -> None:
     key.apply(["read"], "unrestricted", [], None)
     assert failed(key) == {CheckName.UNRESTRICTED, CheckName.NEVER_EXPIRES}
 
@@ -66,7 +66,7 @@ def test_expiry_is_soon_from_fourteen_days(key: ApiKey, left: timedelta, wrong: 
 
 
 @pytest.mark.parametrize(("skew_ms", "wrong"), [(None, False), (500, False), (501, True), (-2501, True)])
-def test_a_wrong_clock_is_told(key: ApiKey, skew_ms: int | None, wrong: bool) -> None:
+def test_a_wrong_clock_fails_the_check(key: ApiKey, skew_ms: int | None, wrong: bool) -> None:
     aged(key, skew_ms=skew_ms)
     assert (CheckName.SKEW in failed(key)) == wrong
 
@@ -110,7 +110,7 @@ def test_a_secret_is_old_after_180_days_unless_there_is_a_newer_one(key: ApiKey)
         ({"read", "trade", "withdraw"}, {"trade"}, ("read", "withdraw")),
     ],
 )
-def test_power_that_lies_unused_is_told_and_never_all_of_it(
+def test_power_that_lies_unused_is_reported_and_never_all_of_it(
     key: ApiKey, granted: set[str], used: set[str], unused: tuple[str, ...]
 ) -> None:
     key.apply(granted, "trusted", [ADDRESS])
@@ -120,7 +120,7 @@ def test_power_that_lies_unused_is_told_and_never_all_of_it(
     assert key_health.unused_permissions(old, RequestCounts(frozenset(used)), timezone.now()) == unused
 
 
-def test_counts_are_of_30_days_for_power_and_of_7_for_refusals(sara: Person, key: ApiKey) -> None:
+def test_counts_are_of_30_days_for_power_and_of_7_for_rejections(sara: Person, key: ApiKey) -> None:
     other, today = key_of(sara, "second bot"), recorder.today()
     for owner, days, outcome, permission, count in (
         (key, 0, "allowed", "read", 5),
@@ -134,9 +134,9 @@ def test_counts_are_of_30_days_for_power_and_of_7_for_refusals(sara: Person, key
         DailyUse.objects.create(
             key=owner, day=today - days * DAY, outcome=outcome, permission=permission, count=count
         )
-    found = queries.for_health([key, other])
-    assert found[key.pk] == RequestCounts(frozenset({"read", "trade"}), 12, 3)
-    assert found[other.pk] == RequestCounts(frozenset(), 0, 2)
+    results = queries.for_health([key, other])
+    assert results[key.pk] == RequestCounts(frozenset({"read", "trade"}), 12, 3)
+    assert results[other.pk] == RequestCounts(frozenset(), 0, 2)
 
 
 # --- taking unused power away ---------------------------------------------------------------------------------------

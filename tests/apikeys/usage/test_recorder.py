@@ -1,4 +1,4 @@
-"""What a key's owner is told of its requests: counted by day, from where, and by whose clock."""
+"""Recorded requests of a key: counts per day, addresses, clock skew."""
 
 import re
 import time
@@ -57,7 +57,7 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def refused(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
+def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
     defaults = {"address": OTHER, "permission": "read", "skew_ms": 0}
     return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
@@ -102,7 +102,7 @@ def test_last_use_and_the_last_twenty_addresses_are_kept(key: ApiKey) -> None:
     assert not AddressUse.objects.filter(address=people.address(0)).exists()
 
 
-def test_refused_requests_are_no_use(key: ApiKey) -> None:
+def test_refused_requests_are_not_counted_as_use(key: ApiKey) -> None:
     send(key, OTHER)
     key.refresh_from_db()
     assert key.last_used_at is None
@@ -161,14 +161,14 @@ def test_bars_stay_in_the_picture(numbers: list[tuple[int, int]]) -> None:
         assert bool(bar.no_height) == bool(bar.day.refused)
 
 
-def test_the_worst_day_is_the_one_with_most_refusals() -> None:
+def test_the_worst_day_is_the_one_with_most_rejections() -> None:
     days = [Day(date(2026, 1, n), 5, count) for n, count in ((1, 2), (2, 7), (3, 1))]
     assert chart.worst(days) == days[1]
     assert chart.worst(days[:0]) is None
 
 
 @pytest.mark.parametrize(
-    ("skew_ms", "found"),
+    ("skew_ms", "state"),
     [
         (None, ClockState.UNKNOWN),
         (0, ClockState.RIGHT),
@@ -178,8 +178,8 @@ def test_the_worst_day_is_the_one_with_most_refusals() -> None:
         (-2501, ClockState.SLOW),
     ],
 )
-def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, found: ClockState) -> None:
-    assert clock_skew.clock_state(skew_ms) is found
+def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, state: ClockState) -> None:
+    assert clock_skew.clock_state(skew_ms) is state
 
 
 def test_the_clock_is_measured_by_signed_requests_only(sara: Person, key: ApiKey) -> None:
@@ -206,7 +206,7 @@ def test_a_timestamp_in_seconds_is_counted_and_explained(sara: Person, key: ApiK
 def test_the_keys_page_costs_at_most_24_statements_with_everything_on_it(sara: Person, key: ApiKey) -> None:
     key.apply(["read"], "trusted", [people.address(n) for n in range(30)])
     for outcome in REFUSED:
-        refused(key, outcome)
+        rejection(key, outcome)
     for n in range(20):
         AddressUse.objects.create(key=key, address=people.address(n), last_at=timezone.now(), count=n)
     send(key, OTHER)

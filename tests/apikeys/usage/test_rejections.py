@@ -1,4 +1,4 @@
-"""Why was I refused: the list on a key's page, bounded against strangers, and the button that mends each reason."""
+"""Rejections: the list on a key's page, its limits for unsigned requests, and the button that fixes each reason."""
 
 import re
 from dataclasses import replace
@@ -58,12 +58,12 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def refused(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
+def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
     defaults = {"address": OTHER, "permission": "read", "skew_ms": 0}
     return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- rejections -------------------------------------------------------------------------------------------------------
 
 
 def test_a_flood_is_counted_whole_and_kept_in_part(key: ApiKey) -> None:
@@ -74,10 +74,10 @@ def test_a_flood_is_counted_whole_and_kept_in_part(key: ApiKey) -> None:
     assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
-def test_strangers_fill_the_list_but_do_not_drive_out_what_was_signed(key: ApiKey) -> None:
+def test_unsigned_rejections_fill_the_list_but_do_not_replace_signed_ones(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     for _n in range(recorder.RESERVED_REJECTIONS):
-        refused(key, Outcome.PERMISSION, at=long_ago)
+        rejection(key, Outcome.PERMISSION, at=long_ago)
     decision = decided(key, secret=WRONG)
     for _n in range(60):
         recorder.record(key.key_id, decision, ADDRESS, "read")
@@ -87,10 +87,10 @@ def test_strangers_fill_the_list_but_do_not_drive_out_what_was_signed(key: ApiKe
     assert kept.count("permission") == recorder.RESERVED_REJECTIONS
 
 
-def test_signed_refusals_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
+def test_signed_rejections_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     for _n in range(recorder.KEPT_REJECTIONS):
-        refused(key, Outcome.SIGNATURE, skew_ms=None, at=long_ago)
+        rejection(key, Outcome.SIGNATURE, skew_ms=None, at=long_ago)
     newest = max(Refusal.objects.values_list("pk", flat=True))
     send(key, permission="trade")
     assert Refusal.objects.count() == recorder.KEPT_REJECTIONS
@@ -99,7 +99,7 @@ def test_signed_refusals_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
 
 
 @pytest.mark.parametrize("outcome", REFUSED, ids=lambda outcome: outcome.name)
-def test_every_refusal_has_words_and_a_remedy_with_a_button(outcome: Outcome) -> None:
+def test_every_rejection_has_a_text_and_a_remedy_with_a_button(outcome: Outcome) -> None:
     words = rejection_texts.TEXTS[outcome]
     assert str(words.title)
     assert str(words.hint)
@@ -111,9 +111,9 @@ def test_every_remedy_leads_somewhere(key: ApiKey) -> None:
     assert special | set(rejection_texts.ANCHORS) | set(rejection_texts.PAGES) == set(Remedy)
 
 
-def test_words_of_refusals_stand_on_the_keys_page(sara: Person, key: ApiKey) -> None:
+def test_texts_of_rejections_stand_on_the_keys_page(sara: Person, key: ApiKey) -> None:
     for outcome in REFUSED:
-        refused(key, outcome)
+        rejection(key, outcome)
     shown = text(page(sara, key))
     for outcome in REFUSED:
         with translation.override("en"):
@@ -130,15 +130,15 @@ def test_an_outcome_that_is_no_more_is_still_shown(sara: Person, key: ApiKey) ->
 def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> None:
     send(key, OTHER)
     send(key, OTHER, secret=WRONG)
-    stranger, own = Refusal.objects.all()
+    unsigned, own = Refusal.objects.all()
     listed = networks.compile_networks([ADDRESS])
     button = rejection_texts.button(key, own, listed)
     assert button is not None
     assert button.posts
-    other = rejection_texts.button(key, stranger, listed)
+    other = rejection_texts.button(key, unsigned, listed)
     assert other is not None
     assert (other.url, other.posts) == ("#ip", False)
-    assert rejection_texts.text_of(stranger) is rejection_texts.UNSIGNED_ADDRESS
+    assert rejection_texts.text_of(unsigned) is rejection_texts.UNSIGNED_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -158,17 +158,19 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
 def test_a_button_leads_to_what_still_has_to_be_mended(
     key: ApiKey, outcome: Outcome, leads_to: str | None
 ) -> None:
-    found = rejection_texts.button(key, refused(key, outcome, permission="trade"), networks.NetworkMatcher())
-    assert (found.url if found else None) == leads_to
+    button = rejection_texts.button(
+        key, rejection(key, outcome, permission="trade"), networks.NetworkMatcher()
+    )
+    assert (button.url if button else None) == leads_to
 
 
 def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> None:
     def url(outcome: Outcome) -> str:
-        found = rejection_texts.button(
-            ApiKey.objects.get(pk=key.pk), refused(key, outcome), networks.compile_networks([ADDRESS])
+        button = rejection_texts.button(
+            ApiKey.objects.get(pk=key.pk), rejection(key, outcome), networks.compile_networks([ADDRESS])
         )
-        assert found is not None
-        return found.url
+        assert button is not None
+        return button.url
 
     now = timezone.now()
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now - timedelta(days=1))
@@ -186,7 +188,7 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
     assert url(Outcome.ADDRESS_REFUSED) == "#state"
 
 
-def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
+def test_rejections_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
     today = recorder.today()
     for ago, outcome, count in ((0, "stale", 4), (6, "stale", 2), (0, "signature", 5), (7, "ahead", 9)):
         DailyUse.objects.create(
@@ -200,7 +202,7 @@ def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> No
 
 def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person, key: ApiKey) -> None:
     for _n in range(recorder.KEPT_REJECTIONS):
-        refused(key, Outcome.ADDRESS_REFUSED)
+        rejection(key, Outcome.ADDRESS_REFUSED)
     html = page(sara, key)
     assert html.count("Add this IP</button>") == recorder.KEPT_REJECTIONS
     assert "42 older ones" in text(html)
@@ -208,20 +210,22 @@ def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person,
 
 def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: Person, key: ApiKey) -> None:
     for _n in range(10):
-        refused(key, Outcome.ADDRESS_REFUSED)
+        rejection(key, Outcome.ADDRESS_REFUSED)
     forms = re.findall(r"<form.*?</form>", page(sara, key), re.DOTALL)
     assert len(forms) > 10
     assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
 
 
-# --- an address of a refusal is added -------------------------------------------------------------------------------
+# --- an address of a rejection is added -------------------------------------------------------------------------------
 
 
 def add(person: Person, key: ApiKey, row: Refusal) -> Any:
     return logged_in(person).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
 
 
-def test_the_address_of_a_refusal_is_added_with_both_codes_and_then_passes(sara: Person, key: ApiKey) -> None:
+def test_the_address_of_a_rejection_is_added_with_both_codes_and_then_passes(
+    sara: Person, key: ApiKey
+) -> None:
     assert send(key, OTHER) is Outcome.ADDRESS_REFUSED
     client = logged_in(sara)
     answer = client.post(f"/keys/{key.pk}/refusals/{Refusal.objects.get().pk}/add/")
@@ -242,15 +246,15 @@ def test_no_address_is_added_by_a_visit(sara: Person, key: ApiKey) -> None:
     assert not sms_collector.messages
 
 
-def test_addresses_of_others_and_of_strangers_are_not_added(sara: Person, key: ApiKey) -> None:
-    assert add(customer(), key, refused(key, Outcome.ADDRESS_REFUSED)).status_code == 404
-    assert add(sara, key, refused(key_of(customer()), Outcome.ADDRESS_REFUSED)).status_code == 404
-    assert add(sara, key, refused(key, Outcome.ADDRESS_REFUSED, skew_ms=None)).status_code == 404
-    assert add(sara, key, refused(key, Outcome.SIGNATURE)).status_code == 404
+def test_addresses_of_others_and_unsigned_ones_are_not_added(sara: Person, key: ApiKey) -> None:
+    assert add(customer(), key, rejection(key, Outcome.ADDRESS_REFUSED)).status_code == 404
+    assert add(sara, key, rejection(key_of(customer()), Outcome.ADDRESS_REFUSED)).status_code == 404
+    assert add(sara, key, rejection(key, Outcome.ADDRESS_REFUSED, skew_ms=None)).status_code == 404
+    assert add(sara, key, rejection(key, Outcome.SIGNATURE)).status_code == 404
     assert not sms_collector.messages
 
 
-# --- a permission of a refusal is given -----------------------------------------------------------------------------
+# --- a permission of a rejection is added -----------------------------------------------------------------------------
 
 
 def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
@@ -276,7 +280,7 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
 
 def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: ApiKey) -> None:
     key.apply(["read"], "unrestricted", [])
-    row = refused(key, Outcome.PERMISSION, permission="withdraw")
+    row = rejection(key, Outcome.PERMISSION, permission="withdraw")
     button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
     assert (button.url, button.posts) == ("#settings", False)
@@ -284,10 +288,10 @@ def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: 
     assert not sms_collector.messages
 
 
-def test_permissions_of_others_and_of_other_refusals_are_not_given(sara: Person, key: ApiKey) -> None:
-    own = refused(key, Outcome.PERMISSION, permission="trade")
-    other = refused(key_of(customer()), Outcome.PERMISSION, permission="trade")
-    wrong = refused(key, Outcome.SIGNATURE, permission="trade")
+def test_permissions_of_others_and_of_other_rejections_are_not_given(sara: Person, key: ApiKey) -> None:
+    own = rejection(key, Outcome.PERMISSION, permission="trade")
+    other = rejection(key_of(customer()), Outcome.PERMISSION, permission="trade")
+    wrong = rejection(key, Outcome.SIGNATURE, permission="trade")
     for person, row in ((customer(), own), (sara, other), (sara, wrong)):
         assert logged_in(person).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/").status_code == 404
     assert not sms_collector.messages
@@ -295,7 +299,7 @@ def test_permissions_of_others_and_of_other_refusals_are_not_given(sara: Person,
 
 @pytest.mark.parametrize("case", ["listed", "full", "unrestricted", "paused", "frozen"])
 def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, key: ApiKey) -> None:
-    row = refused(key, Outcome.ADDRESS_REFUSED)
+    row = rejection(key, Outcome.ADDRESS_REFUSED)
     if case == "listed":
         key.apply(["read"], "trusted", ["198.51.100.0/24"])
     elif case == "full":
@@ -311,10 +315,10 @@ def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, 
 
 
 @pytest.mark.parametrize("address", ["unix:", "x", "203.0.113.9:80"])
-def test_an_address_that_is_none_is_offered_to_nobody_and_breaks_nothing(
+def test_an_address_that_is_none_is_not_offered_and_breaks_nothing(
     sara: Person, key: ApiKey, address: str
 ) -> None:
-    row = refused(key, Outcome.ADDRESS_REFUSED, address=address)
+    row = rejection(key, Outcome.ADDRESS_REFUSED, address=address)
     assert rejection_texts.button(key, row, networks.compile_networks([ADDRESS])) is None
     answer = logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
     assert answer["Location"] == f"/keys/{key.pk}/"
