@@ -129,18 +129,18 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
 
 def test_used_entries_are_kept_from_write_to_write() -> None:
     local = LocalAuthorizer(RECORD)
-    query, hot = signed(f"timestamp={NOW}"), local.authorizer.key_cache.entries
+    query, entries = signed(f"timestamp={NOW}"), local.authorizer.key_cache.entries
     for permission in ("read", "trade"):
         assert local.passes(query, permission=permission)
-    uses = list(hot.values())
+    uses = list(entries.values())
     for _write in range(3):
         assert len(local.taken()) == 2
         for permission in ("read", "trade"):
             assert local.passes(query, permission=permission)
-    assert list(hot.values()) == uses
+    assert list(entries.values()) == uses
     local.taken()
     local.taken()
-    assert not hot, "nobody came"
+    assert not entries, "nobody came"
     assert local.passes(query)
 
 
@@ -228,10 +228,10 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
 
     @settings(max_examples=examples(300))
     @given(weighed(good, records), said_of, moments)
-    def one(record: KeyRecord, said: tuple[str, ...], now: int) -> None:
+    def one(record: KeyRecord, values: tuple[str, ...], now: int) -> None:
         local = LocalAuthorizer(record)
         local.passes(signed(first))
-        request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
+        request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, values, strict=True)))
         seen.append((local.passes(request, now=now), decision_result(record, request, now=now)))
         assert seen[-1][1] != 0 or not seen[-1][0]
 

@@ -155,7 +155,7 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
         (Outcome.REPLAYED, None),
     ],
 )
-def test_a_button_leads_to_what_still_has_to_be_mended(
+def test_a_button_leads_to_what_still_has_to_be_fixed(
     key: ApiKey, outcome: Outcome, leads_to: str | None
 ) -> None:
     button = rejection_texts.button(
