@@ -162,7 +162,7 @@ def _first_settings_after_a_rotation(walk: Walk) -> None:
 def _address_of_a_key_that_grew(walk: Walk) -> None:
     walk.begin(frozenset({"trade"}), HOME, "keep")
     walk.call(0, True, "trade", "203.0.113.5")
-    walk.question(0, 0, "rescue", "none", 0)
+    walk.question(0, 0, "approve_address", "none", 0)
     walk.edit(0, 1, TRADES, HOME, "keep", "both", 0)
     walk.answer_later(1, "both", 0)
 
