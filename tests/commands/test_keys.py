@@ -94,7 +94,7 @@ def test_a_refused_request_ends_with_1_and_names_the_cause(
     assert explained(curl(key, **change), "--at", str(int(time.time() * 1000)))[0] == 1
 
 
-def test_a_restricted_key_asks_for_the_address_and_judges_it(
+def test_a_restricted_key_needs_the_address_and_checks_it(
     sara: Person, explained: Callable[..., tuple[int, str]]
 ) -> None:
     key = key_of(sara)
@@ -147,7 +147,7 @@ def test_what_is_no_request_is_refused_in_a_sentence(
     assert len(printed) < 200
 
 
-def test_ends_of_keys_are_announced_once(sara: Person, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reminders_are_sent_once(sara: Person, capsys: pytest.CaptureFixture[str]) -> None:
     key = key_of(sara)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + timedelta(hours=20))
     told = []
@@ -158,7 +158,7 @@ def test_ends_of_keys_are_announced_once(sara: Person, capsys: pytest.CaptureFix
     assert len(events("key.expires_soon")) == 1
 
 
-def test_a_trial_is_real_customers_with_keys_that_can_be_checked(
+def test_sample_customers_have_keys_that_can_be_verified(
     settings: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_data, "BATCH", 4)
@@ -187,7 +187,7 @@ def test_a_trial_is_real_customers_with_keys_that_can_be_checked(
 
 
 @pytest.mark.parametrize("arguments", [["5"], ["0", "--yes-this-is-no-production"]])
-def test_no_trial_in_production_by_accident(arguments: list[str]) -> None:
+def test_no_sample_data_in_production_by_accident(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("load_demo", *arguments)
     assert not User.objects.exists()

@@ -1,4 +1,4 @@
-"""IP rescue under many requests at once: one question, one answer, one address. On PostgreSQL."""
+"""Approval of addresses under concurrent requests: one request, one answer, one address. On PostgreSQL."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +47,7 @@ def test_many_requests_from_new_addresses_ask_once() -> None:
     assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
-def test_of_many_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
+def test_of_many_rejections_of_different_kinds_no_more_than_those_of_a_minute_are_kept() -> None:
     key = bot_of(people.customer())
     decision = decided(key, NEW, secret=WRONG)  # nothing but the counting locks the key then
     at_once([lambda n=n: recorder.record(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A key's states under many requests at once: one pair of codes resumes once, one code renews once. On PostgreSQL."""
+"""States of a key under concurrent requests: one pair of codes resumes once, one code renews once. On PostgreSQL."""
 
 import threading
 import time

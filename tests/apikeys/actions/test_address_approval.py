@@ -50,7 +50,7 @@ def addresses(key: ApiKey) -> list[str]:
 
 
 def open_request(key: ApiKey, address: str = NEW) -> RescueRequest:
-    """The approval that a request from ``address`` has opened."""
+    """Open and return a request for ``address``."""
     assert send(key, address) is Outcome.ADDRESS_REFUSED
     return RescueRequest.objects.get(key=key, address=address)
 
@@ -266,7 +266,7 @@ def test_nothing_waits_while_the_account_is_frozen_and_its_page_says_why(sara: P
 
 
 def test_code_for_an_address_is_void_once_the_key_can_do_more(sara: Person, key: ApiKey) -> None:
-    """SECURITY: the SMS spoke of a key that trades; from the new address it would trade from a second one, too."""
+    """SECURITY: the SMS was about another state of the key; with the new address it would trade from two."""
     row, client = open_request(key), logged_in(sara)
     client.post(path(row), {"resend": "1"})
     codes = both_codes(sara, "key.rescue")

@@ -52,7 +52,7 @@ SETS = ("read", "read trade", "read trade", "trade", "read trade withdraw", "wit
 
 @dataclass
 class Proof:
-    """What the model knows of a credential."""
+    """The model of a credential."""
 
     row: Credential
     client: BinanceClient
@@ -66,7 +66,7 @@ class Proof:
 
 @dataclass
 class ModelKey:
-    """What the model knows of a key, and when it lets a request pass."""
+    """The model of a key, and when it allows a request."""
 
     row: ApiKey
     proofs: list[Proof]
@@ -134,7 +134,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.patch.undo()
 
     def key(self, number: int) -> ModelKey:
-        """One of the keys; seldom a dead one, to which nothing happens any more."""
+        """Return one of the keys; rarely a deleted one, on which actions have no effect."""
         alive = [key for key in self.account.keys if key.state != "revoked"]
         among = alive if alive and number else self.account.keys
         return among[number % len(among)]
@@ -188,7 +188,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.account.keys[self.account.keys.index(key)] = after
 
     def adds_power(self, before: ModelKey, after: ModelKey) -> bool:
-        """Whether something passes now or later, were the key active, that would not have passed."""
+        """Return whether an active key would allow something now or later that it did not allow before."""
         one, two = (
             ModelKey(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
             for k in (before, after)
@@ -207,7 +207,7 @@ class KeyLifecycle(RuleBasedStateMachine):
     @precondition(has_keys)
     @rule(number=which)
     def save_again(self, number: int) -> None:
-        """The same settings once more, which must prolong nothing."""
+        """Apply the same settings again, which must not extend anything."""
         key = self.key(number)
         self.edit(number, key.permissions, key.networks, "keep")
 
@@ -305,7 +305,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @rule(number=which, early=st.booleans())
     def wait_for_an_end(self, number: int, early: bool) -> None:
-        """To an end that is ahead, or to the second before it: where mistakes are."""
+        """Wait until a later end, or the second before it: where defects are."""
         ends = sorted(
             {*(end for key in self.account.keys for end in key.ends()), self.account.quarantined_until}
         )
@@ -321,7 +321,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         address=st.sampled_from(ADDRESSES),
     )
     def call(self, number: int, credential: int, permission: str, address: str) -> None:
-        """A request, with what it leaves behind: the first use of a new credential sets the end of the old one."""
+        """Send a request and record it: the first use of a new credential sets the end of the old one."""
         key = self.key(number)
         proof = key.proofs[credential % len(key.proofs)]
         decision = decide(key_loader.load(key.row.key_id), key, proof, permission, address, self.now)
@@ -334,7 +334,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @invariant()
     def passes_what_the_rules_allow_and_nothing_else(self) -> None:
-        """Now from both addresses, and from one of them at every end that is ahead and in the second before it."""
+        """Check now from both addresses, and from one of them at every later end and in the second before it."""
         for key in self.account.keys:
             record = key_loader.load(key.row.key_id)
             ends = [self.account.quarantined_until, *key.ends()]
@@ -370,7 +370,7 @@ def decide(
     address: str,
     moment: int,
 ) -> verification_decision.Decision:
-    """The decision about a request that is signed, sent and received at ``moment``."""
+    """Return the decision about a request that is signed, sent and received at ``moment``."""
     call = proof.client.call("GET", "/", [("timestamp", str(moment * 1000))])
     return verification_decision.decide(
         record,
@@ -394,7 +394,7 @@ def proof_of(key: ApiKey, credential: Credential, grace: int | None = None) -> P
 
 @contextmanager
 def raises_if(error: type[Exception], expected: bool) -> Iterator[None]:
-    """Asserts that what is inside raises ``error`` exactly when that is ``expected``."""
+    """Assert that the block raises ``error`` if and only if ``expected``."""
     try:
         yield
     except error:

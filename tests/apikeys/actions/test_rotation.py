@@ -1,4 +1,4 @@
-"""Rotation: two credentials, the old one's end, and that one of them is always left."""
+"""Rotation: two credentials, the end of the old one, and at least one is always left."""
 
 import time
 import uuid
@@ -31,7 +31,7 @@ def secret(credential: Credential) -> str:
 
 
 def use(key: ApiKey, signed_with: str, after: float = 0) -> Outcome:
-    """A request that is sent ``after`` seconds from now, and noted."""
+    """Send a request ``after`` seconds from now, and record it."""
     now_ms = int((time.time() + after) * 1000)
     query = BinanceClient(key.key_id, signed_with).call("GET", "/", [("timestamp", str(now_ms))]).query
     decision = verification_decision.decide(
@@ -43,7 +43,7 @@ def use(key: ApiKey, signed_with: str, after: float = 0) -> Outcome:
 
 
 def rotated(key: ApiKey, grace: int) -> tuple[str, str]:
-    """The old and the new secret."""
+    """Return the old and the new secret."""
     old = secret_of(key)
     return old, secret(rotation.rotate(key, None, grace, uuid.uuid4()))
 
@@ -133,7 +133,7 @@ def test_a_credential_that_ended_long_ago_does_not_sign(key: ApiKey) -> None:
 
 
 def test_what_has_ended_is_no_work_for_anybody_any_more(key: ApiKey) -> None:
-    """SECURITY: or a key that was rotated a hundred times delays the gateway, and its time shows that it exists."""
+    """SECURITY: otherwise a key that was rotated often delays the gateway, and its time shows that it exists."""
     for _n in range(5):
         made = rotation.rotate(key, None, 0, uuid.uuid4())
         rotation.end(key, rotation.live_credentials(key)[0])

@@ -1,4 +1,4 @@
-"""What a Binance-style client gets from the portal itself, through Django and as bytes from the running server."""
+"""The endpoints that the portal serves itself, through Django and as bytes from the running server."""
 
 import http.client
 import json
@@ -131,7 +131,7 @@ def test_malformed_key_is_reported_as_malformed(db: None, api_key: str | None) -
 
 
 def wrong_requests(key: ApiKey) -> list[tuple[str, tuple[int, int]]]:
-    """Requests in which everything from one check on is wrong, in the contract's order, each with its answer."""
+    """Requests that fail all checks from one on, in the order of the contract, each with its response."""
     now, old = stamp(), stamp(-60_000)
     return [
         ("", (400, -1102)),
@@ -224,7 +224,7 @@ class LiveKey:
     secret: str
 
     def send(self, query: str, body: bytes = b"", headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """One GET exactly as given, over a socket; urllib and friends would tidy it up."""
+        """Send one GET exactly as given, over a socket; urllib would normalise it."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         connection.putrequest("GET", f"{RESTRICTIONS}?{query}", skip_accept_encoding=True)
         for name, value in {

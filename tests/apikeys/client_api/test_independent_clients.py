@@ -1,4 +1,4 @@
-"""A client that others wrote (binance-connector, with pycryptodome) signs with each kind of credential, over HTTP."""
+"""An independent client (binance-connector, with pycryptodome) signs with each kind of credential, over HTTP."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The request debugger's diagnosis: every kind of broken request is named right, and a right one is called right.
+"""The request debugger's diagnosis: every kind of invalid request gets the right cause, and a valid one none.
 
 The clients here are written by hand with `hmac` and `cryptography`; they share no code with the portal.
 """
@@ -467,7 +467,7 @@ def test_the_first_failed_check_is_the_one_that_the_gateway_answers(
 @pytest.mark.parametrize("body", ["a&" * 8000, "a=%20&" * 2700, "%zz" * 5000, "=" * 16_000, '"' * 16_000])
 @pytest.mark.parametrize("others", [0, 40])
 def test_the_work_is_bounded(body: str, others: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the budget, the work of one more step at most."""
+    """At most the work of one more step beyond the budget."""
     hashed = 0
     real = hmac.compare_digest
 

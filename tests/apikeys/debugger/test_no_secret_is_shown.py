@@ -53,7 +53,7 @@ def shown_by_command(request: str, body: str = "", key_id: str = "") -> str:
 
 
 def views(text: str) -> list[str]:
-    """What can be read in a page: as it is; with escapes decoded; and without what stands between letters."""
+    """Return the readable text of a page: as it is, with escapes decoded, and letters and digits only."""
     views = [text]
     for _round in range(3):
         text = re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
@@ -65,7 +65,7 @@ def views(text: str) -> list[str]:
 
 
 def shows(text: str, secret: str) -> bool:
-    """Whether three quarters of it in a row can be read, in any spelling."""
+    """Return whether three quarters of it in a row can be read, in any spelling."""
     raw = secret.encode()
     spellings = [secret, raw.hex()]
     spellings += [base64.b64encode(b"x" * n + raw).decode()[2 * bool(n) : -4] for n in range(3)]
@@ -180,7 +180,7 @@ def test_of_a_method_that_does_not_exist_ten_letters_are_shown() -> None:
 
 @pytest.mark.parametrize("half", ["a={a}&b={b}", "a={b}&b={a}", "{a}=1&{b}=2", "b={b}&timestamp=1&a={a}"])
 def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str) -> None:
-    """Whoever signs the values without separators, or sorted, and pastes that request."""
+    """A client that signs the values without separators, or sorted."""
     sara = customer()
     key = key_of(sara)
     secret = secret_of(key)
@@ -200,7 +200,7 @@ def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str
 
 
 def test_a_secret_that_only_curl_puts_together_is_not_shown() -> None:
-    """`-G` sends what was typed first behind what was typed last, and a header's place is no matter."""
+    """`-G` moves data to the end of the URL, and a header may be at any place."""
     sara = customer()
     key = key_of(sara)
     secret = secret_of(key)
@@ -213,7 +213,7 @@ def test_a_secret_that_only_curl_puts_together_is_not_shown() -> None:
 
 
 class AnyPasteWithASecret(TestCase):
-    """Whatever a paste is made of, no secret is read in what comes of it."""
+    """Whatever the pasted text contains, the result never shows a secret."""
 
     person: Person
     keys: list[ApiKey]
@@ -350,7 +350,7 @@ def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
     ids=range(6),
 )
 def test_a_paste_costs_no_more_than_the_budget_with_all_keys(text: str, body: str) -> None:
-    """Counted, not timed: python -m bench.debugger measures what the count stands for."""
+    """Counted, not timed: python -m bench.debugger measures the time of the counted work."""
     sara = customer()
     for number in range(30):
         key = key_of(sara, f"k{number}")

@@ -1,4 +1,4 @@
-"""The page of the request debugger: whose keys it takes, what it never shows, and that nothing breaks it."""
+"""The page of the request debugger: which keys it uses, what it never shows, and that no input breaks it."""
 
 import base64
 import hashlib
@@ -56,7 +56,7 @@ def look(client: Client, request: str, **fields: str) -> HttpResponse:
 
 
 def text_of(response: HttpResponse) -> str:
-    """The page as it is read: without markup, entities and isolates."""
+    """Return the text of the page without markup, entities and isolates."""
     text = re.sub(r"<[^>]+>", "", response.content.decode())
     return re.sub(r"[\u2066-\u2069]", "", html.unescape(text))
 
@@ -265,7 +265,7 @@ def test_invisible_bytes_are_shown_as_signs(sara: Person) -> None:
 
 
 def test_of_many_runs_of_signs_the_beginning_is_shown(sara: Person) -> None:
-    """SECURITY: or a body of spaces and letters in turn makes a page that takes longer than the whole search."""
+    """SECURITY: otherwise a page with alternating spaces and letters takes longer to render than the search."""
     key = key_of(sara)
     head = f"POST /x\nX-MBX-APIKEY: {key.key_id}\n\n"
     page = look(logged_in(sara), f"{head}{' ^' * 2_000}&timestamp=1&signature=x")
@@ -316,7 +316,7 @@ TRICKS = [
 
 
 class AnyPaste(TestCase):
-    """No input makes a 5xx, or shows the secret or the right signature."""
+    """No input causes a 5xx, or shows the secret or the correct signature."""
 
     person: Person
     key: ApiKey

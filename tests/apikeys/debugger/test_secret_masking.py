@@ -93,7 +93,7 @@ def test_a_secret_in_pieces_is_found(name: str, around: str) -> None:
 
 
 def shows_a_part(text: str, length: int = 16) -> bool:
-    """Whether characters of the secret in a row can be read in ``text``, in one of its spellings."""
+    """Return whether ``text`` shows consecutive characters of the secret in one of its spellings."""
     text = text.casefold()
     spellings = (ONE, ONE.encode().hex(), *(b64(ONE, "x" * n)[2 * bool(n) : -4] for n in range(3)))
     return any(
@@ -159,7 +159,7 @@ def test_it_is_found_behind_up_to_three_layers(layers: list[str], spelling: str)
 
 
 def test_a_text_is_gone_through_once_however_many_secrets_there_are() -> None:
-    """Counted: look-ups do not grow with the number of keys, and each costs what one costs."""
+    """Counted: the number of lookups does not grow with the number of keys."""
     text = "A" * 16_384
     spent = []
     for count in (1, 30, 300):

@@ -29,7 +29,7 @@ def sara() -> Person:
 
 
 def by_hand(statement: str, *values: Any) -> None:
-    """One statement past the ORM, as somebody with a database shell would give it."""
+    """Run one SQL statement without the ORM, as in a database shell."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             statement,

@@ -1,4 +1,4 @@
-"""The expiry on a key's pages: chosen, typed in either calendar, later only with both codes, shown as old and new."""
+"""The expiry on a key's pages: choices, dates in both calendars, a later one only with both codes."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ def key(sara: Person) -> ApiKey:
 
 
 def expiring(key: ApiKey, days: float) -> datetime:
-    """Sets the key's expiry to so many days from now, and returns it."""
+    """Set the key's expiry to a number of days from now, and return it."""
     at = timezone.now() + days * DAY
     ApiKey.objects.filter(pk=key.pk).update(expires_at=at)
     return at

@@ -1,4 +1,4 @@
-"""The export of keys and events: one's own, whole, without secrets, and no formula for a spreadsheet."""
+"""The export of keys and events: only one's own, complete, without secrets and spreadsheet formulas."""
 
 import csv
 import io

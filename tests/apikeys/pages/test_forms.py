@@ -1,4 +1,4 @@
-"""The form of a key's settings: its allow-list as people paste it, its first settings, and the typed name."""
+"""The form of a key's settings: pasted allow-lists, first settings, and the typed name."""
 
 import time
 from typing import Any
@@ -45,7 +45,7 @@ def key(sara: Person) -> ApiKey:
 
 @pytest.fixture
 def maker(sara: Person, key: ApiKey) -> Client:
-    """The browser that has just made the key: its first settings need no codes."""
+    """The browser that has just created the key: its first settings need no codes."""
     return made_just_now(logged_in(sara), key)
 
 
@@ -56,7 +56,7 @@ def post(client: Client, key: ApiKey, **fields: Any) -> Any:
 
 
 def add(client: Client, key: ApiKey, text: str, **fields: Any) -> Any:
-    """The form after **تایید** beside the text box."""
+    """Return the form after the button **تایید** at the text box."""
     return post(client, key, network=text, add_network="1", **fields).context["form"]
 
 
@@ -251,7 +251,7 @@ def test_right_of_one_new_key_is_no_right_on_another(sara: Person, key: ApiKey) 
 
 
 def test_saving_through_htmx_answers_with_the_form_alone(maker: Client, key: ApiKey) -> None:
-    """The page around the form, with the secret on it, stays where it is."""
+    """Only the form is replaced; the page with the secret stays."""
     secret = secret_of(key)
     maker.get(f"/keys/{key.pk}/")
     for network, saved in (("wrong", False), ("8.8.8.8", True)):

@@ -1,4 +1,4 @@
-"""Keys of every kind made through the pages, and what their clients are answered; first steps; what is never kept."""
+"""Keys of every kind, created on the pages: responses to their clients, first steps, and what is never stored."""
 
 import re
 import subprocess
@@ -47,7 +47,7 @@ def begin_creation(client: Client, kind: str, public_key: str = "", name: str = 
 
 
 def made(sara: Person, client: Client, kind: str, public_key: str = "") -> ApiKey:
-    """A key that was asked for and approved through the pages."""
+    """Create a key on the pages, with both codes."""
     assert begin_creation(client, kind, public_key).headers["Location"] == CODES
     assert client.get(CODES).status_code == 200
     answer = client.post(CODES, people.both_codes(sara))
@@ -234,7 +234,7 @@ def test_public_kinds_have_programs_in_all_languages(sara: Person, kind: Kind) -
 
 
 def test_key_page_hands_out_the_programs_as_they_run(sara: Person, client: Client, tmp_path: Path) -> None:
-    """What is copied from the page is a program that its language reads; that it works is tested in the browser."""
+    """The copied text is a valid program; that it works is tested in the browser."""
     key = people.key_of(sara)
     page = client.get(f"/keys/{key.pk}/").content.decode()
     copied = {

@@ -1,4 +1,4 @@
-"""A key's states on its pages: renamed, paused, resumed, its trading renewed, deleted; and what each state says."""
+"""The lifecycle of a key on its pages: rename, pause, resume, renew, delete; and the texts of its states."""
 
 import re
 from base64 import b64encode
@@ -58,7 +58,7 @@ def page_of(key: ApiKey, rest: str = "") -> str:
 
 
 def save(client: Client, key: ApiKey, **fields: Any) -> HttpResponse:
-    """The settings form as a browser sends it, with ``fields`` changed."""
+    """Return the settings form as a browser sends it, with ``fields`` changed."""
     now = now_of(key)
     data = {
         "name": now.label,
@@ -84,14 +84,14 @@ def events() -> list[str]:
 
 
 def trading(key: ApiKey, days: float) -> ApiKey:
-    """The key, which trades from anywhere for ``days`` more."""
+    """Return the key, which may trade from any address for ``days`` more."""
     key.apply(["read", "trade"], FREE, [])
     ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() + days * DAY)
     return now_of(key)
 
 
 def text(answer: Any) -> str:
-    """The page's words, without marks."""
+    """Return the text of the page without direction marks."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", answer.content.decode()))
 
 
@@ -220,7 +220,7 @@ def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) ->
 
 
 def test_codes_are_void_after_another_name(sara: Person, key: ApiKey) -> None:
-    """SECURITY: the SMS names a key; renaming takes no code, and would put another key behind that name."""
+    """SECURITY: the SMS names a key; renaming needs no code, and could give that name to another key."""
     client = logged_in(sara)
     save(client, key, permissions=["read", "trade"])
     codes = both_codes(sara, "key.change")
@@ -301,7 +301,7 @@ def test_renewal_of_running_trade_takes_the_authenticators_code_alone(sara: Pers
 
 
 def renew_both(client: Client, sara: Person, key: ApiKey) -> dict[str, str]:
-    """Asks for the codes that renew a key whose trading has ended."""
+    """Request the codes that renew a key whose trading has ended."""
     client.post(page_of(key, "renew/"), {"resend": "1"})
     return both_codes(sara, "key.renew")
 
@@ -310,7 +310,7 @@ def renew_both(client: Client, sara: Person, key: ApiKey) -> dict[str, str]:
 def test_trading_that_has_ended_is_renewed_by_both_codes_and_by_neither_alone(
     sara: Person, key: ApiKey, days: float
 ) -> None:
-    """SECURITY: a session and an authenticator must not make a key trade that was left to lapse."""
+    """SECURITY: a session and an authenticator must not reactivate trading of a key whose permission lapsed."""
     until = trading(key, days).trade_until
     client = logged_in(sara)
     client.post(page_of(key, "renew/"), {"code": sara.fresh_totp()})
@@ -411,7 +411,7 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
 def test_the_end_of_trading_is_not_escaped_by_restricting_the_key_to_an_address(
     sara: Person, key: ApiKey, days: int
 ) -> None:
-    """SECURITY: a thief with a session restricts the key to an address of their own, and it trades for ever."""
+    """SECURITY: a thief with a session could restrict the key to their own address, and trade without an end."""
     trading(key, days)
     client, until = in_english(sara), now_of(key).trade_until
     answer = save(client, key, ip_policy=TRUSTED, network="198.51.100.66")

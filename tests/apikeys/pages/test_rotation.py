@@ -1,4 +1,4 @@
-"""Rotation on its pages: both codes, a secret shown once, the old one's end, and no request dropped meanwhile."""
+"""Rotation on its pages: both codes, the secret shown once, the end of the old one, and no rejected request."""
 
 import threading
 import uuid
@@ -72,7 +72,7 @@ def ask(client: Client, key: ApiKey, **fields: Any) -> Any:
 
 
 def rotate(sara: Person, client: Client, key: ApiKey, **fields: Any) -> str:
-    """A rotation through the pages; the address at which the new credential is shown."""
+    """Rotate on the pages; return the URL at which the new credential is shown."""
     assert ask(client, key, **fields).headers["Location"] == path(key, "rotate/verify/")
     assert client.get(path(key, "rotate/verify/")).status_code == 200
     answer = client.post(path(key, "rotate/verify/"), people.both_codes(sara, PURPOSE))

@@ -1,4 +1,4 @@
-"""The pages of a key: made with both codes, shown once, settings saved; what adds power asks for both codes again."""
+"""The pages of a key: creation with both codes, secret shown once, settings; adding power needs both codes again."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -91,7 +91,7 @@ def test_one_wrong_code_makes_no_key_and_does_not_say_which(sara: Person, wrong:
 
 
 def test_name_in_the_session_is_what_the_codes_approve(sara: Person) -> None:
-    """SECURITY: a code that was sent for one name does not make a key of another one."""
+    """SECURITY: a code that was sent for one name does not create a key with another one."""
     client = logged_in(sara)
     client.post("/keys/", {"name": "harmless"})
     code = sms_collector.newest("key.create").code
@@ -265,7 +265,7 @@ def test_missing_code_changes_nothing(sara: Person, codes: dict[str, str]) -> No
 
 
 def test_codes_approve_exactly_the_change_that_they_were_sent_for(sara: Person) -> None:
-    """SECURITY: ask for a harmless change, get its code, exchange the change, confirm."""
+    """SECURITY: request a harmless change, get its code, replace the change, confirm."""
     key, client = key_of(sara), logged_in(sara)
     save(client, key, ["read", "trade"])
     code = sms_collector.newest("key.change").code

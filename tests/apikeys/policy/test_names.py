@@ -1,4 +1,4 @@
-"""Names of keys: what is kept, what is error, which two count as one."""
+"""Names of keys: the stored form, rejected names, and which names are equal."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""No sequence of customer actions ends with more power than both codes approved; and the model that says so notices."""
+"""No sequence of customer actions ends with more power than both codes approved, and the model detects defects."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -140,7 +140,7 @@ def _thawed(walk: Walk) -> None:
 
 
 def _first_settings_after_another_change(walk: Walk) -> None:
-    """The session that made the key keeps the right to its first settings while another session changes it."""
+    """The session that created the key keeps the right to its first settings while another session changes it."""
     walk.question(0, 0, "create", "both", 0)
     walk.edit(0, 1, TRADES, HOME, "keep", "both", 0)
     walk.edit(0, 0, WITHDRAWS, OFFICE, "keep", "none", 0)
@@ -168,7 +168,7 @@ def _address_of_a_key_that_grew(walk: Walk) -> None:
 
 
 def _new_credential_ended_before_its_first_use(walk: Walk) -> None:
-    """The old one lives on, as long as it would have without the rotation, and no longer."""
+    """The old credential stays valid as long as without the rotation, and no longer."""
     walk.begin(TRADES, HOME, "keep")
     walk.question(0, 0, "rotate", "both", 0)
     walk.reduce(0, 0, "end")

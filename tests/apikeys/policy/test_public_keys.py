@@ -66,7 +66,7 @@ def test_rsa_of_other_sizes_is_rejected(bits: int) -> None:
 
 @pytest.mark.parametrize("exponent", [3, 65_539, (1 << 32) + 1, (1 << 3000) + 1])
 def test_rsa_with_an_unusual_exponent_is_rejected(exponent: int) -> None:
-    """SECURITY: a small one is weak; a large one makes each check of a signature take milliseconds."""
+    """SECURITY: a small exponent is weak; a large one makes each verification take milliseconds."""
     public = rsa.RSAPublicNumbers(exponent, rsa_of(3072).public_key().public_numbers().n).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     assert problem(pem) is PublicKeyProblem.RSA_EXPONENT

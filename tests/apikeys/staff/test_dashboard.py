@@ -1,4 +1,4 @@
-"""The staff's overview: its figures are right, and cost few statements however much there is."""
+"""The staff's dashboard: its figures are correct and take few statements, whatever the amount of data."""
 
 from datetime import timedelta
 from typing import Any

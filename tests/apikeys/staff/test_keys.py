@@ -1,4 +1,4 @@
-"""The staff's list of keys: filters, searches, and stopping many at once; nothing adds power."""
+"""The staff's list of keys: filters, searches, and actions on many keys; nothing adds power."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ def sara() -> Person:
 
 
 def search(**filters: str) -> set[str]:
-    """Names of the keys on the list with these filters."""
+    """Return the names of the keys that the list shows with these filters."""
     answer: Any = at_work("security").get(KEYS, filters)
     assert answer.status_code == 200
     return {key.label for key in answer.context_data["keys"]}
@@ -35,7 +35,7 @@ def change(key: ApiKey, **fields: Any) -> None:
 
 @pytest.fixture
 def keys(sara: Person) -> dict[str, ApiKey]:
-    """Five keys that differ in everything that is filtered."""
+    """Five keys that differ in all filtered properties."""
     now = timezone.now()
     made = {name: key_of(sara, name) for name in ("open", "office", "old", "paused", "gone")}
     made["office"].apply(["read", "trade", "withdraw"], "trusted", ["203.0.113.0/24", "2001:db8::/48"])

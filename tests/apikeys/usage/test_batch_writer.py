@@ -1,4 +1,4 @@
-"""What a gateway counted is added to what is known, on both databases, in a few statements whatever its size."""
+"""The counts of a gateway are written to both databases with a few statements, whatever their number."""
 
 from datetime import timedelta
 
@@ -69,7 +69,7 @@ def test_rejections_are_counted_and_shown_and_keys_that_are_gone_are_left_out() 
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\0b", "\u06f1", "\t\\N\n", "x" * 100])
-def test_odd_words_of_a_gateway_lose_no_counts(odd: str) -> None:
+def test_odd_texts_from_a_gateway_lose_no_counts(odd: str) -> None:
     key = people.key_of(people.customer())
     batch = batch_of([compiled(key)], 1)
     batch.add_rejection(key.key_id, decided(key, permission="trade"), odd, odd)

@@ -1,4 +1,4 @@
-"""A key's health: eight checks, their borders, the one thing to do about each, and the star on the pages."""
+"""Health of a key: eight checks, their limits, the action for each, and the star on the pages."""
 
 import re
 from datetime import timedelta
@@ -30,7 +30,7 @@ def sara() -> Person:
 
 @pytest.fixture
 def key(sara: Person) -> ApiKey:
-    """A key with nothing to find fault with."""
+    """A key that passes all checks."""
     key = key_of(sara, "bot")
     key.apply(["read"], "trusted", [ADDRESS], timezone.now() + 60 * DAY)
     return key

@@ -105,7 +105,7 @@ def test_published_example_passes(place: str) -> None:
 
 
 # Each check of the contract's table, in its order, as the one fault that makes it fail. A fault is a change
-# of the question, of the record, or of the signed parameters.
+# of the arguments, of the record, or of the signed parameters.
 FAULTS: list[tuple[Outcome, dict[str, Any]]] = [
     (Outcome.KEY_MALFORMED, {"api_key": "short"}),
     (Outcome.KEY_INACTIVE, {"record": {"active": False}}),
@@ -120,7 +120,7 @@ FAULTS: list[tuple[Outcome, dict[str, Any]]] = [
 
 
 def ask_with(*faults: dict[str, Any]) -> Decision:
-    """Ask with several faults at once; where two touch the same thing, the first wins."""
+    """Send a request with several faults; if two change the same value, the first one applies."""
     merged: dict[str, Any] = {}
     record: dict[str, Any] = {}
     for fault in reversed(faults):

@@ -131,7 +131,7 @@ def test_network_that_is_not_reachable_on_the_internet_is_marked(text: str, priv
     "text", ["128.0.0.0/7", "::ffff:128.0.0.0/103", "8000::/1", "2a00::/23", "1.2.3.4/0"]
 )
 def test_a_good_part_of_the_internet_is_not_listed(text: str) -> None:
-    """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are everywhere."""
+    """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are all addresses."""
     with pytest.raises(NetworkError) as caught:
         parse_entry(text)
     assert caught.value.kind is NetworkProblem.TOO_WIDE
@@ -181,7 +181,7 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["2001:db8::/32"], "1.2.3.4", False),
         (["::/1"], "1.2.3.4", False),
         (["9.9.9.9", "1.2.3.0/24"], "1.2.3.255", True),
-        # A network inside another takes nothing of it away, whatever their order.
+        # A network inside another one does not change the result, whatever their order.
         (["10.0.0.0/8", "10.1.0.0/16"], "10.0.0.1", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "10.1.2.3", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "10.200.0.1", True),
@@ -201,7 +201,7 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["0.0.0.0/0"], "1.2.3.4", False),
         (["nonsense"], "1.2.3.4", False),
         (["nonsense", "1.2.3.4"], "1.2.3.4", True),
-        # A network within another one takes nothing away from it, whichever was listed first.
+        # A network within another one does not change the result, whichever was listed first.
         (["10.1.0.0/16", "10.0.0.0/8"], "10.200.0.1", True),
         (["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24"], "10.0.1.1", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "11.0.0.1", False),
@@ -255,7 +255,7 @@ def test_matching_agrees_with_arithmetic(
     st.lists(st.tuples(st.integers(0, 2**16 - 1), st.integers(17, 32)), max_size=6), st.integers(0, 2**16 - 1)
 )
 def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, int]], number: int) -> None:
-    """In one /16, so that networks touch and contain one another."""
+    """Networks in one /16, so that they touch and contain one another."""
     networks = [ipaddress.ip_network((0x0A010000 + base, length), strict=False) for base, length in listed]
     address = ipaddress.ip_address(0x0A010000 + number)
     expected = any(address in network for network in networks)
@@ -271,7 +271,7 @@ def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, i
     st.integers(0, 255),
 )
 def test_list_admits_what_any_of_its_networks_admits(listed: list[tuple[int, int]], second: int) -> None:
-    """Networks of 10.0.0.0/8, which lie within each other more often than not."""
+    """Networks of 10.0.0.0/8, most of which are within each other."""
     values = [parse_network(f"10.{number}.0.0/{length}").value for number, length in listed]
     address = ipaddress.ip_address(f"10.{second}.255.1")
     admitted = any(address in ipaddress.ip_network(value) for value in values)

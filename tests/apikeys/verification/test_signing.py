@@ -345,7 +345,7 @@ def test_ed25519_vectors_of_rfc_8032_hold(public: str, message: str, signature: 
 
 def test_percent_encoded_ed25519_signature_is_read_from_a_query() -> None:
     private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    # 64 different payloads: some signatures hold "+" and "/", which must be encoded.
+    # 64 different payloads: some signatures contain "+" and "/", which must be encoded.
     for number in range(64):
         payload = b"a=%d&" % number + STAMP
         encoded = quote_plus(base64.b64encode(private.sign(payload))).encode()
@@ -419,7 +419,7 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Everything a right client may do: any order, either place, ``+`` or ``%20``, Unicode, either case."""
+    """All variants of a correct client: any order, query or body, ``+`` or ``%20``, Unicode, either case."""
     pairs = list(draw(st.dictionaries(NAMES, VALUES, max_size=5)).items())
     pairs += [("timestamp", "1499827319559"), ("recvWindow", draw(st.sampled_from(["5000", "1.25"])))]
     pairs = draw(st.permutations(pairs))
