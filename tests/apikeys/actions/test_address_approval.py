@@ -230,7 +230,7 @@ def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -
     elif case in ("paused", "deleted"):
         key.set_state(KeyState.FROZEN if case == "paused" else KeyState.REVOKED)
     elif case == "frozen":
-        # Without the rest of freezing, which ends sessions and codes.
+        # Set the column only: freezing also ends sessions and codes.
         type(sara.user).objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
     elif case == "old":
         later(24.01)
@@ -371,7 +371,7 @@ def test_asking_is_turned_off_and_on_with_an_event_each(sara: Person, key: ApiKe
 def test_the_switch_counts_as_no_added_power(sara: Person, key: ApiKey) -> None:
     ApiKey.objects.update(allows_rescue=False)
     logged_in(sara).post(f"/keys/{key.pk}/rescue/", {"asks": "on"})
-    # Or whoever has a session could flood the owner past the cap on notices.
+    # Otherwise anybody with a session could send the owner notices beyond the limit.
     assert policy.may_wait(AuditEvent.objects.get(event="key.changed"))
 
 

@@ -72,7 +72,7 @@ class ModelKey:
     proofs: list[Proof]
     state: str = "active"
     permissions: frozenset[str] = frozenset({"read"})
-    networks: frozenset[str] | None = None  # None: from everywhere
+    networks: frozenset[str] | None = None  # None: all addresses
     expires: int | None = None
     trades_until: int | None = None
 
@@ -105,7 +105,7 @@ class Account:
 
 
 which = st.integers(0, 5)
-#: Chosen by name and not each a rule of its own: edits, calls and time are what mistakes need; ends come seldom.
+#: Chosen by name instead of one rule each: defects show with edits, calls and time; other actions are rare.
 ACTS = st.sampled_from(
     ["renew", "renew_by_one", "renew_by_one", "pause", "resume", "resume", "delete", "delete_all"]
 )
@@ -146,7 +146,7 @@ class KeyLifecycle(RuleBasedStateMachine):
     def begin(self) -> None:
         self.create()
 
-    # --- what a customer does ---------------------------------------------------------------------------------------
+    # --- actions of a customer --------------------------------------------------------------------------------------
 
     @precondition(lambda self: sum(key.state != "revoked" for key in self.account.keys) < MOST_KEYS)
     @rule()
@@ -179,7 +179,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         try:
             key.row.apply(permissions, policy, sorted(networks or ()), None if until is None else at(until))
         except ValidationError:
-            # A frozen account refuses also what adds nothing today, such as a network that is inside no other.
+            # A frozen account also rejects what adds nothing at the moment, such as a network that is inside no other.
             assert breaks or key.state == "revoked" or self.account.frozen
             return
         assert not breaks
@@ -297,7 +297,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         freeze.lift_quarantine(self.request, self.sara.user)
         self.account.quarantined_until = 0
 
-    # --- what time and programs do ----------------------------------------------------------------------------------
+    # --- time and programs ------------------------------------------------------------------------------------------
 
     @rule(span=SPANS)
     def wait(self, span: int) -> None:

@@ -35,7 +35,7 @@ SECRET = "sQ9" + "zY8xW6vU4t" * 6 + "M"
 OTHER_SECRET = "oT1" + "rN2pL4kJ6h" * 6 + "C"
 NOW = 1_795_342_131_800
 QUERY = f"symbol=BTCIRT&side=BUY&price=9120000000&note=a%2Fb%20c&timestamp={NOW}"
-#: What one step may cost at most: a change of every byte of the longest text.
+#: Maximum cost of one step: a change of every byte of the longest text.
 LARGEST_STEP = 32 * 2 * request_parser.MAX_BYTES
 HOST = "https://api.hitobit.example"
 PATH = "/api/v3/order"
@@ -110,7 +110,7 @@ URL_SAFE = next(
     text for n in range(99) if "-" in base64.urlsafe_b64encode(mac(text := f"n={n}&timestamp={NOW}")).decode()
 )
 
-#: Each line is one mistake of a client that is right otherwise.
+#: Each line is one mistake of an otherwise correct client.
 SIGNED_WRONGLY: list[tuple[Cause, str]] = [
     (Cause.SORTED, curl(signature=sign(IN_ORDER))),
     (Cause.OTHER_ORDER, curl(f"b=1&a=2&timestamp={NOW}", signature=sign(f"a=2&timestamp={NOW}&b=1"))),

@@ -304,7 +304,7 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
     except cli_report.ExplainError:
         by_command = None
     diagnosis = by_page.get("diagnosis") if by_page else None
-    if "FOREIGN" in paste and not chosen:  # the command knows no customer but that key's
+    if "FOREIGN" in paste and not chosen:  # the command loads only that key's customer
         assert diagnosis is None
         return
     assert (diagnosis is None) == (by_command is None)
@@ -361,6 +361,6 @@ def test_a_paste_costs_no_more_than_the_budget_with_all_keys(text: str, body: st
     except request_parser.UnreadableError:
         request = None
     session.find_unmasked(typed.values(), request)
-    assert session.budget.spent <= PAGE // 2  # what the search for secrets may take of it
+    assert session.budget.spent <= PAGE // 2  # the share of the search for secrets
     response = page_of(logged_in(sara), text, body=body, key=str(key.pk))
     assert response.status_code == 200

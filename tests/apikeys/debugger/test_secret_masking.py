@@ -22,7 +22,7 @@ def secret() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(64))
 
 
-#: Its ends are no letters that the texts below put beside a part of it.
+#: It does not start or end with letters that the texts below place beside a part of it.
 ONE = f"Z{secret()[:53]}Z{secret()[:9]}"
 SECRETS = [ONE if number == 17 else secret() for number in range(30)]
 MASKER = secret_masking.SecretMasker(enumerate(text.encode() for text in SECRETS))
@@ -32,7 +32,7 @@ def b64(text: str, before: str = "", after: str = "") -> str:
     return base64.b64encode((before + text + after).encode()).decode()
 
 
-#: How a secret may stand in a text in one piece, so that it can be masked.
+#: Spellings of a secret in one piece, which can be masked.
 IN_ONE_PIECE: dict[str, str] = {
     "plain": ONE,
     "hex": ONE.encode().hex(),
@@ -46,7 +46,7 @@ IN_ONE_PIECE: dict[str, str] = {
     "without its first character": ONE[1:],
     "without its last characters": ONE[:-10],
 }
-#: How it may stand there otherwise; then nothing of the text is shown.
+#: Spellings in several pieces, for which nothing of the text is shown.
 IN_PIECES: dict[str, str] = {
     "percent-encoded": "".join(f"%{ord(c):02x}" for c in ONE),
     "percent-encoded in part": "".join(f"%{ord(c):02X}" if c.islower() else c for c in ONE),
@@ -113,7 +113,7 @@ def test_several_secrets_are_distinguished_and_all_masked() -> None:
 @given(st.text(max_size=300), st.text(max_size=300), st.sampled_from(sorted(IN_ONE_PIECE)))
 def test_a_secret_is_masked_wherever_it_stands(before: str, after: str, name: str) -> None:
     hidden, owners = MASKER.mask(f"{before} {IN_ONE_PIECE[name]} {after}")
-    if not owners:  # what stands around it goes on with the secret, by chance
+    if not owners:  # the text around it continues the secret by chance
         assert MASKER.find(hidden) == {17}
         return
     assert owners == {17}

@@ -270,7 +270,7 @@ def test_a_deleted_key_is_neither_paused_nor_resumed_nor_renewed(sara: Person, k
     assert events() == []
 
 
-# --- trading from anywhere ------------------------------------------------------------------------------------------
+# --- trading from any address ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_form_of_one_code_that_was_open_while_trading_ended_renews_nothing_and_a
     assert answer["Location"] == page_of(key, "renew/")
     assert "Trading has ended meanwhile" in text(client.get(answer["Location"]))
     assert now_of(key).trade_until == until
-    codes = {**renew_both(client, sara, key), "totp_code": code}  # which was not used up
+    codes = {**renew_both(client, sara, key), "totp_code": code}  # not used up before
     client.post(page_of(key, "renew/"), codes)
     assert now_of(key).trade_until != until
 
@@ -471,7 +471,7 @@ def test_deleted_keys_stay_readable_for_their_owner_and_nothing_of_them_is_edita
     assert logged_in(customer()).get(page_of(key)).status_code == 404
 
 
-# --- what a state says ----------------------------------------------------------------------------------------------
+# --- texts of states ------------------------------------------------------------------------------------------------
 
 AGO: dict[str, dict[str, Any]] = {
     "degraded": {"expires_at": timezone.now() - 3 * DAY},

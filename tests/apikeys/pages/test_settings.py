@@ -135,7 +135,7 @@ def test_thirty_first_key_is_refused_before_any_message(sara: Person) -> None:
     assert sms_collector.messages == []
 
 
-# --- what adds power ------------------------------------------------------------------------------------------------
+# --- changes that add power -----------------------------------------------------------------------------------------
 
 
 def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> SettingsChange:
@@ -161,7 +161,7 @@ def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Setting
         (("read", TRUSTED, "192.0.2.0/24"), ("read", TRUSTED, "2001:db8::/32"), True),
         (("read", TRUSTED, "2001:db8::/32"), ("read", TRUSTED, "2001:db8:1::/48"), False),
         (("read trade", FREE, ""), ("read withdraw", TRUSTED, "192.0.2.1"), True),
-        # Trading from anywhere ends after 90 days: restricted it has no end.
+        # Trading from any address ends after 90 days; of a restricted key it has no end.
         (("read trade", FREE, ""), ("trade", TRUSTED, "192.0.2.1"), True),
         (("read trade", FREE, ""), ("read", TRUSTED, "192.0.2.1"), False),
     ],
@@ -331,7 +331,7 @@ def test_a_network_that_is_too_wide_is_not_posted_past_the_form(sara: Person) ->
     wide = ["0.0.0.0/1", "128.0.0.0/1"]
     assert save(client, key, ["read"], TRUSTED, networks=wide).status_code == 200
     assert settings_of(key) == Settings(frozenset({"read"}), FREE, ())
-    for one in wide:  # as it may have been listed long ago
+    for one in wide:  # as in older lists
         AllowedNetwork.objects.create(key=key, value=one)
     ApiKey.objects.filter(pk=key.pk).update(ip_policy=TRUSTED)
     assert save(client, key, ["read"], TRUSTED, networks=wide[:1]).status_code == 302

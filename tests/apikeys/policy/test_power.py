@@ -25,7 +25,7 @@ def _collected_sms(settings: Any) -> Iterator[None]:
 
 def test_no_sequence_of_actions_ends_with_more_power_than_both_codes_approved() -> None:
     power.hunt(20, Views, derandomize=True, phases=[Phase.generate])
-    # A walk in which nothing is approved and nothing tried would prove nothing.
+    # A run without approvals and attempts would not prove anything.
     count = Walk.count
     assert set(ACTIONS) <= set(count)
     assert count["approved growth"] >= count["sequences"] / 2
@@ -39,7 +39,7 @@ def test_no_sequence_of_whole_requests_does() -> None:
     assert Walk.count["approved growth"] >= 1
 
 
-# --- the model notices ----------------------------------------------------------------------------------------------
+# --- the model detects ----------------------------------------------------------------------------------------------
 
 
 def _renewed_by_one(walk: Walk) -> None:
@@ -90,7 +90,7 @@ def _old_code(walk: Walk) -> None:
     walk.answer_later(0, "both", 0)
 
 
-#: For each planted hole the steps that go through it.
+#: The steps that exploit each planted defect.
 WAYS: dict[str, Callable[[Walk], None]] = dict(
     zip(
         PLANTED,
@@ -124,7 +124,7 @@ def _walk(way: Callable[[Walk], None]) -> None:
         walk.teardown()
 
 
-# --- siblings, by name ----------------------------------------------------------------------------------------------
+# --- related actions, by name ---------------------------------------------------------------------------------------
 
 
 def _paused(walk: Walk) -> None:

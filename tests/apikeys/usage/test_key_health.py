@@ -139,7 +139,7 @@ def test_counts_are_of_30_days_for_power_and_of_7_for_rejections(sara: Person, k
     assert results[other.pk] == RequestCounts(frozenset(), 0, 2)
 
 
-# --- taking unused power away ---------------------------------------------------------------------------------------
+# --- removing unused permissions ------------------------------------------------------------------------------------
 
 
 def drop(person: Person, key: ApiKey, *permissions: str) -> Any:

@@ -63,7 +63,7 @@ def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
     return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
 
-# --- rejections -------------------------------------------------------------------------------------------------------
+# --- rejections -----------------------------------------------------------------------------------------------------
 
 
 def test_a_flood_is_counted_whole_and_kept_in_part(key: ApiKey) -> None:
@@ -216,7 +216,7 @@ def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: P
     assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
 
 
-# --- an address of a rejection is added -------------------------------------------------------------------------------
+# --- an address of a rejection is added -----------------------------------------------------------------------------
 
 
 def add(person: Person, key: ApiKey, row: Refusal) -> Any:
@@ -254,7 +254,7 @@ def test_addresses_of_others_and_unsigned_ones_are_not_added(sara: Person, key: 
     assert not sms_collector.messages
 
 
-# --- a permission of a rejection is added -----------------------------------------------------------------------------
+# --- a permission of a rejection is added ---------------------------------------------------------------------------
 
 
 def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
@@ -270,7 +270,7 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
     answer = client.post(button.url)
     assert answer["Location"] == f"/keys/{key.pk}/verify/"
     assert send(key, permission="trade") is Outcome.PERMISSION
-    # SECURITY: a session alone takes a permission away and lists an address: who gives it back has to see which.
+    # SECURITY: a session can remove a permission and list an address: a person who adds it again has to see which.
     assert ADDRESS in text(client.get(answer["Location"]).content.decode())
     assert ADDRESS in sms_collector.newest().text
     assert client.post(answer["Location"], both_codes(sara, "key.change")).status_code == 302
