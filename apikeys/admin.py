@@ -1,4 +1,4 @@
-"""API keys in Django admin. Staff stop them, with a reason and an event each; they add no power and see no secret."""
+"""API keys in Django admin. Staff pause and delete keys with a reason; they cannot add power or see secrets."""
 
 import uuid
 from typing import Any
@@ -34,16 +34,16 @@ PAGE = 50
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    """The list with its filters, one key's page, and two acts on one or many keys."""
+    """The list with its filters, the page of a key, and two actions on one or more keys."""
 
     right = KeyRight.VIEW
     id_form = "uuid"  # the keys' own ids are random
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """GET lists; POST with ``action`` and ``_selected_action`` asks for the reason, and with it acts.
+        """List keys (GET), or run an action (POST with ``action`` and ``_selected_action``) after asking for a reason.
 
-        SECURITY: without the right to list customers, only the key is found that the customer has named: by other
-        filters, the list of keys would be the list of customers, a page at a time.
+        SECURITY: without the right to list customers, staff only find the key that a customer has named: with other
+        filters, the list of keys would be a list of customers.
         """
         access.require_right(request, self.right)
         if request.method == "POST":
@@ -51,14 +51,14 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         form = KeyFilter(request.GET)
         keys = self._visible(request).order_by("-created_at", "-pk")
         lists = access.can_list_customers(request)
-        is_asked = form.is_valid() and (lists or form.names_a_key())
-        keys = form.chosen(keys) if is_asked else keys.none()
+        has_query = form.is_valid() and (lists or form.names_a_key())
+        keys = form.chosen(keys) if has_query else keys.none()
         page = Paginator(keys, PAGE).get_page(request.GET.get("p"))
         shown = list(page.object_list)
-        asked = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
-        if asked:
-            text = asked.pop("q", "") or asked.pop("address", "")
-            access_log.record_search(request, "keys", text, page.paginator.count, filters=asked)
+        filters = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
+        if filters:
+            text = filters.pop("q", "") or filters.pop("address", "")
+            access_log.record_search(request, "keys", text, page.paginator.count, filters=filters)
         else:
             access_log.record_view(request, "keys")
         sent = request.GET.copy()
@@ -71,14 +71,14 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             "page": page,
             "query": sent.urlencode(),
             "is_filtered": any(sent.values()),
-            "is_asked": is_asked,
+            "has_query": has_query,
             "lists": lists,
             "acts": [act for act in ACTS.values() if access.has_right(request, act.right)],
         }
         return TemplateResponse(request, "admin/keys.html", context)
 
     def row_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
-        """One key: what it may do, why it is refused, who did what to it."""
+        """Show a key: its permissions, why it is rejected, and its events."""
         access.require_right(request, self.right)
         key = get_object_or_404(self._visible(request).prefetch_related("networks"), pk=object_id)
         access_log.record_view(request, "key", of=key.owner, target=str(object_id), label=key.label)
@@ -138,9 +138,9 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     def _do(self, request: HttpRequest, act: Act, keys: list[ApiKey], reason: str) -> None:
         changed = 0
         for key in keys:
-            # A transaction a key: staff who stop two hundred keys hold no row while they wait for another.
+            # One transaction per key, so that no row stays locked while waiting for another one.
             with transaction.atomic():
-                # The conditional write decides: of two who press at once, one leaves the event.
+                # The conditional write decides which of two concurrent actions records the event.
                 if key.set_state(act.state):
                     changed += 1
                     audit.record(
@@ -152,8 +152,8 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                         label=key.label,
                         reason=reason,
                     )
-        said = ngettext("%(n)s key was changed.", "%(n)s keys were changed.", changed)
-        (messages.success if changed else messages.info)(request, said % {"n": digits(changed)})
+        text = ngettext("%(n)s key was changed.", "%(n)s keys were changed.", changed)
+        (messages.success if changed else messages.info)(request, text % {"n": digits(changed)})
 
     def _visible(self, request: HttpRequest) -> QuerySet[ApiKey]:
         keys = ApiKey.objects.select_related("owner")

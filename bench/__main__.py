@@ -12,8 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from apikeys.verification.decision import CredentialRecord, KeyRecord, Outcome, decide
+from apikeys.verification.decision import Outcome, decide
 from apikeys.verification.networks import compile_networks
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.live_portal import LivePortal
 

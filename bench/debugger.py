@@ -169,7 +169,7 @@ class Customer:
         from apikeys.actions import rotation
         from apikeys.models import ApiKey
         from apikeys.policy import public_keys
-        from apikeys.policy.choices import LIVE_KEYS, State
+        from apikeys.policy.choices import LIVE_KEYS, KeyState
         from tests.support import people
         from tests.support.key_pairs import new_ed25519, public_pem, rsa_of
 
@@ -190,12 +190,12 @@ class Customer:
             )
             for _ in range(3):
                 rotation.rotate(key, public(kind), 0, uuid.uuid4())
-                rotation.end(key, rotation.live(key)[0])
+                rotation.end(key, rotation.live_credentials(key)[0])
             if number >= 10:
                 made.append(key)
                 rotation.rotate(key, public(kind), 0, uuid.uuid4())
             else:
-                key.set_state(State.REVOKED)
+                key.set_state(KeyState.REVOKED)
         self.key_id, self.pk = made[0].key_id, str(made[0].pk)
         self.secret = ""
         from apikeys.actions import key_loader
@@ -220,9 +220,9 @@ class Customer:
         }
         began = time.process_time()
         if self.by_command:
-            with contextlib.suppress(cli_report.Refused):
-                asked = cli_report.Asked(data["request"], data.get("body", ""), self.key_id)
-                cli_report.lines(cli_report.document(cli_report.of(asked)))
+            with contextlib.suppress(cli_report.ExplainError):
+                asked = cli_report.ExplainRequest(data["request"], data.get("body", ""), self.key_id)
+                cli_report.as_lines(cli_report.as_document(cli_report.explain(asked)))
             return time.process_time() - began
         page = self.client.post("/debugger/", data)
         took = time.process_time() - began

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apikeys.gateway import requests
-from apikeys.verification.decision import KeyRecord, decide
+from apikeys.verification.decision import decide
+from apikeys.verification.records import KeyRecord
 from tests.apikeys.gateway import test_fast_path as fast_path
 from tests.apikeys.gateway import test_repeated_requests as repeats
 from tests.apikeys.gateway import test_split_streams as pieces

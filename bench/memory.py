@@ -14,8 +14,8 @@ from pathlib import Path
 
 from apikeys.gateway.fastpath.lru import GenerationalCache
 from apikeys.gateway.fastpath.prepared_key import PreparedKey
-from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 
 KEYS = 100_000

@@ -109,7 +109,7 @@ def main() -> int:
         took = time.monotonic() - began
         program.over.set()
         program.join()
-        left = reencrypt.counts()
+        left = reencrypt.count_values()
     print(f"{count:,} credentials in {took:.0f} s, killed at {', '.join(f'{point:,}' for point in points)}")
     print(
         f"{program.allowed:,} signed requests passed meanwhile, {len(program.refused)} were refused", end=""

@@ -11,30 +11,21 @@ from accounts.profile import urls as profile_urls
 from accounts.registration import urls
 from apikeys.client_api import views as client_api_views
 from apikeys.debugger import urls as debugger_urls
-from apikeys.pages import confirm, detail, key_list, lifecycle_urls, rotation_urls, usage_urls
+from apikeys.pages import urls as pages_urls
 
 urlpatterns = [
-    path("", key_list.home, name="home"),
     path("login/", login_views.login, name="login"),
     path("login/second-factor/", login_views.second_factor, name="second_factor"),
     path("logout/", login_views.logout, name="logout"),
     path("enrol/sms/", enrolment_views.enrol_sms, name="enrol_sms"),
     path("enrol/totp/", enrolment_views.enrol_totp, name="enrol_totp"),
     path("enrol/recovery-codes/", enrolment_views.recovery_codes, name="recovery_codes"),
-    path("dashboard/", key_list.dashboard, name="dashboard"),
-    path("keys/", key_list.keys, name="keys"),
-    path("keys/new/verify/", confirm.verify_new, name="key_verify_new"),
-    path("keys/<uuid:pk>/", detail.key_detail, name="key_detail"),
-    path("keys/<uuid:pk>/verify/", confirm.verify_change, name="key_verify"),
-    path("keys/<uuid:pk>/delete/", detail.key_delete, name="key_delete"),
     path("activity/", activity.activity, name="activity"),
     *urls.urlpatterns,
     *profile_urls.urlpatterns,
     *safety_urls.urlpatterns,
-    *lifecycle_urls.urlpatterns,
+    *pages_urls.urlpatterns,
     *debugger_urls.urlpatterns,
-    *rotation_urls.urlpatterns,
-    *usage_urls.urlpatterns,
     path("admin/", admin.site.urls),
     path("api/v3/ping", client_api_views.ping, name="ping"),
     path("api/v3/time", client_api_views.server_time, name="server_time"),

@@ -1,3 +1,3 @@
-"""What changes a key: lifecycle, rotation, reminders before it expires, approval of a new address; the key loader."""
+"""Actions on keys: lifecycle, rotation, expiry reminders, approval of new addresses; and the key loader."""
 
 __all__ = ["address_approval", "consent", "expiry_reminders", "key_loader", "lifecycle", "rotation"]

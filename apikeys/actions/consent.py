@@ -1,7 +1,7 @@
-"""The gate in front of every write that may give a key more power: the codes that were given must suffice for it.
+"""Check that the entered codes are sufficient for every write that may give a key more power.
 
-Pages decide which codes they ask for from what they read; the gate decides again under the lock, at the time of the
-write, and from the rows as they are before and after it.
+Pages decide which codes to ask for from the rows that they read. `changing` decides again under the lock, at the time
+of the write, from the rows before and after it.
 """
 
 from collections.abc import Iterator
@@ -21,21 +21,21 @@ from apikeys.policy.power import Codes
 
 
 class CodesMissing(ValidationError):
-    """The change takes more codes than were given."""
+    """The change requires more codes than were entered."""
 
     def __init__(self) -> None:
         super().__init__(_("This takes the SMS code and the authenticator code."))
 
 
 class ChangedMeanwhile(ValidationError):
-    """The key is not as it was when the change was asked for."""
+    """The key was changed since the codes were requested."""
 
     def __init__(self) -> None:
         super().__init__(_("The key was changed in another window meanwhile. Look at it and try again."))
 
 
 def state_of(key: ApiKey) -> dict[str, Any]:
-    """The key as the person sees it who is asked for codes, in JSON values: what these codes are bound to."""
+    """Return the key, in JSON values, as shown to the person who is asked for codes. The codes are bound to it."""
     return {
         "name": key.label,
         "settings": key.settings.as_json(),
@@ -47,38 +47,38 @@ def state_of(key: ApiKey) -> dict[str, Any]:
 def key_approval(
     purpose: KeyPurpose,
     key: ApiKey,
-    asked: dict[str, Any] | None,
+    approved_state: dict[str, Any] | None,
     words: dict[str, str] | None = None,
     **about: Any,
 ) -> Approval:
-    """An approval about ``key`` as it was when the codes were ``asked`` for (`state_of`; None: now), and nothing else.
+    """Return an approval bound to ``key`` in ``approved_state`` (`state_of`, when the codes were requested; None: now).
 
     SECURITY: the SMS names the key, and its reader knows what that key can do. Codes for a key that only reads must not
-    add a credential or an address to the same key once it withdraws, or after another key was given its name.
+    add a credential or an address to the same key once it can withdraw, or after its name was given to another key.
     """
-    asked = asked or state_of(key)
-    content = {"key": str(key.pk), "asked": asked, **about}
-    return Approval(purpose, content, {"name": asked["name"], **(words or {})})
+    approved_state = approved_state or state_of(key)
+    content = {"key": str(key.pk), "asked": approved_state, **about}
+    return Approval(purpose, content, {"name": approved_state["name"], **(words or {})})
 
 
 @contextmanager
-def changing(key: ApiKey, given: Codes, asked: dict[str, Any] | None = None) -> Iterator[ApiKey]:
-    """Locks ``key`` and yields it as it is; what the block writes may add the power that ``given`` allows.
+def changing(key: ApiKey, given: Codes, approved_state: dict[str, Any] | None = None) -> Iterator[ApiKey]:
+    """Lock ``key`` and yield its current row. The block may add the power that the codes ``given`` allow.
 
-    ``asked``: `state_of` the key when the codes were asked for. Raises `ChangedMeanwhile` when that is another one now,
-    `CodesMissing` when the block adds too much, `AccountFrozen` when it adds any while the account is frozen; then
-    nothing of it is kept.
+    ``approved_state``: `state_of` the key when the codes were requested. Raises `ChangedMeanwhile` if the state is not
+    the same now, `CodesMissing` if the block adds too much power, `AccountFrozen` if it adds power while the account is
+    frozen; the transaction is then rolled back.
     """
     with transaction.atomic():
-        # The key's row alone: `life.delete_all` holds the owner's row and waits for the keys'.
+        # Lock only the key's row: `lifecycle.delete_all` holds the owner's row and waits for the keys.
         rows = ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("owner")
         current = rows.get(pk=key.pk)
-        if asked is not None and state_of(current) != asked:
+        if approved_state is not None and state_of(current) != approved_state:
             raise ChangedMeanwhile
         before, now = current.power, timezone.now()
         yield current
         needed = power.codes_for(before, rows.get(pk=key.pk).power, now)
         if needed is not Codes.NONE:
-            account_freeze.refuse(current.owner)
+            account_freeze.check_not_frozen(current.owner)
         if needed > given:
             raise CodesMissing

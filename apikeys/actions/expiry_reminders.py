@@ -1,4 +1,4 @@
-"""Keys that expire, and keys whose trading ends, are told to their owners: 30, 7 and 1 days before."""
+"""Remind owners of keys that expire, and of keys whose trade permission ends: 30, 7 and 1 days before."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,34 +12,39 @@ from django.utils import timezone
 from accounts import audit
 from accounts.operations import chores
 from apikeys.models import ApiKey
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.policy.events import KeyEvent
 
-#: Days before; ascending, so that of several that have passed at once the nearest is told and no other.
+#: Days before the end; ascending, so that only the nearest is sent if several have passed at once.
 THRESHOLDS = (1, 7, 30)
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class End:
-    """Something of a key that ends: the columns of its date and of the smallest threshold that was told, the event.
+class ReminderType:
+    """A date of a key that its owner is reminded of.
 
-    Whoever changes the date sets what was told to None. ``only``: the keys that it concerns.
+    Attributes:
+        date_column: the column of the date.
+        sent_column: the column of the smallest threshold that was sent; set to None when the date is changed.
+        only: the keys that it concerns.
     """
 
-    date: str
-    told: str
+    date_column: str
+    sent_column: str
     event: KeyEvent
     only: Q
 
-    def waiting(self, days: int, now: datetime) -> Q:
-        near = Q((f"{self.date}__gt", now), (f"{self.date}__lte", now + days * DAY)) & ~Q(state=State.REVOKED)
-        return self.only & near & (Q((self.told, None)) | Q((f"{self.told}__gt", days)))
+    def due(self, days: int, now: datetime) -> Q:
+        """Return the condition for keys whose reminder ``days`` before the end was not sent yet."""
+        date, sent = self.date_column, self.sent_column
+        near = Q((f"{date}__gt", now), (f"{date}__lte", now + days * DAY)) & ~Q(state=KeyState.REVOKED)
+        return self.only & near & (Q((sent, None)) | Q((f"{sent}__gt", days)))
 
 
-EXPIRY = End("expires_at", "expiry_told_days", KeyEvent.EXPIRES_SOON, Q())
-#: Not of a key that expires before: its expiry is told, and a renewal would not help it.
-TRADE = End(
+EXPIRY = ReminderType("expires_at", "expiry_told_days", KeyEvent.EXPIRES_SOON, Q())
+#: Not for a key that expires before: the owner is reminded of its expiry, and a renewal would not help.
+TRADE = ReminderType(
     "trade_until",
     "trade_told_days",
     KeyEvent.TRADE_ENDS_SOON,
@@ -48,34 +53,34 @@ TRADE = End(
 )
 
 
-def announce(now: datetime | None = None) -> int:
-    """Tells of the ends that came nearer than a threshold; how many were told. Safe to run many times at once."""
+def send_reminders(now: datetime | None = None) -> int:
+    """Record the reminders that are due. Return their number. Safe to run concurrently."""
     now = now or timezone.now()
-    told = 0
+    count = 0
     for end in (EXPIRY, TRADE):
         for days in THRESHOLDS:
-            for key in ApiKey.objects.filter(end.waiting(days, now)).select_related("owner"):
-                told += _tell(end, key, days, now)
-    return told
+            for key in ApiKey.objects.filter(end.due(days, now)).select_related("owner"):
+                count += _record_reminder(end, key, days, now)
+    return count
 
 
-def due(now: datetime | None = None) -> int:
-    """How many `announce` would tell now."""
+def count_due(now: datetime | None = None) -> int:
+    """Return the number of reminders that `send_reminders` would record now."""
     now = now or timezone.now()
     return sum(
-        ApiKey.objects.filter(reduce(or_, (end.waiting(days, now) for days in THRESHOLDS))).count()
+        ApiKey.objects.filter(reduce(or_, (end.due(days, now) for days in THRESHOLDS))).count()
         for end in (EXPIRY, TRADE)
     )
 
 
-def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:
-    date: datetime | None = getattr(key, end.date)
+def _record_reminder(end: ReminderType, key: ApiKey, days: int, now: datetime) -> bool:
+    date: datetime | None = getattr(key, end.date_column)
     if date is None:
         return False
     with transaction.atomic():
-        # One conditional write decides who tells, and only of the date that the event will hold.
-        still = ApiKey.objects.filter(end.waiting(days, now), Q((end.date, date)), pk=key.pk)
-        if not still.update(**{end.told: days}):
+        # One conditional write decides which process records it, and only for the date that the event will have.
+        pending = ApiKey.objects.filter(end.due(days, now), Q((end.date_column, date)), pk=key.pk)
+        if not pending.update(**{end.sent_column: days}):
             return False
         audit.record(
             end.event, None, customer=key.owner, target=str(key.pk), label=key.label,
@@ -85,5 +90,5 @@ def _tell(end: End, key: ApiKey, days: int, now: datetime) -> bool:
 
 
 def register() -> None:
-    """Add `announce` to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
-    chores.CHORES.register({"keys that expire soon": (announce, 600)})
+    """Add `send_reminders` to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
+    chores.CHORES.register({"keys that expire soon": (send_reminders, 600)})

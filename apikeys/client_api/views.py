@@ -1,4 +1,4 @@
-"""The endpoints that the portal serves to clients itself: HTTP in, decision, HTTP out."""
+"""Endpoints that the portal serves to clients itself."""
 
 import re
 import time
@@ -17,7 +17,7 @@ from apikeys.verification.outcomes import Outcome
 from hitobit_portal import background
 from hitobit_portal.http.context import address_of
 
-LARGEST_BODY = 65_536  # a megabyte of "&" takes 1.5 s to read as parameters
+MAX_BODY = 65_536  # a megabyte of "&" takes 1.5 s to parse
 
 
 @public
@@ -38,15 +38,15 @@ def server_time(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_GET
 def api_restrictions(request: HttpRequest) -> HttpResponse:
-    """``GET /sapi/v1/account/apiRestrictions``: what the calling key may do."""
+    """``GET /sapi/v1/account/apiRestrictions``: return the permissions of the calling key."""
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not re.fullmatch("[0-9]{1,5}", length) or int(length) > LARGEST_BODY:
+    if not re.fullmatch("[0-9]{1,5}", length) or int(length) > MAX_BODY:
         return JsonResponse({"code": -1000, "msg": "The request body is too large."}, status=413)
     decision = decide(request, "read")
     if not decision.allowed:
         return JsonResponse({"code": decision.code, "msg": decision.msg}, status=decision.status)
     key = ApiKey.objects.select_related("owner").get(key_id=request.headers["X-MBX-APIKEY"])
-    # A program that asks what it may do is told what would pass now.
+    # Report the permissions that are effective now.
     reads_only = key.owner.in_quarantine or key.shown_state == "degraded"
     never = ("InternalTransfer", "Margin", "Futures", "VanillaOptions", "PortfolioMarginTrading")
     ends = [end for end in (key.expires_at, key.trade_until) if end is not None and key.can_trade]
@@ -65,13 +65,13 @@ def api_restrictions(request: HttpRequest) -> HttpResponse:
 
 
 def decide(request: HttpRequest, permission: str) -> verification_decision.Decision:
-    """The decision about a request to the portal itself, by its wire bytes."""
+    """Decide about a request to the portal itself, using its bytes as received."""
     api_key = request.headers.get("X-MBX-APIKEY")
     address = address_of(request)
     decision = verification_decision.decide(
         key_loader.load(api_key) if api_key and verification_decision.is_key_id(api_key) else None,
         api_key=api_key,
-        # WSGI (PEP 3333) hands bytes over as latin-1 text.
+        # WSGI (PEP 3333) passes bytes as latin-1 text.
         query=request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),
         body=request.body,
         client_ip=address,
@@ -79,8 +79,8 @@ def decide(request: HttpRequest, permission: str) -> verification_decision.Decis
         now_ms=now_ms(),
     )
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
-        # SECURITY: outside the time of the answer, which would tell existing keys from others by what is written.
-        background.note(recorder.note, api_key, decision, address, permission)
+        # SECURITY: recorded after the response; otherwise the time of the write would show which keys exist.
+        background.note(recorder.record, api_key, decision, address, permission)
     return decision
 
 

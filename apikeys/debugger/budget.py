@@ -1,17 +1,18 @@
-"""How much work one paste may cost, counted in bytes hashed. Pure.
+"""Limit the work for one pasted request, counted in bytes hashed. Pure.
 
-SECURITY: whoever has a login can paste anything; without an end to the work one paste stalls the portal for others.
-Other work than hashing is counted as the bytes that could be hashed in the same time (`signers`, `culprit`, `leaks`).
+SECURITY: any customer can paste any text; without a limit one request could stall the portal for others. Work other
+than hashing is counted as the bytes that could be hashed in the same time (see `signature_candidates`, `search` and
+`secret_masking`).
 """
 
 from __future__ import annotations
 
-#: Bytes that may be hashed for one page: some 40 ms.
+#: Bytes that may be hashed for one page: about 40 ms.
 PAGE = 40 * 1024 * 1024
 
 
 class Budget:
-    """What is left for one page; the search for secrets and that for the mistake share it."""
+    """The budget of one page, shared by the search for secrets and the search for the signed text."""
 
     __slots__ = ("spent", "whole")
 
@@ -20,6 +21,6 @@ class Budget:
         self.spent = 0
 
     def spend(self, work: int) -> bool:
-        """Counts ``work``; ``False`` if it goes beyond what was left, and nothing more may be begun."""
+        """Count ``work``. Return ``False`` if the budget is exceeded: no more work may be started."""
         self.spent += work
         return self.spent <= self.whole

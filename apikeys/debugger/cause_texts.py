@@ -1,15 +1,13 @@
-"""The words for each cause: what is wrong, and what mends it."""
+"""Texts of all causes: what is wrong, and how to fix it."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from apikeys.debugger.cause_texts_method import METHOD
-from apikeys.debugger.cause_texts_payload import PAYLOAD
 from apikeys.debugger.causes import Cause
 
-Words = tuple[str | Promise, str | Promise]
+TitleAndFix = tuple[str | Promise, str | Promise]
 
-_TEXT: dict[Cause, Words] = {
+_TEXT: dict[Cause, TitleAndFix] = {
     Cause.AMPERSAND_CUT: (
         _("The shell cut the address at an &"),
         _("Put the whole URL in quotes: outside of quotes & ends a command, and the rest is never sent."),
@@ -56,7 +54,7 @@ _TEXT: dict[Cause, Words] = {
     ),
 }
 
-_KEY: dict[Cause, Words] = {
+_KEY: dict[Cause, TitleAndFix] = {
     Cause.KEY_MISSING: (
         _("The header X-MBX-APIKEY is missing"),
         _("Send the API key, not the secret, in the header X-MBX-APIKEY."),
@@ -120,7 +118,7 @@ _KEY: dict[Cause, Words] = {
     ),
 }
 
-_PARAMETERS: dict[Cause, Words] = {
+_PARAMETERS: dict[Cause, TitleAndFix] = {
     Cause.TIMESTAMP_MISSING: (
         _("The parameter timestamp is missing"),
         _("Add the time in milliseconds since 1970 to the signed parameters."),
@@ -187,4 +185,256 @@ _PARAMETERS: dict[Cause, Words] = {
     ),
 }
 
-WORDS: dict[Cause, Words] = {**_TEXT, **_KEY, **_PARAMETERS, **PAYLOAD, **METHOD}
+_PAYLOAD: dict[Cause, TitleAndFix] = {
+    Cause.SORTED: (
+        _("The parameters were sorted before signing"),
+        _("Sign them in the order in which they are sent; they need not be sorted."),
+    ),
+    Cause.OTHER_ORDER: (
+        _("The parameters were signed in another order"),
+        _("Build the text one time, sign it, and send exactly that text."),
+    ),
+    Cause.PARAMETER_LEFT_OUT: (
+        _("A parameter is sent but was not signed"),
+        _("“%(name)s” is missing from the signed text. Add it before you sign."),
+    ),
+    Cause.EMPTY_DROPPED: (
+        _("Empty parameters were left out of the signed text"),
+        _("Leave them out of the request as well, or sign them too."),
+    ),
+    Cause.AFTER_SIGNATURE: (
+        _("Parameters were added after signing"),
+        _("What stands after signature is part of the signed text. Add everything before you sign."),
+    ),
+    Cause.BEFORE_ENCODING: (
+        _("The values were signed before they were percent-encoded"),
+        _("Encode first, then sign the encoded text exactly as it is sent."),
+    ),
+    Cause.ENCODED_ONLY_SIGNED: (
+        _("The signed text is percent-encoded, the sent one is not"),
+        _("Send exactly the text that you signed; let no library build it again."),
+    ),
+    Cause.ENCODED_TWICE: (
+        _("The sent values are percent-encoded twice"),
+        _("Your HTTP library encodes once more (%%2F became %%252F). Give it the finished URL."),
+    ),
+    Cause.SIGNED_ENCODED_TWICE: (
+        _("The signed values are percent-encoded twice"),
+        _("Encode one time only, and sign that."),
+    ),
+    Cause.SPACE_SPELLING: (
+        _("A space is written in two ways"),
+        _("It is sent as %(sent)s but was signed as %(signed)s. Both are right, if they are the same."),
+    ),
+    Cause.ENCODING_CASE: (
+        _("The percent-encoding differs in upper and lower case"),
+        _("It was signed as in %(signed)s. Sign the text exactly as it is sent."),
+    ),
+    Cause.LETTER_CASE: (
+        _("Letters changed between upper and lower case"),
+        _("The signed text has other letters than the sent one. Change the case before you sign."),
+    ),
+    Cause.NUMBER_FORMAT: (
+        _("A number is written in two ways"),
+        _("For example 0.5 and 0.50. Turn numbers into text one time, and use that text twice."),
+    ),
+    Cause.TIMESTAMP_UNIT: (
+        _("The signed timestamp has another unit"),
+        _("Seconds and milliseconds are mixed. Take the time one time, and use it twice."),
+    ),
+    Cause.TIMESTAMP_TWICE: (
+        _("The clock was read twice"),
+        _("The signed timestamp differs by %(ms)s ms from the sent one. Read the clock one time."),
+    ),
+    Cause.LINE_ENDS: (
+        _("The line breaks of the body differ"),
+        _("The signed body has other line ends than the sent one. Send the bytes that you signed."),
+    ),
+    Cause.BODY_LEFT_OUT: (
+        _("The body was not signed"),
+        _("Sign the query string followed directly by the body."),
+    ),
+    Cause.QUERY_LEFT_OUT: (
+        _("The query string was not signed"),
+        _("Sign the query string followed directly by the body."),
+    ),
+    Cause.JOINED_AMPERSAND: (
+        _("Query string and body were joined by &"),
+        _("Nothing stands between the two: the body follows the query string directly."),
+    ),
+    Cause.BODY_FIRST: (
+        _("The body was signed before the query string"),
+        _("The query string comes first, and the body follows it directly."),
+    ),
+    Cause.QUESTION_MARK: (
+        _("The question mark was signed"),
+        _("Sign what follows the ? and not the ? itself."),
+    ),
+    Cause.PATH_SIGNED: (
+        _("The path was signed"),
+        _("Sign the parameters only, without the path."),
+    ),
+    Cause.ADDRESS_SIGNED: (
+        _("The whole address was signed"),
+        _("Sign the parameters only: what follows the ?, and the body."),
+    ),
+    Cause.OTHER_SCHEME: (
+        _("Method, time or key were signed as well"),
+        _("Other exchanges do that. Here only the query string and the body are signed."),
+    ),
+    Cause.NEWLINE: (
+        _("A line break at the end was signed"),
+        _("Remove it; in a shell use printf '%%s' or echo -n instead of echo."),
+    ),
+    Cause.CRLF: (
+        _("A Windows line break (CRLF) at the end was signed"),
+        _("Remove it before you sign; files and consoles of Windows add it."),
+    ),
+    Cause.SPACE_AROUND: (_("A space beside the text was signed"), _("Trim the text before you sign.")),
+    Cause.BOM: (
+        _("A byte order mark was signed"),
+        _("Write the text as UTF-8 without a byte order mark."),
+    ),
+    Cause.STRAY_AMPERSAND: (
+        _("An & too many was signed"),
+        _("The & before signature= is not part of the signed text."),
+    ),
+    Cause.SIGNATURE_SIGNED: (
+        _("The parameter signature was signed itself"),
+        _("Sign without it, then add it together with its &."),
+    ),
+    Cause.NOTHING_SIGNED: (
+        _("An empty text was signed"),
+        _("The parameters had not arrived when the signature was made. Look at the order of your code."),
+    ),
+    Cause.JSON_SIGNED: (
+        _("The parameters were signed as JSON"),
+        _("Sign name=value pairs joined by &, exactly as they are sent."),
+    ),
+    Cause.QUOTES_SIGNED: (
+        _("The quotes around the text were signed"),
+        _("They belong to the shell or to JSON. Sign the text within them."),
+    ),
+    Cause.HTML_SIGNED: (
+        _("HTML changed the signed text"),
+        _("& became “&amp;”. Don't escape the text for HTML before you sign."),
+    ),
+    Cause.UTF16: (
+        _("The text was signed as UTF-16"),
+        _("Turn it into bytes as UTF-8 (or ASCII) before you sign."),
+    ),
+    Cause.NO_SEPARATOR: (
+        _("The signed text lacks & or ="),
+        _("Sign name=value pairs joined by &, exactly as they are sent."),
+    ),
+    Cause.HASHED_FIRST: (
+        _("A hash of the text was signed"),
+        _("Sign the text itself; the algorithm does the hashing."),
+    ),
+    Cause.PAYLOAD_ENCODED: (
+        _("The text was signed in hex or Base64"),
+        _("Sign the text itself, as it is sent."),
+    ),
+    Cause.WINDOW_NOT_SENT: (
+        _("recvWindow was signed but is not sent"),
+        _("Send recvWindow=%(value)s as well, or leave it out of the signed text."),
+    ),
+}
+
+_METHOD: dict[Cause, TitleAndFix] = {
+    Cause.SECRET_NEWLINE: (
+        _("The secret has a line break at its end"),
+        _("It comes from the file that the secret is read from. Trim the secret after reading it."),
+    ),
+    Cause.SECRET_SPACE: (_("The secret has a space beside it"), _("Trim the secret after reading it.")),
+    Cause.SECRET_QUOTED: (
+        _("The secret has quotes around it"),
+        _("They come from the configuration. Use the 64 characters within them."),
+    ),
+    Cause.SECRET_DECODED: (
+        _("The secret was decoded"),
+        _("Use its 64 characters as they are: no Base64, no hex."),
+    ),
+    Cause.SECRET_ENCODED: (
+        _("The secret was encoded or hashed"),
+        _("Use its 64 characters as they are, as ASCII bytes."),
+    ),
+    Cause.SECRET_CASE: (_("The secret's letters are changed"), _("Upper and lower case count.")),
+    Cause.SECRET_CUT: (
+        _("The secret is not whole"),
+        _("Characters were lost when it was copied; it has 64. If you no longer have it, replace it."),
+    ),
+    Cause.SECRET_EMPTY: (
+        _("The secret is empty"),
+        _("Your program did not find it. Look at the name of the variable or file that holds it."),
+    ),
+    Cause.KEY_AS_SECRET: (
+        _("The API key was used as the secret"),
+        _("Sign with the secret, which was shown once when the key was made."),
+    ),
+    Cause.OTHER_KEY: (
+        _("It was signed with the secret of another key"),
+        _("The secret belongs to your key “%(name)s”. Use key and secret of one pair."),
+    ),
+    Cause.CREDENTIAL_ENDED: (
+        _("It was signed with the old secret"),
+        _("What the key signs with was replaced, and this one has ended. Use the new one."),
+    ),
+    Cause.ALGORITHM: (
+        _("It was signed with another hash function"),
+        _("%(name)s was used instead of SHA-256."),
+    ),
+    Cause.PLAIN_HASH: (
+        _("It is a plain hash, no HMAC"),
+        _("Use HMAC-SHA256 with the secret as its key, not a hash of secret and text."),
+    ),
+    Cause.RSA_PSS: (
+        _("RSA was used with PSS"),
+        _("Sign with RSASSA-PKCS1-v1_5 and SHA-256."),
+    ),
+    Cause.SIGNATURE_BASE64: (
+        _("The signature is written in Base64"),
+        _("With HMAC it is 64 hex digits."),
+    ),
+    Cause.SIGNATURE_HEX: (_("The signature is written in hex"), _("With this kind of key it is Base64.")),
+    Cause.SIGNATURE_BASE64URL: (
+        _("The signature is written in URL-safe Base64"),
+        _("HMAC: send 64 hex digits. Ed25519 and RSA: use + and / and percent-encode them."),
+    ),
+    Cause.SIGNATURE_PADDING: (
+        _("The signature lacks the = at its end"),
+        _("Send Base64 with its padding, percent-encoded as %%3D."),
+    ),
+    Cause.SIGNATURE_PLUS: (
+        _("The signature's + arrived as a space"),
+        _("Percent-encode the Base64 text: + is %%2B, / is %%2F, = is %%3D."),
+    ),
+    Cause.SIGNATURE_WRAPPED: (
+        _("The signature has line breaks in it"),
+        _("Write the Base64 text in one line (openssl base64 -A)."),
+    ),
+    Cause.SIGNATURE_DECORATED: (
+        _("The signature has other characters around it"),
+        _("Send its 64 hex digits alone, without 0x, quotes or spaces."),
+    ),
+    Cause.SIGNATURE_TWICE: (
+        _("The signature was encoded twice"),
+        _("Encode the bytes of the signature one time: HMAC as hex, Ed25519 and RSA as Base64."),
+    ),
+    Cause.SIGNATURE_SHAPE: (
+        _("This can't be a signature of this key"),
+        _(
+            "It has %(n)s characters. HMAC: 64 hex digits. Ed25519: 88 characters of Base64. RSA: 512 or more."
+        ),
+    ),
+    Cause.KIND_MISMATCH: (
+        _("The signature is of another kind than the key"),
+        _("Sign in the way that the key was made for: its page says HMAC, Ed25519 or RSA."),
+    ),
+    Cause.SIGNATURE_UNKNOWN: (
+        _("The signature does not fit, and none of the usual mistakes explains it"),
+        _("Most likely the secret is another one. Compare your text byte by byte with the one below."),
+    ),
+}
+
+CAUSE_TEXTS: dict[Cause, TitleAndFix] = {**_TEXT, **_KEY, **_PARAMETERS, **_PAYLOAD, **_METHOD}

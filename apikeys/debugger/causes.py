@@ -1,4 +1,4 @@
-"""Everything that may be wrong with a signed request, by name. Pure: the words for people stand in `cause_words`."""
+"""The named causes why a signed request is rejected. Pure: their texts are in `cause_texts`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 
 class Cause(enum.Enum):
-    """One reason each. Those of the signature say what the client signed, or how, instead of what counts."""
+    """The causes. Causes of check 8 name what the client signed, or how, instead of the correct way."""
 
-    # The text that was pasted
+    # The pasted text
     AMPERSAND_CUT = "ampersand_cut"  # an unquoted & ends the command in a shell
     FRAGMENT = "fragment"
     HTML_ENTITY = "html_entity"
@@ -35,7 +35,7 @@ class Cause(enum.Enum):
     OWNER_INACTIVE = "owner_inactive"
     OWNER_FROZEN = "owner_frozen"
     ADDRESS = "address"
-    ADDRESS_HERE = "address_here"  # of this browser, as no other one was given
+    ADDRESS_HERE = "address_here"  # the browser's address, because no other one was given
     # Checks 4 to 7: the parameters
     TIMESTAMP_MISSING = "timestamp_missing"
     TIMESTAMP_NAME = "timestamp_name"
@@ -52,7 +52,7 @@ class Cause(enum.Enum):
     TIMESTAMP_ZONE = "timestamp_zone"
     TIMESTAMP_PAST = "timestamp_past"
     TIMESTAMP_FUTURE = "timestamp_future"
-    TIMESTAMP_AGED = "timestamp_aged"  # pasted later than sent, which says nothing about the clock
+    TIMESTAMP_AGED = "timestamp_aged"  # pasted later than sent: the clock cannot be checked
     # Check 8: what was signed
     SORTED = "sorted"
     OTHER_ORDER = "other_order"
@@ -128,13 +128,13 @@ class Cause(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A cause with what fills the placeholders of its words (names and numbers, never a secret or a signature)."""
+class DetectedCause:
+    """A cause with the arguments for its text's placeholders (names and numbers, never a secret or a signature)."""
 
     cause: Cause
     arguments: tuple[tuple[str, str], ...] = ()
 
 
-def found(cause: Cause, **arguments: str | int) -> Found:
-    """`Found` from keyword arguments; long values are cut, because they come from what was pasted."""
-    return Found(cause, tuple((name, str(value)[:64]) for name, value in arguments.items()))
+def detected(cause: Cause, **arguments: str | int) -> DetectedCause:
+    """Return a `DetectedCause` with keyword arguments; long values are cut, because they come from the pasted text."""
+    return DetectedCause(cause, tuple((name, str(value)[:64]) for name, value in arguments.items()))

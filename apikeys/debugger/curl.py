@@ -1,7 +1,7 @@
-"""Read a curl command as a shell and curl would. Pure.
+"""Parse a curl command as a shell and curl do. Pure.
 
-Three shells are told apart by how they carry a command over to the next line: `\\` (bash), `^` (cmd), a backtick
-(PowerShell). Nothing is executed, and no variable or file is looked up.
+The shell is recognised by its line continuation: `\\` (bash), `^` (cmd), a backtick (PowerShell). Nothing is executed,
+and no variable or file is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from apikeys.debugger.causes import Cause
 
 _FORM = "application/x-www-form-urlencoded"
-# Short options that take a value, as curl's manual lists them; all others are flags.
+# Short options with a value, from curl's manual; all others are flags.
 _SHORT_VALUES = frozenset("XHdFAbcemouxwTErtyYzCKDPQU")
 _LONG_FLAGS = frozenset(
     "compressed fail get globoff head http1.0 http1.1 http2 http3 include insecure ipv4 ipv6 location no-buffer"
@@ -37,13 +37,13 @@ _ANSI_C = {
     "?": "?",
 }
 _CODE = re.compile(r"u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|x([0-9A-Fa-f]{1,2})|([0-7]{1,3})")
-#: What means nothing else to any shell.
+#: Characters without a special meaning in any shell.
 _PLAIN = re.compile(r"[^\s\\;|&$'\"^`]+")
 
 
 @dataclass(slots=True)
 class Command:
-    """What curl would send; ``data`` are the values of ``-d`` and its like, joined by ``&`` on the wire."""
+    """The request of a curl command. ``data``: values of ``-d`` and similar options, which curl joins with ``&``."""
 
     method: str = ""
     url: str = ""
@@ -58,8 +58,8 @@ class Command:
         return ("" if self.json else "&").join(self.data)
 
 
-def read(text: str) -> Command:
-    """The command; words that curl would not understand are passed over."""
+def parse(text: str) -> Command:
+    """Parse the command; words that curl does not understand are ignored."""
     words, cut = split(text)
     command = Command()
     if cut:
@@ -78,7 +78,7 @@ def read(text: str) -> Command:
 
 
 def _cluster(command: Command, letters: str, rest: object) -> None:
-    """``-sXPOST``: flags, up to one that takes the rest of the word, or the next one."""
+    """Process ``-sXPOST``: flags, until an option that takes the rest of the word or the next word as its value."""
     for at, letter in enumerate(letters):
         if letter in _SHORT_VALUES:
             value = letters[at + 1 :] or next(rest, "")  # type: ignore[call-overload]
@@ -126,7 +126,7 @@ def _finish(command: Command) -> None:
 
 
 def split(text: str) -> tuple[list[str], bool]:
-    """The words of a command, and whether an ``&`` outside of quotes ended it in the middle of a word."""
+    """Return the words of a command, and whether an unquoted ``&`` ended it in the middle of a word."""
     if re.search(r"\^[ \t]*\n", text) or '^"' in text:
         plain = re.sub(r"\^[ \t]*\n", " ", text)
         return _words(re.sub(r"\^(.)", r"\1", plain), escape="", single=False)
@@ -136,7 +136,7 @@ def split(text: str) -> tuple[list[str], bool]:
 
 
 def _words(text: str, *, escape: str, single: bool) -> tuple[list[str], bool]:
-    # Pieces, put together once: a text that is made longer letter by letter is copied with each.
+    # Collect pieces and join them once: appending to a string character by character copies it each time.
     words: list[str] = []
     word: list[str] | None = None
     at = 0
@@ -166,7 +166,7 @@ def _words(text: str, *, escape: str, single: bool) -> tuple[list[str], bool]:
 
 
 def _quoted(text: str, at: int, quote_char: str, escape: str) -> tuple[str, int]:
-    """What stands up to the closing quote (or the end), and where it goes on."""
+    """Return the text up to the closing quote (or the end), and the position after it."""
     piece = []
     while at < len(text) and text[at] != quote_char:
         if plain := _PLAIN.match(text, at):
@@ -174,7 +174,7 @@ def _quoted(text: str, at: int, quote_char: str, escape: str) -> tuple[str, int]
             at = plain.end()
             continue
         following = text[at + 1 : at + 2]
-        # bash: only these are escaped within double quotes; cmd: the program itself reads \" as a quote.
+        # bash: only these can be escaped within double quotes; cmd: the program itself parses \" as a quote.
         escapes = text[at] == "\\" and following and following in '"\\$`'
         if quote_char == '"' and escapes and (escape == "\\" or following == '"'):
             at += 1
@@ -184,7 +184,7 @@ def _quoted(text: str, at: int, quote_char: str, escape: str) -> tuple[str, int]
 
 
 def _ansi_c(text: str, at: int) -> tuple[str, int]:
-    """``$'…'`` of bash, as browsers write bodies with line breaks in "Copy as cURL"."""
+    """Parse ``$'…'`` of bash, which browsers use for bodies with line breaks in "Copy as cURL"."""
     piece = []
     while at < len(text) and text[at] != "'":
         if plain := _PLAIN.match(text, at):

@@ -1,4 +1,4 @@
-"""A diagnosis as the page shows it: words, and bytes made visible."""
+"""Prepare a diagnosis for the page: texts, the chart of the clock, and visible bytes."""
 
 import itertools
 import re
@@ -10,14 +10,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.detail_texts import isolated
-from apikeys.debugger.cause_texts import WORDS
-from apikeys.debugger.causes import Cause, Found
-from apikeys.debugger.checks import Check, State
+from apikeys.debugger.cause_texts import CAUSE_TEXTS
+from apikeys.debugger.causes import Cause, DetectedCause
+from apikeys.debugger.checks import Check, CheckState
 from apikeys.debugger.diagnosis import Diagnosis
 from apikeys.policy.choices import Permission
 
 SHOWN_BYTES = 4096
-#: SECURITY: each is rendered for itself; thousands of them, in five places of the page, took longer than all else.
+#: SECURITY: each run is rendered separately; thousands of them in five places of the page took more time than all else.
 SHOWN_RUNS = 400
 DUMPED_BYTES = 1024
 ROW = 8
@@ -34,13 +34,13 @@ CHECKS: tuple[str | Promise, ...] = (
     _("The signature fits"),
     _("The key has the permission"),
 )
-STATES: dict[State, tuple[str, str, str | Promise]] = {
-    State.OK: ("ok", "check", _("passed")),
-    State.FAILED: ("danger", "x", _("failed")),
-    State.UNSURE: ("warn", "info", _("depends")),
-    State.SKIPPED: ("", "dots", _("not checked")),
+STATES: dict[CheckState, tuple[str, str, str | Promise]] = {
+    CheckState.OK: ("ok", "check", _("passed")),
+    CheckState.FAILED: ("danger", "x", _("failed")),
+    CheckState.UNSURE: ("warn", "info", _("depends")),
+    CheckState.SKIPPED: ("", "dots", _("not checked")),
 }
-#: Causes that are mended on the key's page.
+#: Causes that are fixed on the key's page.
 ON_KEY_PAGE = frozenset(
     {
         Cause.KEY_FROZEN,
@@ -54,17 +54,17 @@ ON_KEY_PAGE = frozenset(
 
 
 @dataclass(frozen=True)
-class Said:
-    """A cause in words: ``title``, and in ``mend`` what to do."""
+class CauseText:
+    """The text of a cause; ``fix``: what to do."""
 
     title: str
-    mend: str
+    fix: str
     on_key_page: bool
 
 
 @dataclass(frozen=True)
-class Line:
-    """A check in words, with its tone and icon."""
+class CheckLine:
+    """The text of a check with its tone and icon."""
 
     title: str | Promise
     tone: str
@@ -75,7 +75,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Skew:
-    """A clock's difference on a scale of 400: the accepted window, and the hand. Times in ms; s at the ends."""
+    """The chart of a clock skew, 400 units wide: the accepted window and the hand. ``ms`` in ms, ``end_s`` in s."""
 
     ms: int
     window_x: float
@@ -89,23 +89,23 @@ class Skew:
         return abs(self.ms)
 
 
-def said(found: Found) -> Said:
-    title, mend = WORDS[found.cause]
-    values = {name: isolated(visible(value)) for name, value in found.arguments}
-    permission = dict(found.arguments).get("permission")
+def cause_text(cause: DetectedCause) -> CauseText:
+    title, fix = CAUSE_TEXTS[cause.cause]
+    values = {name: isolated(visible(value)) for name, value in cause.arguments}
+    permission = dict(cause.arguments).get("permission")
     if permission:
         values["permission"] = str(Permission(permission).label)
-    return Said(str(title) % values, str(mend) % values, found.cause in ON_KEY_PAGE)
+    return CauseText(str(title) % values, str(fix) % values, cause.cause in ON_KEY_PAGE)
 
 
-def line(check: Check) -> Line:
+def check_line(check: Check) -> CheckLine:
     tone, icon, word = STATES[check.state]
-    bad = check.state in (State.FAILED, State.UNSURE)
-    return Line(CHECKS[check.number - 1], tone, icon, word, bad)
+    bad = check.state in (CheckState.FAILED, CheckState.UNSURE)
+    return CheckLine(CHECKS[check.number - 1], tone, icon, word, bad)
 
 
 def skew(diagnosis: Diagnosis) -> Skew | None:
-    """The figure of the clock; ``None`` without a timestamp that can be read."""
+    """Return the chart of the clock skew; ``None`` without a readable timestamp."""
     if diagnosis.skew_ms is None or diagnosis.recv_window_us is None:
         return None
     recv = diagnosis.recv_window_us / 1000
@@ -122,7 +122,7 @@ def skew(diagnosis: Diagnosis) -> Skew | None:
 
 
 def sent_at(diagnosis: Diagnosis) -> str:
-    """The timestamp as a moment in UTC; "" if there is none, or it lies beyond the calendar."""
+    """Return the timestamp as UTC text; "" if there is none or it is outside the range of datetime."""
     if diagnosis.timestamp_us is None:
         return ""
     try:
@@ -133,12 +133,13 @@ def sent_at(diagnosis: Diagnosis) -> str:
 
 
 def visible(text: str) -> str:
-    """Characters that can't be seen, or that turn others around, as escapes."""
+    """Replace invisible characters and direction marks by escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def segments(payload: bytes, most: int | None = SHOWN_RUNS) -> list[tuple[bool, str]]:
-    """The bytes as runs of text: (is a sign for what can't be seen, text). Cut after SHOWN_BYTES, and ``most`` runs."""
+    """Return the bytes as runs: (whether it is a sign for an invisible byte, text). Cut at SHOWN_BYTES and ``most``
+    runs."""
     runs = _RUN.finditer(payload[:SHOWN_BYTES].decode("latin-1"))
     return [
         (not run[0].isascii() or run[0][:1] == "\\" or run[0][:1] == " ", _signs(run[0]))
@@ -147,7 +148,7 @@ def segments(payload: bytes, most: int | None = SHOWN_RUNS) -> list[tuple[bool, 
 
 
 def is_cut(payload: bytes) -> bool:
-    """Whether `segments` leaves something out."""
+    """Return whether `segments` cuts the payload."""
     runs = _RUN.finditer(payload[:SHOWN_BYTES].decode("latin-1"))
     return len(payload) > SHOWN_BYTES or next(itertools.islice(runs, SHOWN_RUNS, None), None) is not None
 
@@ -160,10 +161,10 @@ def _signs(run: str) -> str:
 
 
 def differing(payload: bytes, other: bytes) -> tuple[list[tuple[str, list[tuple[bool, str]]]], ...]:
-    """Both texts in (kind, segments): what they begin and end with alike, and what differs between the two."""
-    shortest = min(len(payload), len(other))
-    start = next((n for n in range(shortest) if payload[n] != other[n]), shortest)
-    most = shortest - start
+    """Return both texts as (kind, segments): the common start, the difference, and the common end."""
+    shorter = min(len(payload), len(other))
+    start = next((n for n in range(shorter) if payload[n] != other[n]), shorter)
+    most = shorter - start
     end = next((n for n in range(most) if payload[-1 - n] != other[-1 - n]), most)
     return tuple(
         [
@@ -176,7 +177,7 @@ def differing(payload: bytes, other: bytes) -> tuple[list[tuple[str, list[tuple[
 
 
 def dump(payload: bytes) -> str:
-    """Offset, bytes in hex, and their signs, ROW a line; DUMPED_BYTES at most."""
+    """Return a hex dump with offset, bytes and signs, ROW bytes per line, at most DUMPED_BYTES."""
     return "\n".join(_dumped(payload[:DUMPED_BYTES]))
 
 

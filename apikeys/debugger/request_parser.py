@@ -1,4 +1,4 @@
-"""What a customer pasted as the failing request: a curl command, the text of an HTTP request, or a URL. Pure."""
+"""Parse a pasted request: a curl command, the text of an HTTP request, or a URL. Pure."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from email.utils import parsedate_to_datetime
 from apikeys.debugger import curl
 from apikeys.debugger.causes import Cause
 
-#: Of what is pasted, and of what is read out of it, in bytes (UTF-8).
-LONGEST = 16_384
-#: Letters of a method; the longest that HTTP has is CONNECT.
-LONGEST_METHOD = 10
-LONGEST_MOMENT = 100
+#: Maximum size of the pasted text, and of the parsed request, in bytes (UTF-8).
+MAX_BYTES = 16_384
+#: Maximum length of a method; the longest one of HTTP is CONNECT.
+MAX_METHOD_LENGTH = 10
+MAX_TIME_LENGTH = 100
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")
 
-# SECURITY: no expression here has two repeats that can share characters, or one that a search can begin within, so each
-# text is gone through once. tests/structure/test_expressions.py holds this.
+# SECURITY: no expression has two repeats that can match the same characters, or one that a search can start within, so
+# matching takes linear time. tests/structure/test_expressions.py checks this.
 _METHOD = re.compile(r"[A-Za-z]{3,10}")
 _VERSION = re.compile(r"HTTP/[0-9.]{1,3}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _CURL = re.compile(r"curl(?:\.exe)?\s", re.IGNORECASE)
 _DIGITS = {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
 _IRAN = timezone(timedelta(hours=3, minutes=30))
-_LATEST_MS = 253_402_300_799_000  # the year 9999, the last one that a datetime holds
+_LATEST_MS = 253_402_300_799_000  # the year 9999, the last one of a datetime
 
 
 class UnreadableError(ValueError):
-    """The text holds no request."""
+    """The text is not a request."""
 
 
 class TooLongError(UnreadableError):
-    """The text, or what is read out of it, is longer than LONGEST."""
+    """The text, or the parsed request, is longer than MAX_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pasted:
-    """A request as it goes over the wire. ``fragment``: what stood after ``#``, which is never sent.
+class ParsedRequest:
+    """A request as the client sends it.
 
-    ``method``: one of METHODS in whatever case it was written, else the first letters of what stands in its place.
-    ``causes``: what is wrong with the text itself, whatever was signed.
+    Attributes:
+        method: one of METHODS, or the first characters of an unknown method.
+        fragment: the part of the URL after ``#``, which is never sent.
+        causes: problems of the text itself, independent of the signature.
     """
 
     method: str
@@ -59,11 +61,11 @@ class Pasted:
         object.__setattr__(self, "_by_name", by_name)
 
     def header(self, name: str) -> str | None:
-        """The first header of this name, its case aside."""
+        """Return the first header of this name, ignoring case."""
         return self._by_name.get(name.casefold())
 
     def texts(self) -> list[str]:
-        """All of it, as text: what may be shown of it is part of these."""
+        """Return all parts as text. Everything that may be shown of the request is in these texts."""
         values = (value.decode("utf-8", "replace") for value in (self.query, self.body, self.fragment))
         return [
             self.method,
@@ -74,30 +76,30 @@ class Pasted:
         ]
 
 
-def size(*texts: str) -> int:
-    """Bytes of what was pasted."""
+def byte_size(*texts: str) -> int:
+    """Return the size of the texts in bytes."""
     return sum(len(_bytes(text)) for text in texts)
 
 
-def read(text: str, body: str = "") -> Pasted:
-    """Read a request; ``body``, if given, stands for that of the text. Raises `UnreadableError`."""
-    if size(text, body) > LONGEST:
+def parse(text: str, body: str = "") -> ParsedRequest:
+    """Parse a request; a ``body`` replaces the body in the text. Raises `UnreadableError`."""
+    if byte_size(text, body) > MAX_BYTES:
         raise TooLongError
-    # A form sends line breaks as CRLF (HTML, 4.10.21.8), whatever was pasted; one byte each is what is meant.
+    # Forms send line breaks as CRLF (HTML, 4.10.21.8), whatever was pasted; the original has one byte each.
     text = text.replace("\r\n", "\n").lstrip("\ufeff \t\n").rstrip("\n")
     body = body.replace("\r\n", "\n").rstrip("\n")
     if not text.strip():
         raise UnreadableError
     bare = text[1:].lstrip() if text[0] in "$>#" else text
     if _CURL.match(bare):
-        command = curl.read(bare)
+        command = curl.parse(bare)
         if not command.url:
             raise UnreadableError
         return _request(command.method, command.url, command.headers, body or command.body, command.causes)
     return _from_http(_of_verbose(text), body)
 
 
-def _from_http(text: str, body: str) -> Pasted:
+def _from_http(text: str, body: str) -> ParsedRequest:
     first, _, rest = text.partition("\n")
     method, target = _start(first.strip(" \t"))
     if target[:1].isspace() or not any(mark in target for mark in "/?="):
@@ -116,9 +118,9 @@ def _from_http(text: str, body: str) -> Pasted:
 
 
 def _start(line: str) -> tuple[str, str]:
-    """Method ("" if there is none) and target of a request's first line."""
-    words = line.split(None, 1)
-    method, target = words if len(words) == 2 and _METHOD.fullmatch(words[0]) else ("", line)
+    """Return the method ("" if there is none) and the target of a request line."""
+    fields = line.split(None, 1)
+    method, target = fields if len(fields) == 2 and _METHOD.fullmatch(fields[0]) else ("", line)
     before = target.rsplit(None, 1)
     if len(before) == 2 and _VERSION.fullmatch(before[1]):
         target = before[0]
@@ -126,7 +128,7 @@ def _start(line: str) -> tuple[str, str]:
 
 
 def _of_verbose(text: str) -> str:
-    """Of the output of ``curl -v`` what was sent (``> ``), and the answer's date, else the text as it is."""
+    """Return the sent lines (``> ``) of the output of ``curl -v`` and the response's date; other text unchanged."""
     lines = text.split("\n")
     if not any(re.match(r"> [A-Z]{3,10} ", line) for line in lines):
         return text
@@ -143,20 +145,20 @@ def _request(
     headers: list[tuple[str, str]],
     body: str,
     causes: list[Cause] | tuple[Cause, ...],
-) -> Pasted:
+) -> ParsedRequest:
     target, _, fragment = target.strip("<>\"' ").partition("#")
     address, _, query = target.partition("?")
     if not query and "=" in address and "/" not in address:
-        address, query = "", target  # a query string alone
+        address, query = "", target  # only a query string
     scheme, separator, place = address.rpartition("://")
     host, slash, path = place.partition("/")
     if not separator and (address.startswith("/") or "." not in host):
         host, slash, path = "", "/", address.lstrip("/")
-    if len(_bytes(query)) + len(_bytes(body)) > LONGEST:
-        raise TooLongError  # --data-urlencode makes three bytes of one
-    return Pasted(
-        # SECURITY: what is none of the methods is not changed, and hardly shown: it may be a secret (`leaks`).
-        method=method.upper() if method.upper() in METHODS else method[:LONGEST_METHOD],
+    if len(_bytes(query)) + len(_bytes(body)) > MAX_BYTES:
+        raise TooLongError  # --data-urlencode turns one byte into three
+    return ParsedRequest(
+        # SECURITY: an unknown method is not changed, so that `secret_masking` recognises a secret, and it is cut.
+        method=method.upper() if method.upper() in METHODS else method[:MAX_METHOD_LENGTH],
         origin=f"{scheme or 'https'}://{host}" if host else "",
         path=slash + path if slash else "/",
         query=_bytes(query),
@@ -171,12 +173,12 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def moment_ms(text: str, zone: tzinfo = _IRAN) -> int | None:
-    """A moment in ms since 1970: seconds, ms or us as a number, an HTTP date or ISO 8601 (else in ``zone``).
+def parse_time_ms(text: str, zone: tzinfo = _IRAN) -> int | None:
+    """Parse a time and return it in ms since 1970; ``None`` if the text is not a time.
 
-    ``None`` for a text that is no moment.
+    Accepts seconds, ms or us as a number, an HTTP date, or ISO 8601 (in ``zone`` if it has no offset).
     """
-    if len(text) > LONGEST_MOMENT:
+    if len(text) > MAX_TIME_LENGTH:
         return None
     text = text.translate(_DIGITS).strip()
     if re.fullmatch(r"[0-9]{9,17}", text):

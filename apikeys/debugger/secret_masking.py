@@ -1,13 +1,13 @@
-"""Find a customer's own secrets in what they pasted, so that no page shows them again. Pure.
+"""Find and mask a customer's own secrets in pasted text, so that no page shows them again. Pure.
 
-All secrets are looked for in one pass. A text is reduced to its letters and digits in lower case, so that quotes, line
-breaks and changed case hide nothing. Pieces of it, GRAM long, are then looked up in one table of pieces of all
-secrets, written plain, in hex and in base64. The text gives a piece at each STRIDE, and the table has all, so any
-SHORTEST characters of a spelling in a row are found.
+All secrets are searched in one pass. A text is reduced to its letters and digits in lower case, so that quotes, line
+breaks and changed case hide nothing. Its pieces of GRAM characters are looked up in one table of the pieces of all
+secrets, in plain, hex and base64 spelling. The text is sampled every STRIDE characters and the table has all pieces, so
+any MIN_LENGTH consecutive characters of a spelling are found.
 
 SECURITY: the table is a `dict` of `bytes`: it compares hashes (SipHash, with a key of this process) before it compares
-texts, so the time of a look-up does not tell how much of a guess was right. A piece is 32 of 36 letters and digits (165
-bits), or 95 bits in hex: nobody learns a secret by pasting guesses at its pieces.
+texts, so the time of a lookup does not show how much of a guess is correct. A piece has 32 of 36 letters and digits
+(165 bits), or 95 bits in hex: nobody learns a secret by pasting guesses of its pieces.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from apikeys.debugger.budget import Budget
 MASK = "*"
 GRAM = 32
 STRIDE = 16
-#: What has fewer letters and digits is no secret that the portal makes.
-SHORTEST = GRAM + STRIDE - 1
-#: More than a spelling has places.
-PLACES = 1 << 12
-#: How often an escape may be escaped once more: a shell's, then a URL's, then what was encoded twice.
-ROUNDS = 3
-#: What a look-up, an escape and a character cost, in bytes hashed (`budget`).
+#: Minimum number of letters and digits; all secrets of the portal are longer.
+MIN_LENGTH = GRAM + STRIDE - 1
+#: Above the length of every spelling.
+MAX_SPELLING_LENGTH = 1 << 12
+#: How many levels of escaping are removed: of a shell, of a URL, and of a double encoding.
+MAX_UNESCAPES = 3
+#: Cost of a lookup, an escape and a character, in bytes hashed (see `budget`).
 LOOK_UP_COST, ESCAPE_COST, CHARACTER_COST = 100, 350, 8
 
 _KEPT = bytes(range(256))
@@ -43,9 +43,9 @@ _BASES = (0, 16, 16, 16, 16, 16, 10, 8)
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """One way to write down the secret of ``owner``, reduced.
+    """One spelling of the secret of ``owner``, reduced to letters and digits.
 
-    ``before`` and ``after``: how many characters on each side of it hold some of its bits.
+    ``before`` and ``after``: number of characters on each side that contain some of its bits.
     """
 
     owner: object
@@ -54,26 +54,26 @@ class _Spelling:
     after: int = 0
 
 
-class Secrets:
-    """The secrets of one customer, each with its owner (its key), ready to be looked for in any number of texts."""
+class SecretMasker:
+    """Finds and masks the secrets of one customer, each with its owner (a key), in any number of texts."""
 
     def __init__(self, secrets: Iterable[tuple[object, bytes]], budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._spellings: list[_Spelling] = []
-        # The value is a spelling's number and the place in it as one number: a tuple for each of 40,000 pieces would
-        # make the garbage collector go through all of the process's memory at every third paste.
+        # The value is the number of a spelling and the offset in it as one int: a tuple for each of 40,000 pieces would
+        # trigger a full garbage collection at every third request.
         self._grams: dict[bytes, int] = {}
         for owner, secret in secrets:
             for spelling in _spellings(owner, secret):
                 pieces = len(spelling.whole) - GRAM + 1
                 self.budget.spend(pieces * LOOK_UP_COST)
-                number = len(self._spellings) * PLACES
+                number = len(self._spellings) * MAX_SPELLING_LENGTH
                 self._spellings.append(spelling)
                 for at in range(pieces):
                     self._grams[spelling.whole[at : at + GRAM]] = number + at
 
-    def hide(self, text: str) -> tuple[str, set[object]]:
-        """``text`` with a ``*`` for each character of a secret that stands there in one piece, and whose they are."""
+    def mask(self, text: str) -> tuple[str, set[object]]:
+        """Replace each character of a secret that the text contains in one piece by ``*``; return text and owners."""
         flat = self._flat(text)
         hits = list(self._hits(flat))
         if not hits:
@@ -87,7 +87,7 @@ class Secrets:
             if not is_whole:
                 start, end = at, at + GRAM
             first, last = places[start], places[end - 1]
-            # SECURITY: in pieces it is not masked at all, or its other pieces were shown; `found_in` finds it.
+            # SECURITY: a secret in several pieces is not masked, or its other pieces would be shown; `find` finds it.
             if last - first != end - 1 - start or hidden[first] == MASK:
                 continue
             if is_whole:
@@ -98,18 +98,18 @@ class Secrets:
             owners.add(spelling.owner)
         return "".join(hidden), owners
 
-    def found_in(self, text: str) -> set[object]:
-        """Whose secrets are there in any way: in pieces, in another case, behind escapes that were escaped again."""
+    def find(self, text: str) -> set[object]:
+        """Return the owners of secrets in the text in any form: in pieces, in another case, or escaped repeatedly."""
         owners = set()
         for view in self._views(text):
-            # Letters beyond ASCII that case folding turns into letters of a secret: U+017F is an s, U+212A a k.
+            # Case folding turns some letters outside ASCII into letters of a secret: U+017F into s, U+212A into k.
             for cased in (view,) if view.isascii() else (view, view.casefold()):
                 owners |= {spelling.owner for _at, spelling, _offset in self._hits(self._flat(cased))}
         return owners
 
     def _views(self, text: str) -> Iterator[str]:
         yield text
-        for _round in range(ROUNDS):
+        for _round in range(MAX_UNESCAPES):
             plain, count = _ESCAPE.subn(_character, text)
             self.budget.spend(count * ESCAPE_COST)
             if not count:
@@ -122,33 +122,33 @@ class Secrets:
         return text.encode("ascii", "ignore").translate(_LOWER, _NO_LETTER)
 
     def _hits(self, flat: bytes) -> Iterator[tuple[int, _Spelling, int]]:
-        """Where a piece of a secret stands, of which one, and where in it."""
+        """Yield the position of each piece of a secret, its spelling, and the offset in the spelling."""
         grams = self._grams
         self.budget.spend(len(flat) // STRIDE * LOOK_UP_COST)
         for at in range(0, len(flat) - GRAM + 1, STRIDE):
-            met = grams.get(flat[at : at + GRAM])
-            if met is not None:
-                number, offset = divmod(met, PLACES)
+            value = grams.get(flat[at : at + GRAM])
+            if value is not None:
+                number, offset = divmod(value, MAX_SPELLING_LENGTH)
                 yield at, self._spellings[number], offset
 
 
 def _spellings(owner: object, secret: bytes) -> Iterator[_Spelling]:
-    """How a secret may be written down."""
+    """Yield the spellings of a secret."""
     whole = secret.translate(_LOWER, _NO_LETTER)
-    if not SHORTEST <= len(whole) < PLACES:
+    if not MIN_LENGTH <= len(whole) < MAX_SPELLING_LENGTH:
         return
     yield _Spelling(owner, whole)
     yield _Spelling(owner, secret.hex().encode())
     for before in range(3):
-        # What stands in front of it, such as "name:" of a Basic login, moves it within the groups of three bytes.
-        # Of a character that holds bits of something else, too, nothing is known.
+        # Text before the secret, such as "name:" in Basic authentication, shifts it within the groups of three bytes.
+        # A character that also contains bits of other text is unknown.
         start, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
         known = base64.b64encode(bytes(before) + secret)[start:end].translate(_LOWER, _NO_LETTER)
         yield _Spelling(owner, known, min(before, 1), min((before + len(secret)) * 8 % 6, 1))
 
 
 def _run(text: str, first: int, last: int) -> tuple[int, int]:
-    """The place, and the letters and digits on both sides of it."""
+    """Extend a range by the letters and digits on both sides of it."""
     while first and text[first - 1].isascii() and text[first - 1].isalnum():
         first -= 1
     while last + 1 < len(text) and text[last + 1].isascii() and text[last + 1].isalnum():

@@ -1,4 +1,4 @@
-"""Address of the request debugger."""
+"""URL of the request debugger."""
 
 from django.urls import URLPattern, path
 

@@ -1,4 +1,4 @@
-"""The request debugger: a signed request is pasted, and the page says why it is refused. Nothing of it is kept."""
+"""The page of the request debugger: explains why a pasted request is rejected. The request is not stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from accounts.access.decorators import customer
 from accounts.models import User
 from apikeys.debugger import presenter, request_parser
 from apikeys.debugger.diagnosis import Diagnosis
-from apikeys.debugger.forms import LONGEST_SHORT, DebuggerForm
-from apikeys.debugger.session import Circumstances, DebuggerSession, ids_named_by, keys_of
+from apikeys.debugger.forms import MAX_SHORT_LENGTH, DebuggerForm
+from apikeys.debugger.session import DebuggerSession, SendDetails, keys_of, named_key_ids
 from apikeys.models import ApiKey
 from apikeys.policy.choices import Permission
 from hitobit_portal.http import error_pages
@@ -23,15 +23,15 @@ from hitobit_portal.http.context import address_of
 from hitobit_portal.security.ratelimits import Rate, take
 
 SHORT = ("key", "permission", "sent", "address")
-#: A secret in any spelling fits in; what is longer is not searched, and not kept.
-LONGEST_SEARCHED = 1000
+#: Longer than any spelling of a secret; longer values are neither searched nor kept.
+MAX_SEARCHED_LENGTH = 1000
 
 
 @never_cache
 @sensitive_post_parameters("request", "body")
 @require_http_methods(["GET", "HEAD", "POST"])
 def debugger(request: HttpRequest) -> HttpResponse:
-    """The form, and below it the diagnosis of what was pasted."""
+    """Show the form, and below it the diagnosis of the pasted request."""
     user = customer(request)
     if request.method != "POST":
         keys = keys_of(user)
@@ -39,90 +39,99 @@ def debugger(request: HttpRequest) -> HttpResponse:
     wait = take(Rate.DEBUGGER, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)
-    return _diagnosed(request, user)
+    return _diagnose(request, user)
 
 
 @sensitive_variables()
-def _diagnosed(request: HttpRequest, user: User) -> HttpResponse:
+def _diagnose(request: HttpRequest, user: User) -> HttpResponse:
     typed = _typed(request)
-    session = DebuggerSession(user, ids_named_by(typed["request"], typed["body"]))
-    typed, leaked = session.masked(typed)
+    session = DebuggerSession(user, named_key_ids(typed["request"], typed["body"]))
+    typed, exposed_keys = session.mask(typed)
     for name in ("sent", "address"):
-        # SECURITY: not before its secrets are masked: a quarter of a secret would not be recognised.
-        typed[name] = typed[name][: LONGEST_SHORT + 1]
+        # SECURITY: cut only after masking: a part of a secret would not be recognised.
+        typed[name] = typed[name][: MAX_SHORT_LENGTH + 1]
     form = DebuggerForm(typed, keys=session.keys)
     if not form.is_valid() and form.is_too_long:
         form.data = {**typed, "request": ""}
-    text = form.pasted
-    if left := session.leaking(typed.values(), text):
-        return _withheld(request, session, [*leaked, *left])
-    if text is None or not form.is_valid():
-        return _page(request, form, session.keys, leaked=leaked)
-    key = session.meant(text, form.chosen_id)
+    parsed_request = form.parsed_request
+    if others := session.find_unmasked(typed.values(), parsed_request):
+        return _show_nothing(request, session, [*exposed_keys, *others])
+    if parsed_request is None or not form.is_valid():
+        return _page(request, form, session.keys, exposed_keys=exposed_keys)
+    key = session.choose_key(parsed_request, form.chosen_id)
     if key is None:
         form.add_error("key", _("The request names none of your keys. Choose the one that it is meant for."))
-        return _page(request, form, session.keys, leaked=leaked)
+        return _page(request, form, session.keys, exposed_keys=exposed_keys)
     form.data = {**typed, "key": str(key.pk)}
     address = form.cleaned_data["address"]
-    circumstances = Circumstances(
+    details = SendDetails(
         address or address_of(request),
         bool(address),
         form.cleaned_data["permission"],
         form.cleaned_data["sent"],
     )
-    looked = session.look(text, key, circumstances, leaked=bool(leaked))
-    if left := session.revealing(looked):
-        return _withheld(request, session, [*leaked, *left])
-    result = _result(text, looked.diagnosis)
-    permission = looked.situation.permission
+    session_result = session.diagnose(parsed_request, key, details, has_secret=bool(exposed_keys))
+    if others := session.find_revealed(session_result):
+        return _show_nothing(request, session, [*exposed_keys, *others])
+    result = _result(parsed_request, session_result.diagnosis)
+    permission = session_result.situation.permission
     result["permission"] = Permission(permission).label if permission else ""
-    at_given = looked.situation.at_given
-    return _page(request, form, session.keys, leaked=leaked, key=key, at_given=at_given, **result)
+    at_given = session_result.situation.at_given
+    return _page(request, form, session.keys, exposed_keys=exposed_keys, key=key, at_given=at_given, **result)
 
 
 def _typed(request: HttpRequest) -> dict[str, str]:
-    """What was typed, as far as it is looked at: of a text that is too long, only that it is."""
+    """Return the submitted values; a value that is too long is replaced by a placeholder that is too long as well."""
     typed = {name: request.POST.get(name, "") for name in ("request", "body", *SHORT)}
     texts = (typed["request"], typed["body"])
-    if sum(map(len, texts)) > request_parser.LONGEST or request_parser.size(*texts) > request_parser.LONGEST:
-        typed |= {"request": "-" * (request_parser.LONGEST + 1), "body": ""}
+    if (
+        sum(map(len, texts)) > request_parser.MAX_BYTES
+        or request_parser.byte_size(*texts) > request_parser.MAX_BYTES
+    ):
+        typed |= {"request": "-" * (request_parser.MAX_BYTES + 1), "body": ""}
     for name in SHORT:
-        if len(typed[name]) > LONGEST_SEARCHED:
-            typed[name] = "-" * (LONGEST_SHORT + 1)
+        if len(typed[name]) > MAX_SEARCHED_LENGTH:
+            typed[name] = "-" * (MAX_SHORT_LENGTH + 1)
     return typed
 
 
-def _withheld(request: HttpRequest, session: DebuggerSession, leaked: Sequence[ApiKey]) -> HttpResponse:
-    """SECURITY: a secret that can't be masked letter by letter takes everything with it."""
-    return _page(request, DebuggerForm(keys=session.keys), session.keys, leaked=list(dict.fromkeys(leaked)))
+def _show_nothing(
+    request: HttpRequest, session: DebuggerSession, exposed_keys: Sequence[ApiKey]
+) -> HttpResponse:
+    """Show an empty form.
+
+    SECURITY: if a secret cannot be masked letter by letter, nothing of the input is shown.
+    """
+    return _page(
+        request, DebuggerForm(keys=session.keys), session.keys, exposed_keys=list(dict.fromkeys(exposed_keys))
+    )
 
 
-def _result(text: request_parser.Pasted, diagnosis: Diagnosis) -> dict[str, Any]:
-    shown = presenter
-    causes = [shown.said(found) for found in diagnosis.causes]
-    compared = None if diagnosis.signed is None else shown.differing(diagnosis.payload, diagnosis.signed)
+def _result(parsed_request: request_parser.ParsedRequest, diagnosis: Diagnosis) -> dict[str, Any]:
+    causes = [presenter.cause_text(cause) for cause in diagnosis.causes]
+    compared = None if diagnosis.signed is None else presenter.differing(diagnosis.payload, diagnosis.signed)
     return {
         "diagnosis": diagnosis,
         "headline": causes[0] if causes else None,
         "more_causes": causes[1:],
-        "doubts": [shown.said(found) for found in diagnosis.doubts],
-        "hints": [shown.said(found) for found in diagnosis.hints],
-        "checks": [shown.line(check) for check in diagnosis.checks],
-        "segments": shown.segments(diagnosis.payload),
+        "doubts": [presenter.cause_text(cause) for cause in diagnosis.doubts],
+        "hints": [presenter.cause_text(cause) for cause in diagnosis.hints],
+        "checks": [presenter.check_line(check) for check in diagnosis.checks],
+        "segments": presenter.segments(diagnosis.payload),
         "compared": compared,
         "signed_length": len(diagnosis.signed or b""),
-        "cut": any(shown.is_cut(payload) for payload in (diagnosis.payload, diagnosis.signed or b"")),
-        "dump": shown.dump(diagnosis.payload),
-        "dump_cut": len(diagnosis.payload) > shown.DUMPED_BYTES,
-        "method": shown.visible(text.method),
+        "cut": any(presenter.is_cut(payload) for payload in (diagnosis.payload, diagnosis.signed or b"")),
+        "dump": presenter.dump(diagnosis.payload),
+        "dump_cut": len(diagnosis.payload) > presenter.DUMPED_BYTES,
+        "method": presenter.visible(parsed_request.method),
         "places": [
-            (name, shown.segments(value), len(value))
-            for name, value in ((_("Query string"), text.query), (_("Body"), text.body))
+            (name, presenter.segments(value), len(value))
+            for name, value in ((_("Query string"), parsed_request.query), (_("Body"), parsed_request.body))
         ],
-        "skew": shown.skew(diagnosis),
-        "sent_at": shown.sent_at(diagnosis),
+        "skew": presenter.skew(diagnosis),
+        "sent_at": presenter.sent_at(diagnosis),
         "recv_window_ms": (diagnosis.recv_window_us or 0) // 1000,
-        "path": shown.visible(text.path)[:300],
+        "path": presenter.visible(parsed_request.path)[:300],
     }
 
 
@@ -131,14 +140,14 @@ def _page(
     form: DebuggerForm,
     keys: Sequence[ApiKey],
     *,
-    leaked: Sequence[ApiKey] = (),
+    exposed_keys: Sequence[ApiKey] = (),
     **result: Any,
 ) -> HttpResponse:
     details = ("body", "sent", "address", "permission")
     context = {
         "form": form,
         "has_keys": bool(keys),
-        "leaked": leaked,
+        "exposed_keys": exposed_keys,
         "opened": any(form.data.get(name) or form.errors.get(name) for name in details),
         **result,
     }

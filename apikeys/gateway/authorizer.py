@@ -25,8 +25,9 @@ from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
 from apikeys.verification import networks, signing
-from apikeys.verification.decision import Decision, KeyRecord
+from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import DUMMY_KEY, KeyRecord
 
 logger = logging.getLogger("portal.gateway")
 #: Usage counters that are drained before the event loop handles requests again; they take 0.1 ms. With 500, one request
@@ -106,7 +107,7 @@ class Authorizer:
             address_bucket = counter.address_bucket
         else:
             # An address in another form (with a port, for example) has no bucket of its own: `authorize` parses it.
-            if networks.number_of(client_ip.decode("latin-1")) is None:
+            if networks.address_number(client_ip.decode("latin-1")) is None:
                 return None
             address_bucket = self._address_bucket(client_ip)
         # SECURITY: before anything else, as in `authorize`: above the rate, the response time reveals nothing, and no
@@ -173,8 +174,8 @@ class Authorizer:
         """Return what was counted, and start the next batch. Requests are handled meanwhile."""
         batch, self.batch = self.batch, Batch()
         for row in self._counters.drain():
-            batch.uses.append(row)
-            if len(batch.uses) % COUNTERS_PER_SLICE == 0:
+            batch.allowed.append(row)
+            if len(batch.allowed) % COUNTERS_PER_SLICE == 0:
                 await asyncio.sleep(0)
         local_buckets = (self._address_buckets, self._key_buckets)
         generation = sum(buckets.generation for buckets in local_buckets if buckets is not None)
@@ -182,10 +183,10 @@ class Authorizer:
         if (
             generation != self._generation
             or self._counters.is_full
-            or 2 * len(batch.uses) < len(self._counters)
+            or 2 * len(batch.allowed) < len(self._counters)
         ):
             self._generation = generation
-            batch.uses += self._counters.drain()  # what was allowed meanwhile
+            batch.allowed += self._counters.drain()  # what was allowed meanwhile
             self._counters.clear()
             self.key_cache.clear_entries()
         return batch
@@ -220,7 +221,7 @@ class Authorizer:
         self, request: AuthorizationRequest, key: PreparedKey, decision: Decision, address: str
     ) -> AuthorizationResult:
         """Apply the key's rate limit and the replay guard to a decision about an existing key, and count it."""
-        if decision.rightly_signed:
+        if decision.is_authentic:
             # SECURITY: only requests that the key's holder signed count, or others could use up its rate.
             wait = await _acquire(self._limits.key_buckets, key.record.key)
             if wait:
@@ -229,7 +230,7 @@ class Authorizer:
             decision = Decision.of(Outcome.REPLAYED)
         if not decision.allowed:
             self.batch.outcomes[decision.outcome] += 1
-            self.batch.refuse(key.record.key, decision, address, request.permission)
+            self.batch.add_rejection(key.record.key, decision, address, request.permission)
             return AuthorizationResult(decision)
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
@@ -243,7 +244,7 @@ class Authorizer:
         decision = Decision.of(Outcome.RATE_LIMITED, str(rate), "1 MINUTE")
         self.batch.outcomes[decision.outcome] += 1
         if request.api_key is not None and self.key_cache.cached(request.api_key) is not None:
-            self.batch.refuse(request.api_key, decision, request.client_ip or "", request.permission)
+            self.batch.add_rejection(request.api_key, decision, request.client_ip or "", request.permission)
         return AuthorizationResult(decision, retry_after=math.ceil(wait))
 
     async def _passes_replay_guard(self, request: AuthorizationRequest, key: PreparedKey) -> bool:
@@ -284,4 +285,4 @@ async def _call_valkey(call: Awaitable[Result]) -> Result:
         raise Unavailable from None
 
 
-_PREPARED_DUMMY_KEY = PreparedKey(verification_decision.NOBODY)
+_PREPARED_DUMMY_KEY = PreparedKey(DUMMY_KEY)

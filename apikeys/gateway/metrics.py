@@ -78,7 +78,7 @@ class GatewayMetrics:
 
     def count(self, batch: Batch, full_path: int = 0) -> None:
         """Count the decisions of a batch. ``full_path``: requests in it that `handle_fast` did not answer."""
-        allowed = sum(times for *_use, times, _skew_ms in batch.uses)
+        allowed = sum(times for *_use, times, _skew_ms in batch.allowed)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():

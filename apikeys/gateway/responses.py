@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from apikeys.gateway.authorizer import AuthorizationResult
-from apikeys.verification.decision import KeyRecord
+from apikeys.verification.records import KeyRecord
 
 Header = tuple[str, str]
 _PERMISSION_ORDER = ("read", "trade", "withdraw")

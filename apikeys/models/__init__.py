@@ -1,4 +1,4 @@
-"""The tables of `apikeys`, by what they know."""
+"""The tables of `apikeys`."""
 
 from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Credential, random_text
 from apikeys.models.gateway import GatewayToken

@@ -1,4 +1,4 @@
-"""What proves possession of a key, and from where it may be used."""
+"""Credentials of keys, and the networks of their allow-lists."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 KEY_LENGTH = 64
-ALPHABET = string.ascii_letters + string.digits  # 64 of 62 characters: 381 bits
+ALPHABET = string.ascii_letters + string.digits  # 64 characters out of 62: 381 bits
 
 
 def random_text() -> str:
-    """64 letters and digits from the system's CSPRNG."""
+    """Return 64 letters and digits from the system's CSPRNG."""
     return "".join(secrets.choice(ALPHABET) for _n in range(KEY_LENGTH))
 
 
 class Credential(models.Model):
-    """What proves possession of a key: an HMAC secret (sealed), or a public key (DER, base64)."""
+    """A credential of a key: an HMAC secret (encrypted), or a public key (DER, base64)."""
 
     class Kind(models.TextChoices):
         HMAC = "hmac", "HMAC-SHA256"
@@ -47,7 +47,7 @@ class Credential(models.Model):
     first_used_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     retires_at = models.DateTimeField(null=True, editable=False)
-    #: Of a credential that replaces another: how long the other one lives after this one's first use.
+    #: Set if this credential replaces another: how long the other stays valid after this one's first use.
     grace_seconds = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:
@@ -64,7 +64,7 @@ class Credential(models.Model):
 
     @classmethod
     def new(cls, key: ApiKey, public: PublicKey | None, serial: uuid.UUID | None = None) -> Credential:
-        """An unsaved credential of ``key``: the public key that its customer gave, or a secret made here."""
+        """Return an unsaved credential of ``key``: the customer's public key, or a new secret."""
         serial = serial or uuid.uuid4()
         if public is not None:
             shown = timezone.now()  # there is nothing to reveal
@@ -80,23 +80,28 @@ class Credential(models.Model):
 
     @staticmethod
     def seal_owner_of(serial: uuid.UUID, key: uuid.UUID, owner: int) -> str:
-        """SECURITY: row, key and customer: moved to another key, or with the key to another customer, it stays shut."""
+        """Return the additional data of the encryption.
+
+        SECURITY: includes row, key and customer: a secret that is moved to another key, or with its key to another
+        customer, cannot be decrypted.
+        """
         return f"apikeys.credential:{serial}:{key}:{owner}"
 
     def reveal(self) -> str | None:
-        """The secret, the first time this is asked; None ever after.
+        """Return the secret on the first call; None on all later ones.
 
-        SECURITY: one conditional write decides; a check before it showed the secret to up to 10 of 60 at once.
-        It is committed before the secret is read, so a process killed in between shows it never, not twice.
+        SECURITY: one conditional write decides; with a check before the write, up to 10 of 60 concurrent requests got
+        the secret. The write is committed before the secret is read, so that a process that is killed in between shows
+        it never, not twice.
         """
-        won = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(
+        is_first = Credential.objects.filter(pk=self.pk, kind=self.Kind.HMAC, revealed_at=None).update(
             revealed_at=timezone.now()
         )
-        return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if won else None
+        return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if is_first else None
 
 
 class AllowedNetwork(models.Model):
-    """One address or network of a key's allow-list, normalised by `networks.parse_network`."""
+    """An address or network of a key's allow-list, normalised by `networks.parse_network`."""
 
     key = models.ForeignKey("apikeys.ApiKey", models.CASCADE, related_name="networks")
     value = models.CharField(_("IP or network"), max_length=43)

@@ -1,7 +1,7 @@
-"""Keys: what they may do, and their states.
+"""The API keys: permissions, networks, states.
 
-The rules of a key live here and in the database (constraints, and the triggers of migration 0002), so that no screen,
-form, command or admin page gets around them.
+The rules of a key are enforced here and in the database (constraints, and the triggers of migration 0002), so that no
+page, form, command or admin page can bypass them.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from apikeys.models.credentials import KEY_LENGTH, AllowedNetwork, Credential, random_text
 from apikeys.policy import account_freeze, names
-from apikeys.policy.choices import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, Permission, State, check_rules
+from apikeys.policy.choices import LIVE_KEYS, UNRESTRICTED_TRADE, IpPolicy, KeyState, Permission, check_rules
 from apikeys.policy.power import Power
 from apikeys.policy.public_keys import PublicKey
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.decision import READ_GRACE_MS
 from hitobit_portal.i18n.jalali import digits
 
 
 class KeyLimitReached(Exception):
-    """The customer has LIVE_KEYS keys already."""
+    """The customer already has LIVE_KEYS keys."""
 
 
 class ApiKeyManager(models.Manager["ApiKey"]):
     def live(self, owner: User) -> models.QuerySet[ApiKey]:
-        return self.filter(owner=owner).exclude(state=State.REVOKED).select_related("owner")
+        return self.filter(owner=owner).exclude(state=KeyState.REVOKED).select_related("owner")
 
     def create_with_secret(
         self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
     ) -> ApiKey:
-        """A new key: active, read-only, unrestricted, with ``public`` or an HMAC secret that was not shown yet.
+        """Create a key: active, read-only, unrestricted, with ``public`` or an HMAC secret that was not shown yet.
 
-        ``wizard`` names the attempt, so that a repeated submission finds this key and makes no second one.
-        Raises `AccountFrozen`, `KeyLimitReached`, and `django.db.IntegrityError` when the name is taken.
+        ``wizard`` identifies the attempt, so that a repeated submission finds this key and does not create another.
+        Raises `AccountFrozen`, `KeyLimitReached`, and `django.db.IntegrityError` if the name is taken.
         """
         with transaction.atomic():
-            # The owner's row is the lock under which keys are counted: 30 parallel creations must not see 29 each.
-            # NO KEY: the event of a key's deletion refers to this row while it holds that key's row.
-            account_freeze.refuse(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
+            # The owner's row is the lock for the count: 30 concurrent creations must not see 29 keys each. NO KEY: the
+            # event of a key's deletion refers to this row while it holds that key's row.
+            account_freeze.check_not_frozen(User.objects.select_for_update(no_key=True).get(pk=owner.pk))
             if self.live(owner).count() >= LIVE_KEYS:
                 raise KeyLimitReached
             name = names.clean(label)
@@ -63,14 +63,14 @@ class ApiKeyManager(models.Manager["ApiKey"]):
 
 
 class ApiKey(models.Model):
-    """The thing that a customer names. `key_id` is public; what is secret stands in `Credential`."""
+    """An API key. `key_id` is public; secrets are in `Credential`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("customer"))
-    label = models.CharField(_("name"), max_length=names.LONGEST)
-    label_folded = models.CharField(max_length=names.LONGEST_FOLDED, editable=False)
+    label = models.CharField(_("name"), max_length=names.MAX_LENGTH)
+    label_folded = models.CharField(max_length=names.MAX_FOLDED_LENGTH, editable=False)
     key_id = models.CharField(_("API key"), max_length=KEY_LENGTH, unique=True, editable=False)
-    state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.ACTIVE)
+    state = models.CharField(_("state"), max_length=8, choices=KeyState.choices, default=KeyState.ACTIVE)
     can_read = models.BooleanField(_("read"), default=True)
     can_trade = models.BooleanField(_("trade"), default=False)
     can_withdraw = models.BooleanField(_("withdraw"), default=False)
@@ -87,13 +87,13 @@ class ApiKey(models.Model):
     last_used_ip = models.GenericIPAddressField(
         _("last used from"), null=True, unpack_ipv4=True, editable=False
     )
-    #: An unrestricted key trades until then, unless that is renewed; None: no end.
+    #: End of the trade permission of an unrestricted key, unless it is renewed; None: no end.
     trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
     trade_told_days = models.PositiveSmallIntegerField(
         null=True, editable=False
     )  # see `apikeys.actions.expiry_reminders`
     allows_rescue = models.BooleanField(_("ask me about new addresses"), default=True)
-    #: The last measured difference of the client's clock, ms; positive: it is ahead.
+    #: The last measured clock skew of the client in ms; positive: the client is ahead.
     skew_ms = models.IntegerField(null=True, editable=False)
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
@@ -108,7 +108,7 @@ class ApiKey(models.Model):
             models.UniqueConstraint(
                 fields=["owner", "label_folded"], condition=~Q(state="revoked"), name="one_live_key_a_name"
             ),
-            models.CheckConstraint(condition=Q(state__in=State.values), name="key_state_is_known"),
+            models.CheckConstraint(condition=Q(state__in=KeyState.values), name="key_state_is_known"),
             models.CheckConstraint(condition=Q(ip_policy__in=IpPolicy.values), name="ip_policy_is_known"),
             models.CheckConstraint(
                 condition=Q(can_withdraw=False) | Q(ip_policy="trusted"), name="withdraw_needs_trusted_ips"
@@ -122,9 +122,12 @@ class ApiKey(models.Model):
         return self.label
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """SECURITY: a revoked key never comes back; the trigger says so for whoever gets around this."""
-        alive = not self._state.adding and self.state != State.REVOKED
-        if alive and ApiKey.objects.filter(pk=self.pk, state=State.REVOKED).exists():
+        """Save the key.
+
+        SECURITY: a deleted key is never reactivated; a trigger enforces the same for writes that bypass this method.
+        """
+        may_exist = not self._state.adding and self.state != KeyState.REVOKED
+        if may_exist and ApiKey.objects.filter(pk=self.pk, state=KeyState.REVOKED).exists():
             raise ValidationError(_("A deleted key can't be brought back."))
         super().save(*args, **kwargs)
 
@@ -138,8 +141,8 @@ class ApiKey(models.Model):
 
     @property
     def shown_state(self) -> str:
-        """The state in a word, for `parts/key_state.html`: what stops most is said."""
-        if self.state != State.ACTIVE:
+        """Return the state for `parts/key_state.html`: the one that blocks most."""
+        if self.state != KeyState.ACTIVE:
             return self.state
         if self.owner.frozen_at is not None:
             return "account_frozen"
@@ -150,7 +153,7 @@ class ApiKey(models.Model):
 
     @property
     def reads_until(self) -> datetime:
-        """When reading ends as well; only for keys that expire."""
+        """Return the time at which reading ends too. Raises `ValueError` for keys that do not expire."""
         if self.expires_at is None:
             raise ValueError("this key does not expire")
         return self.expires_at + timedelta(milliseconds=READ_GRACE_MS)
@@ -158,7 +161,7 @@ class ApiKey(models.Model):
     @property
     def asks_for_rescue(self) -> bool:
         """Whether a new address may ask for approval: never for a key that moves money out."""
-        live = self.state == State.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
+        live = self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
         return live and self.allows_rescue and not self.can_withdraw
 
     @property
@@ -181,7 +184,7 @@ class ApiKey(models.Model):
             credentials=frozenset(
                 (str(serial), end) for serial, end in signing.values_list("serial", "retires_at")
             ),
-            runs=self.state == State.ACTIVE,
+            runs=self.state == KeyState.ACTIVE,
         )
 
     @property
@@ -201,21 +204,24 @@ class ApiKey(models.Model):
         count = len(self.networks.all())
         return ngettext("%(n)s IP", "%(n)s IPs", count) % {"n": digits(count)}
 
-    def set_state(self, state: State) -> bool:
-        """Moves an `active` or `frozen` key to ``state``; whether that changed anything. One conditional write."""
-        before = Q(state=State.FROZEN) if state == State.ACTIVE else ~Q(state__in=[State.REVOKED, state])
+    def set_state(self, state: KeyState) -> bool:
+        """Set the state of an `active` or `frozen` key with one conditional write. Return whether that changed it."""
+        before = (
+            Q(state=KeyState.FROZEN) if state == KeyState.ACTIVE else ~Q(state__in=[KeyState.REVOKED, state])
+        )
         changes: dict[str, Any] = {"state": state}
-        if state == State.REVOKED:
+        if state == KeyState.REVOKED:
             changes["revoked_at"] = timezone.now()
         changed = ApiKey.objects.filter(before, pk=self.pk).update(**changes)
         self.refresh_from_db(fields=["state", "revoked_at"])
         return changed == 1
 
     def end_first_settings(self) -> bool:
-        """Ends the right to give the first settings without codes; whether it was there (of many at once, for one).
+        """End the right to make the first settings without codes. Return whether the key had it.
 
-        SECURITY: the codes that made the key approve the first change of it. After another change, a second credential
-        or a pause, the session that made the key asks for codes like any other.
+        Of concurrent calls only one returns True. SECURITY: the codes for the creation approve the first change as
+        well. After another change, a second credential or a pause, the session that created the key needs codes like
+        any other.
         """
         now = timezone.now()
         return ApiKey.objects.filter(pk=self.pk, first_settings_at=None).update(first_settings_at=now) == 1
@@ -227,19 +233,19 @@ class ApiKey(models.Model):
         values: Iterable[str],
         expires_at: datetime | Literal["as it is"] | None = "as it is",
     ) -> None:
-        """Sets permissions, IP policy, networks and expiry together. Raises `ValidationError` on a broken rule."""
+        """Set permissions, IP policy, networks and expiry together. Raises `ValidationError` if a rule is violated."""
         wanted = frozenset(permissions)
         listed = list(dict.fromkeys(networks.parse_network(value).value for value in values))
         check_rules(wanted, ip_policy, listed)
         with transaction.atomic():
             key = ApiKey.objects.select_for_update().get(pk=self.pk)
-            if key.state == State.REVOKED:
+            if key.state == KeyState.REVOKED:
                 raise ValidationError(_("A deleted key can't be brought back."))
             before = key.settings
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))
             added = [value for value in listed if value not in existing]
-            if any(networks.is_too_wide(value) for value in added):  # the form says which one
+            if any(networks.is_too_wide(value) for value in added):  # the form reports which one
                 raise ValidationError(_("The list has a network that is too wide."))
             AllowedNetwork.objects.bulk_create([AllowedNetwork(key=key, value=value) for value in added])
             key._limit_trading("trade" in wanted and ip_policy == IpPolicy.UNRESTRICTED)
@@ -250,24 +256,24 @@ class ApiKey(models.Model):
                 key.expires_at, key.expiry_told_days = expires_at, None
             key.first_settings_at = key.first_settings_at or timezone.now()
             key.save()
-            if Change(before, key.settings).adds_power:
-                account_freeze.refuse(key.owner)
+            if SettingsChange(before, key.settings).adds_power:
+                account_freeze.check_not_frozen(key.owner)
         self.refresh_from_db()
 
     def _limit_trading(self, unrestricted: bool) -> None:
-        """Trading from anywhere ends after 90 days unless it is renewed; other changes leave the date."""
+        """Set the end of trading from any address to 90 days from now, unless it is set already."""
         if not unrestricted:
             self.trade_until = None
         elif self.trade_until is None:
             self.trade_until, self.trade_told_days = timezone.now() + UNRESTRICTED_TRADE, None
 
     def renew_trade(self) -> bool:
-        """90 days more of trading for an unrestricted key; whether it is one. Raises `AccountFrozen`."""
-        account_freeze.refuse(User.objects.get(pk=self.owner_id))
+        """Extend trading of an unrestricted key by 90 days. Return whether it is one. Raises `AccountFrozen`."""
+        account_freeze.check_not_frozen(User.objects.get(pk=self.owner_id))
         until = timezone.now() + UNRESTRICTED_TRADE
         return (
             ApiKey.objects.filter(
-                pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=State.ACTIVE
+                pk=self.pk, can_trade=True, ip_policy=IpPolicy.UNRESTRICTED, state=KeyState.ACTIVE
             ).update(trade_until=until, trade_told_days=None)
             == 1
         )

@@ -1,4 +1,4 @@
-"""What requests made of a key: counts, refusals, addresses, and approvals that wait. Never the request itself."""
+"""Data about requests: counts, rejections, addresses, and open requests for new addresses. Requests are not stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from apikeys.models.keys import ApiKey
 
 
 class Refusal(models.Model):
-    """One refused request, with the reason that only the key's owner sees. The last 50 a key are kept."""
+    """A rejected request, with the reason that only the key's owner sees. The last 50 of each key are kept."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="refusals")
     at = models.DateTimeField(default=timezone.now)
@@ -24,7 +24,7 @@ class Refusal(models.Model):
 
 
 class DailyUse(models.Model):
-    """How many requests of a key had this outcome on this day (by Tehran's calendar)."""
+    """Number of requests of a key with an outcome on a day (in Tehran)."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="daily_use")
     day = models.DateField()
@@ -38,14 +38,14 @@ class DailyUse(models.Model):
                 fields=["key", "day", "outcome", "permission"], name="one_count_a_day_and_outcome"
             )
         ]
-        # Of all keys together, for the staff's overview: refusals are few beside what is allowed.
+        # For the staff's overview of all keys: rejections are few compared with allowed requests.
         indexes = [
             models.Index(fields=["day"], condition=~models.Q(outcome="allowed"), name="refused_by_day")
         ]
 
 
 class AddressUse(models.Model):
-    """From where a key was used: the last 20 addresses, allowed requests only."""
+    """An address that a key was used from; the last 20 of each key, allowed requests only."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="addresses")
     address = models.CharField(max_length=45)
@@ -59,7 +59,7 @@ class AddressUse(models.Model):
 
 
 class RescueRequest(models.Model):
-    """A rightly signed request from an address that is not listed; its owner may add the address with both codes."""
+    """A correctly signed request from an unlisted address; the owner may add the address with both codes."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="rescues")
     address = models.CharField(max_length=45)

@@ -1,4 +1,4 @@
-"""The doctor's checks of master keys and gateways."""
+"""Checks of `portal_doctor`: master keys and gateway tokens."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from accounts.operations.doctor import CheckResult, CheckState
 from apikeys.models import Credential, GatewayToken
 from hitobit_portal.security import crypto
 
-#: Every column whose text names a master key: (queryset of rows, column, characters before the key's id).
+#: All columns whose values contain the id of a master key: (manager, column, number of characters before the id).
 SEALED = (
     (Credential.objects, "sealed", len(crypto.VERSION) + 1),
     (TotpDevice.objects, "seed_sealed", len(crypto.VERSION) + 1),
@@ -25,32 +25,32 @@ SEALED = (
 
 
 def master_keys() -> Iterator[CheckResult]:
-    """One statement a column: the ids that stand before the ciphertexts, with their numbers."""
+    """Count the values of each master key, with one SQL statement per column, and report missing and old keys."""
     used: Counter[str] = Counter()
     for rows, column, before in SEALED:
         rest = Substr(F(column), before + 1)
         name = Substr(rest, 1, StrIndex(rest, Value(":")) - 1)
-        found = rows.exclude(**{column: ""}).order_by().annotate(named=name).values_list("named")
-        used.update(dict(found.annotate(Count("pk"))))
-    # The chain's oldest link stands for the trail: the keys of its MACs change in their order.
+        values = rows.exclude(**{column: ""}).order_by().annotate(named=name).values_list("named")
+        used.update(dict(values.annotate(Count("pk"))))
+    # The oldest link of the audit chain is sufficient: the keys of the MACs change in chronological order.
     oldest = AuditLink.objects.order_by("sequence").values_list("mac", flat=True).first()
     if oldest and audit_mac.is_key_missing(oldest):
         used[oldest.partition(":")[0]] += 1
-    lost = {name: count for name, count in used.items() if name not in settings.MASTER_KEYS}
+    missing = {name: count for name, count in used.items() if name not in settings.MASTER_KEYS}
     old = {
-        name: count for name, count in used.items() if name not in lost and name != crypto.current_key_id()
+        name: count for name, count in used.items() if name not in missing and name != crypto.current_key_id()
     }
-    if lost:
-        advice = (
-            "Put the key back into PORTAL_MASTER_KEYS (from your backup of secrets); nothing else opens them."
-        )
-        yield CheckResult("master keys", CheckState.FAIL, f"not in the ring: {_listed(lost)}", advice)
+    if missing:
+        advice = "Restore the key in PORTAL_MASTER_KEYS from your backup of secrets; without it the values are lost."
+        yield CheckResult("master keys", CheckState.FAIL, f"not in the ring: {_listed(missing)}", advice)
     elif old:
         advice = "Run manage.py rotate_master_key; the old key can be removed when nothing uses it."
-        yield CheckResult("master keys", CheckState.WARN, f"sealed by an older key: {_listed(old)}", advice)
+        yield CheckResult(
+            "master keys", CheckState.WARN, f"encrypted with an older key: {_listed(old)}", advice
+        )
     else:
         yield CheckResult(
-            "master keys", CheckState.OK, f"all {used.total()} sealed values are by the newest key"
+            "master keys", CheckState.OK, f"all {used.total()} encrypted values use the newest key"
         )
 
 
@@ -58,20 +58,20 @@ def gateways() -> Iterator[CheckResult]:
     tokens = list(GatewayToken.objects.filter(revoked_at=None))
     used = [token.last_used_at for token in tokens if token.last_used_at is not None]
     if not tokens:
-        advice = "Make one: manage.py gateway_token create NAME. Without it no gateway is answered."
+        advice = "Create one: manage.py gateway_token create NAME. Without a token gateways are rejected."
         yield CheckResult("gateways", CheckState.WARN, "no token", advice)
         return
-    idle = f"last used {timezone.localtime(max(used)):%Y-%m-%d %H:%M}" if used else "none was used yet"
+    idle = f"last used {timezone.localtime(max(used)):%Y-%m-%d %H:%M}" if used else "never used"
     yield CheckResult("gateways", CheckState.OK, f"{len(tokens)} token(s), {idle}")
 
 
 def _listed(used: dict[str, int]) -> str:
-    # Only what looks like a key's name is shown: a damaged value has no name, and must not be printed.
+    # Only short ASCII names are shown: a damaged value must not be printed.
     return ", ".join(
         f"{name if name.isascii() and len(name) <= 16 else '?'} ({n})" for name, n in sorted(used.items())
     )
 
 
 def register() -> None:
-    """Add the checks to those of ``manage.py portal_doctor``. Called by `ApiKeysConfig.ready()`."""
+    """Register the checks with ``manage.py portal_doctor``. Called by `ApiKeysConfig.ready()`."""
     doctor.CHECKS.register({"master keys": (True, master_keys), "gateways": (True, gateways)})

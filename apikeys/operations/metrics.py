@@ -1,7 +1,7 @@
-"""``/metrics`` of the portal for Prometheus: the same token as for gateways, and no number that is of one customer.
+"""The portal's ``/metrics`` for Prometheus. Requires a gateway token; has no values of single customers.
 
-A middleware and not a view: like probes, scrapes come by address and over plain http. The names are a contract with
-deploy/prometheus and deploy/grafana.
+A middleware instead of a view: like probes, scrapes use the IP address as host, and plain HTTP. The metrics' names are
+an interface to deploy/prometheus and deploy/grafana.
 """
 
 import logging
@@ -23,21 +23,21 @@ from accounts.models import User
 from accounts.operations import metrics
 from apikeys.models import ApiKey, DailyUse, GatewayToken
 from apikeys.models.gateway import bearer, digest_of
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import recorder
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal.i18n.jalali import TEHRAN
 
 logger = logging.getLogger("portal.faults")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: Several scrapers cost the database what one does.
+#: How long a result is reused, so that several scrapers cost the database as much as one.
 KEEP_SECONDS = 5.0
 _lock = threading.Lock()
 _kept: tuple[float, str] | None = None
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answers ``/metrics`` before anything else looks at the request."""
+    """Respond to ``/metrics`` before other middleware processes the request."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         return _answer(request) if request.path == "/metrics" else get_response(request)
@@ -47,12 +47,12 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
 
 def _answer(request: HttpRequest) -> HttpResponse:
     try:
-        # SECURITY: how many logins fail, and which provider is down, tell an attacker when to come.
+        # SECURITY: the number of failed logins and the state of providers would show an attacker a good time.
         if not _is_admitted(request.headers.get("Authorization", "")):
             return HttpResponse(status=403)
         return HttpResponse(_text(), content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
-    except (DatabaseError, InterfaceError, OSError) as fault:
-        logger.error("no metrics: %s", type(fault).__name__)
+    except (DatabaseError, InterfaceError, OSError) as error:
+        logger.error("metrics are not available: %s", type(error).__name__)
         return HttpResponse(status=503)
 
 
@@ -60,30 +60,30 @@ def _is_admitted(header: str) -> bool:
     token = bearer(header)
     if token is None:
         return False
-    # Of a token that is used for this alone, too, "last used" stands still once it was replaced.
-    good = GatewayToken.objects.filter(digest=digest_of(token), revoked_at=None)
-    return good.update(last_used_at=timezone.now()) > 0
+    # Update "last used" also here: it shows when a token that is used only for metrics was replaced.
+    valid = GatewayToken.objects.filter(digest=digest_of(token), revoked_at=None)
+    return valid.update(last_used_at=timezone.now()) > 0
 
 
 def _text() -> str:
-    """Of now, or of up to KEEP_SECONDS ago."""
+    """Return the metrics as text, at most KEEP_SECONDS old."""
     global _kept
     with _lock:
         if _kept is None or time.monotonic() >= _kept[0] + KEEP_SECONDS:
             registry = CollectorRegistry(auto_describe=False)
-            registry.register(Read(timezone.now()))
+            registry.register(DatabaseCollector(timezone.now()))
             _kept = (time.monotonic(), generate_latest(registry).decode())
         return _kept[1]
 
 
-class Read(Collector):
-    """What the database says at ``now``."""
+class DatabaseCollector(Collector):
+    """Collects the metrics from the database at the time ``now``."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand: registering must not ask the database a second time."""
+        """Return nothing: registering must not query the database a second time."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -92,16 +92,16 @@ class Read(Collector):
         yield from metrics.families(self._now, midnight)
         keys = GaugeMetricFamily("portal_keys", "API keys by state.", labels=["state"])
         by_state = dict(ApiKey.objects.order_by().values_list("state").annotate(Count("pk")))
-        for state in State.values:
+        for state in KeyState.values:
             keys.add_metric([state], by_state.get(state, 0))
         yield keys
         yield from self._accounts()
         refusals = CounterMetricFamily(
             "portal_refusals", "Refused requests of keys that exist, since midnight.", labels=["outcome"]
         )
-        # Not what was allowed: the index of refusals alone makes this quick; gateways count both.
-        refused = DailyUse.objects.filter(day=today).exclude(outcome=Outcome.ALLOWED.value)
-        by_outcome = dict(refused.order_by().values_list("outcome").annotate(Sum("count")))
+        # Without allowed requests, so that the partial index is used; gateways count both.
+        rejections = DailyUse.objects.filter(day=today).exclude(outcome=Outcome.ALLOWED.value)
+        by_outcome = dict(rejections.order_by().values_list("outcome").annotate(Sum("count")))
         for outcome in Outcome:
             if outcome is not Outcome.ALLOWED:
                 refusals.add_metric([outcome.value], by_outcome.get(outcome.value, 0))

@@ -1,4 +1,4 @@
-"""Seals again, under the first master key, what an older one sealed: in batches, at any time, as often as wanted."""
+"""Re-encrypt values of older master keys with the first one, in batches. Can be run at any time and repeatedly."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from hitobit_portal.security import crypto
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """A column of sealed values, and whose each is."""
+class EncryptedColumn:
+    """A column of encrypted values; ``owner`` returns the additional data of a row's value."""
 
     name: str
     model: type[Model]
@@ -26,35 +26,35 @@ class Sealed:
 
 
 SEALED = (
-    Sealed("secrets of API keys", Credential, "sealed", lambda row: row.seal_owner, "key"),
-    Sealed("authenticators", TotpDevice, "seed_sealed", lambda row: verification.seal_owner(row.user), "user"),
-    Sealed(
+    EncryptedColumn("secrets of API keys", Credential, "sealed", lambda row: row.seal_owner, "key"),
+    EncryptedColumn("authenticators", TotpDevice, "seed_sealed", lambda row: verification.seal_owner(row.user), "user"),
+    EncryptedColumn(
         "authenticators that wait for a code", TotpDevice, "next_seed_sealed",
         lambda row: verification.seal_owner(row.user, "next"), "user",
     ),
 )  # fmt: skip
 
 
-def counts() -> dict[str, int]:
-    """How many values each master key seals, by its id; "?" for what is damaged."""
-    found: Counter[str] = Counter()
-    for sealed in SEALED:
-        rows = sealed.model._default_manager.exclude(**{sealed.column: ""})
-        values = rows.values_list(sealed.column, flat=True)
-        found.update(_key_of(value, 1) for value in values.iterator(chunk_size=5_000))
-    return dict(found)
+def count_values() -> dict[str, int]:
+    """Return the number of values encrypted with each master key, by its id; "?" for damaged values."""
+    counts: Counter[str] = Counter()
+    for column in SEALED:
+        rows = column.model._default_manager.exclude(**{column.column: ""})
+        values = rows.values_list(column.column, flat=True)
+        counts.update(_key_of(value, 1) for value in values.iterator(chunk_size=5_000))
+    return dict(counts)
 
 
-def digests() -> dict[str, int]:
-    """How many recovery codes and trusted devices are known by a digest under each master key.
+def count_digests() -> dict[str, int]:
+    """Return the number of recovery codes and trusted devices whose digests use each master key, by its id.
 
-    They can't be made anew: only their owners have what they are digests of. Without its key a recovery code is lost.
+    Digests cannot be computed again: only their owners have the values. Without its key a recovery code is lost.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for model in (RecoveryCode, TrustedDevice):
         values = model._default_manager.values_list("digest", flat=True)
-        found.update(_key_of(value, 0) for value in values.iterator(chunk_size=5_000))
-    return dict(found)
+        counts.update(_key_of(value, 0) for value in values.iterator(chunk_size=5_000))
+    return dict(counts)
 
 
 def _key_of(value: str, place: int) -> str:
@@ -62,42 +62,41 @@ def _key_of(value: str, place: int) -> str:
     return parts[place] if len(parts) > place + 1 else "?"
 
 
-def batches(size: int, damaged: list[str]) -> Iterator[int]:
-    """Seals ``size`` values a transaction again, and says how many it were; ends when nothing is left.
+def reencrypt_batches(size: int, damaged: list[str]) -> Iterator[int]:
+    """Re-encrypt ``size`` values per transaction and yield their number, until nothing is left.
 
-    What does not open is left as it is, and named in ``damaged``: one bad row must not keep the others under a leaked
-    key.
-    Killed at any point it has done whole batches and none by half: it is begun again. Whatever is read meanwhile opens,
-    before under the old key and after under the new one.
+    Values that cannot be decrypted are left unchanged and added to ``damaged``: one damaged row must not keep the
+    others on a compromised key. If the process is killed, only complete batches are done, and it can be run again.
+    Values that are read meanwhile can be decrypted, before with the old key and afterwards with the new one.
     """
     current = f"{crypto.VERSION}:{crypto.current_key_id()}:"
-    for sealed in SEALED:
-        old = ~Q(**{sealed.column: ""}) & ~Q(**{f"{sealed.column}__startswith": current})
+    for column in SEALED:
+        old = ~Q(**{column.column: ""}) & ~Q(**{f"{column.column}__startswith": current})
         last: Any = None
         while True:
             after = Q() if last is None else Q(pk__gt=last)
-            last, count = _batch(sealed, old & after, size, damaged)
+            last, count = _batch(column, old & after, size, damaged)
             if last is None:
                 break
             yield count
 
 
-def _batch(sealed: Sealed, which: Q, size: int, damaged: list[str]) -> tuple[Any, int]:
-    """The id of the last row that was looked at (None: there was none), and how many were sealed again."""
-    manager = sealed.model._default_manager
+def _batch(column: EncryptedColumn, which: Q, size: int, damaged: list[str]) -> tuple[Any, int]:
+    """Re-encrypt one batch. Return the id of the last row (None: there was none) and the number of changed values."""
+    manager = column.model._default_manager
     with transaction.atomic():
-        # SECURITY: locked: a credential or seed that is replaced at this moment must not get its old value back.
-        locked = manager.select_for_update(of=("self",)).select_related(sealed.related)
+        # SECURITY: lock the rows: a credential or seed that is replaced concurrently must not get its old value back.
+        locked = manager.select_for_update(of=("self",)).select_related(column.related)
         rows = list(locked.filter(which).order_by("pk")[:size])
         changed = []
         for row in rows:
-            owner = sealed.owner(row)
+            owner = column.owner(row)
             try:
-                secret = crypto.unseal(getattr(row, sealed.column), owner)
+                secret = crypto.unseal(getattr(row, column.column), owner)
             except crypto.SealError as error:
-                damaged.append(f"{sealed.name}, row {row.pk}: {error}")
+                damaged.append(f"{column.name}, row {row.pk}: {error}")
                 continue
-            setattr(row, sealed.column, crypto.seal(secret, owner))
+            setattr(row, column.column, crypto.seal(secret, owner))
             changed.append(row)
-        manager.bulk_update(changed, [sealed.column])
+        manager.bulk_update(changed, [column.column])
     return (rows[-1].pk if rows else None), len(changed)

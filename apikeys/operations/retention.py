@@ -1,4 +1,4 @@
-"""What of keys is kept for how long; `accounts.operations.retention` removes what is over."""
+"""Retention periods of key data; `accounts.operations.retention` deletes older rows."""
 
 from django.db.models import Q
 
@@ -18,5 +18,5 @@ RETENTION = (
 
 
 def register() -> None:
-    """Add the rows of keys to what ``manage.py prune`` removes. Called by `ApiKeysConfig.ready()`."""
+    """Register the periods with ``manage.py prune``. Called by `ApiKeysConfig.ready()`."""
     retention.RETENTION.register(retention.by_name(*RETENTION))

@@ -1,4 +1,4 @@
-"""Customers for a trial: with both factors, keys, networks and some usage, in batches. Not for production."""
+"""Create sample customers with both factors, keys, networks and some usage, in batches. Not for production."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from apikeys.usage import recorder
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal.security import crypto
 
-#: No operator in Iran has numbers that begin with 0970, so that no stranger is ever sent a notice.
+#: No operator in Iran has numbers that begin with 0970, so that notices are never sent to a real person.
 PREFIX = "+98970"
-MOST = 10**7
+MAX_CUSTOMERS = 10**7
 BATCH = 500
 DAYS = 3
 #: Labels of a customer's keys; every customer has one to three of them.
@@ -27,20 +27,22 @@ LABELS = ("bot", "reports", "trading")
 
 
 def first_free() -> int:
-    """The number of the next customer of a trial: those of an earlier one stay as they are."""
+    """Return the number of the next sample customer; existing ones are not changed."""
     last = User.objects.filter(phone__startswith=PREFIX).order_by("-phone").first()
     return int(last.phone.removeprefix(PREFIX)) + 1 if last is not None else 0
 
 
 def load(count: int, password: str, progress: Callable[[int, int], None]) -> dict[str, int]:
-    """Makes ``count`` customers who share ``password``; how many rows of what there are. Each batch is a transaction.
+    """Create ``count`` customers with the same ``password``, one transaction per batch. Return the numbers of rows.
 
-    Raises `ValueError` when there is no room in the range of numbers.
+    Raises `ValueError` if the range of phone numbers is exhausted.
     """
     start = first_free()
-    if start + count > MOST:
-        raise ValueError("the range of numbers for trials is used up")
-    digest = make_password(password)  # one for all: argon2 takes 50 ms, and 10,000 of them eight minutes
+    if start + count > MAX_CUSTOMERS:
+        raise ValueError("the range of phone numbers for sample data is used up")
+    digest = make_password(
+        password
+    )  # one digest for all: argon2 takes 50 ms, so 10,000 digests take eight minutes
     made = {"customers": 0, "keys": 0}
     for at in range(0, count, BATCH):
         numbers = range(start + at, start + min(at + BATCH, count))
@@ -82,7 +84,7 @@ def _seed(user: User) -> str:
 
 
 def _keys(number: int, owner: User) -> Iterator[ApiKey]:
-    """One to three: reading from anywhere, reading from listed addresses, trading from either."""
+    """Yield one to three keys: reading from any address, reading from listed addresses, trading from either."""
     now = timezone.now()
     for n, label in enumerate(LABELS[: number % len(LABELS) + 1]):
         key = ApiKey(owner=owner, label=label, label_folded=label, key_id=_key_id(), last_used_at=now)
@@ -96,12 +98,12 @@ def _keys(number: int, owner: User) -> Iterator[ApiKey]:
 
 
 def _key_id() -> str:
-    """64 hexadecimal digits: as good for a public id as `random_text`, in a fiftieth of the time."""
+    """Return 64 hexadecimal digits: sufficient for a public id, in a fiftieth of the time of `random_text`."""
     return secrets.token_hex(32)
 
 
 def _address(key: ApiKey) -> str:
-    """Of RFC 2544's range, a different one for most keys."""
+    """Return an address of the range of RFC 2544, a different one for most keys."""
     return f"198.18.{key.id.int >> 8 & 255}.{key.id.int & 255}"
 
 

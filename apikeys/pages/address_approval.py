@@ -1,4 +1,4 @@
-"""A new address asks to use a key: its owner approves with both codes, says no without, or turns the asking off."""
+"""Requests for new addresses: the owner approves one with both codes, dismisses it, or turns such requests off."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ from apikeys.policy.detail_texts import change_text
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
-    """Both codes add the address to the key's list."""
-    row = _own_request(request, pk, asked)
+def approve(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
+    """Both codes add the address to the key's allow-list."""
+    row = _own_request(request, pk, request_pk)
     key = row.key
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
         return _approve(request, key, row)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
@@ -33,13 +33,13 @@ def approve(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
 
 
 def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
-    if not address_approval.waiting(customer(request)).filter(pk=row.pk).exists() and not row.approved:
+    if not address_approval.open_requests(customer(request)).filter(pk=row.pk).exists() and not row.approved:
         messages.info(
             request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
         )
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    page = ApprovalPage(
+    approval_page = ApprovalPage(
         address_approval.approval(row, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -55,7 +55,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
 
     return two_code_page(
         request,
-        page,
+        approval_page,
         effect=lambda: address_approval.approve(request, row, state),
         done=done,
         already_done=RescueRequest.objects.filter(pk=row.pk, approved=True).first,
@@ -63,9 +63,9 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
-    """Says no. The address does not ask again for a day."""
-    row = _own_request(request, pk, asked)
+def dismiss(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
+    """Dismiss the request. The address cannot request again for a day."""
+    row = _own_request(request, pk, request_pk)
     if request.method == "POST" and address_approval.dismiss(request, row):
         messages.success(request, _("The new IP was not added. Its requests stay refused."))
     return redirect("key_detail", row.key_id)
@@ -73,22 +73,22 @@ def dismiss(request: HttpRequest, pk: str, asked: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def toggle(request: HttpRequest, pk: str) -> HttpResponse:
-    """Turns the asking on or off. No codes: an address that asks is still refused."""
+    """Turn requests for new addresses on or off. No codes: requests from a new address are still rejected."""
     key = own_key(request, pk)
     wanted = request.POST.get("asks")
     asks = wanted == "on"
     if (
         request.method == "POST"
         and wanted in ("on", "off")
-        and address_approval.allow(request, key, allowed=asks)
+        and address_approval.set_requests_allowed(request, key, allowed=asks)
     ):
         text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
         messages.success(request, text)
     return redirect("key_detail", key.pk)
 
 
-def _own_request(request: HttpRequest, pk: str, asked: int) -> RescueRequest:
-    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=asked)
+def _own_request(request: HttpRequest, pk: str, request_pk: int) -> RescueRequest:
+    rows = RescueRequest.objects.filter(key__owner=customer(request), key__pk=pk, pk=request_pk)
     row = rows.select_related("key").first()
     if row is None:
         raise Http404

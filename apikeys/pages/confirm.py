@@ -1,4 +1,4 @@
-"""Both codes, for one approval: making a key, or giving a key more power."""
+"""Confirm the creation of a key, or a change that adds power, with both codes."""
 
 import uuid
 from typing import Any
@@ -21,26 +21,26 @@ from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.pages import session_state
 from apikeys.pages.credential_forms import kept_fields
 from apikeys.pages.detail import apply_change, own_key
-from apikeys.pages.forms import name_problem
+from apikeys.pages.forms import name_problem_text
 from apikeys.policy import names
 from apikeys.policy.account_freeze import AccountFrozen
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def verify_new(request: HttpRequest) -> HttpResponse:
-    """Step 3 of the guide: both codes make the key."""
+    """Step 3 of the creation: both codes create the key."""
     user, pending = customer(request), request.session.get(session_state.NEW_KEY)
     if not pending:
-        # Back, refresh or a second click after the key was made: show the key.
-        made = session_state.made_key(request)
+        # Back, refresh or a second click after the key was created: show the key.
+        created = session_state.created_key(request)
         form_drafts.move_to(request, reverse("keys"))
-        return redirect("key_detail", made) if made else redirect("keys")
+        return redirect("key_detail", created) if created else redirect("keys")
     name, public = pending["name"], session_state.pending_public(pending)
-    asked = ApprovalPage(
+    approval_page = ApprovalPage(
         session_state.create_approval(name, public),
         title=_("Create API"),
         back=reverse("keys"),
@@ -52,13 +52,13 @@ def verify_new(request: HttpRequest) -> HttpResponse:
     )
 
     def done(key: ApiKey) -> HttpResponse:
-        session_state.made(request, key)
+        session_state.key_created(request, key)
         return redirect("key_detail", key.pk)
 
     try:
         return two_code_page(
             request,
-            asked,
+            approval_page,
             effect=lambda: _create(request, user, pending),
             done=done,
             already_done=ApiKey.objects.filter(owner=user, wizard=pending["wizard"]).first,
@@ -67,9 +67,9 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         messages.error(request, str(error.message))
     except KeyLimitReached:
         messages.error(request, _("You have the most keys that are allowed. Delete one first."))
-    except names.InvalidName as error:  # begun before a rule about names came into force
+    except names.InvalidName as error:  # the attempt is older than a rule about names
         request.session.pop(session_state.NEW_KEY, None)
-        messages.error(request, name_problem(error.problem))
+        messages.error(request, name_problem_text(error.problem))
     except IntegrityError:
         request.session.pop(session_state.NEW_KEY, None)
         messages.error(request, _("You have a key of this name already. Choose another one."))
@@ -94,14 +94,14 @@ def _create(request: HttpRequest, user: User, pending: dict[str, str]) -> ApiKey
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
-    """Both codes give an existing key more power: exactly the change that the page and the SMS name."""
+    """Both codes apply a change that adds power: exactly the change that the page and the SMS show."""
     key = own_key(request, pk)
     pending = session_state.pending_change(request, key)
-    if pending is None or key.state != State.ACTIVE:
+    if pending is None or key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
-    change, asked_of = pending
-    asked = ApprovalPage(
-        session_state.change_approval(key, change, asked_of),
+    change, approved_state = pending
+    approval_page = ApprovalPage(
+        session_state.change_approval(key, change, approved_state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Change of settings"),
@@ -118,8 +118,8 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     try:
         return two_code_page(
             request,
-            asked,
-            effect=lambda: apply_change(request, key, change, Codes.BOTH, asked=asked_of),
+            approval_page,
+            effect=lambda: apply_change(request, key, change, Codes.BOTH, approved_state=approved_state),
             done=done,
             already_done=lambda: ApiKey.objects.get(pk=key.pk).settings.as_json() == change.after.as_json(),
         )

@@ -1,4 +1,4 @@
-"""One key: its reveal, its settings, its end."""
+"""The page of one key: shows the secret once, changes the settings, deletes the key."""
 
 from typing import Any
 
@@ -19,20 +19,19 @@ from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle, rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import presenters, session_state
-from apikeys.pages.forms import KEEP, DeleteForm, SettingsForm
-from apikeys.pages.lifecycle_forms import RenameForm, taken_text
+from apikeys.pages.forms import KEEP, DeleteForm, RenameForm, SettingsForm, taken_text
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.usage import presenters as use
 from hitobit_portal.http.context import address_of
 
 
 def own_key(request: HttpRequest, pk: Any) -> ApiKey:
-    """The customer's own key, or 404: another customer's key does not exist for them."""
+    """Return the customer's own key; raise 404 for keys of other customers as for unknown ones."""
     key = ApiKey.objects.filter(owner=customer(request), pk=pk).select_related("owner").first()
     if key is None:
         raise Http404
@@ -42,7 +41,7 @@ def own_key(request: HttpRequest, pk: Any) -> ApiKey:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
-    """Key and (once) secret, and the settings. htmx swaps the form alone: the secret stays while they are saved."""
+    """Show key, settings and (once) the secret. htmx replaces only the form, so that the secret stays visible."""
     key = own_key(request, pk)
     fresh = session_state.is_fresh(request, key)
     if request.method == "POST":
@@ -63,7 +62,7 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 
 
 def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm, RenameForm]:
-    """The forms as the key is (a new one: the recommended IP policy chosen), or as typed before a new login."""
+    """Return the forms with the key's values (for a new key with the recommended IP policy), or with a saved draft."""
     draft = form_drafts.pop(request)
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
@@ -80,12 +79,12 @@ def _forms(request: HttpRequest, key: ApiKey, fresh: bool) -> tuple[SettingsForm
 
 
 def _posted(request: HttpRequest, key: ApiKey, fresh: bool) -> HttpResponse:
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     form = SettingsForm(
         request.POST, chips=request.POST.getlist("networks"), expires_at=key.settings.expires_at
     )
-    # The page of a new key does not ask for the name again.
+    # The page of a new key has no field for the name.
     rename = RenameForm(request.POST if "name" in request.POST else None, key=key)
     removed = request.POST.get("remove_network")
     if removed is not None:
@@ -111,18 +110,18 @@ def _save(
     wanted: Settings,
     fresh: bool,
 ) -> HttpResponse:
-    """Applies at once what needs no codes (the name never does), and sends everything else to them."""
-    change = Change(key.settings, wanted)
+    """Apply changes that need no codes (a name never does), and redirect to the codes for others."""
+    change = SettingsChange(key.settings, wanted)
     try:
         if change.adds_power:
-            account_freeze.refuse(customer(request))
+            account_freeze.check_not_frozen(customer(request))
         with transaction.atomic():
             if rename.is_bound:
                 lifecycle.rename(request, key, rename.cleaned_data["name"])
             first = fresh and key.end_first_settings()
             needs_codes = change.adds_power and not first
             if change.codes() and not needs_codes:
-                # The codes that made the key are those of its first settings.
+                # The codes for the creation also approve the first settings.
                 apply_change(request, key, change, Codes.BOTH if first else Codes.NONE, first=first)
     except lifecycle.NameTaken:
         rename.add_error("name", taken_text())
@@ -149,20 +148,20 @@ def _save(
 def apply_change(
     request: HttpRequest,
     key: ApiKey,
-    change: Change,
+    change: SettingsChange,
     given: Codes,
     *,
-    asked: dict[str, Any] | None = None,
+    approved_state: dict[str, Any] | None = None,
     first: bool = False,
 ) -> None:
-    """Applies ``change`` if the key is still as it was when the change was asked for; else `ValidationError`.
+    """Apply ``change`` if the key was not changed since it was requested; else raise `ValidationError`.
 
-    ``given``: the codes for it; ``asked``: `consent.state_of` the key when they were asked for. ``first``: they are the
-    codes that made the key.
+    ``given``: the codes for it; ``approved_state``: `consent.state_of` the key when they were requested; ``first``:
+    they are the codes for the creation of the key.
     """
     user, pk, after = customer(request), str(key.pk), change.after
-    with consent.changing(key, given, asked) as current:
-        # SECURITY: the codes approved a step from `before`; from another state the same step would give other power.
+    with consent.changing(key, given, approved_state) as current:
+        # SECURITY: the codes approved a change from `before`; from another state it would give other power.
         if current.settings.as_json() != change.before.as_json():
             raise consent.ChangedMeanwhile
         current.apply(after.permissions, after.ip_policy, after.networks, after.expiry)
@@ -184,14 +183,14 @@ def _initial(settings: Settings) -> dict[str, Any]:
     return {"permissions": sorted(settings.permissions), "ip_policy": settings.ip_policy}
 
 
-def _ask_for_codes(request: HttpRequest, key: ApiKey, change: Change) -> HttpResponse:
+def _ask_for_codes(request: HttpRequest, key: ApiKey, change: SettingsChange) -> HttpResponse:
     sent = sms_codes.send_code(request, customer(request), session_state.begin_change(request, key, change))
     request.session["sms_failed"] = not sent.is_under_way
     return _go(request, reverse("key_verify", args=[key.pk]))
 
 
 def _go(request: HttpRequest, target: str) -> HttpResponse:
-    """To another page; htmx has to be told that the form is not what comes."""
+    """Redirect to another page; htmx needs a header for this."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=204, headers={"HX-Redirect": target})
     return redirect(target)
@@ -212,11 +211,11 @@ def _page(
         "key": key,
         "form": form,
         "rename": rename,
-        # A page that may still show a new key's secret asks for no name, also when the form alone is swapped again.
+        # A page that may still show a new key's secret has no field for the name, also when only the form is replaced.
         "asks_name": not fresh and (rename.is_bound or not request.htmx),  # type: ignore[attr-defined]
         "fresh": fresh,
         "kinds": kinds,
-        # A key of the customer's own has no secret to show, and is as new.
+        # A key with the customer's own public key has no secret to show.
         "just_made": fresh and Credential.Kind.HMAC.label not in kinds,
         "renewable": lifecycle.is_renewable(key),
         "secret": secret,
@@ -235,7 +234,7 @@ def _page(
 
 def _sections(key: ApiKey, fresh: bool) -> dict[str, Any]:
     """Load the sections of the whole page. The page of a new key shows its first request only."""
-    is_active = key.state == State.ACTIVE
+    is_active = key.state == KeyState.ACTIVE
     context: dict[str, Any] = {}
     if is_active and not key.last_used_at:
         context["steps"] = presenters.first_steps(key)
@@ -243,7 +242,7 @@ def _sections(key: ApiKey, fresh: bool) -> dict[str, Any]:
         return context
     if is_active:
         context["credentials"] = presenters.credentials(key)
-    if key.state != State.REVOKED:
+    if key.state != KeyState.REVOKED:
         context["health"] = presenters.health(key)
     return context | {
         "waiting": presenters.waiting_addresses(key.owner, key),
@@ -254,16 +253,18 @@ def _sections(key: ApiKey, fresh: bool) -> dict[str, Any]:
 
 
 def _kinds(key: ApiKey) -> list[str]:
-    """The kinds of what signs; of a key whose credentials have all ended, of the last one."""
-    credentials: list[Credential] = rotation.live(key) or list(key.credentials.order_by("-pk")[:1])
+    """Return the kinds of the live credentials; if there are none, the kind of the last one."""
+    credentials: list[Credential] = rotation.live_credentials(key) or list(
+        key.credentials.order_by("-pk")[:1]
+    )
     return list(dict.fromkeys(credential.get_kind_display() for credential in credentials))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
-    """Deletes a key for good, after its name was typed."""
+    """Delete a key permanently, after its name was typed."""
     key = own_key(request, pk)
-    if key.state == State.REVOKED:
+    if key.state == KeyState.REVOKED:
         messages.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)

@@ -1,4 +1,4 @@
-"""The page that exports a customer's own keys and events, and the files."""
+"""The export page: a customer's own keys and events as files."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -25,7 +25,10 @@ FORMATS = {
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: HttpRequest) -> HttpResponseBase:
-    """A POST with ``what`` (keys, events) and ``format`` (csv, json) is the file; no link may leave an event."""
+    """Show the page, or return the file for a POST with ``what`` (keys, events) and ``format`` (csv, json).
+
+    POST, because an export records an event and a link must not do so.
+    """
     what, kind = request.POST.get("what", ""), request.POST.get("format", "")
     if request.method != "POST" or what not in WHAT or kind not in FORMATS:
         return _page(request)
@@ -37,7 +40,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
 
 
 def _page(request: HttpRequest) -> HttpResponse:
-    return render(request, "apikeys/export.html", {"most": files.MOST_ROWS})
+    return render(request, "apikeys/export.html", {"most": files.MAX_ROWS})
 
 
 def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
@@ -47,7 +50,7 @@ def _file(request: HttpRequest, what: str, kind: str) -> StreamingHttpResponse:
     audit.record(KeyEvent.EXPORTED, request, customer=user, what=what, format=kind)
     name = f"hitobit-{what}-{timezone.localdate():%Y-%m-%d}.{kind}"
     return StreamingHttpResponse(
-        files.streamed(lambda: write(columns, rows(user))),
+        files.stream(lambda: write(columns, rows(user))),
         content_type=content_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

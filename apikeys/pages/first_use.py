@@ -1,4 +1,4 @@
-"""The first signed request of a new key: how to make it, and whether it has come."""
+"""The first signed request of a new key: example programs, and whether a request was received."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +12,7 @@ from apikeys.models import ApiKey, Credential
 from apikeys.usage import rejection_texts
 from apikeys.verification.signing import Kind
 
-#: Plain text, not templates: braces and dollars belong to the languages in them.
+#: Plain text instead of templates: the programs contain braces and dollar signs.
 FOLDER = Path(__file__).parent / "snippets"
 LANGUAGES = {"curl": "curl + openssl", "python": "Python", "node": "JavaScript (Node.js)", "csharp": "C#"}
 
@@ -24,7 +24,7 @@ class FirstUse(TypedDict):
 
 @dataclass(frozen=True)
 class Snippet:
-    """``language`` is a word for ids, ``title`` what people read, ``text`` the program."""
+    """``language``: for ids; ``title``: for people; ``text``: the program."""
 
     language: str
     title: str
@@ -37,29 +37,30 @@ def _files() -> dict[str, str]:
 
 
 def snippets(key: ApiKey, kind: Kind, origin: str) -> list[Snippet]:
-    """Ready programs of this kind with the key's id in them; the secret stays in the environment."""
-    found = []
+    """Return complete programs for this kind of credential with the key's id; they read the secret from the
+    environment."""
+    result = []
     for language, title in LANGUAGES.items():
         text = _files().get(f"{kind.value}-{language}")
         if text is not None:
             filled = text.replace("@ORIGIN@", origin).replace("@KEY@", key.key_id).rstrip("\n")
-            found.append(Snippet(language, title, filled))
-    return found
+            result.append(Snippet(language, title, filled))
+    return result
 
 
 def state(key: ApiKey, credential: Credential | None = None) -> FirstUse:
-    """What the waiting line says: the first request passed, or the last one was refused and why, or none came.
+    """Return the state of the first request: allowed, or the last one was rejected and why, or none was received.
 
-    ``credential``: of a key that is in use already, the new credential whose first request is waited for.
+    ``credential``: the new credential of a key that is in use already.
     """
     if credential is not None and credential.first_used_at is not None:
         return {"used": True, "text": _("It works: a request signed with the new credential came.")}
     if credential is None and key.last_used_at is not None:
         address = isolated(key.last_used_ip or "")
         return {"used": True, "text": _("It works: a signed request came from %(ip)s.") % {"ip": address}}
-    refused = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
-    refusal = refused.first()
-    if refusal is not None:
-        why = rejection_texts.words(refusal).title
+    rejections = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
+    rejection = rejections.first()
+    if rejection is not None:
+        why = rejection_texts.text_of(rejection).title
         return {"used": False, "text": _("A request came and was refused: %(why)s") % {"why": why}}
     return {"used": False, "text": _("Waiting for the first signed request…")}

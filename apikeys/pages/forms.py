@@ -1,4 +1,4 @@
-"""Forms of the key pages: the name, the settings, the typed confirmation."""
+"""Forms of the key pages: name, settings, renaming, and typed confirmations."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from hitobit_portal.i18n import free_text
 from hitobit_portal.i18n.fields import FREE_TEXT, DayField
 from hitobit_portal.i18n.jalali import TEHRAN, digits
 
-LONGEST_LIST = 4000
+MAX_LIST_LENGTH = 4000
 KEEP, NEVER, ON_A_DAY = "keep", "never", "date"
 EXPIRIES = [
     (KEEP, gettext_lazy("As it is")),
@@ -37,7 +37,7 @@ EXPIRIES = [
 
 
 class NameForm(CredentialForm):
-    """The name of a new key, unique among the customer's live keys; and what its programs sign with."""
+    """The name of a new key, unique among the customer's live keys, and its credential."""
 
     name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
 
@@ -45,28 +45,29 @@ class NameForm(CredentialForm):
         super().__init__(*args, **kwargs)
         self.owner = owner
         if self.is_bound:
-            # What is shown again with an error: a megabyte of pasted text is not sent back.
-            self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.LONGEST * 21]}
+            # Cut: the value is shown again with an error, and a megabyte of pasted text must not be sent back.
+            self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.MAX_LENGTH * 21]}
 
     def clean_name(self) -> str:
         try:
             name = names.clean(self.cleaned_data["name"])
         except names.InvalidName as error:
-            raise ValidationError(name_problem(error.problem)) from None
+            raise ValidationError(name_problem_text(error.problem)) from None
         if ApiKey.objects.live(self.owner).filter(label_folded=names.fold(name)).exists():
             raise ValidationError(_("You have a key of this name already. Choose another one."))
         return name
 
 
-def name_problem(problem: names.Problem) -> str:
-    """Why a name can't be one, in words."""
-    words: dict[names.Problem, str | Promise] = {
-        names.Problem.EMPTY: _("Write a name."),
-        names.Problem.TOO_LONG: _("A name has at most %(n)s characters.") % {"n": digits(names.LONGEST)},
-        names.Problem.HIDDEN: _("The name has invisible characters. Type it again."),
-        names.Problem.LINK: FREE_TEXT[free_text.Problem.LINK],
+def name_problem_text(problem: names.NameProblem) -> str:
+    """Return the error message for a name."""
+    texts: dict[names.NameProblem, str | Promise] = {
+        names.NameProblem.EMPTY: _("Write a name."),
+        names.NameProblem.TOO_LONG: _("A name has at most %(n)s characters.")
+        % {"n": digits(names.MAX_LENGTH)},
+        names.NameProblem.HIDDEN: _("The name has invisible characters. Type it again."),
+        names.NameProblem.LINK: FREE_TEXT[free_text.Problem.LINK],
     }
-    return str(words[problem])
+    return str(texts[problem])
 
 
 class SettingsForm(forms.Form):
@@ -79,7 +80,7 @@ class SettingsForm(forms.Form):
         error_messages={"invalid_choice": gettext_lazy("This choice does not exist.")},
     )
     ip_policy = forms.ChoiceField(choices=IpPolicy.choices, widget=forms.RadioSelect)
-    network = forms.CharField(required=False, widget=forms.Textarea, max_length=LONGEST_LIST)
+    network = forms.CharField(required=False, widget=forms.Textarea, max_length=MAX_LIST_LENGTH)
     expiry = forms.ChoiceField(choices=EXPIRIES, required=False)
     expiry_date = DayField(label=gettext_lazy("Last day"), required=False)
 
@@ -93,12 +94,12 @@ class SettingsForm(forms.Form):
         self.notes: list[str] = []
 
     def clean(self) -> dict[str, Any]:
-        """Adds ``expires_at``: as it is, "" for never, or the end of the last day on Tehran's clock."""
+        """Add ``expires_at``: unchanged, "" for never, or the end of the last day in Tehran."""
         data = super().clean() or {}
         chosen, day = data.get("expiry") or KEEP, data.get("expiry_date")
         data["expires_at"] = self.expires_at
         if chosen == KEEP and data.get("expiry_date"):
-            chosen = ON_A_DAY  # who wrote a day meant it
+            chosen = ON_A_DAY  # a person who entered a day wants it
         if chosen == NEVER:
             data["expires_at"] = ""
         elif chosen.isdigit():
@@ -114,24 +115,24 @@ class SettingsForm(forms.Form):
         return data
 
     def add(self, text: str) -> bool:
-        """Moves what is right in ``text`` to the chips and leaves the rest in the box with an error.
+        """Move valid entries of ``text`` to the chips, and leave the others in the text box with errors.
 
-        Returns whether all of it was right.
+        Return whether all entries were valid.
         """
-        wrong: list[tuple[str, networks.Problem]] = []
-        for entry in networks.split_list(text[:LONGEST_LIST]):
+        invalid: list[tuple[str, networks.NetworkProblem]] = []
+        for entry in networks.split_list(text[:MAX_LIST_LENGTH]):
             try:
                 network = networks.parse_entry(entry)
             except networks.NetworkError as error:
-                wrong.append((entry, error.kind))
+                invalid.append((entry, error.kind))
                 continue
             self._add_one(entry, network)
-        self.typed["network"] = "\n".join(entry for entry, _kind in wrong)
-        for entry, kind in wrong[:5]:
-            self.add_error("network", _network_problem(entry, kind))
+        self.typed["network"] = "\n".join(entry for entry, _kind in invalid)
+        for entry, kind in invalid[:5]:
+            self.add_error("network", _network_problem_text(entry, kind))
         if len(self.chips) > NETWORKS_A_KEY:
             self.add_error("network", _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)})
-        return not wrong and len(self.chips) <= NETWORKS_A_KEY
+        return not invalid and len(self.chips) <= NETWORKS_A_KEY
 
     def _add_one(self, entry: str, network: networks.Network) -> None:
         if network.value in self.chips:
@@ -148,13 +149,13 @@ class SettingsForm(forms.Form):
             self.notes.append(note % {"value": isolated(network.value)})
 
     def wanted(self) -> Settings | None:
-        """The settings that the form asks for; None, with errors beside the fields, when they can't be."""
+        """Return the requested settings; None, with errors at the fields, if they are invalid."""
         if not self.is_valid():
             return None
         trusted = self.cleaned_data["ip_policy"] == IpPolicy.TRUSTED
         if trusted and not self.add(self.cleaned_data["network"]):
             return None
-        # Without the restriction the list has no meaning; keeping it would surprise whoever turns it on again.
+        # Without the restriction the list has no effect; keeping it would be a surprise when it is enabled again.
         settings = Settings(
             frozenset(self.cleaned_data["permissions"]),
             self.cleaned_data["ip_policy"],
@@ -169,7 +170,7 @@ class SettingsForm(forms.Form):
         return settings
 
     def shown_chips(self) -> list[tuple[str, str]]:
-        """The chips with what a network's size means."""
+        """Return the chips with the sizes of networks as text."""
         return [(value, _size(value)) for value in self.chips]
 
 
@@ -188,11 +189,11 @@ def _size(value: str) -> str:
     return ngettext("%(n)s address", "%(n)s addresses", count) % {"n": digits(count)}
 
 
-def _network_problem(entry: str, kind: networks.Problem) -> str:
+def _network_problem_text(entry: str, kind: networks.NetworkProblem) -> str:
     shown = isolated(entry[:50])
-    if kind is networks.Problem.PREFIX:
+    if kind is networks.NetworkProblem.PREFIX:
         return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
-    if kind is networks.Problem.TOO_WIDE:
+    if kind is networks.NetworkProblem.TOO_WIDE:
         return _(
             "“%(entry)s” is too wide: /8 is the most, of IPv6 /24. Choose “Unrestricted” for every address."
         ) % {"entry": shown}
@@ -202,7 +203,7 @@ def _network_problem(entry: str, kind: networks.Problem) -> str:
 
 
 class DeleteForm(forms.Form):
-    """The name of the key, typed; what people can't see (joiners, case, Arabic letters) may differ."""
+    """The typed name of the key; invisible differences (joiners, case, Arabic letters) are ignored."""
 
     name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
 
@@ -211,8 +212,53 @@ class DeleteForm(forms.Form):
         self.key = key
 
     def clean_name(self) -> str:
-        # Tidied and not cleaned: a key that is older than the rule about names can be deleted, too.
-        typed = names.tidy(self.cleaned_data["name"][: names.LONGEST * 20])
+        # `tidy` instead of `clean`: a key that is older than the rule about names can be deleted too.
+        typed = names.tidy(self.cleaned_data["name"][: names.MAX_LENGTH * 20])
         if names.fold(typed) != self.key.label_folded:
             raise ValidationError(_("This is not the name of the key. Nothing was deleted."))
         return typed
+
+
+class RenameForm(forms.Form):
+    """A new name for ``key``, unique among its owner's other live keys."""
+
+    name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
+
+    def __init__(self, data: Any = None, *, key: ApiKey, **kwargs: Any) -> None:
+        # Cut: the value is shown again with an error, and a megabyte of pasted text must not be sent back.
+        typed = None if data is None else {"name": str(data.get("name", ""))[: names.MAX_LENGTH * 21]}
+        super().__init__(typed, initial={"name": key.label, **kwargs.pop("initial", {})}, **kwargs)
+        self.key = key
+
+    def clean_name(self) -> str:
+        try:
+            name = names.clean(self.cleaned_data["name"])
+        except names.InvalidName as error:
+            raise ValidationError(name_problem_text(error.problem)) from None
+        others = ApiKey.objects.live(self.key.owner).exclude(pk=self.key.pk)
+        if others.filter(label_folded=names.fold(name)).exists():
+            raise ValidationError(taken_text())
+        return name
+
+
+def taken_text() -> str:
+    return _("You have a key of this name already. Choose another one.")
+
+
+class DeleteAllForm(forms.Form):
+    """The typed phrase of the page; invisible differences (joiners, case, Arabic letters) are ignored."""
+
+    phrase = forms.CharField(label=gettext_lazy("Confirmation"), strip=False)
+
+    def clean_phrase(self) -> str:
+        try:
+            typed = names.clean(self.cleaned_data["phrase"])
+        except names.InvalidName:
+            typed = ""
+        if names.fold(typed) != names.fold(delete_all_phrase()):
+            raise ValidationError(_("This is not the phrase. Nothing was deleted."))
+        return typed
+
+
+def delete_all_phrase() -> str:
+    return _("delete all keys")

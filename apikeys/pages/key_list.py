@@ -1,4 +1,4 @@
-"""The dashboard, and the list of keys with the form that begins a new one."""
+"""The dashboard, and the list of keys with the form for a new key."""
 
 import uuid
 
@@ -16,8 +16,8 @@ from apikeys.models import ApiKey
 from apikeys.pages import presenters
 from apikeys.pages.credential_forms import from_draft
 from apikeys.pages.forms import NameForm
-from apikeys.pages.session_state import begin, create_approval
-from apikeys.policy.choices import LIVE_KEYS, State
+from apikeys.pages.session_state import begin_creation, create_approval
+from apikeys.policy.choices import LIVE_KEYS, KeyState
 
 DASHBOARD_KEYS = 5
 DASHBOARD_EVENTS = 5
@@ -30,9 +30,9 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """Where the customer arrives: keys, protection, last events."""
+    """The customer's first page: keys, protection, latest events."""
     keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks", "credentials"))
-    # The newest login is this one; the one before it is the one to recognise.
+    # The newest login is this one; the one before it is shown for the customer to recognise.
     logins = AuditEvent.objects.filter(customer=customer(request), event=Event.LOGIN.value).order_by("-pk")[
         1:2
     ]
@@ -52,13 +52,13 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
-    """The list; a POST of a good name sends the SMS and goes on to the codes."""
+    """Show the list; a valid POST sends the SMS and redirects to the codes."""
     draft = form_drafts.pop(request)
     typed = {"name": draft.get("name", [""])[0], **from_draft(draft)}
     form = NameForm(owner=customer(request), initial=typed)
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
-        .exclude(state=State.REVOKED)
+        .exclude(state=KeyState.REVOKED)
         .select_related("owner")
         .prefetch_related("networks")
     )
@@ -67,7 +67,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         form = NameForm(request.POST, owner=customer(request))
         if form.is_valid():
             name = form.cleaned_data["name"]
-            begin(request, name, uuid.uuid4(), form.public)
+            begin_creation(request, name, uuid.uuid4(), form.public)
             sent = sms_codes.send_code(request, customer(request), create_approval(name, form.public))
             request.session["sms_failed"] = not sent.is_under_way
             return redirect("key_verify_new")

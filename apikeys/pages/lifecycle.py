@@ -1,4 +1,4 @@
-"""A key's states: paused at once, resumed by both codes, its trading renewed; and all keys deleted at once."""
+"""Pages to pause, resume and renew a key, and to delete all keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,18 +21,18 @@ from apikeys.actions import consent, lifecycle
 from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey
 from apikeys.pages.detail import own_key
-from apikeys.pages.lifecycle_forms import DeleteAllForm, delete_all_phrase
+from apikeys.pages.forms import DeleteAllForm, delete_all_phrase
 from apikeys.policy import account_freeze
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
 from hitobit_portal.i18n.jalali import date_local, digits
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def pause(request: HttpRequest, pk: str) -> HttpResponse:
-    """What pausing does, and one button. No code: it only takes power away."""
+    """Explain and pause. No code: pausing only removes power."""
     key = own_key(request, pk)
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     if request.method != "POST":
         return render(request, "apikeys/key_pause.html", {"key": key})
@@ -45,12 +45,12 @@ def pause(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def resume(request: HttpRequest, pk: str) -> HttpResponse:
-    """Both codes: a paused key gets all its power back."""
+    """Resume a paused key with both codes, because that restores its power."""
     key = own_key(request, pk)
-    if key.state != State.FROZEN:
+    if key.state != KeyState.FROZEN:
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
-    asked = ApprovalPage(
+    approval_page = ApprovalPage(
         lifecycle.resume_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -65,13 +65,13 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_detail", key.pk)
 
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
         return two_code_page(
             request,
-            asked,
+            approval_page,
             effect=lambda: lifecycle.resume(request, key, state),
             done=done,
-            already_done=ApiKey.objects.filter(pk=key.pk, state=State.ACTIVE).exists,
+            already_done=ApiKey.objects.filter(pk=key.pk, state=KeyState.ACTIVE).exists,
         )
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
@@ -80,12 +80,12 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def renew(request: HttpRequest, pk: str) -> HttpResponse:
-    """90 more days of trading for an unrestricted key: by the authenticator's code while it trades, then by both."""
+    """Renew trading of an unrestricted key for 90 days: before the end with the authenticator's code, else both."""
     key = own_key(request, pk)
     if not lifecycle.is_renewable(key):
         return redirect("key_detail", key.pk)
     try:
-        account_freeze.refuse(customer(request))
+        account_freeze.check_not_frozen(customer(request))
         if lifecycle.renewal_codes(key) is Codes.BOTH:
             return _renew_ended(request, key)
         return _renew_running(request, key)
@@ -114,11 +114,11 @@ def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
 
 
 def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Once trading has ended, a renewal adds power."""
+    """Renew with both codes: after the end of trading, a renewal adds power."""
     if "code" in request.POST:
         return _ended_meanwhile(request)
     state = consent.state_of(key)
-    asked = ApprovalPage(
+    approval_page = ApprovalPage(
         lifecycle.renew_approval(key, state),
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
@@ -130,7 +130,7 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
     )
     return two_code_page(
         request,
-        asked,
+        approval_page,
         effect=lambda: lifecycle.renew(request, key, Codes.BOTH, state),
         done=lambda renewed: _renewed(request, renewed),
         already_done=_is_renewed(key),
@@ -142,20 +142,20 @@ def _is_renewed(key: ApiKey) -> Callable[[], Any]:
 
 
 def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
-    """The form of one code was open while trading ended."""
+    """Handle a form with one code that was opened before trading ended."""
     messages.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
     return redirect(request.path)
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    words = {"name": key.label, "until": date_local(key.trade_until)}
-    messages.success(request, _("The API “%(name)s” may trade until %(until)s.") % words)
+    values = {"name": key.label, "until": date_local(key.trade_until)}
+    messages.success(request, _("The API “%(name)s” may trade until %(until)s.") % values)
     return redirect("key_detail", key.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_all(request: HttpRequest) -> HttpResponse:
-    """Ends all keys for good, after a phrase was typed. Lists what ends."""
+    """List all keys, and delete them permanently after a phrase was typed."""
     keys = list(ApiKey.objects.live(customer(request)))
     if not keys:
         return redirect("keys")

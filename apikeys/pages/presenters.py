@@ -11,9 +11,10 @@ from accounts.models import User
 from apikeys.actions import address_approval, rotation
 from apikeys.models import ApiKey, Credential, RescueRequest
 from apikeys.pages import first_use
-from apikeys.policy.choices import IpPolicy, State
+from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.usage import key_health, queries, rejection_texts
-from apikeys.usage.key_health import Check
+from apikeys.usage.key_health import HealthCheck
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 from apikeys.verification.signing import Kind
 
 #: Deleted keys that the list shows. Their pages stay for good.
@@ -31,7 +32,7 @@ class CredentialLine:
 
 def credentials(key: ApiKey) -> dict[str, Any]:
     """``lines``, oldest first, and ``can_rotate``: whether there is room for another one."""
-    live = rotation.live(key)
+    live = rotation.live_credentials(key)
     used = [credential for credential in live if credential.last_used_at is not None]
     # Times are written once a minute: of two with nearly the same the newer one is what programs move to.
     latest = max(used, key=lambda credential: (credential.last_used_at, credential.pk), default=None)
@@ -39,7 +40,7 @@ def credentials(key: ApiKey) -> dict[str, Any]:
         CredentialLine(credential, credential == latest, len(live) > 1 and credential == live[-1])
         for credential in live
     ]
-    return {"lines": lines, "can_rotate": len(live) < rotation.MOST}
+    return {"lines": lines, "can_rotate": len(live) < MAX_LIVE_CREDENTIALS}
 
 
 def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any
 
     ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
     """
-    live = [rotated] if rotated else rotation.live(key)
+    live = [rotated] if rotated else rotation.live_credentials(key)
     if not live:
         return {}
     credential = live[-1]
@@ -66,7 +67,7 @@ def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any
 class Fix:
     """A check that failed, and where its button leads; ``url`` is "" where there is none."""
 
-    check: Check
+    check: HealthCheck
     url: str
 
 
@@ -74,7 +75,7 @@ class Fix:
 class Health:
     key: ApiKey
     fixes: list[Fix]
-    passed: list[Check]
+    passed: list[HealthCheck]
 
     @property
     def petals(self) -> int:
@@ -104,39 +105,39 @@ def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
     now, counted = timezone.now(), queries.for_health(keys)
     found = []
     for key in keys:
-        checks = key_health.checks(key, counted.get(key.pk, key_health.Counts()), now)
+        checks = key_health.checks(key, counted.get(key.pk, key_health.RequestCounts()), now)
         fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
         found.append(Health(key, fixes, [check for check in checks if check.passed]))
     return found
 
 
-def _place(key: ApiKey, check: Check, on_page: bool) -> str:
+def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
     """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
     if check.drop:
         return (
-            rejection_texts.address_of_page("key_drop_permissions", key.pk)
-            if key.state == State.ACTIVE
-            else ""
+            rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
         )
     if not check.place.startswith("#"):
-        return rejection_texts.address_of_page(check.place, key.pk)
-    if key.state != State.ACTIVE and check.place in ("#ip", "#expires"):
+        return rejection_texts.page_url(check.place, key.pk)
+    if key.state != KeyState.ACTIVE and check.place in ("#ip", "#expires"):
         return ""
-    page = "" if on_page else rejection_texts.address_of_page("key_detail", key.pk)
+    page = "" if on_page else rejection_texts.page_url("key_detail", key.pk)
     return f"{page}{check.place}"
 
 
 def waiting_addresses(user: User, key: ApiKey | None = None) -> list[RescueRequest]:
     """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = address_approval.waiting(user)
+    waiting = address_approval.open_requests(user)
     return list(waiting.filter(key=key) if key else waiting)
 
 
 def may_ask(key: ApiKey) -> bool:
     """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
-    return key.state == State.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw
+    return key.state == KeyState.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw
 
 
 def deleted_keys(user: User) -> list[ApiKey]:
     """The customer's deleted keys, the last 100, newest first. Their pages stay for good."""
-    return list(ApiKey.objects.filter(owner=user, state=State.REVOKED).order_by("-revoked_at")[:MAX_DELETED])
+    return list(
+        ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")[:MAX_DELETED]
+    )

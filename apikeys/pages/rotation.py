@@ -1,4 +1,4 @@
-"""Another credential of a key: asked for, approved by both codes, shown once; and the old one's end by hand."""
+"""Rotation of a key's credentials: request a new one, approve it with both codes, show it once, end the old one."""
 
 import uuid
 from typing import Any
@@ -20,60 +20,60 @@ from accounts.factors.views import ApprovalPage, two_code_page
 from accounts.models import User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.pages import first_use, presenters, rotation_state
+from apikeys.pages import first_use, presenters, session_state
 from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, kept_fields
 from apikeys.pages.detail import own_key
-from apikeys.pages.session_state import key_facts
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def rotate(request: HttpRequest, pk: str) -> HttpResponse:
-    """The form; a POST of a good one sends the SMS and goes on to the codes."""
+    """Show the form; a valid POST sends the SMS and redirects to the codes."""
     key = own_key(request, pk)
-    if key.state != State.ACTIVE:
+    if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
-    if len(rotation.live(key)) >= rotation.MOST:
-        messages.info(request, cannot_text())
+    if len(rotation.live_credentials(key)) >= MAX_LIVE_CREDENTIALS:
+        messages.info(request, cannot_rotate_text())
         return redirect("key_detail", key.pk)
     form = RotateForm(request.POST or None, initial=from_draft(form_drafts.pop(request)))
     try:
-        account_freeze.refuse(customer(request))  # before an SMS is sent for nothing
+        account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
     if request.method == "POST" and form.is_valid():
-        approval = rotation_state.begin(request, key, form.public, form.cleaned_data["grace"])
+        approval = session_state.begin_rotation(request, key, form.public, form.cleaned_data["grace"])
         sent = sms_codes.send_code(request, customer(request), approval)
         request.session["sms_failed"] = not sent.is_under_way
         return redirect("key_rotate_verify", key.pk)
     return render(request, "apikeys/key_rotate.html", {"key": key, "form": form})
 
 
-def cannot_text() -> str:
+def cannot_rotate_text() -> str:
     return _("This API has two credentials already. End one of them first.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def verify(request: HttpRequest, pk: str) -> HttpResponse:
-    """Both codes make the second credential: exactly the one that the page shows."""
+    """Both codes create the second credential: exactly the one that the page shows."""
     key, user = own_key(request, pk), customer(request)
-    pending = rotation_state.pending(request, key)
-    if pending is None or key.state != State.ACTIVE:
+    pending = session_state.pending_rotation(request, key)
+    if pending is None or key.state != KeyState.ACTIVE:
         return _without_attempt(request, key)
-    public, grace = rotation_state.public_of(pending), pending["grace"]
-    asked = ApprovalPage(
-        rotation_state.approval(key, public, grace, pending["asked"]),
+    public, grace = session_state.pending_public(pending), pending["grace"]
+    approval_page = ApprovalPage(
+        session_state.rotation_approval(key, public, grace, pending["asked"]),
         title=key.label,
         back=reverse("key_rotate", args=[key.pk]),
         operation=_("New credential"),
         facts=[
             (_("Key name"), key.label, False),
-            *key_facts(public),
+            *session_state.key_facts(public),
             (_("Old one, after the first use of the new one"), grace_text(grace), False),
         ],
         kept={**kept_fields(public), "grace": str(grace)},
@@ -81,13 +81,13 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
     )
 
     def done(credential: Credential) -> HttpResponse:
-        rotation_state.made(request, credential)
+        session_state.credential_made(request, credential)
         return redirect("key_rotated", key.pk, credential.serial)
 
     try:
         return two_code_page(
             request,
-            asked,
+            approval_page,
             effect=lambda: _rotate(request, user, key, pending),
             done=done,
             already_done=Credential.objects.filter(key=key, serial=pending["wizard"]).first,
@@ -95,15 +95,15 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     except rotation.CannotRotate:
-        request.session.pop(rotation_state.ROTATION, None)
-        messages.error(request, cannot_text())
+        request.session.pop(session_state.ROTATION, None)
+        messages.error(request, cannot_rotate_text())
     return redirect("key_detail", key.pk)
 
 
 def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Back, refresh or a second click after the credential was made: its page. After a new login the form again."""
-    serial = rotation_state.made_serial(request)
-    if key.state == State.ACTIVE and form_drafts.move_to(request, reverse("key_rotate", args=[key.pk])):
+    """Redirect after back, refresh or a second click: to the new credential, or after a new login to the form."""
+    serial = session_state.made_credential_serial(request)
+    if key.state == KeyState.ACTIVE and form_drafts.move_to(request, reverse("key_rotate", args=[key.pk])):
         return redirect("key_rotate", key.pk)
     if serial is not None and key.credentials.filter(serial=serial).exists():
         return redirect("key_rotated", key.pk, serial)
@@ -111,10 +111,10 @@ def _without_attempt(request: HttpRequest, key: ApiKey) -> HttpResponse:
 
 
 def _rotate(request: HttpRequest, user: User, key: ApiKey, pending: dict[str, Any]) -> Credential:
-    account_freeze.refuse(User.objects.get(pk=user.pk))
+    account_freeze.check_not_frozen(User.objects.get(pk=user.pk))
     with consent.changing(key, Codes.BOTH, pending["asked"]):
         credential = rotation.rotate(
-            key, rotation_state.public_of(pending), pending["grace"], uuid.UUID(pending["wizard"])
+            key, session_state.pending_public(pending), pending["grace"], uuid.UUID(pending["wizard"])
         )
         key.end_first_settings()
         _record(KeyEvent.APPROVED, request, key, purpose=KeyPurpose.ROTATE.value)
@@ -129,13 +129,13 @@ def _record(event: KeyEvent, request: HttpRequest, key: ApiKey, **detail: Any) -
 @never_cache
 @require_safe
 def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
-    """The new secret, once, and only in the session that made it; of a public key its fingerprint."""
+    """Show the new secret once, and only in the session that created it; for a public key, its fingerprint."""
     key = own_key(request, pk)
     credential = key.credentials.filter(serial=serial).first()
     if credential is None:
         raise Http404
-    # SECURITY: another session of the customer has not seen the codes, and sees no secret.
-    if rotation_state.made_serial(request) != str(serial) or key.state != State.ACTIVE:
+    # SECURITY: another session of the customer has not entered the codes and must not see the secret.
+    if session_state.made_credential_serial(request) != str(serial) or key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
     secret = credential.reveal() if request.method == "GET" else None
     if secret is not None:
@@ -153,7 +153,7 @@ def rotated(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
-    """Ends one of two credentials at once. No code: it only takes power away."""
+    """End one of two credentials at once. No code: that only removes power."""
     key = own_key(request, pk)
     credential = key.credentials.filter(serial=serial).first()
     if credential is None:
@@ -174,14 +174,14 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
 @never_cache
 @require_safe
 def first_used(request: HttpRequest, pk: str) -> JsonResponse:
-    """Whether a signed request of the key was answered: ``{"used": bool, "text": str}``, for the waiting line."""
+    """Return whether a signed request of the key was received: ``{"used": bool, "text": str}``. Polled by the page."""
     return JsonResponse(first_use.state(own_key(request, pk)))
 
 
 @never_cache
 @require_safe
 def credential_first_used(request: HttpRequest, pk: str, serial: uuid.UUID) -> JsonResponse:
-    """The same of one credential: while a key is rotated its other one is in use already."""
+    """As `first_used` for one credential: during a rotation the key's other credential is in use already."""
     key = own_key(request, pk)
     credential = key.credentials.filter(serial=serial).first()
     if credential is None:

@@ -1,4 +1,4 @@
-"""What the session remembers while a key is being made or changed; never a code and never a secret."""
+"""Session data of unfinished creations, changes and rotations of keys. Never contains codes or secrets."""
 
 import time
 import uuid
@@ -11,18 +11,22 @@ from accounts.choices.approvals import Approval
 from apikeys.actions import consent
 from apikeys.models import ApiKey, Credential
 from apikeys.policy.approvals import KeyPurpose
-from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, State
+from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, KeyState
 from apikeys.policy.public_keys import PublicKey
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification.signing import Kind
 
 NEW_KEY = "new_key"
 MADE_KEY = "made_key"
 CHANGE = "key_change"
+ROTATION = "key_rotation"
+MADE_CREDENTIAL = "made_credential"
 
 
-def begin(request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey | None = None) -> None:
-    """Remembers a key to be made. The same once more (a double click) is the same attempt."""
+def begin_creation(
+    request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey | None = None
+) -> None:
+    """Store a key to be created. The same values again (a double click) are the same attempt."""
     wanted = {"name": name, **_as_json(public)}
     pending = request.session.get(NEW_KEY, {})
     if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
@@ -30,20 +34,23 @@ def begin(request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey 
 
 
 def _as_json(public: PublicKey | None) -> dict[str, str]:
-    """SECURITY: of a pair the session knows the public half only."""
+    """SECURITY: the session has the public key only, never the private key."""
     if public is None:
         return {"kind": Kind.HMAC.value, "public_key": ""}
     return {"kind": public.kind.value, "public_key": public.encoded}
 
 
 def pending_public(pending: dict[str, Any]) -> PublicKey | None:
-    """The public key of an attempt that the session remembers; None for a secret."""
+    """Return the public key of a stored attempt; None for a secret."""
     encoded = pending.get("public_key", "")
     return PublicKey(Kind(pending["kind"]), encoded) if encoded else None
 
 
 def create_approval(name: str, public: PublicKey | None = None) -> Approval:
-    """SECURITY: bound to the public key: it can't be swapped for a thief's after the SMS went out."""
+    """Return the approval of a creation.
+
+    SECURITY: bound to the public key, so that a thief cannot replace it after the SMS was sent.
+    """
     content = {"name": name, "kind": kind_of(public), "key": public.fingerprint if public else ""}
     return Approval(KeyPurpose.CREATE, content, {"name": name})
 
@@ -53,58 +60,121 @@ def kind_of(public: PublicKey | None) -> str:
 
 
 def key_facts(public: PublicKey | None) -> list[tuple[str, str, bool]]:
-    """Kind and fingerprint, as the page of the codes shows them."""
+    """Return kind and fingerprint for the page of the codes."""
     facts = [(_("Kind"), str(Credential.Kind(kind_of(public)).label), True)]
     if public is not None:
         facts.append((_("Fingerprint"), public.fingerprint, True))
     return facts
 
 
-def made(request: HttpRequest, key: ApiKey) -> None:
-    """The key exists: this session may see its secret and give its first settings, for ten minutes."""
+def key_created(request: HttpRequest, key: ApiKey) -> None:
+    """Allow this session to see the secret of a new key and to make its first settings, for ten minutes."""
     request.session.pop(NEW_KEY, None)
-    # SECURITY: from the key's birth, not from now: a repeated submission needs no right codes and must not prolong it.
+    # SECURITY: from the creation, not from now: a repeated submission needs no codes and must not extend the time.
     until = int(key.created_at.timestamp()) + FIRST_SETTINGS_SECONDS
     request.session[MADE_KEY] = {"key": str(key.pk), "until": until}
 
 
-def made_key(request: HttpRequest) -> str | None:
-    """The id of the key that this session made in the last ten minutes."""
+def created_key(request: HttpRequest) -> str | None:
+    """Return the id of the key that this session created in the last ten minutes."""
     state = request.session.get(MADE_KEY)
     return state["key"] if state and time.time() < state["until"] else None
 
 
 def is_fresh(request: HttpRequest, key: ApiKey) -> bool:
-    """Whether first settings need no codes: made in this session, ten minutes ago at most, and none were given yet."""
-    return key.state == State.ACTIVE and key.first_settings_at is None and made_key(request) == str(key.pk)
+    """Return whether the first settings need no codes: the key was created in this session at most ten minutes ago and
+    has not been changed."""
+    return (
+        key.state == KeyState.ACTIVE and key.first_settings_at is None and created_key(request) == str(key.pk)
+    )
 
 
-def begin_change(request: HttpRequest, key: ApiKey, change: Change) -> Approval:
-    asked = consent.state_of(key)
+def begin_change(request: HttpRequest, key: ApiKey, change: SettingsChange) -> Approval:
+    approved_state = consent.state_of(key)
     request.session[CHANGE] = {
         "key": str(key.pk),
         "before": change.before.as_json(),
         "after": change.after.as_json(),
-        "asked": asked,
+        "asked": approved_state,
     }
-    return change_approval(key, change, asked)
+    return change_approval(key, change, approved_state)
 
 
-def pending_change(request: HttpRequest, key: ApiKey) -> tuple[Change, dict[str, Any]] | None:
-    """The change that waits for its codes, and `consent.state_of` the key when they were asked for."""
+def pending_change(request: HttpRequest, key: ApiKey) -> tuple[SettingsChange, dict[str, Any]] | None:
+    """Return the change that waits for codes, and `consent.state_of` the key when the codes were requested."""
     state: dict[str, Any] | None = request.session.get(CHANGE)
     if not state or state["key"] != str(key.pk) or "asked" not in state:
         return None
-    return Change(Settings.from_json(state["before"]), Settings.from_json(state["after"])), state["asked"]
+    change = SettingsChange(Settings.from_json(state["before"]), Settings.from_json(state["after"]))
+    return change, state["asked"]
 
 
 def end_change(request: HttpRequest) -> None:
     request.session.pop(CHANGE, None)
 
 
-def change_approval(key: ApiKey, change: Change, asked: dict[str, Any] | None = None) -> Approval:
-    """Bound to the key and to what it is changed from and to: neither can be swapped after the SMS went out."""
+def change_approval(
+    key: ApiKey, change: SettingsChange, approved_state: dict[str, Any] | None = None
+) -> Approval:
+    """Return the approval of a change, bound to the key and to the settings before and after it, so that none of them
+    can be replaced after the SMS was sent."""
     words = {"changes": _("; ").join(change.lines(short=True))}
     return consent.key_approval(
-        KeyPurpose.CHANGE, key, asked, words, before=change.before.as_json(), after=change.after.as_json()
+        KeyPurpose.CHANGE,
+        key,
+        approved_state,
+        words,
+        before=change.before.as_json(),
+        after=change.after.as_json(),
     )
+
+
+def begin_rotation(request: HttpRequest, key: ApiKey, public: PublicKey | None, grace: int) -> Approval:
+    """Store a credential to be created. The same values again (a double click) are the same attempt."""
+    approved_state = consent.state_of(key)
+    wanted = {
+        "key": str(key.pk),
+        "kind": kind_of(public),
+        "public_key": public.encoded if public else "",
+        "grace": grace,
+        "asked": approved_state,
+    }
+    pending = request.session.get(ROTATION, {})
+    if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
+        request.session[ROTATION] = {**wanted, "wizard": str(uuid.uuid4())}
+    return rotation_approval(key, public, grace, approved_state)
+
+
+def pending_rotation(request: HttpRequest, key: ApiKey) -> dict[str, Any] | None:
+    """Return the attempt for ``key``: ``kind``, ``public_key`` (base64 of DER), ``grace`` (seconds), ``asked`` (the
+    approved state), ``wizard``."""
+    state: dict[str, Any] | None = request.session.get(ROTATION)
+    return state if state and state["key"] == str(key.pk) and "asked" in state else None
+
+
+def rotation_approval(
+    key: ApiKey, public: PublicKey | None, grace: int, approved_state: dict[str, Any] | None = None
+) -> Approval:
+    """Return the approval of a rotation.
+
+    SECURITY: bound to the key, the public key and the grace period, so that none of them can be replaced after the SMS
+    was sent.
+    """
+    fingerprint = public.fingerprint if public else ""
+    return consent.key_approval(
+        KeyPurpose.ROTATE, key, approved_state, kind=kind_of(public), fingerprint=fingerprint, grace=grace
+    )
+
+
+def credential_made(request: HttpRequest, credential: Credential) -> None:
+    """Allow this session to see the secret of a new credential, for ten minutes."""
+    request.session.pop(ROTATION, None)
+    # SECURITY: from the creation, not from now: a repeated submission needs no codes and must not extend the time.
+    until = int(credential.created_at.timestamp()) + FIRST_SETTINGS_SECONDS
+    request.session[MADE_CREDENTIAL] = {"serial": str(credential.serial), "until": until}
+
+
+def made_credential_serial(request: HttpRequest) -> str | None:
+    """Return the serial of the credential that this session created in the last ten minutes."""
+    state = request.session.get(MADE_CREDENTIAL)
+    return state["serial"] if state and time.time() < state["until"] else None

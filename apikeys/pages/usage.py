@@ -1,4 +1,4 @@
-"""What mends a refusal or a weakness at once: an address or permission given (by both codes), or power taken away."""
+"""Fix a rejection or a failed health check: add an address or permission (both codes), or remove permissions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,18 +18,18 @@ from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from apikeys.pages.detail import apply_change, own_key
 from apikeys.policy import account_freeze
-from apikeys.policy.choices import IpPolicy, State, check_rules
+from apikeys.policy.choices import IpPolicy, KeyState, check_rules
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change
+from apikeys.policy.settings_change import SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.outcomes import Outcome
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
-    """Asks for both codes to add the address of a refusal to the key's list; never adds it by itself."""
+    """Ask for both codes to add the address of a rejected request to the key's allow-list."""
     key = own_key(request, pk)
-    # SECURITY: of this key, and signed with its secret: others are anybody's, and not offered by one click.
+    # SECURITY: only rejections of this key that were signed with its secret: others may be from anybody.
     signed = key.refusals.filter(outcome=Outcome.ADDRESS_REFUSED.value, skew_ms__isnull=False)
     row = signed.filter(pk=refusal).first()
     if row is None:
@@ -40,7 +40,7 @@ def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
-    """Asks for both codes to give the permission that a refused request needed; never gives it by itself."""
+    """Ask for both codes to add the permission that a rejected request needed."""
     key = own_key(request, pk)
     row = key.refusals.filter(outcome=Outcome.PERMISSION.value, pk=refusal).first()
     if row is None:
@@ -49,13 +49,15 @@ def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpRespons
     return _to_codes(request, key, lambda: _with_permission(key, row.permission), has_it)
 
 
-def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], has_it: str) -> HttpResponse:
-    """To the page of both codes for the change ``wanted``; back to the key where there is nothing to approve."""
+def _to_codes(
+    request: HttpRequest, key: ApiKey, wanted: Callable[[], SettingsChange], has_it: str
+) -> HttpResponse:
+    """Redirect to the page of both codes for the change ``wanted``, or to the key if there is nothing to approve."""
     if request.method != "POST":
         return redirect("key_detail", key.pk)
     try:
         change = wanted()
-        account_freeze.refuse(customer(request))
+        account_freeze.check_not_frozen(customer(request))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("key_detail", key.pk)
@@ -67,39 +69,39 @@ def _to_codes(request: HttpRequest, key: ApiKey, wanted: Callable[[], Change], h
     return redirect("key_verify", key.pk)
 
 
-def _with_permission(key: ApiKey, permission: str) -> Change:
-    """The change that adds ``permission``. Raises `ValidationError` when the key can't have it."""
-    if key.state != State.ACTIVE:
+def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
+    """Return the change that adds ``permission``. Raises `ValidationError` if the key cannot have it."""
+    if key.state != KeyState.ACTIVE:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
     wanted = before.permissions | {permission}
     check_rules(wanted, before.ip_policy, list(before.networks))
-    return Change(before, replace(before, permissions=wanted))
+    return SettingsChange(before, replace(before, permissions=wanted))
 
 
-def _with_address(key: ApiKey, address: str) -> Change:
-    """The change that adds ``address``. Raises `ValidationError` when the key takes no more, or needs none."""
-    if key.state != State.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
+def _with_address(key: ApiKey, address: str) -> SettingsChange:
+    """Return the change that adds ``address``. Raises `ValidationError` if the list is full or the key has none."""
+    if key.state != KeyState.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
         raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
     before = key.settings
     try:
         values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
-    except networks.NetworkError:  # what a gateway said may be anything
+    except networks.NetworkError:  # the gateway's client may send any text
         raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
     check_rules(before.permissions, before.ip_policy, values)
-    return Change(before, replace(before, networks=tuple(values)))
+    return SettingsChange(before, replace(before, networks=tuple(values)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
-    """Takes the posted permissions away, at once and without codes; one is always left."""
+    """Remove the posted permissions at once and without codes; at least one must be left."""
     key = own_key(request, pk)
     unwanted = frozenset(request.POST.getlist("permissions"))
     left = key.permissions - unwanted
-    if request.method != "POST" or key.state != State.ACTIVE or left == key.permissions:
+    if request.method != "POST" or key.state != KeyState.ACTIVE or left == key.permissions:
         return redirect("key_detail", key.pk)
     before = key.settings
-    change = Change(before, replace(before, permissions=left))
+    change = SettingsChange(before, replace(before, permissions=left))
     try:
         check_rules(left, before.ip_policy, list(before.networks))
         with transaction.atomic():

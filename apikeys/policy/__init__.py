@@ -1,4 +1,4 @@
-"""Rules of keys: states and permissions, names, public keys, and which change of settings adds power."""
+"""Rules for keys: states and permissions, names, public keys, and which changes of settings add power."""
 
 __all__ = [
     "account_freeze",

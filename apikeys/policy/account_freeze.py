@@ -1,4 +1,4 @@
-"""While an account is frozen no key of it is created or given more power."""
+"""Reject new keys and changes that add power while the owner's account is frozen."""
 
 from datetime import datetime
 from typing import Protocol
@@ -8,20 +8,20 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Owner(Protocol):
-    """What is read of a key's owner (`accounts.models.User`)."""
+    """The fields of a key's owner (`accounts.models.User`) that are read here."""
 
     frozen_at: datetime | None
 
 
 class AccountFrozen(ValidationError):
-    """The owner has frozen the account."""
+    """The owner's account is frozen."""
 
     def __init__(self) -> None:
         super().__init__(_("Your account is frozen: thaw it before you make a key or give one more power."))
 
 
-def refuse(owner: Owner) -> None:
-    """Raise `AccountFrozen` when ``owner``, a row that was just read, is frozen."""
+def check_not_frozen(owner: Owner) -> None:
+    """Raise `AccountFrozen` if the account of ``owner`` is frozen. The row must have been read just before."""
     # SECURITY: an attacker with an open session must not prepare keys that work once the owner thaws the account.
     if owner.frozen_at is not None:
         raise AccountFrozen

@@ -1,4 +1,4 @@
-"""What a key may be: its states, permissions and limits, and the rules that they keep together. No ORM."""
+"""States, permissions, IP policies and limits of keys, and the rules that combine them. No ORM."""
 
 from datetime import timedelta
 
@@ -11,11 +11,11 @@ from hitobit_portal.i18n.jalali import digits
 LIVE_KEYS = 30
 NETWORKS_A_KEY = 30
 FIRST_SETTINGS_SECONDS = 600
-#: A key that trades from any address is the one that thieves look for: its permission has to be renewed.
+#: A key that trades from any address is the most valuable one to steal: its trade permission has to be renewed.
 UNRESTRICTED_TRADE = timedelta(days=90)
 
 
-class State(TextChoices):
+class KeyState(TextChoices):
     ACTIVE = "active", _("active")
     FROZEN = "frozen", _("paused")
     REVOKED = "revoked", _("deleted")
@@ -33,7 +33,7 @@ class Permission(TextChoices):
 
 
 def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) -> None:
-    """The rules that permissions, IP policy and networks keep together. Raises `ValidationError` by field."""
+    """Check the rules that combine permissions, IP policy and networks. Raises `ValidationError` by field."""
     if not permissions:
         raise ValidationError({"permissions": _("Choose at least one permission.")})
     if not permissions <= set(Permission.values) or ip_policy not in IpPolicy.values:

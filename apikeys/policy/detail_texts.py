@@ -1,4 +1,4 @@
-"""Words for what events of keys hold in their details: the changes of a key's settings."""
+"""Texts for the details of key events: the changes of a key's settings."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,8 +13,8 @@ from hitobit_portal.i18n.jalali import date_local, digits
 
 
 def change_text(code: str) -> str:
-    """One change of a key: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"trade:lasting"``, ``"+203.0.113.0/24"``,
-    ``"expires:a>b"``."""
+    """Return the text of one change code: ``"+trade"``, ``"-read"``, ``"ip:trusted"``, ``"trade:lasting"``,
+    ``"+203.0.113.0/24"``, ``"expires:a>b"``."""
     names = {"read": _("Read"), "trade": _("Trade"), "withdraw": _("Withdraw")}
     if code.startswith("ip:"):
         return (
@@ -27,16 +27,18 @@ def change_text(code: str) -> str:
         return _("Expiry: %(before)s → %(after)s") % {"before": _expiry(before), "after": _expiry(after)}
     if code.startswith("rescue:"):
         return _("New IPs ask: off → on") if code == "rescue:on" else _("New IPs ask: on → off")
-    sign, what = code[:1], code[1:]
-    if what in names:
-        return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[what]}
-    return detail_texts.isolated(f"{sign} {what if detail_texts.is_network(what) else free_text.plain(what)}")
+    sign, value = code[:1], code[1:]
+    if value in names:
+        return (_("%(what)s: off → on") if sign == "+" else _("%(what)s: on → off")) % {"what": names[value]}
+    return detail_texts.isolated(
+        f"{sign} {value if detail_texts.is_network(value) else free_text.plain(value)}"
+    )
 
 
 def kept_networks_text(values: Sequence[str], *, short: bool) -> str:
-    """From where a key works already. ``short``: how many, if they are more than three."""
+    """Return the text of the networks that a key already has. ``short``: only their number, if more than three."""
     if short and len(values) > 3:
-        # SECURITY: not the first three: whoever listed an address of their own would put it behind them.
+        # SECURITY: not the first three of them: an attacker would place an address of their own after these.
         return _("It works from %(n)s IPs, which the page of this code lists") % {"n": digits(len(values))}
     networks = pgettext("list separator", ", ").join(detail_texts.isolated(value) for value in values)
     return _("It works from %(networks)s") % {"networks": networks}
@@ -47,5 +49,5 @@ def _expiry(iso: str) -> str:
 
 
 def register() -> None:
-    """Add the words to those of the audit trail. Called by `ApiKeysConfig.ready()`."""
+    """Register the texts with `accounts.audit.detail_texts`. Called by `ApiKeysConfig.ready()`."""
     detail_texts.CHANGES.register(dict.fromkeys(KeyEvent, change_text))

@@ -1,4 +1,4 @@
-"""The security events of keys and of gateway tokens, with their looks. Pure: no ORM."""
+"""The security events of keys and gateway tokens, with their titles, icons and colours. Pure: no ORM."""
 
 from django.utils.translation import gettext_lazy as _
 
@@ -7,7 +7,7 @@ from accounts.choices.events import Look, SecurityEvent
 
 
 class KeyEvent(SecurityEvent):
-    """One member an event; the value is the tag that is stored."""
+    """The events of keys and gateway tokens. The value is the tag that is stored."""
 
     APPROVED = "key.approved"
     CREATED = "key.created"
@@ -22,8 +22,8 @@ class KeyEvent(SecurityEvent):
     RENEWED = "key.trade_renewed"
     ROTATED = "key.rotated"
     CREDENTIAL_ENDED = "key.credential_ended"
-    RESCUE_ASKED = "key.rescue_asked"
-    RESCUE_CLOSED = "key.rescue_closed"
+    ADDRESS_REQUESTED = "key.rescue_asked"
+    ADDRESS_REQUEST_CLOSED = "key.rescue_closed"
     EXPORTED = "key.exported"
     GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
     GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
@@ -41,8 +41,8 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
     KeyEvent.ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
     KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended by hand"), "x", "info"),
-    KeyEvent.RESCUE_ASKED: Look(_("A new address asks to use an API key"), "alert", "warn"),
-    KeyEvent.RESCUE_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
+    KeyEvent.ADDRESS_REQUESTED: Look(_("A new address asks to use an API key"), "alert", "warn"),
+    KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
     KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     KeyEvent.EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
     KeyEvent.TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
@@ -52,5 +52,5 @@ LOOKS: dict[SecurityEvent, Look] = {
 
 
 def register() -> None:
-    """Add the events to the vocabulary. Called by `ApiKeysConfig.ready()`."""
+    """Register the events with `accounts.choices.events`. Called by `ApiKeysConfig.ready()`."""
     events.register(LOOKS, awaited=True)

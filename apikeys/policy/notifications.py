@@ -1,4 +1,4 @@
-"""Which events of keys are told to the owner, which of their SMS may wait, and what the notices say of a key."""
+"""Notification rules for key events: which are sent to the owner, which SMS may be held back, and their texts."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from accounts.notifications.texts import NoticeWords
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.i18n.jalali import date_local, digits
 
-#: Told whatever the owner prefers: each may be the first sign of a theft.
+#: Sent regardless of the owner's preferences: each may be the first sign of a theft.
 MANDATORY = frozenset(
     {
         KeyEvent.CREATED,
@@ -22,14 +22,14 @@ MANDATORY = frozenset(
         KeyEvent.CREDENTIAL_ENDED,
         KeyEvent.THAWED,
         KeyEvent.RENEWED,
-        KeyEvent.RESCUE_ASKED,
+        KeyEvent.ADDRESS_REQUESTED,
         KeyEvent.EXPIRES_SOON,
         KeyEvent.TRADE_ENDS_SOON,
     }
 )
-#: Told when staff did it: the owner would look for the fault in their own program.
+#: Sent if staff caused the event: the owner would search for the cause in their own program.
 OF_STAFF = frozenset({KeyEvent.FROZEN})
-#: What a stolen session brings about by the dozen.
+#: Events that an attacker with a stolen session can cause in large numbers.
 HELD_BACK = frozenset(
     {
         KeyEvent.CHANGED,
@@ -39,16 +39,16 @@ HELD_BACK = frozenset(
         KeyEvent.TRADE_ENDS_SOON,
     }
 )
-#: Their details hold the date and the days that are left.
+#: The details of these events have the date and the number of days left.
 ENDS = frozenset({KeyEvent.EXPIRES_SOON, KeyEvent.TRADE_ENDS_SOON})
-#: Codes of changes (`apikeys.policy.detail_texts.change_text`) that add power by themselves.
+#: Change codes (`apikeys.policy.detail_texts.change_text`) that always add power.
 ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted", "trade:lasting"})
 
 
 def adds_power(event: AuditEvent) -> bool:
-    """Return whether the event is about a change that may add power to a key; its SMS never waits."""
+    """Return whether the event is a change that may add power to a key. Its SMS is never held back."""
     changes = event.detail.get("changes", ())
-    # An expiry that moved may add power: which way it moved is not looked at.
+    # A changed expiry may add power; whether it is earlier or later is not checked.
     return any(
         code in ADDS_POWER or code.startswith("expires:") or _is_added_network(code, changes)
         for code in changes
@@ -56,12 +56,12 @@ def adds_power(event: AuditEvent) -> bool:
 
 
 def _is_added_network(code: str, changes: list[str]) -> bool:
-    # With "ip:trusted" beside it, networks are what is left of "from everywhere".
+    # Together with "ip:trusted", new networks restrict a key that was unrestricted.
     return code.startswith("+") and "ip:trusted" not in changes
 
 
 def _end(event: AuditEvent) -> list[tuple[str, str]]:
-    """When the key, or trading with it, ends."""
+    """Return the row with the date on which the key, or its trade permission, ends."""
     left = event.detail["days"]
     days = ngettext("in %(n)s day", "in %(n)s days", left) % {"n": digits(left)}
     when = date_local(datetime.fromisoformat(event.detail["date"]))
@@ -80,6 +80,6 @@ WORDS: dict[SecurityEvent, NoticeWords] = {
 
 
 def register() -> None:
-    """Add the rules and the words to those of notices. Called by `ApiKeysConfig.ready()`."""
+    """Register the rules and texts with `accounts.notifications`. Called by `ApiKeysConfig.ready()`."""
     policy.register(mandatory=MANDATORY, of_staff=OF_STAFF, held_back=HELD_BACK, is_urgent=adds_power)
     texts.WORDS.register(WORDS)

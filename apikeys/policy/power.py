@@ -1,12 +1,12 @@
-"""What a key can do, and which codes a change of it takes. Pure: no ORM, no Django, no clock.
+"""The power of a key, and the codes that a change of it requires. Pure: no ORM, no Django, no clock.
 
-The power of a key is its permissions, the addresses that it may be used from, until when, and the credentials that sign
-for it. `codes_for` compares two powers part by part. Any part that grows takes both codes, with one exception: trading
-from any address that still runs is renewed by the authenticator's code alone.
+The power of a key is its permissions, the addresses that it may be used from, its end, and the credentials that sign
+for it. `codes_for` compares two powers part by part. If any part grows, both codes are required, with one exception:
+the permission to trade from any address, while it has not ended, is renewed with the authenticator's code alone.
 
 A part that has no effect at the moment is compared like any other. A key that is paused, has expired or belongs to a
-frozen account can do nothing; a person who lifts that stop approves the end of the stop and nothing else. A permission
-that was given to an expired key without codes would come into force with a later expiry that does not mention it.
+frozen account can do nothing; a person who ends such a stop approves the end of the stop and nothing else. A permission
+that was added to an expired key without codes would take effect with a later expiry whose approval does not mention it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-#: The end of trading from any address where only the settings are known: it is a day that renewals move.
+#: Placeholder for the end of the trade permission of an unrestricted key if only the settings are known; renewals
+#: change the real date.
 RENEWED = datetime.max.replace(tzinfo=UTC)
 
 
 class Codes(enum.IntEnum):
-    """The codes that a change takes, or that were given for it; more is greater."""
+    """The codes that a change requires, or that were entered for it; a greater value means more codes."""
 
     NONE = 0
     AUTHENTICATOR = 1
@@ -30,9 +31,14 @@ class Codes(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """``networks``: None for every address. Ends (``until``, ``trades_until``, of a credential): None for no end.
+    """The power of a key.
 
-    ``credentials`` are the live ones, each with its end. ``runs``: the key is not paused.
+    Attributes:
+        networks: None for all addresses.
+        until: expiry; None for no end.
+        trades_until: end of the trade permission; None for no end.
+        credentials: the live credentials, each with its end or None.
+        runs: the key is not paused.
     """
 
     permissions: frozenset[str]
@@ -44,7 +50,7 @@ class Power:
 
 
 def codes_for(before: Power, after: Power, now: datetime) -> Codes:
-    """The codes that it takes at ``now`` to turn ``before`` into ``after``."""
+    """Return the codes that are required at ``now`` to change ``before`` into ``after``."""
     grows = (
         after.permissions - before.permissions
         or _opens_addresses(before.networks, after.networks)
@@ -56,16 +62,16 @@ def codes_for(before: Power, after: Power, now: datetime) -> Codes:
         return Codes.BOTH
     if not trades_longer(before, after):
         return Codes.NONE
-    # SECURITY: once trading has ended, a renewal gives back what the key no longer has. A thief who finds the session
-    # and the authenticator of a key that was left to lapse must not make it trade again.
+    # SECURITY: after the trade permission has ended, a renewal adds power. A thief with a session and the authenticator
+    # must not be able to reactivate trading of a key whose permission lapsed.
     runs = before.trades_until is not None and now < before.trades_until
     return Codes.AUTHENTICATOR if runs and after.trades_until is not None else Codes.BOTH
 
 
 def trades_longer(before: Power, after: Power) -> bool:
-    """Whether a key that trades in both goes on trading for longer."""
-    # SECURITY: trading from anywhere ends after 90 days. Restricted to a thief's own address, a key would go on trading
-    # without an end, or trade again after it.
+    """Return whether the key can trade in both, and for longer in ``after``."""
+    # SECURITY: trading from any address ends after 90 days. By restricting the key to an address of their own, a thief
+    # could otherwise trade without an end, or again after the end.
     trades = "trade" in before.permissions and "trade" in after.permissions
     return trades and _is_later(before.trades_until, after.trades_until)
 

@@ -1,6 +1,6 @@
-"""Public keys that customers paste: read, and refused with the reason when they are weak. Pure: no ORM, no Django.
+"""Parse pasted public keys and reject weak ones with a reason. Pure: no ORM, no Django.
 
-Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, as SubjectPublicKeyInfo in PEM (RFC 7468).
+Accepts Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, as SubjectPublicKeyInfo in PEM (RFC 7468).
 """
 
 import base64
@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from apikeys.verification.signing import RSA_BITS, Kind
 
-LONGEST = 4000  # 4096 bits of RSA are 800 characters of PEM
+MAX_LENGTH = 4000  # an RSA key of 4096 bits has 800 characters in PEM
 BEGIN, DASHES = "-----BEGIN ", "-----"
 _LABEL = re.compile(r"[A-Z0-9 ]+")
-#: A private key within so many characters is looked for; no more than LONGEST of them are ever kept.
-LONGEST_SEARCHED = 16 * LONGEST
-#: The encodings of the points of small order: under such a "key" one signature fits every message.
+#: Number of characters that are searched for a private key; at most MAX_LENGTH are ever stored.
+MAX_SEARCHED_LENGTH = 16 * MAX_LENGTH
+#: Encodings of the points of small order: with such a "key" one signature is valid for every message.
 SMALL_ORDER = frozenset(
     bytes.fromhex(text)
     for text in (
@@ -42,18 +42,18 @@ SMALL_ORDER = frozenset(
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
     )
 )
-#: Nearly everybody's. SECURITY: one of 3072 bits would cost each gateway 2 ms a signature, and with one of 32 bits the
-#: time of a refusal would tell that the key exists.
+#: The exponent of nearly all RSA keys. SECURITY: an exponent of 3072 bits would cost each gateway 2 ms per signature,
+#: and with one of 32 bits the time of a rejection would show that the key exists.
 EXPONENT = 65_537
-#: Private keys by their armour, as PuTTY's files and JWKs, and as bare base64 (the first bytes of PKCS#8 and PKCS#1).
+#: Private keys in PEM armour, PuTTY files, JWKs, and bare base64 (the first bytes of PKCS#8 and PKCS#1).
 PRIVATE = re.compile(
     r"PRIVATE[\s-]*(?:KEY|LINES)|\"D\"\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC|MII[0-9A-Z+/]{2,4}IBAAKCA"
 )
 
 
-class Problem(enum.Enum):
+class PublicKeyProblem(enum.Enum):
     EMPTY = "empty"
-    PRIVATE = "private"  # a private key was pasted: it is no secret any more
+    PRIVATE = "private"  # a private key was pasted: it must be considered disclosed
     CERTIFICATE = "certificate"
     NOT_PEM = "not pem"
     UNREADABLE = "unreadable"
@@ -64,16 +64,16 @@ class Problem(enum.Enum):
 
 
 class PublicKeyError(ValueError):
-    """A pasted key was refused; ``problem`` says why. The text never holds the key."""
+    """A pasted key is not acceptable; ``problem`` is the reason. The message never contains the key."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: PublicKeyProblem) -> None:
         super().__init__(problem.value)
         self.problem = problem
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """``encoded``: the DER of SubjectPublicKeyInfo in base64, as `Credential.public_key` holds it."""
+    """A public key. ``encoded``: SubjectPublicKeyInfo as DER in base64, as stored in `Credential.public_key`."""
 
     kind: Kind
     encoded: str
@@ -89,59 +89,59 @@ class PublicKey:
 
 
 def fingerprint(encoded: str) -> str:
-    """``SHA256:`` and 43 characters, in the manner of ssh: the base64 of SHA-256 over the DER, without padding."""
+    """Return the fingerprint in the format of OpenSSH: ``SHA256:`` and the unpadded base64 of SHA-256 over the DER."""
     digest = hashlib.sha256(base64.b64decode(encoded)).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def holds_private(text: str) -> bool:
-    """Whether ``text`` looks like a private key, in whatever wrapping."""
-    return PRIVATE.search(text[:LONGEST_SEARCHED].upper()) is not None
+    """Return whether ``text`` looks like a private key in any of the formats of PRIVATE."""
+    return PRIVATE.search(text[:MAX_SEARCHED_LENGTH].upper()) is not None
 
 
 def parse(text: str) -> PublicKey:
-    """The key in ``text``. Raises `PublicKeyError`."""
+    """Parse the public key in ``text``. Raises `PublicKeyError`."""
     if not text.strip():
-        raise PublicKeyError(Problem.EMPTY)
-    # SECURITY: said first and whatever else is wrong: who pastes a private key has to hear that it must not be used.
+        raise PublicKeyError(PublicKeyProblem.EMPTY)
+    # SECURITY: checked first: a person who pastes a private key must be told not to use it, whatever else is wrong.
     if holds_private(text):
-        raise PublicKeyError(Problem.PRIVATE)
+        raise PublicKeyError(PublicKeyProblem.PRIVATE)
     der = _der(text)
     try:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
-        raise PublicKeyError(Problem.UNREADABLE) from None
+        raise PublicKeyError(PublicKeyProblem.UNREADABLE) from None
     if isinstance(key, RSAPublicKey):
         if key.key_size not in RSA_BITS:
-            raise PublicKeyError(Problem.RSA_SIZE)
+            raise PublicKeyError(PublicKeyProblem.RSA_SIZE)
         if key.public_numbers().e != EXPONENT:
-            raise PublicKeyError(Problem.RSA_EXPONENT)
+            raise PublicKeyError(PublicKeyProblem.RSA_EXPONENT)
         kind = Kind.RSA
     elif isinstance(key, Ed25519PublicKey):
         if key.public_bytes(Encoding.Raw, PublicFormat.Raw) in SMALL_ORDER:
-            raise PublicKeyError(Problem.WEAK_POINT)
+            raise PublicKeyError(PublicKeyProblem.WEAK_POINT)
         kind = Kind.ED25519
     else:
-        raise PublicKeyError(Problem.ALGORITHM)
-    # Written anew: what follows the key in its DER, or odd encodings of it, are not kept.
-    clean = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return PublicKey(kind, base64.b64encode(clean).decode())
+        raise PublicKeyError(PublicKeyProblem.ALGORITHM)
+    # Encode the key again: trailing bytes and non-canonical encodings are not stored.
+    canonical = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey(kind, base64.b64encode(canonical).decode())
 
 
 def _der(text: str) -> bytes:
-    label, encoded = _armoured(text) if len(text) <= LONGEST else ("", "")
+    label, encoded = _first_pem_block(text) if len(text) <= MAX_LENGTH else ("", "")
     if "CERTIFICATE" in label:
-        raise PublicKeyError(Problem.CERTIFICATE)
+        raise PublicKeyError(PublicKeyProblem.CERTIFICATE)
     if label != "PUBLIC KEY":
-        raise PublicKeyError(Problem.NOT_PEM)
+        raise PublicKeyError(PublicKeyProblem.NOT_PEM)
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
-        raise PublicKeyError(Problem.UNREADABLE) from None
+        raise PublicKeyError(PublicKeyProblem.UNREADABLE) from None
 
 
-def _armoured(text: str) -> tuple[str, str]:
-    """Label and content of the first block that has an end; both "" if there is none."""
+def _first_pem_block(text: str) -> tuple[str, str]:
+    """Return label and content of the first complete PEM block; both "" if there is none."""
     start = text.find(BEGIN)
     while start >= 0:
         label, dashes, rest = text[start + len(BEGIN) :].partition(DASHES)

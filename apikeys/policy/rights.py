@@ -1,4 +1,4 @@
-"""What staff may do with keys, and the roles that hold it. Pure: no ORM."""
+"""The staff permissions for keys, and the roles that have them. Pure: no ORM."""
 
 from collections.abc import Collection
 
@@ -7,14 +7,14 @@ from accounts.choices.roles import AUDITOR, SECURITY, SUPPORT, StaffRight
 
 
 class KeyRight(StaffRight):
-    """One member a permission; the value is what ``user.has_perm()`` takes."""
+    """The permissions. The value is the argument of ``user.has_perm()``."""
 
     VIEW = "apikeys.view_apikey"
     FREEZE = "accounts.freeze_keys"
     REVOKE = "accounts.revoke_keys"
 
 
-#: The roles that hold each.
+#: The roles that have each permission.
 ROLES: dict[StaffRight, Collection[str]] = {
     KeyRight.VIEW: (SUPPORT, SECURITY, AUDITOR),
     KeyRight.FREEZE: (SUPPORT, SECURITY),
@@ -23,5 +23,5 @@ ROLES: dict[StaffRight, Collection[str]] = {
 
 
 def register() -> None:
-    """Add the rights to those of staff. Called by `ApiKeysConfig.ready()`."""
+    """Register the permissions with `accounts.choices.roles`. Called by `ApiKeysConfig.ready()`."""
     roles.register(ROLES)

@@ -1,4 +1,4 @@
-"""What a change of a key's settings does to its power. Pure."""
+"""Compare a key's settings before and after a change: the change codes, and whether power is added. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORDER = ("read", "trade", "withdraw")
 
 @dataclass(frozen=True)
 class Settings:
-    """Permissions, IP policy, networks and expiry of a key, as they are or as they are wanted.
+    """Permissions, IP policy, networks and expiry of a key, current or requested.
 
     ``expires_at``: ISO 8601 with offset; "" for never.
     """
@@ -26,7 +26,7 @@ class Settings:
     expires_at: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values in one spelling: equal settings give equal JSON, so an approval can be bound to them."""
+        """Return JSON values in a canonical form: equal settings give equal JSON, so an approval can be bound to it."""
         return {
             "permissions": [value for value in ORDER if value in self.permissions],
             "ip_policy": self.ip_policy,
@@ -49,25 +49,25 @@ class Settings:
 
     @property
     def power(self) -> Power:
-        """The power of a key with these settings, whatever its credentials and its day of renewal are."""
+        """Return the power of a key with these settings, without its credentials and date of renewal."""
         if self.ip_policy == "unrestricted":
             return Power(self.permissions, None, self.expiry, RENEWED)
         return Power(self.permissions, self.networks, self.expiry, None)
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingsChange:
     before: Settings
     after: Settings
 
     @property
     def adds_power(self) -> bool:
-        """Whether the key could do anything, from anywhere, at any time, that it could not do before."""
-        # Settings alone: with them no end of trading is ahead of another, so no clock is needed.
+        """Return whether the key gets any ability, address or time that it did not have before."""
+        # Settings have no date of renewal, so the result does not depend on the time.
         return power.codes_for(self.before.power, self.after.power, RENEWED) is not Codes.NONE
 
     def codes(self) -> list[str]:
-        """The difference in the codes of `apikeys.policy.detail_texts.change_text`, for the audit trail."""
+        """Return the change codes (see `apikeys.policy.detail_texts.change_text`) for the audit trail."""
         codes = []
         for value in ORDER:
             had, has = value in self.before.permissions, value in self.after.permissions
@@ -84,11 +84,11 @@ class Change:
         return codes
 
     def lines(self, *, short: bool = False) -> list[str]:
-        """The difference in words, one line each, for the page; ``short``: for the SMS."""
+        """Return the change as texts, one line each, for the page; ``short``: for the SMS."""
         lines = [change_text(code) for code in self.codes()]
         kept = [value for value in self.after.networks if value in self.before.networks]
         if self.after.permissions - self.before.permissions and kept:
-            # SECURITY: taking a permission away and listing an address need no codes. A thief with a session does both
-            # and waits until the owner, whose program stopped, gives the permission back.
+            # SECURITY: removing a permission and adding an address require no codes. A thief with a session could do
+            # both, and wait until the owner, whose program stopped, adds the permission again.
             lines.append(kept_networks_text(kept, short=short))
         return lines

@@ -1,25 +1,25 @@
-"""The two things that staff do to keys: pause them, or end them for good. Neither adds power."""
+"""The two actions of staff on keys: pause, or delete permanently. Neither adds power."""
 
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.rights import KeyRight
 
 
 @dataclass(frozen=True)
 class Act:
-    """``from_states``: in which of its states a key can be hit."""
+    """An action. ``from_states``: the states in which a key can be changed by it."""
 
     name: str
     right: KeyRight
     title: Promise
     effect: Promise
     icon: str
-    state: State
+    state: KeyState
     event: KeyEvent
     from_states: frozenset[str]
 
@@ -31,12 +31,12 @@ ACTS = {
             "freeze", KeyRight.FREEZE, _("Pause"),
             _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
               "codes."),
-            "pause", State.FROZEN, KeyEvent.FROZEN, frozenset({State.ACTIVE}),
+            "pause", KeyState.FROZEN, KeyEvent.FROZEN, frozenset({KeyState.ACTIVE}),
         ),
         Act(
             "revoke", KeyRight.REVOKE, _("Delete for good"),
             _("These keys never work again, and nobody can bring them back. Their customers are told."),
-            "trash", State.REVOKED, KeyEvent.REVOKED, frozenset({State.ACTIVE, State.FROZEN}),
+            "trash", KeyState.REVOKED, KeyEvent.REVOKED, frozenset({KeyState.ACTIVE, KeyState.FROZEN}),
         ),
     )
 }  # fmt: skip

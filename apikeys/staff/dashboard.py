@@ -1,4 +1,4 @@
-"""The figures of the staff's overview: today and 30 days by Tehran's calendar, six statements in all."""
+"""The figures of the staff's dashboard: today and 30 days (days in Tehran), with six SQL statements."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Counts = dict[date, int]
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart: ``ok`` and ``no`` name its two counts of a day; ``no`` is "" where there is one."""
+    """One chart. ``ok`` and ``no``: titles of its two counts per day; "" if there is only one."""
 
     name: str
     title: Promise
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def shown(self) -> list[Day]:
-        """Days with something in them, newest first: the table for who can't see the chart."""
+        """Return days with values, newest first, for the table that is an alternative to the chart."""
         return [day for day in reversed(self.days) if day.total]
 
     @property
@@ -62,18 +62,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Reason:
+class RejectionReason:
     title: Promise
     today: int
     month: int
 
 
 @dataclass(frozen=True)
-class Board:
-    """``frozen``, ``quarantined``: accounts now. ``cost``: (today, 30 days) of SMS; None without PORTAL_SMS_PRICE."""
+class Dashboard:
+    """``frozen``, ``quarantined``: current numbers of accounts. ``cost`` of SMS: (today, 30 days); None without
+    PORTAL_SMS_PRICE."""
 
     figures: list[Figure]
-    reasons: list[Reason]
+    reasons: list[RejectionReason]
     frozen: int
     quarantined: int
     cost: tuple[float, float] | None
@@ -81,14 +82,14 @@ class Board:
     last: date
 
 
-def board() -> Board:
+def load_dashboard() -> Dashboard:
     last = today()
     first = last - timedelta(days=DAYS - 1)
     days = [first + timedelta(days=n) for n in range(DAYS)]
     events = _events(first)
-    refused, by_reason = _refusals(first, last)
+    refused, by_reason = _rejections(first, last)
     sms, parts = _sms(first)
-    return Board(
+    return Dashboard(
         figures=[
             _figure("sign-ups", _("Sign-ups"), _("Opened"), "", days, events, [Event.SIGNED_UP], []),
             _figure(
@@ -124,17 +125,17 @@ COUNTED: tuple[SecurityEvent, ...] = (
 
 
 def _events(first: date) -> dict[str, Counts]:
-    """How often each of COUNTED happened on each day; by the index `events_by_kind`."""
+    """Count each event of COUNTED per day, using the index `events_by_kind`."""
     rows = (
         AuditEvent.objects.filter(event__in=[event.value for event in COUNTED], at__gte=start_of(first))
         .order_by()
         .values("event", day=TruncDate("at", tzinfo=TEHRAN))
         .annotate(n=Count("pk"))
     )
-    found: dict[str, Counts] = {}
+    counts: dict[str, Counts] = {}
     for row in rows:
-        found.setdefault(row["event"], {})[row["day"]] = row["n"]
-    return found
+        counts.setdefault(row["event"], {})[row["day"]] = row["n"]
+    return counts
 
 
 def _figure(
@@ -153,8 +154,8 @@ def _figure(
     return Figure(name, title, ok, no, [Day(day, count(oks, day), count(nos, day)) for day in days])
 
 
-def _refusals(first: date, last: date) -> tuple[Counts, list[Reason]]:
-    """Refused requests a day, and the most frequent reasons; by the index `refused_by_day`."""
+def _rejections(first: date, last: date) -> tuple[Counts, list[RejectionReason]]:
+    """Return rejected requests per day, and the most frequent reasons, using the index `refused_by_day`."""
     rows = (
         DailyUse.objects.filter(day__gte=first)
         .exclude(outcome=Outcome.ALLOWED.value)
@@ -169,11 +170,13 @@ def _refusals(first: date, last: date) -> tuple[Counts, list[Reason]]:
         sums[0] += row["n"] if row["day"] == last else 0
         sums[1] += row["n"]
     most = sorted(by_reason.items(), key=lambda item: (-item[1][1], item[0]))[:REASONS]
-    return by_day, [Reason(rejection_texts.words_of(outcome).title, *sums) for outcome, sums in most]
+    return by_day, [
+        RejectionReason(rejection_texts.text_of_outcome(outcome).title, *sums) for outcome, sums in most
+    ]
 
 
 def _sms(first: date) -> tuple[dict[date, tuple[int, int]], Counts]:
-    """(handed over, failed) a day, and the parts that providers charge for; the demo's own back-ends cost nothing."""
+    """Return (sent, failed) per day, and the number of SMS parts that providers charge for (not local back-ends)."""
     rows = (
         SmsDelivery.objects.filter(at__gte=start_of(first))
         .order_by()

@@ -1,4 +1,4 @@
-"""Which keys staff are looking for: filters of the list of all keys, and the search in it."""
+"""Filters and search for the staff's list of keys."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.staff.search import key_condition
 from apikeys.models import AddressUse, AllowedNetwork, ApiKey, Refusal
-from apikeys.policy.choices import IpPolicy, Permission, State
+from apikeys.policy.choices import IpPolicy, KeyState, Permission
 from apikeys.policy.names import fold
 from apikeys.verification import networks
 from hitobit_portal.http.client_ip import parse_address
@@ -38,7 +38,7 @@ HOW = [
 ]
 STATES = [
     ("", _("All states")),
-    *State.choices,
+    *KeyState.choices,
     ("account_frozen", _("account frozen")),
     ("expired", _("expired")),
 ]
@@ -49,7 +49,7 @@ def _choices(first: Any, table: dict[str, tuple[Any, int]]) -> list[tuple[str, A
 
 
 class KeyFilter(forms.Form):
-    """All of them together; what is left empty filters nothing."""
+    """The filters, which are combined; empty ones are ignored."""
 
     q = forms.CharField(max_length=80, required=False, strip=True)
     address = forms.CharField(max_length=60, required=False, strip=True)
@@ -70,11 +70,11 @@ class KeyFilter(forms.Form):
             raise forms.ValidationError(_("This is no IP or network.")) from None
 
     def names_a_key(self) -> bool:
-        """Whether a valid form says which key is meant: its public id, whole or as the portal shows it."""
+        """Return whether a valid form names one key by its public id, complete or as the portal shows it."""
         return key_condition("", self.cleaned_data["q"]) is not None
 
     def chosen(self, keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        """Of ``keys`` those that a valid form means."""
+        """Return the ``keys`` that match a valid form."""
         values = self.cleaned_data
         conditions = [FILTERS[name](values[name]) for name in FILTERS if values.get(name)]
         if values.get("address"):
@@ -90,12 +90,12 @@ def _by_text(text: str) -> Q:
 def _by_state(state: str) -> Q:
     now = timezone.now()
     if state == "account_frozen":
-        return Q(owner__frozen_at__isnull=False) & ~Q(state=State.REVOKED)
+        return Q(owner__frozen_at__isnull=False) & ~Q(state=KeyState.REVOKED)
     if state == "expired":
-        return Q(state=State.ACTIVE, expires_at__lte=now)
-    if state == State.ACTIVE:
-        # In the sense of the page: what an account or an expiry stops is not active.
-        return Q(state=State.ACTIVE, owner__frozen_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+        return Q(state=KeyState.ACTIVE, expires_at__lte=now)
+    if state == KeyState.ACTIVE:
+        # As on the page: a key that is stopped by its account or its expiry is not active.
+        return Q(state=KeyState.ACTIVE, owner__frozen_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
     return Q(state=state)
 
 
@@ -122,26 +122,26 @@ FILTERS: dict[str, Callable[[str], Q]] = {
 
 
 def by_address(value: str, how: str) -> Q:
-    """Keys that have to do with ``value``, a normalised IP or network.
+    """Return the condition for keys related to ``value``, a normalised IP or network.
 
-    Keys without a restriction admit every address; they are left out, or every search would find most keys.
+    Unrestricted keys accept every address; they are left out, or every search would return most keys.
     """
-    found = Q()
+    condition = Q()
     if how in ("any", "listed"):
-        found |= Q(pk__in=AllowedNetwork.objects.filter(value=value).values("key"))
+        condition |= Q(pk__in=AllowedNetwork.objects.filter(value=value).values("key"))
     if how in ("any", "admits"):
         listed = AllowedNetwork.objects.filter(value__in=covering(value)).values("key")
-        found |= Q(ip_policy=IpPolicy.TRUSTED, pk__in=listed)
+        condition |= Q(ip_policy=IpPolicy.TRUSTED, pk__in=listed)
     if how in ("any", "seen") and parse_address(value) is not None:
-        found |= Q(pk__in=AddressUse.objects.filter(address=value).values("key"))
-        found |= Q(pk__in=Refusal.objects.filter(address=value).values("key"))
-    return found or Q(pk__in=[])
+        condition |= Q(pk__in=AddressUse.objects.filter(address=value).values("key"))
+        condition |= Q(pk__in=Refusal.objects.filter(address=value).values("key"))
+    return condition or Q(pk__in=[])
 
 
 def covering(value: str) -> list[str]:
-    """All networks that contain ``value``, as an allow-list spells them: at most 32, or 128 of IPv6.
+    """Return all networks that contain ``value``, as stored in allow-lists: at most 32, or 128 for IPv6.
 
-    Equality is what an index answers; a database without a type for networks can't be asked for "contains".
+    An index supports equality only, and SQLite has no network type with a "contains" operator.
     """
     network = ip_network(value)
     supernets = (network.supernet(new_prefix=length) for length in range(1, network.prefixlen + 1))

@@ -8,7 +8,7 @@ from accounts.choices.roles import Right
 from accounts.models import User
 from accounts.staff import access, sections
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.rights import KeyRight
 from apikeys.staff import dashboard
 
@@ -25,13 +25,13 @@ def keys_of_customer(request: HttpRequest, user: User) -> dict[str, Any]:
 
 def affected_keys(_request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the ``live`` keys that an action on the customer affects. Every role sees how many there are."""
-    keys = ApiKey.objects.filter(owner=user).exclude(state=State.REVOKED)
+    keys = ApiKey.objects.filter(owner=user).exclude(state=KeyState.REVOKED)
     return {"live": list(keys.order_by("-created_at"))}
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
     """Return the ``board`` of the overview, for roles that see customers."""
-    return {"board": dashboard.board()} if access.has_right(request, Right.VIEW_CUSTOMER) else {}
+    return {"board": dashboard.load_dashboard()} if access.has_right(request, Right.VIEW_CUSTOMER) else {}
 
 
 def register() -> None:

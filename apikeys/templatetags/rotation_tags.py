@@ -10,5 +10,5 @@ register = template.Library()
 
 @register.filter
 def fingerprint(credential: Credential) -> str:
-    """``SHA256:…`` of a public key; "" of a secret."""
+    """Return the fingerprint of a public key; "" for a secret."""
     return public_keys.fingerprint(credential.public_key) if credential.public_key else ""

@@ -11,10 +11,10 @@ register = template.Library()
 
 @register.filter
 def clock_of(key: ApiKey) -> str:
-    return clock_skew.judge(key.skew_ms).value
+    return clock_skew.clock_state(key.skew_ms).value
 
 
 @register.filter
 def money(value: float) -> str:
-    """A sum in the operator's currency, without parts of it."""
+    """Format an amount in the operator's currency, rounded to units."""
     return number(round(value))

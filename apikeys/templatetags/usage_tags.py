@@ -11,19 +11,19 @@ register = template.Library()
 
 @register.filter
 def number(value: int) -> str:
-    """``24618`` as ``24,618``, in Persian ``۲۴٬۶۱۸``."""
+    """Format ``24618`` as ``24,618``, in Persian ``۲۴٬۶۱۸``."""
     shown = digits(f"{value:,}")
     return shown if shown.isascii() else shown.replace(",", "٬")
 
 
 @register.filter
 def day_month(value: date) -> str:
-    """A day of the last months without its year: ``1 آذر`` or ``22 Nov``."""
+    """Format a day of the last months without its year: ``1 آذر`` or ``22 Nov``."""
     return day_local(value).rpartition(" ")[0]
 
 
 @register.filter
 def seconds(skew_ms: int) -> str:
-    """Milliseconds without their sign as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
+    """Format the absolute value in ms as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
     shown = digits(f"{abs(skew_ms) / 1000:,.1f}")
     return shown if shown.isascii() else shown.replace(",", "٬").replace(".", "٫")

@@ -1,4 +1,4 @@
-"""What is known of a key's requests: counters, clock skew, health, rejections and their texts, exports."""
+"""Record, query and present a key's requests: counts, clock skew, health checks, rejections, exports."""
 
 __all__ = [
     "batch",

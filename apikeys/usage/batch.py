@@ -1,4 +1,4 @@
-"""What a gateway process counts between two writes to the database: requests that passed, and rejections. Bounded."""
+"""The requests that a gateway process counts between two writes to the database: allowed and rejected ones. Bounded."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 
-#: Of what passed: public key id, permission, address, credential, how often, how far ahead the clock was (ms).
-Used = tuple[str, str, str, int, int, int | None]
-#: Different (key, permission, address) between two writes; beyond it addresses are left out, then keys.
-MOST_USES = 50_000
-#: Refusals that are kept whole between two writes, and of one key; all are counted. Each costs a few statements.
-MOST_REFUSALS = 100
-MOST_OF_A_KEY = 5
+#: Allowed requests: public key id, permission, address, id of the credential, number of requests, clock skew in ms.
+UsageRow = tuple[str, str, str, int, int, int | None]
+#: Maximum number of different (key, permission, address) between two writes; above it addresses are dropped, then keys.
+MAX_ROWS = 50_000
+#: Rejections that are kept in full between two writes, in total and for one key; all are counted. Each one takes a few
+#: SQL statements to write.
+MAX_REJECTIONS = 100
+MAX_REJECTIONS_OF_KEY = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRequest:
-    """One refused request of a key that exists."""
+    """A rejected request of an existing key."""
 
     key_id: str
     decision: Decision
@@ -29,32 +30,38 @@ class RejectedRequest:
 
 @dataclass(slots=True)
 class Batch:
-    """What happened since the last write.
+    """The requests since the last write.
 
-    ``uses``: the requests that passed; ``refusals``: how many were refused, by (public key id, outcome, permission);
-    ``refused``: some of them whole; ``outcomes``: of all other requests, unknown keys too.
+    Attributes:
+        allowed: allowed requests.
+        rejections: number of rejected requests by (public key id, outcome, permission).
+        rejected_requests: some of the rejected requests in full; `kept_by_key` counts them by key.
+        outcomes: outcomes of all other requests, including those of unknown keys.
     """
 
-    uses: list[Used] = field(default_factory=list)
-    refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    refused: list[RejectedRequest] = field(default_factory=list)
-    of_a_key: Counter[str] = field(default_factory=Counter)
+    allowed: list[UsageRow] = field(default_factory=list)
+    rejections: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    rejected_requests: list[RejectedRequest] = field(default_factory=list)
+    kept_by_key: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     def __bool__(self) -> bool:
-        return bool(self.uses or self.refusals)
+        return bool(self.allowed or self.rejections)
 
-    def refuse(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
-        """``address`` and ``permission``: what a gateway said, which may be anything."""
-        address, permission = _writable(address[:45]), _writable(permission[:8])
-        name = (key_id, decision.outcome.value, permission)
-        if name in self.refusals or len(self.refusals) < MOST_USES:
-            self.refusals[name] += 1
-        if len(self.refused) < MOST_REFUSALS and self.of_a_key[key_id] < MOST_OF_A_KEY:
-            self.of_a_key[key_id] += 1
-            self.refused.append(RejectedRequest(key_id, decision, address, permission))
+    def add_rejection(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
+        """Count a rejected request. ``address`` and ``permission`` are unchecked texts of the gateway's client."""
+        address, permission = _storable(address[:45]), _storable(permission[:8])
+        row = (key_id, decision.outcome.value, permission)
+        if row in self.rejections or len(self.rejections) < MAX_ROWS:
+            self.rejections[row] += 1
+        if len(self.rejected_requests) < MAX_REJECTIONS and self.kept_by_key[key_id] < MAX_REJECTIONS_OF_KEY:
+            self.kept_by_key[key_id] += 1
+            self.rejected_requests.append(RejectedRequest(key_id, decision, address, permission))
 
 
-def _writable(text: str) -> str:
-    """SECURITY: a lone surrogate or a NUL, which no database takes, would lose the counts of all keys with its own."""
+def _storable(text: str) -> str:
+    """Replace what a database does not store.
+
+    SECURITY: one lone surrogate or NUL would make the whole write fail, and lose the counts of all keys.
+    """
     return text.encode("ascii", "replace").decode().replace("\0", "?")

@@ -1,4 +1,4 @@
-"""Days of requests as bars of an SVG picture, oldest at the left as traders read it. Pure."""
+"""Compute the bars of an SVG chart of requests per day, with the oldest day at the left as in trading charts. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from datetime import date
 
 WIDTH, HEIGHT = 600, 150
 GAP = 6
-#: Room above the highest day.
+#: Free space above the highest bar.
 HEADROOM = 12
-#: A day with one refused of ten thousand still shows it.
-LEAST = 2
+#: Minimum height, so that one rejected request in ten thousand is still visible.
+MIN_HEIGHT = 2
 
 
 @dataclass(frozen=True)
 class Day:
-    """How many requests of one day were allowed and refused."""
+    """Number of allowed and rejected requests of one day."""
 
     day: date
     allowed: int
@@ -27,7 +27,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Bar:
-    """One day, in units of the picture (WIDTH by HEIGHT, y grows downwards). A height of 0 is not drawn."""
+    """The bar of one day, in units of the chart (WIDTH by HEIGHT, y grows downwards). A height of 0 is not drawn."""
 
     day: Day
     x: int
@@ -39,25 +39,25 @@ class Bar:
 
 
 def bars(days: Sequence[Day]) -> list[Bar]:
-    """A bar a day: allowed below, refused above it; the highest day fills the picture but for its headroom."""
+    """Return one bar per day: allowed requests below, rejected ones above; the highest bar ends at HEADROOM."""
     highest = max((day.total for day in days), default=0)
     step = WIDTH // max(1, len(days))
-    found = []
+    result = []
     for number, day in enumerate(days):
         ok, no = _height(day.allowed, highest), _height(day.refused, highest)
         ok_y = HEIGHT - ok
         between = 1 if ok and no else 0
-        found.append(
+        result.append(
             Bar(day, number * step + GAP // 2, step - GAP, ok_y, ok, max(0, ok_y - between - no), no)
         )
-    return found
+    return result
 
 
 def _height(count: int, highest: int) -> int:
-    return max(LEAST, count * (HEIGHT - HEADROOM) // highest) if count else 0
+    return max(MIN_HEIGHT, count * (HEIGHT - HEADROOM) // highest) if count else 0
 
 
 def worst(days: Sequence[Day]) -> Day | None:
-    """The day with the most refused; None when nothing was refused."""
+    """Return the day with the most rejected requests; None if there are none."""
     refused = [day for day in days if day.refused]
     return max(refused, key=lambda day: day.refused) if refused else None

@@ -1,28 +1,28 @@
-"""What a measured difference of clocks means. Pure.
+"""Classify the measured clock skew of a client. Pure.
 
-A request passes when its time is less than a second ahead of ours and not further back than its recvWindow, which is
-5000 ms unless the client says otherwise.
+A request is allowed if its timestamp is less than a second ahead of the server's time and not older than its
+recvWindow, by default 5000 ms.
 """
 
 import enum
 
-#: Half of what is allowed: told before requests begin to fail.
+#: Half of the allowed skew, so that the owner is warned before requests are rejected.
 WARN_AHEAD_MS = 500
 USUAL_WINDOW_MS = 5000
 WARN_BEHIND_MS = USUAL_WINDOW_MS // 2
 
 
-class Clock(enum.Enum):
-    UNKNOWN = "unknown"  # nothing was measured yet
+class ClockState(enum.Enum):
+    UNKNOWN = "unknown"  # not measured yet
     RIGHT = "right"
     FAST = "fast"
     SLOW = "slow"
 
 
-def judge(skew_ms: int | None) -> Clock:
-    """``skew_ms``: positive when the client's clock is ahead of ours."""
+def clock_state(skew_ms: int | None) -> ClockState:
+    """Return the state for ``skew_ms``, which is positive if the client's clock is ahead of the server's."""
     if skew_ms is None:
-        return Clock.UNKNOWN
+        return ClockState.UNKNOWN
     if skew_ms > WARN_AHEAD_MS:
-        return Clock.FAST
-    return Clock.SLOW if skew_ms < -WARN_BEHIND_MS else Clock.RIGHT
+        return ClockState.FAST
+    return ClockState.SLOW if skew_ms < -WARN_BEHIND_MS else ClockState.RIGHT

@@ -1,7 +1,7 @@
-"""A customer's own keys and events as CSV and JSON, row by row. Never a secret, nor anything derived from one.
+"""Export a customer's keys and events as CSV and JSON, row by row. Never includes secrets or values derived from them.
 
 Column names and times (ISO 8601, UTC) are for programs and the same in every language; `what` and `detail` of events
-are the words that the customer reads.
+are the texts of the activity page.
 """
 
 import json
@@ -17,8 +17,8 @@ from apikeys.policy.choices import Permission
 from hitobit_portal import csv_export
 from hitobit_portal.i18n.free_text import plain
 
-#: A file that a spreadsheet still opens: older rows are left out.
-MOST_ROWS = 10_000
+#: Older rows are omitted, so that a spreadsheet can open the file.
+MAX_ROWS = 10_000
 KEY_COLUMNS = (
     *("id", "api_key", "name", "state", "permissions", "ip_policy", "networks", "asks_about_new_ips"),
     *("created_at", "expires_at", "trade_until", "deleted_at", "last_used_at", "last_used_ip"),
@@ -29,8 +29,8 @@ Row = dict[str, Value]
 
 
 def keys_of(user: User) -> Iterator[Row]:
-    """All keys, deleted ones too, newest first."""
-    keys = ApiKey.objects.filter(owner=user).prefetch_related("networks")[:MOST_ROWS]
+    """Yield all keys, including deleted ones, newest first."""
+    keys = ApiKey.objects.filter(owner=user).prefetch_related("networks")[:MAX_ROWS]
     for key in keys.iterator(chunk_size=500):
         yield {
             "id": str(key.pk),
@@ -51,8 +51,8 @@ def keys_of(user: User) -> Iterator[Row]:
 
 
 def events_of(user: User) -> Iterator[Row]:
-    """What the page of activities shows, newest first."""
-    events = activity.shown_to(user)[:MOST_ROWS]
+    """Yield the events of the activity page, newest first."""
+    events = activity.shown_to(user)[:MAX_ROWS]
     for event in events.iterator(chunk_size=500):
         shown = activity.row(event)
         yield {
@@ -71,7 +71,7 @@ def _iso(moment: datetime | None) -> str:
 
 
 def as_csv(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
-    """CSV with every cell quoted, and none that a spreadsheet takes for a formula."""
+    """Yield CSV lines with every cell quoted and no cell that a spreadsheet evaluates as a formula."""
     return csv_export.lines(columns, ([_cell(row[column]) for column in columns] for row in rows))
 
 
@@ -82,7 +82,7 @@ def _cell(value: Value) -> str:
 
 
 def as_json(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
-    """A JSON array, a line an object."""
+    """Yield the lines of a JSON array, one object per line."""
     before = "[\n"
     for row in rows:
         yield before + json.dumps({column: row[column] for column in columns}, ensure_ascii=False)
@@ -90,8 +90,11 @@ def as_json(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def streamed(lines: Callable[[], Iterator[str]]) -> Iterator[bytes]:
-    """``lines`` in UTF-8, in the language of now: a stream is written after the request's own has ended."""
+def stream(lines: Callable[[], Iterator[str]]) -> Iterator[bytes]:
+    """Yield ``lines`` in UTF-8 and in the current language.
+
+    A stream is sent after the language of its request was deactivated.
+    """
     language = translation.get_language()
     return _in_language(language, lines)
 

@@ -8,18 +8,18 @@ from django.utils.functional import Promise
 from apikeys.models import ApiKey, Refusal
 from apikeys.policy.choices import Permission
 from apikeys.usage import chart, clock_skew, queries, rejection_texts
-from apikeys.usage.recorder import KEPT_REFUSALS
+from apikeys.usage.recorder import KEPT_REJECTIONS
 from apikeys.verification import networks
 
 #: Shown without a click: fifty make a page of ten screens on a phone.
-OPEN_REFUSALS = 8
+OPEN_REJECTIONS = 8
 
 
 def month(key: ApiKey) -> dict[str, Any]:
     """Return the last 30 days.
 
     ``days``: newest first, without empty ones; ``bars``; ``allowed`` and ``refused``: sums; the ``worst`` day;
-    ``addresses``; ``clock``: a value of `Clock`.
+    ``addresses``; ``clock``: a value of `ClockState`.
     """
     days = queries.month(key)
     return {
@@ -31,7 +31,7 @@ def month(key: ApiKey) -> dict[str, Any]:
         "refused": sum(day.refused for day in days),
         "worst": chart.worst(days),
         "addresses": list(key.addresses.all()),
-        "clock": clock_skew.judge(key.skew_ms).value,
+        "clock": clock_skew.clock_state(key.skew_ms).value,
     }
 
 
@@ -40,7 +40,7 @@ class RejectionLine:
     """One rejection as a table shows it. ``button``: where the owner can fix it."""
 
     refusal: Refusal
-    words: rejection_texts.Words
+    text: rejection_texts.RejectionText
     permission: Promise | None
     button: rejection_texts.Button | None
 
@@ -52,11 +52,11 @@ def rejection_lines(key: ApiKey) -> list[RejectionLine]:
     return [
         RejectionLine(
             row,
-            rejection_texts.words(row),
+            rejection_texts.text_of(row),
             labels.get(row.permission),
             rejection_texts.button(key, row, listed),
         )
-        for row in key.refusals.all()[:KEPT_REFUSALS]
+        for row in key.refusals.all()[:KEPT_REJECTIONS]
     ]
 
 
@@ -66,9 +66,14 @@ def rejections(key: ApiKey) -> dict[str, Any]:
     ``counts``: pairs of a day and its count.
     """
     lines = rejection_lines(key)
-    days, table = queries.week_of_refusals(key)
+    days, table = queries.week_of_rejections(key)
     reasons = [
-        (rejection_texts.words_of(outcome).title, list(zip(days, week, strict=True)), sum(week))
+        (rejection_texts.text_of_outcome(outcome).title, list(zip(days, week, strict=True)), sum(week))
         for outcome, week in table.items()
     ]
-    return {"lines": lines[:OPEN_REFUSALS], "older": lines[OPEN_REFUSALS:], "days": days, "reasons": reasons}
+    return {
+        "lines": lines[:OPEN_REJECTIONS],
+        "older": lines[OPEN_REJECTIONS:],
+        "days": days,
+        "reasons": reasons,
+    }

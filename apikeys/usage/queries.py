@@ -1,4 +1,4 @@
-"""Questions to the counts of requests: a month of a key, a week of its refusals, what health needs of many."""
+"""Query the counts of requests: a month of a key, a week of its rejections, and the counts for health checks."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -7,7 +7,7 @@ from django.db.models import Q, Sum
 
 from apikeys.models import ApiKey, DailyUse
 from apikeys.usage.chart import Day
-from apikeys.usage.key_health import POWER_DAYS, REFUSED_DAYS, Counts
+from apikeys.usage.key_health import POWER_DAYS, REJECTION_DAYS, RequestCounts
 from apikeys.usage.recorder import today
 from apikeys.verification.outcomes import Outcome
 
@@ -16,7 +16,7 @@ ALLOWED = Outcome.ALLOWED.value
 
 
 def month(key: ApiKey) -> list[Day]:
-    """The last 30 days, oldest first, days without a request among them."""
+    """Return the last 30 days, oldest first, including days without requests."""
     last = today()
     first = last - timedelta(days=CHART_DAYS - 1)
     sums = (
@@ -24,15 +24,16 @@ def month(key: ApiKey) -> list[Day]:
         .values("day")
         .annotate(allowed=_sum(Q(outcome=ALLOWED)), refused=_sum(~Q(outcome=ALLOWED)))
     )
-    found = {row["day"]: (row["allowed"] or 0, row["refused"] or 0) for row in sums}
+    counts = {row["day"]: (row["allowed"] or 0, row["refused"] or 0) for row in sums}
     days = (first + timedelta(days=n) for n in range(CHART_DAYS))
-    return [Day(day, *found.get(day, (0, 0))) for day in days]
+    return [Day(day, *counts.get(day, (0, 0))) for day in days]
 
 
-def week_of_refusals(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
-    """The last seven days, newest first, and how often each reason stood on each of them, most often first."""
+def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
+    """Return the last seven days, newest first, and the number of rejections per outcome and day, most frequent outcome
+    first."""
     last = today()
-    days = [last - timedelta(days=n) for n in range(REFUSED_DAYS)]
+    days = [last - timedelta(days=n) for n in range(REJECTION_DAYS)]
     rows = DailyUse.objects.filter(key=key, day__range=(days[-1], last)).exclude(outcome=ALLOWED)
     table: dict[str, list[int]] = {}
     for outcome, day, count in rows.values_list("outcome", "day").annotate(Sum("count")):
@@ -40,25 +41,25 @@ def week_of_refusals(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
     return days, dict(sorted(table.items(), key=lambda row: (-sum(row[1]), row[0])))
 
 
-def for_health(keys: Iterable[ApiKey]) -> dict[object, Counts]:
-    """What `health.checks` needs of each of ``keys``, by primary key, in one statement."""
+def for_health(keys: Iterable[ApiKey]) -> dict[object, RequestCounts]:
+    """Return the counts that `key_health.checks` needs for each of ``keys``, by primary key, with one SQL statement."""
     last = today()
-    in_week = Q(day__gt=last - timedelta(days=REFUSED_DAYS))
+    in_week = Q(day__gt=last - timedelta(days=REJECTION_DAYS))
     rows = (
         DailyUse.objects.filter(key__in=[key.pk for key in keys], day__gt=last - timedelta(days=POWER_DAYS))
         .values("key", "permission", "outcome")
         .annotate(week=_sum(in_week))
     )
-    found: dict[object, Counts] = {}
+    counts: dict[object, RequestCounts] = {}
     for row in rows:
-        before = found.get(row["key"], Counts())
+        before = counts.get(row["key"], RequestCounts())
         week = row["week"] or 0
         if row["outcome"] == ALLOWED:
             used = before.used | {row["permission"]}
-            found[row["key"]] = Counts(used, before.allowed + week, before.refused)
+            counts[row["key"]] = RequestCounts(used, before.allowed + week, before.refused)
         else:
-            found[row["key"]] = Counts(before.used, before.allowed, before.refused + week)
-    return found
+            counts[row["key"]] = RequestCounts(before.used, before.allowed, before.refused + week)
+    return counts
 
 
 def _sum(condition: Q) -> Sum:

@@ -1,7 +1,7 @@
-"""What became of a key's requests, for its owner: counts, the last refusals and why, addresses, clock.
+"""Record a key's requests for its owner: counts, latest rejections with their reasons, addresses, clock skew.
 
-Anybody who knows a key id can be refused with it. So refusals are counted always, but their rows are bounded: in
-number, by the minute, and what was not signed with the key's secret never drives out what was.
+Anybody who knows a key id can send requests that are rejected. All rejections are counted, but their rows are limited
+in number and per minute, and a rejection that was not signed with the key's secret never replaces one that was.
 """
 
 import uuid
@@ -16,30 +16,31 @@ from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
 from apikeys.verification.decision import Decision
 from hitobit_portal.i18n.jalali import TEHRAN
 
-KEPT_REFUSALS = 50
-#: Of signed and of unsigned refusals each, as many are sure of their place.
-SURE_REFUSALS = KEPT_REFUSALS // 2
-#: Rows a minute, of signed and of unsigned refusals each: ten show what is wrong as well as ten thousand.
-REFUSALS_A_MINUTE = 10
+KEPT_REJECTIONS = 50
+#: Minimum number of rows reserved for signed and for unsigned rejections each.
+RESERVED_REJECTIONS = KEPT_REJECTIONS // 2
+#: Maximum number of rows per minute, for signed and unsigned rejections each: ten rows show a problem as well as ten
+#: thousand.
+REJECTIONS_A_MINUTE = 10
 KEPT_ADDRESSES = 20
 KEPT_DAYS = 400
-#: "Last used" is written at most this often for one address: one write a minute, not one a request.
-GRAIN = timedelta(seconds=60)
-#: A request signed with "now" in seconds is 56 years late: beyond a day the measure says no more than "a day".
-LARGEST_SKEW_MS = 86_400_000
-#: A measured clock is written again when it moved by so much: the way through the network alone differs by less.
-SKEW_GRAIN_MS = 50
+#: Minimum interval between two writes of "last used" for one address: one write per minute instead of one per request.
+LAST_USED_INTERVAL = timedelta(seconds=60)
+#: Larger measurements are stored as one day: a timestamp in seconds instead of milliseconds is 56 years late.
+MAX_SKEW_MS = 86_400_000
+#: Minimum change of the clock skew that is written; network latency alone varies by less.
+MIN_SKEW_CHANGE_MS = 50
 
 
 def today() -> date:
-    """The day on Tehran's clock: the days of `DailyUse`."""
+    """Return the current date in Tehran, as used in `DailyUse`."""
     return timezone.localdate(timezone=TEHRAN)
 
 
-def note(key_id: str, decision: Decision, address: str, permission: str) -> None:
-    """Records one decision about the key with this public id; nothing for a key that does not exist."""
+def record(key_id: str, decision: Decision, address: str, permission: str) -> None:
+    """Record one decision about the key with this public id; do nothing if the key does not exist."""
     with transaction.atomic():
-        # The key's row is the lock of all that is counted for it; SELECTs and foreign keys do not wait for it.
+        # The key's row is the lock for its counts; SELECTs and foreign keys do not wait for it.
         key = ApiKey.objects.select_for_update(no_key=True).filter(key_id=key_id).first()
         if key is None:
             return
@@ -48,23 +49,23 @@ def note(key_id: str, decision: Decision, address: str, permission: str) -> None
         if skew_ms is not None and has_moved(key.skew_ms, skew_ms):
             ApiKey.objects.filter(pk=key.pk).update(skew_ms=skew_ms)
         if decision.allowed:
-            _note_use(key, address, decision.credential_id)
+            _record_use(key, address, decision.credential_id)
         else:
-            note_refusal(key, decision, address, permission)
-    if decision.rightly_signed and not decision.allowed:
-        address_approval.ask(key, decision, address)
+            record_rejection(key, decision, address, permission)
+    if decision.is_authentic and not decision.allowed:
+        address_approval.request_approval(key, decision, address)
 
 
 def bounded_skew(skew_ms: int | None) -> int | None:
-    """``skew_ms`` within a day either way."""
+    """Return ``skew_ms`` limited to one day in either direction."""
     if skew_ms is None:
         return None
-    return max(-LARGEST_SKEW_MS, min(LARGEST_SKEW_MS, skew_ms))
+    return max(-MAX_SKEW_MS, min(MAX_SKEW_MS, skew_ms))
 
 
 def has_moved(before: int | None, now: int) -> bool:
-    """Whether a clock is so much off from before that it is worth a write."""
-    return before is None or abs(now - before) >= SKEW_GRAIN_MS
+    """Return whether a clock skew changed enough to be written."""
+    return before is None or abs(now - before) >= MIN_SKEW_CHANGE_MS
 
 
 def _count(key: ApiKey, decision: Decision, permission: str) -> None:
@@ -79,41 +80,43 @@ def _count(key: ApiKey, decision: Decision, permission: str) -> None:
         counted.update(count=F("count") + 1)
 
 
-def _note_use(key: ApiKey, address: str, credential_id: int | None) -> None:
+def _record_use(key: ApiKey, address: str, credential_id: int | None) -> None:
     now = timezone.now()
-    older = Q(last_used_at=None) | Q(last_used_at__lt=now - GRAIN) | ~Q(last_used_ip=address)
+    older = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_INTERVAL) | ~Q(last_used_ip=address)
     ApiKey.objects.filter(older, pk=key.pk).update(last_used_at=now, last_used_ip=address)
     used = AddressUse.objects.filter(key=key, address=address)
     if not used.update(last_at=now, count=F("count") + 1):
         AddressUse.objects.create(key=key, address=address, last_at=now, count=1)
         forget_old_addresses(key.pk)
     if credential_id is not None:
-        rotation.note_first_use(credential_id, now)
-        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - GRAIN)
+        rotation.record_first_use(credential_id, now)
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_INTERVAL)
         Credential.objects.filter(stale, pk=credential_id).update(last_used_at=now)
 
 
 def forget_old_addresses(key: uuid.UUID) -> None:
-    """Keeps the addresses that were used last."""
+    """Delete all but the most recently used addresses."""
     kept = list(AddressUse.objects.filter(key=key).values_list("pk", flat=True)[:KEPT_ADDRESSES])
     AddressUse.objects.filter(key=key).exclude(pk__in=kept).delete()
 
 
-def note_refusal(key: ApiKey, decision: Decision, address: str, permission: str) -> None:
-    """One refusal for the key's owner. Called in a transaction.
+def record_rejection(key: ApiKey, decision: Decision, address: str, permission: str) -> None:
+    """Record one rejection for the key's owner. Must be called in a transaction.
 
-    Writes a row unless this minute has enough of its kind, and drives out the oldest of the larger kind."""
+    Write a row unless this minute has enough rows of its kind (signed or unsigned); delete the oldest row of the more
+    frequent kind."""
     signed = decision.skew_ms is not None
-    rows = list(Refusal.objects.filter(key=key).values_list("pk", "at", "skew_ms")[:KEPT_REFUSALS])
+    rows = list(Refusal.objects.filter(key=key).values_list("pk", "at", "skew_ms")[:KEPT_REJECTIONS])
     alike = [(pk, at) for pk, at, skew_ms in rows if (skew_ms is not None) == signed]
     minute_ago = timezone.now() - timedelta(minutes=1)
-    if sum(at > minute_ago for _pk, at in alike) >= REFUSALS_A_MINUTE:
+    if sum(at > minute_ago for _pk, at in alike) >= REJECTIONS_A_MINUTE:
         return
-    if len(rows) >= KEPT_REFUSALS:
-        # SECURITY: wrong signatures need no secret: fifty of them must not hide what the owner's program was told.
+    if len(rows) >= KEPT_REJECTIONS:
+        # SECURITY: requests with wrong signatures need no secret: fifty of them must not replace the rejections of the
+        # owner's own program.
         others = [pk for pk, _at, skew_ms in rows if (skew_ms is not None) != signed]
-        goes = others[-1] if len(others) > SURE_REFUSALS else alike[-1][0]
-        Refusal.objects.filter(pk=goes).delete()
+        replaced = others[-1] if len(others) > RESERVED_REJECTIONS else alike[-1][0]
+        Refusal.objects.filter(pk=replaced).delete()
     Refusal.objects.create(
         key=key,
         outcome=decision.outcome.value,

@@ -1,17 +1,17 @@
-"""The one decision about a signed request, as a named outcome. Pure: no ORM, no Django, no clock."""
+"""Decide whether a signed request is allowed, as a named outcome. Pure: no ORM, no Django, no clock."""
 
 from __future__ import annotations
 
 import re
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from apikeys.verification import signature_check, signing
-from apikeys.verification.networks import Matcher
 from apikeys.verification.outcomes import Outcome as Outcome
+from apikeys.verification.records import DUMMY_KEY, CredentialRecord, KeyRecord
 from hitobit_portal.http import client_ip as addresses
 
-#: A bot's owner sees the expiry before open positions are orphaned: reading goes on for a week.
+#: Reading continues for a week after the expiry, so that the owner of a bot notices it while the bot still sees its
+#: open positions.
 READ_GRACE_MS = 7 * 86_400_000
 MAX_AHEAD_US = 1_000_000  # "When it is fresh": timestamp < now + 1000 ms
 
@@ -19,51 +19,13 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialRecord:
-    """What proves possession of a key: `material` as `signing.verify` takes it, until `retires_at_ms`.
-
-    `is_new`: it never signed a request that passed; when it does, the end of an older one may begin.
-    """
-
-    id: int
-    kind: signing.Kind
-    # SECURITY: an HMAC secret must not reach a log or a trace through repr().
-    material: bytes = field(repr=False)
-    retires_at_ms: int | None = None
-    is_new: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """A key as it stands at the moment of the decision. Times are in ms since 1970.
-
-    From `expires_at_ms` the key is degraded: it only reads, and READ_GRACE_MS later it does nothing any more.
-    From `trade_until_ms` it no longer trades (an unrestricted key has to have that renewed).
-
-    `restricted` with an empty `networks` admits nobody. There are two `credentials` while one is rotated.
-    Until `reads_until_ms` (the account's quarantine) nothing but reading is permitted.
-    """
-
-    user: str
-    key: str
-    active: bool
-    owner_active: bool
-    expires_at_ms: int | None
-    permissions: frozenset[str]
-    restricted: bool
-    networks: Matcher
-    credentials: tuple[CredentialRecord, ...]
-    owner_frozen: bool = False
-    reads_until_ms: int | None = None
-    trade_until_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome, the answer to the caller, and which credential signed (only when allowed).
+    """An outcome, the response to the caller, and the credential that signed (only if allowed).
 
-    For the key's owner alone: whether the request was signed by a live credential and fresh, and how far the client's
-    clock is ahead (ms; only of rightly signed requests, or anybody could write into the key's statistics).
+    Attributes:
+        is_authentic: a live credential signed the request, and its timestamp is fresh. For the key's owner only.
+        skew_ms: how far the client's clock is ahead, in ms. Only set if a live credential signed the request; otherwise
+            anybody could write into the key's statistics. For the key's owner only.
     """
 
     outcome: Outcome
@@ -71,7 +33,7 @@ class Decision:
     code: int
     msg: str
     credential_id: int | None = None
-    rightly_signed: bool = False
+    is_authentic: bool = False
     skew_ms: int | None = None
 
     @property
@@ -80,27 +42,13 @@ class Decision:
 
     @classmethod
     def of(cls, outcome: Outcome, *arguments: str | int, credential_id: int | None = None) -> Decision:
-        """Make the answer for `outcome`; `arguments` fill the placeholders of its message."""
+        """Return the decision with `outcome`; `arguments` fill the placeholders of its message."""
         msg = outcome.msg % arguments if arguments else outcome.msg
         return cls(outcome, outcome.status, outcome.code, msg, credential_id)
 
 
-#: Stands in for a key that does not exist. Nobody knows its secret, not even this process after a restart.
-NOBODY = KeyRecord(
-    user="",
-    key="",
-    active=False,
-    owner_active=False,
-    expires_at_ms=None,
-    permissions=frozenset(),
-    restricted=True,
-    networks=Matcher(),
-    credentials=(CredentialRecord(0, signing.Kind.HMAC, secrets.token_hex(32).encode()),),
-)
-
-
 def is_key_id(text: str) -> bool:
-    """Check 1: 64 ASCII letters and digits."""
+    """Check 1: whether ``text`` has 64 ASCII letters and digits."""
     return _KEY_ID.fullmatch(text) is not None
 
 
@@ -114,39 +62,39 @@ def decide(
     permission: str,
     now_ms: int,
 ) -> Decision:
-    """Decide whether a signed request may pass: the nine checks of the contract, in its order.
+    """Decide whether a signed request is allowed: the nine checks of the signing contract, in their order.
 
     Args:
-        record: the key that `api_key` names, ``None`` if there is none.
+        record: the key with the id `api_key`; ``None`` if it does not exist.
         api_key: the header ``X-MBX-APIKEY`` as received.
         query: the raw query string, without ``?``.
         body: the raw body.
-        client_ip: the caller's address; ``None`` or a text that is no address is refused.
-        permission: ``read``, ``trade`` or ``withdraw``: what the request needs.
-        now_ms: the server's clock.
+        client_ip: the caller's address; ``None`` or an invalid address is rejected.
+        permission: the permission that the request needs: ``read``, ``trade`` or ``withdraw``.
+        now_ms: the server's time in ms since 1970.
     """
     if api_key is None or not is_key_id(api_key):
         return Decision.of(Outcome.KEY_MALFORMED)
-    # SECURITY: reading, matching and signing all happen before the first answer that depends on the key,
-    # so that the time taken does not tell an unknown key from a known one.
-    key = record if record is not None and record.key == api_key else NOBODY
-    request = _read(query, body)
-    signer = _signer(key, request, now_ms)
-    standing = _standing(key, client_ip, now_ms)
-    if standing is not None:
-        decision = Decision.of(standing)
+    # SECURITY: parse the request, match the address and verify the signature before the first result that depends on
+    # the key. Otherwise the response time would show which keys exist.
+    key = record if record is not None and record.key == api_key else DUMMY_KEY
+    request = _parse(query, body)
+    signer = _find_signer(key, request, now_ms)
+    key_outcome = _check_key_and_address(key, client_ip, now_ms)
+    if key_outcome is not None:
+        decision = Decision.of(key_outcome)
     elif isinstance(request, signing.ContractError):
-        return Decision.of(Outcome[request.refusal.name], *request.arguments)
+        return Decision.of(Outcome[request.violation.name], *request.arguments)
     else:
-        decision = _judge(key, request, signer, permission, now_ms)
+        decision = _check_request(key, request, signer, permission, now_ms)
     if isinstance(request, signing.ContractError) or signer is None:
         return decision
-    fresh = _freshness(request, now_ms) is None
+    is_fresh = _check_freshness(request, now_ms) is None
     skew_ms = request.timestamp_us // 1000 - now_ms
-    return replace(decision, rightly_signed=fresh, skew_ms=skew_ms)
+    return replace(decision, is_authentic=is_fresh, skew_ms=skew_ms)
 
 
-def _read(query: bytes, body: bytes) -> signing.SignedRequest | signing.ContractError:
+def _parse(query: bytes, body: bytes) -> signing.SignedRequest | signing.ContractError:
     """Checks 4 to 6."""
     try:
         return signing.parse(query, body)
@@ -154,11 +102,11 @@ def _read(query: bytes, body: bytes) -> signing.SignedRequest | signing.Contract
         return error
 
 
-def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | None:
-    """Checks 2 and 3: may this key be used at all, now and from here? ``None`` if so."""
-    address_known = addresses.parse_address(client_ip) is not None
-    listed = key.networks.contains(client_ip)
-    if key is NOBODY:
+def _check_key_and_address(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | None:
+    """Checks 2 and 3: return ``None`` if the key may be used at this time and from this address."""
+    is_address = addresses.parse_address(client_ip) is not None
+    is_listed = key.networks.contains(client_ip)
+    if key is DUMMY_KEY:
         return Outcome.KEY_UNKNOWN
     if not key.owner_active:
         return Outcome.OWNER_INACTIVE
@@ -168,67 +116,68 @@ def _standing(key: KeyRecord, client_ip: str | None, now_ms: int) -> Outcome | N
         return Outcome.KEY_INACTIVE
     if key.expires_at_ms is not None and _is_over(key.expires_at_ms + READ_GRACE_MS, now_ms):
         return Outcome.KEY_EXPIRED
-    if not address_known or (key.restricted and not listed):
+    if not is_address or (key.restricted and not is_listed):
         return Outcome.ADDRESS_REFUSED
     return None
 
 
-def _judge(
+def _check_request(
     key: KeyRecord, request: signing.SignedRequest, signer: int | None, permission: str, now_ms: int
 ) -> Decision:
     """Checks 7 to 9."""
-    stale = _freshness(request, now_ms)
-    if stale is not None:
-        return Decision.of(stale)
+    time_outcome = _check_freshness(request, now_ms)
+    if time_outcome is not None:
+        return Decision.of(time_outcome)
     if signer is None:
         return Decision.of(Outcome.SIGNATURE)
-    refusal = _missing_power(key, permission, now_ms)
-    if refusal is not None:
-        return Decision.of(refusal)
+    permission_outcome = _check_permission(key, permission, now_ms)
+    if permission_outcome is not None:
+        return Decision.of(permission_outcome)
     return Decision.of(Outcome.ALLOWED, credential_id=signer)
 
 
-def _freshness(request: signing.SignedRequest, now_ms: int) -> Outcome | None:
-    """Check 7: ``None`` when the request is neither too old nor from the future."""
+def _check_freshness(request: signing.SignedRequest, now_ms: int) -> Outcome | None:
+    """Check 7: return ``None`` if the timestamp is neither too old nor in the future."""
     now_us = now_ms * 1000
     if now_us - request.timestamp_us > request.recv_window_us:
         return Outcome.STALE
     return Outcome.AHEAD if request.timestamp_us >= now_us + MAX_AHEAD_US else None
 
 
-def _signer(
+def _find_signer(
     key: KeyRecord, request: signing.SignedRequest | signing.ContractError, now_ms: int
 ) -> int | None:
-    """Find the credential that signed. All are tried: which one it was does not show in the time taken."""
+    """Return the id of the credential that signed. Try all of them, so that the time does not show which one it was."""
     if isinstance(request, signing.ContractError):
         return None
-    found: int | None = None
+    signer: int | None = None
     matches = False
     for credential in key.credentials:
         valid = signing.verify(credential.kind, credential.material, request.payload, request.signature)
         usable = request.well_formed and not _is_over(credential.retires_at_ms, now_ms)
         matches = matches or valid
         if valid and usable:
-            found = credential.id
-    # SECURITY: and a signature that nobody made costs the same for every key, and for none.
-    raw = None if matches else signature_check.raw(request.signature)
+            signer = credential.id
+    # SECURITY: an invalid signature takes the same time for every key and for an unknown one.
+    raw = None if matches else signature_check.raw_signature(request.signature)
     if raw is not None:
-        signature_check.make_up(request.payload, raw, sum(_was_work(one, raw) for one in key.credentials))
-    return found
+        done = sum(_was_full_check(credential, raw) for credential in key.credentials)
+        signature_check.pad_work(request.payload, raw, done)
+    return signer
 
 
-def _was_work(credential: CredentialRecord, raw_signature: bytes) -> bool:
+def _was_full_check(credential: CredentialRecord, raw_signature: bytes) -> bool:
     key = signature_check.public_key(credential.kind, credential.material) if raw_signature else None
-    return signature_check.is_work_of(credential.kind, key, raw_signature)
+    return signature_check.is_full_check(credential.kind, key, raw_signature)
 
 
-def _missing_power(key: KeyRecord, permission: str, now_ms: int) -> Outcome | None:
-    """Check 9: why the key may not do this now; ``None`` if it may."""
+def _check_permission(key: KeyRecord, permission: str, now_ms: int) -> Outcome | None:
+    """Check 9: return ``None`` if the key has the permission at this time."""
     if permission not in key.permissions:
         return Outcome.PERMISSION
     if permission == "read":
         return None
-    # SECURITY: a stolen key must not withdraw from anywhere, even if a row got past the model's constraint.
+    # SECURITY: a stolen key must not withdraw from any address, even if a row violates the model's constraint.
     if permission == "withdraw" and not (key.restricted and key.networks):
         return Outcome.PERMISSION
     if _is_over(key.expires_at_ms, now_ms):

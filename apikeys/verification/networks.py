@@ -1,4 +1,4 @@
-"""Parse, normalise and match the networks of an allow-list. Pure: no ORM, no Django."""
+"""Parse, normalise and match the networks of an IP allow-list. Pure: no ORM, no Django."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from hitobit_portal.http import client_ip
 
-# People paste lists from chats and spreadsheets: Persian comma and semicolon, any white space, and the
-# invisible marks that right-to-left text carries. Marks separate, so that removing one never joins two
-# texts into an address that nobody wrote.
+# Lists are pasted from chats and spreadsheets: with Persian commas and semicolons, any white space, and the invisible
+# marks of right-to-left text. Marks are separators, so that removing one cannot join two texts into a new address.
 _SEPARATORS = re.compile("[\\s,;\u060c\u061b\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
-# Persian keyboards write the decimal separator U+066B where others have a dot.
+# Persian keyboards write the decimal separator U+066B instead of a dot.
 _DIGITS = {0x066B: "."} | {base + value: str(value) for base in (0x0660, 0x06F0) for value in range(10)}
 _SHAPE = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 _IPV4_ADDRESSES = 2**32
-#: Prefixes of what may be listed, by IP version: thirty of them are an eighth of IPv4 at most, and of IPv6 less.
-#: SECURITY: 0.0.0.0/1 and 128.0.0.0/1 are everywhere; a key restricted to them could withdraw, and trade for ever.
-SHORTEST = {4: 8, 6: 24}
+#: Shortest allowed prefix by IP version: thirty networks cover at most an eighth of IPv4, and less of IPv6.
+#: SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are all addresses; a key "restricted" to them could withdraw from any
+#: address and trade without an end.
+SHORTEST_PREFIX = {4: 8, 6: 24}
 
 
-class Problem(enum.Enum):
-    """Why a text is not a network that may stand in an allow-list."""
+class NetworkProblem(enum.Enum):
+    """Why a text is not accepted as an entry of an allow-list."""
 
     SHAPE = "shape"
     PREFIX = "prefix"
@@ -35,9 +35,9 @@ class Problem(enum.Enum):
 
 
 class NetworkError(ValueError):
-    """A text was refused; `kind` says why."""
+    """A text is not an acceptable network; `kind` is the reason."""
 
-    def __init__(self, kind: Problem) -> None:
+    def __init__(self, kind: NetworkProblem) -> None:
         super().__init__(kind.value)
         self.kind = kind
 
@@ -49,7 +49,7 @@ class Network:
     Attributes:
         value: normalised: compressed, IPv4-mapped unwrapped, a single address without its prefix.
         corrected: host bits were set and have been cleared (``1.2.3.4/24`` became ``1.2.3.0/24``).
-        private: nobody on the Internet calls from there (private, loopback, link-local, shared; RFC 6890).
+        private: not reachable on the Internet (private, loopback, link-local, shared; RFC 6890).
     """
 
     value: str
@@ -58,10 +58,10 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Matcher:
-    """A compiled allow-list: ranges of `number_of` an address, sorted, none touching the next.
+class NetworkMatcher:
+    """A compiled allow-list: sorted, disjoint ranges of numbers as `address_number` returns them.
 
-    It is false, and admits nobody, when it is empty.
+    An empty matcher is false and matches no address.
     """
 
     starts: tuple[int, ...] = ()
@@ -71,24 +71,24 @@ class Matcher:
         return bool(self.starts)
 
     def contains(self, ip_text: str | None) -> bool:
-        """Tell whether the address is in the list; a text that is no address never is."""
-        number = number_of(ip_text)
+        """Return whether the address is in the list; an invalid address is not."""
+        number = address_number(ip_text)
         return number is not None and self.holds(number)
 
     def holds(self, number: int) -> bool:
-        """The same for an address that was read already."""
-        place = bisect_right(self.starts, number)
-        return place > 0 and number <= self.ends[place - 1]
+        """Return whether an address, given as `address_number` returns it, is in the list."""
+        index = bisect_right(self.starts, number)
+        return index > 0 and number <= self.ends[index - 1]
 
     def example(self) -> str | None:
-        """One address that is admitted; None when there is none."""
+        """Return one address of the list; None if it is empty."""
         return _text_of(self.starts[0]) if self.starts else None
 
 
-# Gateways see the same callers again and again; reading an address costs more than looking it up here.
+# Gateways see the same addresses repeatedly; parsing one costs more than a cache lookup.
 @lru_cache(maxsize=65_536)
-def number_of(ip_text: str | None) -> int | None:
-    """An address as a number: IPv4 (mapped ones too) from 0, IPv6 behind it; ``None`` for what is no address."""
+def address_number(ip_text: str | None) -> int | None:
+    """Return an address as a number: IPv4 (also mapped) from 0, IPv6 above it; ``None`` for an invalid address."""
     address = client_ip.parse_address(ip_text)
     return None if address is None else _number(address)
 
@@ -102,46 +102,46 @@ def _text_of(number: int) -> str:
 
 
 def split_list(text: str) -> list[str]:
-    """Split what a person pasted into its entries, with Persian and Arabic digits made ASCII."""
+    """Split a pasted list into its entries; Persian and Arabic digits become ASCII."""
     return [part for part in _SEPARATORS.split(text.translate(_DIGITS)) if part]
 
 
 def parse_network(text: str) -> Network:
-    """Read one IPv4 or IPv6 address or CIDR.
+    """Parse one IPv4 or IPv6 address or network in CIDR notation.
 
     Raises:
-        NetworkError: `Problem.SHAPE` for what is no address, `Problem.PREFIX` for a prefix length that is not
-            a plain number in range, `Problem.TOO_WIDE` for a network that admits every address.
+        NetworkError: `NetworkProblem.SHAPE`: not an address; `NetworkProblem.PREFIX`: the prefix length is not a plain
+            number in range; `NetworkProblem.TOO_WIDE`: the network has every address.
     """
-    network, corrected = _read(text.translate(_DIGITS).strip())
+    network, corrected = _parse(text.translate(_DIGITS).strip())
     single = network.prefixlen == network.max_prefixlen
     value = str(network.network_address) if single else str(network)
     return Network(value=value, corrected=corrected, private=not network.is_global)
 
 
 def parse_entry(text: str) -> Network:
-    """Read what somebody wants to list: as `parse_network`, and `Problem.TOO_WIDE` also for what `is_too_wide`."""
+    """Parse a new entry of an allow-list: as `parse_network`, and raise `NetworkProblem.TOO_WIDE` if `is_too_wide`."""
     network = parse_network(text)
     if is_too_wide(network.value):
-        raise NetworkError(Problem.TOO_WIDE)
+        raise NetworkError(NetworkProblem.TOO_WIDE)
     return network
 
 
 def is_too_wide(value: str) -> bool:
-    """Whether a network (as `Network.value`) is so large a part of the Internet that no list may have it."""
+    """Return whether a network (as in `Network.value`) is too large a part of the Internet for an allow-list."""
     network = ip_network(value)
-    return network.prefixlen < SHORTEST[network.version]
+    return network.prefixlen < SHORTEST_PREFIX[network.version]
 
 
-def compile_networks(values: Iterable[str]) -> Matcher:
-    """Prepare stored networks for matching.
+def compile_networks(values: Iterable[str]) -> NetworkMatcher:
+    """Compile stored networks for matching.
 
-    A stored value that cannot be read is left out: it admits nobody, and its neighbours stay in force.
+    Unreadable stored values are skipped: they match no address, and the other entries still apply.
     """
     ranges: list[tuple[int, int]] = []
     for value in values:
         try:
-            network = _read(value)[0]
+            network = _parse(value)[0]
         except NetworkError:
             continue
         ranges.append((_number(network[0]), _number(network[-1])))
@@ -151,34 +151,34 @@ def compile_networks(values: Iterable[str]) -> Matcher:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
             merged.append((start, end))
-    # Of a single address both ends are one number in memory, too: gateways remember a hundred thousand lists.
+    # Both ends of a single address share one int object: gateways keep a hundred thousand lists in memory.
     ends = (start if start == end else end for start, end in merged)
-    return Matcher(tuple(start for start, _end in merged), tuple(ends))
+    return NetworkMatcher(tuple(start for start, _end in merged), tuple(ends))
 
 
-def _read(text: str) -> tuple[client_ip.Network, bool]:
+def _parse(text: str) -> tuple[client_ip.Network, bool]:
     """Return the unwrapped network and whether host bits had to be cleared."""
     shape = _SHAPE.fullmatch(text)
     if shape is None:
-        raise NetworkError(Problem.SHAPE)
+        raise NetworkError(NetworkProblem.SHAPE)
     try:
         whole = ip_network(shape["address"])
     except ValueError:
-        raise NetworkError(Problem.SHAPE) from None
+        raise NetworkError(NetworkProblem.SHAPE) from None
     length = _prefix_length(shape["prefix"], whole.max_prefixlen)
     mapped = isinstance(whole, IPv6Network) and whole.network_address.ipv4_mapped is not None
     network = client_ip.unwrap_network(whole.supernet(new_prefix=length))
-    # SECURITY: "1.2.3.4/0" would quietly open a restricted key to the Internet, and so would a mapped
-    # address with a prefix shorter than the 96 bits in front of it.
+    # SECURITY: "1.2.3.4/0" would open a restricted key to the whole Internet, and so would a mapped address with a
+    # prefix shorter than the 96 bits in front of it.
     if network.prefixlen == 0 or (mapped and length < client_ip.MAPPED_BITS):
-        raise NetworkError(Problem.TOO_WIDE)
+        raise NetworkError(NetworkProblem.TOO_WIDE)
     return network, client_ip.parse_address(shape["address"]) != network.network_address
 
 
 def _prefix_length(text: str | None, longest: int) -> int:
     if text is None:
         return longest
-    # Netmasks are refused too: "/0.0.0.255" and "/255.255.255.0" are easily taken for each other.
+    # Netmasks are rejected too: "/0.0.0.255" and "/255.255.255.0" are easily confused.
     if _PREFIX.fullmatch(text) is None or int(text) > longest:
-        raise NetworkError(Problem.PREFIX)
+        raise NetworkError(NetworkProblem.PREFIX)
     return int(text)

@@ -1,4 +1,4 @@
-"""Every answer to a signed request, and what its caller is told. Pure."""
+"""All outcomes of a signed request, each with the status, code and message that the caller gets. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import enum
 
 
 class Outcome(enum.Enum):
-    """Every answer there is. The caller sees `status`, `code` and `msg`; the key's owner sees the name."""
+    """Outcome of a signed request. The caller sees `status`, `code` and `msg`; only the key's owner sees the name."""
 
     ALLOWED = "allowed"
     KEY_MALFORMED = "key_malformed"
     KEY_UNKNOWN = "key_unknown"
-    KEY_INACTIVE = "key_inactive"  # revoked or frozen
+    KEY_INACTIVE = "key_inactive"  # deleted or paused
     KEY_EXPIRED = "key_expired"
-    KEY_DEGRADED = "key_degraded"  # expired within the last week: reading goes on
+    KEY_DEGRADED = "key_degraded"  # expired within the last week: read-only
     OWNER_INACTIVE = "owner_inactive"
     OWNER_FROZEN = "owner_frozen"
     ADDRESS_REFUSED = "address_refused"
@@ -25,10 +25,8 @@ class Outcome(enum.Enum):
     SIGNATURE = "signature"
     PERMISSION = "permission"
     TRADE_LAPSED = "trade_lapsed"  # an unrestricted key's permission to trade was not renewed in time
-    QUARANTINE = (
-        "quarantine"  # the permission is there, but the account's password or factor was just replaced
-    )
-    REPLAYED = "replayed"  # this very request passed before
+    QUARANTINE = "quarantine"  # the account's password or a factor was replaced recently: keys are read-only
+    REPLAYED = "replayed"  # the same request was allowed before
     RATE_LIMITED = "rate_limited"
 
     @property
@@ -41,11 +39,11 @@ class Outcome(enum.Enum):
 
     @property
     def msg(self) -> str:
-        """The message of the contract, with its placeholders."""
+        """Return the message of the contract, with placeholders."""
         return _ANSWERS[self][2]
 
 
-# SECURITY: one answer for all of these, or a caller could find out which keys exist and who owns them.
+# SECURITY: all of these have the same response. Otherwise a caller could find out which keys exist and who owns them.
 _REFUSED = (401, -2015, "Invalid API-key, IP, or permissions for action.")
 _MISSING = "Mandatory parameter '%s' was not sent, was empty/null, or malformed."
 _AHEAD = "Timestamp for this request was 1000ms ahead of the server's time."

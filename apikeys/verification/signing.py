@@ -1,8 +1,8 @@
-"""What a signed request says, what of it is signed, and how that is checked. Pure: no ORM, no Django.
+"""Parse a signed request, extract its signed payload, and verify its signature. Pure: no ORM, no Django.
 
-Everything here works on the bytes that came over the wire. Names and values are decoded only to be looked
-at; the signed payload is never decoded, sorted or encoded again ("What is signed" in the contract of a
-signed request; binance/binance-spot-api-docs, rest-api.md).
+Everything here works on the bytes as received. Names and values are decoded only for comparison; the signed payload is
+never decoded, sorted or re-encoded ("What is signed" in the signing contract; binance/binance-spot-api-docs,
+rest-api.md).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 DEFAULT_RECV_WINDOW_US = 5_000_000
 MAX_RECV_WINDOW_US = 60_000_000
 RSA_BITS = range(3072, 4096 + 1)
-#: Of signatures (RFC 8032, 5.1.6; RFC 8017, 8.2.1).
+#: Length of a signature in bytes (RFC 8032, 5.1.6; RFC 8017, 8.2.1).
 ED25519_BYTES = 64
 RSA_BYTES = range(RSA_BITS[0] // 8, RSA_BITS[-1] // 8 + 1)
 
-# Below this a timestamp counts milliseconds (it would be the year 5138), from it on microseconds (1973).
+# A timestamp below this is in milliseconds (as such it would be in the year 5138), others in microseconds (from 1973).
 _MICROSECONDS_FROM = 10**14
 
-# At most 20 digits, as Binance has it; `[0-9]`, because `\d` and int() take Persian digits and "1_000".
+# At most 20 digits, as at Binance. `[0-9]`, because `\d` and int() accept Persian digits and "1_000".
 _TIMESTAMP = re.compile(rb"[0-9]{1,20}")
 _RECV_WINDOW = re.compile(rb"([0-9]{1,20})(?:\.([0-9]{1,3}))?")
 _HEX_SHA256 = re.compile(rb"[0-9A-Fa-f]{64}")
 
-# RFC 3986, 3.4: query = *( pchar / "/" / "?" ), in which "%" only ever begins an encoded byte.
+# RFC 3986, 3.4: query = *( pchar / "/" / "?" ), where "%" is only valid as the start of an encoded byte.
 _QUERY_BYTES = (
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"  # ALPHA, DIGIT
     b"-._~"  # the rest of unreserved
@@ -59,16 +59,16 @@ class Kind(enum.Enum):
     RSA = "rsa"
 
 
-#: Of signatures as they are written: hex digits, or base64.
-LENGTHS = {
+#: Length of a signature's text in characters: hex digits, or base64.
+SIGNATURE_LENGTHS = {
     Kind.HMAC: range(64, 65),
     Kind.ED25519: range(88, 89),
     Kind.RSA: range(4 * -(-RSA_BYTES[0] // 3), 4 * -(-RSA_BYTES[-1] // 3) + 1),
 }
 
 
-class Refusal(enum.Enum):
-    """Why a request cannot be read. Each has a namesake in `verification.VerificationOutcome`."""
+class ContractViolation(enum.Enum):
+    """Why a request cannot be parsed. Each member has the name of a member of `outcomes.Outcome`."""
 
     PARAMETER_MISSING = "parameter_missing"
     PARAMETER_DUPLICATE = "parameter_duplicate"
@@ -76,24 +76,24 @@ class Refusal(enum.Enum):
 
 
 class ContractError(Exception):
-    """A request breaks the contract; `arguments` fill the placeholders of the refusal's message."""
+    """A request violates the contract; `arguments` fill the placeholders of the outcome's message."""
 
-    def __init__(self, refusal: Refusal, *arguments: str | int) -> None:
-        super().__init__(refusal.value, *arguments)
-        self.refusal = refusal
+    def __init__(self, violation: ContractViolation, *arguments: str | int) -> None:
+        super().__init__(violation.value, *arguments)
+        self.violation = violation
         self.arguments = arguments
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What the decision needs of a request.
+    """The parts of a request that the decision needs.
 
     Attributes:
         payload: the bytes that were signed.
         signature: the signature's text, percent-decoded once.
         timestamp_us: microseconds since 1970, whichever unit the client used.
         recv_window_us: microseconds.
-        well_formed: no byte lies outside RFC 3986's query characters. If not, no signature is valid.
+        well_formed: all bytes are query characters of RFC 3986. If not, no signature is valid.
     """
 
     payload: bytes
@@ -104,7 +104,7 @@ class SignedRequest:
 
 
 class _Piece(NamedTuple):
-    """What stands between two `&`: as received, and its halves, of which only the name is decoded."""
+    """The bytes between two `&`: as received, and its two halves, of which only the name is decoded."""
 
     raw: bytes
     name: bytes
@@ -112,28 +112,27 @@ class _Piece(NamedTuple):
 
 
 def parse(query: bytes, body: bytes) -> SignedRequest:
-    """Read the raw query string (without ``?``) and the raw body.
+    """Parse the raw query string (without ``?``) and the raw body.
 
-    A body is taken by its bytes, whatever type it claims: clients send form bodies with DELETE, and empty
-    ones as JSON.
+    The content type of the body is ignored: clients send form bodies with DELETE, and empty bodies as JSON.
 
     Raises:
         ContractError: for checks 4 to 6 of the contract, in that order.
     """
     places = (_split(query), _split(body))
-    # The query string's value counts, and the first within it (a second is refused below in any case).
-    found: dict[bytes, bytes] = {}
+    # The query string takes precedence over the body. A second value within one of them is rejected below.
+    values: dict[bytes, bytes] = {}
     for piece in (*places[0], *places[1]):
         if piece.name in (b"timestamp", b"recvWindow", b"signature"):
-            found.setdefault(piece.name, _decode(piece.raw_value))
-    timestamp = _timestamp_us(found.get(b"timestamp"))
-    signature = found.get(b"signature")
+            values.setdefault(piece.name, _decode(piece.raw_value))
+    timestamp = _timestamp_us(values.get(b"timestamp"))
+    signature = values.get(b"signature")
     if not signature:
-        raise ContractError(Refusal.PARAMETER_MISSING, "signature")
-    recv_window = _recv_window_us(found.get(b"recvWindow"))
-    _refuse_duplicates(places)
+        raise ContractError(ContractViolation.PARAMETER_MISSING, "signature")
+    recv_window = _recv_window_us(values.get(b"recvWindow"))
+    _reject_duplicates(places)
     if recv_window > MAX_RECV_WINDOW_US:
-        raise ContractError(Refusal.RECV_WINDOW)
+        raise ContractError(ContractViolation.RECV_WINDOW)
     return SignedRequest(
         payload=_without_signature(places[0]) + _without_signature(places[1]),
         signature=signature,
@@ -144,16 +143,16 @@ def parse(query: bytes, body: bytes) -> SignedRequest:
 
 
 def verify(kind: Kind, material: bytes, payload: bytes, signature: bytes) -> bool:
-    """Check a signature. Whatever is wrong with any argument, the answer is ``False``, never an exception.
+    """Verify a signature. Invalid arguments of any kind return ``False``; no exception is raised.
 
     Args:
-        kind: how `material` is to be used.
+        kind: the kind of `material`.
         material: HMAC: the secret's ASCII bytes. Else: the public key, DER (SubjectPublicKeyInfo, RFC 5280).
         payload: the signed bytes.
         signature: HMAC: 64 hex digits in either case. Else: base64 (RFC 4648, 4), padded and canonical.
     """
-    # SECURITY: what is of no length that fits is refused before anything else: the time would tell what the key is.
-    if len(signature) not in LENGTHS.get(kind, ()):
+    # SECURITY: a signature of the wrong length is rejected first. Otherwise the time would show the kind of the key.
+    if len(signature) not in SIGNATURE_LENGTHS.get(kind, ()):
         return False
     if kind is Kind.HMAC:
         return _verify_hmac(material, payload, signature)
@@ -162,7 +161,7 @@ def verify(kind: Kind, material: bytes, payload: bytes, signature: bytes) -> boo
 
 def _verify_hmac(secret: bytes, payload: bytes, signature: bytes) -> bool:
     expected = hmac.digest(secret, payload, "sha256").hex().encode()
-    # Bytes: compare_digest raises on a str that is not ASCII.
+    # As bytes: compare_digest raises TypeError for a str that is not ASCII.
     same = hmac.compare_digest(expected, signature.lower())
     # SECURITY: anybody can compute an HMAC under an empty secret.
     return same and bool(secret) and _HEX_SHA256.fullmatch(signature) is not None
@@ -171,14 +170,14 @@ def _verify_hmac(secret: bytes, payload: bytes, signature: bytes) -> bool:
 def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: bytes) -> bool:
     try:
         raw = base64.b64decode(signature, validate=True)
-        # SECURITY: one spelling per signature, or a replay could pass for another request.
+        # SECURITY: accept only one encoding of a signature; otherwise a replayed request could look like another one.
         if base64.b64encode(raw) != signature:
             return False
         key = public_key(material)
         if kind is Kind.ED25519 and isinstance(key, Ed25519PublicKey) and len(raw) == ED25519_BYTES:
             key.verify(raw, payload)
             return True
-        if kind is Kind.RSA and isinstance(key, RSAPublicKey) and is_number_of(key, raw):
+        if kind is Kind.RSA and isinstance(key, RSAPublicKey) and is_in_range(key, raw):
             key.verify(raw, payload, PKCS1v15(), SHA256())
             return key.key_size in RSA_BITS
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, binascii.Error):
@@ -186,23 +185,24 @@ def _verify_public_key(kind: Kind, material: bytes, payload: bytes, signature: b
     return False
 
 
-def is_number_of(key: RSAPublicKey, raw: bytes) -> bool:
-    """Whether it is one that ``key`` could have signed with (RFC 8017, 8.2.2, step 1, and 5.2.2, step 1).
+def is_in_range(key: RSAPublicKey, raw: bytes) -> bool:
+    """Return whether ``raw`` has the length and range of a signature of ``key`` (RFC 8017, 8.2.2 step 1 and 5.2.2
+    step 1).
 
-    SECURITY: everything else is refused here, at a glance: see `decoys.is_work_of`.
+    SECURITY: other signatures are rejected without an RSA operation; `signature_check.is_full_check` accounts for it.
     """
-    return len(raw) == bytes_of(key) and int.from_bytes(raw) < key.public_numbers().n
+    return len(raw) == signature_bytes(key) and int.from_bytes(raw) < key.public_numbers().n
 
 
-def bytes_of(key: RSAPublicKey) -> int:
-    """Of its signatures (RFC 8017, 8.2.1)."""
+def signature_bytes(key: RSAPublicKey) -> int:
+    """Return the length of the key's signatures in bytes (RFC 8017, 8.2.1)."""
     return (key.key_size + 7) // 8
 
 
-# Reading a key's DER costs as much as half an Ed25519 verification. Public keys only: nothing secret is kept.
+# Parsing a key's DER costs as much as half an Ed25519 verification. The cache has public keys only, no secrets.
 @lru_cache(maxsize=4096)
 def public_key(material: bytes) -> PublicKeyTypes:
-    """The key of a DER text (SubjectPublicKeyInfo). Raises `ValueError` and `UnsupportedAlgorithm`."""
+    """Parse a DER public key (SubjectPublicKeyInfo). Raises `ValueError` and `UnsupportedAlgorithm`."""
     return load_der_public_key(material)
 
 
@@ -210,14 +210,14 @@ def _split(raw: bytes) -> list[_Piece]:
     pieces = []
     for piece in raw.split(b"&"):
         name, _, value = piece.partition(b"=")
-        # SECURITY: names are compared decoded, or "%73ignature" would be a signature to one reader and
-        # signed data to another.
+        # SECURITY: compare decoded names. Otherwise one parser would read "%73ignature" as the signature and another as
+        # signed data.
         pieces.append(_Piece(piece, _decode(name), value))
     return pieces
 
 
 def _without_signature(pieces: list[_Piece]) -> bytes:
-    """Put a place together again as it was, without the signature and the one ``&`` that goes with it."""
+    """Join the pieces as received, without the signature and the one ``&`` that belongs to it."""
     return b"&".join(piece.raw for piece in pieces if piece.name != b"signature")
 
 
@@ -231,7 +231,7 @@ def _is_query(raw: bytes) -> bool:
 
 def _timestamp_us(value: bytes | None) -> int:
     if value is None or _TIMESTAMP.fullmatch(value) is None:
-        raise ContractError(Refusal.PARAMETER_MISSING, "timestamp")
+        raise ContractError(ContractViolation.PARAMETER_MISSING, "timestamp")
     number = int(value)
     return number if number >= _MICROSECONDS_FROM else number * 1000
 
@@ -241,12 +241,12 @@ def _recv_window_us(value: bytes | None) -> int:
         return DEFAULT_RECV_WINDOW_US
     match = _RECV_WINDOW.fullmatch(value)
     if match is None:
-        raise ContractError(Refusal.PARAMETER_MISSING, "recvWindow")
+        raise ContractError(ContractViolation.PARAMETER_MISSING, "recvWindow")
     return int(match[1]) * 1000 + int((match[2] or b"").ljust(3, b"0"))
 
 
-def _refuse_duplicates(places: Iterable[list[_Piece]]) -> None:
-    """Raise if a place has a name twice, or the two places together have two signatures."""
+def _reject_duplicates(places: Iterable[list[_Piece]]) -> None:
+    """Raise if the query or the body has a name twice, or both have a signature."""
     received = expected = signatures = 0
     for pieces in places:
         names = [piece.name for piece in pieces if piece.raw]  # "a=1&&b=2" has two parameters
@@ -255,4 +255,4 @@ def _refuse_duplicates(places: Iterable[list[_Piece]]) -> None:
         signatures += b"signature" in names
     expected -= max(signatures - 1, 0)
     if received != expected:
-        raise ContractError(Refusal.PARAMETER_DUPLICATE, expected, received)
+        raise ContractError(ContractViolation.PARAMETER_DUPLICATE, expected, received)

@@ -64,7 +64,7 @@ def test_keys_are_shown_first_and_nothing_ends_without_yes_and_reason(keys: dict
     with pytest.raises(CommandError, match="no such key"):
         said("revoke_keys", "--key", keys["a"].key_id, "--key", "k" * 64, "--yes", "--reason", "leak")
     assert set(states().values()) == {"active"}
-    with pytest.raises(CommandError, match="Say which keys"):
+    with pytest.raises(CommandError, match="Select keys with"):
         said("revoke_keys", "--yes", "--reason", "leak")
 
 
@@ -133,7 +133,7 @@ def test_what_does_not_open_is_named_and_keeps_nothing_else_back(
     settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
     with pytest.raises(CommandError, match=f"row {broken.pk}: a sealed value is malformed"):
         said("rotate_master_key", "--batch", "1")
-    assert set(reencrypt.counts()) == {"new", "?"}
+    assert set(reencrypt.count_values()) == {"new", "?"}
 
 
 def test_recovery_codes_that_an_old_key_knows_are_said(keys: dict[str, ApiKey], settings: Any) -> None:
@@ -175,14 +175,14 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
     command = [sys.executable, "manage.py", "rotate_master_key", "--batch", "20"]
     kills = 0
     try:
-        while kills < KILLS and reencrypt.counts().get("new", 0) < 1_400:
-            before = reencrypt.counts().get("new", 0)
+        while kills < KILLS and reencrypt.count_values().get("new", 0) < 1_400:
+            before = reencrypt.count_values().get("new", 0)
             with subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 preexec_fn=die_with_parent,
             ) as child:  # fmt: skip
                 until = before + random.randrange(10, 120)
-                while child.poll() is None and reencrypt.counts().get("new", 0) <= until:
+                while child.poll() is None and reencrypt.count_values().get("new", 0) <= until:
                     time.sleep(0.005)
                 child.kill()
             kills += 1

@@ -53,14 +53,14 @@ def explained(
     return run
 
 
-def test_a_right_request_ends_with_0_and_the_look_is_an_event(
+def test_a_valid_request_exits_with_0_and_records_an_event(
     sara: Person, explained: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     key = key_of(sara)
     file = tmp_path / "request.txt"
     file.write_text(curl(key))
     code, printed = explained("", str(file), "--address", ADDRESS)
-    assert (code, "This request is right." in printed) == (0, True)
+    assert (code, "This request is valid." in printed) == (0, True)
     (event,) = events("staff.viewed")
     assert event.customer_id == sara.user.pk
     assert event.target == str(key.pk)
@@ -75,21 +75,21 @@ def test_a_right_request_ends_with_0_and_the_look_is_an_event(
         ({"skew_ms": 60_000}, "timestamp"),
     ],
 )
-def test_a_refused_request_ends_with_1_and_names_the_cause(
+def test_a_rejected_request_exits_with_1_and_names_the_cause(
     change: dict[str, Any], cause: str, sara: Person, explained: Callable[..., tuple[int, str]]
 ) -> None:
     key = key_of(sara)
     code, printed = explained(curl(key, **change), "--json", "--at", str(int(time.time() * 1000)))
-    told = json.loads(printed)
+    document = json.loads(printed)
     assert code == 1
-    assert not told["right"]
-    assert told["key"] == key.key_id
-    assert any(cause in found["cause"] for found in told["causes"])
-    assert [check["number"] for check in told["checks"]] == list(range(1, 10))
+    assert not document["right"]
+    assert document["key"] == key.key_id
+    assert any(cause in row["cause"] for row in document["causes"])
+    assert [check["number"] for check in document["checks"]] == list(range(1, 10))
     assert explained(curl(key, **change), "--at", str(int(time.time() * 1000)))[0] == 1
 
 
-def test_a_restricted_key_asks_for_the_address_and_judges_it(
+def test_a_restricted_key_needs_the_address_and_checks_it(
     sara: Person, explained: Callable[..., tuple[int, str]]
 ) -> None:
     key = key_of(sara)
@@ -102,7 +102,7 @@ def test_a_restricted_key_asks_for_the_address_and_judges_it(
     assert explained(curl(key), "--address", "192.0.2.9")[0] == 1
 
 
-def test_the_key_may_be_named_beside_the_request(
+def test_the_key_may_be_given_in_addition_to_the_request(
     sara: Person, explained: Callable[..., tuple[int, str]]
 ) -> None:
     key = key_of(sara)
@@ -116,7 +116,7 @@ def test_the_key_may_be_named_beside_the_request(
     assert json.loads(printed)["causes"][0]["cause"].startswith("key")
 
 
-def test_a_secret_in_the_request_is_masked_or_nothing_is_said(
+def test_a_secret_in_the_request_is_masked_or_nothing_is_shown(
     sara: Person, explained: Callable[..., tuple[int, str]]
 ) -> None:
     key = key_of(sara)
@@ -133,7 +133,7 @@ def test_a_secret_in_the_request_is_masked_or_nothing_is_said(
 
 
 @pytest.mark.parametrize("text", ["", "no request at all", "x" * 20_000])
-def test_what_is_no_request_is_refused_in_a_sentence(
+def test_what_is_no_request_is_rejected_in_a_sentence(
     text: str, explained: Callable[..., tuple[int, str]]
 ) -> None:
     code, printed = explained(text)
@@ -142,18 +142,18 @@ def test_what_is_no_request_is_refused_in_a_sentence(
     assert len(printed) < 200
 
 
-def test_ends_of_keys_are_announced_once(sara: Person, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reminders_are_sent_once(sara: Person, capsys: pytest.CaptureFixture[str]) -> None:
     key = key_of(sara)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + timedelta(hours=20))
-    told = []
+    counts = []
     for arguments in (["--dry-run"], [], ["--dry-run"], []):
         call_command("expire_keys", "--json", *arguments)
-        told.append(json.loads(capsys.readouterr().out)["told"])
-    assert told == [1, 1, 0, 0]
+        counts.append(json.loads(capsys.readouterr().out)["told"])
+    assert counts == [1, 1, 0, 0]
     assert len(events("key.expires_soon")) == 1
 
 
-def test_a_trial_is_real_customers_with_keys_that_can_be_checked(
+def test_sample_customers_have_keys_that_can_be_verified(
     settings: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_data, "BATCH", 4)
@@ -182,7 +182,7 @@ def test_a_trial_is_real_customers_with_keys_that_can_be_checked(
 
 
 @pytest.mark.parametrize("arguments", [["5"], ["0", "--yes-this-is-no-production"]])
-def test_no_trial_in_production_by_accident(arguments: list[str]) -> None:
+def test_no_sample_data_in_production_by_accident(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("load_demo", *arguments)
     assert not User.objects.exists()

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from accounts import audit
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.apikeys.client_api.test_client_api import RESTRICTIONS, stamp
 from tests.conftest import unavailable
@@ -95,9 +95,9 @@ def test_a_restored_portal_verifies_what_keys_from_before_sign(tmp_path: Path) -
     secret, others = people.secret_of(key), people.secret_of(deleted)
     for _ in range(3):
         audit.record(KeyEvent.CHANGED, None, customer=sara.user, target=str(key.pk))
-    deleted.set_state(State.REVOKED)
+    deleted.set_state(KeyState.REVOKED)
     url = restored(tmp_path)
-    key.set_state(State.REVOKED)  # after the dump: the copy knows nothing of it
+    key.set_state(KeyState.REVOKED)  # after the dump: the copy knows nothing of it
 
     def signed(key_id: str, by: str) -> Any:
         pairs = [("timestamp", stamp()), ("recvWindow", "60000")]

@@ -19,7 +19,7 @@ import pytest
 
 from apikeys.models import ApiKey, GatewayToken
 from apikeys.models.gateway import digest_of
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from hitobit_portal.http import commit_barrier
 from tests.support import people
 from tests.support.binance_client import BinanceClient, Call
@@ -250,7 +250,7 @@ def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
     front: Proxy, key: ApiKey
 ) -> None:
     assert [front.send(signed(key))[0] for _ in range(5)] == [200] * 5
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     commit_barrier.changed()
     commit_barrier.wait()
     assert {

@@ -158,7 +158,7 @@ def approvals(key: ApiKey) -> list[Approval]:
         session_state.create_approval(key.label),
         Approval(change, {}, {"name": key.label, "changes": "x"}),
         Approval(KeyPurpose.ROTATE, {}, {"name": key.label}),
-        Approval(KeyPurpose.RESCUE, {}, {"name": key.label, "address": "198.51.100.1"}),
+        Approval(KeyPurpose.APPROVE_ADDRESS, {}, {"name": key.label, "address": "198.51.100.1"}),
     ]
     assert {approval.purpose for approval in named} == {
         purpose

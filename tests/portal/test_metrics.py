@@ -22,7 +22,7 @@ from apikeys.gateway import prometheus
 from apikeys.gateway.metrics import GatewayMetrics
 from apikeys.models import DailyUse, GatewayToken
 from apikeys.operations import metrics
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import recorder
 from tests.support import people
@@ -164,7 +164,7 @@ def test_queues_tell_how_much_waits_and_for_how_long(settings: Any) -> None:
 def test_keys_accounts_and_refusals() -> None:
     sara = people.customer()
     keys = [people.key_of(sara, f"bot {n}") for n in range(3)]
-    keys[0].set_state(State.FROZEN)
+    keys[0].set_state(KeyState.FROZEN)
     for outcome, count in (("allowed", 7), ("stale", 4)):
         DailyUse.objects.create(
             key=keys[1], day=recorder.today(), outcome=outcome, permission="read", count=count

@@ -18,7 +18,7 @@ from accounts.models import AuditEvent, FactorGuard, LoginSession
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
 from apikeys.policy import names
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from hitobit_portal import background, wsgi
 from hitobit_portal.security import crypto
 from hitobit_portal.security.ratelimits import Rate
@@ -90,8 +90,8 @@ def test_staff_cannot_search_people_by_their_password_digest() -> None:
 
 def test_a_name_that_folds_to_nine_hundred_characters_makes_a_key() -> None:
     sara = people.customer()
-    people.key_of(sara, "\ufdfa" * names.LONGEST)
-    assert ApiKey.objects.get(owner=sara.user).label == "\ufdfa" * names.LONGEST
+    people.key_of(sara, "\ufdfa" * names.MAX_LENGTH)
+    assert ApiKey.objects.get(owner=sara.user).label == "\ufdfa" * names.MAX_LENGTH
     assert names.fold("\ufdfa" * 49 + "a") != names.fold("\ufdfa" * 49 + "b")
 
 
@@ -177,7 +177,7 @@ def test_a_paused_key_takes_no_change_even_with_both_codes() -> None:
     browser = people.logged_in(sara)
     key = people.key_of(sara)
     browser.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert browser.get(f"/keys/{key.pk}/verify/")["Location"] == f"/keys/{key.pk}/"
 
 
@@ -237,7 +237,7 @@ def test_a_key_deleted_before_it_was_shown_reveals_nothing() -> None:
     person = people.customer()
     key = people.key_of(person)
     browser = people.made_just_now(people.logged_in(person), key)
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     assert b"api-secret" not in browser.get(f"/keys/{key.pk}/").content
 
 

@@ -1,4 +1,4 @@
-"""IP rescue under many requests at once: one question, one answer, one address. On PostgreSQL."""
+"""Approval of addresses under concurrent requests: one request, one answer, one address. On PostgreSQL."""
 
 from collections.abc import Iterator
 
@@ -45,19 +45,19 @@ def bot_of(person: Person) -> ApiKey:
 def test_many_requests_from_new_addresses_ask_once() -> None:
     key = bot_of(people.customer())
     asks = [(decided(key, people.address(n)), people.address(n)) for n in range(MANY)]
-    run_concurrently([lambda d=d, a=a: recorder.note(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
-    assert RescueRequest.objects.count() == count_events(KeyEvent.RESCUE_ASKED) == 1
-    assert Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count() == 1
+    run_concurrently([lambda d=d, a=a: recorder.record(key.key_id, d, a, "read") for d, a in asks])  # type: ignore[misc]
+    assert RescueRequest.objects.count() == count_events(KeyEvent.ADDRESS_REQUESTED) == 1
+    assert Notice.objects.filter(event__event=KeyEvent.ADDRESS_REQUESTED.value).count() == 1
     assert DailyUse.objects.get().count == MANY
-    assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
+    assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
-def test_of_many_refusals_of_different_kinds_no_more_than_a_minutes_are_kept() -> None:
+def test_of_many_rejections_of_different_kinds_no_more_than_those_of_a_minute_are_kept() -> None:
     key = bot_of(people.customer())
     decision = decided(key, NEW, secret=WRONG)  # nothing but the counting locks the key then
-    run_concurrently([lambda n=n: recorder.note(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]
+    run_concurrently([lambda n=n: recorder.record(key.key_id, decision, NEW, f"p{n}") for n in range(MANY)])  # type: ignore[misc]
     assert DailyUse.objects.count() == MANY
-    assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
+    assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
 def test_many_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> None:
@@ -68,7 +68,7 @@ def test_many_uses_at_once_are_all_counted_and_the_addresses_stay_twenty() -> No
         for n in range(SIXTY // 2)
         for permission in ("read", "trade")
     ]
-    works = [lambda d=d, a=a, p=p: recorder.note(key.key_id, d, a, p) for d, a, p in uses]
+    works = [lambda d=d, a=a, p=p: recorder.record(key.key_id, d, a, p) for d, a, p in uses]
     run_concurrently(works)
     assert sum(DailyUse.objects.values_list("count", flat=True)) == SIXTY
     assert AddressUse.objects.count() == recorder.KEPT_ADDRESSES
@@ -87,7 +87,7 @@ def test_one_pair_of_codes_approves_once() -> None:
     answers = post_concurrently([(b, f"/keys/{key.pk}/rescue/{row.pk}/", codes) for b in browsers])
     assert count_redirects(answers, f"/keys/{key.pk}/") >= 1
     assert list(key.networks.values_list("value", flat=True)) == [ADDRESS, NEW]
-    assert count_events(KeyEvent.RESCUE_CLOSED) == count_events(KeyEvent.CHANGED) == 1
+    assert count_events(KeyEvent.ADDRESS_REQUEST_CLOSED) == count_events(KeyEvent.CHANGED) == 1
     assert count_events(KeyEvent.APPROVED) == 1
 
 
@@ -111,7 +111,7 @@ def test_of_yes_and_no_at_once_one_counts() -> None:
     ]
     count_redirects(post_concurrently(posts), "")
     row.refresh_from_db()
-    assert count_events(KeyEvent.RESCUE_CLOSED) == 1
+    assert count_events(KeyEvent.ADDRESS_REQUEST_CLOSED) == 1
     assert (NEW in key.networks.values_list("value", flat=True)) == row.approved
 
 

@@ -1,4 +1,4 @@
-"""A key's states under many requests at once: one pair of codes resumes once, one code renews once. On PostgreSQL."""
+"""States of a key under concurrent requests: one pair of codes resumes once, one code renews once. On PostgreSQL."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from accounts.factors import verification
 from accounts.models import SmsCode
 from apikeys.actions import lifecycle
 from apikeys.models import ApiKey, KeyLimitReached
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.support import people
 from tests.support.concurrency import (
@@ -51,7 +51,7 @@ def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:
 def test_one_pair_of_codes_resumes_once() -> None:
     sara = people.customer()
     key = people.key_of(sara)
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
     answers = post_concurrently([(browser, f"/keys/{key.pk}/resume/", codes) for browser in crowd])
@@ -60,7 +60,7 @@ def test_one_pair_of_codes_resumes_once() -> None:
     assert count_events(Event.CODE_REFUSED) == 0
     assert not SmsCode.objects.exists()
     key.refresh_from_db()
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert people.logged_in(sara).post(f"/keys/{key.pk}/resume/", codes).status_code == 200
     assert ApiKey.objects.get().state == "frozen"
 
@@ -68,7 +68,7 @@ def test_one_pair_of_codes_resumes_once() -> None:
 def test_one_pair_of_codes_resumes_once_a_key_that_is_paused_meanwhile() -> None:
     sara = people.customer()
     key = people.key_of(sara)
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     crowd = browsers(sara)
     codes = {"sms_code": people.live_sms_code(sara, lifecycle.resume_approval(key)), "totp_code": sara.totp()}
     path = f"/keys/{key.pk}/"

@@ -1,4 +1,4 @@
-"""Keys under many requests at once: how many there are, whose settings hold, who sees the secret. On PostgreSQL."""
+"""Keys under concurrent requests: their number, which settings apply, who sees the secret. On PostgreSQL."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""A rotation under continuous load, on PostgreSQL with real threads: no request that should pass is refused."""
+"""A rotation under continuous load, on PostgreSQL with real threads: no valid request is rejected."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def _room(transactional_db: None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One request: the secret that signed it, the moment (ms) for which it was decided, and what came of it."""
+    """One request: the secret that signed it, the time (ms) of the decision, and the outcome."""
 
     secret: str
     now_ms: int
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """Programs that sign without a pause. Those that have ``moved`` sign with ``new``, the others with ``old``."""
+    """Programs that sign continuously. Those that have ``moved`` sign with ``new``, the others with ``old``."""
 
     key: ApiKey
     old: str
@@ -71,11 +71,11 @@ class Load:
             key_loader.load(self.key.key_id), api_key=self.key.key_id, query=call.query, body=b"",
             client_ip=people.ADDRESS, permission="read", now_ms=now_ms,
         )  # fmt: skip
-        recorder.note(self.key.key_id, decision, people.ADDRESS, "read")
+        recorder.record(self.key.key_id, decision, people.ADDRESS, "read")
         return Answer(secret, now_ms, decision.outcome)
 
     def wait_for(self, secret: str, count: int) -> None:
-        """Until so many more requests with ``secret`` were answered."""
+        """Wait until a number of further requests with ``secret`` were answered."""
         begun, deadline = len(self.answers), time.monotonic() + PATIENCE_SECONDS
         while sum(answer.secret == secret for answer in self.answers[begun:]) < count:
             assert time.monotonic() < deadline
@@ -97,9 +97,9 @@ def load(transactional_db: None) -> Iterator[Load]:
 
 
 def rotated(load: Load, grace: int) -> Credential:
-    """A new credential, which no program has yet; returns the old one."""
+    """Add a new credential that no program uses yet; return the old one."""
     load.wait_for(load.old, PROGRAMS)
-    old = rotation.live(load.key)[0]
+    old = rotation.live_credentials(load.key)[0]
     new = rotation.rotate(load.key, None, grace, uuid.uuid4())
     load.new = crypto.unseal(new.sealed, new.seal_owner).decode()
     load.wait_for(load.old, 2 * PROGRAMS)

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import strategies as st
 
-from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.key_pairs import rsa_of
 

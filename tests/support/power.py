@@ -1,15 +1,14 @@
-"""Looks for a sequence of customer actions that ends with more power than both codes approved.
+"""Searches for a sequence of customer actions that ends with more power than both codes approved.
 
-``python -m tests.support.power`` first plants a hole and has to find it within a minute (``--every-hole``: eight of
-them); then it walks 10,000 random sequences through the view functions, on SQLite in memory, and some hundred as whole
-requests.
-``tests/apikeys/policy/test_power.py`` runs a few fixed ones with the suite, and one through each hole.
+``python -m tests.support.power`` first plants a defect and has to find it within a minute (``--every-hole``: eight of
+them); then it runs 10,000 random sequences through the view functions, on SQLite in memory, and some hundred as whole
+requests. ``tests/apikeys/policy/test_power.py`` runs a few fixed ones with the suite, and one through each defect.
 
-The model knows no rule of the product. It reads the rows of a key as `Facts` before and after each action, and takes
-them apart into cells (permission, address, credential), each with the ends that stand in its way. No cell may appear,
-and no end may move away, unless the action came with right codes for exactly that. What a code approves is written down
-when it is sent. Stops (pause, freeze, quarantine) are kept apart from the cells, so that power that grows behind a stop
-shows. What passes in the end is asked of the decision itself.
+The model has no rule of the product. It reads the rows of a key as `Facts` before and after each action, and splits
+them into cells (permission, address, credential), each with the ends that limit it. No cell may appear, and no end may
+move to a later time, unless the action had valid codes for exactly that. What a code approves is recorded when it is
+sent. Stops (pause, freeze, quarantine) are kept apart from the cells, so that power that grows behind a stop is
+noticed. What is allowed in the end is asked from `decision.decide`.
 """
 
 from __future__ import annotations
@@ -71,6 +70,7 @@ from apikeys.policy import power
 from apikeys.usage import recorder
 from apikeys.verification import decision as verification_decision
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import KeyRecord
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
 from tests.support.binance_client import BinanceClient
@@ -98,12 +98,12 @@ Cell = tuple[str, str, int]
 Ends = tuple[float, float, float]
 
 
-# --- what the model knows -------------------------------------------------------------------------------------------
+# --- the model -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A key's rows. Ends are seconds since 1970, NEVER for none; ``networks``: None for everywhere."""
+    """The rows of a key. Ends are seconds since 1970, NEVER for none; ``networks``: None for all addresses."""
 
     permissions: frozenset[str]
     networks: tuple[str, ...] | None
@@ -114,7 +114,7 @@ class Facts:
     over: bool = False
 
     def cells(self) -> dict[Cell, Ends]:
-        """For each (permission, address, credential) that is allowed the ends of key, trading and credential."""
+        """Return the ends of key, trading and credential for each allowed (permission, address, credential)."""
         return {
             (permission, address, number): (
                 self.expires + (7 * DAY if permission == "read" else 0),
@@ -138,7 +138,7 @@ class Facts:
     def with_settings(
         self, permissions: frozenset[str], networks: tuple[str, ...] | None, expires: float, now: float
     ) -> Facts:
-        """After a change of settings at ``now``: trading from everywhere goes on for what is left of its 90 days."""
+        """Return the facts after a change at ``now``: trading from any address keeps the rest of its 90 days."""
         trades = "trade" in permissions and networks is None
         went_on = "trade" in self.permissions and self.networks is None
         ends = (self.trade_ends if went_on else now + 90 * DAY) if trades else NEVER
@@ -147,7 +147,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides what passes."""
+    """Everything that decides which requests are allowed."""
 
     keys: dict[uuid.UUID, Facts]
     frozen: bool
@@ -155,10 +155,10 @@ class World:
 
 
 @dataclass
-class Asked:
-    """Codes that were asked for: what they approve, the SMS that went out, and the page that takes them.
+class CodeRequest:
+    """A request for codes: what they approve, the SMS that was sent, and the page on which they are entered.
 
-    ``target``: the key as it may be after they were given at a moment; ``lifts``: the stop that they lift.
+    ``target``: the key as it may be after the codes were entered at a time; ``lifts``: the stop that they end.
     """
 
     path: str
@@ -172,7 +172,7 @@ class Asked:
 
 
 def exceeds(after: Facts, within: Iterable[Facts]) -> dict[Cell, Ends]:
-    """The cells of ``after`` that are larger than in each of ``within``."""
+    """Return the cells of ``after`` that are larger than in each of ``within``."""
     limits = [facts.cells() for facts in within]
     return {
         cell: ends
@@ -221,7 +221,7 @@ class _NoMessages:
 
 
 class Views:
-    """The view functions alone, without middleware and with no page rendered: five times as fast."""
+    """Only the view functions, without middleware and rendering: five times as fast."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
@@ -259,7 +259,7 @@ def without_rendering(patch: pytest.MonkeyPatch) -> None:
 
 
 def _clock(now: float) -> type[datetime]:
-    """What stands for ``datetime`` where the time is asked for; every other one is of its kind."""
+    """Return a replacement of ``datetime`` with a fixed current time; every ``datetime`` is an instance of it."""
 
     class Kind(type):
         def __instancecheck__(cls, instance: object) -> bool:
@@ -282,7 +282,17 @@ SETS = st.sampled_from(
 ).map(lambda words: frozenset(words.split()))
 LISTS = st.sampled_from([None] * 6 + [NETWORKS[:n] for n in range(5)] + [NETWORKS[2:], NETWORKS[:1]])
 EXPIRIES = st.sampled_from([*["keep"] * 6, "never", "30", "365"])
-QUESTIONS = ["resume", "resume", "rotate", "rotate", "rescue", "rescue", "grant", "add", "create"]
+QUESTIONS = [
+    "resume",
+    "resume",
+    "rotate",
+    "rotate",
+    "approve_address",
+    "approve_address",
+    "grant",
+    "add",
+    "create",
+]
 REDUCTIONS = [
     "pause",
     "pause",
@@ -350,7 +360,7 @@ class Walk(RuleBasedStateMachine):
         self.now = START
         self.typed_step = 0
         self.sent = 0
-        self.asked: list[Asked] = []
+        self.code_requests: list[CodeRequest] = []
         self.first: dict[uuid.UUID, tuple[int, float]] = {}
         self.secrets: dict[int, str] = {}
         sms_collector.reset()
@@ -388,10 +398,10 @@ class Walk(RuleBasedStateMachine):
         self.sent += 1
         return 100_000 + self.sent
 
-    # --- looking ----------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     def look(self) -> World:
-        """The rows as they stand, in plain SQL: nothing of the product's own reading of them is asked."""
+        """Return the rows, read with plain SQL and not with the product's code."""
         user = self.sara.user.pk
         networks, credentials = defaultdict(list), defaultdict(list)
         for key, value in rows(f"SELECT n.key_id, n.value FROM {NETWORK} n {OF_CUSTOMER}", user):
@@ -400,7 +410,7 @@ class Walk(RuleBasedStateMachine):
             f"SELECT n.key_id, n.retires_at FROM {CREDENTIAL} n {OF_CUSTOMER} ORDER BY n.id", user
         ):
             credentials[key].append(seconds(end, NEVER))
-        found = {
+        keys = {
             uuid.UUID(str(pk)): Facts(
                 frozenset(name for name, has in zip(PERMISSIONS, can, strict=True) if has),
                 None if policy == "unrestricted" else tuple(sorted(networks[pk])),
@@ -413,7 +423,7 @@ class Walk(RuleBasedStateMachine):
             for pk, *can, policy, expires, trades, state in rows(KEYS, user)
         }
         ((frozen_at, quarantined_until),) = rows(STOPS, user)
-        return World(found, frozen_at is not None, seconds(quarantined_until, 0.0))
+        return World(keys, frozen_at is not None, seconds(quarantined_until, 0.0))
 
     def judge(
         self,
@@ -421,7 +431,7 @@ class Walk(RuleBasedStateMachine):
         lifts: tuple[str, uuid.UUID | None] | None = None,
         browser: int = 0,
     ) -> None:
-        """Compares everything with how it was: ``allowed`` and ``lifts`` are what right codes approved."""
+        """Compare everything with the state before; ``allowed`` and ``lifts`` are what valid codes approved."""
         before, after, allowed = self.seen, self.look(), allowed or {}
         self.seen = after
         made = [pk for pk in after.keys if pk not in before.keys]
@@ -451,7 +461,7 @@ class Walk(RuleBasedStateMachine):
                 self.count["approved growth"] += 1
 
     def compare(self, which_keys: Iterable[uuid.UUID]) -> None:
-        """What passes now, and at every end that is ahead, against the cells."""
+        """Compare what is allowed now, and at every later end, with the cells."""
         for pk in which_keys:
             facts, row = self.seen.keys[pk], ApiKey.objects.get(pk=pk)
             record, cells = key_loader.load(row.key_id), facts.cells()
@@ -493,38 +503,38 @@ class Walk(RuleBasedStateMachine):
         self.first.clear()
         self.last_post = self.now
 
-    def ask(self, asked: Asked, **data: Any) -> Asked | None:
-        """Posts the question; None when no codes were asked for."""
+    def ask(self, request: CodeRequest, **data: Any) -> CodeRequest | None:
+        """Post the request; return None if no codes were requested."""
         before = len(sms_collector.messages)
-        self.post(asked.browser, asked.path if "path" not in data else data.pop("path"), **data)
-        return self.was_asked(asked, before)
+        self.post(request.browser, request.path if "path" not in data else data.pop("path"), **data)
+        return self.codes_sent(request, before)
 
-    def was_asked(self, asked: Asked, before: int) -> Asked | None:
+    def codes_sent(self, request: CodeRequest, before: int) -> CodeRequest | None:
         new = sms_collector.messages[before:]
         if new:
-            asked.code, asked.sent_at = new[-1].code, self.now
+            request.code, request.sent_at = new[-1].code, self.now
         else:
-            # The same question twice within a minute: the code that went out holds.
-            same = [other for other in self.asked if other.what == asked.what]
+            # The same request twice within a minute: the first code stays valid.
+            same = [other for other in self.code_requests if other.what == request.what]
             if not same:
                 return None
-            asked.code, asked.sent_at = same[-1].code, same[-1].sent_at
+            request.code, request.sent_at = same[-1].code, same[-1].sent_at
         self.count["questions"] += 1
-        self.asked.append(asked)
-        return asked
+        self.code_requests.append(request)
+        return request
 
     def totp(self) -> str:
-        """A code that is right and was not used: waits for the next one where it has to."""
+        """Return a valid, unused code; waits for the next one if necessary."""
         if int(self.now) // 30 <= self.typed_step:
             self.now = (self.typed_step + 1) * 30.0
         self.typed_step = int(self.now) // 30
         return self.sara.totp_at(self.now)
 
-    def answer(self, page: Asked, how: str, other: int = 0) -> None:
-        """Types codes on the page of a question. What they may do is what the SMS that is typed was sent for."""
+    def answer(self, page: CodeRequest, how: str, other: int = 0) -> None:
+        """Enter codes on the page of a request. They may do what the entered SMS code was sent for."""
         if how == "none":
             return None
-        sms = self.asked[other % len(self.asked)] if how == "stale" else page
+        sms = self.code_requests[other % len(self.code_requests)] if how == "stale" else page
         data = {"sms_code": sms.code if how != "totp" else "000000", "totp_code": "000000"}
         if how != "sms":
             data["totp_code"] = self.totp()
@@ -546,14 +556,14 @@ class Walk(RuleBasedStateMachine):
         getattr(self, name)(**arguments)
 
     def key(self, number: int) -> tuple[uuid.UUID, Facts]:
-        """One of the keys; seldom one that is over."""
+        """Return one of the keys; rarely a deleted one."""
         alive = [item for item in self.seen.keys.items() if not item[1].over]
         among = alive if alive and number else list(self.seen.keys.items())
         return among[number % len(among)]
 
     @initialize(permissions=SETS, networks=LISTS, expiry=EXPIRIES)
     def begin(self, permissions: frozenset[str], networks: tuple[str, ...] | None, expiry: str) -> None:
-        """A key, and most often its first settings; few mistakes show in a key that only reads."""
+        """Create a key, mostly with first settings; few defects show in a key that only reads."""
         self.question(number=0, browser=0, kind="create", how="both", other=0)
         if permissions != {"read"}:
             self.edit(0, 0, permissions, networks, expiry, "none", 0)
@@ -570,10 +580,10 @@ class Walk(RuleBasedStateMachine):
     ) -> None:
         pk, facts = self.key(number)
         expires = {"keep": facts.expires, "never": NEVER}.get(expiry, 0.0) or self.now + int(expiry) * DAY
-        asked = self._change(pk, facts, browser, permissions, networks, expires)
+        request = self._change(pk, facts, browser, permissions, networks, expires)
         owner, until = self.first.get(pk, (-1, 0.0))
         free = owner == browser and self.now < until and not facts.paused and not facts.over
-        assert asked.target is not None
+        assert request.target is not None
         before = len(sms_collector.messages)
         data = {
             "permissions": sorted(permissions),
@@ -585,9 +595,9 @@ class Walk(RuleBasedStateMachine):
             "save": "1",
         }
         self.post(browser, f"/keys/{pk}/", **data)
-        self.judge({pk: [asked.target(self.now)]} if free else None, browser=browser)
-        if self.was_asked(asked, before):
-            self.answer(asked, how, other)
+        self.judge({pk: [request.target(self.now)]} if free else None, browser=browser)
+        if self.codes_sent(request, before):
+            self.answer(request, how, other)
 
     def _change(
         self,
@@ -597,10 +607,10 @@ class Walk(RuleBasedStateMachine):
         permissions: frozenset[str],
         networks: tuple[str, ...] | None,
         expires: float,
-    ) -> Asked:
+    ) -> CodeRequest:
         what = ("change", pk, facts, permissions, networks, expires)
         path = f"/keys/{pk}/verify/"
-        return Asked(
+        return CodeRequest(
             path, browser, what, pk, lambda now: facts.with_settings(permissions, networks, expires, now)
         )
 
@@ -608,32 +618,32 @@ class Walk(RuleBasedStateMachine):
         self.edit(number, browser, frozenset({"read", "trade"}), None, "keep", how, 0)
 
     def question(self, number: int, browser: int, kind: str, how: str, other: int) -> None:
-        """Asks for codes, and types some."""
-        asked = getattr(self, f"ask_{kind}")(number, browser, how)
-        if asked is not None:
-            self.answer(asked, how, other)
+        """Request codes, and enter some."""
+        request = getattr(self, f"ask_{kind}")(number, browser, how)
+        if request is not None:
+            self.answer(request, how, other)
         else:
             self.judge(browser=browser)
 
     def renew(self, number: int, browser: int, how: str) -> None:
-        """Trading from everywhere; by one code where only that is typed, else by both."""
+        """Renew trading from any address: with one code if only that one is entered, else with both."""
         self.question(number, browser, "renew", how, 0)
 
-    def ask_create(self, _number: int, browser: int, _how: str) -> Asked | None:
+    def ask_create(self, _number: int, browser: int, _how: str) -> CodeRequest | None:
         if sum(not facts.over for facts in self.seen.keys.values()) >= MOST_KEYS:
             return None
         name = f"key {len(self.seen.keys)}"
         facts = Facts(frozenset({"read"}), None, NEVER, NEVER, (NEVER,))
-        asked = Asked("/keys/new/verify/", browser, ("create", name), None, lambda _now: facts)
-        return self.ask(asked, path="/keys/", name=name)
+        request = CodeRequest("/keys/new/verify/", browser, ("create", name), None, lambda _now: facts)
+        return self.ask(request, path="/keys/", name=name)
 
-    def ask_renew(self, number: int, browser: int, how: str) -> Asked | None:
+    def ask_renew(self, number: int, browser: int, how: str) -> CodeRequest | None:
         pk, facts = self._trading(number)
         path = f"/keys/{pk}/renew/"
         renewed = self._renewed(facts)
         if how != "totp":
-            asked = Asked(path, browser, ("renew", pk, facts), pk, renewed)
-            return self.ask(asked, resend="1")
+            request = CodeRequest(path, browser, ("renew", pk, facts), pk, renewed)
+            return self.ask(request, resend="1")
         code = self.totp()
         runs = facts.trade_ends != NEVER and self.now < facts.trade_ends
         self.count["one code, trading" if runs else "one code, not trading"] += 1
@@ -646,56 +656,60 @@ class Walk(RuleBasedStateMachine):
             return lambda _now: facts
         return lambda now: replace(facts, trade_ends=now + 90 * DAY)
 
-    def ask_resume(self, number: int, browser: int, _how: str) -> Asked | None:
+    def ask_resume(self, number: int, browser: int, _how: str) -> CodeRequest | None:
         pk, facts = self.key(number)
-        asked = Asked(f"/keys/{pk}/resume/", browser, ("resume", pk, facts), pk, lifts=("resume", pk))
-        return self.ask(asked, resend="1")
+        request = CodeRequest(f"/keys/{pk}/resume/", browser, ("resume", pk, facts), pk, lifts=("resume", pk))
+        return self.ask(request, resend="1")
 
-    def ask_rotate(self, number: int, browser: int, _how: str) -> Asked | None:
+    def ask_rotate(self, number: int, browser: int, _how: str) -> CodeRequest | None:
         pk, facts = self.key(number)
-        grace = rotation.GRACES[number % len(rotation.GRACES)]
+        grace = rotation.GRACE_PERIODS[number % len(rotation.GRACE_PERIODS)]
         after = replace(facts, credentials=(*facts.credentials, NEVER))
-        asked = Asked(
+        request = CodeRequest(
             f"/keys/{pk}/rotate/verify/", browser, ("rotate", pk, facts, grace), pk, lambda _now: after
         )
-        return self.ask(asked, path=f"/keys/{pk}/rotate/", kind="hmac", grace=str(grace))
+        return self.ask(request, path=f"/keys/{pk}/rotate/", kind="hmac", grace=str(grace))
 
-    def ask_rescue(self, number: int, browser: int, _how: str) -> Asked | None:
+    def ask_approve_address(self, number: int, browser: int, _how: str) -> CodeRequest | None:
         pk, facts = self.key(number)
         row = RescueRequest.objects.filter(key=pk, closed_at=None).order_by("pk").first()
         if row is None:
             return None
         after = replace(facts, networks=(*(facts.networks or ()), row.address))
-        asked = Asked(
-            f"/keys/{pk}/rescue/{row.pk}/", browser, ("rescue", pk, facts, row.pk), pk, lambda _now: after
+        request = CodeRequest(
+            f"/keys/{pk}/rescue/{row.pk}/",
+            browser,
+            ("approve_address", pk, facts, row.pk),
+            pk,
+            lambda _now: after,
         )
-        return self.ask(asked, resend="1")
+        return self.ask(request, resend="1")
 
-    def ask_grant(self, number: int, browser: int, _how: str) -> Asked | None:
+    def ask_grant(self, number: int, browser: int, _how: str) -> CodeRequest | None:
         pk, facts = self.key(number)
         row = ApiKey.objects.get(pk=pk).refusals.filter(outcome=Outcome.PERMISSION.value).first()
         if row is None:
             return None
         wanted = facts.permissions | {row.permission}
-        asked = self._change(pk, facts, browser, wanted, facts.networks, facts.expires)
-        return self.ask(asked, path=f"/keys/{pk}/refusals/{row.pk}/grant/")
+        request = self._change(pk, facts, browser, wanted, facts.networks, facts.expires)
+        return self.ask(request, path=f"/keys/{pk}/refusals/{row.pk}/grant/")
 
-    def ask_add(self, number: int, browser: int, _how: str) -> Asked | None:
+    def ask_add(self, number: int, browser: int, _how: str) -> CodeRequest | None:
         pk, facts = self.key(number)
         row = ApiKey.objects.get(pk=pk).refusals.filter(outcome=Outcome.ADDRESS_REFUSED.value).first()
         if row is None:
             return None
         wanted = (*(facts.networks or ()), row.address)
-        asked = self._change(pk, facts, browser, facts.permissions, wanted, facts.expires)
-        return self.ask(asked, path=f"/keys/{pk}/refusals/{row.pk}/add/")
+        request = self._change(pk, facts, browser, facts.permissions, wanted, facts.expires)
+        return self.ask(request, path=f"/keys/{pk}/refusals/{row.pk}/add/")
 
     def answer_later(self, number: int, how: str, other: int) -> None:
-        """Types codes on a page that was left open, the newest first."""
-        if self.asked:
-            self.answer(self.asked[-1 - number % len(self.asked)], how, other)
+        """Enter codes on a page that was left open, the newest first."""
+        if self.code_requests:
+            self.answer(self.code_requests[-1 - number % len(self.code_requests)], how, other)
 
     def reduce(self, number: int, browser: int, kind: str) -> None:
-        """What needs no codes, and so may add nothing."""
+        """Run an action that needs no codes, and so may not add power."""
         pk, facts = self.key(number)
         row = ApiKey.objects.get(pk=pk)
         credentials = list(row.credentials.order_by("-pk"))
@@ -725,16 +739,16 @@ class Walk(RuleBasedStateMachine):
             self.log_in_again()
         else:
             path = "/thaw/" if kind == "thaw" else "/quarantine/"
-            asked = self.ask(Asked(path, browser, (kind,), lifts=(kind, None)), resend="1")
-            if asked is not None:
-                return self.answer(asked, how, other)
+            request = self.ask(CodeRequest(path, browser, (kind,), lifts=(kind, None)), resend="1")
+            if request is not None:
+                return self.answer(request, how, other)
         return self.judge(browser=browser)
 
     def wait(self, span: int) -> None:
         self.now += span
 
     def wait_for_an_end(self, number: int, early: bool) -> None:
-        """To an end that is ahead, to the second before it, or to when a renewal is offered."""
+        """Wait until a later end, the second before it, or the time at which a renewal is offered."""
         ends = {
             self.seen.quarantined_until,
             *(end for facts in self.seen.keys.values() for end in facts.ends()),
@@ -747,25 +761,27 @@ class Walk(RuleBasedStateMachine):
             self.now = ahead[number % len(ahead)]
 
     def lapse(self, number: int) -> None:
-        """Trading from everywhere ends: seldom reached by the other ways to wait."""
+        """Wait until trading from any address has ended, which other actions rarely reach."""
         _pk, facts = self._trading(number)
         if facts.trade_ends != NEVER:
             self.now = max(self.now, facts.trade_ends)
 
     def _trading(self, number: int) -> tuple[uuid.UUID, Facts]:
-        """One of the keys that trade from everywhere, or did; if there is none, one that does not."""
-        found = [item for item in self.seen.keys.items() if item[1].trade_ends != NEVER and not item[1].over]
-        return found[number % len(found)] if found else self.key(number)
+        """Return a key that trades from any address, or did; if there is none, another key."""
+        unrestricted = [
+            item for item in self.seen.keys.items() if item[1].trade_ends != NEVER and not item[1].over
+        ]
+        return unrestricted[number % len(unrestricted)] if unrestricted else self.key(number)
 
     def call(self, number: int, newest: bool, permission: str, address: str) -> None:
-        """A program's request, with what it leaves behind: a first use, a refusal, an address that asks."""
+        """Send a program's request, which may record a first use, a rejection, or a request for a new address."""
         pk, _facts = self.key(number)
         row = ApiKey.objects.get(pk=pk)
         credential = row.credentials.order_by("-pk" if newest else "pk")[0]
         query = self.signed(row, credential, self.now)
         with self.clock():
             decision = decided(key_loader.load(row.key_id), row.key_id, query, address, permission, self.now)
-            recorder.note(row.key_id, decision, address, permission)
+            recorder.record(row.key_id, decision, address, permission)
         self.judge()
 
 
@@ -795,19 +811,19 @@ STOPS = f"SELECT frozen_at, quarantined_until FROM {CUSTOMER} WHERE id = %s"
 def rows(statement: str, *parameters: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+        result: list[tuple[Any, ...]] = cursor.fetchall()
+        return result
 
 
 def seconds(moment: datetime | None, otherwise: float) -> float:
-    """Since 1970; SQLite leaves the zone (UTC) out."""
+    """Return seconds since 1970; SQLite omits the time zone (UTC)."""
     if moment is None:
         return otherwise
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def decided(
-    record: verification_decision.KeyRecord | None,
+    record: KeyRecord | None,
     name: str,
     query: bytes,
     address: str,
@@ -825,7 +841,7 @@ def decided(
     )
 
 
-# --- holes that the walk has to find --------------------------------------------------------------------------------
+# --- defects that have to be found --------------------------------------------------------------------------------
 
 
 def _one_code_renews_what_ended(before: Power, after: Power, now: datetime) -> Codes:
@@ -840,7 +856,7 @@ def _only_everywhere_is_more(before: tuple[str, ...] | None, after: tuple[str, .
 
 
 _codes_for = power.codes_for
-#: What stands in the place of the product's own for as long as the hole is looked for.
+#: Replacements of the product's functions while a defect is searched.
 PLANTED: dict[str, list[tuple[str, Any]]] = {
     "one code renews trading that has ended": [("apikeys.policy.power.codes_for", _one_code_renews_what_ended)],
     "restricting a key ends the end of its trading": [("apikeys.policy.power.trades_longer", lambda *_a: False)],
@@ -870,7 +886,7 @@ def planted(name: str) -> Iterator[None]:
 
 
 def hunt(sequences: int, browser: type[Browser] = Views, **options: Any) -> None:
-    """Walks ``sequences``; raises `AssertionError` for one that ends with too much power."""
+    """Run ``sequences``; raise `AssertionError` for one that ends with too much power."""
     machine = type("Walk", (Walk,), {"browser": browser})
     run_state_machine_as_test(
         machine,
@@ -886,10 +902,10 @@ def hunt(sequences: int, browser: type[Browser] = Views, **options: Any) -> None
 
 
 def seconds_to_find(name: str, sequences: int) -> float | None:
-    """Seconds of a processor until the planted hole was found; None when it was not found."""
+    """Return the CPU seconds until the planted defect was found; None if it was not found."""
     began = time.process_time()
     with planted(name):
-        # In rounds: hypothesis varies what it has tried, and a round that began far from the hole stays there.
+        # In rounds: hypothesis varies what it has tried, and a round that began far from the defect stays there.
         for _n in range(0, sequences, ROUND):
             try:
                 hunt(ROUND, phases=[Phase.generate], verbosity=Verbosity.quiet)
@@ -900,30 +916,30 @@ def seconds_to_find(name: str, sequences: int) -> float | None:
 
 # --- the command ----------------------------------------------------------------------------------------------------
 
-#: The hole that has to be found within a minute of a processor; the others within so many sequences.
+#: The defect that has to be found within a minute of CPU time; the others within a number of sequences.
 RENEWAL, LONGEST_SECONDS = "one code renews trading that has ended", 60
 MOST_FOR_A_HOLE = 5000
 
 
 def find_holes(names: list[str]) -> bool:
-    """Whether each was found, RENEWAL in time."""
-    found = True
+    """Return whether each defect was found, and RENEWAL in time."""
+    all_found = True
     for name in names:
         spent = seconds_to_find(name, MOST_FOR_A_HOLE)
-        found = found and spent is not None and (name != RENEWAL or spent <= LONGEST_SECONDS)
+        all_found = all_found and spent is not None and (name != RENEWAL or spent <= LONGEST_SECONDS)
         result = "not found" if spent is None else f"found in {spent:.1f} s of a processor"
         print(f"planted: {name}: {result}", flush=True)
-    return found
+    return all_found
 
 
 def work(sequences: int, pages: int, holes: list[str]) -> int:
-    """The part of one process, on SQLite in memory."""
+    """Do the work of one process, on SQLite in memory."""
     from django.core.management import call_command
     from django.test.utils import setup_databases
 
     setup_databases(verbosity=0, interactive=False)
     call_command("collectstatic", interactive=False, verbosity=0)
-    found = find_holes(holes)
+    all_found = find_holes(holes)
     for number, browser in ((sequences, Views), (pages, Pages)):
         Walk.count.clear()
         began = time.monotonic()
@@ -932,7 +948,7 @@ def work(sequences: int, pages: int, holes: list[str]) -> int:
             figures = ", ".join(f"{name} {count:,}" for name, count in sorted(Walk.count.items()))
             took = time.monotonic() - began
             print(f"{browser.__name__}: no counterexample in {took:.0f} s ({figures})", flush=True)
-    return 0 if found else 1
+    return 0 if all_found else 1
 
 
 def main() -> int:

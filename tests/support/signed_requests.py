@@ -31,5 +31,5 @@ def send(
 ) -> Outcome:
     """The same, noted for the key's owner."""
     decision = decided(key, address, permission, secret=secret, skew_ms=skew_ms)
-    recorder.note(key.key_id, decision, address, permission)
+    recorder.record(key.key_id, decision, address, permission)
     return decision.outcome

@@ -15,7 +15,7 @@ from accounts.choices.events import Event
 from accounts.models import User
 from apikeys.actions import rotation
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State as KeyState
+from apikeys.policy.choices import KeyState as KeyState
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support import people
@@ -105,7 +105,7 @@ def _soon(chance: random.Random) -> int:
 def _end_old(known: KnownKey, after: KeyModel) -> None:
     key = ApiKey.objects.select_related("owner").get(pk=known.pk)
     with transaction.atomic():
-        rotation.end(key, rotation.live(key)[0])
+        rotation.end(key, rotation.live_credentials(key)[0])
         audit.record(KeyEvent.CREDENTIAL_ENDED, None, customer=key.owner, target=str(key.pk))
 
 

@@ -10,7 +10,8 @@ from apikeys.gateway.fastpath import verifiers
 from apikeys.gateway.fastpath.query import ParsedQuery
 from apikeys.gateway.fastpath.verifiers import NEVER
 from apikeys.verification import networks
-from apikeys.verification.decision import READ_GRACE_MS, KeyRecord
+from apikeys.verification.decision import READ_GRACE_MS
+from apikeys.verification.records import KeyRecord
 
 
 class PreparedKey:
@@ -48,7 +49,7 @@ class PreparedKey:
         """
         offset = _SPAN_OFFSETS.get(permission, 6)
         begin, end = self._spans[offset : offset + 2]
-        address = networks.number_of(client_ip)
+        address = networks.address_number(client_ip)
         if address is None or not begin <= now_ms < end:
             return None
         return (begin, end) if self._networks is None or self._networks.holds(address) else None

@@ -8,8 +8,8 @@ from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.query import QueryPattern
 from apikeys.gateway.fastpath.rate_limits import Bucket
 from apikeys.gateway.fastpath.verifiers import Verifier
-from apikeys.usage.batch import MOST_USES, Used
-from apikeys.verification.decision import KeyRecord
+from apikeys.usage.batch import MAX_ROWS, UsageRow
+from apikeys.verification.records import KeyRecord
 
 
 class UsageCounter:
@@ -54,14 +54,14 @@ class UsageCounters:
     @property
     def is_full(self) -> bool:
         """Whether new addresses share one counter from now on."""
-        return len(self._counters) >= MOST_USES
+        return len(self._counters) >= MAX_ROWS
 
     def counter_for(
         self, key: PreparedKey, permission: str, address: str, credential_id: int
     ) -> UsageCounter:
         """Return the counter of such requests.
 
-        When there are `MOST_USES` counters, return the shared one of all other addresses; when there are twice as many,
+        When there are `MAX_ROWS` counters, return the shared one of all other addresses; when there are twice as many,
         a counter that is never written.
         """
         counter = self._counters.get((key, permission, address, credential_id))
@@ -70,11 +70,11 @@ class UsageCounters:
             counter = self._counters.get((key, permission, address, credential_id))
         if counter is None:
             counter = UsageCounter(key.record)
-            if len(self._counters) < 2 * MOST_USES:
+            if len(self._counters) < 2 * MAX_ROWS:
                 self._counters[key, permission, address, credential_id] = counter
         return counter
 
-    def drain(self) -> Iterator[Used]:
+    def drain(self) -> Iterator[UsageRow]:
         """Yield what was counted since the last call; each counter starts again at 0 when it is yielded."""
         for (key, permission, address, credential), counter in list(self._counters.items()):
             if counter.count:

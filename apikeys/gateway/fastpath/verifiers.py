@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from apikeys.verification import signature_check, signing
-from apikeys.verification.decision import CredentialRecord
+from apikeys.verification.records import CredentialRecord
 from apikeys.verification.signing import Kind
 
 NEVER = 1 << 62
 _BLOCK_BYTES = 64  # block size of SHA-256 (FIPS 180-4)
 _EMPTY_SHA256 = hashlib.sha256()
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
-_HMAC_HEX_LENGTH = signing.LENGTHS[Kind.HMAC][0]
+_HMAC_HEX_LENGTH = signing.SIGNATURE_LENGTHS[Kind.HMAC][0]
 #: Length of the longest base64 signature with every character percent-encoded.
-_MAX_ENCODED_LENGTH = 3 * signing.LENGTHS[Kind.RSA][-1]
+_MAX_ENCODED_LENGTH = 3 * signing.SIGNATURE_LENGTHS[Kind.RSA][-1]
 _PADDING = PKCS1v15()
 #: The DigestInfo prefix of an RSA signature: SHA-256, 32 bytes (RFC 8017, 9.2, note 1).
 _DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
@@ -44,9 +44,9 @@ class Verifier:
         """Return whether ``signature``, as it stands in the query string, is that of ``payload``."""
         raise NotImplementedError
 
-    def is_work_of(self, raw_signature: bytes) -> bool:
-        """See `signature_check.is_work_of`."""
-        return signature_check.is_work_of(self.kind, self._key, raw_signature)
+    def is_full_check(self, raw_signature: bytes) -> bool:
+        """See `signature_check.is_full_check`."""
+        return signature_check.is_full_check(self.kind, self._key, raw_signature)
 
 
 class _HmacVerifier(Verifier):
@@ -95,7 +95,7 @@ class _RsaVerifier(Verifier):
 
     def __init__(self, credential: CredentialRecord, key: RSAPublicKey) -> None:
         super().__init__(credential, key)
-        self._modulus = key.public_numbers().n.to_bytes(signing.bytes_of(key))
+        self._modulus = key.public_numbers().n.to_bytes(signing.signature_bytes(key))
 
     def verifies(self, payload: bytes, signature: bytes) -> bool:
         try:
@@ -135,11 +135,13 @@ def pad_work(payload: bytes, signature: bytes, verifiers: tuple[Verifier, ...]) 
     """
     # As `verifies` reads them: an HMAC as it was sent, other signatures decoded.
     raw = (
-        b"" if len(signature) == _HMAC_HEX_LENGTH else signature_check.raw(_percent_decode(signature)) or None
+        b""
+        if len(signature) == _HMAC_HEX_LENGTH
+        else signature_check.raw_signature(_percent_decode(signature)) or None
     )
     if raw is not None:
-        signature_check.make_up(
-            payload, raw, sum(make_verifier.is_work_of(raw) for make_verifier in verifiers)
+        signature_check.pad_work(
+            payload, raw, sum(make_verifier.is_full_check(raw) for make_verifier in verifiers)
         )
 
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from apikeys.gateway.fastpath.lru import GenerationalCache
 from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.usage_counters import UsageCounter
-from apikeys.usage.batch import MOST_USES
-from apikeys.verification.decision import KeyRecord
+from apikeys.usage.batch import MAX_ROWS
+from apikeys.verification.records import KeyRecord
 
 #: After this time an unknown key is looked up again; sooner if the listener reports that it was created.
 UNKNOWN_KEY_SECONDS = 30.0
@@ -89,7 +89,7 @@ class KeyCache:
 
     def store(self, name: str, entry_name: bytes, counter: UsageCounter) -> None:
         """Store an entry of the fast path for the cached key ``name``."""
-        if len(self.entries) < MOST_USES and entry_name not in self.entries:
+        if len(self.entries) < MAX_ROWS and entry_name not in self.entries:
             self.entries[entry_name] = counter
             self._entry_names.setdefault(name, []).append(entry_name)
 

@@ -20,7 +20,7 @@ from apikeys.gateway.keycache.cache import Unavailable
 from apikeys.models import GatewayToken
 from apikeys.usage import batch_writer
 from apikeys.usage.batch import Batch
-from apikeys.verification.decision import KeyRecord
+from apikeys.verification.records import KeyRecord
 
 logger = logging.getLogger("portal.gateway")
 Result = TypeVar("Result")
@@ -100,7 +100,7 @@ def _tokens() -> dict[str, int]:
 
 
 def _first_use(credential_id: int) -> None:
-    rotation.note_first_use(credential_id, timezone.now())
+    rotation.record_first_use(credential_id, timezone.now())
 
 
 def _ping() -> None:

@@ -1,4 +1,4 @@
-"""``manage.py expire_keys``: tells owners of keys, and of trading, that end soon."""
+"""``manage.py expire_keys``: remind owners of keys, and of trade permissions, that end soon."""
 
 from typing import Any
 
@@ -10,19 +10,18 @@ from apikeys.actions import expiry_reminders
 
 class Command(reporting.ReportingCommand):
     help = (
-        "Announces keys that expire, and keys whose trading ends, 30, 7 and 1 days before: an event each, and a notice "
-        "in the outbox (send_notices sends it). Ends themselves need no command: each request looks at the date. "
-        "Any number of these may run at once; nobody is told twice. " + reporting.EXIT_CODES
+        "Remind owners of keys that expire, and of keys whose trade permission ends, 30, 7 and 1 days before. Records "
+        "an event for each, and queues a notice in the outbox (send_notices sends it). The ends themselves need no "
+        "command: every request is checked against the date. Safe to run concurrently; each reminder is sent once. "
+        + reporting.EXIT_CODES
     )
     json_shape = '{"told", "dry_run"}'
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--dry-run", action="store_true", help="say how many would be told, and tell nobody"
-        )
+        parser.add_argument("--dry-run", action="store_true", help="only print the number of reminders")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry = options["dry_run"]
-        told = expiry_reminders.due() if dry else expiry_reminders.announce()
-        said = f"{told} ends {'would be' if dry else 'were'} announced."
-        self.write_result(options, {"told": told, "dry_run": dry}, said)
+        count = expiry_reminders.count_due() if dry else expiry_reminders.send_reminders()
+        line = f"{count} reminders {'would be' if dry else 'were'} queued."
+        self.write_result(options, {"told": count, "dry_run": dry}, line)

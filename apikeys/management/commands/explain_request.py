@@ -1,4 +1,4 @@
-"""``manage.py explain_request``: the request debugger on the command line."""
+"""``manage.py explain_request``: the request debugger as a command."""
 
 import sys
 from argparse import ArgumentTypeError
@@ -18,10 +18,10 @@ from hitobit_portal.http.client_ip import parse_address
 
 class Command(reporting.ReportingCommand):
     help = (
-        "Reads a signed request (a curl command, the text of an HTTP request, or a URL) and says why the gateway "
-        "refuses it: nine checks, the named causes, what to do. It is compared with the stored key that it names, or "
-        "with --key. Never asks for a secret; one that is in the request is masked. The look leaves an event. "
-        "Exit codes: 0 the request is right, 1 it is refused or can't be explained, 2 wrong usage."
+        "Explain why the gateway rejects a signed request (a curl command, the text of an HTTP request, or a URL): "
+        "the nine checks, the causes, and how to fix them. The request is checked against the stored key that it "
+        "names, or against --key. Never asks for a secret; a secret in the request is masked. Records an audit event. "
+        "Exit codes: 0 the request is valid, 1 it is rejected or cannot be explained, 2 wrong usage."
     )
     json_shape = (
         '{"right", "answer", "causes", "doubts", "hints", "checks", "payload", "signed", "skew_ms", ...}'
@@ -32,23 +32,25 @@ class Command(reporting.ReportingCommand):
             "file", nargs="?", default="-", help="file with the request; - (default): standard input"
         )
         parser.add_argument(
-            "--body", metavar="FILE", help="file with the body, in place of the request's own"
+            "--body", metavar="FILE", help="file with the body; replaces the body in the request"
         )
         parser.add_argument(
             "--key",
             default="",
             metavar="KEY_ID",
-            help="a key of the customer's; the one that is meant if the request itself names none of theirs",
+            help="id of a key of the customer; used if the request names none of the customer's keys",
         )
-        parser.add_argument("--address", type=_address, help="from where it was sent")
-        parser.add_argument("--permission", choices=Permission.values, default="", help="what it needs")
+        parser.add_argument("--address", type=_address, help="IP address of the client")
         parser.add_argument(
-            "--at", type=_moment, help="when it was sent: ms since 1970, or 2026-11-22T13:38:51"
+            "--permission", choices=Permission.values, default="", help="permission that the request needs"
+        )
+        parser.add_argument(
+            "--at", type=_moment, help="time of sending: ms since 1970, or 2026-11-22T13:38:51"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         body = _text(options["body"]) if options["body"] else ""
-        asked = cli_report.Asked(
+        request = cli_report.ExplainRequest(
             _text(options["file"]),
             body,
             options["key"],
@@ -58,27 +60,28 @@ class Command(reporting.ReportingCommand):
         )
         with translation.override("en"):
             try:
-                found = cli_report.of(asked)
-            except cli_report.Refused as refused:
-                raise CommandError(f"Not explained: {refused}.") from None
+                explanation = cli_report.explain(request)
+            except cli_report.ExplainError as error:
+                raise CommandError(f"Not explained: {error}.") from None
+            key = explanation.key
             audit.record(
-                Event.STAFF_VIEWED, None, customer=found.key.owner, target=str(found.key.pk), label=found.key.label,
+                Event.STAFF_VIEWED, None, customer=key.owner, target=str(key.pk), label=key.label,
                 page="key", via="command", operator=audit.operator(),
             )  # fmt: skip
-            told = cli_report.document(found)
-            self.write_result(options, told, *cli_report.lines(told))
-        if not told["right"]:
+            document = cli_report.as_document(explanation)
+            self.write_result(options, document, *cli_report.as_lines(document))
+        if not document["right"]:
             raise SystemExit(1)
 
 
 def _text(path: str) -> str:
-    """At most what can be explained, and one more, by which that is seen."""
+    """Read the file, at most one byte more than can be explained."""
     try:
         if path == "-":
-            raw = sys.stdin.buffer.read(4 * request_parser.LONGEST + 1)
+            raw = sys.stdin.buffer.read(4 * request_parser.MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
-                raw = file.read(4 * request_parser.LONGEST + 1)
+                raw = file.read(4 * request_parser.MAX_BYTES + 1)
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror}.") from None
     return raw.decode("utf-8", "replace")
@@ -86,12 +89,14 @@ def _text(path: str) -> str:
 
 def _address(text: str) -> str:
     if parse_address(text) is None:
-        raise ArgumentTypeError(f"{text!r} is no IP address")
+        raise ArgumentTypeError(f"{text!r} is not an IP address")
     return text
 
 
 def _moment(text: str) -> int:
-    moment = request_parser.moment_ms(text)
-    if moment is None:
-        raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-22T13:38:51 or milliseconds since 1970")
-    return moment
+    time_ms = request_parser.parse_time_ms(text)
+    if time_ms is None:
+        raise ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-22T13:38:51 or milliseconds since 1970"
+        )
+    return time_ms

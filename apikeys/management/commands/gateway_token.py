@@ -14,10 +14,10 @@ from apikeys.policy.events import KeyEvent
 
 class Command(BaseCommand):
     help = (
-        "create NAME prints a new token, this once; list shows names and times; revoke NAME ends a token at once. "
-        "Several are good at a time: make the new one, give it to the gateways, watch 'last used' of the old one stop, "
-        "revoke it. "
-        "Exit codes: 0 done, 1 refused, 2 wrong usage."
+        "create NAME prints a new token, which is not shown again; list shows names and times; revoke NAME revokes a "
+        "token at once. Several tokens are valid at a time: create a new one, configure it in the gateways, wait until "
+        "'last used' of the old one no longer changes, and revoke the old one. "
+        "Exit codes: 0 done, 1 rejected, 2 wrong usage."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
         for name in ("create", "revoke"):
             action = actions.add_parser(name)
-            action.add_argument("name", help="which gateway it is for, such as gateway-tehran-1")
+            action.add_argument("name", help="name of the gateway, such as gateway-tehran-1")
             action.add_argument("--json", action="store_true", default=None)
         actions.add_parser("list").add_argument("--json", action="store_true", default=None)
 
@@ -49,15 +49,15 @@ class Command(BaseCommand):
                 )
         except IntegrityError:
             raise CommandError(
-                "There is a token with this name, perhaps a revoked one. Take another."
+                "There is a token with this name, perhaps a revoked one. Use another name."
             ) from None
         self.stdout.write(json.dumps({"name": name, "token": text}) if as_json else text)
 
     def _revoke(self, name: str, as_json: bool) -> None:
         with transaction.atomic():
-            found = GatewayToken.objects.filter(name=name, revoked_at=None)
-            token = found.first()
-            if token is None or not found.update(revoked_at=timezone.now()):
+            active = GatewayToken.objects.filter(name=name, revoked_at=None)
+            token = active.first()
+            if token is None or not active.update(revoked_at=timezone.now()):
                 raise CommandError(
                     "There is no such token, or it is revoked already. See 'gateway_token list'."
                 )

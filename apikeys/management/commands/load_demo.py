@@ -1,4 +1,4 @@
-"""``manage.py load_demo N``: N customers with keys, networks and usage, for trials and measurements."""
+"""``manage.py load_demo N``: create N sample customers with keys, networks and usage, for demos and measurements."""
 
 import secrets
 import time
@@ -13,31 +13,31 @@ from accounts.management import reporting
 from accounts.management.arguments import progress
 from apikeys.operations import sample_data
 
-MOST_AT_ONCE = 1_000_000
+MAX_CUSTOMERS = 1_000_000
 
 
 class Command(reporting.ReportingCommand):
     help = (
-        "Makes N customers with both factors, one to three keys each, trusted networks and some usage, for trials. "
-        "They share one random password, which is printed once; their numbers begin with 0970, which is nobody's. "
-        "Running it again adds more. Refused without PORTAL_DEMO=true unless --yes-this-is-no-production is given. "
+        "Create N sample customers with both factors, one to three keys each, trusted networks and some usage. They "
+        "share one random password, which is printed once; their phone numbers begin with 0970, which no operator "
+        "uses. Running it again adds more. Requires PORTAL_DEMO=true or --yes-this-is-no-production. "
         + reporting.EXIT_CODES
     )
     json_shape = '{"customers", "keys", "seconds", "password"}'
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("count", type=int, metavar="N", help=f"how many customers, 1 to {MOST_AT_ONCE}")
+        parser.add_argument("count", type=int, metavar="N", help=f"number of customers, 1 to {MAX_CUSTOMERS}")
         parser.add_argument(
-            "--yes-this-is-no-production", action="store_true", help="go on outside of the demo"
+            "--yes-this-is-no-production", action="store_true", help="run outside of the demo"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = options["count"]
-        if not 1 <= count <= MOST_AT_ONCE:
-            raise CommandError(f"N is 1 to {MOST_AT_ONCE}.", returncode=2)
-        # SECURITY: in production these would be thousands of accounts behind one password.
+        if not 1 <= count <= MAX_CUSTOMERS:
+            raise CommandError(f"N must be 1 to {MAX_CUSTOMERS}.", returncode=2)
+        # SECURITY: in production these would be thousands of accounts with the same password.
         if not (settings.DEMO or options["yes_this_is_no_production"]):
-            raise CommandError("This is not the demo. Give --yes-this-is-no-production if you are sure.")
+            raise CommandError("This is not the demo. Use --yes-this-is-no-production if you are sure.")
         password = secrets.token_urlsafe(12)
         started = time.monotonic()
         audit.record(
@@ -46,7 +46,7 @@ class Command(reporting.ReportingCommand):
         try:
             made = sample_data.load(count, password, progress)
         except ValueError as error:
-            raise CommandError(f"Nothing was made: {error}.") from None
+            raise CommandError(f"Nothing was created: {error}.") from None
         seconds = round(time.monotonic() - started, 1)
         self.write_result(
             options,

@@ -1,4 +1,4 @@
-"""``manage.py rotate_master_key``: everything sealed gets sealed under the first key of PORTAL_MASTER_KEYS."""
+"""``manage.py rotate_master_key``: re-encrypt all secrets with the first key of PORTAL_MASTER_KEYS."""
 
 from typing import Any
 
@@ -11,28 +11,30 @@ from accounts.management import reporting
 from apikeys.operations import reencrypt
 from hitobit_portal.security import crypto
 
-MOST = 5_000
+MAX_BATCH = 5_000
 SHOWN = 20
 
 
 class Command(reporting.ReportingCommand):
     help = (
-        "After a new key was put first in PORTAL_MASTER_KEYS and every process was started again: seals all secrets "
-        "and authenticators anew under it, in batches, while the portal runs. Interrupted, it is simply run again. "
-        + reporting.EXIT_CODES
+        "Re-encrypt all secrets and authenticators with the first key of PORTAL_MASTER_KEYS, in batches, while the "
+        "portal runs. Before, add the new key as the first one and restart all processes. If it is interrupted, run it "
+        "again. " + reporting.EXIT_CODES
     )
     json_shape = '{"sealed", "left", "digests", "dry_run"}'
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--batch", type=int, default=500, help=f"values a transaction, 1 to {MOST} (500)")
-        parser.add_argument("--dry-run", action="store_true", help="only count what each master key seals")
+        parser.add_argument(
+            "--batch", type=int, default=500, help=f"values per transaction, 1 to {MAX_BATCH} (500)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only count the values of each master key")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 1 <= options["batch"] <= MOST:
-            raise CommandError(f"--batch takes 1 to {MOST}.")
-        sealed, damaged = 0, list[str]()
+        if not 1 <= options["batch"] <= MAX_BATCH:
+            raise CommandError(f"--batch must be 1 to {MAX_BATCH}.")
+        done, damaged = 0, list[str]()
         if not options["dry_run"]:
-            # At the beginning: one that is killed has left its trace all the same.
+            # Recorded first, so that there is an event even if the process is killed.
             audit.record(
                 Event.MASTER_KEY_ROTATED,
                 None,
@@ -40,15 +42,17 @@ class Command(reporting.ReportingCommand):
                 operator=audit.operator(),
                 key=crypto.current_key_id(),
             )
-            for count in reencrypt.batches(options["batch"], damaged):
-                sealed += count
+            for count in reencrypt.reencrypt_batches(options["batch"], damaged):
+                done += count
                 if self.stderr.isatty():
-                    self.stderr.write(f"\r{sealed} sealed anew", ending="")
-        left, digests = reencrypt.counts(), reencrypt.digests()
-        document = {"sealed": sealed, "left": left, "digests": digests, "dry_run": options["dry_run"]}
-        self.write_result(options, document, f"{sealed} sealed anew.", *_lines(left, digests))
+                    self.stderr.write(f"\r{done} values re-encrypted", ending="")
+        left, digests = reencrypt.count_values(), reencrypt.count_digests()
+        document = {"sealed": done, "left": left, "digests": digests, "dry_run": options["dry_run"]}
+        self.write_result(options, document, f"{done} values re-encrypted.", *_lines(left, digests))
         if damaged:
-            raise CommandError("\n".join(["These do not open and were left as they are:", *damaged[:SHOWN]]))
+            raise CommandError(
+                "\n".join(["These values cannot be decrypted and were not changed:", *damaged[:SHOWN]])
+            )
 
 
 def _lines(left: dict[str, int], digests: dict[str, int]) -> list[str]:
@@ -62,14 +66,14 @@ def _lines(left: dict[str, int], digests: dict[str, int]) -> list[str]:
         for name, count in sorted(digests.items())
         if name != current
     ]
-    idle = [
+    unused = [
         name
         for name in settings.MASTER_KEYS
         if name != current and not left.get(name) and not digests.get(name)
     ]
-    if idle:
+    if unused:
         lines.append(
-            f"Nothing needs {', '.join(idle)} any more but events: keep them listed until prune_audit has passed "
-            "those, and no backup is older than now."
+            f"Only events still need {', '.join(unused)}: keep these keys until prune_audit has deleted those events, "
+            "and no backup is older than now."
         )
     return lines

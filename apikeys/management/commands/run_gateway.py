@@ -39,17 +39,19 @@ def in_batches() -> None:
 
 
 class Command(BaseCommand):
-    help = (
-        "Serves the gateways' questions on 127.0.0.1 (--host) and PORTAL_GATEWAY_PORT (8001), until SIGTERM."
-    )
+    help = "Serve the authorization API on 127.0.0.1 (--host) and PORTAL_GATEWAY_PORT (8001), until SIGTERM."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container"
         )
         parser.add_argument("--port", type=int, default=settings.GATEWAY_PORT)
-        parser.add_argument("--workers", type=int, default=1, help="processes, one a core at most")
-        parser.add_argument("--while-pid", type=int, help="end when the parent process is no longer this one")
+        parser.add_argument(
+            "--workers", type=int, default=1, help="number of processes, at most one per core"
+        )
+        parser.add_argument(
+            "--while-pid", type=int, help="exit when the parent process is no longer this one"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         in_batches()

@@ -12,7 +12,7 @@ from accounts.actions import freeze
 from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
 from apikeys.actions import key_loader
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.verification import decision
 from apikeys.verification.outcomes import Outcome
 from tests.support import people
@@ -87,7 +87,7 @@ def key_of_frozen(person: Person) -> ApiKey:
 
 
 def test_thawing_leaves_a_key_paused_that_was_paused_before(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     freeze.freeze(None, sara.user)
     freeze.thaw(RequestFactory().post("/"), sara.user)
     assert decided(key, "read") is Outcome.KEY_INACTIVE

@@ -12,7 +12,7 @@ from accounts.models import AuditEvent, Notice
 from accounts.notifications import policy as notifications_policy
 from accounts.notifications.policy import HELD_BACK, HOURLY, MANDATORY, OF_STAFF, OPTIONAL
 from apikeys.policy.events import KeyEvent
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from tests.support import people
 from tests.support.concurrency import run_concurrently
 from tests.support.people import Person
@@ -129,7 +129,7 @@ def test_no_change_that_adds_power_waits_for_its_sms() -> None:
         for policy, listed in (("unrestricted", ()), *(("trusted", listed) for listed in networks))
         for expires in ("", "2027-01-01T00:00:00+00:00", "2028-01-01T00:00:00+00:00")
     ]
-    changes = [Change(before, after) for before in settings for after in settings]
+    changes = [SettingsChange(before, after) for before in settings for after in settings]
     powerful = [change for change in changes if change.adds_power]
     assert len(powerful) > 100
     for change in powerful:

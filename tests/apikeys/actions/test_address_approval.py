@@ -1,4 +1,4 @@
-"""IP rescue: who may ask and how often, that only both codes let an address in, and the button that turns it off."""
+"""Approval of new addresses: which requests open one and how often, that both codes add an address, and the switch."""
 
 import re
 from datetime import timedelta
@@ -14,7 +14,7 @@ from accounts.notifications import policy
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy.account_freeze import AccountFrozen
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
@@ -37,14 +37,14 @@ def addresses(key: ApiKey) -> list[str]:
     return list(key.networks.values_list("value", flat=True))
 
 
-def asked(key: ApiKey, address: str = NEW) -> RescueRequest:
-    """The approval that a request from ``address`` has opened."""
+def open_request(key: ApiKey, address: str = NEW) -> RescueRequest:
+    """Open and return a request for ``address``."""
     assert send(key, address) is Outcome.ADDRESS_REFUSED
     return RescueRequest.objects.get(key=key, address=address)
 
 
 def later(hours: float) -> None:
-    """As if ``hours`` had passed since everything was asked."""
+    """Move all requests ``hours`` into the past."""
     for row in RescueRequest.objects.all():
         RescueRequest.objects.filter(pk=row.pk).update(asked_at=row.asked_at - hours * HOUR)
 
@@ -53,8 +53,8 @@ def path(row: RescueRequest, rest: str = "") -> str:
     return f"/keys/{row.key_id}/rescue/{row.pk}/{rest}"
 
 
-def told() -> int:
-    return Notice.objects.filter(event__event=KeyEvent.RESCUE_ASKED.value).count()
+def notified() -> int:
+    return Notice.objects.filter(event__event=KeyEvent.ADDRESS_REQUESTED.value).count()
 
 
 def changes() -> list[tuple[str, list[str]]]:
@@ -66,9 +66,9 @@ def changes() -> list[tuple[str, list[str]]]:
 
 
 def test_a_signed_request_from_a_new_address_asks_and_tells_the_owner(key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     assert (row.address, row.closed_at) == (NEW, None)
-    assert told() == 1
+    assert notified() == 1
     assert addresses(key) == [ADDRESS]
 
 
@@ -82,22 +82,22 @@ def test_an_unsigned_or_stale_request_never_asks(key: ApiKey) -> None:
 
 def test_asking_looks_at_the_signature_itself(key: ApiKey) -> None:
     for decision in (decided(key, NEW, secret=WRONG), decided(key, NEW, skew_ms=-61_000), decided(key)):
-        assert address_approval.ask(key, decision, NEW) is None
-    assert address_approval.ask(key, decided(key, NEW), NEW) is not None
+        assert address_approval.request_approval(key, decision, NEW) is None
+    assert address_approval.request_approval(key, decided(key, NEW), NEW) is not None
 
 
 def test_one_an_hour_whatever_the_address(key: ApiKey) -> None:
-    asked(key)
+    open_request(key)
     for address in (NEW, OTHER):
         send(key, address)
-    assert told() == 1
+    assert notified() == 1
     later(1.01)
     send(key, OTHER)
-    assert told() == RescueRequest.objects.count() == 2
+    assert notified() == RescueRequest.objects.count() == 2
 
 
 def test_the_same_address_asks_once_a_day_answered_or_not(sara: Person, key: ApiKey) -> None:
-    logged_in(sara).post(path(asked(key), "dismiss/"))
+    logged_in(sara).post(path(open_request(key), "dismiss/"))
     later(23)
     send(key, NEW)
     assert RescueRequest.objects.count() == 1
@@ -116,18 +116,18 @@ def test_keys_that_never_ask(case: str, key: ApiKey) -> None:
     elif case == "turned off":
         ApiKey.objects.update(allows_rescue=False)
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     else:
         key.apply(["read"], "trusted", [ADDRESS, "198.51.100.0/24"])
-    assert address_approval.ask(key, decision, NEW) is None
-    assert told() == 0
+    assert address_approval.request_approval(key, decision, NEW) is None
+    assert notified() == 0
 
 
 # --- answering ------------------------------------------------------------------------------------------------------
 
 
 def test_both_codes_let_the_address_in(sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     assert client.post(path(row), {"resend": "1"})["Location"] == path(row)
     assert NEW in sms_collector.newest("key.rescue").text
     shown = client.get(path(row)).content.decode()
@@ -145,7 +145,7 @@ def test_both_codes_let_the_address_in(sara: Person, key: ApiKey) -> None:
 
 @pytest.mark.parametrize("wrong", ["sms_code", "totp_code"])
 def test_one_wrong_code_lets_nothing_in(wrong: str, sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     client.post(path(row), {"resend": "1"})
     codes = {**both_codes(sara, "key.rescue"), wrong: sara.wrong_totp()}
     assert client.post(path(row), codes).status_code == 200
@@ -155,12 +155,12 @@ def test_one_wrong_code_lets_nothing_in(wrong: str, sara: Person, key: ApiKey) -
 
 
 def test_a_code_for_one_address_lets_no_other_in_nor_into_another_key(sara: Person, key: ApiKey) -> None:
-    first = asked(key)
+    first = open_request(key)
     later(1.01)
-    second = asked(key, OTHER)
+    second = open_request(key, OTHER)
     other_key = key_of(sara, "second bot")
     other_key.apply(["read"], "trusted", [ADDRESS])
-    third = asked(other_key)
+    third = open_request(other_key)
     client = logged_in(sara)
     code = people.live_sms_code(sara, address_approval.approval(first))
     for row in (second, third):
@@ -170,7 +170,7 @@ def test_a_code_for_one_address_lets_no_other_in_nor_into_another_key(sara: Pers
 
 
 def test_a_second_click_after_the_approval_says_that_it_is_done(sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     client.post(path(row), {"resend": "1"})
     codes = both_codes(sara, "key.rescue")
     for _n in range(2):
@@ -183,7 +183,7 @@ def test_a_second_click_after_the_approval_says_that_it_is_done(sara: Person, ke
     "case", ["withdraws", "unrestricted", "paused", "deleted", "frozen", "dismissed", "old"]
 )
 def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     if case == "frozen":
         freeze.freeze(None, sara.user)
         client = logged_in(sara)
@@ -193,9 +193,9 @@ def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiK
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     elif case == "deleted":
-        key.set_state(State.REVOKED)
+        key.set_state(KeyState.REVOKED)
     elif case == "dismissed":
         client.post(path(row, "dismiss/"))
     elif case == "old":
@@ -210,28 +210,28 @@ def test_what_changed_meanwhile_is_not_let_in(case: str, sara: Person, key: ApiK
     "case", ["withdraws", "unrestricted", "paused", "deleted", "frozen", "dismissed", "old", "approved"]
 )
 def test_the_approval_itself_looks_again(case: str, sara: Person, key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     if case == "withdraws":
         key.apply(["read", "withdraw"], "trusted", [ADDRESS])
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case in ("paused", "deleted"):
-        key.set_state(State.FROZEN if case == "paused" else State.REVOKED)
+        key.set_state(KeyState.FROZEN if case == "paused" else KeyState.REVOKED)
     elif case == "frozen":
-        # Without the rest of freezing, which ends sessions and codes.
+        # Set the column only: freezing also ends sessions and codes.
         type(sara.user).objects.filter(pk=sara.user.pk).update(frozen_at=timezone.now())
     elif case == "old":
         later(24.01)
     else:
         address_approval.close(row, approved=case == "approved")
-    assert not address_approval.waiting(sara.user).exists()
+    assert not address_approval.open_requests(sara.user).exists()
     with pytest.raises(ValidationError):
         address_approval.approve(RequestFactory().post("/"), row)
     assert addresses(key) == ([] if case == "unrestricted" else [ADDRESS])
 
 
 def test_approval_looks_under_the_lock_whether_the_account_was_frozen(sara: Person, key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     freeze.freeze(None, sara.user)
     with pytest.raises(AccountFrozen):
         address_approval.approve(RequestFactory().post("/"), row)
@@ -241,21 +241,21 @@ def test_approval_looks_under_the_lock_whether_the_account_was_frozen(sara: Pers
 
 
 def test_nothing_waits_while_the_account_is_frozen_and_its_page_says_why(sara: Person, key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     freeze.freeze(None, sara.user)
-    assert not address_approval.waiting(sara.user).exists()
+    assert not address_approval.open_requests(sara.user).exists()
     client = logged_in(sara)
     client.cookies["language"] = "en"
     client.post(path(row), {"resend": "1"})
     assert not sms_collector.messages
     assert "Your account is frozen" in client.get(f"/keys/{key.pk}/").content.decode()
     freeze.thaw(None, sara.user)
-    assert address_approval.waiting(sara.user).get() == row
+    assert address_approval.open_requests(sara.user).get() == row
 
 
 def test_code_for_an_address_is_void_once_the_key_can_do_more(sara: Person, key: ApiKey) -> None:
-    """SECURITY: the SMS spoke of a key that trades; from the new address it would trade from a second one, too."""
-    row, client = asked(key), logged_in(sara)
+    """SECURITY: the SMS was about another state of the key; with the new address it would trade from two."""
+    row, client = open_request(key), logged_in(sara)
     client.post(path(row), {"resend": "1"})
     codes = both_codes(sara, "key.rescue")
     key.apply(["read", "trade"], "trusted", [ADDRESS, OTHER])
@@ -267,7 +267,7 @@ def test_code_for_an_address_is_void_once_the_key_can_do_more(sara: Person, key:
 
 
 def test_approval_is_given_for_the_key_as_it_was_shown(key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     state = consent.state_of(key)
     key.apply(["read"], "trusted", [ADDRESS])
     with pytest.raises(consent.ChangedMeanwhile):
@@ -276,7 +276,7 @@ def test_approval_is_given_for_the_key_as_it_was_shown(key: ApiKey) -> None:
 
 
 def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     key.apply(["read"], "trusted", [people.address(n) for n in range(30)])
     code = people.live_sms_code(sara, address_approval.approval(row))
     client.post(path(row), {"sms_code": code, "totp_code": sara.fresh_totp()})
@@ -287,7 +287,7 @@ def test_a_full_list_takes_no_more_and_the_codes_are_not_used_up(sara: Person, k
 
 
 def test_no_needs_no_code_and_is_said_once(sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     for _n in range(2):
         assert client.post(path(row, "dismiss/"))["Location"] == f"/keys/{key.pk}/"
     assert addresses(key) == [ADDRESS]
@@ -296,7 +296,7 @@ def test_no_needs_no_code_and_is_said_once(sara: Person, key: ApiKey) -> None:
 
 
 def test_visits_answer_nothing(sara: Person, key: ApiKey) -> None:
-    row, client = asked(key), logged_in(sara)
+    row, client = open_request(key), logged_in(sara)
     client.get(path(row))
     assert client.get(path(row, "dismiss/")).status_code == 302
     assert client.get(f"/keys/{key.pk}/rescue/").status_code == 302
@@ -308,10 +308,10 @@ def test_visits_answer_nothing(sara: Person, key: ApiKey) -> None:
 
 
 def test_requests_of_others_do_not_exist(sara: Person, key: ApiKey) -> None:
-    row = asked(key)
-    stranger = customer()
-    others_key = key_of(stranger, "bot")
-    client = logged_in(stranger)
+    row = open_request(key)
+    other_customer = customer()
+    others_key = key_of(other_customer, "bot")
+    client = logged_in(other_customer)
     for wrong in (path(row), path(row, "dismiss/"), f"/keys/{others_key.pk}/rescue/{row.pk}/"):
         assert client.get(wrong).status_code == client.post(wrong).status_code == 404
     assert client.post(f"/keys/{key.pk}/rescue/", {"asks": "off"}).status_code == 404
@@ -323,9 +323,9 @@ def test_requests_of_others_do_not_exist(sara: Person, key: ApiKey) -> None:
 def test_every_waiting_address_is_shown_on_dashboard_and_key_page_until_answered(
     sara: Person, key: ApiKey
 ) -> None:
-    asked(key)
+    open_request(key)
     later(1.01)
-    second = asked(key, OTHER)
+    second = open_request(key, OTHER)
     client = logged_in(sara)
     for page in ("/dashboard/", f"/keys/{key.pk}/"):
         shown = client.get(page).content.decode()
@@ -337,7 +337,7 @@ def test_every_waiting_address_is_shown_on_dashboard_and_key_page_until_answered
 
 
 def test_a_waiting_address_is_shown_on_no_other_keys_page(sara: Person, key: ApiKey) -> None:
-    row = asked(key)
+    row = open_request(key)
     other = key_of(sara, "second bot")
     assert path(row) not in logged_in(sara).get(f"/keys/{other.pk}/").content.decode()
     assert path(row) not in logged_in(customer()).get("/dashboard/").content.decode()
@@ -353,13 +353,13 @@ def test_asking_is_turned_off_and_on_with_an_event_each(sara: Person, key: ApiKe
             send(key, NEW)
     assert changes() == [("key.changed", ["rescue:off"]), ("key.changed", ["rescue:on"])]
     assert not RescueRequest.objects.exists()
-    asked(key)
+    open_request(key)
 
 
 def test_the_switch_counts_as_no_added_power(sara: Person, key: ApiKey) -> None:
     ApiKey.objects.update(allows_rescue=False)
     logged_in(sara).post(f"/keys/{key.pk}/rescue/", {"asks": "on"})
-    # Or whoever has a session could flood the owner past the cap on notices.
+    # Otherwise anybody with a session could send the owner notices beyond the limit.
     assert policy.may_wait(AuditEvent.objects.get(event="key.changed"))
 
 
@@ -371,7 +371,7 @@ def test_the_switch_is_words_in_the_activities(sara: Person, key: ApiKey) -> Non
 
 
 def test_old_requests_do_not_wait(sara: Person, key: ApiKey) -> None:
-    asked(key)
-    assert address_approval.waiting(sara.user).count() == 1
+    open_request(key)
+    assert address_approval.open_requests(sara.user).count() == 1
     RescueRequest.objects.update(asked_at=timezone.now() - timedelta(hours=24, seconds=1))
-    assert address_approval.waiting(sara.user).count() == 0
+    assert address_approval.open_requests(sara.user).count() == 0

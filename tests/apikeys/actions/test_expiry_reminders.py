@@ -1,4 +1,4 @@
-"""Keys that expire soon are told 30, 7 and 1 days before: each threshold once, and of several the nearest."""
+"""Reminders are sent 30, 7 and 1 days before a key expires: each threshold once, and of several the nearest."""
 
 from datetime import datetime, timedelta
 
@@ -7,9 +7,9 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox
-from apikeys.actions.expiry_reminders import announce
+from apikeys.actions.expiry_reminders import send_reminders
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import run_concurrently
@@ -27,35 +27,35 @@ def key_expiring(at: datetime | None, name: str = "bot") -> ApiKey:
     return key
 
 
-def told(event: KeyEvent = KeyEvent.EXPIRES_SOON) -> list[int]:
+def sent_days(event: KeyEvent = KeyEvent.EXPIRES_SOON) -> list[int]:
     events = AuditEvent.objects.filter(event=event.value).order_by("pk")
     return [event.detail["days"] for event in events]
 
 
 @pytest.mark.django_db
-def test_each_threshold_is_told_once() -> None:
+def test_each_threshold_is_sent_once() -> None:
     now = timezone.now()
     end = now + 40 * DAY
     key_expiring(end)
-    assert announce(end - 30 * DAY - SECOND) == 0
+    assert send_reminders(end - 30 * DAY - SECOND) == 0
     for days in (30, 7, 1):
-        assert announce(end - days * DAY) == 1
-        assert announce(end - days * DAY) == 0
-        assert announce(end - days * DAY + timedelta(hours=5)) == 0
-    assert announce(end) == announce(end + DAY) == 0
-    assert told() == [30, 7, 1]
+        assert send_reminders(end - days * DAY) == 1
+        assert send_reminders(end - days * DAY) == 0
+        assert send_reminders(end - days * DAY + timedelta(hours=5)) == 0
+    assert send_reminders(end) == send_reminders(end + DAY) == 0
+    assert sent_days() == [30, 7, 1]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("left", "days"), [(20 * DAY, 20), (6.5 * DAY, 7), (timedelta(hours=3), 1)])
-def test_of_several_that_have_passed_the_nearest_is_told_with_the_days_that_are_left(
+def test_of_several_that_have_passed_the_nearest_is_sent_with_the_days_that_are_left(
     left: timedelta, days: int
 ) -> None:
     now = timezone.now()
     key_expiring(now + left)
-    assert announce(now) == 1
-    assert announce(now) == 0
-    assert told() == [days]
+    assert send_reminders(now) == 1
+    assert send_reminders(now) == 0
+    assert sent_days() == [days]
 
 
 @pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
     now = timezone.now()
     key = key_expiring(now + 7 * DAY, "ربات")
     User.objects.update(language="en")
-    announce(now)
+    send_reminders(now)
     event = AuditEvent.objects.get(event=KeyEvent.EXPIRES_SOON.value)
     assert (event.customer, event.label, event.target) == (key.owner, "ربات", str(key.pk))
     assert key.expires_at is not None
@@ -75,37 +75,37 @@ def test_the_event_and_its_notice_hold_the_name_and_the_date() -> None:
 
 
 @pytest.mark.django_db
-def test_keys_without_an_end_expired_keys_and_deleted_ones_are_not_told() -> None:
+def test_keys_without_an_end_expired_keys_and_deleted_ones_get_no_reminder() -> None:
     now = timezone.now()
     key_expiring(None)
     key_expiring(now)
     key_expiring(now - DAY)
-    key_expiring(now + DAY).set_state(State.REVOKED)
-    assert announce(now) == 0
+    key_expiring(now + DAY).set_state(KeyState.REVOKED)
+    assert send_reminders(now) == 0
     assert Notice.objects.count() == 0
-    key_expiring(now + DAY).set_state(State.FROZEN)
-    assert announce(now) == 1
+    key_expiring(now + DAY).set_state(KeyState.FROZEN)
+    assert send_reminders(now) == 1
 
 
 @pytest.mark.django_db
-def test_a_new_date_is_told_anew() -> None:
+def test_a_new_date_is_reminded_of_again() -> None:
     now = timezone.now()
     key = key_expiring(now + DAY)
-    assert announce(now) == 1
+    assert send_reminders(now) == 1
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + 20 * DAY, expiry_told_days=None)
-    assert announce(now) == 1
-    assert told() == [1, 20]
+    assert send_reminders(now) == 1
+    assert sent_days() == [1, 20]
 
 
 @pytest.mark.django_db
-def test_a_date_that_was_changed_meanwhile_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_date_that_was_changed_meanwhile_gets_no_reminder(monkeypatch: pytest.MonkeyPatch) -> None:
     from apikeys.actions import expiry_reminders
 
     now = timezone.now()
     key = key_expiring(now + DAY)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
-    assert not expiry_reminders._tell(expiry_reminders.EXPIRY, key, 1, now)
-    assert told() == []
+    assert not expiry_reminders._record_reminder(expiry_reminders.EXPIRY, key, 1, now)
+    assert sent_days() == []
 
 
 def key_trading(until: datetime) -> ApiKey:
@@ -117,38 +117,40 @@ def key_trading(until: datetime) -> ApiKey:
 
 
 @pytest.mark.django_db
-def test_the_end_of_trading_from_any_ip_is_told_at_the_same_thresholds_and_anew_after_a_renewal() -> None:
+def test_the_end_of_trading_from_any_ip_is_reminded_of_at_the_same_thresholds_and_again_after_a_renewal() -> (
+    None
+):
     end = timezone.now() + 40 * DAY
     key = key_trading(end)
     User.objects.update(language="en")
-    assert announce(end - 30 * DAY - SECOND) == 0
+    assert send_reminders(end - 30 * DAY - SECOND) == 0
     for days in (30, 7, 1):
-        assert announce(end - days * DAY) == 1
-        assert announce(end - days * DAY) == 0
-    assert told(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
-    assert told() == []
+        assert send_reminders(end - days * DAY) == 1
+        assert send_reminders(end - days * DAY) == 0
+    assert sent_days(KeyEvent.TRADE_ENDS_SOON) == [30, 7, 1]
+    assert sent_days() == []
     outbox.send_due()
     assert "Trading ends" in sms_collector.newest().text
     assert key.renew_trade()
-    assert announce() == 0
-    assert announce(timezone.now() + 60 * DAY) == 1
+    assert send_reminders() == 0
+    assert send_reminders(timezone.now() + 60 * DAY) == 1
 
 
 @pytest.mark.django_db
-def test_an_end_of_trading_that_means_nothing_is_not_told() -> None:
+def test_an_end_of_trading_that_means_nothing_gets_no_reminder() -> None:
     now = timezone.now()
     ApiKey.objects.filter(pk=key_trading(now + 5 * DAY).pk).update(
         expires_at=now + 4 * DAY, expiry_told_days=1
     )
-    key_trading(now + 5 * DAY).set_state(State.REVOKED)
+    key_trading(now + 5 * DAY).set_state(KeyState.REVOKED)
     key_trading(now - DAY)
     key_trading(now + 5 * DAY).apply(["read"], "unrestricted", [])
     key_trading(now + 5 * DAY).apply(["read", "trade"], "trusted", [people.ADDRESS])
-    assert announce(now) == 0
+    assert send_reminders(now) == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_threshold_counts_as_sent_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
     from accounts import audit
 
     now = timezone.now()
@@ -160,8 +162,8 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(audit, "record", fails)
         with pytest.raises(RuntimeError):
-            announce(now)
-    assert announce(now) == 1
+            send_reminders(now)
+    assert send_reminders(now) == 1
 
 
 @pytest.mark.postgres
@@ -169,5 +171,5 @@ def test_the_threshold_counts_as_told_only_with_its_event(monkeypatch: pytest.Mo
 def test_eight_at_once_tell_each_key_once() -> None:
     now = timezone.now()
     keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(10)]
-    assert sum(run_concurrently([lambda: announce(now)] * 8)) == len(keys)
-    assert len(told()) == len(keys) == Notice.objects.count()
+    assert sum(run_concurrently([lambda: send_reminders(now)] * 8)) == len(keys)
+    assert len(sent_days()) == len(keys) == Notice.objects.count()

@@ -1,5 +1,7 @@
-"""A key's whole life against a plain model of its rules: no request passes that the model forbids, none that it allows
-is refused. Random lives by hypothesis, on a clock of their own; the requests are signed by a real client.
+"""The lifecycle of keys compared with a plain model of its rules.
+
+No request is allowed that the model forbids, and none is rejected that it allows. Random sequences by hypothesis, on a
+clock of its own; the requests are signed by a real client.
 """
 
 import uuid
@@ -32,6 +34,7 @@ from apikeys.models import ApiKey, Credential
 from apikeys.policy.power import Codes
 from apikeys.usage import recorder
 from apikeys.verification import decision as verification_decision
+from apikeys.verification.records import KeyRecord
 from hitobit_portal.security import crypto
 from tests.support.binance_client import BinanceClient
 from tests.support.examples import times
@@ -49,7 +52,7 @@ SETS = ("read", "read trade", "read trade", "trade", "read trade withdraw", "wit
 
 @dataclass
 class Proof:
-    """What the model knows of a credential."""
+    """The model of a credential."""
 
     row: Credential
     client: BinanceClient
@@ -62,14 +65,14 @@ class Proof:
 
 
 @dataclass
-class Life:
-    """What the model knows of a key, and when it lets a request pass."""
+class ModelKey:
+    """The model of a key, and when it allows a request."""
 
     row: ApiKey
     proofs: list[Proof]
     state: str = "active"
     permissions: frozenset[str] = frozenset({"read"})
-    networks: frozenset[str] | None = None  # None: from everywhere
+    networks: frozenset[str] | None = None  # None: all addresses
     expires: int | None = None
     trades_until: int | None = None
 
@@ -98,22 +101,22 @@ class Life:
 class Account:
     frozen: bool = False
     quarantined_until: int = 0
-    keys: list[Life] = field(default_factory=list)
+    keys: list[ModelKey] = field(default_factory=list)
 
 
 which = st.integers(0, 5)
-#: Chosen by name and not each a rule of its own: edits, calls and time are what mistakes need; ends come seldom.
+#: Chosen by name instead of one rule each: defects show with edits, calls and time; other actions are rare.
 ACTS = st.sampled_from(
     ["renew", "renew_by_one", "renew_by_one", "pause", "resume", "resume", "delete", "delete_all"]
 )
 ACCOUNT = st.sampled_from(
     ["freeze_account", "thaw_account", "thaw_account", "replace_a_factor", "lift_quarantine"]
 )
-GRACES = st.sampled_from(rotation.GRACES)
+GRACES = st.sampled_from(rotation.GRACE_PERIODS)
 SPANS = st.sampled_from([1, HOUR - 1, HOUR, DAY, 6 * DAY, 7 * DAY, 29 * DAY, 60 * DAY, 90 * DAY])
 
 
-class KeyLife(RuleBasedStateMachine):
+class KeyLifecycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
@@ -130,8 +133,8 @@ class KeyLife(RuleBasedStateMachine):
         self.atomic.__exit__(None, None, None)
         self.patch.undo()
 
-    def key(self, number: int) -> Life:
-        """One of the keys; seldom a dead one, to which nothing happens any more."""
+    def key(self, number: int) -> ModelKey:
+        """Return one of the keys; rarely a deleted one, on which actions have no effect."""
         alive = [key for key in self.account.keys if key.state != "revoked"]
         among = alive if alive and number else self.account.keys
         return among[number % len(among)]
@@ -143,14 +146,14 @@ class KeyLife(RuleBasedStateMachine):
     def begin(self) -> None:
         self.create()
 
-    # --- what a customer does ---------------------------------------------------------------------------------------
+    # --- actions of a customer --------------------------------------------------------------------------------------
 
     @precondition(lambda self: sum(key.state != "revoked" for key in self.account.keys) < MOST_KEYS)
     @rule()
     def create(self) -> None:
-        with refused(ValidationError, self.account.frozen):
+        with raises_if(ValidationError, self.account.frozen):
             row = key_of(self.sara, f"key {uuid.uuid4().hex}")
-            self.account.keys.append(Life(row, [proof_of(row, Credential.objects.get(key=row))]))
+            self.account.keys.append(ModelKey(row, [proof_of(row, Credential.objects.get(key=row))]))
 
     @precondition(has_keys)
     @rule(
@@ -168,7 +171,7 @@ class KeyLife(RuleBasedStateMachine):
         breaks = (
             not permissions or networks == frozenset() or ("withdraw" in permissions and networks is None)
         )
-        after = Life(key.row, key.proofs, key.state, permissions, networks, until)
+        after = ModelKey(key.row, key.proofs, key.state, permissions, networks, until)
         if "trade" in permissions and networks is None:
             after.trades_until = key.trades_until or self.now + 90 * DAY
         opens = self.account.frozen and self.adds_power(key, after)
@@ -176,7 +179,7 @@ class KeyLife(RuleBasedStateMachine):
         try:
             key.row.apply(permissions, policy, sorted(networks or ()), None if until is None else at(until))
         except ValidationError:
-            # A frozen account refuses also what adds nothing today, such as a network that is inside no other.
+            # A frozen account also rejects what adds nothing at the moment, such as a network that is inside no other.
             assert breaks or key.state == "revoked" or self.account.frozen
             return
         assert not breaks
@@ -184,10 +187,10 @@ class KeyLife(RuleBasedStateMachine):
         assert not opens
         self.account.keys[self.account.keys.index(key)] = after
 
-    def adds_power(self, before: Life, after: Life) -> bool:
-        """Whether something passes now or later, were the key active, that would not have passed."""
+    def adds_power(self, before: ModelKey, after: ModelKey) -> bool:
+        """Return whether an active key would allow something now or later that it did not allow before."""
         one, two = (
-            Life(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
+            ModelKey(k.row, [], "active", k.permissions, k.networks, k.expires, k.trades_until)
             for k in (before, after)
         )
         moments = {
@@ -204,7 +207,7 @@ class KeyLife(RuleBasedStateMachine):
     @precondition(has_keys)
     @rule(number=which)
     def save_again(self, number: int) -> None:
-        """The same settings once more, which must prolong nothing."""
+        """Apply the same settings again, which must not extend anything."""
         key = self.key(number)
         self.edit(number, key.permissions, key.networks, "keep")
 
@@ -218,7 +221,7 @@ class KeyLife(RuleBasedStateMachine):
     def rotate(self, number: int, grace: int) -> None:
         key = self.key(number)
         cannot = key.state != "active" or len(key.live(self.now)) >= 2
-        with refused(rotation.CannotRotate, cannot):
+        with raises_if(rotation.CannotRotate, cannot):
             made = rotation.rotate(key.row, None, grace, uuid.uuid4())
             key.proofs.append(proof_of(key.row, made, grace))
 
@@ -249,7 +252,7 @@ class KeyLife(RuleBasedStateMachine):
 
     def resume(self, number: int) -> None:
         key = self.key(number)
-        with refused(ValidationError, self.account.frozen or key.state != "frozen"):
+        with raises_if(ValidationError, self.account.frozen or key.state != "frozen"):
             lifecycle.resume(self.request, key.row)
             key.state = "active"
 
@@ -260,7 +263,7 @@ class KeyLife(RuleBasedStateMachine):
         ended = key.trades_until is not None and key.trades_until <= self.now
         given = Codes.AUTHENTICATOR if by_one else Codes.BOTH
         cannot = self.account.frozen or key.state != "active" or over or not late
-        with refused(ValidationError, cannot or (ended and by_one)):
+        with raises_if(ValidationError, cannot or (ended and by_one)):
             lifecycle.renew(self.request, key.row, given)
             key.trades_until = self.now + 90 * DAY
 
@@ -294,7 +297,7 @@ class KeyLife(RuleBasedStateMachine):
         freeze.lift_quarantine(self.request, self.sara.user)
         self.account.quarantined_until = 0
 
-    # --- what time and programs do ----------------------------------------------------------------------------------
+    # --- time and programs ------------------------------------------------------------------------------------------
 
     @rule(span=SPANS)
     def wait(self, span: int) -> None:
@@ -302,7 +305,7 @@ class KeyLife(RuleBasedStateMachine):
 
     @rule(number=which, early=st.booleans())
     def wait_for_an_end(self, number: int, early: bool) -> None:
-        """To an end that is ahead, or to the second before it: where mistakes are."""
+        """Wait until a later end, or the second before it: where defects are."""
         ends = sorted(
             {*(end for key in self.account.keys for end in key.ends()), self.account.quarantined_until}
         )
@@ -318,11 +321,11 @@ class KeyLife(RuleBasedStateMachine):
         address=st.sampled_from(ADDRESSES),
     )
     def call(self, number: int, credential: int, permission: str, address: str) -> None:
-        """A request, with what it leaves behind: the first use of a new credential sets the end of the old one."""
+        """Send a request and record it: the first use of a new credential sets the end of the old one."""
         key = self.key(number)
         proof = key.proofs[credential % len(key.proofs)]
         decision = decide(key_loader.load(key.row.key_id), key, proof, permission, address, self.now)
-        recorder.note(key.row.key_id, decision, address, permission)
+        recorder.record(key.row.key_id, decision, address, permission)
         if decision.allowed and not proof.used:
             proof.used = True
             if proof.grace is not None:
@@ -331,7 +334,7 @@ class KeyLife(RuleBasedStateMachine):
 
     @invariant()
     def passes_what_the_rules_allow_and_nothing_else(self) -> None:
-        """Now from both addresses, and from one of them at every end that is ahead and in the second before it."""
+        """Check now from both addresses, and from one of them at every later end and in the second before it."""
         for key in self.account.keys:
             record = key_loader.load(key.row.key_id)
             ends = [self.account.quarantined_until, *key.ends()]
@@ -344,8 +347,8 @@ class KeyLife(RuleBasedStateMachine):
 
     def compare(
         self,
-        record: verification_decision.KeyRecord | None,
-        key: Life,
+        record: KeyRecord | None,
+        key: ModelKey,
         proof: Proof,
         permission: str,
         address: str,
@@ -360,14 +363,14 @@ class KeyLife(RuleBasedStateMachine):
 
 
 def decide(
-    record: verification_decision.KeyRecord | None,
-    key: Life,
+    record: KeyRecord | None,
+    key: ModelKey,
     proof: Proof,
     permission: str,
     address: str,
     moment: int,
 ) -> verification_decision.Decision:
-    """The decision about a request that is signed, sent and received at ``moment``."""
+    """Return the decision about a request that is signed, sent and received at ``moment``."""
     call = proof.client.call("GET", "/", [("timestamp", str(moment * 1000))])
     return verification_decision.decide(
         record,
@@ -390,8 +393,8 @@ def proof_of(key: ApiKey, credential: Credential, grace: int | None = None) -> P
 
 
 @contextmanager
-def refused(error: type[Exception], expected: bool) -> Iterator[None]:
-    """Asserts that what is inside raises ``error`` exactly when that is ``expected``."""
+def raises_if(error: type[Exception], expected: bool) -> Iterator[None]:
+    """Assert that the block raises ``error`` if and only if ``expected``."""
     try:
         yield
     except error:
@@ -401,7 +404,7 @@ def refused(error: type[Exception], expected: bool) -> Iterator[None]:
 
 
 @pytest.mark.hypothesis
-def test_no_request_passes_that_the_rules_forbid_and_none_is_refused_that_they_allow() -> None:
+def test_no_request_passes_that_the_rules_forbid_and_none_is_rejected_that_they_allow() -> None:
     run_state_machine_as_test(
-        KeyLife, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
+        KeyLifecycle, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)
     )

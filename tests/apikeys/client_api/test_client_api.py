@@ -1,4 +1,4 @@
-"""What a Binance-style client gets from the portal itself, through Django and as bytes from the running server."""
+"""The endpoints that the portal serves itself, through Django and as bytes from the running server."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from apikeys.models import ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from tests.support.binance_client import BinanceClient
 from tests.support.live_portal import LivePortal
 from tests.support.people import ADDRESS, Person, browser, customer, key_of, secret_of
@@ -64,7 +64,7 @@ def test_time_and_ping_answer_anybody(db: None) -> None:
     assert abs(answer["serverTime"] - time.time() * 1000) < 5000
 
 
-def test_signed_request_is_told_what_its_key_may_do(key: ApiKey) -> None:
+def test_signed_request_returns_the_permissions_of_its_key(key: ApiKey) -> None:
     status, answer = ask(browser(), key.key_id, signed(key))
     assert status == 200
     assert answer == {
@@ -100,8 +100,8 @@ def _bare(key: ApiKey) -> None:
 
 
 CAUSES: dict[str, Callable[[ApiKey], object]] = {
-    "revoked": lambda key: key.set_state(State.REVOKED),
-    "frozen": lambda key: key.set_state(State.FROZEN),
+    "revoked": lambda key: key.set_state(KeyState.REVOKED),
+    "frozen": lambda key: key.set_state(KeyState.FROZEN),
     "expired": lambda key: _off(ApiKey, key, expires_at=timezone.now() - timedelta(days=7)),
     "owner inactive": lambda key: _off(User, key, is_active=False),
     "address": lambda key: key.apply(["read"], "trusted", ["198.51.100.1"]),
@@ -112,7 +112,7 @@ CAUSES: dict[str, Callable[[ApiKey], object]] = {
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_every_refusal_of_a_key_has_the_same_bytes(key: ApiKey, cause: str) -> None:
+def test_every_rejection_of_a_key_has_the_same_bytes(key: ApiKey, cause: str) -> None:
     query = signed(key)
     CAUSES[cause](key)
     answer = browser().get(f"{RESTRICTIONS}?{query}", headers={"X-MBX-APIKEY": key.key_id})
@@ -126,12 +126,12 @@ def test_every_refusal_of_a_key_has_the_same_bytes(key: ApiKey, cause: str) -> N
 @pytest.mark.parametrize(
     "api_key", [None, "", "x", "x" * 63, "x" * 65, "é" * 64, "x" * 63 + " ", "x" * 63 + "-"]
 )
-def test_malformed_key_is_told_as_that(db: None, api_key: str | None) -> None:
+def test_malformed_key_is_reported_as_malformed(db: None, api_key: str | None) -> None:
     assert ask(browser(), api_key, "") == (401, {"code": -2014, "msg": "API-key format invalid."})
 
 
 def wrong_requests(key: ApiKey) -> list[tuple[str, tuple[int, int]]]:
-    """Requests in which everything from one check on is wrong, in the contract's order, each with its answer."""
+    """Requests that fail all checks from one on, in the order of the contract, each with its response."""
     now, old = stamp(), stamp(-60_000)
     return [
         ("", (400, -1102)),
@@ -153,8 +153,8 @@ def test_checks_come_in_the_order_of_the_contract(key: ApiKey) -> None:
     assert ask(browser(), key.key_id, signed(key)) == REFUSED
 
 
-def test_standing_of_the_key_comes_before_every_parameter(key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+def test_state_of_the_key_comes_before_every_parameter(key: ApiKey) -> None:
+    key.set_state(KeyState.FROZEN)
     assert [ask(browser(), key.key_id, query) for query, _code in wrong_requests(key)] == [REFUSED] * 8
 
 
@@ -165,7 +165,7 @@ def test_messages_carry_their_names_and_numbers(key: ApiKey) -> None:
     assert twice == "Too many parameters; expected '2' and received '3'."
 
 
-def test_signature_of_another_secret_is_refused(key: ApiKey) -> None:
+def test_signature_of_another_secret_is_rejected(key: ApiKey) -> None:
     assert ask(browser(), key.key_id, signed(key, secret="x" * 64)) == BAD_SIGNATURE
 
 
@@ -198,7 +198,7 @@ def test_use_from_another_address_is_recorded_at_once(key: ApiKey) -> None:
         assert key.last_used_ip == address
 
 
-def test_refused_request_is_no_use(key: ApiKey) -> None:
+def test_rejected_request_is_not_counted_as_use(key: ApiKey) -> None:
     ask(browser(), key.key_id, signed(key, secret="x" * 64))
     key.refresh_from_db()
     assert key.last_used_at is None
@@ -224,7 +224,7 @@ class LiveKey:
     secret: str
 
     def send(self, query: str, body: bytes = b"", headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """One GET exactly as given, over a socket; urllib and friends would tidy it up."""
+        """Send one GET exactly as given, over a socket; urllib would normalise it."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         connection.putrequest("GET", f"{RESTRICTIONS}?{query}", skip_accept_encoding=True)
         for name, value in {
@@ -276,7 +276,7 @@ def live(live_portal: LivePortal) -> LiveKey:
         "a=1&&b=2&",
     ],
 )
-def test_wire_bytes_are_what_is_signed(live: LiveKey, extra: str) -> None:
+def test_received_bytes_are_what_is_signed(live: LiveKey, extra: str) -> None:
     query = f"{extra}&timestamp={stamp()}" if not extra.endswith("&") else f"{extra}timestamp={stamp()}"
     assert live.send(f"{query}&signature={live.sign(query)}")[0] == 200
 
@@ -331,7 +331,7 @@ def test_forged_forwarding_headers_do_not_matter(live: LiveKey) -> None:
     assert live.send(f"{query}&signature={live.sign(query)}", headers=forged)[0] == 200
 
 
-def test_large_body_is_refused_quickly(live: LiveKey) -> None:
+def test_large_body_is_rejected_quickly(live: LiveKey) -> None:
     start = time.monotonic()
     status, _answer = live.send(f"timestamp={stamp()}", b"&" * 70_000)
     assert status == 413

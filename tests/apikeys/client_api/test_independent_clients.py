@@ -1,4 +1,4 @@
-"""A client that others wrote (binance-connector, with pycryptodome) signs with each kind of credential, over HTTP."""
+"""An independent client (binance-connector, with pycryptodome) signs with each kind of credential, over HTTP."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_hmac_ed25519_and_rsa_pass_and_another_key_of_the_kind_does_not(portal: 
         assert client.api_key_permissions()["enableReading"] is True
         client.session.close()
         client = Spot(api_key=key_id, base_url=portal.url, **wrong)
-        with pytest.raises(ClientError) as refused:
+        with pytest.raises(ClientError) as error:
             client.api_key_permissions()
-        assert (refused.value.status_code, refused.value.error_code) == (400, -1022)
+        assert (error.value.status_code, error.value.error_code) == (400, -1022)
         client.session.close()

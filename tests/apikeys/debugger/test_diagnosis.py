@@ -1,4 +1,4 @@
-"""The request debugger's diagnosis: every kind of broken request is named right, and a right one is called right.
+"""The request debugger's diagnosis: every kind of invalid request gets the right cause, and a valid one none.
 
 The clients here are written by hand with `hmac` and `cryptography`; they share no code with the portal.
 """
@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from apikeys.debugger import request_parser, signature_candidates
 from apikeys.debugger.budget import PAGE, Budget
 from apikeys.debugger.causes import Cause
-from apikeys.debugger.checks import Situation, State
+from apikeys.debugger.checks import CheckState, Situation
 from apikeys.debugger.diagnosis import Diagnosis, explain
-from apikeys.verification.decision import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
+from apikeys.verification.decision import READ_GRACE_MS, decide
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.binance_client import BinanceClient
 
@@ -34,8 +35,8 @@ SECRET = "sQ9" + "zY8xW6vU4t" * 6 + "M"
 OTHER_SECRET = "oT1" + "rN2pL4kJ6h" * 6 + "C"
 NOW = 1_795_342_131_800
 QUERY = f"symbol=BTCIRT&side=BUY&price=9120000000&note=a%2Fb%20c&timestamp={NOW}"
-#: What one step may cost at most: a change of every byte of the longest text.
-LARGEST_STEP = 32 * 2 * request_parser.LONGEST
+#: Maximum cost of one step: a change of every byte of the longest text.
+LARGEST_STEP = 32 * 2 * request_parser.MAX_BYTES
 HOST = "https://api.hitobit.example"
 PATH = "/api/v3/order"
 ED25519 = ed25519.Ed25519PrivateKey.generate()
@@ -85,7 +86,7 @@ def curl(
 
 
 def diagnose(text: str, situation: Situation = SITUATION, body: str = "") -> Diagnosis:
-    return explain(request_parser.read(text, body), situation)
+    return explain(request_parser.parse(text, body), situation)
 
 
 def named(diagnosis: Diagnosis) -> set[Cause]:
@@ -109,7 +110,7 @@ URL_SAFE = next(
     text for n in range(99) if "-" in base64.urlsafe_b64encode(mac(text := f"n={n}&timestamp={NOW}")).decode()
 )
 
-#: Each line is one mistake of a client that is right otherwise.
+#: Each line is one mistake of an otherwise correct client.
 SIGNED_WRONGLY: list[tuple[Cause, str]] = [
     (Cause.SORTED, curl(signature=sign(IN_ORDER))),
     (Cause.OTHER_ORDER, curl(f"b=1&a=2&timestamp={NOW}", signature=sign(f"a=2&timestamp={NOW}&b=1"))),
@@ -180,7 +181,7 @@ SIGNED_WRONGLY: list[tuple[Cause, str]] = [
 def test_what_was_signed_instead_is_named(cause: Cause, text: str) -> None:
     diagnosis = diagnose(text)
     assert named(diagnosis) == {cause}
-    assert [check.number for check in diagnosis.checks if check.state is State.FAILED] == [8]
+    assert [check.number for check in diagnosis.checks if check.state is CheckState.FAILED] == [8]
     assert diagnosis.answer.code == -1022
 
 
@@ -228,10 +229,10 @@ UNREADABLE_BY_GATEWAY: list[tuple[Cause, int, str]] = [
 def test_what_stops_a_request_is_named_with_its_check(cause: Cause, check: int, text: str) -> None:
     diagnosis = diagnose(text)
     assert named(diagnosis) == {cause}
-    assert [c.number for c in diagnosis.checks if c.state is State.FAILED] == [check]
+    assert [c.number for c in diagnosis.checks if c.state is CheckState.FAILED] == [check]
 
 
-STANDING: list[tuple[Cause, int, Situation]] = [
+KEY_AND_CLOCK: list[tuple[Cause, int, Situation]] = [
     (Cause.KEY_REVOKED, 2, replace(SITUATION, record=replace(RECORD, active=False))),
     (Cause.KEY_FROZEN, 2, replace(SITUATION, record=replace(RECORD, active=False), paused=True)),
     (Cause.KEY_EXPIRED, 2, replace(SITUATION, record=replace(RECORD, expires_at_ms=NOW - READ_GRACE_MS))),
@@ -247,11 +248,13 @@ STANDING: list[tuple[Cause, int, Situation]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("cause", "check", "situation"), STANDING, ids=lambda v: getattr(v, "value", ""))
+@pytest.mark.parametrize(
+    ("cause", "check", "situation"), KEY_AND_CLOCK, ids=lambda v: getattr(v, "value", "")
+)
 def test_what_stops_the_key_is_named_with_its_check(cause: Cause, check: int, situation: Situation) -> None:
     diagnosis = diagnose(curl(), situation)
     assert named(diagnosis) == {cause}
-    assert [c.number for c in diagnosis.checks if c.state is State.FAILED] == [check]
+    assert [c.number for c in diagnosis.checks if c.state is CheckState.FAILED] == [check]
 
 
 def right_requests() -> list[str]:
@@ -277,8 +280,8 @@ def right_requests() -> list[str]:
 @pytest.mark.parametrize("text", right_requests())
 def test_a_right_request_of_an_independent_client_is_called_right(text: str) -> None:
     diagnosis = diagnose(text)
-    assert diagnosis.is_right
-    assert {check.state for check in diagnosis.checks} == {State.OK}
+    assert diagnosis.is_valid
+    assert {check.state for check in diagnosis.checks} == {CheckState.OK}
     assert diagnosis.answer.outcome is Outcome.ALLOWED
     assert diagnosis.signed is None
 
@@ -301,12 +304,12 @@ def test_an_ended_credential_is_named() -> None:
     old = CredentialRecord(1, Kind.HMAC, OTHER_SECRET.encode(), retires_at_ms=NOW)
     situation = replace(SITUATION, record=replace(RECORD, credentials=(old, HMAC_KEY)), others=())
     assert named(diagnose(curl(signature=sign(QUERY, OTHER_SECRET)), situation)) == {Cause.CREDENTIAL_ENDED}
-    assert diagnose(curl(), situation).is_right
+    assert diagnose(curl(), situation).is_valid
 
 
 def test_a_masked_secret_in_the_key_header_is_named() -> None:
     text = curl(header=f"X-MBX-APIKEY: {'*' * 64}")
-    assert named(diagnose(text, replace(SITUATION, leaked=True))) == {Cause.KEY_IS_SECRET}
+    assert named(diagnose(text, replace(SITUATION, has_secret=True))) == {Cause.KEY_IS_SECRET}
 
 
 PAYLOAD = QUERY.encode()
@@ -332,7 +335,7 @@ PUBLIC_KEYS: list[tuple[Cause | None, Kind, str]] = [
 
 
 @pytest.mark.parametrize(("cause", "kind", "signature"), PUBLIC_KEYS, ids=range(len(PUBLIC_KEYS)))
-def test_signatures_of_public_keys_are_told_apart(cause: Cause | None, kind: Kind, signature: str) -> None:
+def test_signatures_of_public_keys_are_distinguished(cause: Cause | None, kind: Kind, signature: str) -> None:
     material = {Kind.HMAC: SECRET.encode(), Kind.ED25519: der(ED25519), Kind.RSA: der(RSA)}[kind]
     record = replace(RECORD, credentials=(CredentialRecord(1, kind, material),))
     diagnosis = diagnose(curl(signature=signature), replace(SITUATION, record=record, others=()))
@@ -351,19 +354,19 @@ def test_base64url_and_a_lost_plus_of_a_public_key_are_named() -> None:
     assert Cause.SIGNATURE_BASE64URL in named(diagnose(curl(query, signature=url_safe), situation))
 
 
-def test_an_old_paste_is_no_mistake_but_said() -> None:
+def test_an_old_paste_is_a_doubt_and_no_cause() -> None:
     later = replace(SITUATION, at_ms=NOW + 600_000, at_given=False)
     diagnosis = diagnose(curl(), later)
-    assert diagnosis.is_right
-    assert [found.cause for found in diagnosis.doubts] == [Cause.TIMESTAMP_AGED]
+    assert diagnosis.is_valid
+    assert [doubt.cause for doubt in diagnosis.doubts] == [Cause.TIMESTAMP_AGED]
     assert diagnosis.skew_ms == -600_000
     assert diagnosis.answer.outcome is Outcome.ALLOWED
 
 
 def test_an_address_that_was_not_given_is_a_doubt() -> None:
     diagnosis = diagnose(curl(), replace(SITUATION, address="198.51.100.1", address_given=False))
-    assert diagnosis.is_right
-    assert [found.cause for found in diagnosis.doubts] == [Cause.ADDRESS_HERE]
+    assert diagnosis.is_valid
+    assert [doubt.cause for doubt in diagnosis.doubts] == [Cause.ADDRESS_HERE]
 
 
 @pytest.mark.parametrize(
@@ -403,18 +406,18 @@ GET_SIGNED = signed_url()
 def test_every_way_to_paste_is_read(text: str) -> None:
     diagnosis = diagnose(text)
     assert diagnosis.payload == QUERY.encode()
-    assert diagnosis.is_right
+    assert diagnosis.is_valid
 
 
 def test_data_urlencode_is_encoded_as_curl_does() -> None:
-    request = request_parser.read(f"curl {HOST}{PATH} --data-urlencode 'note=a/b c' -d timestamp=1")
+    request = request_parser.parse(f"curl {HOST}{PATH} --data-urlencode 'note=a/b c' -d timestamp=1")
     assert (request.method, request.body) == ("POST", b"note=a%2Fb%20c&timestamp=1")
 
 
 @pytest.mark.parametrize("text", ["", " \n", "curl", "curl -X POST", "hello", "I don't know"])
-def test_what_is_no_request_is_refused(text: str) -> None:
+def test_what_is_no_request_is_rejected(text: str) -> None:
     with pytest.raises(request_parser.UnreadableError):
-        request_parser.read(text)
+        request_parser.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -425,14 +428,14 @@ def test_what_is_no_request_is_refused(text: str) -> None:
     ],
 )
 def test_a_moment_is_read_in_every_usual_spelling(text: str) -> None:
-    moment = request_parser.moment_ms(text)
+    moment = request_parser.parse_time_ms(text)
     assert moment is not None
     assert moment // 1000 == NOW // 1000
 
 
 @pytest.mark.parametrize("text", ["", "now", "12", "9" * 18, "2026-13-01", "Sun, 99 Nov 2026"])
 def test_what_is_no_moment_is_none(text: str) -> None:
-    assert request_parser.moment_ms(text) is None
+    assert request_parser.parse_time_ms(text) is None
 
 
 @given(
@@ -447,14 +450,14 @@ def test_the_first_failed_check_is_the_one_that_the_gateway_answers(
     query: str, body: str, stamp: str, key: str, at: int, permission: str
 ) -> None:
     text = f"POST /x?{query}{stamp}&signature={sign(query + stamp)} HTTP/1.1\nX-MBX-APIKEY: {key}\n\n{body}"
-    request = request_parser.read(text)
+    request = request_parser.parse(text)
     situation = replace(SITUATION, at_ms=at, permission=permission)
     diagnosis = explain(request, situation)
     decision = decide(
         RECORD, api_key=request.header("X-MBX-APIKEY"), query=request.query, body=request.body,
         client_ip=situation.address, permission=permission, now_ms=at,
     )  # fmt: skip
-    first = next((c.number for c in diagnosis.checks if c.state is State.FAILED), None)
+    first = next((c.number for c in diagnosis.checks if c.state is CheckState.FAILED), None)
     number = {-2014: 1, -1102: 4, -1101: 5, -1131: 6, -1021: 7, -1022: 8, 0: None}
     expected = {Outcome.KEY_UNKNOWN: 2, Outcome.PERMISSION: 9}.get(decision.outcome) or number[decision.code]
     assert first == expected
@@ -464,7 +467,7 @@ def test_the_first_failed_check_is_the_one_that_the_gateway_answers(
 @pytest.mark.parametrize("body", ["a&" * 8000, "a=%20&" * 2700, "%zz" * 5000, "=" * 16_000, '"' * 16_000])
 @pytest.mark.parametrize("others", [0, 40])
 def test_the_work_is_bounded(body: str, others: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the budget, the work of one more step at most."""
+    """At most the work of one more step beyond the budget."""
     hashed = 0
     real = hmac.compare_digest
 
@@ -477,7 +480,7 @@ def test_the_work_is_bounded(body: str, others: int, monkeypatch: pytest.MonkeyP
     text = line(f"POST {PATH}?timestamp={NOW}&signature={'0' * 64}", HEADER, body=body[:16_100])
     situation = replace(SITUATION, others=(("another", OTHER),) * others)
     budget = Budget()
-    diagnosis = explain(request_parser.read(text), situation, budget)
+    diagnosis = explain(request_parser.parse(text), situation, budget)
     assert named(diagnosis) & {Cause.SIGNATURE_UNKNOWN, Cause.DUPLICATE}
     assert budget.spent <= PAGE + LARGEST_STEP
     assert 1 <= hashed <= PAGE // signature_candidates.HMAC_COST

@@ -1,4 +1,4 @@
-"""Neither the debugger's page nor its command shows a secret that was pasted, whatever is made of the paste.
+"""Neither the debugger's page nor its command shows a secret that was pasted, whatever the request contains.
 
 And the two say the same about every paste.
 """
@@ -23,7 +23,7 @@ from apikeys.debugger.budget import PAGE
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.session import DebuggerSession
 from apikeys.models import ApiKey
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from tests.support.binance_client import BinanceClient
 from tests.support.examples import times
 from tests.support.people import Person, customer, key_of, logged_in, secret_of
@@ -44,26 +44,28 @@ def shown_by_page(response: Any) -> str:
 
 def shown_by_command(request: str, body: str = "", key_id: str = "") -> str:
     try:
-        told = cli_report.document(cli_report.of(cli_report.Asked(request, body, key_id)))
-    except cli_report.Refused as refused:
-        return str(refused)
-    return "\n".join([json.dumps(told, ensure_ascii=False), *cli_report.lines(told)])
+        document = cli_report.as_document(
+            cli_report.explain(cli_report.ExplainRequest(request, body, key_id))
+        )
+    except cli_report.ExplainError as error:
+        return str(error)
+    return "\n".join([json.dumps(document, ensure_ascii=False), *cli_report.as_lines(document)])
 
 
 def views(text: str) -> list[str]:
-    """What can be read in a page: as it is; with escapes decoded; and without what stands between letters."""
-    found = [text]
+    """Return the readable text of a page: as it is, with escapes decoded, and letters and digits only."""
+    views = [text]
     for _round in range(3):
         text = re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"\\[xX]([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"\\[uU]([0-9A-Fa-f]{4})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"&#([0-9]{2,3});", lambda m: chr(int(m[1])), text)
-        found.append(text)
-    return [re.sub(r"[^a-z0-9]", "", one.casefold()) for one in found]
+        views.append(text)
+    return [re.sub(r"[^a-z0-9]", "", one.casefold()) for one in views]
 
 
 def shows(text: str, secret: str) -> bool:
-    """Whether three quarters of it in a row can be read, in any spelling."""
+    """Return whether three quarters of it in a row can be read, in any spelling."""
     raw = secret.encode()
     spellings = [secret, raw.hex()]
     spellings += [base64.b64encode(b"x" * n + raw).decode()[2 * bool(n) : -4] for n in range(3)]
@@ -84,7 +86,7 @@ def percent(text: str) -> str:
     return "".join(f"%{ord(c):02x}" for c in text)
 
 
-WAYS_TO_WRITE: dict[str, Callable[[str], str]] = {
+SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "upper": str.upper,
     "lower": str.lower,
@@ -140,16 +142,16 @@ def placed(place: str, text: str, key_id: str) -> str:
     )
 
 
-@pytest.mark.parametrize("way", WAYS_TO_WRITE)
-def test_a_secret_is_shown_by_neither_page_nor_command(way: str) -> None:
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_shown_by_neither_page_nor_command(spelling: str) -> None:
     sara = customer()
     key, other = key_of(sara), key_of(sara, "second")
     client = logged_in(sara)
     for number, place in enumerate(PLACES):
         secret = secret_of((key, other)[number % 2])
-        text = placed(place, WAYS_TO_WRITE[way](secret), key.key_id)
+        text = placed(place, SPELLINGS[spelling](secret), key.key_id)
         assert not shows(shown_by_command(text, key_id=key.key_id), secret), place
-        if (number + len(way)) % 4 == 0:  # they share all but the last step
+        if (number + len(spelling)) % 4 == 0:  # they share all but the last step
             assert not shows(shown_by_page(page_of(client, text)), secret), place
 
 
@@ -172,13 +174,13 @@ def test_of_a_method_that_does_not_exist_ten_letters_are_shown() -> None:
     for shown in (shown_by_page(page_of(logged_in(sara), text)), shown_by_command(text)):
         assert "AbcDefGhij" in shown
     assert "AbcDefGhijK" not in shown_by_command(text)
-    assert request_parser.read("curl -X get /a").method == "GET"
-    assert request_parser.read("curl -X PROPFIND /a").method == "PROPFIND"
+    assert request_parser.parse("curl -X get /a").method == "GET"
+    assert request_parser.parse("curl -X PROPFIND /a").method == "PROPFIND"
 
 
 @pytest.mark.parametrize("half", ["a={a}&b={b}", "a={b}&b={a}", "{a}=1&{b}=2", "b={b}&timestamp=1&a={a}"])
 def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str) -> None:
-    """Whoever signs the values without separators, or sorted, and pastes that request."""
+    """A client that signs the values without separators, or sorted."""
     sara = customer()
     key = key_of(sara)
     secret = secret_of(key)
@@ -198,20 +200,20 @@ def test_a_secret_that_only_the_signed_text_puts_together_is_not_shown(half: str
 
 
 def test_a_secret_that_only_curl_puts_together_is_not_shown() -> None:
-    """`-G` sends what was typed first behind what was typed last, and a header's place is no matter."""
+    """`-G` moves data to the end of the URL, and a header may be at any place."""
     sara = customer()
     key = key_of(sara)
     secret = secret_of(key)
     text = f"curl -G -d '{secret[30:]}=1' -H 'X-MBX-APIKEY: {key.key_id}' '{URL}?{secret[:30]}'"
-    assert request_parser.read(text).query.decode().startswith(f"{secret[:30]}&{secret[30:]}")
+    assert request_parser.parse(text).query.decode().startswith(f"{secret[:30]}&{secret[30:]}")
     page = page_of(logged_in(sara), text)
-    assert page.context["leaked"] == [key]
+    assert page.context["exposed_keys"] == [key]
     assert not shows(shown_by_page(page), secret)
     assert not shows(shown_by_command(text), secret)
 
 
 class AnyPasteWithASecret(TestCase):
-    """Whatever a paste is made of, no secret is read in what comes of it."""
+    """Whatever the pasted text contains, the result never shows a secret."""
 
     person: Person
     keys: list[ApiKey]
@@ -224,19 +226,19 @@ class AnyPasteWithASecret(TestCase):
     @settings(max_examples=times(40), suppress_health_check=list(HealthCheck), deadline=None)
     @given(
         place=st.sampled_from(PLACES),
-        way=st.sampled_from(sorted(WAYS_TO_WRITE)),
-        again=st.sampled_from(sorted(WAYS_TO_WRITE)),
+        spelling=st.sampled_from(sorted(SPELLINGS)),
+        again=st.sampled_from(sorted(SPELLINGS)),
         before=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
         after=st.text("aA0%\\'\"&=? \n^`$", max_size=6),
         number=st.integers(0, 2),
         body=st.booleans(),
     )
     def test_any(
-        self, place: str, way: str, again: str, before: str, after: str, number: int, body: bool
+        self, place: str, spelling: str, again: str, before: str, after: str, number: int, body: bool
     ) -> None:
         secret = secret_of(self.keys[number])
         written = (
-            WAYS_TO_WRITE[again](WAYS_TO_WRITE[way](secret)) if len(again) % 2 else WAYS_TO_WRITE[way](secret)
+            SPELLINGS[again](SPELLINGS[spelling](secret)) if len(again) % 2 else SPELLINGS[spelling](secret)
         )
         text = placed(place, before + written + after, self.keys[0].key_id)
         fields = {"body": f"a={written}"} if body else {}
@@ -275,12 +277,12 @@ ODD = (
 @pytest.mark.parametrize("paste", ODD)
 @pytest.mark.parametrize("chosen", [False, True])
 def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool) -> None:
-    sara, stranger = customer(), customer()
+    sara, other = customer(), customer()
     key, second = key_of(sara), key_of(sara, "second")
-    for number in range(12):  # more deleted keys than are looked at
+    for number in range(12):  # more deleted keys than are loaded
         gone = key_of(sara, f"old {number}")
-        gone.set_state(State.REVOKED)
-    oldest = ApiKey.objects.filter(owner=sara.user, state=State.REVOKED).earliest("revoked_at")
+        gone.set_state(KeyState.REVOKED)
+    oldest = ApiKey.objects.filter(owner=sara.user, state=KeyState.REVOKED).earliest("revoked_at")
     query = f"symbol=BTCIRT&timestamp={int(time.time() * 1000)}"
     text = paste
     for name, value in {
@@ -289,20 +291,20 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
         "KEY": key.key_id,
         "SECRET": secret_of(key),
         "GONE": oldest.key_id,
-        "FOREIGN": key_of(stranger).key_id,
+        "FOREIGN": key_of(other).key_id,
     }.items():
         text = text.replace(f"{{{name}}}", value)
     at_ms = int(time.time() * 1000)  # the same for both, however long the first of them takes
     fields = {"sent": str(at_ms), **({"key": str(second.pk)} if chosen else {})}
     by_page = page_of(logged_in(sara), text, **fields).context
     try:
-        by_command = cli_report.of(
-            cli_report.Asked(text, key_id=second.key_id if chosen else "", at_ms=at_ms)
+        by_command = cli_report.explain(
+            cli_report.ExplainRequest(text, key_id=second.key_id if chosen else "", at_ms=at_ms)
         )
-    except cli_report.Refused:
+    except cli_report.ExplainError:
         by_command = None
     diagnosis = by_page.get("diagnosis") if by_page else None
-    if "FOREIGN" in paste and not chosen:  # the command knows no customer but that key's
+    if "FOREIGN" in paste and not chosen:  # the command loads only that key's customer
         assert diagnosis is None
         return
     assert (diagnosis is None) == (by_command is None)
@@ -311,7 +313,7 @@ def test_page_and_command_say_the_same_about_odd_pastes(paste: str, chosen: bool
     if diagnosis is None or by_command is None:
         return
     assert by_page["key"] == by_command.key
-    assert bool(by_page["leaked"]) == by_command.leaked
+    assert bool(by_page["exposed_keys"]) == by_command.has_secret
     for name in ("causes", "hints", "payload", "signed"):
         assert getattr(diagnosis, name) == getattr(by_command.diagnosis, name), name
     assert [check.state for check in diagnosis.checks] == [
@@ -328,8 +330,11 @@ def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
     text = f"curl '{URL}?{query}&signature={signature}' -H 'X-MBX-APIKEY: \u200e{key.key_id}'"
     context = page_of(logged_in(sara), text).context
     assert [cause.cause for cause in context["diagnosis"].causes] == [Cause.KEY_INVISIBLE]
-    found = cli_report.of(cli_report.Asked(text))
-    assert (found.key, [cause.cause for cause in found.diagnosis.causes]) == (key, [Cause.KEY_INVISIBLE])
+    explanation = cli_report.explain(cli_report.ExplainRequest(text))
+    assert (explanation.key, [cause.cause for cause in explanation.diagnosis.causes]) == (
+        key,
+        [Cause.KEY_INVISIBLE],
+    )
 
 
 @pytest.mark.parametrize(
@@ -345,17 +350,17 @@ def test_an_invisible_character_in_the_key_header_is_named_by_both() -> None:
     ids=range(6),
 )
 def test_a_paste_costs_no_more_than_the_budget_with_all_keys(text: str, body: str) -> None:
-    """Counted, not timed: python -m bench.debugger measures what the count stands for."""
+    """Counted, not timed: python -m bench.debugger measures the time of the counted work."""
     sara = customer()
     for number in range(30):
         key = key_of(sara, f"k{number}")
     session = DebuggerSession(sara.user)
-    typed, _leaked = session.masked({"request": text, "body": body})
+    typed, _exposed_keys = session.mask({"request": text, "body": body})
     try:
-        request = request_parser.read(typed["request"], typed["body"])
+        request = request_parser.parse(typed["request"], typed["body"])
     except request_parser.UnreadableError:
         request = None
-    session.leaking(typed.values(), request)
-    assert session.budget.spent <= PAGE // 2  # what the search for secrets may take of it
+    session.find_unmasked(typed.values(), request)
+    assert session.budget.spent <= PAGE // 2  # the share of the search for secrets
     response = page_of(logged_in(sara), text, body=body, key=str(key.pk))
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""The page of the request debugger: whose keys it takes, what it never shows, and that nothing breaks it."""
+"""The page of the request debugger: which keys it uses, what it never shows, and that no input breaks it."""
 
 import base64
 import hashlib
@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from accounts.models import AuditEvent
-from apikeys.debugger.cause_texts import WORDS
+from apikeys.debugger.cause_texts import CAUSE_TEXTS
 from apikeys.debugger.causes import Cause
 from apikeys.debugger.presenter import SHOWN_RUNS
 from apikeys.models import ApiKey, DailyUse, Refusal
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from hitobit_portal.security.ratelimits import Rate
 from tests.support.examples import times
 from tests.support.people import Person, browser, customer, half_logged_in, key_of, logged_in, secret_of
@@ -51,14 +51,14 @@ def look(client: Client, request: str, **fields: str) -> HttpResponse:
 
 
 def text_of(response: HttpResponse) -> str:
-    """The page as it is read: without markup, entities and isolates."""
-    words = re.sub(r"<[^>]+>", "", response.content.decode())
-    return re.sub(r"[\u2066-\u2069]", "", html.unescape(words))
+    """Return the text of the page without markup, entities and isolates."""
+    text = re.sub(r"<[^>]+>", "", response.content.decode())
+    return re.sub(r"[\u2066-\u2069]", "", html.unescape(text))
 
 
 def headline(cause: Cause, **values: str) -> str:
     with translation.override("en"):
-        return str(WORDS[cause][0]) % values
+        return str(CAUSE_TEXTS[cause][0]) % values
 
 
 def chosen(response: HttpResponse) -> str | None:
@@ -93,7 +93,7 @@ def test_the_secret_of_another_own_key_is_named(sara: Person) -> None:
     assert "Your key “second bot”".lower() in text_of(response).lower()
 
 
-def test_what_a_strangers_key_signs_is_not_recognised(sara: Person) -> None:
+def test_what_another_customers_key_signs_is_not_recognised(sara: Person) -> None:
     own, foreign, query = key_of(sara), key_of(customer()), f"timestamp={now()}"
     client = logged_in(sara)
     right = curl(foreign.key_id, query, sign(secret_of(foreign), query))
@@ -104,10 +104,10 @@ def test_what_a_strangers_key_signs_is_not_recognised(sara: Person) -> None:
     assert "This request is right" not in text_of(response)
     states = [re.findall(r"<li data-tone=\"(\w+)", page.content.decode()) for page in (response, unknown)]
     assert states[0] == states[1]
-    refused = look(client, right, key=str(foreign.pk))
-    assert refused.status_code == 200
-    assert 'id="key-error"' in refused.content.decode()
-    assert 'id="result"' not in refused.content.decode()
+    rejected = look(client, right, key=str(foreign.pk))
+    assert rejected.status_code == 200
+    assert 'id="key-error"' in rejected.content.decode()
+    assert 'id="result"' not in rejected.content.decode()
 
 
 def test_only_finished_logins_get_in(sara: Person) -> None:
@@ -139,16 +139,16 @@ def spellings(secret: str) -> list[str]:
 def test_a_pasted_secret_is_not_shown_again_but_warned_of(sara: Person, number: int, place: str) -> None:
     key, query = key_of(sara), f"timestamp={now()}"
     secret = secret_of(key)
-    leak = spellings(secret)[number]
+    spelling = spellings(secret)[number]
     text, fields = curl(key.key_id, query, "ab" * 32), {}
     if place == "request":
-        text = f"{leak}\n{text}"
+        text = f"{spelling}\n{text}"
     elif place == "header":
-        text += f" -H 'X-SECRET: {leak}'"
+        text += f" -H 'X-SECRET: {spelling}'"
     elif place == "query":
-        text = curl(key.key_id, f"secret={leak}&{query}", "ab" * 32)
+        text = curl(key.key_id, f"secret={spelling}&{query}", "ab" * 32)
     else:
-        fields = {place: leak}
+        fields = {place: spelling}
     response = look(logged_in(sara), text, **fields)
     page = response.content.decode()
     assert response.status_code == 200
@@ -197,12 +197,12 @@ def test_nothing_of_it_is_kept(sara: Person, caplog: pytest.LogCaptureFixture) -
     assert "canary" not in str(dict(client.session)) + caplog.text
 
 
-def test_states_of_the_key_are_told(sara: Person) -> None:
+def test_states_of_the_key_are_reported(sara: Person) -> None:
     key, query = key_of(sara), f"timestamp={now()}"
     client, text = logged_in(sara), curl(key.key_id, query, sign(secret_of(key), query))
-    ApiKey.objects.filter(pk=key.pk).update(state=State.FROZEN)
+    ApiKey.objects.filter(pk=key.pk).update(state=KeyState.FROZEN)
     assert headline(Cause.KEY_FROZEN) in text_of(look(client, text))
-    ApiKey.objects.filter(pk=key.pk).update(state=State.REVOKED, revoked_at=timezone.now())
+    ApiKey.objects.filter(pk=key.pk).update(state=KeyState.REVOKED, revoked_at=timezone.now())
     assert headline(Cause.KEY_REVOKED) in text_of(look(client, text))
 
 
@@ -231,7 +231,7 @@ def test_the_moment_of_sending_is_what_the_clock_is_compared_with(sara: Person) 
     assert 'id="sent-error"' in look(client, text, sent="yesterday").content.decode()
 
 
-def test_all_wrong_fields_are_told_at_once(sara: Person) -> None:
+def test_all_wrong_fields_are_reported_at_once(sara: Person) -> None:
     key_of(sara)
     page = look(logged_in(sara), "hello", sent="x", address="y", key="z", permission="w").content.decode()
     for name in ("request", "sent", "address", "key", "permission"):
@@ -260,7 +260,7 @@ def test_invisible_bytes_are_shown_as_signs(sara: Person) -> None:
 
 
 def test_of_many_runs_of_signs_the_beginning_is_shown(sara: Person) -> None:
-    """SECURITY: or a body of spaces and letters in turn makes a page that takes longer than all that is looked for."""
+    """SECURITY: otherwise a page with alternating spaces and letters takes longer to render than the search."""
     key = key_of(sara)
     head = f"POST /x\nX-MBX-APIKEY: {key.key_id}\n\n"
     page = look(logged_in(sara), f"{head}{' ^' * 2_000}&timestamp=1&signature=x")
@@ -280,21 +280,21 @@ def test_the_rate_is_limited_per_customer(sara: Person) -> None:
     assert client.get(PAGE).status_code == 200
 
 
-def test_a_customer_without_keys_is_told_so(sara: Person) -> None:
+def test_a_customer_without_keys_gets_a_hint(sara: Person) -> None:
     client = logged_in(sara)
     assert "no keys yet" in text_of(look(client, "x"))
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
 def test_every_cause_has_words_in_which_all_places_are_filled(language: str) -> None:
-    assert set(WORDS) == set(Cause)
+    assert set(CAUSE_TEXTS) == set(Cause)
     filled: dict[str, Any] = dict.fromkeys(
         ("name", "n", "ms", "byte", "method", "address", "permission", "sent", "signed", "value"), "x"
     )
     with translation.override(language):
-        said = [str(words) % filled for pair in WORDS.values() for words in pair]
-    assert all(words.strip() for words in said)
-    assert not [words for words in said if "%(" in words]
+        texts = [str(text) % filled for pair in CAUSE_TEXTS.values() for text in pair]
+    assert all(text.strip() for text in texts)
+    assert not [text for text in texts if "%(" in text]
 
 
 TRICKS = [
@@ -311,7 +311,7 @@ TRICKS = [
 
 
 class AnyPaste(TestCase):
-    """No input makes a 5xx, or shows the secret or the right signature."""
+    """No input causes a 5xx, or shows the secret or the correct signature."""
 
     person: Person
     key: ApiKey

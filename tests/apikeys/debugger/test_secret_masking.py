@@ -1,4 +1,4 @@
-"""A customer's secret is found in a paste however it is written, and looked for in one pass."""
+"""A customer's secrets are found in pasted text in every spelling, and all in one pass."""
 
 import base64
 import html
@@ -22,17 +22,17 @@ def secret() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(64))
 
 
-#: Its ends are no letters that the texts below put beside a part of it.
+#: It does not start or end with letters that the texts below place beside a part of it.
 ONE = f"Z{secret()[:53]}Z{secret()[:9]}"
 SECRETS = [ONE if number == 17 else secret() for number in range(30)]
-FOUND = secret_masking.Secrets(enumerate(text.encode() for text in SECRETS))
+MASKER = secret_masking.SecretMasker(enumerate(text.encode() for text in SECRETS))
 
 
 def b64(text: str, before: str = "", after: str = "") -> str:
     return base64.b64encode((before + text + after).encode()).decode()
 
 
-#: How a secret may stand in a text in one piece, so that it can be masked.
+#: Spellings of a secret in one piece, which can be masked.
 IN_ONE_PIECE: dict[str, str] = {
     "plain": ONE,
     "hex": ONE.encode().hex(),
@@ -46,7 +46,7 @@ IN_ONE_PIECE: dict[str, str] = {
     "without its first character": ONE[1:],
     "without its last characters": ONE[:-10],
 }
-#: How it may stand there otherwise; then nothing of the text is shown.
+#: Spellings in several pieces, for which nothing of the text is shown.
 IN_PIECES: dict[str, str] = {
     "percent-encoded": "".join(f"%{ord(c):02x}" for c in ONE),
     "percent-encoded in part": "".join(f"%{ord(c):02X}" if c.islower() else c for c in ONE),
@@ -74,26 +74,26 @@ IN_PIECES: dict[str, str] = {
 )
 def test_a_secret_in_one_piece_is_masked_and_the_rest_kept(name: str, around: str) -> None:
     text = around % IN_ONE_PIECE[name]
-    hidden, owners = FOUND.hide(text)
+    hidden, owners = MASKER.mask(text)
     assert owners == {17}
     assert len(hidden) == len(text)
     left, right = around.split("%s")
     assert hidden.startswith(left)
     assert hidden.endswith(right)
     assert not shows_a_part(hidden)
-    assert FOUND.found_in(hidden) == set()
+    assert MASKER.find(hidden) == set()
 
 
 @pytest.mark.parametrize("name", IN_PIECES)
 @pytest.mark.parametrize("around", ["%s", "secret=%s&b=1", "curl -X $'%s'"])
 def test_a_secret_in_pieces_is_found(name: str, around: str) -> None:
-    hidden, owners = FOUND.hide(around % IN_PIECES[name])
+    hidden, owners = MASKER.mask(around % IN_PIECES[name])
     assert owners == set()
-    assert FOUND.found_in(hidden) == {17}
+    assert MASKER.find(hidden) == {17}
 
 
 def shows_a_part(text: str, length: int = 16) -> bool:
-    """Whether characters of the secret in a row can be read in ``text``, in one of its spellings."""
+    """Return whether ``text`` shows consecutive characters of the secret in one of its spellings."""
     text = text.casefold()
     spellings = (ONE, ONE.encode().hex(), *(b64(ONE, "x" * n)[2 * bool(n) : -4] for n in range(3)))
     return any(
@@ -103,18 +103,18 @@ def shows_a_part(text: str, length: int = 16) -> bool:
     )
 
 
-def test_several_secrets_are_told_apart_and_all_masked() -> None:
+def test_several_secrets_are_distinguished_and_all_masked() -> None:
     text = "&".join(f"k{n}={one}" for n, one in enumerate(SECRETS))
-    hidden, owners = FOUND.hide(text)
+    hidden, owners = MASKER.mask(text)
     assert owners == set(range(30))
     assert hidden == "&".join(f"k{n}={'*' * 64}" for n in range(30))
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.sampled_from(sorted(IN_ONE_PIECE)))
 def test_a_secret_is_masked_wherever_it_stands(before: str, after: str, name: str) -> None:
-    hidden, owners = FOUND.hide(f"{before} {IN_ONE_PIECE[name]} {after}")
-    if not owners:  # what stands around it goes on with the secret, by chance
-        assert FOUND.found_in(hidden) == {17}
+    hidden, owners = MASKER.mask(f"{before} {IN_ONE_PIECE[name]} {after}")
+    if not owners:  # the text around it continues the secret by chance
+        assert MASKER.find(hidden) == {17}
         return
     assert owners == {17}
     assert hidden[: len(before)] == before
@@ -124,15 +124,15 @@ def test_a_secret_is_masked_wherever_it_stands(before: str, after: str, name: st
 
 @given(st.text(ALPHABET, max_size=100), st.text(ALPHABET, max_size=100))
 def test_letters_beside_it_hide_nothing(before: str, after: str) -> None:
-    hidden, owners = FOUND.hide(before + ONE + after)
+    hidden, owners = MASKER.mask(before + ONE + after)
     assert owners == {17}
     assert hidden == before + "*" * 64 + after
 
 
 @given(st.text(max_size=400))
 def test_what_holds_no_secret_is_left_as_it_is(text: str) -> None:
-    assert FOUND.hide(text) == (text, set())
-    assert FOUND.found_in(text) == set()
+    assert MASKER.mask(text) == (text, set())
+    assert MASKER.find(text) == set()
 
 
 WRAPS: dict[str, Callable[[str], str]] = {
@@ -154,19 +154,19 @@ def test_it_is_found_behind_up_to_three_layers(layers: list[str], spelling: str)
     text = spelling
     for name in layers:
         text = WRAPS[name](text)
-    hidden, owners = FOUND.hide(text)
-    assert owners or FOUND.found_in(hidden)
+    hidden, owners = MASKER.mask(text)
+    assert owners or MASKER.find(hidden)
 
 
 def test_a_text_is_gone_through_once_however_many_secrets_there_are() -> None:
-    """Counted: look-ups do not grow with the number of keys, and each costs what one costs."""
+    """Counted: the number of lookups does not grow with the number of keys."""
     text = "A" * 16_384
     spent = []
     for count in (1, 30, 300):
         budget = Budget()
-        found = secret_masking.Secrets(enumerate(secret().encode() for _ in range(count)), budget)
+        masker = secret_masking.SecretMasker(enumerate(secret().encode() for _ in range(count)), budget)
         before = budget.spent
-        found.hide(text)
+        masker.mask(text)
         spent.append(budget.spent - before)
     assert spent[0] == spent[1] == spent[2]
     assert (
@@ -181,17 +181,17 @@ def test_the_work_on_any_text_is_proportional_to_its_length(piece: str) -> None:
     spent = []
     for length in (4_096, 8_192, 16_384):
         budget = Budget()
-        found = secret_masking.Secrets(enumerate(text.encode() for text in SECRETS), budget)
+        masker = secret_masking.SecretMasker(enumerate(text.encode() for text in SECRETS), budget)
         before = budget.spent
         text = (piece * length)[:length]
-        found.hide(text)
-        found.found_in(text)
+        masker.mask(text)
+        masker.find(text)
         spent.append(budget.spent - before)
     assert spent[2] <= 4.2 * spent[0]
 
 
 def test_a_short_or_odd_secret_breaks_nothing() -> None:
     for odd in (b"", b"short", b"\xff" * 64, b"s" * 64, b"-" * 200):
-        found = secret_masking.Secrets([(1, odd)])
-        assert found.hide("x" * 100) == ("x" * 100, set())
-    assert secret_masking.Secrets([(1, b"s" * 64)]).hide("s" * 64)[1] == {1}
+        masker = secret_masking.SecretMasker([(1, odd)])
+        assert masker.mask("x" * 100) == ("x" * 100, set())
+    assert secret_masking.SecretMasker([(1, b"s" * 64)]).mask("s" * 64)[1] == {1}

@@ -61,12 +61,12 @@ def raw(gateway: GatewayProcess, data: bytes, *, pause: bytes = b"", seconds: fl
                 time.sleep(0.5)
                 peer.sendall(pause)
             peer.settimeout(3)
-            found = b""
+            received = b""
             while piece := peer.recv(65_536):
-                found += piece
+                received += piece
         except (TimeoutError, ConnectionError):
             pass
-        return found
+        return received
 
 
 def get(header_lines: list[bytes], path: bytes = b"/gateway/v1/auth", method: bytes = b"GET") -> bytes:

@@ -18,10 +18,11 @@ from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.keycache.cache import ALL, KeyCache, Unavailable
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteListener
 from apikeys.gateway.requests import AuthorizationRequest
-from apikeys.usage.batch import MOST_REFUSALS, Batch
-from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord
+from apikeys.usage.batch import MAX_REJECTIONS, Batch
+from apikeys.verification.decision import Decision
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.event_loops import StubListener, run_in_thread
 
@@ -228,11 +229,11 @@ def test_batch_is_bounded() -> None:
     batch = Batch()
     gate_record = record()
     decision = run_in_thread(_decision(gate_record))
-    for number in range(MOST_REFUSALS * 3):
-        batch.refuse(f"key {number % 100}", decision, "x" * 500, "p" * 50)
-    assert len(batch.refused) == MOST_REFUSALS
-    assert max(len(one.address) for one in batch.refused) == 45
-    assert sum(batch.refusals.values()) == MOST_REFUSALS * 3
+    for number in range(MAX_REJECTIONS * 3):
+        batch.add_rejection(f"key {number % 100}", decision, "x" * 500, "p" * 50)
+    assert len(batch.rejected_requests) == MAX_REJECTIONS
+    assert max(len(one.address) for one in batch.rejected_requests) == 45
+    assert sum(batch.rejections.values()) == MAX_REJECTIONS * 3
 
 
 async def _decision(row: KeyRecord) -> Decision:
@@ -307,7 +308,7 @@ def test_rate_limited_request_verifies_no_signature(monkeypatch: pytest.MonkeyPa
         checked.append(b"")
         return False
 
-    monkeypatch.setattr("apikeys.verification.signature_check.check", fails)
+    monkeypatch.setattr("apikeys.verification.signature_check.check_against_dummy", fails)
     monkeypatch.setattr("apikeys.gateway.fastpath.verifiers._HmacVerifier.verifies", fails)
 
     async def scenario(fake_database: FakeDatabase, listener: StubListener) -> None:

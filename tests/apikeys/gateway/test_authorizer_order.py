@@ -18,11 +18,11 @@ from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.keycache.cache import KeyCache, Unavailable
 from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
-from apikeys.usage.batch import Used
+from apikeys.usage.batch import UsageRow
 from apikeys.verification import signing
-from apikeys.verification.decision import CredentialRecord, KeyRecord
 from apikeys.verification.networks import compile_networks
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.event_loops import StubListener, run_in_thread
 from tests.support.one_defect import (
@@ -123,14 +123,15 @@ class AuthorizerHarness:
     async def outcome(self, query: str, **changed: Any) -> Outcome:
         return (await self.ask(query, **changed)).decision.outcome
 
-    async def left(self) -> tuple[dict[str, int], dict[tuple[str, str, str], int], list[Any], list[Used]]:
+    async def left(self) -> tuple[dict[str, int], dict[tuple[str, str, str], int], list[Any], list[UsageRow]]:
         """Return the content of the batch: outcomes, rejections by key, rejections in full, and uses."""
         batch = await self.authorizer.take_batch()
         whole = [
-            (one.key_id, one.decision.outcome.value, one.address, one.permission) for one in batch.refused
+            (one.key_id, one.decision.outcome.value, one.address, one.permission)
+            for one in batch.rejected_requests
         ]
         outcomes = {outcome.value: count for outcome, count in batch.outcomes.items()}
-        return outcomes, dict(batch.refusals), whole, batch.uses
+        return outcomes, dict(batch.rejections), whole, batch.allowed
 
 
 @pytest.fixture

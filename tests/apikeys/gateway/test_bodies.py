@@ -53,11 +53,11 @@ def head(
     gateway: GatewayProcess, key: ApiKey, target: bytes, method: bytes, *more: bytes, uri: bytes | None = None
 ) -> bytes:
     """Return the head of a sub-request without its last line; ``uri``: X-Original-URI."""
-    said = [
+    lines = [
         method + b" " + target + b" HTTP/1.1", b"Host: gateway", b"Authorization: Bearer " + gateway.bearer.encode(),
         b"X-MBX-APIKEY: " + key.key_id.encode(), b"X-Client-IP: " + ADDRESS.encode(), b"X-Required-Permission: read",
     ]  # fmt: skip
-    return b"\r\n".join([*said, *([] if uri is None else [b"X-Original-URI: " + uri]), *more, b"", b""])
+    return b"\r\n".join([*lines, *([] if uri is None else [b"X-Original-URI: " + uri]), *more, b"", b""])
 
 
 def framed(body: bytes, chunked: bool, trailer: bytes = b"") -> tuple[bytes, bytes]:
@@ -75,8 +75,8 @@ def after_an_allowed_request(gateway: GatewayProcess, key: ApiKey, request_bytes
     raw(gateway, good + last)  # the key is cached now
     answers = raw(gateway, good + request_bytes + last).split(b"HTTP/1.1 ")[1:]
     assert answers[0].startswith(b"204 ")
-    status, _, said = answers[1].partition(b" ")
-    code = said.partition(b"x-portal-code: ")[2].partition(b"\r\n")[0]
+    status, _, rest = answers[1].partition(b" ")
+    code = rest.partition(b"x-portal-code: ")[2].partition(b"\r\n")[0]
     if int(status) not in (200, 204):
         assert b"x-portal-user" not in answers[1]
     return int(status), int(code or 0)

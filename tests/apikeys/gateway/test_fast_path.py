@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.query import parse
-from apikeys.verification.decision import READ_GRACE_MS, CredentialRecord, KeyRecord, decide
+from apikeys.verification.decision import READ_GRACE_MS, decide
 from apikeys.verification.networks import compile_networks
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.support.examples import times as examples
 from tests.support.key_pairs import rsa_of

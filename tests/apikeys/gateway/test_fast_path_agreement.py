@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apikeys.verification.decision import Decision, KeyRecord, decide
+from apikeys.verification.decision import Decision, decide
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import KeyRecord
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import decision_result, fast_path_result
 from tests.apikeys.gateway.test_repeated_requests import LocalAuthorizer

@@ -66,11 +66,11 @@ def counted(key: ApiKey, wanted: dict[str, int]) -> dict[str, int]:
     """Return the counted requests of the key by outcome, when they are as expected or after a few batches."""
     deadline = time.monotonic() + 60
     while True:
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for row in DailyUse.objects.filter(key=key):
-            found[row.outcome] += row.count
-        if dict(found) == wanted or time.monotonic() > deadline:
-            return dict(found)
+            counts[row.outcome] += row.count
+        if dict(counts) == wanted or time.monotonic() > deadline:
+            return dict(counts)
         time.sleep(0.1)
 
 

@@ -23,8 +23,8 @@ from tests.support.event_loops import run_in_thread
 from tests.support.gateways import GatewayProcess, token
 
 
-def decisions(found: dict[tuple[str, LABELS], float], outcome: str) -> float:
-    return found["portal_gateway_decisions_total", (("outcome", outcome),)]
+def decisions(values: dict[tuple[str, LABELS], float], outcome: str) -> float:
+    return values["portal_gateway_decisions_total", (("outcome", outcome),)]
 
 
 @pytest.mark.postgres
@@ -43,23 +43,23 @@ def test_metrics_of_decisions_need_a_token() -> None:
         deadline = time.monotonic() + 60
         while True:
             answer = gateway.ask("GET", "/metrics")
-            found = parsed(answer.body.decode())
-            if decisions(found, "stale") or time.monotonic() > deadline:
+            values = parsed(answer.body.decode())
+            if decisions(values, "stale") or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
     assert answer.headers["content-type"] == prometheus.CONTENT_TYPE
-    assert [decisions(found, name) for name in ("allowed", "signature", "stale")] == [30, 2, 1]
+    assert [decisions(values, name) for name in ("allowed", "signature", "stale")] == [30, 2, 1]
     lookups = {
-        name: found["portal_gateway_key_lookups_total", (("source", name),)]
+        name: values["portal_gateway_key_lookups_total", (("source", name),)]
         for name in ("memory", "database")
     }
     assert lookups["memory"] + lookups["database"] == 33
     assert 1 <= lookups["database"] <= 5  # on SQLite any change evicts everything; here a new token does
-    assert found["portal_gateway_load_seconds_count", ()] == lookups["database"]
-    assert found["portal_gateway_workers", ()] == found["portal_gateway_believing", ()] == 1
-    assert found["portal_gateway_keys_in_memory", ()] == 1
-    assert 1 <= found["portal_gateway_answer_seconds_count", ()] <= 60
-    assert found["portal_gateway_batches_total", (("result", "failed"),)] == 0
+    assert values["portal_gateway_load_seconds_count", ()] == lookups["database"]
+    assert values["portal_gateway_workers", ()] == values["portal_gateway_believing", ()] == 1
+    assert values["portal_gateway_keys_in_memory", ()] == 1
+    assert 1 <= values["portal_gateway_answer_seconds_count", ()] <= 60
+    assert values["portal_gateway_batches_total", (("result", "failed"),)] == 0
     assert key.key_id not in answer.body.decode()
 
 
@@ -137,7 +137,7 @@ def test_cache_hit_counter_never_decreases() -> None:
 def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The path of a request is that without measuring, except for one in some thousand."""
 
-    class Way:
+    class StubEndpoint:
         quick = True
         answered = 0
 
@@ -147,13 +147,13 @@ def test_sample_measures_one_request_and_removes_itself(monkeypatch: pytest.Monk
         async def handle(self, request: Any) -> None:
             self.answered += 1
 
-    way: Any = Way()
+    endpoint: Any = StubEndpoint()
     metrics = GatewayMetrics()
     for quick in (True, False):
-        way.quick = quick
-        metrics.sample(way)
+        endpoint.quick = quick
+        metrics.sample(endpoint)
         for _ in range(3):
-            if way.handle_fast(b"GET", b"/", [], []) is None:
-                run_in_thread(way.handle(SimpleNamespace()))
-    assert vars(way) == {"quick": False, "answered": 3}
+            if endpoint.handle_fast(b"GET", b"/", [], []) is None:
+                run_in_thread(endpoint.handle(SimpleNamespace()))
+    assert vars(endpoint) == {"quick": False, "answered": 3}
     assert sum(metrics.response_times.counts) == 2

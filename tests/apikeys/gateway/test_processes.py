@@ -113,22 +113,22 @@ def test_late_failure_to_start_does_not_stop_the_other_workers() -> None:
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_port_of_another_program_is_not_shared(count: str) -> None:
     with GatewayProcess("") as first:
-        said = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "manage.py", "run_gateway", "--port", str(first.port), "--workers", count],
             cwd=ROOT, env=first.environ, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert said.returncode == 1
-        assert f"port {first.port}" in said.stderr
+        assert process.returncode == 1
+        assert f"port {first.port}" in process.stderr
         assert answers(first)
 
 
 def test_invalid_setting_stops_the_start_and_is_named() -> None:
     port = free_port()
     assert is_port_free("127.0.0.1", port)
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "apikeys.gateway.worker", "127.0.0.1", str(port), "9", "1"],
         cwd=ROOT, env={**os.environ, "PORTAL_GATEWAY_LEASE_MS": "soon"}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
-    assert said.returncode == MISCONFIGURED
-    assert "PORTAL_GATEWAY_LEASE_MS" in said.stderr
+    assert process.returncode == MISCONFIGURED
+    assert "PORTAL_GATEWAY_LEASE_MS" in process.stderr

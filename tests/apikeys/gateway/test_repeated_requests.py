@@ -16,8 +16,8 @@ from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.fastpath.rate_limits import Buckets
 from apikeys.gateway.keycache.cache import ALL, TOKENS, KeyCache
 from apikeys.gateway.requests import MAX_PAYLOAD_BYTES
-from apikeys.usage.batch import Used
-from apikeys.verification.decision import CredentialRecord, KeyRecord
+from apikeys.usage.batch import UsageRow
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import (  # fmt: skip
     KEY,
@@ -62,8 +62,8 @@ class LocalAuthorizer:
             sent = (self.key_id, query, address, permission)
             return self.authorizer.authorize_fast(*(text.encode() for text in sent)) is not None
 
-    def taken(self) -> list[Used]:
-        return run_in_thread(self.authorizer.take_batch()).uses
+    def taken(self) -> list[UsageRow]:
+        return run_in_thread(self.authorizer.take_batch()).allowed
 
 
 async def _nobody(*_arguments: Any) -> Any:
@@ -129,18 +129,18 @@ def test_each_request_is_counted_once_for_its_credential_permission_and_address(
 
 def test_used_entries_are_kept_from_write_to_write() -> None:
     local = LocalAuthorizer(RECORD)
-    query, hot = signed(f"timestamp={NOW}"), local.authorizer.key_cache.entries
+    query, entries = signed(f"timestamp={NOW}"), local.authorizer.key_cache.entries
     for permission in ("read", "trade"):
         assert local.passes(query, permission=permission)
-    uses = list(hot.values())
+    uses = list(entries.values())
     for _write in range(3):
         assert len(local.taken()) == 2
         for permission in ("read", "trade"):
             assert local.passes(query, permission=permission)
-    assert list(hot.values()) == uses
+    assert list(entries.values()) == uses
     local.taken()
     local.taken()
-    assert not hot, "nobody came"
+    assert not entries, "nobody came"
     assert local.passes(query)
 
 
@@ -162,7 +162,7 @@ def test_request_during_a_drain_is_counted_in_this_batch_or_the_next(
         passed = sum(local.passes(query) for _n in range(5))
         batches = [await taking, await local.authorizer.take_batch()]
         assert passed == 5
-        return sum(times for batch in batches for *_name, times, _skew_ms in batch.uses)
+        return sum(times for batch in batches for *_name, times, _skew_ms in batch.allowed)
 
     assert run_in_thread(meanwhile()) == 6
 
@@ -228,10 +228,10 @@ def test_stored_pattern_parses_requests_as_the_decision_does() -> None:
 
     @settings(max_examples=examples(300))
     @given(weighed(good, records), said_of, moments)
-    def one(record: KeyRecord, said: tuple[str, ...], now: int) -> None:
+    def one(record: KeyRecord, values: tuple[str, ...], now: int) -> None:
         local = LocalAuthorizer(record)
         local.passes(signed(first))
-        request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, said, strict=True)))
+        request = signed("&".join(f"{name}={value}" for name, value in zip(shapes_of, values, strict=True)))
         seen.append((local.passes(request, now=now), decision_result(record, request, now=now)))
         assert seen[-1][1] != 0 or not seen[-1][0]
 

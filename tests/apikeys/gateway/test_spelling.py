@@ -66,9 +66,9 @@ def test_byte_outside_rfc_3986_is_a_wrong_signature_in_each_form(
     )
     answer = raw(gateway, head(gateway, key, ENVOY + uri_of(call), b"GET", b"Connection: close"))
     assert status(answer) == 400
-    said, _, body = answer.partition(b"\r\n\r\n")
+    head_of_answer, _, body = answer.partition(b"\r\n\r\n")
     assert json.loads(body) == UNSIGNED
-    assert b"content-type: application/json" in said
+    assert b"content-type: application/json" in head_of_answer
     document = {**as_json(signed(key)), "query": call.query.decode("latin-1")}
     answered = gateway.ask("POST", "/gateway/v1/authorize", body=json.dumps(document).encode()).json()
     assert (answered["allowed"], answered["code"]) == (False, -1022)
@@ -107,7 +107,7 @@ def test_portal_metrics_accept_the_token_with_any_case_of_the_scheme(key: ApiKey
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("address", "wanted"),
     [
         ("1.2.3.4:5566", "1.2.3.4"), ("1.2.3.4", "1.2.3.4"), ("[::1]:5566", "::1"), ("[2001:db8::1]", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"), ("::ffff:1.2.3.4", "1.2.3.4"), ("[::ffff:1.2.3.4]:1", "1.2.3.4"),
@@ -116,8 +116,8 @@ def test_portal_metrics_accept_the_token_with_any_case_of_the_scheme(key: ApiKey
         ("1.2.3.04:5", None), ("", None), ("[]:5", None), ("1.2.3.4:\u0665", None),
     ],
 )  # fmt: skip
-def test_address_is_parsed_with_or_without_port(said: str, wanted: str | None) -> None:
-    read = client_ip.parse_address(client_ip.without_port(said))
+def test_address_is_parsed_with_or_without_port(address: str, wanted: str | None) -> None:
+    read = client_ip.parse_address(client_ip.without_port(address))
     assert (None if read is None else str(read)) == wanted
 
 
@@ -147,11 +147,11 @@ def test_owner_sees_the_address_without_its_port(gateway: GatewayProcess, key: A
         assert gateway.auth(signed(key), address=f"{ADDRESS}:{port}").status == 204
     assert gateway.auth(signed(key)).status == 204
     deadline = time.monotonic() + 60
-    while not (found := list(AddressUse.objects.filter(key=key).values_list("address", "count"))) or (
-        found != [(ADDRESS, 3)] and time.monotonic() < deadline
+    while not (uses := list(AddressUse.objects.filter(key=key).values_list("address", "count"))) or (
+        uses != [(ADDRESS, 3)] and time.monotonic() < deadline
     ):
         time.sleep(0.1)
-    assert found == [(ADDRESS, 3)]
+    assert uses == [(ADDRESS, 3)]
 
 
 class HeaderDict(dict[str, list[str]]):

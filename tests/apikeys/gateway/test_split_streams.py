@@ -68,13 +68,13 @@ class FakeTransport:
 
 
 async def answers(pieces: list[bytes]) -> bytes:
-    wire = FakeTransport()
+    transport = FakeTransport()
     server = HttpServer(Echo(), 9)
     server.date, server.no_content_head = b"", b"HTTP/1.1 204 No Content\r\n"
     connection = Connection(server)
-    connection.connection_made(wire)
+    connection.connection_made(transport)
     for piece in pieces:
-        if not wire.closed:
+        if not transport.closed:
             connection.data_received(piece)
         # Until the responses are sent: bytes behind the request that closes the connection are never read.
         for _ in range(ROUNDS):
@@ -82,7 +82,7 @@ async def answers(pieces: list[bytes]) -> bytes:
     connection.connection_lost(None)
     await asyncio.sleep(0)
     # No 100 (Continue) after the body was received (RFC 9110, 10.1.1).
-    return b"".join(wire.written).replace(CONTINUE, b"")
+    return b"".join(transport.written).replace(CONTINUE, b"")
 
 
 names = st.sampled_from(
@@ -108,14 +108,14 @@ streams = st.lists(st.tuples(heads, bodies).map("".join), min_size=1, max_size=4
 
 SIZED = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A: b\r\n\r\n"
-SWIFT = "GET /fast HTTP/1.1\r\n\r\n"
+FAST = "GET /fast HTTP/1.1\r\n\r\n"
 
 
 @given(streams, st.lists(st.integers(0, 400), max_size=6))
-@example(SIZED + SWIFT, [20, 40, 41, 50])
-@example(CHUNKED + SWIFT, [70, 75, 80])
-@example(SWIFT + SWIFT + SIZED, [5, 30])
-@example("GET /fast HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + SWIFT, [66, 73])
+@example(SIZED + FAST, [20, 40, 41, 50])
+@example(CHUNKED + FAST, [70, 75, 80])
+@example(FAST + FAST + SIZED, [5, 30])
+@example("GET /fast HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" + FAST, [66, 73])
 def test_responses_do_not_depend_on_where_a_stream_is_split(stream: str, cuts: list[int]) -> None:
     data = stream.encode("latin-1")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
@@ -133,13 +133,13 @@ def test_204_responses_are_sent_together_up_to_a_maximum_and_not_to_closed_conne
         server, transport = HttpServer(Echo(), 9), FakeTransport()
         connection = Connection(server)
         connection.connection_made(transport)
-        connection.data_received(SWIFT.encode() * 3)
+        connection.data_received(FAST.encode() * 3)
         assert (len(transport.written), len(server.unsent)) == (0, 3)
-        connection.data_received(SWIFT.encode() * 3 * MAX_UNSENT_RESPONSES)
+        connection.data_received(FAST.encode() * 3 * MAX_UNSENT_RESPONSES)
         assert len(server.unsent) < MAX_UNSENT_RESPONSES
         await asyncio.sleep(0)
         assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)
-        connection.data_received(SWIFT.encode())
+        connection.data_received(FAST.encode())
         transport.close()
         server.flush()
         assert (len(transport.written), len(server.unsent)) == (3 + 3 * MAX_UNSENT_RESPONSES, 0)

@@ -36,9 +36,9 @@ def until(use: Callable[[], object], name: str, after: datetime | None) -> datet
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         use()
-        found = last_used(name)
-        if found is not None and found != after:
-            return found
+        used_at = last_used(name)
+        if used_at is not None and used_at != after:
+            return used_at
         time.sleep(0.05)
     raise AssertionError(f"no later use of {name} was written")
 

@@ -1,4 +1,4 @@
-"""What a key is, and the rules that nobody gets around: not a form, not a queryset, not SQL by hand."""
+"""The model of keys, and its rules, which no form, queryset or SQL statement bypasses."""
 
 import re
 import uuid
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apikeys.actions import key_loader
 from apikeys.models import AllowedNetwork, ApiKey, Credential, KeyLimitReached
-from apikeys.policy.choices import LIVE_KEYS, NETWORKS_A_KEY, State
+from apikeys.policy.choices import LIVE_KEYS, NETWORKS_A_KEY, KeyState
 from apikeys.policy.names import InvalidName
 from hitobit_portal.security import crypto
 from tests.support.people import Person, customer, key_of, secret_of
@@ -24,7 +24,7 @@ NETWORK = "203.0.113.0/24"
 
 
 def by_hand(statement: str, *values: Any) -> None:
-    """One statement past the ORM, as somebody with a database shell would give it."""
+    """Run one SQL statement without the ORM, as in a database shell."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             statement,
@@ -125,7 +125,7 @@ def _changed(key: ApiKey, **values: Any) -> ApiKey:
 @pytest.mark.parametrize("comeback", COMEBACKS, ids=range(len(COMEBACKS)))
 def test_revoked_key_never_comes_back(sara: Person, comeback: Callable[[ApiKey], Any]) -> None:
     key = key_of(sara)
-    assert key.set_state(State.REVOKED)
+    assert key.set_state(KeyState.REVOKED)
     with pytest.raises((DatabaseError, ValidationError)), transaction.atomic():
         comeback(reloaded(key))
     after = reloaded(key)
@@ -135,21 +135,21 @@ def test_revoked_key_never_comes_back(sara: Person, comeback: Callable[[ApiKey],
 def test_state_moves_between_active_and_frozen_and_ends_with_revoked(sara: Person) -> None:
     key = key_of(sara)
     moves = [
-        State.FROZEN,
-        State.FROZEN,
-        State.ACTIVE,
-        State.ACTIVE,
-        State.REVOKED,
-        State.REVOKED,
-        State.ACTIVE,
-        State.FROZEN,
+        KeyState.FROZEN,
+        KeyState.FROZEN,
+        KeyState.ACTIVE,
+        KeyState.ACTIVE,
+        KeyState.REVOKED,
+        KeyState.REVOKED,
+        KeyState.ACTIVE,
+        KeyState.FROZEN,
     ]
     assert [key.set_state(state) for state in moves] == [True, False, True, False, True, False, False, False]
     assert reloaded(key).state == "revoked"
     assert reloaded(key).revoked_at is not None
 
 
-def test_unknown_state_or_policy_is_refused_by_the_database(sara: Person) -> None:
+def test_unknown_state_or_policy_is_rejected_by_the_database(sara: Person) -> None:
     key = key_of(sara)
     for values in ({"state": "alive"}, {"ip_policy": "open"}, {"key_id": "x" * 63}, {"key_id": "é" * 64}):
         with pytest.raises(IntegrityError), transaction.atomic():
@@ -193,7 +193,7 @@ REMOVALS: list[Callable[[ApiKey], Any]] = [
 
 
 @pytest.mark.parametrize("remove", REMOVALS, ids=range(len(REMOVALS)))
-def test_removing_the_last_network_removes_withdraw_and_admits_nobody(
+def test_removing_the_last_network_removes_withdraw_and_accepts_no_address(
     sara: Person, remove: Callable[[ApiKey], Any]
 ) -> None:
     key = withdrawing(sara)
@@ -212,7 +212,7 @@ def test_removing_one_network_of_several_keeps_withdraw(sara: Person) -> None:
     assert reloaded(key).can_withdraw
 
 
-def test_lifting_the_restriction_of_a_withdrawing_key_is_refused(sara: Person) -> None:
+def test_lifting_the_restriction_of_a_withdrawing_key_is_rejected(sara: Person) -> None:
     key = withdrawing(sara)
     with pytest.raises(IntegrityError), transaction.atomic():
         ApiKey.objects.filter(pk=key.pk).update(ip_policy=FREE)
@@ -225,7 +225,7 @@ def test_all_networks_may_be_exchanged_at_once(sara: Person) -> None:
     assert reloaded(key).settings.networks == ("198.51.100.7", "2001:db8::/48")
 
 
-def test_refused_change_changes_nothing(sara: Person) -> None:
+def test_rejected_change_changes_nothing(sara: Person) -> None:
     key = withdrawing(sara)
     before = reloaded(key).settings
     for permissions, policy, networks in (
@@ -263,7 +263,7 @@ def test_name_is_taken_once_among_the_live_keys_of_a_customer(sara: Person, othe
 
 
 def test_name_is_free_for_others_and_after_deletion(sara: Person) -> None:
-    key_of(sara, "bot").set_state(State.REVOKED)
+    key_of(sara, "bot").set_state(KeyState.REVOKED)
     key_of(sara, "bot")
     key_of(customer(), "bot")
     assert ApiKey.objects.filter(label="bot").count() == 3
@@ -286,10 +286,10 @@ def test_customer_has_at_most_thirty_live_keys_and_deleted_ones_do_not_count(sar
     keys = [key_of(sara, f"bot {n}") for n in range(LIVE_KEYS)]
     with pytest.raises(KeyLimitReached):
         key_of(sara, "one more")
-    keys[0].set_state(State.FROZEN)
+    keys[0].set_state(KeyState.FROZEN)
     with pytest.raises(KeyLimitReached):
         key_of(sara, "one more")
-    keys[1].set_state(State.REVOKED)
+    keys[1].set_state(KeyState.REVOKED)
     key_of(sara, "one more")
     key_of(customer(), "of somebody else")
 
@@ -312,7 +312,7 @@ def test_expired_key_shows_as_expired(sara: Person) -> None:
     key.expires_at = timezone.now() - timedelta(days=7)
     key.save()
     assert reloaded(key).shown_state == "expired"
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert reloaded(key).shown_state == "frozen"
 
 

@@ -1,4 +1,4 @@
-"""The expiry on a key's pages: chosen, typed in either calendar, later only with both codes, shown as old and new."""
+"""The expiry on a key's pages: choices, dates in both calendars, a later one only with both codes."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from accounts.models import AuditEvent
 from apikeys.models import ApiKey
 from apikeys.pages.forms import SettingsForm
 from apikeys.policy.detail_texts import change_text
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from hitobit_portal.i18n.jalali import date_local
 from tests.support import sms_collector
 from tests.support.people import Person, both_codes, key_of, logged_in
@@ -33,7 +33,7 @@ def key(sara: Person) -> ApiKey:
 
 
 def expiring(key: ApiKey, days: float) -> datetime:
-    """Sets the key's expiry to so many days from now, and returns it."""
+    """Set the key's expiry to a number of days from now, and return it."""
     at = timezone.now() + days * DAY
     ApiKey.objects.filter(pk=key.pk).update(expires_at=at)
     return at
@@ -199,7 +199,7 @@ def test_no_expiry_lets_a_key_live_longer_without_codes(
         return Settings(frozenset({"read"}), FREE, (), at.isoformat() if at else "")
 
     longer = before is not None and (after is None or after > before)
-    assert Change(settings(before), settings(after)).adds_power is longer
+    assert SettingsChange(settings(before), settings(after)).adds_power is longer
 
 
 @given(st.text(max_size=30), st.sampled_from(["keep", "never", "30", "date", "", "x"]))

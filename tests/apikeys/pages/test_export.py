@@ -1,4 +1,4 @@
-"""The export of keys and events: one's own, whole, without secrets, and no formula for a spreadsheet."""
+"""The export of keys and events: only one's own, complete, without secrets and spreadsheet formulas."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, RecoveryCode
 from apikeys.models import ApiKey, Credential
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import export
 from hitobit_portal import csv_export
@@ -58,7 +58,7 @@ def event(person: Person, kind: KeyEvent = KeyEvent.CREATED, **fields: Any) -> A
 
 def test_keys_are_exported_with_permissions_networks_state_and_dates(sara: Person) -> None:
     ends = timezone.now() + timedelta(days=9)
-    key_of(sara, "old").set_state(State.REVOKED)
+    key_of(sara, "old").set_state(KeyState.REVOKED)
     key = key_of(sara, "ربات")
     key.apply(["read", "withdraw"], "trusted", [ADDRESS, "2001:db8::/48"], ends)
     new, old = json.loads(download(sara, "keys", "json"))
@@ -178,7 +178,7 @@ def test_exports_are_limited(sara: Person) -> None:
 
 
 def test_a_file_is_bounded_and_costs_few_statements(sara: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "MOST_ROWS", 20)
+    monkeypatch.setattr(export, "MAX_ROWS", 20)
     for n in range(30):
         key_of(sara, f"key {n}").apply(["read"], "trusted", [ADDRESS])
     with CaptureQueriesContext(connection) as captured:

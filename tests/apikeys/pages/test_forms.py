@@ -1,4 +1,4 @@
-"""The form of a key's settings: its allow-list as people paste it, its first settings, and the typed name."""
+"""The form of a key's settings: pasted allow-lists, first settings, and the typed name."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apikeys.models import ApiKey
-from apikeys.policy.choices import NETWORKS_A_KEY, State
+from apikeys.policy.choices import NETWORKS_A_KEY, KeyState
 from tests.support import sms_collector
 from tests.support.people import (
     ADDRESS,
@@ -33,7 +33,7 @@ def key(sara: Person) -> ApiKey:
 
 @pytest.fixture
 def maker(sara: Person, key: ApiKey) -> Client:
-    """The browser that has just made the key: its first settings need no codes."""
+    """The browser that has just created the key: its first settings need no codes."""
     return made_just_now(logged_in(sara), key)
 
 
@@ -44,7 +44,7 @@ def post(client: Client, key: ApiKey, **fields: Any) -> Any:
 
 
 def add(client: Client, key: ApiKey, text: str, **fields: Any) -> Any:
-    """The form after **تایید** beside the text box."""
+    """Return the form after the button **تایید** at the text box."""
     return post(client, key, network=text, add_network="1", **fields).context["form"]
 
 
@@ -239,7 +239,7 @@ def test_right_of_one_new_key_is_no_right_on_another(sara: Person, key: ApiKey) 
 
 
 def test_saving_through_htmx_answers_with_the_form_alone(maker: Client, key: ApiKey) -> None:
-    """The page around the form, with the secret on it, stays where it is."""
+    """Only the form is replaced; the page with the secret stays."""
     secret = secret_of(key)
     maker.get(f"/keys/{key.pk}/")
     for network, saved in (("wrong", False), ("8.8.8.8", True)):
@@ -297,6 +297,6 @@ def test_key_is_deleted_by_its_name_as_people_see_it(sara: Person, key: ApiKey, 
 
 
 def test_deleted_key_takes_no_settings(maker: Client, key: ApiKey) -> None:
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     post(maker, key, permissions=["read", "trade"], network="8.8.8.8", save="1")
     assert now_of(key).permissions == {"read"}

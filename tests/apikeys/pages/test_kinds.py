@@ -1,4 +1,4 @@
-"""Keys of every kind made through the pages, and what their clients are answered; first steps; what is never kept."""
+"""Keys of every kind, created on the pages: responses to their clients, first steps, and what is never stored."""
 
 import re
 import subprocess
@@ -31,13 +31,13 @@ def client(sara: Person) -> Client:
     return people.logged_in(sara)
 
 
-def asked(client: Client, kind: str, public_key: str = "", name: str = "bot") -> Any:
+def begin_creation(client: Client, kind: str, public_key: str = "", name: str = "bot") -> Any:
     return client.post(NEW, {"name": name, "kind": kind, "public_key": public_key})
 
 
 def made(sara: Person, client: Client, kind: str, public_key: str = "") -> ApiKey:
-    """A key that was asked for and approved through the pages."""
-    assert asked(client, kind, public_key).headers["Location"] == CODES
+    """Create a key on the pages, with both codes."""
+    assert begin_creation(client, kind, public_key).headers["Location"] == CODES
     assert client.get(CODES).status_code == 200
     answer = client.post(CODES, people.both_codes(sara))
     key = ApiKey.objects.get()
@@ -87,7 +87,7 @@ def test_name_alone_makes_a_key_with_a_secret(client: Client) -> None:
 
 def test_codes_page_shows_kind_and_fingerprint(client: Client) -> None:
     pem = public_pem(new_ed25519())
-    asked(client, "public", pem)
+    begin_creation(client, "public", pem)
     page = unescape(client.get(CODES).content.decode())
     assert "Ed25519" in page
     assert parse(pem).fingerprint in page
@@ -95,7 +95,7 @@ def test_codes_page_shows_kind_and_fingerprint(client: Client) -> None:
 
 def test_codes_for_one_public_key_do_not_approve_another(sara: Person, client: Client) -> None:
     mine, other = (parse(public_pem(new_ed25519())) for _n in range(2))
-    asked(client, "public", public_pem(new_ed25519()))
+    begin_creation(client, "public", public_pem(new_ed25519()))
     code = people.live_sms_code(sara, session_state.create_approval("bot", mine))
     for public in (other, None):
         state = {"name": "bot", "wizard": "1" * 32, **session_state._as_json(public)}
@@ -109,13 +109,13 @@ def test_double_click_is_one_attempt_and_another_public_key_is_another(client: C
     pem = public_pem(new_ed25519())
     attempts = []
     for text in (pem, pem, public_pem(new_ed25519())):
-        asked(client, "public", text)
+        begin_creation(client, "public", text)
         attempts.append(client.session[session_state.NEW_KEY]["wizard"])
     assert attempts[0] == attempts[1] != attempts[2]
 
 
 def test_codes_sent_twice_make_one_key(sara: Person, client: Client) -> None:
-    asked(client, "public", public_pem(new_ed25519()))
+    begin_creation(client, "public", public_pem(new_ed25519()))
     codes = people.both_codes(sara)
     answers = [client.post(CODES, codes).headers["Location"] for _n in range(2)]
     assert answers[0] == answers[1]
@@ -136,7 +136,7 @@ REFUSED = {
 def test_refused_key_is_told_beside_its_field_and_nothing_is_sent(client: Client, case: str) -> None:
     kind, text, words = REFUSED[case]
     client.cookies["language"] = "en"
-    answer = asked(client, kind, text)
+    answer = begin_creation(client, kind, text)
     page = unescape(answer.content.decode())
     assert answer.status_code == 200
     assert words in page
@@ -149,7 +149,7 @@ def test_refused_key_is_told_beside_its_field_and_nothing_is_sent(client: Client
 def test_pasted_public_key_stays_when_the_name_is_refused(client: Client) -> None:
     pem = public_pem(new_ed25519())
     for kind in ("ed25519", "public"):
-        page = unescape(asked(client, kind, pem, name=" ").content.decode())
+        page = unescape(begin_creation(client, kind, pem, name=" ").content.decode())
         assert pem.strip() in page
         assert re.search(rf'value="{kind}"[^>]* checked', page)
 
@@ -158,7 +158,7 @@ def test_pasted_public_key_stays_when_the_name_is_refused(client: Client) -> Non
 @pytest.mark.parametrize("form", PRIVATES)
 def test_private_key_is_refused_loudly_and_kept_nowhere(client: Client, form: str, kind: str) -> None:
     client.cookies["language"] = "en"
-    page = unescape(asked(client, kind, PRIVATES[form]).content.decode())
+    page = unescape(begin_creation(client, kind, PRIVATES[form]).content.decode())
     assert "this is a PRIVATE key" in page
     piece = PRIVATES[form].strip().splitlines()[-2 if "\n" in PRIVATES[form].strip() else 0][:60]
     assert piece not in page
@@ -169,7 +169,7 @@ def test_private_key_is_refused_loudly_and_kept_nowhere(client: Client, form: st
 def test_private_key_is_in_no_draft_of_a_lost_session(client: Client) -> None:
     cookie = client.cookies["__Host-session"].value
     Session.objects.filter(session_key=cookie).delete()
-    asked(client, "public", PRIVATES["Ed25519"])
+    begin_creation(client, "public", PRIVATES["Ed25519"])
     secret = PRIVATES["Ed25519"].splitlines()[1]
     assert all(secret not in str(session.get_decoded()) for session in Session.objects.all())
     assert all(secret not in str(event.detail) for event in AuditEvent.objects.all())
@@ -218,17 +218,17 @@ def test_programs_hold_the_key_and_never_the_secret(sara: Person, client: Client
 
 @pytest.mark.parametrize("kind", [Kind.ED25519, Kind.RSA])
 def test_public_kinds_have_programs_in_all_languages(sara: Person, kind: Kind) -> None:
-    found = {s.language for s in first_use.snippets(people.key_of(sara), kind, "https://api.example")}
-    assert found == set(first_use.LANGUAGES)
+    languages = {s.language for s in first_use.snippets(people.key_of(sara), kind, "https://api.example")}
+    assert languages == set(first_use.LANGUAGES)
 
 
 def test_key_page_hands_out_the_programs_as_they_run(sara: Person, client: Client, tmp_path: Path) -> None:
-    """What is copied from the page is a program that its language reads; that it works is tested in the browser."""
+    """The copied text is a valid program; that it works is tested in the browser."""
     key = people.key_of(sara)
     page = client.get(f"/keys/{key.pk}/").content.decode()
     copied = {
-        found[1]: unescape(found[2])
-        for found in re.finditer(r'<pre id="snippet-(\w+)"[^>]*><code>(.*?)</code>', page, re.DOTALL)
+        match[1]: unescape(match[2])
+        for match in re.finditer(r'<pre id="snippet-(\w+)"[^>]*><code>(.*?)</code>', page, re.DOTALL)
     }
     compile(copied["python"], "snippet", "exec")
     assert subprocess.run(["sh", "-n"], input=copied["curl"], text=True).returncode == 0

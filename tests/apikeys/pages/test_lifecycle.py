@@ -1,4 +1,4 @@
-"""A key's states on its pages: renamed, paused, resumed, its trading renewed, deleted; and what each state says."""
+"""The lifecycle of a key on its pages: rename, pause, resume, renew, delete; and the texts of its states."""
 
 import re
 from base64 import b64encode
@@ -21,9 +21,9 @@ from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import session_state
 from apikeys.policy.account_freeze import AccountFrozen
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from tests.support import people, sms_collector
 from tests.support.people import Person, both_codes, customer, key_of, live_sms_code, logged_in, made_just_now
 
@@ -47,7 +47,7 @@ def page_of(key: ApiKey, rest: str = "") -> str:
 
 
 def save(client: Client, key: ApiKey, **fields: Any) -> HttpResponse:
-    """The settings form as a browser sends it, with ``fields`` changed."""
+    """Return the settings form as a browser sends it, with ``fields`` changed."""
     now = now_of(key)
     data = {
         "name": now.label,
@@ -73,14 +73,14 @@ def events() -> list[str]:
 
 
 def trading(key: ApiKey, days: float) -> ApiKey:
-    """The key, which trades from anywhere for ``days`` more."""
+    """Return the key, which may trade from any address for ``days`` more."""
     key.apply(["read", "trade"], FREE, [])
     ApiKey.objects.filter(pk=key.pk).update(trade_until=timezone.now() + days * DAY)
     return now_of(key)
 
 
 def text(answer: Any) -> str:
-    """The page's words, without marks."""
+    """Return the text of the page without direction marks."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", answer.content.decode()))
 
 
@@ -127,7 +127,7 @@ def test_a_name_that_was_taken_in_the_same_moment_is_refused_beside_the_field(
     key_of(sara, "other")
     empty = ApiKey.objects.none()
     monkeypatch.setattr(
-        "apikeys.pages.lifecycle_forms.ApiKey.objects.live", lambda _owner: empty
+        "apikeys.pages.forms.ApiKey.objects.live", lambda _owner: empty
     )  # not there when asked
     answer: Any = save(logged_in(sara), key, name="other")
     assert set(answer.context["rename"].errors) == {"name"}
@@ -136,7 +136,7 @@ def test_a_name_that_was_taken_in_the_same_moment_is_refused_beside_the_field(
 
 def test_the_name_of_a_deleted_key_is_free_and_case_may_be_changed(sara: Person, key: ApiKey) -> None:
     client = logged_in(sara)
-    key_of(sara, "old").set_state(State.REVOKED)
+    key_of(sara, "old").set_state(KeyState.REVOKED)
     for name in ("old", "OLD"):
         save(client, key, name=name)
         assert now_of(key).label == name
@@ -173,7 +173,7 @@ def test_pausing_is_at_once_and_without_a_code_and_looking_pauses_nothing(sara: 
 
 
 def test_paused_key_says_that_its_settings_wait_and_changes_none(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     page = client.get(page_of(key))
     assert 'id="settings"' not in page.content.decode()
@@ -184,7 +184,7 @@ def test_paused_key_says_that_its_settings_wait_and_changes_none(sara: Person, k
 
 
 def test_resuming_takes_both_codes(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     client.post(page_of(key, "resume/"), {"resend": "1"})
     codes = both_codes(sara, "key.thaw")
@@ -201,7 +201,7 @@ def test_resuming_takes_both_codes(sara: Person, key: ApiKey) -> None:
 def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) -> None:
     other = key_of(sara, "other")
     for one in (key, other):
-        one.set_state(State.FROZEN)
+        one.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     client.post(page_of(key, "resume/"), {"resend": "1"})
     client.post(page_of(other, "resume/"), both_codes(sara, "key.thaw"))
@@ -209,7 +209,7 @@ def test_codes_that_resume_one_key_resume_no_other(sara: Person, key: ApiKey) ->
 
 
 def test_codes_are_void_after_another_name(sara: Person, key: ApiKey) -> None:
-    """SECURITY: the SMS names a key; renaming takes no code, and would put another key behind that name."""
+    """SECURITY: the SMS names a key; renaming needs no code, and could give that name to another key."""
     client = logged_in(sara)
     save(client, key, permissions=["read", "trade"])
     codes = both_codes(sara, "key.change")
@@ -219,16 +219,16 @@ def test_codes_are_void_after_another_name(sara: Person, key: ApiKey) -> None:
 
 
 def test_codes_for_a_change_do_not_resume(sara: Person, key: ApiKey) -> None:
-    change = Change(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
+    change = SettingsChange(key.settings, Settings(frozenset({"read", "trade"}), FREE, ()))
     client = logged_in(sara)
     code = live_sms_code(sara, session_state.change_approval(key, change))
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     client.post(page_of(key, "resume/"), {"sms_code": code, "totp_code": sara.fresh_totp()})
     assert now_of(key).state == "frozen"
 
 
 def test_a_key_of_a_frozen_account_is_not_resumed_and_no_sms_is_sent(sara: Person, key: ApiKey) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     freeze.freeze(None, sara.user)
     client, sent = logged_in(sara), len(sms_collector.messages)
     code = live_sms_code(sara, lifecycle.resume_approval(key))
@@ -241,7 +241,7 @@ def test_a_key_of_a_frozen_account_is_not_resumed_and_no_sms_is_sent(sara: Perso
 def test_an_account_frozen_after_the_page_was_opened_still_keeps_its_keys_paused(
     sara: Person, key: ApiKey
 ) -> None:
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     freeze.freeze(None, sara.user)
     with pytest.raises(AccountFrozen):
         lifecycle.resume(RequestFactory().post("/"), key)
@@ -249,7 +249,7 @@ def test_an_account_frozen_after_the_page_was_opened_still_keeps_its_keys_paused
 
 
 def test_a_deleted_key_is_neither_paused_nor_resumed_nor_renewed(sara: Person, key: ApiKey) -> None:
-    trading(key, 1).set_state(State.REVOKED)
+    trading(key, 1).set_state(KeyState.REVOKED)
     client = logged_in(sara)
     code = live_sms_code(sara, lifecycle.resume_approval(key))
     codes = {"sms_code": code, "totp_code": sara.fresh_totp(), "code": sara.fresh_totp()}
@@ -259,7 +259,7 @@ def test_a_deleted_key_is_neither_paused_nor_resumed_nor_renewed(sara: Person, k
     assert events() == []
 
 
-# --- trading from anywhere ------------------------------------------------------------------------------------------
+# --- trading from any address ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_renewal_of_running_trade_takes_the_authenticators_code_alone(sara: Pers
 
 
 def renew_both(client: Client, sara: Person, key: ApiKey) -> dict[str, str]:
-    """Asks for the codes that renew a key whose trading has ended."""
+    """Request the codes that renew a key whose trading has ended."""
     client.post(page_of(key, "renew/"), {"resend": "1"})
     return both_codes(sara, "key.renew")
 
@@ -299,7 +299,7 @@ def renew_both(client: Client, sara: Person, key: ApiKey) -> dict[str, str]:
 def test_trading_that_has_ended_is_renewed_by_both_codes_and_by_neither_alone(
     sara: Person, key: ApiKey, days: float
 ) -> None:
-    """SECURITY: a session and an authenticator must not make a key trade that was left to lapse."""
+    """SECURITY: a session and an authenticator must not reactivate trading of a key whose permission lapsed."""
     until = trading(key, days).trade_until
     client = logged_in(sara)
     client.post(page_of(key, "renew/"), {"code": sara.fresh_totp()})
@@ -348,7 +348,7 @@ def test_form_of_one_code_that_was_open_while_trading_ended_renews_nothing_and_a
     assert answer["Location"] == page_of(key, "renew/")
     assert "Trading has ended meanwhile" in text(client.get(answer["Location"]))
     assert now_of(key).trade_until == until
-    codes = {**renew_both(client, sara, key), "totp_code": code}  # which was not used up
+    codes = {**renew_both(client, sara, key), "totp_code": code}  # not used up before
     client.post(page_of(key, "renew/"), codes)
     assert now_of(key).trade_until != until
 
@@ -383,7 +383,7 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
     elif state == "no trade":
         row.apply(["read"], FREE, [])
     elif state == "paused":
-        row.set_state(State.FROZEN)
+        row.set_state(KeyState.FROZEN)
     elif state == "expired":
         ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - DAY)
     else:
@@ -400,7 +400,7 @@ def test_nothing_is_renewed_that_would_not_trade_from_anywhere(sara: Person, key
 def test_the_end_of_trading_is_not_escaped_by_restricting_the_key_to_an_address(
     sara: Person, key: ApiKey, days: int
 ) -> None:
-    """SECURITY: a thief with a session restricts the key to an address of their own, and it trades for ever."""
+    """SECURITY: a thief with a session could restrict the key to their own address, and trade without an end."""
     trading(key, days)
     client, until = in_english(sara), now_of(key).trade_until
     answer = save(client, key, ip_policy=TRUSTED, network="198.51.100.66")
@@ -432,7 +432,7 @@ def test_another_phrase_deletes_nothing(sara: Person, key: ApiKey, typed: str) -
 
 def test_the_phrase_deletes_all_keys_of_this_customer_in_every_state(sara: Person, key: ApiKey) -> None:
     paused, theirs = key_of(sara, "paused"), key_of(customer(), "bot")
-    paused.set_state(State.FROZEN)
+    paused.set_state(KeyState.FROZEN)
     client = logged_in(sara)
     page: Any = client.get("/keys/delete-all/")
     assert {"bot", "paused"} <= {row.label for row in page.context["keys"]}
@@ -448,7 +448,7 @@ def test_deleted_keys_stay_readable_for_their_owner_and_nothing_of_them_is_edita
     sara: Person, key: ApiKey
 ) -> None:
     key.apply(["read"], TRUSTED, ["192.0.2.1"])
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     client = logged_in(sara)
     assert page_of(key) in client.get("/keys/").content.decode()
     page = client.get(page_of(key)).content.decode()
@@ -460,7 +460,7 @@ def test_deleted_keys_stay_readable_for_their_owner_and_nothing_of_them_is_edita
     assert logged_in(customer()).get(page_of(key)).status_code == 404
 
 
-# --- what a state says ----------------------------------------------------------------------------------------------
+# --- texts of states ------------------------------------------------------------------------------------------------
 
 AGO: dict[str, dict[str, Any]] = {
     "degraded": {"expires_at": timezone.now() - 3 * DAY},

@@ -1,4 +1,4 @@
-"""Rotation on its pages: both codes, a secret shown once, the old one's end, and no request dropped meanwhile."""
+"""Rotation on its pages: both codes, the secret shown once, the end of the old one, and no rejected request."""
 
 import threading
 import uuid
@@ -17,8 +17,8 @@ from accounts.choices.events import Event
 from accounts.models import Notice, User
 from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
-from apikeys.pages import rotation_state
-from apikeys.policy.choices import State
+from apikeys.pages import session_state
+from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.public_keys import parse
 from hitobit_portal.security import crypto
@@ -68,7 +68,7 @@ def ask(client: Client, key: ApiKey, **fields: Any) -> Any:
 
 
 def rotate(sara: Person, client: Client, key: ApiKey, **fields: Any) -> str:
-    """A rotation through the pages; the address at which the new credential is shown."""
+    """Rotate on the pages; return the URL at which the new credential is shown."""
     assert ask(client, key, **fields).headers["Location"] == path(key, "rotate/verify/")
     assert client.get(path(key, "rotate/verify/")).status_code == 200
     answer = client.post(path(key, "rotate/verify/"), people.both_codes(sara, PURPOSE))
@@ -148,8 +148,8 @@ def test_secret_is_shown_only_in_the_session_that_gave_the_codes(
 
 def test_secret_is_not_shown_after_ten_minutes(sara: Person, client: Client, key: ApiKey) -> None:
     shown = rotate(sara, client, key)
-    state = {**client.session[rotation_state.MADE_CREDENTIAL], "until": 1}
-    people.set_session(client, **{rotation_state.MADE_CREDENTIAL: state})
+    state = {**client.session[session_state.MADE_CREDENTIAL], "until": 1}
+    people.set_session(client, **{session_state.MADE_CREDENTIAL: state})
     assert client.get(shown).headers["Location"] == path(key)
 
 
@@ -172,7 +172,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
     sara: Person, client: Client, key: ApiKey, swapped: str
 ) -> None:
     asked_for = parse(public_pem(new_ed25519()))
-    code = people.live_sms_code(sara, rotation_state.approval(key, asked_for, DAY))
+    code = people.live_sms_code(sara, session_state.rotation_approval(key, asked_for, DAY))
     other = people.key_of(sara, "other") if swapped == "key" else key
     public = {"public key": parse(public_pem(new_ed25519())), "kind": None}.get(swapped, asked_for)
     state = {
@@ -183,7 +183,7 @@ def test_codes_are_good_for_exactly_what_was_asked(
         "wizard": str(uuid.uuid4()),
         "asked": consent.state_of(other),
     }
-    people.set_session(client, **{rotation_state.ROTATION: state})
+    people.set_session(client, **{session_state.ROTATION: state})
     codes = {"sms_code": code, "totp_code": sara.fresh_totp()}
     assert client.post(path(other, "rotate/verify/"), codes).status_code == 200
     assert Credential.objects.count() == ApiKey.objects.count()
@@ -214,7 +214,7 @@ def test_codes_page_says_what_is_made(client: Client, key: ApiKey) -> None:
 def test_wrong_form_sends_nothing(client: Client, key: ApiKey, fields: dict[str, str]) -> None:
     assert ask(client, key, **fields).status_code == 200
     assert not sms_collector.messages
-    assert rotation_state.ROTATION not in client.session
+    assert session_state.ROTATION not in client.session
 
 
 def test_private_key_is_not_kept(client: Client, key: ApiKey) -> None:
@@ -243,9 +243,9 @@ def test_third_credential_is_not_offered_and_not_made(sara: Person, client: Clie
     assert key.credentials.count() == 2
 
 
-@pytest.mark.parametrize("state", [State.FROZEN, State.REVOKED])
+@pytest.mark.parametrize("state", [KeyState.FROZEN, KeyState.REVOKED])
 def test_key_that_is_not_active_gets_no_credential(
-    sara: Person, client: Client, key: ApiKey, state: State
+    sara: Person, client: Client, key: ApiKey, state: KeyState
 ) -> None:
     ask(client, key)
     key.set_state(state)

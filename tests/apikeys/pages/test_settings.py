@@ -1,4 +1,4 @@
-"""The pages of a key: made with both codes, shown once, settings saved; what adds power asks for both codes again."""
+"""The pages of a key: creation with both codes, secret shown once, settings; adding power needs both codes again."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEvent
 from apikeys.models import AllowedNetwork, ApiKey
-from apikeys.policy.choices import LIVE_KEYS, State
+from apikeys.policy.choices import LIVE_KEYS, KeyState
 from apikeys.policy.power import Codes, Power, codes_for
-from apikeys.policy.settings_change import Change, Settings
+from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification.networks import compile_networks
 from tests.support import sms_collector
 from tests.support.people import Person, customer, key_of, logged_in, made_just_now, secret_of
@@ -80,7 +80,7 @@ def test_one_wrong_code_makes_no_key_and_does_not_say_which(sara: Person, wrong:
 
 
 def test_name_in_the_session_is_what_the_codes_approve(sara: Person) -> None:
-    """SECURITY: a code that was sent for one name does not make a key of another one."""
+    """SECURITY: a code that was sent for one name does not create a key with another one."""
     client = logged_in(sara)
     client.post("/keys/", {"name": "harmless"})
     code = sms_collector.newest("key.create").code
@@ -124,14 +124,14 @@ def test_thirty_first_key_is_refused_before_any_message(sara: Person) -> None:
     assert sms_collector.messages == []
 
 
-# --- what adds power ------------------------------------------------------------------------------------------------
+# --- changes that add power -----------------------------------------------------------------------------------------
 
 
-def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Change:
+def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> SettingsChange:
     one, other = (
         Settings(frozenset(p.split()), policy, tuple(n.split())) for p, policy, n in (before, after)
     )
-    return Change(one, other)
+    return SettingsChange(one, other)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def change(before: tuple[str, str, str], after: tuple[str, str, str]) -> Change:
         (("read", TRUSTED, "192.0.2.0/24"), ("read", TRUSTED, "2001:db8::/32"), True),
         (("read", TRUSTED, "2001:db8::/32"), ("read", TRUSTED, "2001:db8:1::/48"), False),
         (("read trade", FREE, ""), ("read withdraw", TRUSTED, "192.0.2.1"), True),
-        # Trading from anywhere ends after 90 days: restricted it has no end.
+        # Trading from any address ends after 90 days; of a restricted key it has no end.
         (("read trade", FREE, ""), ("trade", TRUSTED, "192.0.2.1"), True),
         (("read trade", FREE, ""), ("read", TRUSTED, "192.0.2.1"), False),
     ],
@@ -214,14 +214,14 @@ def test_no_change_that_opens_anything_goes_without_codes(before: Settings, afte
     opened = after.permissions - before.permissions or any(
         admits(after, probe) and not admits(before, probe) for probe in probes
     )
-    assert Change(before, after).adds_power or not opened
+    assert SettingsChange(before, after).adds_power or not opened
 
 
 @given(SETTINGS)
 def test_settings_survive_the_session(settings: Settings) -> None:
     again = Settings.from_json(settings.as_json())
     assert again.as_json() == settings.as_json()
-    assert not Change(settings, again).adds_power
+    assert not SettingsChange(settings, again).adds_power
 
 
 def test_adding_power_asks_for_both_codes_and_changes_nothing_before(sara: Person) -> None:
@@ -254,7 +254,7 @@ def test_missing_code_changes_nothing(sara: Person, codes: dict[str, str]) -> No
 
 
 def test_codes_approve_exactly_the_change_that_they_were_sent_for(sara: Person) -> None:
-    """SECURITY: ask for a harmless change, get its code, exchange the change, confirm."""
+    """SECURITY: request a harmless change, get its code, replace the change, confirm."""
     key, client = key_of(sara), logged_in(sara)
     save(client, key, ["read", "trade"])
     code = sms_collector.newest("key.change").code
@@ -292,8 +292,8 @@ def test_key_that_was_changed_meanwhile_is_left_alone(sara: Person) -> None:
     assert settings_of(key) == Settings(frozenset({"read"}), TRUSTED, ("192.0.2.1",))
 
 
-@pytest.mark.parametrize("state", [State.FROZEN, State.REVOKED])
-def test_key_that_ended_meanwhile_is_not_changed(sara: Person, state: State) -> None:
+@pytest.mark.parametrize("state", [KeyState.FROZEN, KeyState.REVOKED])
+def test_key_that_ended_meanwhile_is_not_changed(sara: Person, state: KeyState) -> None:
     key, client = key_of(sara), logged_in(sara)
     save(client, key, ["read", "trade"])
     codes = both(sara, "key.change")
@@ -320,7 +320,7 @@ def test_a_network_that_is_too_wide_is_not_posted_past_the_form(sara: Person) ->
     wide = ["0.0.0.0/1", "128.0.0.0/1"]
     assert save(client, key, ["read"], TRUSTED, networks=wide).status_code == 200
     assert settings_of(key) == Settings(frozenset({"read"}), FREE, ())
-    for one in wide:  # as it may have been listed long ago
+    for one in wide:  # as in older lists
         AllowedNetwork.objects.create(key=key, value=one)
     ApiKey.objects.filter(pk=key.pk).update(ip_policy=TRUSTED)
     assert save(client, key, ["read"], TRUSTED, networks=wide[:1]).status_code == 302

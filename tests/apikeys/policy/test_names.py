@@ -1,4 +1,4 @@
-"""Names of keys: what is kept, what is refused, which two count as one."""
+"""Names of keys: the stored form, rejected names, and which names are equal."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apikeys.policy.names import BIDI_MARKS, LONGEST, InvalidName, Problem, clean, fold
+from apikeys.policy.names import BIDI_MARKS, MAX_LENGTH, InvalidName, NameProblem, clean, fold
 
 
 @pytest.mark.parametrize(
@@ -32,29 +32,29 @@ def test_name_is_kept_clean(typed: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        ("", Problem.EMPTY),
-        (" \t\n", Problem.EMPTY),
-        ("\u202e\u200f", Problem.EMPTY),
-        ("\u200c\u200d \u200c", Problem.EMPTY),
-        ("x" * 51, Problem.TOO_LONG),
-        ("x" * 1_000_000, Problem.TOO_LONG),
-        ("a\x00b", Problem.HIDDEN),
-        ("a\x07b", Problem.HIDDEN),
-        ("a\ue000b", Problem.HIDDEN),
-        ("a\ud800b", Problem.HIDDEN),
-        ("a\u0378b", Problem.HIDDEN),
-        ("a\u00adb", Problem.HIDDEN),
-        ("bot\U000e0041", Problem.HIDDEN),
-        ("\u0600bot", Problem.HIDDEN),
-        ("https://evil.example/x", Problem.LINK),
-        ("evil。example", Problem.LINK),
-        ("call 0900 123 4567", Problem.LINK),
+        ("", NameProblem.EMPTY),
+        (" \t\n", NameProblem.EMPTY),
+        ("\u202e\u200f", NameProblem.EMPTY),
+        ("\u200c\u200d \u200c", NameProblem.EMPTY),
+        ("x" * 51, NameProblem.TOO_LONG),
+        ("x" * 1_000_000, NameProblem.TOO_LONG),
+        ("a\x00b", NameProblem.HIDDEN),
+        ("a\x07b", NameProblem.HIDDEN),
+        ("a\ue000b", NameProblem.HIDDEN),
+        ("a\ud800b", NameProblem.HIDDEN),
+        ("a\u0378b", NameProblem.HIDDEN),
+        ("a\u00adb", NameProblem.HIDDEN),
+        ("bot\U000e0041", NameProblem.HIDDEN),
+        ("\u0600bot", NameProblem.HIDDEN),
+        ("https://evil.example/x", NameProblem.LINK),
+        ("evil。example", NameProblem.LINK),
+        ("call 0900 123 4567", NameProblem.LINK),
     ],
 )
-def test_bad_name_is_refused_with_its_problem(typed: str, problem: Problem) -> None:
-    with pytest.raises(InvalidName) as refused:
+def test_bad_name_is_rejected_with_its_problem(typed: str, problem: NameProblem) -> None:
+    with pytest.raises(InvalidName) as error:
         clean(typed)
-    assert refused.value.problem is problem
+    assert error.value.problem is problem
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_cleaned_name_is_short_visible_and_stable(typed: str) -> None:
         name = clean(typed)
     except InvalidName:
         return
-    assert 1 <= len(name) <= LONGEST
+    assert 1 <= len(name) <= MAX_LENGTH
     assert name == name.strip()
     assert not BIDI_MARKS.search(name)
     assert not any(unicodedata.category(char) in ("Cc", "Co", "Cs") for char in name)
     assert clean(name) == name
 
 
-@given(st.text(min_size=1, max_size=LONGEST))
+@given(st.text(min_size=1, max_size=MAX_LENGTH))
 def test_folded_name_fits_its_column_and_is_stable(typed: str) -> None:
     try:
         folded = fold(clean(typed))

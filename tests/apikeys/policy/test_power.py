@@ -1,4 +1,4 @@
-"""No sequence of customer actions ends with more power than both codes approved; and the model that says so notices."""
+"""No sequence of customer actions ends with more power than both codes approved, and the model detects defects."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +25,7 @@ def _collected_sms(settings: Any) -> Iterator[None]:
 
 def test_no_sequence_of_actions_ends_with_more_power_than_both_codes_approved() -> None:
     power.hunt(20, Views, derandomize=True, phases=[Phase.generate])
-    # A walk in which nothing is approved and nothing tried would prove nothing.
+    # A run without approvals and attempts would not prove anything.
     count = Walk.count
     assert set(ACTIONS) <= set(count)
     assert count["approved growth"] >= count["sequences"] / 2
@@ -39,7 +39,7 @@ def test_no_sequence_of_whole_requests_does() -> None:
     assert Walk.count["approved growth"] >= 1
 
 
-# --- the model notices ----------------------------------------------------------------------------------------------
+# --- the model detects ----------------------------------------------------------------------------------------------
 
 
 def _renewed_by_one(walk: Walk) -> None:
@@ -90,7 +90,7 @@ def _old_code(walk: Walk) -> None:
     walk.answer_later(0, "both", 0)
 
 
-#: For each planted hole the steps that go through it.
+#: The steps that exploit each planted defect.
 WAYS: dict[str, Callable[[Walk], None]] = dict(
     zip(
         PLANTED,
@@ -124,7 +124,7 @@ def _walk(way: Callable[[Walk], None]) -> None:
         walk.teardown()
 
 
-# --- siblings, by name ----------------------------------------------------------------------------------------------
+# --- related actions, by name ---------------------------------------------------------------------------------------
 
 
 def _paused(walk: Walk) -> None:
@@ -140,7 +140,7 @@ def _thawed(walk: Walk) -> None:
 
 
 def _first_settings_after_another_change(walk: Walk) -> None:
-    """The session that made the key keeps the right to its first settings while another session changes it."""
+    """The session that created the key keeps the right to its first settings while another session changes it."""
     walk.question(0, 0, "create", "both", 0)
     walk.edit(0, 1, TRADES, HOME, "keep", "both", 0)
     walk.edit(0, 0, WITHDRAWS, OFFICE, "keep", "none", 0)
@@ -162,13 +162,13 @@ def _first_settings_after_a_rotation(walk: Walk) -> None:
 def _address_of_a_key_that_grew(walk: Walk) -> None:
     walk.begin(frozenset({"trade"}), HOME, "keep")
     walk.call(0, True, "trade", "203.0.113.5")
-    walk.question(0, 0, "rescue", "none", 0)
+    walk.question(0, 0, "approve_address", "none", 0)
     walk.edit(0, 1, TRADES, HOME, "keep", "both", 0)
     walk.answer_later(1, "both", 0)
 
 
 def _new_credential_ended_before_its_first_use(walk: Walk) -> None:
-    """The old one lives on, as long as it would have without the rotation, and no longer."""
+    """The old credential stays valid as long as without the rotation, and no longer."""
     walk.begin(TRADES, HOME, "keep")
     walk.question(0, 0, "rotate", "both", 0)
     walk.reduce(0, 0, "end")

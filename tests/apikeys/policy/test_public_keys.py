@@ -1,4 +1,4 @@
-"""Public keys that customers paste: what is read, what is refused and why, and that a private key is seen as one."""
+"""Public keys that customers paste: parsing, rejection with a reason, and detection of private keys."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 
 from apikeys.policy import public_keys
-from apikeys.policy.public_keys import SMALL_ORDER, Problem, PublicKeyError, parse
+from apikeys.policy.public_keys import SMALL_ORDER, PublicKeyError, PublicKeyProblem, parse
 from apikeys.verification.signing import Kind
 from tests.support.key_pairs import new_ed25519, private_pem, public_pem, rsa_of
 
@@ -21,11 +21,11 @@ def armoured(der: bytes, label: str = "PUBLIC KEY") -> str:
     return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
 
 
-def problem(text: str) -> Problem:
-    with pytest.raises(PublicKeyError) as refused:
+def problem(text: str) -> PublicKeyProblem:
+    with pytest.raises(PublicKeyError) as caught:
         parse(text)
-    assert len(text) < 9 or text not in str(refused.value)
-    return refused.value.problem
+    assert len(text) < 9 or text not in str(caught.value)
+    return caught.value.problem
 
 
 def test_ed25519_is_read_and_kept_as_der() -> None:
@@ -55,29 +55,32 @@ def test_how_it_was_pasted_does_not_matter(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t"])
-def test_nothing_is_told_as_nothing(text: str) -> None:
-    assert problem(text) is Problem.EMPTY
+def test_an_empty_text_is_reported_as_empty(text: str) -> None:
+    assert problem(text) is PublicKeyProblem.EMPTY
 
 
 @pytest.mark.parametrize("bits", [2048, 4104])
-def test_rsa_of_other_sizes_is_refused(bits: int) -> None:
-    assert problem(public_pem(rsa_of(bits))) is Problem.RSA_SIZE
+def test_rsa_of_other_sizes_is_rejected(bits: int) -> None:
+    assert problem(public_pem(rsa_of(bits))) is PublicKeyProblem.RSA_SIZE
 
 
 @pytest.mark.parametrize("exponent", [3, 65_539, (1 << 32) + 1, (1 << 3000) + 1])
-def test_rsa_with_an_unusual_exponent_is_refused(exponent: int) -> None:
-    """SECURITY: a small one is weak; a large one makes each check of a signature take milliseconds."""
+def test_rsa_with_an_unusual_exponent_is_rejected(exponent: int) -> None:
+    """SECURITY: a small exponent is weak; a large one makes each verification take milliseconds."""
     public = rsa.RSAPublicNumbers(exponent, rsa_of(3072).public_key().public_numbers().n).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    assert problem(pem) is Problem.RSA_EXPONENT
+    assert problem(pem) is PublicKeyProblem.RSA_EXPONENT
 
 
 @pytest.mark.parametrize("point", sorted(SMALL_ORDER))
-def test_points_of_small_order_are_refused(point: bytes) -> None:
-    assert problem(armoured(SPKI_ED25519 + point)) in (Problem.WEAK_POINT, Problem.UNREADABLE)
+def test_points_of_small_order_are_rejected(point: bytes) -> None:
+    assert problem(armoured(SPKI_ED25519 + point)) in (
+        PublicKeyProblem.WEAK_POINT,
+        PublicKeyProblem.UNREADABLE,
+    )
 
 
-def test_other_algorithms_are_refused() -> None:
+def test_other_algorithms_are_rejected() -> None:
     others: list[Any] = [
         ec.generate_private_key(ec.SECP256R1()).public_key(),
         ed448.Ed448PrivateKey.generate().public_key(),
@@ -85,23 +88,23 @@ def test_other_algorithms_are_refused() -> None:
     ]
     for other in others:
         pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        assert problem(pem) is Problem.ALGORITHM
+        assert problem(pem) is PublicKeyProblem.ALGORITHM
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (armoured(b"0" * 40, "CERTIFICATE"), Problem.CERTIFICATE),
-        (armoured(b"0" * 40, "RSA PUBLIC KEY"), Problem.NOT_PEM),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI", Problem.NOT_PEM),
-        (PEM.replace("END", "BEGIN"), Problem.NOT_PEM),
-        (PEM + "x" * 4000, Problem.NOT_PEM),
-        (armoured(b"0" * 40), Problem.UNREADABLE),
-        (PEM.replace("MCow", "M!ow"), Problem.UNREADABLE),
-        (PEM[:60] + PEM[61:], Problem.UNREADABLE),
+        (armoured(b"0" * 40, "CERTIFICATE"), PublicKeyProblem.CERTIFICATE),
+        (armoured(b"0" * 40, "RSA PUBLIC KEY"), PublicKeyProblem.NOT_PEM),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI", PublicKeyProblem.NOT_PEM),
+        (PEM.replace("END", "BEGIN"), PublicKeyProblem.NOT_PEM),
+        (PEM + "x" * 4000, PublicKeyProblem.NOT_PEM),
+        (armoured(b"0" * 40), PublicKeyProblem.UNREADABLE),
+        (PEM.replace("MCow", "M!ow"), PublicKeyProblem.UNREADABLE),
+        (PEM[:60] + PEM[61:], PublicKeyProblem.UNREADABLE),
     ],
 )
-def test_what_is_no_public_key_is_refused_with_its_reason(text: str, expected: Problem) -> None:
+def test_what_is_no_public_key_is_rejected_with_its_reason(text: str, expected: PublicKeyProblem) -> None:
     assert problem(text) is expected
 
 
@@ -124,7 +127,7 @@ PRIVATES = {
 
 @pytest.mark.parametrize("form", PRIVATES)
 def test_private_key_is_seen_as_one_in_any_wrapping(form: str) -> None:
-    assert problem(PRIVATES[form]) is Problem.PRIVATE
+    assert problem(PRIVATES[form]) is PublicKeyProblem.PRIVATE
 
 
 def test_public_keys_are_not_taken_for_private_ones() -> None:

@@ -1,4 +1,4 @@
-"""The staff's overview: its figures are right, and cost few statements however much there is."""
+"""The staff's dashboard: its figures are correct and take few statements, whatever the amount of data."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ MOST = 34  # the densest page, a customer's, with session, login and permissions
 
 
 def figure(name: str) -> dashboard.Figure:
-    return next(one for one in dashboard.board().figures if one.name == name)
+    return next(one for one in dashboard.load_dashboard().figures if one.name == name)
 
 
 def test_events_are_counted_by_tehrans_day() -> None:
@@ -35,18 +35,18 @@ def test_events_are_counted_by_tehrans_day() -> None:
     for days in (0, 0, 3, 29, 30, 400):
         moment = start_of(today() - timedelta(days=days)) + timedelta(minutes=5)
         AuditEvent.objects.create(event=Event.SIGNED_UP.value, customer=sara.user, at=moment)
-    found = figure("sign-ups")
-    assert (found.today.allowed, found.ok_sum) == (2, 4)
-    assert [found.days[index].allowed for index in (0, 26, 29)] == [1, 1, 2]
+    chart = figure("sign-ups")
+    assert (chart.today.allowed, chart.ok_sum) == (2, 4)
+    assert [chart.days[index].allowed for index in (0, 26, 29)] == [1, 1, 2]
 
 
-def test_refusals_by_reason_most_frequent_first() -> None:
+def test_rejections_by_reason_most_frequent_first() -> None:
     key = key_of(customer())
     for outcome, days, count in (("stale", 0, 5), ("stale", 3, 5), ("signature", 0, 7), ("allowed", 0, 900)):
         DailyUse.objects.create(
             key=key, day=today() - timedelta(days=days), outcome=outcome, permission="read", count=count
         )
-    reasons = dashboard.board().reasons
+    reasons = dashboard.load_dashboard().reasons
     assert [(reason.today, reason.month) for reason in reasons] == [(5, 10), (7, 7)]
     assert figure("refusals").no_sum == 17
 
@@ -62,9 +62,9 @@ def test_sms_are_counted_and_cost_what_providers_charge(settings: Any) -> None:
             backend=backend, purpose="login", number="0912•••4567", succeeded=succeeded, parts=parts
         )
     assert (figure("sms").ok_sum, figure("sms").no_sum) == (2, 1)
-    assert dashboard.board().cost is None
+    assert dashboard.load_dashboard().cost is None
     settings.SMS_PRICE = 120.0
-    assert dashboard.board().cost == (360.0, 360.0)
+    assert dashboard.load_dashboard().cost == (360.0, 360.0)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_parts_of_a_message_as_providers_count_them(text: str, parts: int) -> No
 def test_frozen_and_quarantined_accounts_now() -> None:
     freeze.freeze(None, customer().user)
     freeze.quarantine(customer().user)
-    board = dashboard.board()
+    board = dashboard.load_dashboard()
     assert (board.frozen, board.quarantined, figure("locked").ok_sum) == (1, 1, 1)
 
 
@@ -97,7 +97,7 @@ def test_overview_shows_charts_with_their_numbers_in_words() -> None:
 def test_overview_costs_the_same_few_statements_with_nothing_and_with_much() -> None:
     def count() -> int:
         with CaptureQueriesContext(connection) as statements:
-            dashboard.board()
+            dashboard.load_dashboard()
         return len(statements)
 
     empty = count()

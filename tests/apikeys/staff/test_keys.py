@@ -1,4 +1,4 @@
-"""The staff's list of keys: filters, searches, and stopping many at once; nothing adds power."""
+"""The staff's list of keys: filters, searches, and actions on many keys; nothing adds power."""
 
 from datetime import timedelta
 from functools import partial
@@ -23,8 +23,8 @@ def sara() -> Person:
     return customer(name="Sara")
 
 
-def found(**filters: str) -> set[str]:
-    """Names of the keys on the list with these filters."""
+def search(**filters: str) -> set[str]:
+    """Return the names of the keys that the list shows with these filters."""
     answer: Any = staff_browser("security").get(KEYS, filters)
     assert answer.status_code == 200
     return {key.label for key in answer.context_data["keys"]}
@@ -36,7 +36,7 @@ def change(key: ApiKey, **fields: Any) -> None:
 
 @pytest.fixture
 def keys(sara: Person) -> dict[str, ApiKey]:
-    """Five keys that differ in everything that is filtered."""
+    """Five keys that differ in all filtered properties."""
     now = timezone.now()
     made = {name: key_of(sara, name) for name in ("open", "office", "old", "paused", "gone")}
     made["office"].apply(["read", "trade", "withdraw"], "trusted", ["203.0.113.0/24", "2001:db8::/48"])
@@ -82,21 +82,21 @@ def keys(sara: Person) -> dict[str, ApiKey]:
     ],
 )
 def test_list_is_filtered(keys: dict[str, ApiKey], filters: dict[str, str], names: str) -> None:
-    assert found(**filters) == set(names.split())
+    assert search(**filters) == set(names.split())
 
 
 def test_frozen_accounts_and_expired_keys_are_states_too(keys: dict[str, ApiKey], sara: Person) -> None:
     change(keys["open"], expires_at=timezone.now() - timedelta(days=30))
-    assert found(state="expired") == {"open"}
+    assert search(state="expired") == {"open"}
     freeze.freeze(None, sara.user)
-    assert found(state="account_frozen") == {"open", "office", "old", "paused"}
-    assert found(state="active") == set()
+    assert search(state="account_frozen") == {"open", "office", "old", "paused"}
+    assert search(state="active") == set()
 
 
 def test_key_is_found_by_its_id_whole_or_as_it_is_shown(keys: dict[str, ApiKey]) -> None:
     value = keys["old"].key_id
     for text in (value, f"{value[:6]}…{value[-4:]}", f"{value[:6]}...{value[-4:]}"):
-        assert found(q=text) == {"old"}, text
+        assert search(q=text) == {"old"}, text
 
 
 def test_networks_that_cover_an_address_are_as_the_allow_list_spells_them() -> None:
@@ -105,7 +105,7 @@ def test_networks_that_cover_an_address_are_as_the_allow_list_spells_them() -> N
     assert {"2001:db8::1", "2001:db8::/48"} <= set(covering("2001:db8::1"))
 
 
-def test_page_says_why_the_key_is_refused(sara: Person) -> None:
+def test_page_shows_why_the_key_is_rejected(sara: Person) -> None:
     key = key_of(sara)
     change(key, state="frozen")
     freeze.quarantine(sara.user)
@@ -161,7 +161,7 @@ def test_nothing_chosen_changes_nothing(chosen: list[str]) -> None:
         assert answer["Location"] == KEYS
 
 
-def test_paused_by_staff_its_owner_is_told(sara: Person) -> None:
+def test_paused_by_staff_its_owner_is_notified(sara: Person) -> None:
     act_on_keys(staff_browser("support"), "freeze", key_of(sara))
     assert Notice.objects.get(user=sara.user).event.event == "key.frozen"
     assert REASON in logged_in(sara).get("/activity/").content.decode()

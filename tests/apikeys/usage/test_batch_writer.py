@@ -1,4 +1,4 @@
-"""What a gateway counted is added to what is known, on both databases, in a few statements whatever its size."""
+"""The counts of a gateway are written to both databases with a few statements, whatever their number."""
 
 from datetime import timedelta
 
@@ -55,28 +55,28 @@ def test_counts_addresses_times_and_clock_are_added_to_what_is_there() -> None:
     assert Credential.objects.get(key=key).last_used_at is not None
 
 
-def test_refusals_are_counted_and_shown_and_keys_that_are_gone_are_left_out() -> None:
+def test_rejections_are_counted_and_shown_and_keys_that_are_gone_are_left_out() -> None:
     key = people.key_of(people.customer())
     batch = Batch()
     for name in (key.key_id, "g" * 64):
-        batch.refuse(name, decided(key, permission="trade"), "203.0.113.9", "trade")
+        batch.add_rejection(name, decided(key, permission="trade"), "203.0.113.9", "trade")
     batch_writer.write(batch)
     assert counts(key) == {"permission trade": 1}
-    assert [(refusal.key_id, refusal.outcome) for refusal in Refusal.objects.all()] == [
+    assert [(rejection.key_id, rejection.outcome) for rejection in Refusal.objects.all()] == [
         (key.pk, "permission")
     ]
     assert DailyUse.objects.count() == 1
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\0b", "\u06f1", "\t\\N\n", "x" * 100])
-def test_odd_words_of_a_gateway_lose_no_counts(odd: str) -> None:
+def test_odd_texts_from_a_gateway_lose_no_counts(odd: str) -> None:
     key = people.key_of(people.customer())
     batch = batch_of([compiled(key)], 1)
-    batch.refuse(key.key_id, decided(key, permission="trade"), odd, odd)
+    batch.add_rejection(key.key_id, decided(key, permission="trade"), odd, odd)
     batch_writer.write(batch)
-    found = counts(key)
-    assert found.pop("allowed read") == found.pop("allowed trade") == 1
-    assert list(found.values()) == [1]
+    counted = counts(key)
+    assert counted.pop("allowed read") == counted.pop("allowed trade") == 1
+    assert list(counted.values()) == [1]
     assert Refusal.objects.filter(key=key).count() == 1
 
 

@@ -1,4 +1,4 @@
-"""A key's health: eight checks, their borders, the one thing to do about each, and the star on the pages."""
+"""Health of a key: eight checks, their limits, the action for each, and the star on the pages."""
 
 import re
 from datetime import timedelta
@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey, Credential, DailyUse
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import key_health, queries, recorder
-from apikeys.usage.key_health import Counts, Name
+from apikeys.usage.key_health import CheckName, RequestCounts
 from tests.support import people
 from tests.support.people import ADDRESS, Person, customer, key_of, logged_in
 
@@ -25,18 +25,18 @@ MOST_DASHBOARD = 16
 
 @pytest.fixture
 def key(sara: Person) -> ApiKey:
-    """A key with nothing to find fault with."""
+    """A key that passes all checks."""
     key = key_of(sara, "bot")
     key.apply(["read"], "trusted", [ADDRESS], timezone.now() + 60 * DAY)
     return key
 
 
-def failed(key: ApiKey, used: Counts = Counts()) -> set[Name]:  # noqa: B008
-    found = key_health.checks(ApiKey.objects.get(pk=key.pk), used, timezone.now())
-    assert [check.name for check in found] == list(Name)
-    assert all(check.text for check in found)
-    assert all(check.passed or (check.label and (check.place or check.drop)) for check in found)
-    return {check.name for check in found if not check.passed}
+def failed(key: ApiKey, used: RequestCounts = RequestCounts()) -> set[CheckName]:  # noqa: B008
+    results = key_health.checks(ApiKey.objects.get(pk=key.pk), used, timezone.now())
+    assert [check.name for check in results] == list(CheckName)
+    assert all(check.text for check in results)
+    assert all(check.passed or (check.label and (check.place or check.drop)) for check in results)
+    return {check.name for check in results if not check.passed}
 
 
 def aged(key: ApiKey, **fields: Any) -> ApiKey:
@@ -46,24 +46,24 @@ def aged(key: ApiKey, **fields: Any) -> ApiKey:
 
 def test_a_key_without_faults_passes_all_eight(key: ApiKey) -> None:
     assert failed(key) == set()
-    assert len(Name) == 8
+    assert len(CheckName) == 8
 
 
-def test_a_key_from_anywhere_without_end_is_told_both(key: ApiKey) -> None:
+def test_a_key_from_anywhere_without_end_fails_both_checks(key: ApiKey) -> None:
     key.apply(["read"], "unrestricted", [], None)
-    assert failed(key) == {Name.UNRESTRICTED, Name.NEVER_EXPIRES}
+    assert failed(key) == {CheckName.UNRESTRICTED, CheckName.NEVER_EXPIRES}
 
 
 @pytest.mark.parametrize(("left", "wrong"), [(15 * DAY, False), (14 * DAY, True), (-DAY, True)])
 def test_expiry_is_soon_from_fourteen_days(key: ApiKey, left: timedelta, wrong: bool) -> None:
     aged(key, expires_at=timezone.now() + left)
-    assert (Name.EXPIRING in failed(key)) == wrong
+    assert (CheckName.EXPIRING in failed(key)) == wrong
 
 
 @pytest.mark.parametrize(("skew_ms", "wrong"), [(None, False), (500, False), (501, True), (-2501, True)])
-def test_a_wrong_clock_is_told(key: ApiKey, skew_ms: int | None, wrong: bool) -> None:
+def test_a_wrong_clock_fails_the_check(key: ApiKey, skew_ms: int | None, wrong: bool) -> None:
     aged(key, skew_ms=skew_ms)
-    assert (Name.SKEW in failed(key)) == wrong
+    assert (CheckName.SKEW in failed(key)) == wrong
 
 
 @pytest.mark.parametrize(
@@ -73,24 +73,24 @@ def test_a_wrong_clock_is_told(key: ApiKey, skew_ms: int | None, wrong: bool) ->
 def test_refused_often_is_more_than_two_percent_of_fifty(
     key: ApiKey, allowed: int, refused: int, wrong: bool
 ) -> None:
-    assert (Name.REFUSED in failed(key, Counts(allowed=allowed, refused=refused))) == wrong
+    assert (CheckName.REFUSED in failed(key, RequestCounts(allowed=allowed, refused=refused))) == wrong
 
 
 def test_unused_is_ninety_days_since_the_last_use_or_the_birth(key: ApiKey) -> None:
     old = timezone.now() - 90 * DAY
     aged(key, created_at=old + 10 * SECOND)
-    assert Name.UNUSED not in failed(key)
+    assert CheckName.UNUSED not in failed(key)
     aged(key, created_at=old)
-    assert Name.UNUSED in failed(key)
+    assert CheckName.UNUSED in failed(key)
     aged(key, last_used_at=old + 10 * SECOND)
-    assert Name.UNUSED not in failed(key)
+    assert CheckName.UNUSED not in failed(key)
 
 
 def test_a_secret_is_old_after_180_days_unless_there_is_a_newer_one(key: ApiKey) -> None:
     Credential.objects.filter(key=key).update(created_at=timezone.now() - 180 * DAY)
-    assert Name.OLD_SECRET in failed(key)
+    assert CheckName.OLD_SECRET in failed(key)
     Credential.new(key, None).save()
-    assert Name.OLD_SECRET not in failed(key)
+    assert CheckName.OLD_SECRET not in failed(key)
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_a_secret_is_old_after_180_days_unless_there_is_a_newer_one(key: ApiKey)
         ({"read", "trade", "withdraw"}, {"trade"}, ("read", "withdraw")),
     ],
 )
-def test_power_that_lies_unused_is_told_and_never_all_of_it(
+def test_power_that_lies_unused_is_reported_and_never_all_of_it(
     key: ApiKey, granted: set[str], used: set[str], unused: tuple[str, ...]
 ) -> None:
     key.apply(granted, "trusted", [ADDRESS])
-    young = key_health.unused_permissions(key, Counts(frozenset(used)), timezone.now())
+    young = key_health.unused_permissions(key, RequestCounts(frozenset(used)), timezone.now())
     assert young == ()
     old = aged(key, created_at=timezone.now() - 31 * DAY)
-    assert key_health.unused_permissions(old, Counts(frozenset(used)), timezone.now()) == unused
+    assert key_health.unused_permissions(old, RequestCounts(frozenset(used)), timezone.now()) == unused
 
 
-def test_counts_are_of_30_days_for_power_and_of_7_for_refusals(sara: Person, key: ApiKey) -> None:
+def test_counts_are_of_30_days_for_power_and_of_7_for_rejections(sara: Person, key: ApiKey) -> None:
     other, today = key_of(sara, "second bot"), recorder.today()
     for owner, days, outcome, permission, count in (
         (key, 0, "allowed", "read", 5),
@@ -129,12 +129,12 @@ def test_counts_are_of_30_days_for_power_and_of_7_for_refusals(sara: Person, key
         DailyUse.objects.create(
             key=owner, day=today - days * DAY, outcome=outcome, permission=permission, count=count
         )
-    found = queries.for_health([key, other])
-    assert found[key.pk] == Counts(frozenset({"read", "trade"}), 12, 3)
-    assert found[other.pk] == Counts(frozenset(), 0, 2)
+    results = queries.for_health([key, other])
+    assert results[key.pk] == RequestCounts(frozenset({"read", "trade"}), 12, 3)
+    assert results[other.pk] == RequestCounts(frozenset(), 0, 2)
 
 
-# --- taking unused power away ---------------------------------------------------------------------------------------
+# --- removing unused permissions ------------------------------------------------------------------------------------
 
 
 def drop(person: Person, key: ApiKey, *permissions: str) -> Any:
@@ -167,7 +167,7 @@ def test_power_of_others_and_of_paused_keys_is_not_taken(sara: Person, key: ApiK
     key.apply(["read", "trade"], "trusted", [ADDRESS])
     assert drop(customer(), key, "trade").status_code == 404
     logged_in(sara).get(f"/keys/{key.pk}/permissions/drop/")
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     drop(sara, key, "trade")
     assert ApiKey.objects.get(pk=key.pk).permissions == {"read", "trade"}
 
@@ -198,11 +198,11 @@ def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_setting
     sara: Person, key: ApiKey
 ) -> None:
     key.apply(["read"], "unrestricted", [], None)
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     html = logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
     assert "#star-6" in html
     assert 'href="#ip"' not in html
-    key.set_state(State.REVOKED)
+    key.set_state(KeyState.REVOKED)
     assert "#star-" not in logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
 
 

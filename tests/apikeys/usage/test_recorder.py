@@ -1,4 +1,4 @@
-"""What a key's owner is told of its requests: counted by day, from where, and by whose clock."""
+"""Recorded requests of a key: counts per day, addresses, clock skew."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from django.utils import timezone
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal
 from apikeys.usage import chart, clock_skew, queries, recorder
 from apikeys.usage.chart import Day
-from apikeys.usage.clock_skew import Clock
+from apikeys.usage.clock_skew import ClockState
 from apikeys.verification.outcomes import Outcome
 from tests.support import people
 from tests.support.binance_client import BinanceClient
@@ -46,7 +46,7 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def refused(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
+def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
     defaults = {"address": OTHER, "permission": "read", "skew_ms": 0}
     return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
@@ -67,7 +67,7 @@ def test_a_day_begins_at_midnight_in_tehran(key: ApiKey, monkeypatch: pytest.Mon
     for hour, minute, day in ((20, 29, date(2026, 11, 21)), (20, 31, date(2026, 11, 22))):
         moment = datetime(2026, 11, 21, hour, minute, tzinfo=UTC)
         monkeypatch.setattr(timezone, "now", lambda moment=moment: moment)
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
         assert DailyUse.objects.filter(key=key, day=day).count() == 1
 
 
@@ -91,7 +91,7 @@ def test_last_use_and_the_last_twenty_addresses_are_kept(key: ApiKey) -> None:
     assert not AddressUse.objects.filter(address=people.address(0)).exists()
 
 
-def test_refused_requests_are_no_use(key: ApiKey) -> None:
+def test_refused_requests_are_not_counted_as_use(key: ApiKey) -> None:
     send(key, OTHER)
     key.refresh_from_db()
     assert key.last_used_at is None
@@ -99,7 +99,7 @@ def test_refused_requests_are_no_use(key: ApiKey) -> None:
 
 
 def test_nothing_is_noted_of_keys_that_do_not_exist(key: ApiKey) -> None:
-    recorder.note("A" * 64, decided(key), ADDRESS, "read")
+    recorder.record("A" * 64, decided(key), ADDRESS, "read")
     assert not DailyUse.objects.exists()
 
 
@@ -117,9 +117,9 @@ def test_what_fails_while_it_is_noted_does_not_reach_the_request(key: ApiKey) ->
 
 def test_noting_costs_few_statements(key: ApiKey) -> None:
     for decision, address in ((decided(key), ADDRESS), (decided(key, OTHER, secret=WRONG), OTHER)):
-        recorder.note(key.key_id, decision, address, "read")
+        recorder.record(key.key_id, decision, address, "read")
         with CaptureQueriesContext(connection) as captured:
-            recorder.note(key.key_id, decision, address, "read")
+            recorder.record(key.key_id, decision, address, "read")
         assert len(captured) <= 10, captured.captured_queries
 
 
@@ -150,25 +150,25 @@ def test_bars_stay_in_the_picture(numbers: list[tuple[int, int]]) -> None:
         assert bool(bar.no_height) == bool(bar.day.refused)
 
 
-def test_the_worst_day_is_the_one_with_most_refusals() -> None:
+def test_the_worst_day_is_the_one_with_most_rejections() -> None:
     days = [Day(date(2026, 1, n), 5, count) for n, count in ((1, 2), (2, 7), (3, 1))]
     assert chart.worst(days) == days[1]
     assert chart.worst(days[:0]) is None
 
 
 @pytest.mark.parametrize(
-    ("skew_ms", "found"),
+    ("skew_ms", "state"),
     [
-        (None, Clock.UNKNOWN),
-        (0, Clock.RIGHT),
-        (500, Clock.RIGHT),
-        (501, Clock.FAST),
-        (-2500, Clock.RIGHT),
-        (-2501, Clock.SLOW),
+        (None, ClockState.UNKNOWN),
+        (0, ClockState.RIGHT),
+        (500, ClockState.RIGHT),
+        (501, ClockState.FAST),
+        (-2500, ClockState.RIGHT),
+        (-2501, ClockState.SLOW),
     ],
 )
-def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, found: Clock) -> None:
-    assert clock_skew.judge(skew_ms) is found
+def test_a_clock_is_called_wrong_before_requests_fail(skew_ms: int | None, state: ClockState) -> None:
+    assert clock_skew.clock_state(skew_ms) is state
 
 
 def test_the_clock_is_measured_by_signed_requests_only(sara: Person, key: ApiKey) -> None:
@@ -187,7 +187,7 @@ def test_the_clock_is_measured_by_signed_requests_only(sara: Person, key: ApiKey
 def test_a_timestamp_in_seconds_is_counted_and_explained(sara: Person, key: ApiKey) -> None:
     assert send(key, skew_ms=1_700_000_000 - int(time.time() * 1000)) is Outcome.STALE
     key.refresh_from_db()
-    assert key.skew_ms == -recorder.LARGEST_SKEW_MS
+    assert key.skew_ms == -recorder.MAX_SKEW_MS
     assert counted(key) == {"stale read": 1}
     assert "it counts milliseconds since 1970" in text(page(sara, key))
 
@@ -195,7 +195,7 @@ def test_a_timestamp_in_seconds_is_counted_and_explained(sara: Person, key: ApiK
 def test_the_keys_page_costs_at_most_24_statements_with_everything_on_it(sara: Person, key: ApiKey) -> None:
     key.apply(["read"], "trusted", [people.address(n) for n in range(30)])
     for outcome in REFUSED:
-        refused(key, outcome)
+        rejection(key, outcome)
     for n in range(20):
         AddressUse.objects.create(key=key, address=people.address(n), last_at=timezone.now(), count=n)
     send(key, OTHER)

@@ -1,4 +1,4 @@
-"""Why was I refused: the list on a key's page, bounded against strangers, and the button that mends each reason."""
+"""Rejections: the list on a key's page, its limits for unsigned requests, and the button that fixes each reason."""
 
 import re
 from dataclasses import replace
@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from accounts.actions import freeze
 from apikeys.actions import address_approval
 from apikeys.models import ApiKey, DailyUse, Refusal
-from apikeys.policy.choices import State
+from apikeys.policy.choices import KeyState
 from apikeys.usage import queries, recorder, rejection_texts
 from apikeys.usage.rejection_texts import Remedy
 from apikeys.verification import networks
@@ -47,66 +47,66 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def refused(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
+def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
     defaults = {"address": OTHER, "permission": "read", "skew_ms": 0}
     return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- rejections -----------------------------------------------------------------------------------------------------
 
 
 def test_a_flood_is_counted_whole_and_kept_in_part(key: ApiKey) -> None:
     decision = decided(key, secret=WRONG)
     for _n in range(60):
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
     assert counted(key) == {"signature read": 60}
-    assert Refusal.objects.count() == recorder.REFUSALS_A_MINUTE
+    assert Refusal.objects.count() == recorder.REJECTIONS_A_MINUTE
 
 
-def test_strangers_fill_the_list_but_do_not_drive_out_what_was_signed(key: ApiKey) -> None:
+def test_unsigned_rejections_fill_the_list_but_do_not_replace_signed_ones(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
-    for _n in range(recorder.SURE_REFUSALS):
-        refused(key, Outcome.PERMISSION, at=long_ago)
+    for _n in range(recorder.RESERVED_REJECTIONS):
+        rejection(key, Outcome.PERMISSION, at=long_ago)
     decision = decided(key, secret=WRONG)
     for _n in range(60):
-        recorder.note(key.key_id, decision, ADDRESS, "read")
+        recorder.record(key.key_id, decision, ADDRESS, "read")
         Refusal.objects.update(at=long_ago)
     kept = list(Refusal.objects.values_list("outcome", flat=True))
-    assert len(kept) == recorder.KEPT_REFUSALS
-    assert kept.count("permission") == recorder.SURE_REFUSALS
+    assert len(kept) == recorder.KEPT_REJECTIONS
+    assert kept.count("permission") == recorder.RESERVED_REJECTIONS
 
 
-def test_signed_refusals_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
+def test_signed_rejections_take_the_place_of_unsigned_ones(key: ApiKey) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
-    for _n in range(recorder.KEPT_REFUSALS):
-        refused(key, Outcome.SIGNATURE, skew_ms=None, at=long_ago)
+    for _n in range(recorder.KEPT_REJECTIONS):
+        rejection(key, Outcome.SIGNATURE, skew_ms=None, at=long_ago)
     newest = max(Refusal.objects.values_list("pk", flat=True))
     send(key, permission="trade")
-    assert Refusal.objects.count() == recorder.KEPT_REFUSALS
+    assert Refusal.objects.count() == recorder.KEPT_REJECTIONS
     assert Refusal.objects.first().outcome == "permission"  # type: ignore[union-attr]
     assert Refusal.objects.filter(pk=newest).exists()
 
 
 @pytest.mark.parametrize("outcome", REFUSED, ids=lambda outcome: outcome.name)
-def test_every_refusal_has_words_and_a_remedy_with_a_button(outcome: Outcome) -> None:
-    words = rejection_texts.WORDS[outcome]
+def test_every_rejection_has_a_text_and_a_remedy_with_a_button(outcome: Outcome) -> None:
+    words = rejection_texts.TEXTS[outcome]
     assert str(words.title)
     assert str(words.hint)
     assert words.remedy is Remedy.NONE or rejection_texts.LABELS[words.remedy]
 
 
 def test_every_remedy_leads_somewhere(key: ApiKey) -> None:
-    special = {*rejection_texts.GIVE, Remedy.RENEW, Remedy.NONE}
+    special = {*rejection_texts.POST_URLS, Remedy.RENEW, Remedy.NONE}
     assert special | set(rejection_texts.ANCHORS) | set(rejection_texts.PAGES) == set(Remedy)
 
 
-def test_words_of_refusals_stand_on_the_keys_page(sara: Person, key: ApiKey) -> None:
+def test_texts_of_rejections_stand_on_the_keys_page(sara: Person, key: ApiKey) -> None:
     for outcome in REFUSED:
-        refused(key, outcome)
+        rejection(key, outcome)
     shown = text(page(sara, key))
     for outcome in REFUSED:
         with translation.override("en"):
-            assert str(rejection_texts.WORDS[outcome].title) in shown.replace("&#x27;", "'")
+            assert str(rejection_texts.TEXTS[outcome].title) in shown.replace("&#x27;", "'")
     assert OTHER in shown
     assert "Whoever knows the API key, without its secret, can be refused" in shown
 
@@ -119,15 +119,15 @@ def test_an_outcome_that_is_no_more_is_still_shown(sara: Person, key: ApiKey) ->
 def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> None:
     send(key, OTHER)
     send(key, OTHER, secret=WRONG)
-    stranger, own = Refusal.objects.all()
+    unsigned, own = Refusal.objects.all()
     listed = networks.compile_networks([ADDRESS])
     button = rejection_texts.button(key, own, listed)
     assert button is not None
     assert button.posts
-    other = rejection_texts.button(key, stranger, listed)
+    other = rejection_texts.button(key, unsigned, listed)
     assert other is not None
     assert (other.url, other.posts) == ("#ip", False)
-    assert rejection_texts.words(stranger) is rejection_texts.UNSIGNED_ADDRESS
+    assert rejection_texts.text_of(unsigned) is rejection_texts.UNSIGNED_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,22 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
         (Outcome.REPLAYED, None),
     ],
 )
-def test_a_button_leads_to_what_still_has_to_be_mended(
+def test_a_button_leads_to_what_still_has_to_be_fixed(
     key: ApiKey, outcome: Outcome, leads_to: str | None
 ) -> None:
-    found = rejection_texts.button(key, refused(key, outcome, permission="trade"), networks.Matcher())
-    assert (found.url if found else None) == leads_to
+    button = rejection_texts.button(
+        key, rejection(key, outcome, permission="trade"), networks.NetworkMatcher()
+    )
+    assert (button.url if button else None) == leads_to
 
 
 def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> None:
     def url(outcome: Outcome) -> str:
-        found = rejection_texts.button(
-            ApiKey.objects.get(pk=key.pk), refused(key, outcome), networks.compile_networks([ADDRESS])
+        button = rejection_texts.button(
+            ApiKey.objects.get(pk=key.pk), rejection(key, outcome), networks.compile_networks([ADDRESS])
         )
-        assert found is not None
-        return found.url
+        assert button is not None
+        return button.url
 
     now = timezone.now()
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now - timedelta(days=1))
@@ -169,48 +171,50 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
     assert url(Outcome.QUARANTINE) == "/quarantine/"
     freeze.freeze(None, sara.user)
     assert url(Outcome.OWNER_FROZEN) == "/freeze/"
-    key.set_state(State.FROZEN)
+    key.set_state(KeyState.FROZEN)
     assert url(Outcome.KEY_INACTIVE) == "#state"
     key.apply(["read"], "trusted", [ADDRESS])
     assert url(Outcome.ADDRESS_REFUSED) == "#state"
 
 
-def test_refusals_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
+def test_rejections_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
     today = recorder.today()
     for ago, outcome, count in ((0, "stale", 4), (6, "stale", 2), (0, "signature", 5), (7, "ahead", 9)):
         DailyUse.objects.create(
             key=key, day=today - timedelta(days=ago), outcome=outcome, permission="read", count=count
         )
-    days, table = queries.week_of_refusals(key)
+    days, table = queries.week_of_rejections(key)
     assert days[0] == today
     assert table == {"stale": [4, 0, 0, 0, 0, 0, 2], "signature": [5, 0, 0, 0, 0, 0, 0]}
     assert "By reason and day, 7 days" in text(page(sara, key))
 
 
 def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person, key: ApiKey) -> None:
-    for _n in range(recorder.KEPT_REFUSALS):
-        refused(key, Outcome.ADDRESS_REFUSED)
+    for _n in range(recorder.KEPT_REJECTIONS):
+        rejection(key, Outcome.ADDRESS_REFUSED)
     html = page(sara, key)
-    assert html.count("Add this IP</button>") == recorder.KEPT_REFUSALS
+    assert html.count("Add this IP</button>") == recorder.KEPT_REJECTIONS
     assert "42 older ones" in text(html)
 
 
 def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: Person, key: ApiKey) -> None:
     for _n in range(10):
-        refused(key, Outcome.ADDRESS_REFUSED)
+        rejection(key, Outcome.ADDRESS_REFUSED)
     forms = re.findall(r"<form.*?</form>", page(sara, key), re.DOTALL)
     assert len(forms) > 10
     assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
 
 
-# --- an address of a refusal is added -------------------------------------------------------------------------------
+# --- an address of a rejection is added -----------------------------------------------------------------------------
 
 
 def add(person: Person, key: ApiKey, row: Refusal) -> Any:
     return logged_in(person).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
 
 
-def test_the_address_of_a_refusal_is_added_with_both_codes_and_then_passes(sara: Person, key: ApiKey) -> None:
+def test_the_address_of_a_rejection_is_added_with_both_codes_and_then_passes(
+    sara: Person, key: ApiKey
+) -> None:
     assert send(key, OTHER) is Outcome.ADDRESS_REFUSED
     client = logged_in(sara)
     answer = client.post(f"/keys/{key.pk}/refusals/{Refusal.objects.get().pk}/add/")
@@ -231,15 +235,15 @@ def test_no_address_is_added_by_a_visit(sara: Person, key: ApiKey) -> None:
     assert not sms_collector.messages
 
 
-def test_addresses_of_others_and_of_strangers_are_not_added(sara: Person, key: ApiKey) -> None:
-    assert add(customer(), key, refused(key, Outcome.ADDRESS_REFUSED)).status_code == 404
-    assert add(sara, key, refused(key_of(customer()), Outcome.ADDRESS_REFUSED)).status_code == 404
-    assert add(sara, key, refused(key, Outcome.ADDRESS_REFUSED, skew_ms=None)).status_code == 404
-    assert add(sara, key, refused(key, Outcome.SIGNATURE)).status_code == 404
+def test_addresses_of_others_and_unsigned_ones_are_not_added(sara: Person, key: ApiKey) -> None:
+    assert add(customer(), key, rejection(key, Outcome.ADDRESS_REFUSED)).status_code == 404
+    assert add(sara, key, rejection(key_of(customer()), Outcome.ADDRESS_REFUSED)).status_code == 404
+    assert add(sara, key, rejection(key, Outcome.ADDRESS_REFUSED, skew_ms=None)).status_code == 404
+    assert add(sara, key, rejection(key, Outcome.SIGNATURE)).status_code == 404
     assert not sms_collector.messages
 
 
-# --- a permission of a refusal is given -----------------------------------------------------------------------------
+# --- a permission of a rejection is added ---------------------------------------------------------------------------
 
 
 def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
@@ -248,35 +252,35 @@ def test_the_missing_permission_is_given_with_both_codes_and_the_request_passes(
     assert send(key, permission="trade") is Outcome.PERMISSION
     client = logged_in(sara)
     row = Refusal.objects.get()
-    button = rejection_texts.button(key, row, networks.Matcher())
+    button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
     assert (button.url, button.posts) == (f"/keys/{key.pk}/refusals/{row.pk}/grant/", True)
     assert client.get(button.url)["Location"] == f"/keys/{key.pk}/"
     answer = client.post(button.url)
     assert answer["Location"] == f"/keys/{key.pk}/verify/"
     assert send(key, permission="trade") is Outcome.PERMISSION
-    # SECURITY: a session alone takes a permission away and lists an address: who gives it back has to see which.
+    # SECURITY: a session can remove a permission and list an address: a person who adds it again has to see which.
     assert ADDRESS in text(client.get(answer["Location"]).content.decode())
     assert ADDRESS in sms_collector.newest().text
     assert client.post(answer["Location"], both_codes(sara, "key.change")).status_code == 302
     assert send(key, permission="trade") is Outcome.ALLOWED
-    assert rejection_texts.button(ApiKey.objects.get(), row, networks.Matcher()) is None
+    assert rejection_texts.button(ApiKey.objects.get(), row, networks.NetworkMatcher()) is None
 
 
 def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: ApiKey) -> None:
     key.apply(["read"], "unrestricted", [])
-    row = refused(key, Outcome.PERMISSION, permission="withdraw")
-    button = rejection_texts.button(key, row, networks.Matcher())
+    row = rejection(key, Outcome.PERMISSION, permission="withdraw")
+    button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
     assert (button.url, button.posts) == ("#settings", False)
     assert logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/")["Location"] == f"/keys/{key.pk}/"
     assert not sms_collector.messages
 
 
-def test_permissions_of_others_and_of_other_refusals_are_not_given(sara: Person, key: ApiKey) -> None:
-    own = refused(key, Outcome.PERMISSION, permission="trade")
-    other = refused(key_of(customer()), Outcome.PERMISSION, permission="trade")
-    wrong = refused(key, Outcome.SIGNATURE, permission="trade")
+def test_permissions_of_others_and_of_other_rejections_are_not_given(sara: Person, key: ApiKey) -> None:
+    own = rejection(key, Outcome.PERMISSION, permission="trade")
+    other = rejection(key_of(customer()), Outcome.PERMISSION, permission="trade")
+    wrong = rejection(key, Outcome.SIGNATURE, permission="trade")
     for person, row in ((customer(), own), (sara, other), (sara, wrong)):
         assert logged_in(person).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/").status_code == 404
     assert not sms_collector.messages
@@ -284,7 +288,7 @@ def test_permissions_of_others_and_of_other_refusals_are_not_given(sara: Person,
 
 @pytest.mark.parametrize("case", ["listed", "full", "unrestricted", "paused", "frozen"])
 def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, key: ApiKey) -> None:
-    row = refused(key, Outcome.ADDRESS_REFUSED)
+    row = rejection(key, Outcome.ADDRESS_REFUSED)
     if case == "listed":
         key.apply(["read"], "trusted", ["198.51.100.0/24"])
     elif case == "full":
@@ -292,7 +296,7 @@ def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, 
     elif case == "unrestricted":
         key.apply(["read"], "unrestricted", [])
     elif case == "paused":
-        key.set_state(State.FROZEN)
+        key.set_state(KeyState.FROZEN)
     else:
         freeze.freeze(None, sara.user)
     assert add(sara, key, row)["Location"] == f"/keys/{key.pk}/"
@@ -300,13 +304,13 @@ def test_an_address_that_cannot_be_added_sends_no_code(case: str, sara: Person, 
 
 
 @pytest.mark.parametrize("address", ["unix:", "x", "203.0.113.9:80"])
-def test_an_address_that_is_none_is_offered_to_nobody_and_breaks_nothing(
+def test_an_address_that_is_none_is_not_offered_and_breaks_nothing(
     sara: Person, key: ApiKey, address: str
 ) -> None:
-    row = refused(key, Outcome.ADDRESS_REFUSED, address=address)
+    row = rejection(key, Outcome.ADDRESS_REFUSED, address=address)
     assert rejection_texts.button(key, row, networks.compile_networks([ADDRESS])) is None
     answer = logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/add/")
     assert answer["Location"] == f"/keys/{key.pk}/"
-    signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), rightly_signed=True)
-    assert address_approval.ask(key, signed, address) is None
-    assert address_approval.ask(key, signed, OTHER) is not None
+    signed = replace(Decision.of(Outcome.ADDRESS_REFUSED), is_authentic=True)
+    assert address_approval.request_approval(key, signed, address) is None
+    assert address_approval.request_approval(key, signed, OTHER) is not None

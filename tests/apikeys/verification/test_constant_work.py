@@ -1,4 +1,4 @@
-"""A refused signature costs the same whatever key it was sent to, and when there is none."""
+"""Rejecting a signature takes the same work for every key and for an unknown key."""
 
 import base64
 import dataclasses
@@ -15,8 +15,9 @@ from apikeys.gateway.fastpath import verifiers
 from apikeys.gateway.fastpath.prepared_key import PreparedKey
 from apikeys.gateway.fastpath.query import parse
 from apikeys.verification import signature_check
-from apikeys.verification.decision import NOBODY, CredentialRecord, Outcome, decide
-from apikeys.verification.signature_check import MOST_CREDENTIALS
+from apikeys.verification.decision import Outcome, decide
+from apikeys.verification.records import DUMMY_KEY, CredentialRecord
+from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 from apikeys.verification.signing import Kind
 from tests.apikeys.gateway.test_fast_path import KEY, NOW, RECORD
 from tests.support.key_pairs import rsa_of
@@ -45,8 +46,8 @@ KEYS = {
     "without a credential": dataclasses.replace(RECORD, credentials=()),
     "paused": dataclasses.replace(RECORD, active=False, credentials=(ED25519,)),
 }
-#: What a stranger can send, and the bytes of a public key's signature that it looks like; none of no kind's: refused at
-#: a glance, whatever the key is.
+#: Signatures that anybody can send, and the length in bytes that their form claims (0: an HMAC); None: rejected by the
+#: form alone, for every kind of key.
 FORMS = {
     "an HMAC": (secrets.token_hex(32).encode(), 0),
     "Ed25519's": (base64.b64encode(bytes(64)), 64),
@@ -69,25 +70,25 @@ def sent(signature: bytes) -> bytes:
     return signature.replace(b"+", b"%2B").replace(b" ", b"+")
 
 
-class Spent:
-    """Counts the checks that cost their time, by the bytes of the signature: of decoys, and of real keys."""
+class CheckCounter:
+    """Record the length of each signature that is fully checked, with real keys and with dummy keys."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.checks: list[int] = []
-        check, is_work_of = signature_check.check, signature_check.is_work_of
+        check, is_full_check = signature_check.check_against_dummy, signature_check.is_full_check
 
-        def counted(payload: bytes, raw: bytes) -> None:
+        def counting_check(payload: bytes, raw: bytes) -> None:
             self.checks.append(len(raw))
             check(payload, raw)
 
-        def asked(kind: Kind, key: object, raw: bytes) -> bool:
-            if is_work_of(kind, key, raw):
+        def counting_is_full_check(kind: Kind, key: object, raw: bytes) -> bool:
+            if is_full_check(kind, key, raw):
                 self.checks.append(len(raw))
                 return True
             return False
 
-        patch.setattr(signature_check, "check", counted)
-        patch.setattr(signature_check, "is_work_of", asked)
+        patch.setattr(signature_check, "check_against_dummy", counting_check)
+        patch.setattr(signature_check, "is_full_check", counting_is_full_check)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -96,35 +97,35 @@ def test_the_work_of_the_decision_follows_the_signature_and_not_the_key(
     name: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signature, size = FORMS[form]
-    spent = Spent(monkeypatch)
+    counter = CheckCounter(monkeypatch)
     quoted = sent(signature).replace(b"/", b"%2F").replace(b"=", b"%3D")
     answer = decide(
         KEYS[name], api_key=KEY, query=b"timestamp=%d&signature=%s" % (NOW, quoted), body=b"", client_ip="192.0.2.1",
         permission="read", now_ms=NOW,
     )  # fmt: skip
     assert not answer.allowed
-    assert spent.checks == ([] if size is None else [size] * MOST_CREDENTIALS)
+    assert counter.checks == ([] if size is None else [size] * MAX_LIVE_CREDENTIALS)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", KEYS)
-def test_so_does_the_work_of_the_quick_way(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_the_work_of_the_fast_path(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     signature, size = FORMS[form]
     if size == 0 and len(sent(signature)) != 64:
         size = None  # the decision decodes it
     request = parse(b"timestamp=%d&signature=%s" % (NOW, sent(signature)), NOW)
     assert request is not None
-    spent = Spent(monkeypatch)
-    assert PreparedKey(KEYS[name] or NOBODY).find_verifier(request, NOW) is None
-    assert spent.checks == ([] if size is None else [size] * MOST_CREDENTIALS)
+    counter = CheckCounter(monkeypatch)
+    assert PreparedKey(KEYS[name] or DUMMY_KEY).find_verifier(request, NOW) is None
+    assert counter.checks == ([] if size is None else [size] * MAX_LIVE_CREDENTIALS)
 
 
 @pytest.mark.parametrize("name", KEYS)
 @pytest.mark.parametrize("form", ["3072 bits'", "4096 bits'"])
-def test_a_refused_signature_of_rsa_has_its_payload_hashed_whichever_key_it_was_sent_to(
+def test_a_rejected_rsa_signature_has_its_payload_hashed_whichever_key_it_was_sent_to(
     name: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a payload of 64 KB would take 30 µs more to a key that does not exist."""
+    """Otherwise a payload of 64 KB would take 30 µs more for a key that does not exist."""
     hashed: list[bytes] = []
 
     def check(payload: bytes, raw: bytes) -> None:
@@ -138,11 +139,11 @@ def test_a_refused_signature_of_rsa_has_its_payload_hashed_whichever_key_it_was_
 
     request = parse(b"timestamp=%d&signature=%s" % (NOW, sent(FORMS[form][0])), NOW)
     assert request is not None
-    key = PreparedKey(KEYS[name] or NOBODY)
-    monkeypatch.setattr(signature_check, "check", check)
+    key = PreparedKey(KEYS[name] or DUMMY_KEY)
+    monkeypatch.setattr(signature_check, "check_against_dummy", check)
     monkeypatch.setattr(verifiers, "hashlib", Counted)
     assert key.find_verifier(request, NOW) is None
-    assert hashed == [request[0]] * MOST_CREDENTIALS
+    assert hashed == [request[0]] * MAX_LIVE_CREDENTIALS
 
 
 @pytest.mark.parametrize(
@@ -160,26 +161,26 @@ def test_a_refused_signature_of_rsa_has_its_payload_hashed_whichever_key_it_was_
         (Kind.RSA, POINT, 384, False),
     ],
 )
-def test_what_a_key_refuses_at_a_glance_is_not_its_work(
+def test_a_signature_that_a_key_rejects_by_its_form_is_no_full_check(
     kind: Kind, key: object, size: int, whole: bool
 ) -> None:
-    assert signature_check.is_work_of(kind, key, bytes(size)) is whole
+    assert signature_check.is_full_check(kind, key, bytes(size)) is whole
 
 
-def test_a_number_that_is_not_below_the_modulus_is_refused_at_a_glance() -> None:
+def test_a_number_that_is_not_below_the_modulus_is_rejected_without_a_full_check() -> None:
     modulus = SMALL.public_numbers().n
-    assert signature_check.is_work_of(Kind.RSA, SMALL, (modulus - 1).to_bytes(384))
-    assert not signature_check.is_work_of(Kind.RSA, SMALL, modulus.to_bytes(384))
+    assert signature_check.is_full_check(Kind.RSA, SMALL, (modulus - 1).to_bytes(384))
+    assert not signature_check.is_full_check(Kind.RSA, SMALL, modulus.to_bytes(384))
 
 
 @pytest.mark.parametrize("size", [0, 64, *range(384, 513, 16), 385])
 def test_no_signature_makes_a_check_of_nothing_fail(size: int) -> None:
     for filling in (b"\0", b"\x7f", b"\xff"):
-        signature_check.check(b"payload", filling * size)
+        signature_check.check_against_dummy(b"payload", filling * size)
 
 
-def test_a_right_signature_costs_no_decoy(monkeypatch: pytest.MonkeyPatch) -> None:
-    spent = Spent(monkeypatch)
+def test_a_right_signature_costs_no_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = CheckCounter(monkeypatch)
     payload = f"timestamp={NOW}".encode()
     private = ed25519.Ed25519PrivateKey.generate()
     record = dataclasses.replace(
@@ -194,4 +195,4 @@ def test_a_right_signature_costs_no_decoy(monkeypatch: pytest.MonkeyPatch) -> No
     assert request is not None
     assert PreparedKey(record).find_verifier(request, NOW) is not None
     assert answer.outcome is Outcome.ALLOWED
-    assert spent.checks == []
+    assert counter.checks == []

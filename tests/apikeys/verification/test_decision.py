@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apikeys.verification import signing
-from apikeys.verification.decision import CredentialRecord, Decision, KeyRecord, Outcome, decide
-from apikeys.verification.networks import Matcher, compile_networks
+from apikeys.verification.decision import Decision, Outcome, decide
+from apikeys.verification.networks import NetworkMatcher, compile_networks
+from apikeys.verification.records import CredentialRecord, KeyRecord
 from tests.support.binance_client import BinanceClient
 
 KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
@@ -39,21 +40,21 @@ RECORD = KeyRecord(
 )
 
 
-def wire(pairs: list[tuple[str, str]] | None = None, *, secret: str = SECRET) -> bytes:
+def signed_query(pairs: list[tuple[str, str]] | None = None, *, secret: str = SECRET) -> bytes:
     pairs = [("timestamp", str(NOW))] if pairs is None else pairs
     return BinanceClient(KEY, secret).call("GET", "/", pairs).query
 
 
 def ask(record: KeyRecord | None = RECORD, **changed: Any) -> Decision:
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "api_key": KEY,
-        "query": wire(),
+        "query": signed_query(),
         "body": b"",
         "client_ip": HOME,
         "permission": "read",
         "now_ms": NOW,
     }
-    return decide(record, **(asked | changed))
+    return decide(record, **(arguments | changed))
 
 
 def but(**changed: Any) -> KeyRecord:
@@ -88,7 +89,7 @@ ANSWERS = {
 
 
 def test_signed_request_passes_and_names_its_credential() -> None:
-    assert ask() == Decision(Outcome.ALLOWED, 200, 0, "", 7, rightly_signed=True, skew_ms=0)
+    assert ask() == Decision(Outcome.ALLOWED, 200, 0, "", 7, is_authentic=True, skew_ms=0)
     assert ask().allowed
 
 
@@ -104,7 +105,7 @@ def test_published_example_passes(place: str) -> None:
 
 
 # Each check of the contract's table, in its order, as the one fault that makes it fail. A fault is a change
-# of the question, of the record, or of the signed parameters.
+# of the arguments, of the record, or of the signed parameters.
 FAULTS: list[tuple[Outcome, dict[str, Any]]] = [
     (Outcome.KEY_MALFORMED, {"api_key": "short"}),
     (Outcome.KEY_INACTIVE, {"record": {"active": False}}),
@@ -119,7 +120,7 @@ FAULTS: list[tuple[Outcome, dict[str, Any]]] = [
 
 
 def ask_with(*faults: dict[str, Any]) -> Decision:
-    """Ask with several faults at once; where two touch the same thing, the first wins."""
+    """Send a request with several faults; if two change the same value, the first one applies."""
     merged: dict[str, Any] = {}
     record: dict[str, Any] = {}
     for fault in reversed(faults):
@@ -129,12 +130,12 @@ def ask_with(*faults: dict[str, Any]) -> Decision:
     if "recvWindow" in merged:
         pairs.append(("recvWindow", merged["recvWindow"]))
     question = {name: merged[name] for name in ("api_key", "client_ip", "permission") if name in merged}
-    query = wire(pairs, secret=merged.get("secret", SECRET))
+    query = signed_query(pairs, secret=merged.get("secret", SECRET))
     return ask(but(**record), query=query, **question)
 
 
 @pytest.mark.parametrize(("outcome", "fault"), FAULTS, ids=[outcome.name for outcome, _ in FAULTS])
-def test_each_check_refuses_alone(outcome: Outcome, fault: dict[str, Any]) -> None:
+def test_each_check_rejects_alone(outcome: Outcome, fault: dict[str, Any]) -> None:
     answer = ask_with(fault)
     assert answer.outcome is outcome
     assert (answer.status, answer.code, answer.msg) == ANSWERS[outcome]
@@ -145,7 +146,7 @@ PAIRS = [(first, second) for first in range(len(FAULTS)) for second in range(fir
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_earlier_check_answers_before_every_later_one(first: int, second: int) -> None:
+def test_earlier_check_decides_before_every_later_one(first: int, second: int) -> None:
     assert ask_with(FAULTS[first][1], FAULTS[second][1]).outcome is FAULTS[first][0]
 
 
@@ -155,7 +156,7 @@ def test_with_all_later_faults_at_once_the_earliest_answers(first: int) -> None:
     assert answer.outcome is FAULTS[first][0]
 
 
-def test_request_ahead_is_told_before_its_signature() -> None:
+def test_request_ahead_is_reported_before_its_signature() -> None:
     ahead = {"timestamp": str(NOW + 1000)}
     for fault in ({}, {"secret": OTHER_SECRET}, FAULTS[-1][1]):
         answer = ask_with(ahead, fault)
@@ -163,7 +164,7 @@ def test_request_ahead_is_told_before_its_signature() -> None:
 
 
 @pytest.mark.parametrize("query", [b"a=\xff", b"a=[1]", b"a=100%", "a=ب".encode()])
-def test_rightly_signed_bytes_outside_of_a_query_are_no_valid_signature(query: bytes) -> None:
+def test_signed_bytes_that_no_query_may_have_are_no_valid_signature(query: bytes) -> None:
     def signed(stamp: int) -> bytes:
         payload = b"timestamp=%d&" % stamp + query
         digest = hmac.new(SECRET.encode(), payload, hashlib.sha256).hexdigest().encode()
@@ -178,7 +179,7 @@ def test_rightly_signed_bytes_outside_of_a_query_are_no_valid_signature(query: b
     "api_key",
     [None, "", "a" * 63, "a" * 65, "a" * 63 + "-", "a" * 64 + "\n", " " + "a" * 63, "۱" * 64, "é" * 64],
 )
-def test_malformed_key_is_told_before_all_else(api_key: str | None) -> None:
+def test_malformed_key_is_reported_before_all_else(api_key: str | None) -> None:
     answer = ask(None, api_key=api_key, query=b"", client_ip=None)
     assert (answer.status, answer.code, answer.msg) == ANSWERS[Outcome.KEY_MALFORMED]
 
@@ -193,12 +194,12 @@ def test_malformed_key_is_told_before_all_else(api_key: str | None) -> None:
         (but(owner_frozen=True), Outcome.OWNER_FROZEN),
         (but(expires_at_ms=NOW - WEEK), Outcome.KEY_EXPIRED),
         (but(expires_at_ms=NOW - WEEK - 1), Outcome.KEY_EXPIRED),
-        (but(networks=Matcher()), Outcome.ADDRESS_REFUSED),
+        (but(networks=NetworkMatcher()), Outcome.ADDRESS_REFUSED),
         (but(networks=compile_networks(["198.51.100.0/24"])), Outcome.ADDRESS_REFUSED),
         (but(permissions=frozenset()), Outcome.PERMISSION),
     ],
 )
-def test_caller_cannot_tell_the_causes_of_a_refusal(record: KeyRecord | None, outcome: Outcome) -> None:
+def test_caller_cannot_tell_the_causes_of_a_rejection(record: KeyRecord | None, outcome: Outcome) -> None:
     answer = ask(record)
     assert answer.outcome is outcome
     assert (answer.status, answer.code, answer.msg) == REFUSED
@@ -249,7 +250,7 @@ def test_restricted_key_works_from_its_networks_only(client_ip: str | None, allo
 
 @pytest.mark.parametrize(("client_ip", "allowed"), [(AWAY, True), ("::1", True), (None, False), ("x", False)])
 def test_unrestricted_key_works_from_any_address_that_is_one(client_ip: str | None, allowed: bool) -> None:
-    answer = ask(but(restricted=False, networks=Matcher()), client_ip=client_ip)
+    answer = ask(but(restricted=False, networks=NetworkMatcher()), client_ip=client_ip)
     assert answer.outcome is (Outcome.ALLOWED if allowed else Outcome.ADDRESS_REFUSED)
 
 
@@ -277,7 +278,7 @@ def test_unrestricted_key_works_from_any_address_that_is_one(client_ip: str | No
 )
 def test_freshness_is_exact(stamp: int, window: str | None, outcome: Outcome) -> None:
     pairs = [("timestamp", str(stamp))] + ([("recvWindow", window)] if window is not None else [])
-    assert ask(query=wire(pairs)).outcome is outcome
+    assert ask(query=signed_query(pairs)).outcome is outcome
 
 
 def test_either_credential_signs_while_a_key_is_rotated() -> None:
@@ -285,8 +286,8 @@ def test_either_credential_signs_while_a_key_is_rotated() -> None:
     old = CredentialRecord(7, signing.Kind.HMAC, SECRET.encode(), retires_at_ms=NOW + 1)
     record = but(credentials=(old, new))
     assert ask(record).credential_id == 7
-    assert ask(record, query=wire(secret=OTHER_SECRET)).credential_id == 8
-    assert ask(record, query=wire(secret="c" * 64)).outcome is Outcome.SIGNATURE
+    assert ask(record, query=signed_query(secret=OTHER_SECRET)).credential_id == 8
+    assert ask(record, query=signed_query(secret="c" * 64)).outcome is Outcome.SIGNATURE
 
 
 def test_retired_credential_signs_no_more() -> None:
@@ -307,7 +308,7 @@ def test_public_key_credential_signs() -> None:
 
 
 @pytest.mark.parametrize("permission", ["", "admin", "READ", "withdraw,read"])
-def test_permission_that_the_key_does_not_have_is_refused(permission: str) -> None:
+def test_permission_that_the_key_does_not_have_is_rejected(permission: str) -> None:
     assert ask(permission=permission).outcome is Outcome.PERMISSION
 
 
@@ -326,15 +327,15 @@ def test_unknown_key_costs_a_signature_check_like_a_known_one(monkeypatch: pytes
         return real(kind, material, payload, signature)
 
     monkeypatch.setattr(signing, "verify", counted)
-    for record in (RECORD, None, but(active=False), but(networks=Matcher())):
+    for record in (RECORD, None, but(active=False), but(networks=NetworkMatcher())):
         calls.clear()
         ask(record)
         assert calls == [signing.Kind.HMAC]
 
 
 def test_every_unreadable_request_has_its_outcome() -> None:
-    for refusal in signing.Refusal:
-        assert Outcome[refusal.name].value == refusal.value
+    for violation in signing.ContractViolation:
+        assert Outcome[violation.name].value == violation.value
 
 
 def test_every_outcome_has_an_answer() -> None:

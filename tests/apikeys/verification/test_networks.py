@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apikeys.verification.networks import (
     Network,
     NetworkError,
-    Problem,
+    NetworkProblem,
     compile_networks,
     parse_entry,
     parse_network,
@@ -50,54 +50,56 @@ def test_network_is_normalised(text: str, value: str, corrected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("", Problem.SHAPE),
-        (" ", Problem.SHAPE),
-        ("localhost", Problem.SHAPE),
-        ("1.2.3", Problem.SHAPE),
-        ("1.2.3.4.5", Problem.SHAPE),
-        ("1.2.3.256", Problem.SHAPE),
-        ("01.2.3.4", Problem.SHAPE),
-        ("1.2.3.04", Problem.SHAPE),
-        ("۰۱.۲.۳.۴", Problem.SHAPE),
-        ("１.2.3.4", Problem.SHAPE),
-        ("0x1.2.3.4", Problem.SHAPE),
-        ("16909060", Problem.SHAPE),
-        ("1.2.3.4:80", Problem.SHAPE),
-        ("[::1]", Problem.SHAPE),
-        ("1.2.3.4 5.6.7.8", Problem.SHAPE),
-        ("1.2.3.4-9", Problem.SHAPE),
-        ("1.2.3.*", Problem.SHAPE),
-        (":::", Problem.SHAPE),
-        ("::ffff:01.2.3.4", Problem.SHAPE),
-        ("fe80::1%eth0", Problem.SHAPE),
-        ("fe80::1%eth0/64", Problem.SHAPE),
-        ("::ffff:1.2.3.4%1", Problem.SHAPE),
-        ("/24", Problem.SHAPE),
-        ("1.2.3.4/", Problem.PREFIX),
-        ("1.2.3.4/33", Problem.PREFIX),
-        ("::1/129", Problem.PREFIX),
-        ("1.2.3.0/-1", Problem.PREFIX),
-        ("1.2.3.0/+24", Problem.PREFIX),
-        ("1.2.3.0/ 24", Problem.PREFIX),
-        ("1.2.3.0/024", Problem.PREFIX),
-        ("1.2.3.0/00", Problem.PREFIX),
-        ("1.2.3.0/24/24", Problem.PREFIX),
-        ("1.2.3.0/255.255.255.0", Problem.PREFIX),
-        ("1.2.3.0/0.0.0.255", Problem.PREFIX),
-        ("0.0.0.0/0.0.0.0", Problem.PREFIX),
-        ("1.2.3.0/" + "9" * 5000, Problem.PREFIX),
-        ("1.2.3.4/0", Problem.TOO_WIDE),
-        ("0.0.0.0/0", Problem.TOO_WIDE),
-        ("۰.۰.۰.۰/۰", Problem.TOO_WIDE),
-        ("::/0", Problem.TOO_WIDE),
-        ("2a00::1/0", Problem.TOO_WIDE),
-        ("::ffff:0:0/96", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/96", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/24", Problem.TOO_WIDE),
-        ("::ffff:1.2.3.4/0", Problem.TOO_WIDE),
+        ("", NetworkProblem.SHAPE),
+        (" ", NetworkProblem.SHAPE),
+        ("localhost", NetworkProblem.SHAPE),
+        ("1.2.3", NetworkProblem.SHAPE),
+        ("1.2.3.4.5", NetworkProblem.SHAPE),
+        ("1.2.3.256", NetworkProblem.SHAPE),
+        ("01.2.3.4", NetworkProblem.SHAPE),
+        ("1.2.3.04", NetworkProblem.SHAPE),
+        ("۰۱.۲.۳.۴", NetworkProblem.SHAPE),
+        ("１.2.3.4", NetworkProblem.SHAPE),
+        ("0x1.2.3.4", NetworkProblem.SHAPE),
+        ("16909060", NetworkProblem.SHAPE),
+        ("1.2.3.4:80", NetworkProblem.SHAPE),
+        ("[::1]", NetworkProblem.SHAPE),
+        ("1.2.3.4 5.6.7.8", NetworkProblem.SHAPE),
+        ("1.2.3.4-9", NetworkProblem.SHAPE),
+        ("1.2.3.*", NetworkProblem.SHAPE),
+        (":::", NetworkProblem.SHAPE),
+        ("::ffff:01.2.3.4", NetworkProblem.SHAPE),
+        ("fe80::1%eth0", NetworkProblem.SHAPE),
+        ("fe80::1%eth0/64", NetworkProblem.SHAPE),
+        ("::ffff:1.2.3.4%1", NetworkProblem.SHAPE),
+        ("/24", NetworkProblem.SHAPE),
+        ("1.2.3.4/", NetworkProblem.PREFIX),
+        ("1.2.3.4/33", NetworkProblem.PREFIX),
+        ("::1/129", NetworkProblem.PREFIX),
+        ("1.2.3.0/-1", NetworkProblem.PREFIX),
+        ("1.2.3.0/+24", NetworkProblem.PREFIX),
+        ("1.2.3.0/ 24", NetworkProblem.PREFIX),
+        ("1.2.3.0/024", NetworkProblem.PREFIX),
+        ("1.2.3.0/00", NetworkProblem.PREFIX),
+        ("1.2.3.0/24/24", NetworkProblem.PREFIX),
+        ("1.2.3.0/255.255.255.0", NetworkProblem.PREFIX),
+        ("1.2.3.0/0.0.0.255", NetworkProblem.PREFIX),
+        ("0.0.0.0/0.0.0.0", NetworkProblem.PREFIX),
+        ("1.2.3.0/" + "9" * 5000, NetworkProblem.PREFIX),
+        ("1.2.3.4/0", NetworkProblem.TOO_WIDE),
+        ("0.0.0.0/0", NetworkProblem.TOO_WIDE),
+        ("۰.۰.۰.۰/۰", NetworkProblem.TOO_WIDE),
+        ("::/0", NetworkProblem.TOO_WIDE),
+        ("2a00::1/0", NetworkProblem.TOO_WIDE),
+        ("::ffff:0:0/96", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/96", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/24", NetworkProblem.TOO_WIDE),
+        ("::ffff:1.2.3.4/0", NetworkProblem.TOO_WIDE),
     ],
 )
-def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str, kind: Problem) -> None:
+def test_what_is_no_entry_of_an_allow_list_is_rejected_with_its_reason(
+    text: str, kind: NetworkProblem
+) -> None:
     with pytest.raises(NetworkError) as caught:
         parse_network(text)
     assert caught.value.kind is kind
@@ -121,7 +123,7 @@ def test_what_is_no_entry_of_an_allow_list_is_refused_with_its_reason(text: str,
         ("::ffff:127.0.0.1", True),
     ],
 )
-def test_network_that_nobody_on_the_internet_calls_from_is_marked(text: str, private: bool) -> None:
+def test_network_that_is_not_reachable_on_the_internet_is_marked(text: str, private: bool) -> None:
     assert parse_network(text).private is private
 
 
@@ -129,10 +131,10 @@ def test_network_that_nobody_on_the_internet_calls_from_is_marked(text: str, pri
     "text", ["128.0.0.0/7", "::ffff:128.0.0.0/103", "8000::/1", "2a00::/23", "1.2.3.4/0"]
 )
 def test_a_good_part_of_the_internet_is_not_listed(text: str) -> None:
-    """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are everywhere."""
+    """SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are all addresses."""
     with pytest.raises(NetworkError) as caught:
         parse_entry(text)
-    assert caught.value.kind is Problem.TOO_WIDE
+    assert caught.value.kind is NetworkProblem.TOO_WIDE
 
 
 @pytest.mark.parametrize("text", ["128.0.0.0/8", "::ffff:128.0.0.0/104", "2a00::/24", "8.8.8.8", "2a00::1"])
@@ -179,7 +181,7 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["2001:db8::/32"], "1.2.3.4", False),
         (["::/1"], "1.2.3.4", False),
         (["9.9.9.9", "1.2.3.0/24"], "1.2.3.255", True),
-        # A network inside another takes nothing of it away, whatever their order.
+        # A network inside another one does not change the result, whatever their order.
         (["10.0.0.0/8", "10.1.0.0/16"], "10.0.0.1", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "10.1.2.3", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "10.200.0.1", True),
@@ -199,7 +201,7 @@ def test_pasted_list_is_split(text: str, expected: list[str]) -> None:
         (["0.0.0.0/0"], "1.2.3.4", False),
         (["nonsense"], "1.2.3.4", False),
         (["nonsense", "1.2.3.4"], "1.2.3.4", True),
-        # A network within another one takes nothing away from it, whichever was listed first.
+        # A network within another one does not change the result, whichever was listed first.
         (["10.1.0.0/16", "10.0.0.0/8"], "10.200.0.1", True),
         (["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24"], "10.0.1.1", True),
         (["10.0.0.0/8", "10.1.0.0/16"], "11.0.0.1", False),
@@ -253,7 +255,7 @@ def test_matching_agrees_with_arithmetic(
     st.lists(st.tuples(st.integers(0, 2**16 - 1), st.integers(17, 32)), max_size=6), st.integers(0, 2**16 - 1)
 )
 def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, int]], number: int) -> None:
-    """In one /16, so that networks touch and contain one another."""
+    """Networks in one /16, so that they touch and contain one another."""
     networks = [ipaddress.ip_network((0x0A010000 + base, length), strict=False) for base, length in listed]
     address = ipaddress.ip_address(0x0A010000 + number)
     expected = any(address in network for network in networks)
@@ -269,7 +271,7 @@ def test_a_list_admits_what_one_of_its_networks_admits(listed: list[tuple[int, i
     st.integers(0, 255),
 )
 def test_list_admits_what_any_of_its_networks_admits(listed: list[tuple[int, int]], second: int) -> None:
-    """Networks of 10.0.0.0/8, which lie within each other more often than not."""
+    """Networks of 10.0.0.0/8, most of which are within each other."""
     values = [parse_network(f"10.{number}.0.0/{length}").value for number, length in listed]
     address = ipaddress.ip_address(f"10.{second}.255.1")
     admitted = any(address in ipaddress.ip_network(value) for value in values)
@@ -278,7 +280,7 @@ def test_list_admits_what_any_of_its_networks_admits(listed: list[tuple[int, int
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_is_parsed_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     for part in [text, *split_list(text)]:
         with contextlib.suppress(NetworkError):
             parse_network(part)

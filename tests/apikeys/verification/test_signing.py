@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apikeys.verification.signing import ContractError, Kind, Refusal, parse, verify
+from apikeys.verification.signing import ContractError, ContractViolation, Kind, parse, verify
 from tests.support.binance_client import BinanceClient
 
 # The example key of the public documentation (binance/binance-spot-api-docs, rest-api.md).
@@ -30,10 +30,10 @@ SIG = b"signature=ab"
 STAMP = b"timestamp=1499827319559"
 
 
-def refusal(query: bytes, body: bytes = b"") -> tuple[Refusal, tuple[str | int, ...]]:
+def violation(query: bytes, body: bytes = b"") -> tuple[ContractViolation, tuple[str | int, ...]]:
     with pytest.raises(ContractError) as caught:
         parse(query, body)
-    return caught.value.refusal, caught.value.arguments
+    return caught.value.violation, caught.value.arguments
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ def test_published_example_holds(query: bytes, body: bytes) -> None:
         (b"timestamp=1&Signature=no&signature=ab", b"", b"timestamp=1&Signature=no"),
     ],
 )
-def test_payload_is_the_wire_bytes_without_the_signature(query: bytes, body: bytes, payload: bytes) -> None:
+def test_payload_is_the_received_bytes_without_the_signature(
+    query: bytes, body: bytes, payload: bytes
+) -> None:
     request = parse(query, body)
     assert request.payload == payload
     assert request.signature == b"ab"
@@ -149,15 +151,15 @@ MALFORMED_NUMBERS = [
 
 @pytest.mark.parametrize("text", [*MALFORMED_NUMBERS, b"1499827319559.0"])
 def test_malformed_timestamp_is_named(text: bytes) -> None:
-    expected = (Refusal.PARAMETER_MISSING, ("timestamp",))
-    assert refusal(b"timestamp=" + text + b"&" + SIG) == expected
-    assert refusal(SIG, b"timestamp=" + text) == expected
+    expected = (ContractViolation.PARAMETER_MISSING, ("timestamp",))
+    assert violation(b"timestamp=" + text + b"&" + SIG) == expected
+    assert violation(SIG, b"timestamp=" + text) == expected
 
 
 @pytest.mark.parametrize("text", [*MALFORMED_NUMBERS, b"5000.", b".5", b"1.2345", b"1.2.3", b"1.%DB%B1"])
 def test_malformed_recv_window_is_named(text: bytes) -> None:
-    expected = (Refusal.PARAMETER_MISSING, ("recvWindow",))
-    assert refusal(STAMP + b"&recvWindow=" + text + b"&" + SIG) == expected
+    expected = (ContractViolation.PARAMETER_MISSING, ("recvWindow",))
+    assert violation(STAMP + b"&recvWindow=" + text + b"&" + SIG) == expected
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_recv_window_is_five_seconds_by_default() -> None:
 
 @pytest.mark.parametrize("text", [b"60000.001", b"60001", b"99999999999999999999"])
 def test_recv_window_above_a_minute_is_out_of_range(text: bytes) -> None:
-    assert refusal(STAMP + b"&recvWindow=" + text + b"&" + SIG) == (Refusal.RECV_WINDOW, ())
+    assert violation(STAMP + b"&recvWindow=" + text + b"&" + SIG) == (ContractViolation.RECV_WINDOW, ())
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_recv_window_above_a_minute_is_out_of_range(text: bytes) -> None:
     ],
 )
 def test_missing_parameter_is_named(query: bytes, body: bytes, name: str) -> None:
-    assert refusal(query, body) == (Refusal.PARAMETER_MISSING, (name,))
+    assert violation(query, body) == (ContractViolation.PARAMETER_MISSING, (name,))
 
 
 @pytest.mark.parametrize(
@@ -223,10 +225,10 @@ def test_missing_parameter_is_named(query: bytes, body: bytes, name: str) -> Non
         (STAMP + b"&" + SIG + b"&" + SIG, SIG + b"&" + SIG, 2, 5),
     ],
 )
-def test_duplicate_is_refused_with_its_counts(
+def test_duplicate_is_rejected_with_its_counts(
     query: bytes, body: bytes, expected: int, received: int
 ) -> None:
-    assert refusal(query, body) == (Refusal.PARAMETER_DUPLICATE, (expected, received))
+    assert violation(query, body) == (ContractViolation.PARAMETER_DUPLICATE, (expected, received))
 
 
 @pytest.mark.parametrize(
@@ -293,11 +295,11 @@ def test_hmac_is_taken_in_either_case() -> None:
         base64.b64encode(bytes.fromhex(SIG_ASCII.decode())),
     ],
 )
-def test_other_hmac_is_refused(signature: bytes) -> None:
+def test_other_hmac_is_rejected(signature: bytes) -> None:
     assert not verify(Kind.HMAC, DOC_SECRET, DOC_ASCII, signature)
 
 
-def test_other_payload_or_secret_is_refused() -> None:
+def test_other_payload_or_secret_is_rejected() -> None:
     assert not verify(Kind.HMAC, DOC_SECRET, DOC_ASCII + b"&", SIG_ASCII)
     assert not verify(Kind.HMAC, DOC_SECRET.lower(), DOC_ASCII, SIG_ASCII)
 
@@ -343,7 +345,7 @@ def test_ed25519_vectors_of_rfc_8032_hold(public: str, message: str, signature: 
 
 def test_percent_encoded_ed25519_signature_is_read_from_a_query() -> None:
     private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    # 64 different payloads: some signatures hold "+" and "/", which must be encoded.
+    # 64 different payloads: some signatures contain "+" and "/", which must be encoded.
     for number in range(64):
         payload = b"a=%d&" % number + STAMP
         encoded = quote_plus(base64.b64encode(private.sign(payload))).encode()
@@ -371,7 +373,7 @@ def test_percent_encoded_ed25519_signature_is_read_from_a_query() -> None:
         lambda s: s[:-3] + bytes([s[-3] + 1]) + b"==",
     ],
 )
-def test_damaged_ed25519_signature_is_refused(damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_ed25519_signature_is_rejected(damage: Callable[[bytes], bytes]) -> None:
     private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     good = base64.b64encode(private.sign(b"payload"))
     assert verify(Kind.ED25519, der(private.public_key()), b"payload", good)
@@ -401,11 +403,11 @@ def test_random_bytes_are_never_valid_and_never_an_exception(
 
 @settings(deadline=None)
 @given(st.binary(), st.binary())
-def test_random_bytes_are_read_or_refused(query: bytes, body: bytes) -> None:
+def test_random_bytes_are_read_or_rejected(query: bytes, body: bytes) -> None:
     try:
         parse(query, body)
     except ContractError as error:
-        assert error.refusal in Refusal
+        assert error.violation in ContractViolation
 
 
 # Names that the client's own parameters do not use; surrogates cannot be encoded.
@@ -417,7 +419,7 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Everything a right client may do: any order, either place, ``+`` or ``%20``, Unicode, either case."""
+    """All variants of a correct client: any order, query or body, ``+`` or ``%20``, Unicode, either case."""
     pairs = list(draw(st.dictionaries(NAMES, VALUES, max_size=5)).items())
     pairs += [("timestamp", "1499827319559"), ("recvWindow", draw(st.sampled_from(["5000", "1.25"])))]
     pairs = draw(st.permutations(pairs))
@@ -448,14 +450,14 @@ def test_whatever_a_right_client_sends_is_verified(call: tuple[bytes, bytes]) ->
 @settings(deadline=None)
 @given(calls(), st.data())
 def test_one_changed_byte_is_noticed(call: tuple[bytes, bytes], data: st.DataObject) -> None:
-    wire = bytearray(call[0] + call[1])
-    place = data.draw(st.integers(0, len(wire) - 1))
-    before = bytes(wire)
-    wire[place] ^= data.draw(st.integers(1, 255))
-    if bytes(wire).lower() == before.lower() and b"signature" in before[:place]:
-        return  # the case of the signature's own hex is free
+    received = bytearray(call[0] + call[1])
+    place = data.draw(st.integers(0, len(received) - 1))
+    before = bytes(received)
+    received[place] ^= data.draw(st.integers(1, 255))
+    if bytes(received).lower() == before.lower() and b"signature" in before[:place]:
+        return  # the signature's hex digits may be in either case
     try:
-        request = parse(bytes(wire[: len(call[0])]), bytes(wire[len(call[0]) :]))
+        request = parse(bytes(received[: len(call[0])]), bytes(received[len(call[0]) :]))
     except ContractError:
         return
     assert not (request.well_formed and verify(Kind.HMAC, DOC_SECRET, request.payload, request.signature))
