@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -145,14 +144,6 @@ def not_served() -> str:
         "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
         "satellite numbers are not accepted."
     ) % {"prefixes": served_prefixes()}
-
-
-def parse_countries(names: Iterable[str]) -> frozenset[str]:
-    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` for an unknown one, and for none."""
-    countries = frozenset(name.strip().upper() for name in names if name.strip())
-    if not countries or countries - phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError("not a list of country codes")
-    return countries
 
 
 class PhoneField(forms.CharField):
