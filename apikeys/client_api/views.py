@@ -80,7 +80,7 @@ def decide(request: HttpRequest, permission: str) -> verification_decision.Decis
     )
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
         # SECURITY: outside the time of the answer, which would tell existing keys from others by what is written.
-        background.note(recorder.note, api_key, decision, address, permission)
+        background.run_statistics(recorder.note, api_key, decision, address, permission)
     return decision
 
 
