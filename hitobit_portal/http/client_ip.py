@@ -29,7 +29,7 @@ _WITH_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::[
 def parse_address(text: str | None) -> Address | None:
     """Parse one IP address. An IPv4-mapped IPv6 address gives the IPv4 address.
 
-    Returns ``None`` for anything that is not exactly one address: spaces, ports, leading zeros, digits outside ASCII and
+    Returns ``None`` for anything that is not exactly one address: spaces, ports, leading zeros, digits outside ASCII,
     zone ids (``fe80::1%eth0`` is meaningful on one machine only).
     """
     # SECURITY: "::ffff:1.2.3.4%x" and "::ffff:1.2.3.4" would be two rate buckets for one attacker.
