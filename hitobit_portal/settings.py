@@ -50,7 +50,7 @@ SMSIR_URL = values[declared.SMSIR_URL]
 SMS_HTTP_URL = values[declared.SMS_HTTP_URL]
 SMS_HTTP_TOKEN = values[declared.SMS_HTTP_TOKEN]
 
-# Notices only. Without PORTAL_EMAIL_URL nobody can add an e-mail address; in the demo messages are files in var/mail.
+# For notices only. Without PORTAL_EMAIL_URL nobody can add an e-mail address; the demo writes messages to var/mail.
 _email = values[declared.EMAIL_URL]
 EMAIL = DEMO or bool(_email)
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -133,7 +133,7 @@ TEMPLATES = [
 
 DATABASES: dict[str, dict[str, Any]] = {"default": values[declared.DATABASE_URL]}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # IMMEDIATE takes the write lock first, so that "read, compare, write" cannot interleave; it is SQLite's row lock.
+    # IMMEDIATE takes the write lock first, so that "read, compare, write" cannot interleave: SQLite has no row locks.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 10,
@@ -141,7 +141,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
-ATOMIC_REQUESTS = False  # SECURITY: a failure that raises would roll its own count back.
+ATOMIC_REQUESTS = False  # SECURITY: an exception would roll back the failure count of a wrong code.
 
 REDIS_URL = values[declared.REDIS_URL]
 CACHES = {
@@ -150,7 +150,7 @@ CACHES = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 }
 RATELIMIT_FAIL_OPEN = False
-# django-ratelimit's checks E003 and W001 know no single process; `hitobit_portal.config.checks` has our rule instead.
+# django-ratelimit's checks E003 and W001 do not know of a single process; `hitobit_portal.config.checks` has our rule.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 AUTH_USER_MODEL = "accounts.User"
@@ -167,20 +167,20 @@ SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
-# SECURITY: not in a cookie, Django's default: it outlives the session, and the next person in the browser reads it.
+# SECURITY: not in a cookie, Django's default: it outlives the session, and the next user of the browser could read it.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "hitobit_portal.http.error_pages.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
-# The prefix __Host- ties a cookie to this host, path / and https; browsers refuse it on plain http.
+# The prefix __Host- binds a cookie to this host, path / and https; browsers refuse it on plain http.
 SESSION_COOKIE_NAME = "__Host-session" if SECURE else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if SECURE else "csrf"
-LANGUAGE_COOKIE_NAME = "__Host-language" if SECURE else "language"  # as `looks` names its cookies
+LANGUAGE_COOKIE_NAME = "__Host-language" if SECURE else "language"  # the names of `display_preferences`
 LANGUAGE_COOKIE_SECURE = SECURE
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())
 
-# TLS ends at the proxy; it redirects http to https itself, and says so in this header, which it must overwrite.
+# TLS ends at the proxy. It redirects http to https, and must overwrite this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_SSL_REDIRECT = SECURE
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

@@ -86,7 +86,7 @@ class Values:
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
-        #: Names of settings that were asked for; a test compares them with the declarations.
+        #: Names of the settings that were read from here; a test compares them with the declarations.
         self.used: set[str] = set()
 
     def __getitem__(self, setting: Setting[T]) -> T:

@@ -5,6 +5,7 @@ import re
 from django.core.management import get_commands
 
 from hitobit_portal.config import declarations, table
+from manage import REAL
 from tests.support.production import ROOT
 
 
@@ -20,6 +21,7 @@ def test_table_of_settings_is_made_from_the_declarations() -> None:
 
 
 def test_variable_that_is_named_anywhere_is_declared() -> None:
+    assert declarations.NAMES >= REAL
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         named = set(re.findall(r"\bPORTAL_[A-Z_]*[A-Z]\b(?!\*)", path.read_text(encoding="utf-8")))
         known = {name.removesuffix("_FILE") for name in named if not name.startswith("PORTAL_TEST")}
