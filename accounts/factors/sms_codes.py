@@ -166,7 +166,7 @@ def _alarm(request: HttpRequest, user: User, approval: Approval, slot: Slot) -> 
     rate = slot.rate
     # Strangers type numbers by the thousand; of the cap that they share there is one event.
     who = slot.value if is_stranger(request, user, approval) else str(user.pk)
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
+    if ratelimits.acquire(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{who}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()

@@ -83,16 +83,16 @@ def verify(
     known = bool(known_browsers.of(request, user))
     slots = _slots(request, user, approval, known)
     # SECURITY: the address's slot is taken before comparing, or parallel guesses over many accounts outrun it.
-    wait = ratelimits.take_all(slots)
+    wait = ratelimits.acquire_all(slots)
     if wait is not None:
         return Result(Outcome.LOCKED, retry_after=wait)
     try:
         result = _verify_locked(request, user, approval, codes, known, effect, already_done, seed)
     except Exception:
-        ratelimits.give_back_all(slots)  # the codes were right; what they allow failed
+        ratelimits.release_all(slots)  # the codes were right; what they allow failed
         raise
     if result.outcome is not Outcome.REFUSED:
-        ratelimits.give_back_all(slots)
+        ratelimits.release_all(slots)
     if result.outcome is Outcome.REFUSED:
         _tell_refusal(request, user, approval, known)
     return result

@@ -47,7 +47,7 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
         slots = _slots(request, phone)
-        wait = ratelimits.take_all(slots)
+        wait = ratelimits.acquire_all(slots)
         if wait is not None:
             _note_limited(request, phone)
             return error_pages.too_many(request, wait)
@@ -56,7 +56,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work whoever it is: Django hashes the password for nobody, too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            ratelimits.give_back_all(slots)  # the rates are against guessing; a right password is no guess
+            ratelimits.release_all(slots)  # the rates are against guessing; a right password is no guess
             guard.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
                 guard.prove(request, "trusted")
@@ -75,7 +75,7 @@ def _note_limited(request: HttpRequest, phone: str) -> None:
     """One event for each window, person and address: refused requests are cheap, and must not fill the trail."""
     owner = _owner(phone)
     value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
-    if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
+    if ratelimits.acquire(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 

@@ -64,7 +64,7 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
 
 def _store(request: HttpRequest, user: User, password: str, only_if: Callable[[], bool]) -> bool:
     """Replaces the password and ends all other sessions; ``only_if`` is asked under the lock. Whether it did."""
-    ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    ratelimits.release(Rate.PASSWORD_CHECK, str(user.pk))
     hashed = make_password(password)  # slow, so before the lock
     with transaction.atomic(durable=True):
         verification.lock(user)
@@ -104,10 +104,10 @@ def _form(request: HttpRequest, user: User) -> ChangePasswordForm | HttpResponse
     if request.method != "POST":
         return ChangePasswordForm(user)
     # SECURITY: taken before comparing: a found session and a borrowed phone are no licence to guess the password.
-    wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
+    wait = ratelimits.acquire(Rate.PASSWORD_CHECK, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)
     form = ChangePasswordForm(user, request.POST)
     if not form.is_valid() and "current_password" not in form.errors:
-        ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+        ratelimits.release(Rate.PASSWORD_CHECK, str(user.pk))
     return form

@@ -96,7 +96,7 @@ def forgot_password(request: HttpRequest) -> HttpResponse:
         return redirect("forgot_codes")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
+        wait = ratelimits.acquire_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return error_pages.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -113,8 +113,8 @@ def _limited(request: HttpRequest, phone: str) -> int | None:
     """The seconds to wait, or None: by address, or apart from strangers in a browser in which the number logged in."""
     browser = known_browsers.of_number(request, phone)
     if browser:
-        return ratelimits.take(Rate.FORGOT_BROWSER, browser)
-    return ratelimits.take_address(Rate.FORGOT_ADDRESS, address_of(request))
+        return ratelimits.acquire(Rate.FORGOT_BROWSER, browser)
+    return ratelimits.acquire_address(Rate.FORGOT_ADDRESS, address_of(request))
 
 
 def _may_reset(user: User) -> bool:

@@ -110,7 +110,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
         return redirect("signup_code")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
+        wait = ratelimits.acquire_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return error_pages.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -125,7 +125,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
 @require_POST
 def password_strength(request: HttpRequest) -> HttpResponse:
     """``{"score": 0-4, "text": "..."}`` for the meter; nothing is kept."""
-    wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     found = passwords.strength(request.POST.get("password", "")[: passwords.LONGEST + 1], _own_phone(request))
@@ -163,7 +163,7 @@ def _on_the_way(request: HttpRequest) -> HttpResponse | dict[str, Any]:
 
 
 def _set_out(request: HttpRequest, phone: str, invitation: int | None) -> HttpResponse:
-    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     flow.begin(request, flow.SIGN_UP, phone, invitation=invitation)
@@ -172,7 +172,7 @@ def _set_out(request: HttpRequest, phone: str, invitation: int | None) -> HttpRe
 
 
 def _ask_again(request: HttpRequest) -> HttpResponse:
-    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     flow.ask(request, flow.SIGN_UP, _send, spoken="speak" in request.POST)

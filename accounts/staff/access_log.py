@@ -18,7 +18,10 @@ from hitobit_portal.security.ratelimits import Rate
 def at(request: HttpRequest, page: str, *, of: User | None = None, target: str = "", label: str = "") -> None:
     """Leaves "looked at ``page``". ``of``: whose page it is; its owner doesn't see the event in their own activity."""
     me = customer(request)
-    if ratelimits.take(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}") is None:
+    if (
+        ratelimits.acquire(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}")
+        is None
+    ):
         audit.record(
             Event.STAFF_VIEWED, request, customer=of, actor=me, target=target, label=label, page=page
         )
@@ -29,7 +32,7 @@ def searched(request: HttpRequest, page: str, text: str, found: int | None, **fi
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}
     key = f"{me.pk}:{page}:?{text}{sorted(shown.items())!r}"
-    if ratelimits.take(Rate.STAFF_VIEWED_EVENT, key) is None:
+    if ratelimits.acquire(Rate.STAFF_VIEWED_EVENT, key) is None:
         audit.record(
             Event.STAFF_SEARCHED,
             request,

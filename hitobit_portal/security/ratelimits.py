@@ -119,7 +119,7 @@ def widest_bucket(address: str) -> str:
     return address_slots(Rate.LOGIN_ADDRESS, address)[-1].value
 
 
-def take(rate: Rate, value: str, *, times: int = 1) -> int | None:
+def acquire(rate: Rate, value: str, *, times: int = 1) -> int | None:
     """Count one attempt for ``value``. Returns None if it is allowed, else the seconds to wait.
 
     ``times``: factor of the rate's count. Raises the cache's own error if the cache is down; callers fail closed (503).
@@ -137,8 +137,8 @@ def take(rate: Rate, value: str, *, times: int = 1) -> int | None:
     return None
 
 
-def give_back(rate: Rate, value: str, *, times: int = 1) -> None:
-    """Undo one count of `take`, for attempts that turned out to be legitimate."""
+def release(rate: Rate, value: str, *, times: int = 1) -> None:
+    """Undo one count of `acquire`, for attempts that turned out to be legitimate."""
     rate_text = _rate_text(rate.value, times)
     key = _make_cache_key(rate.name, _get_window(value, rate.value.seconds), rate_text, value, ALL)
     with contextlib.suppress(ValueError):  # the window has ended, and its count with it
@@ -158,28 +158,28 @@ def first_full(slots: Sequence[Slot]) -> Full | None:
     SECURITY: attempts that a full /64 rejects must not count for the /48 of its neighbours, or for a limit of the day.
     """
     for number, slot in enumerate(slots):
-        wait = take(slot.rate, slot.value, times=slot.times)
+        wait = acquire(slot.rate, slot.value, times=slot.times)
         if wait is not None:
-            give_back_all(slots[:number])
+            release_all(slots[:number])
             return Full(slot, wait)
     return None
 
 
-def take_all(slots: Sequence[Slot]) -> int | None:
+def acquire_all(slots: Sequence[Slot]) -> int | None:
     """The same as `first_full`, but returns only the seconds to wait."""
     full = first_full(slots)
     return full.wait if full else None
 
 
-def give_back_all(slots: Sequence[Slot]) -> None:
-    """Undo `take_all`."""
+def release_all(slots: Sequence[Slot]) -> None:
+    """Undo `acquire_all`."""
     for slot in slots:
-        give_back(slot.rate, slot.value, times=slot.times)
+        release(slot.rate, slot.value, times=slot.times)
 
 
-def take_address(rate: Rate, address: str) -> int | None:
-    """`take` for an address: counts for all of its `address_slots`."""
-    return take_all(address_slots(rate, address))
+def acquire_address(rate: Rate, address: str) -> int | None:
+    """`acquire` for an address: counts for all of its `address_slots`."""
+    return acquire_all(address_slots(rate, address))
 
 
 def _rate_text(limit: Limit, times: int) -> str:

@@ -121,8 +121,8 @@ def test_one_customer_of_a_provider_has_one_share_of_the_strangers(
 def test_a_message_that_one_cap_refuses_counts_against_no_other(caps: Caps) -> None:
     caps(SMS_OUTSIDE_PREFIX=1, SMS_OUTSIDE_DAY=2)
     assert sign_ups(everywhere(5)) == 1
-    assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is None
-    assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
+    assert ratelimits.acquire(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is None
+    assert ratelimits.acquire(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
 
 
 def test_a_cap_of_strangers_is_told_once_and_not_once_a_number(caps: Caps) -> None:
