@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ImproperlyConfigured
 from environs import ValidationError
 
 from hitobit_portal import settings as portal_settings
-from hitobit_portal.config import declarations, env, parsers
+from hitobit_portal.config import declarations, env, parsers, table
 from tests.support.production import ROOT, settings, without_settings
 
 #: Stands in every bad value that can hold it, and in no output.
@@ -161,6 +162,74 @@ def test_error_is_not_repeated_for_what_depends_on_it(tmp_path: Path) -> None:
     missing = dict.fromkeys(("PORTAL_SECRET_KEY", "PORTAL_MASTER_KEYS", "PORTAL_BASE_URL"))
     result = manage(tmp_path, {**missing, "PORTAL_DEMO": "perhaps"}, "check")
     assert result.stderr == "Configuration error: PORTAL_DEMO: Not a valid boolean.\n"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, str]], env.Values]:
+    """Load all settings from exactly this environment, and a data directory."""
+
+    def load(values: dict[str, str]) -> env.Values:
+        for name in declarations.NAMES:
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(f"{name}_FILE", raising=False)
+        for name, value in {"PORTAL_DATA_DIR": str(tmp_path), **values}.items():
+            monkeypatch.setenv(name, value)
+        return env.load(declarations.SETTINGS, declarations.DEMO)
+
+    return load
+
+
+def required() -> dict[str, str]:
+    """What production has to set, and nothing else."""
+    names = {setting.name for setting in declarations.SETTINGS if setting.default is env.REQUIRED}
+    return {name: value for name, value in settings(ROOT).items() if name in names}
+
+
+@pytest.mark.parametrize("in_demo", [False, True])
+def test_documented_default_is_the_default(
+    load: Callable[[dict[str, str]], env.Values], in_demo: bool
+) -> None:
+    base = {**required(), "PORTAL_DEMO": str(in_demo).lower()}
+    literal = {}
+    for name, default in re.findall(r"(?m)^\| `(\w+)`\*? \|.*\| ([^|]+) \| \w+ \|$", table.markdown()):
+        production, _, demo = default.partition("; in the demo ")
+        if text := re.fullmatch(r"`([^`]*)`", demo if in_demo and demo else production):
+            literal[name] = text[1]
+    literal.pop("PORTAL_DATA_DIR")  # of the test
+    assert len(literal) > 15
+    defaults, given = load(base), load({**literal, **base})
+    for setting in declarations.SETTINGS:
+        # A log level is a word as a default, and a number when it is read.
+        if setting.name in literal and setting is not declarations.LOG_LEVEL:
+            assert given[setting] == defaults[setting], setting.name
+
+
+def test_demo_needs_no_setting_and_production_has_no_default_of_the_demo(
+    load: Callable[[dict[str, str]], env.Values],
+) -> None:
+    demo = load({"PORTAL_DEMO": "true", "PORT": "9000"})
+    assert demo[declarations.BASE_URL] == "http://127.0.0.1:9000"
+    assert (demo[declarations.SIGNUP], demo[declarations.LOG_FORMAT]) == ("open", "line")
+    assert load({"PORTAL_DEMO": "true"})[declarations.SECRET_KEY] == demo[declarations.SECRET_KEY]
+    production = load(required())
+    assert (production[declarations.SIGNUP], production[declarations.LOG_FORMAT]) == ("closed", "json")
+    assert production[declarations.ALLOWED_HOSTS] == production[declarations.SMS_BACKENDS] == []
+
+
+def test_computed_default_depends_on_what_was_given(load: Callable[[dict[str, str]], env.Values]) -> None:
+    values = load({**required(), "PORTAL_BASE_URL": "https://keys.example.com:8443"})
+    assert values[declarations.EMAIL_FROM] == "Hitobit <no-reply@keys.example.com>"
+    assert values[declarations.DATABASE_URL]["NAME"] == str(
+        values[declarations.DATA_DIR].resolve() / "portal.sqlite3"
+    )
+
+
+@pytest.mark.parametrize("in_demo", ["true", "false"])
+def test_required_setting_that_is_empty_is_not_set(
+    load: Callable[[dict[str, str]], env.Values], in_demo: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^PORTAL_TRUSTED_PROXIES: It is not set"):
+        load({**required(), "PORTAL_TRUSTED_PROXIES": "", "PORTAL_DEMO": in_demo})
 
 
 def test_every_declared_setting_is_read() -> None:
