@@ -1,8 +1,8 @@
-"""Which static files are collected."""
+"""App configuration of static files: which files are collected."""
 
 from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
 class PortalStaticFilesConfig(StaticFilesConfig):
-    # django-htmx's extensions are not used, and import a bare module name that hashing can't resolve.
+    # The extensions of django-htmx are not used, and import a bare module name that hashing cannot resolve.
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "ext"]

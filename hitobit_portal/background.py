@@ -1,7 +1,7 @@
-"""Work that must not show in the time of an answer: whether a phone number has an account, for one.
+"""Background tasks: work whose duration must not show in the time of a response.
 
-A few threads in this process. What is lost when the process is killed is asked for again by its user; what must not
-be lost (notices) goes through the outbox instead.
+For example, the response must take as long for a phone number without an account. Tasks run in a few threads of this
+process and are lost if it is killed; users then ask again. What must not be lost (notices) goes through the outbox.
 """
 
 import logging
@@ -16,54 +16,53 @@ from django.utils import translation
 
 from hitobit_portal.observability import logs
 
-logger = logging.getLogger("portal.later")
-#: More waiting work than this is refused: memory is bounded, and each piece of `run` sends an SMS.
+logger = logging.getLogger("portal.background")
+#: Maximum number of waiting tasks in each queue: it bounds memory, and each task of `run` sends an SMS.
 LONGEST_QUEUE = 500
-# SECURITY: begun at once, the work takes turns with the rest of the answer in the same interpreter: known numbers were
-# answered 5 to 9 % later than unknown ones. By then the answer is gone; nobody notices that an SMS is sent that later.
-PAUSE = 0.1  # seconds
+# SECURITY: without a delay, the task competes with the rest of the response for the interpreter: responses for known
+# numbers took 5 to 9 % longer than for unknown ones. After the delay the response has been sent.
+DELAY = 0.1  # seconds
 
-_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="later")
-_room = threading.BoundedSemaphore(LONGEST_QUEUE)
-# SECURITY: what requests to the machine door leave behind waits in a line of its own: whoever floods that door must not
-# crowd out the codes that people wait for.
-_note_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notes")
-_note_room = threading.BoundedSemaphore(LONGEST_QUEUE)
+_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
+_free = threading.BoundedSemaphore(LONGEST_QUEUE)
+# SECURITY: tasks of API requests have a queue of their own. A flood of requests must not delay the codes of people.
+_statistics_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="statistics")
+_statistics_free = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 
 def run(work: Callable[..., object], *arguments: Any) -> bool:
-    """Has ``work`` done soon, in the language of now; False when there is no room for it."""
-    return _submit(_pool, _room, work, arguments)
+    """Call ``work`` soon, in the current language. Returns False if the queue is full."""
+    return _submit(_pool, _free, work, arguments)
 
 
-def note(work: Callable[..., object], *arguments: Any) -> bool:
-    """The same for statistics, which may be lost when there are too many."""
-    return _submit(_note_pool, _note_room, work, arguments)
+def run_statistics(work: Callable[..., object], *arguments: Any) -> bool:
+    """The same for statistics, which may be lost if there are too many."""
+    return _submit(_statistics_pool, _statistics_free, work, arguments)
 
 
 def _submit(
     pool: ThreadPoolExecutor,
-    room: threading.BoundedSemaphore,
+    free: threading.BoundedSemaphore,
     work: Callable[..., object],
     arguments: tuple[Any, ...],
 ) -> bool:
-    if not room.acquire(blocking=False):
-        logger.error("too much work is waiting; %s was dropped", work.__name__)
+    if not free.acquire(blocking=False):
+        logger.error("queue of background tasks is full; %s was dropped", work.__name__)
         return False
-    begin = time.monotonic() + PAUSE
-    pool.submit(_work, begin, room, work, arguments, translation.get_language(), logs.request_id.get())
+    begin = time.monotonic() + DELAY
+    pool.submit(_work, begin, free, work, arguments, translation.get_language(), logs.request_id.get())
     return True
 
 
 def _work(
     begin: float,
-    room: threading.BoundedSemaphore,
+    free: threading.BoundedSemaphore,
     work: Callable[..., object],
     arguments: tuple[Any, ...],
     language: str | None,
     request: str,
 ) -> None:
-    # What has waited in line for longer begins at once: a full line is worked off as fast as without.
+    # A task that has waited longer starts at once: the delay does not slow down a full queue.
     time.sleep(max(0.0, begin - time.monotonic()))
     token = logs.request_id.set(request)
     close_old_connections()
@@ -71,9 +70,9 @@ def _work(
         with translation.override(language):
             work(*arguments)
     except Exception as error:
-        # The class only: the arguments hold a phone number.
-        logger.error("%s failed: %s", work.__name__, type(error).__name__)
+        # The class only: a message may contain the arguments, which have a phone number.
+        logger.error("background task %s failed: %s", work.__name__, type(error).__name__)
     finally:
         close_old_connections()
         logs.request_id.reset(token)
-        room.release()
+        free.release()

@@ -1,28 +1,28 @@
-"""CSV that spreadsheets open as text: every cell quoted, and none of them a formula."""
+"""CSV files for spreadsheets: every cell is quoted, and no cell is taken for a formula."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 
-#: SECURITY: with these a spreadsheet takes a cell for a formula, and much of what is exported is free text.
-#: The last four are their full-width forms, which some take as well.
+#: SECURITY: a spreadsheet runs a cell that begins with one of these as a formula, and much of what is exported is free
+#: text. The last four are full-width forms, which some spreadsheets accept as well.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-BYTE_ORDER_MARK = "\ufeff"  # by which Excel knows UTF-8
+BYTE_ORDER_MARK = "\ufeff"  # Excel needs it to detect UTF-8
 
 
 class _Echo:
-    """A file that hands each line back instead of keeping it."""
+    """A file whose ``write`` returns the line instead of storing it."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def harmless(text: str) -> str:
-    """``text`` as no spreadsheet takes it for a formula."""
+    """Return ``text``, with an apostrophe in front if a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The file line by line, header first."""
+    """Yield the lines of the file, header first."""
     writer = csv.writer(_Echo(), quoting=csv.QUOTE_ALL)
     yield BYTE_ORDER_MARK + str(writer.writerow(header))
     for row in rows:

@@ -1,9 +1,10 @@
-"""Every address of the portal. What stands here is for finished logins, unless its view says otherwise."""
+"""All URLs of the portal. A view is for finished logins unless it is marked otherwise (`accounts.access.middleware`)."""
 
 from django.conf import settings
 from django.contrib import admin
 from django.urls import path
 
+from accounts.access import decorators
 from accounts.login import enrolment_views
 from accounts.login import views as login_views
 from accounts.profile import activity, safety_urls
@@ -12,6 +13,7 @@ from accounts.registration import urls
 from apikeys.client_api import views as client_api_views
 from apikeys.debugger import urls as debugger_urls
 from apikeys.pages import urls as pages_urls
+from hitobit_portal.http import well_known
 
 urlpatterns = [
     path("login/", login_views.login, name="login"),
@@ -27,6 +29,9 @@ urlpatterns = [
     *pages_urls.urlpatterns,
     *debugger_urls.urlpatterns,
     path("admin/", admin.site.urls),
+    path(".well-known/security.txt", decorators.public(well_known.security_txt), name="security_txt"),
+    path(".well-known/change-password", well_known.change_password, name="change_password"),
+    path("robots.txt", decorators.public(well_known.robots_txt), name="robots_txt"),
     path("api/v3/ping", client_api_views.ping, name="ping"),
     path("api/v3/time", client_api_views.server_time, name="server_time"),
     path("sapi/v1/account/apiRestrictions", client_api_views.api_restrictions, name="api_restrictions"),

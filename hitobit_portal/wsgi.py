@@ -12,16 +12,16 @@ from django.utils.http import parse_header_parameters
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")
 
 portal = get_wsgi_application()
-# A server asks no `manage.py check`: what is wrong has to stop it, too.
+# A server does not run `manage.py check`, so serious problems must stop it here.
 if wrong := [message for message in run_checks() if message.is_serious()]:
     raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """The portal, for requests in UTF-8, as all of its forms are; any other charset is 415.
+    """The portal, for requests in UTF-8, which all of its forms use; 415 for any other charset.
 
-    SECURITY: Django decodes by whatever codec a caller names, before any middleware is asked: "base64" raises there,
-    and "unicode_escape" makes text that can't be encoded again.
+    SECURITY: Django decodes with any codec that a caller names, before any middleware runs: "base64" raises an
+    exception there, and "unicode_escape" makes text that cannot be encoded again.
     """
     try:
         charset = parse_header_parameters(environ.get("CONTENT_TYPE", ""))[1].get("charset", "utf-8")

@@ -189,8 +189,8 @@ def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     from hitobit_portal import background
 
     monkeypatch.setattr(background, "_pool", Now())
-    monkeypatch.setattr(background, "_note_pool", Now())
-    monkeypatch.setattr(background, "PAUSE", 0.0)
+    monkeypatch.setattr(background, "_statistics_pool", Now())
+    monkeypatch.setattr(background, "DELAY", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
     monkeypatch.setattr(background, "close_old_connections", lambda: None)
 

@@ -71,7 +71,7 @@ def save(request: HttpRequest, owner: str) -> None:
     length = sum(len(value) for values in fields.values() for value in values)
     if not fields or length > MAX_DRAFT_LENGTH:
         return
-    if ratelimits.take_address(Rate.DRAFT_ADDRESS, address_of(request)) is None:
+    if ratelimits.acquire_address(Rate.DRAFT_ADDRESS, address_of(request)) is None:
         request.session[DRAFT] = {"owner": owner, "path": request.path, "fields": fields}
 
 

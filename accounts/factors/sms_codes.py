@@ -171,7 +171,7 @@ def _report_cap(request: HttpRequest, user: User, approval: Approval, slot: Slot
     rate = slot.rate
     # Unauthenticated requests may name thousands of numbers; a limit that they share is recorded once.
     subject = slot.value if is_unauthenticated(request, user, approval) else str(user.pk)
-    if ratelimits.take(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{subject}") is None:
+    if ratelimits.acquire(Rate.SMS_CAPPED_EVENT, f"{rate.name}|{subject}") is None:
         purpose = approval.purpose.value
         audit.record(
             Event.SMS_CAPPED, request, customer=user, succeeded=False, purpose=purpose, cap=rate.name.lower()

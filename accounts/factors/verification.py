@@ -86,16 +86,16 @@ def verify(
     slots = _slots(request, user, approval, is_known_browser)
     # SECURITY: the slot of the address is acquired before comparing, or parallel guesses over many accounts would
     # exceed the limit.
-    wait = ratelimits.take_all(slots)
+    wait = ratelimits.acquire_all(slots)
     if wait is not None:
         return VerificationResult(VerificationOutcome.LOCKED, retry_after=wait)
     try:
         result = _verify_locked(request, user, approval, codes, is_known_browser, effect, already_done, seed)
     except Exception:
-        ratelimits.give_back_all(slots)  # the codes were right; the effect failed
+        ratelimits.release_all(slots)  # the codes were right; the effect failed
         raise
     if result.outcome is not VerificationOutcome.REFUSED:
-        ratelimits.give_back_all(slots)
+        ratelimits.release_all(slots)
     if result.outcome is VerificationOutcome.REFUSED:
         _record_refusal(request, user, approval, is_known_browser)
     return result

@@ -119,7 +119,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     renews = request.method == "POST"
     if renews and "renew" not in request.POST:
         return complete(request, user, user.totp, "enrolment")
-    if renews and (wait := ratelimits.take(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
+    if renews and (wait := ratelimits.acquire(Rate.RECOVERY_RENEWED, str(user.pk))) is not None:
         return error_pages.too_many(request, wait)
     codes = factors_recovery_codes.generate(
         request, user, renew=renews, only_if=lambda: pending_login.is_current(request, user)

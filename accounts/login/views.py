@@ -48,7 +48,7 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
         slots = _slots(request, phone)
-        wait = ratelimits.take_all(slots)
+        wait = ratelimits.acquire_all(slots)
         if wait is not None:
             _record_limited(request, phone)
             return error_pages.too_many(request, wait)
@@ -57,7 +57,7 @@ def login(request: HttpRequest) -> HttpResponse:
         # The same work for every number: Django hashes the password for unknown numbers too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
         if isinstance(user, User):
-            ratelimits.give_back_all(slots)  # the limits are against guessing; a right password is no guess
+            ratelimits.release_all(slots)  # the limits are against guessing; a right password is no guess
             pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
                 pending_login.record_proof(request, "trusted")
@@ -76,7 +76,7 @@ def _record_limited(request: HttpRequest, phone: str) -> None:
     """Record one event for each window, user and address: refused requests are cheap and must not fill the trail."""
     owner = _find_user(phone)
     value = f"{owner.pk if owner else ''}|{ratelimits.widest_bucket(address_of(request))}"
-    if ratelimits.take(Rate.LOGIN_LIMITED_EVENT, value) is None:
+    if ratelimits.acquire(Rate.LOGIN_LIMITED_EVENT, value) is None:
         audit.record(Event.LOGIN_LIMITED, request, customer=owner, succeeded=False)
 
 

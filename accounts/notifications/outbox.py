@@ -116,7 +116,7 @@ def _wait_for_cap(notice: Notice) -> int | None:
     is_first = notice.attempts == 1
     if not is_first or notice.channel != Notice.Channel.SMS or not policy.may_wait(notice.event):
         return None
-    return ratelimits.take(Rate.NOTICE_ACCOUNT, str(notice.user_id))
+    return ratelimits.acquire(Rate.NOTICE_ACCOUNT, str(notice.user_id))
 
 
 def _reference(notice: Notice) -> str:

@@ -107,7 +107,7 @@ def notice(request: HttpRequest, token: str) -> HttpResponse:
     # SECURITY: only wrong links count, and a right link is never refused: a neighbour behind the same address must
     # not keep an owner from freezing. The tag has 128 bits; the limit bounds work, not the chance of a right guess.
     if notice_sent is None:
-        wait = ratelimits.take_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
+        wait = ratelimits.acquire_address(Rate.NOTICE_LINK_ADDRESS, address_of(request))
         return error_pages.too_many(request, wait) if wait is not None else _link_gone(request)
     if request.method == "POST":
         return _use_link(request, notice_sent)

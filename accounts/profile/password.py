@@ -70,7 +70,7 @@ def _store(request: HttpRequest, user: User, password: str, only_if: Callable[[]
     """Replace the password and end all other sessions. ``only_if`` is called under the lock. Return whether it was
     replaced.
     """
-    ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+    ratelimits.release(Rate.PASSWORD_CHECK, str(user.pk))
     hashed = make_password(password)  # slow, so before the lock
     with transaction.atomic(durable=True):
         verification.lock(user)
@@ -113,10 +113,10 @@ def _form(request: HttpRequest, user: User) -> ChangePasswordForm | HttpResponse
         return ChangePasswordForm(user)
     # SECURITY: acquired before comparing: somebody with a foreign session or a borrowed phone must not guess the
     # password.
-    wait = ratelimits.take(Rate.PASSWORD_CHECK, str(user.pk))
+    wait = ratelimits.acquire(Rate.PASSWORD_CHECK, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)
     form = ChangePasswordForm(user, request.POST)
     if not form.is_valid() and "current_password" not in form.errors:
-        ratelimits.give_back(Rate.PASSWORD_CHECK, str(user.pk))
+        ratelimits.release(Rate.PASSWORD_CHECK, str(user.pk))
     return form

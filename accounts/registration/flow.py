@@ -73,7 +73,7 @@ def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:
         return False
     if not sms_codes.is_unauthenticated(request, user, approval):
         return True  # within the account's own limits
-    return ratelimits.take(Rate.SMS_OUTSIDE_PHONE, user.phone) is None
+    return ratelimits.acquire(Rate.SMS_OUTSIDE_PHONE, user.phone) is None
 
 
 def refusal_text() -> str:

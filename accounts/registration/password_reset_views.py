@@ -96,7 +96,7 @@ def forgot_password(request: HttpRequest) -> HttpResponse:
         return redirect("forgot_codes")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
+        wait = ratelimits.acquire_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return error_pages.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -115,8 +115,8 @@ def _rate_limit_wait(request: HttpRequest, phone: str) -> int | None:
     """
     browser = known_browsers.identify_by_phone(request, phone)
     if browser:
-        return ratelimits.take(Rate.FORGOT_BROWSER, browser)
-    return ratelimits.take_address(Rate.FORGOT_ADDRESS, address_of(request))
+        return ratelimits.acquire(Rate.FORGOT_BROWSER, browser)
+    return ratelimits.acquire_address(Rate.FORGOT_ADDRESS, address_of(request))
 
 
 def _may_reset(user: User) -> bool:

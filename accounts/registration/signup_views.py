@@ -112,7 +112,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
         return redirect("signup_code")
     form = NewPasswordForm(user)
     if request.method == "POST":
-        wait = ratelimits.take_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
+        wait = ratelimits.acquire_address(Rate.NEW_PASSWORD_ADDRESS, address_of(request))
         if wait is not None:
             return error_pages.too_many(request, wait)
         form = NewPasswordForm(user, request.POST)
@@ -127,7 +127,7 @@ def signup_password(request: HttpRequest) -> HttpResponse:
 @require_POST
 def password_strength(request: HttpRequest) -> HttpResponse:
     """Return ``{"score": 0-4, "text": "..."}`` for the strength meter. Nothing is stored."""
-    wait = ratelimits.take_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.PASSWORD_STRENGTH_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     strength = passwords.strength(
@@ -167,7 +167,7 @@ def _signup_state(request: HttpRequest) -> HttpResponse | dict[str, Any]:
 
 
 def _begin(request: HttpRequest, phone: str, invitation: int | None) -> HttpResponse:
-    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     flow.begin(request, flow.SIGN_UP, phone, invitation=invitation)
@@ -176,7 +176,7 @@ def _begin(request: HttpRequest, phone: str, invitation: int | None) -> HttpResp
 
 
 def _resend(request: HttpRequest) -> HttpResponse:
-    wait = ratelimits.take_address(Rate.SIGNUP_ADDRESS, address_of(request))
+    wait = ratelimits.acquire_address(Rate.SIGNUP_ADDRESS, address_of(request))
     if wait is not None:
         return error_pages.too_many(request, wait)
     flow.request_sms(request, flow.SIGN_UP, _send, spoken="speak" in request.POST)

@@ -22,7 +22,10 @@ def record_view(
     event.
     """
     me = customer(request)
-    if ratelimits.take(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}") is None:
+    if (
+        ratelimits.acquire(Rate.STAFF_VIEWED_EVENT, f"{me.pk}:{page}:{target or (of.pk if of else '')}")
+        is None
+    ):
         audit.record(
             Event.STAFF_VIEWED, request, customer=of, actor=me, target=target, label=label, page=page
         )
@@ -33,7 +36,7 @@ def record_search(request: HttpRequest, page: str, text: str, found: int | None,
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}
     key = f"{me.pk}:{page}:?{text}{sorted(shown.items())!r}"
-    if ratelimits.take(Rate.STAFF_VIEWED_EVENT, key) is None:
+    if ratelimits.acquire(Rate.STAFF_VIEWED_EVENT, key) is None:
         audit.record(
             Event.STAFF_SEARCHED,
             request,

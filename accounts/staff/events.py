@@ -110,7 +110,7 @@ class EventAdmin(ReadOnlyAdmin):
             return error_pages.forbidden(request)
         if kind not in export.FORMATS or not form.is_valid():
             return error_pages.bad_request(request)
-        wait = ratelimits.take(Rate.EXPORT_ACCOUNT, f"staff:{customer(request).pk}")
+        wait = ratelimits.acquire(Rate.EXPORT_ACCOUNT, f"staff:{customer(request).pk}")
         if wait is not None:
             return error_pages.too_many(request, wait)
         audit.record(

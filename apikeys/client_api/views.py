@@ -80,7 +80,7 @@ def decide(request: HttpRequest, permission: str) -> verification_decision.Decis
     )
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
         # SECURITY: recorded after the response; otherwise the time of the write would show which keys exist.
-        background.note(recorder.record, api_key, decision, address, permission)
+        background.run_statistics(recorder.record, api_key, decision, address, permission)
     return decision
 
 

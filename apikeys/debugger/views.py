@@ -20,7 +20,7 @@ from apikeys.models import ApiKey
 from apikeys.policy.choices import Permission
 from hitobit_portal.http import error_pages
 from hitobit_portal.http.context import address_of
-from hitobit_portal.security.ratelimits import Rate, take
+from hitobit_portal.security.ratelimits import Rate, acquire
 
 SHORT = ("key", "permission", "sent", "address")
 #: Longer than any spelling of a secret; longer values are neither searched nor kept.
@@ -36,7 +36,7 @@ def debugger(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         keys = keys_of(user)
         return _page(request, DebuggerForm(keys=keys, chosen=request.GET.get("key", "")), keys)
-    wait = take(Rate.DEBUGGER, str(user.pk))
+    wait = acquire(Rate.DEBUGGER, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)
     return _diagnose(request, user)

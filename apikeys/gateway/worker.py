@@ -69,7 +69,7 @@ async def _run(
 
 
 def _exit_misconfigured(error: Exception) -> NoReturn:
-    sys.stderr.write(f"The gateway does not start. {type(error).__name__}: {logs.hidden(str(error))}\n")
+    sys.stderr.write(f"The gateway does not start. {type(error).__name__}: {logs.redact(str(error))}\n")
     sys.exit(MISCONFIGURED)
 
 

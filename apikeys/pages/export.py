@@ -32,7 +32,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     what, kind = request.POST.get("what", ""), request.POST.get("format", "")
     if request.method != "POST" or what not in WHAT or kind not in FORMATS:
         return _page(request)
-    wait = ratelimits.take(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
+    wait = ratelimits.acquire(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
     if wait is not None:
         messages.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
         return redirect("keys_export")

@@ -1,3 +1,3 @@
-"""Settings: read from the environment, declared once, checked at the start."""
+"""Settings: declared once, read from the environment, checked at the start."""
 
-__all__ = ["checks", "demo", "env", "gateway"]
+__all__ = ["checks", "declarations", "demo", "env", "parsers", "table"]

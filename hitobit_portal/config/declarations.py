@@ -1,193 +1,275 @@
-"""Every setting there is, with its meaning and default: what the start accepts, and the table in docs/operating.md.
+"""Every setting, declared once: name, type, default, check, help, and which process uses it. Pure.
 
-``python -m hitobit_portal.config.declarations`` prints the table, ``--write`` puts it into the document. Pure.
+`hitobit_portal.settings` loads them with `env.load`; `hitobit_portal.config.table` writes their documentation. A
+computed default may use settings that are declared above it.
 """
 
-import re
-import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+from urllib.parse import urlsplit
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
-BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+from environs import validate
 
+from hitobit_portal.config import demo, parsers
+from hitobit_portal.config.env import REQUIRED, Process, Section, Setting, Values, environment, parser
+from hitobit_portal.observability import logs
 
-class Setting(NamedTuple):
-    """One variable of the environment. ``default`` is Markdown; what is ``secret`` belongs into a file (NAME_FILE)."""
+ROOT = Path(__file__).resolve().parents[2]
 
-    name: str
-    meaning: str
-    default: str
-    secret: bool = False
+_provider_url = parser(parsers.provider_url)
 
+# fmt: off
+# --- What defaults of others depend on --------------------------------------------------------------------------------
 
-TABLE: tuple[tuple[str, tuple[Setting, ...]], ...] = (
-    (
-        "The portal",
-        (
-            Setting("PORTAL_BASE_URL", "the portal's own address, `https://...`", "required"),
-            Setting("PORTAL_ALLOWED_HOSTS", "more host names, comma-separated; never `*`", "none"),
-            Setting("PORTAL_TRUSTED_PROXIES", "networks of the proxies in front, or `none`", "required"),
-            Setting("PORTAL_SECRET_KEY", "signs sessions and forms; 50 characters or more", "required", True),
-            Setting(
-                "PORTAL_SECRET_KEY_FALLBACKS",
-                "old secret keys while they are rotated out, comma-separated",
-                "none",
-                True,
-            ),
-            Setting(
-                "PORTAL_MASTER_KEYS",
-                "`id:base64,id:base64`: 32-byte keys that seal secrets; the first seals, all open",
-                "required",
-                True,
-            ),
-            Setting(
-                "PORTAL_SIGNUP",
-                "who opens accounts at `/signup/`: `open` (everybody), `invite` (with a link of `manage.py "
-                "invite`), `closed`",
-                "`closed`",
-            ),
-            Setting("PORTAL_HSTS_SECONDS", "HTTP Strict Transport Security; `0` turns it off", "one year"),
-            Setting("PORTAL_DEMO", "the demonstration: demo customer, SMS on a page, plain http", "`false`"),
-            Setting("PORT", "where the demo listens", "`8000`"),
-        ),
-    ),
-    (
-        "Database, cache, processes",
-        (
-            Setting(
-                "DATABASE_URL",
-                "`postgresql://...` or `sqlite:///...`",
-                "SQLite in the data directory",
-                True,
-            ),
-            Setting("REDIS_URL", "Redis or Valkey, for counters shared by processes", "in the process", True),
-            Setting(
-                "PORTAL_PROCESSES",
-                "server processes in all, on all machines; more than 1 needs `REDIS_URL` and PostgreSQL",
-                "`1`",
-            ),
-            Setting("PORTAL_DATA_DIR", "SQLite database, static files, demo data", "`var/`"),
-        ),
-    ),
-    (
-        "Text messages",
-        (
-            Setting(
-                "PORTAL_SMS_BACKENDS",
-                "dotted paths of modules with `send(phone, text, *, code, purpose)`, tried in order",
-                "required",
-            ),
-            Setting(
-                "PORTAL_SMS_COUNTRIES",
-                "countries to whose mobile numbers messages are sent, as ISO 3166-1 codes, comma-separated; no other "
-                "number is accepted, and none that is a landline, premium or satellite number",
-                "`IR`",
-            ),
-            Setting("PORTAL_KAVENEGAR_API_KEY", "for `accounts.sms.kavenegar`", "none", True),
-            Setting("PORTAL_KAVENEGAR_SENDER", "its line; without one the account's own line sends", "none"),
-            Setting("PORTAL_KAVENEGAR_URL", "another address, e.g. of a relay; `https://`", "Kavenegar's"),
-            Setting("PORTAL_SMSIR_API_KEY", "for `accounts.sms.smsir`", "none", True),
-            Setting("PORTAL_SMSIR_LINE", "its line", "none"),
-            Setting("PORTAL_SMSIR_URL", "another address, e.g. of a relay; `https://`", "SMS.ir's"),
-            Setting("PORTAL_SMS_HTTP_URL", "for `accounts.sms.webhook`, a gateway of your own", "none"),
-            Setting("PORTAL_SMS_HTTP_TOKEN", "what it gets as `Authorization: Bearer`", "none", True),
-            Setting(
-                "PORTAL_SMS_PRICE",
-                "what one part of an SMS costs, for the sum on the staff's overview",
-                "`0`, counts only",
-            ),
-        ),
-    ),
-    (
-        "E-mail",
-        (
-            Setting(
-                "PORTAL_EMAIL_URL",
-                "for security notices: `smtp+tls://user:password@host:587/`; without it nobody can add an address",
-                "none",
-                True,
-            ),
-            Setting("PORTAL_EMAIL_FROM", "their sender, `Name <address>`", "`no-reply@` the portal's host"),
-        ),
-    ),
-    (
-        "The machine door",
-        (
-            Setting("PORTAL_GATEWAY_PORT", "where it listens; `0`: not beside the demo", "`8001`"),
-            Setting(
-                "PORTAL_GATEWAY_LEASE_MS",
-                "how long a gateway process believes its memory without word from PostgreSQL, and how long the answer "
-                "to a change of a key waits; 60 to 5000",
-                "`200`",
-            ),
-            Setting(
-                "PORTAL_GATEWAY_GRACE",
-                "seconds for which known keys are answered while the database is gone",
-                "`0`",
-            ),
-            Setting("PORTAL_GATEWAY_CACHE", "keys in the memory of a gateway process", "`100000`"),
-            Setting(
-                "PORTAL_GATEWAY_LIMITS",
-                "who counts requests: `process`, `valkey` (exact over all processes), `off`",
-                "`process`",
-            ),
-            Setting("PORTAL_GATEWAY_KEY_RATE", "requests a minute of one key", "`1200`"),
-            Setting("PORTAL_GATEWAY_ADDRESS_RATE", "requests a minute of one address", "`1200`"),
-            Setting(
-                "PORTAL_REPLAY_GUARD", "a signed request passes once: `off`, `process`, `valkey`", "`off`"
-            ),
-        ),
-    ),
-    (
-        "Logs and the audit trail",
-        (
-            Setting("PORTAL_LOG_LEVEL", "`DEBUG` ... `ERROR`", "`INFO`"),
-            Setting(
-                "PORTAL_LOG_FORMAT",
-                "`json` (an object a line) or `line` (for people)",
-                "`json`; `line` in the demo",
-            ),
-            Setting(
-                "PORTAL_AUDIT_SINK",
-                "security events as JSON lines besides: `stdout`, or the whole path of a file",
-                "none",
-            ),
-        ),
-    ),
+DEMO = Setting(
+    "PORTAL_DEMO", environment.bool, False, Section.PORTAL, Process.BOTH,
+    help="The demonstration: a demo customer, SMS shown on a page, plain http",
+)
+PORT = Setting(
+    "PORT", environment.int, 8000, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(1, 65_535),
+    help="Port of the demo, and default of `run_portal --port`",
+)
+DATA_DIR = Setting(
+    "PORTAL_DATA_DIR", environment.path, ROOT / "var", Section.STORAGE, Process.BOTH,
+    help="Directory of the SQLite database, static files and the demo's data", default_help="`var/`",
 )
 
+# --- The portal -------------------------------------------------------------------------------------------------------
+
+
+def _https_outside_the_demo(address: str, values: Values) -> str:
+    if urlsplit(address).scheme == "https" or values[DEMO]:
+        return ""
+    return "It does not begin with https://; plain http is for the demo only."
+
+
+BASE_URL = Setting(
+    "PORTAL_BASE_URL", parser(parsers.base_url), REQUIRED, Section.PORTAL, Process.PORTAL,
+    demo=lambda values: f"http://127.0.0.1:{values[PORT]}",
+    check=_https_outside_the_demo,
+    help="The portal's own address, `https://...`",
+)
+ALLOWED_HOSTS = Setting(
+    "PORTAL_ALLOWED_HOSTS", environment.list, [], Section.PORTAL, Process.PORTAL,
+    demo=["localhost", "127.0.0.1", "[::1]"],
+    validate=parsers.are_named,
+    help="More host names, comma-separated; never `*`",
+)
+# SECURITY: a wrong guess lets callers choose their own address, so there is no default. To WSGI the header
+# `X_Forwarded_For` is the same as `X-Forwarded-For`, and the later one counts: the proxy must drop underscored names.
+TRUSTED_PROXIES = Setting(
+    "PORTAL_TRUSTED_PROXIES", parser(parsers.trusted_proxies), REQUIRED, Section.PORTAL, Process.PORTAL,
+    demo="none",
+    help="Networks of the proxies in front, comma-separated, or `none`",
+)
+SECRET_KEY = Setting(
+    "PORTAL_SECRET_KEY", environment.str, REQUIRED, Section.PORTAL, Process.PORTAL,
+    demo=lambda values: demo.secret_key(values[DATA_DIR].resolve()),
+    validate=validate.Length(
+        min=parsers.LEAST_SECRET_KEY,
+        error="It is shorter than {min} characters; make one with 'openssl rand -base64 48'.",
+    ),
+    help="Signs sessions and forms; 50 characters or more", secret=True,
+)
+SECRET_KEY_FALLBACKS: Setting[list[str]] = Setting(
+    "PORTAL_SECRET_KEY_FALLBACKS", environment.list, [], Section.PORTAL, Process.PORTAL,
+    validate=parsers.are_long,
+    help="Previous secret keys while they are rotated out, comma-separated", secret=True,
+)
+MASTER_KEYS = Setting(
+    "PORTAL_MASTER_KEYS", parser(parsers.master_keys), REQUIRED, Section.PORTAL, Process.BOTH,
+    demo=lambda values: demo.master_keys(values[DATA_DIR].resolve()),
+    help="`id:base64,id:base64`: 32-byte keys that encrypt secrets; the first encrypts, all decrypt",
+    secret=True,
+)
+SIGNUP = Setting(
+    "PORTAL_SIGNUP", environment.str, "closed", Section.PORTAL, Process.PORTAL,
+    demo="open",
+    validate=validate.OneOf(("open", "invite", "closed")),
+    help="Who may open an account at `/signup/`: `open` (everybody), `invite` (with a link of `manage.py invite`), "
+    "`closed` (nobody)",
+)
+HSTS_SECONDS = Setting(
+    "PORTAL_HSTS_SECONDS", environment.int, 31_536_000, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(0, 63_072_000),
+    help="Duration of HTTP Strict Transport Security in seconds; `0` turns it off", default_help="one year",
+)
+
+# --- Database, cache, processes ---------------------------------------------------------------------------------------
+
+DATABASE_URL = Setting(
+    "DATABASE_URL", parser(parsers.database_url),
+    lambda values: f"sqlite:///{values[DATA_DIR].resolve() / 'portal.sqlite3'}",
+    Section.STORAGE, Process.BOTH,
+    help="`postgresql://...` or `sqlite:///...`", default_help="SQLite in the data directory", secret=True,
+)
+REDIS_URL = Setting(
+    "REDIS_URL", environment.str, "", Section.STORAGE, Process.BOTH,
+    validate=validate.Regexp(r"\Z|rediss?://|unix://", error="It does not begin with redis://, rediss:// or unix://."),
+    help="Redis or Valkey, for counters that processes share", default_help="counters in each process", secret=True,
+)
+PROCESSES = Setting(
+    "PORTAL_PROCESSES", environment.int, 1, Section.STORAGE, Process.PORTAL,
+    validate=validate.Range(1),
+    help="Number of the portal's server processes, on all machines together; more than 1 needs `REDIS_URL` and "
+    "PostgreSQL",
+)
+
+# --- Text messages ----------------------------------------------------------------------------------------------------
+
+SMS_BACKENDS: Setting[list[str]] = Setting(
+    "PORTAL_SMS_BACKENDS", environment.list, [], Section.SMS, Process.PORTAL,
+    demo=["accounts.sms.console", "accounts.sms.file"],
+    help="Dotted paths of modules with `send(phone, text, *, code, purpose)`, comma-separated, tried in order",
+    default_help="required; `check --deploy` reports it",
+)
+# SECURITY: a list of countries, so that no message goes to premium and satellite numbers (`fields.is_served`).
+SMS_COUNTRIES = Setting(
+    "PORTAL_SMS_COUNTRIES", parser(parsers.countries), "IR", Section.SMS, Process.PORTAL,
+    help="Countries to whose mobile numbers messages are sent, as ISO 3166-1 codes, comma-separated; no other number "
+    "is accepted, and no landline, premium or satellite number",
+)
+KAVENEGAR_API_KEY = Setting(
+    "PORTAL_KAVENEGAR_API_KEY", environment.str, "", Section.SMS, Process.PORTAL,
+    help="For `accounts.sms.kavenegar`", secret=True,
+)
+KAVENEGAR_SENDER = Setting(
+    "PORTAL_KAVENEGAR_SENDER", environment.str, "", Section.SMS, Process.PORTAL,
+    help="The line that sends", default_help="the account's own line",
+)
+KAVENEGAR_URL = Setting(
+    "PORTAL_KAVENEGAR_URL", _provider_url, "https://api.kavenegar.com", Section.SMS, Process.PORTAL,
+    help="Another address, for example of a relay; `https://`", default_help="Kavenegar's",
+)
+SMSIR_API_KEY = Setting(
+    "PORTAL_SMSIR_API_KEY", environment.str, "", Section.SMS, Process.PORTAL,
+    help="For `accounts.sms.smsir`", secret=True,
+)
+SMSIR_LINE = Setting(
+    "PORTAL_SMSIR_LINE", environment.int, 0, Section.SMS, Process.PORTAL,
+    help="The line that sends", default_help="none",
+)
+SMSIR_URL = Setting(
+    "PORTAL_SMSIR_URL", _provider_url, "https://api.sms.ir", Section.SMS, Process.PORTAL,
+    help="Another address, for example of a relay; `https://`", default_help="SMS.ir's",
+)
+SMS_HTTP_URL = Setting(
+    "PORTAL_SMS_HTTP_URL", _provider_url, "", Section.SMS, Process.PORTAL,
+    help="For `accounts.sms.webhook`: the address of your own SMS gateway",
+)
+SMS_HTTP_TOKEN = Setting(
+    "PORTAL_SMS_HTTP_TOKEN", environment.str, "", Section.SMS, Process.PORTAL,
+    help="Sent to it as `Authorization: Bearer`", secret=True,
+)
+SMS_PRICE = Setting(
+    "PORTAL_SMS_PRICE", environment.float, 0.0, Section.SMS, Process.PORTAL,
+    validate=validate.Range(0, 1_000_000),
+    help="Price of one part of an SMS in your currency, for the sum on the staff's overview",
+    default_help="`0`: counts only",
+)
+
+# --- E-mail -----------------------------------------------------------------------------------------------------------
+
+EMAIL_URL = Setting(
+    "PORTAL_EMAIL_URL", parser(parsers.email_url), "", Section.EMAIL, Process.PORTAL,
+    help="For security notices: `smtp+tls://user:password@host:587/`; without it nobody can add an address",
+    secret=True,
+)
+EMAIL_FROM = Setting(
+    "PORTAL_EMAIL_FROM", environment.str, lambda values: f"Hitobit <no-reply@{urlsplit(values[BASE_URL]).hostname}>",
+    Section.EMAIL, Process.PORTAL,
+    help="Sender of notices, `Name <address>`", default_help="`no-reply@` the portal's host",
+)
+
+# --- The authorization API --------------------------------------------------------------------------------------------
+
+# A port of its own: customers' browsers have no access to the authorization API.
+GATEWAY_PORT = Setting(
+    "PORTAL_GATEWAY_PORT", environment.int, 8001, Section.GATEWAY, Process.GATEWAY,
+    validate=validate.Range(0, 65_535),
+    help="Port of the authorization API; `0`: the demo runs without it",
+)
+# Shorter makes the response to a change of a key faster; longer tolerates a busier machine.
+GATEWAY_LEASE_MS = Setting(
+    "PORTAL_GATEWAY_LEASE_MS", environment.int, 200, Section.GATEWAY, Process.BOTH,
+    validate=validate.Range(60, 5_000),
+    help="Milliseconds for which a gateway process trusts its key cache without word from PostgreSQL, and for which "
+    "the response to a change of a key is delayed; 60 to 5000",
+)
+# 0: a revocation can never be missed.
+GATEWAY_GRACE = Setting(
+    "PORTAL_GATEWAY_GRACE", environment.int, 0, Section.GATEWAY, Process.GATEWAY,
+    validate=validate.Range(0, 3_600),
+    help="Seconds for which requests of known keys are decided while the database is down",
+)
+# At most 2 KB for each key.
+GATEWAY_CACHE = Setting(
+    "PORTAL_GATEWAY_CACHE", environment.int, 100_000, Section.GATEWAY, Process.GATEWAY,
+    validate=validate.Range(2, 10_000_000),
+    help="Maximum number of keys in the key cache of a gateway process",
+)
+GATEWAY_LIMITS = Setting(
+    "PORTAL_GATEWAY_LIMITS", environment.str, "process", Section.GATEWAY, Process.GATEWAY,
+    validate=validate.OneOf(("off", "process", "valkey")),
+    help="Where requests are counted against the limits: `process`, `valkey` (exact over all processes), `off`",
+)
+# As Binance's.
+GATEWAY_KEY_RATE = Setting(
+    "PORTAL_GATEWAY_KEY_RATE", environment.int, 1_200, Section.GATEWAY, Process.GATEWAY,
+    validate=validate.Range(1, 10**9),
+    help="Maximum number of requests a minute of one key",
+)
+GATEWAY_ADDRESS_RATE = Setting(
+    "PORTAL_GATEWAY_ADDRESS_RATE", environment.int, 1_200, Section.GATEWAY, Process.GATEWAY,
+    validate=validate.Range(1, 10**9),
+    help="Maximum number of requests a minute of one address",
+)
+REPLAY_GUARD = Setting(
+    "PORTAL_REPLAY_GUARD", environment.str, "off", Section.GATEWAY, Process.GATEWAY,
+    validate=validate.OneOf(("off", "process", "valkey")),
+    help="Whether a signed request passes only once, and where that is remembered: `off`, `process`, `valkey`",
+)
+
+# --- Logs and the audit trail -----------------------------------------------------------------------------------------
+
+LOG_LEVEL = Setting(
+    "PORTAL_LOG_LEVEL", environment.log_level, "INFO", Section.LOGS, Process.BOTH,
+    help="`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
+)
+LOG_FORMAT = Setting(
+    "PORTAL_LOG_FORMAT", environment.str, "json", Section.LOGS, Process.BOTH,
+    demo="line",
+    validate=validate.OneOf(tuple(logs.FORMATTERS)),
+    help="`json` (one object a line) or `line` (for people)",
+)
+AUDIT_SINK = Setting(
+    "PORTAL_AUDIT_SINK", environment.str, "", Section.LOGS, Process.PORTAL,
+    help="Where security events are also written, as JSON lines: `stdout` of the server processes, or the absolute "
+    "path of a file",
+)
+
+# --- /.well-known/security.txt ----------------------------------------------------------------------------------------
+
+SECURITY_CONTACT = Setting(
+    "PORTAL_SECURITY_CONTACT", parser(parsers.contacts), "", Section.SECURITY_TXT, Process.PORTAL,
+    help="Where to report vulnerabilities: `mailto:`, `https://` or `tel:` addresses, comma-separated, the preferred "
+    "one first; without it there is no `security.txt`",
+)
+SECURITY_POLICY = Setting(
+    "PORTAL_SECURITY_POLICY", environment.str, "", Section.SECURITY_TXT, Process.PORTAL,
+    validate=parsers.is_https,
+    help="Address of your policy for such reports, `https://...`",
+)
+SECURITY_LANGUAGES: Setting[list[str]] = Setting(
+    "PORTAL_SECURITY_LANGUAGES", environment.list, ["fa", "en"], Section.SECURITY_TXT, Process.PORTAL,
+    validate=parsers.are_language_tags,
+    help="Languages in which reports are read, comma-separated",
+)
+
+#: All of them, in the order in which they are read.
+SETTINGS: tuple[Setting[Any], ...] = tuple(value for value in globals().values() if isinstance(value, Setting))
 #: Every variable that the portal reads; `env.unknown_names` reports the rest.
-NAMES = frozenset(setting.name for _title, settings in TABLE for setting in settings)
-#: Those whose value is, or may hold, a secret.
-SECRETS = frozenset(setting.name for _title, settings in TABLE for setting in settings if setting.secret)
-
-
-def markdown() -> str:
-    """The table, one section a group."""
-    lines: list[str] = []
-    for title, settings in TABLE:
-        lines += [f"### {title}", "", "| name | meaning | default |", "|---|---|---|"]
-        lines += [
-            f"| `{name}`{'*' * secret} | {meaning} | {default} |"
-            for name, meaning, default, secret in settings
-        ]
-        lines.append("")
-    return "\n".join(lines).rstrip("\n")
-
-
-def written_into(text: str) -> str:
-    """The document ``text`` with the table of now between its marks."""
-    return re.sub(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _found: f"{BEGIN}\n{markdown()}\n{END}",
-        text,
-        flags=re.DOTALL,
-    )
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] == ["--write"]:
-        DOCUMENT.write_text(written_into(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(markdown())
+NAMES = frozenset(setting.name for setting in SETTINGS)
+#: Variables whose value is or may contain a secret.
+SECRETS = frozenset(setting.name for setting in SETTINGS if setting.secret)

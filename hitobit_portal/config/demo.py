@@ -1,4 +1,4 @@
-"""The demonstration's own secrets: made once, kept in the data directory, readable by their owner only."""
+"""Secrets of the demo: generated once, kept in the data directory, readable by their owner only."""
 
 import base64
 import contextlib
@@ -13,18 +13,18 @@ DIRECTORY_MODE = 0o700
 
 
 def prepare(directory: Path) -> Path:
-    """The data directory, made if it is missing, with mode 0700."""
+    """Return the data directory; create it with mode 0700 if it is missing."""
     try:
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise ImproperlyConfigured(f"PORTAL_DATA_DIR can't be made: {error.strerror}.") from None
+        raise ImproperlyConfigured(f"PORTAL_DATA_DIR cannot be created: {error.strerror}.") from None
     return directory
 
 
 def keep(path: Path, text: str) -> str:
-    """What ``path`` holds; ``text`` is written there (mode 0600) when it does not exist yet.
+    """Return the content of ``path``; write ``text`` there (mode 0600) if the file does not exist yet.
 
-    Two processes that start at once agree: the file appears whole (link) and the first one wins.
+    Processes that start at the same time agree: a link makes the file appear complete, and the first one wins.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():

@@ -1,105 +1,174 @@
-"""Settings from the environment: strict readers and the key ring's format.
+"""Read settings from the environment as they are declared, and report all errors at once. Pure.
 
-Every ``PORTAL_*`` name, ``DATABASE_URL`` and ``REDIS_URL`` may also be given as ``NAME_FILE``, a path to a
-file with the value (Docker and systemd secrets). What is not understood raises `ImproperlyConfigured` with a
-sentence that names the variable and never repeats its value.
+Each variable may also be given as ``NAME_FILE``, a path to a file with the value (secrets of Docker and systemd). White
+space around a file's content is removed. Errors name the variable and never repeat its value.
 """
 
-import base64
-import binascii
+import enum
 import os
-import re
-from collections.abc import Callable
-from typing import TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar, cast
 
-import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import EnvError, FileAwareEnv
-
-from hitobit_portal.config import declarations
+from environs import EnvError, FileAwareEnv, ValidationError
 
 T = TypeVar("T")
-MASTER_KEY_BYTES = 32  # AES-256
-KEY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 
-#: Every variable the portal reads. `unknown_names` reports the rest, so that a typing error is not an insecure default.
-#: A new one goes into `hitobit_portal.config.declarations`, with its meaning and default.
-KNOWN = declarations.NAMES
-
+#: Its methods (``environment.int``, ``environment.list``, ...) are the readers of `Setting.read`.
 environment = FileAwareEnv(strip_whitespace=True)
 
 
-def read(name: str, reader: Callable[..., T], **options: object) -> T:
-    """The value of ``name`` by one of ``environment``'s readers, or `ImproperlyConfigured` naming it."""
-    if name not in KNOWN:
-        raise AssertionError(f"{name} is missing in settings_table.TABLE")
-    if name in os.environ and f"{name}_FILE" in os.environ:
-        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; keep one of them.")
-    try:
-        return reader(name, **options)
-    except EnvError as error:
-        raise ImproperlyConfigured(f"{name}: {error}") from None
-    except ValueError as error:
-        # SECURITY: a parser's message may repeat the value, and the value may be a password.
-        reason = str(error) if f"{name}_FILE" in os.environ else type(error).__name__
-        raise ImproperlyConfigured(f"{name} is not understood ({reason}).") from None
+class Marker(enum.Enum):
+    REQUIRED = "no default: the start fails if the variable is not set or empty"
+    SAME = "the demo has the same default"
 
 
-def provider_url(name: str, default: str) -> str:
-    """An address that gets keys and codes, without a slash at its end: https, or http on this machine alone."""
-    value = read(name, environment.str, default=default).rstrip("/")
-    try:
-        address = urlsplit(value)
-        _port = address.port
-        safe = address.scheme == "https" or (address.scheme == "http" and address.hostname == "127.0.0.1")
-        good = not value or (safe and bool(address.hostname) and "@" not in address.netloc)
-    except ValueError:
-        good = False
-    if not good:
+REQUIRED: Final = Marker.REQUIRED
+SAME: Final = Marker.SAME
+
+
+class Process(enum.Enum):
+    """Whose behavior a setting changes: `run_portal` with the commands, `run_gateway`, or both."""
+
+    PORTAL = "portal"
+    GATEWAY = "gateway"
+    BOTH = "both"
+
+
+class Section(enum.Enum):
+    """Sections of the table of settings, in its order."""
+
+    PORTAL = "The portal"
+    STORAGE = "Database, cache, processes"
+    SMS = "Text messages"
+    EMAIL = "E-mail"
+    GATEWAY = "The authorization API"
+    LOGS = "Logs and the audit trail"
+    SECURITY_TXT = "Reports of vulnerabilities (`/.well-known/security.txt`)"
+
+
+class _HasError(Exception):
+    """A default depends on a setting that was not read because it has an error of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting(Generic[T]):
+    """Declaration of one environment variable. ``str()`` of it is the variable's name.
+
+    ``read``: a reader of `environment`, or a function made a reader by `parser`.
+    ``default``, ``demo``: the value if the variable is not set, in production and in the demo: what the reader takes
+    (text for a parser), or a function of the settings that were read before.
+    ``validate``: validators of `environs.validate`, or functions that raise `environs.ValidationError`.
+    ``check``: for rules that need another setting: returns what is wrong as a sentence, or "".
+    ``help``, ``default_help``: Markdown for the table in docs/operating.md. The latter describes a computed default.
+    ``secret``: the value is or may contain a secret; operators should use ``NAME_FILE``.
+    """
+
+    name: str
+    read: Callable[..., T]
+    default: Any
+    section: Section
+    used_by: Process
+    help: str
+    demo: Any = SAME
+    validate: Any = None
+    check: "Callable[[T, Values], str] | None" = None
+    secret: bool = False
+    default_help: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Values:
+    """The values of all settings: ``values[declarations.PORT]``."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        #: Names of the settings that were read from here; a test compares them with the declarations.
+        self.used: set[str] = set()
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        if setting.name not in self._values:
+            raise _HasError(setting.name)
+        self.used.add(setting.name)
+        return cast(T, self._values[setting.name])
+
+    def _add(self, setting: Setting[T], value: T) -> None:
+        self._values[setting.name] = value
+
+
+def parser(function: Callable[[str], T]) -> Callable[..., T]:
+    """Make ``function`` (text to value, raises `environs.ValidationError`) a reader of `environment`."""
+    environment.add_parser(function.__name__, function)
+    return cast(Callable[..., T], getattr(environment, function.__name__))
+
+
+def load(settings: Iterable[Setting[Any]], demo: Setting[bool]) -> Values:
+    """Read all settings, in order; a default may use what was declared before it. ``demo`` chooses the defaults.
+
+    Raises `ImproperlyConfigured`, which lists every variable with an error.
+    """
+    values = Values()
+    errors: dict[str, str] = {}
+    names = set()
+    for setting in settings:
+        names.add(setting.name)
+        try:
+            values._add(setting, _read(setting, values, demo))
+        except _HasError:
+            continue  # the other setting's error is reported
+        except EnvError as error:
+            messages = getattr(error, "error_messages", None)
+            errors[setting.name] = " ".join(map(str, messages)) if messages else str(error)
+        except ValidationError as error:
+            errors[setting.name] = " ".join(map(str, error.messages))
+        except ValueError as error:
+            # SECURITY: the message of another parser may repeat the value, and the value may be a password.
+            from_file = f"{setting.name}_FILE" in os.environ
+            errors[setting.name] = (
+                str(error) if from_file else f"It is not understood ({type(error).__name__})."
+            )
+    if errors:
+        errors |= dict.fromkeys(unknown_names(names), "It is not a setting of the portal.")
+        lines = [f"{name}: {message}" for name, message in errors.items()]
         raise ImproperlyConfigured(
-            f"{name} is not an address such as https://sms.example.com; http is for 127.0.0.1 only, and a key or "
-            "password has a setting of its own."
+            lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} settings are not valid.", *lines])
         )
+    values.used.clear()
+    return values
+
+
+def _read(setting: Setting[T], values: Values, demo: Setting[bool]) -> T:
+    name = setting.name
+    if name in os.environ and f"{name}_FILE" in os.environ:
+        raise ValidationError(f"{name} and {name}_FILE are both set; keep one of them.")
+    default = setting.default
+    if name not in os.environ and not os.environ.get(f"{name}_FILE"):
+        if setting.demo is not SAME and values[demo]:
+            default = setting.demo
+        if callable(default):
+            default = default(values)
+    if setting.default is REQUIRED:
+        default = "" if default is REQUIRED else default
+        if not environment.str(name, default=default):
+            # An error of PORTAL_DEMO itself makes this one pointless: `values` raises.
+            raise ValidationError(
+                "It is not set." if values[demo] else f"It is not set; it is required unless {demo}=true."
+            )
+    value = setting.read(
+        name, default=default, **({"validate": setting.validate} if setting.validate else {})
+    )
+    if setting.check and (problem := setting.check(value, values)):
+        raise ValidationError(problem)
     return value
 
 
-def unknown_names() -> list[str]:
-    """``PORTAL_*`` variables that nothing reads, sorted. ``PORTAL_TEST_*`` belongs to the tests."""
-    names = (name.removesuffix("_FILE") for name in os.environ if name.startswith("PORTAL_"))
-    return sorted({name for name in names if name not in KNOWN and not name.startswith("PORTAL_TEST")})
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """``PORTAL_*`` variables that are not among ``names``, sorted. ``PORTAL_TEST_*`` belongs to the tests.
 
-
-def parse_master_keys(text: str) -> dict[str, bytes]:
-    """``"id:base64,id:base64"`` as ``{id: 32 bytes}``; the first key seals, all of them open.
-
-    Raises `ImproperlyConfigured`, naming the entry by its position and never by its content.
+    A typing error in a name would otherwise be an insecure default.
     """
-    ring: dict[str, bytes] = {}
-    for position, entry in enumerate(
-        filter(None, (part.strip() for part in re.split(r"[,\s]+", text))), start=1
-    ):
-        name, _, encoded = entry.partition(":")
-        try:
-            key = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not KEY_NAME.fullmatch(name) or len(key) != MASTER_KEY_BYTES or name in ring:
-            raise ImproperlyConfigured(
-                f"PORTAL_MASTER_KEYS: entry {position} is not 'id:base64 of {MASTER_KEY_BYTES} random bytes', "
-                "or its id is there twice."
-            )
-        ring[name] = key
-    if not ring:
-        raise ImproperlyConfigured("PORTAL_MASTER_KEYS is empty; it needs at least one 'id:base64' entry.")
-    return ring
-
-
-def parse_email_url(url: str) -> dict[str, object]:
-    """``smtp+tls://user:password@host:587/`` as Django's mail settings."""
-    try:
-        found: dict[str, object] = dict(dj_email_url.parse(url))
-    except (KeyError, ValueError):
-        raise ImproperlyConfigured("PORTAL_EMAIL_URL is not an address such as smtp+tls://...") from None
-    wanted = ("BACKEND", "HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH")
-    return {f"EMAIL_{name}": found[f"EMAIL_{name}"] for name in wanted if found.get(f"EMAIL_{name}")}
+    given = {name.removesuffix("_FILE") for name in os.environ if name.startswith("PORTAL_")}
+    return sorted(name for name in given - set(names) if not name.startswith("PORTAL_TEST"))

@@ -1,4 +1,4 @@
-"""What stands around every request: middleware, error pages, client addresses, health, the commit barrier."""
+"""Middleware, error pages, client addresses, health, the commit barrier, and well-known addresses."""
 
 __all__ = [
     "client_ip",
@@ -9,4 +9,5 @@ __all__ = [
     "health",
     "middleware",
     "staticfiles",
+    "well_known",
 ]

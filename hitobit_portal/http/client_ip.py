@@ -1,7 +1,7 @@
-"""The one resolver of a caller's address. Pure: no Django, no settings, no clock.
+"""Find the address of the caller behind trusted proxies. Pure: no Django, no settings, no clock.
 
-A caller's address decides whether a key may be used and which rate bucket a request falls into, so a
-text that cannot be understood is ``None`` here, and ``None`` is refused by everyone who asks.
+The address decides whether a key may be used and which rate limit counts a request. Text that is not an address gives
+``None``, and every caller of this module must reject ``None``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _WITH_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::[
 
 
 def parse_address(text: str | None) -> Address | None:
-    """Read one IP address, an IPv4-mapped IPv6 address as the IPv4 address that it carries.
+    """Parse one IP address. An IPv4-mapped IPv6 address gives the IPv4 address.
 
-    Returns ``None`` for anything that is not exactly one address: spaces, ports, leading zeros,
-    digits outside ASCII and zone ids (``fe80::1%eth0`` means something on one machine only).
+    Returns ``None`` for anything that is not exactly one address: spaces, ports, leading zeros, digits outside ASCII,
+    zone ids (``fe80::1%eth0`` is meaningful on one machine only).
     """
     # SECURITY: "::ffff:1.2.3.4%x" and "::ffff:1.2.3.4" would be two rate buckets for one attacker.
     if not text or "%" in text:
@@ -45,18 +45,18 @@ def parse_address(text: str | None) -> Address | None:
 
 
 def without_port(text: str) -> str:
-    """The address of ``1.2.3.4:55``, ``[2001:db8::1]:443`` or ``[2001:db8::1]``; any other text as it is."""
+    """The address of ``1.2.3.4:55``, ``[2001:db8::1]:443`` or ``[2001:db8::1]``; other text unchanged."""
     match = _WITH_PORT.fullmatch(text)
     if match is None:
         return text
     if match["six"] is None:
         return match["four"]
-    # Brackets are for IPv6 alone: "[1.2.3.4]" was not written by any proxy.
+    # Brackets are for IPv6 only: no proxy writes "[1.2.3.4]".
     return match["six"] if ":" in match["six"] else text
 
 
 def unwrap_network(network: Network) -> Network:
-    """Turn a network of IPv4-mapped addresses (``::ffff:1.2.3.0/120``) into the IPv4 network it means."""
+    """Turn a network of IPv4-mapped addresses (``::ffff:1.2.3.0/120``) into the IPv4 network."""
     if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -65,10 +65,10 @@ def unwrap_network(network: Network) -> Network:
 
 
 def parse_trusted(values: Iterable[str]) -> list[Network]:
-    """Read the networks of the trusted proxies from the configuration.
+    """Parse the networks of the trusted proxies.
 
     Raises:
-        ValueError: naming the value, if it is no network, has host bits set, or is as wide as the Internet.
+        ValueError: with the value, if it is not a network, has host bits set, or contains every address.
     """
     networks: list[Network] = []
     for value in values:
@@ -94,17 +94,17 @@ def resolve(remote_addr: str, forwarded_for: str | None, trusted: Sequence[Netwo
         trusted: the networks of our own proxies, from `parse_trusted`.
 
     Returns:
-        The normalised address: the first from the right that is not a trusted proxy; the leftmost one if all
-        are. ``None`` if an address that had to be read on the way was not one: the caller must be refused.
+        The normalised address: the first from the right that is not a trusted proxy; if all are, the leftmost one.
+        ``None`` if an entry on the way is not an address: the request must be rejected.
     """
     peer = parse_address(remote_addr)
     if peer is None:
         return None
-    # SECURITY: the header of a peer that is not our proxy is whatever an attacker wrote into it.
+    # SECURITY: the header of a peer that is not our proxy was written by an attacker.
     if forwarded_for is None or not _is_trusted(peer, trusted):
         return str(peer)
     caller = peer
-    # SECURITY: from the right. The left end is the attacker's; each proxy appends whom it saw.
+    # SECURITY: from the right, because each proxy appends its peer, and an attacker chooses the left end.
     for entry in reversed(forwarded_for.split(",")):
         address = _parse_entry(entry)
         if address is None:

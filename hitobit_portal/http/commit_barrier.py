@@ -1,8 +1,9 @@
-"""Whoever makes a change is answered when it is in force everywhere.
+"""Delay the response to a change until every gateway has seen the change.
 
-A gateway believes its memory for `settings.GATEWAY_LEASE_MS` after the database last had the chance to tell it of a
-change (`apikeys.gateway.keycache.postgresql_invalidation`). So a response waits for a lease after the commit: the
-answer to a request waits in `middleware`, a command before its process ends. SQLite is asked at each request.
+A gateway trusts its key cache for `settings.GATEWAY_LEASE_MS` after its last contact with the database
+(`apikeys.gateway.keycache.postgresql_invalidation`). So one lease must pass between a commit and the response:
+`middleware` waits before it returns a response, and a command waits before its process ends. With SQLite there is no
+wait: gateways query it for each request.
 """
 
 import atexit
@@ -15,43 +16,43 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 
 _local = threading.local()
-_exits = threading.Lock()
+_registration = threading.Lock()
 _registered = False
 
 
 def changed() -> None:
-    """Called in a transaction that changes what a key may do."""
+    """Register a change. Call it in a transaction that changes what a key may do."""
     if connection.vendor == "postgresql":
-        transaction.on_commit(_note)
+        transaction.on_commit(_record_commit)
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Holds back the answer, good or bad, to a request that changed something."""
+    """Delay the response to a request that changed something, whether it succeeded or failed."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
-        _local.answers = True
+    def delay(request: HttpRequest) -> HttpResponse:
+        _local.in_request = True
         try:
             return get_response(request)
         finally:
-            _local.answers = False
+            _local.in_request = False
             wait()
 
-    return answer
+    return delay
 
 
 def wait() -> None:
-    """Returns when the changes of this thread are in force."""
+    """Block until every gateway has seen the changes that this thread committed."""
     committed = getattr(_local, "committed", None)
     _local.committed = None
     if committed is not None:
         time.sleep(max(0.0, committed + settings.GATEWAY_LEASE_MS / 1000 - time.monotonic()))
 
 
-def _note() -> None:
+def _record_commit() -> None:
     global _registered
     _local.committed = time.monotonic()
-    if not getattr(_local, "answers", False):
-        with _exits:
+    if not getattr(_local, "in_request", False):
+        with _registration:
             if not _registered:
                 atexit.register(wait)
                 _registered = True

@@ -1,4 +1,4 @@
-"""What every template may use: ``portal.origin``, ``.demo``, ``.signup_open``, ``.now_ms``, ``.address``."""
+"""Context of all templates: ``portal.origin``, ``.demo``, ``.signup_open``, ``.now_ms``, ``.address``."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 
 def address_of(request: HttpRequest) -> str:
-    """The caller's address as `middleware.request_context` resolved it."""
+    """Return the caller's address, as `middleware.request_context` resolved it."""
     address: str = getattr(request, "client_address", "")
     return address
 

@@ -1,7 +1,7 @@
-"""How pages look to a visitor: language, theme and digits, in cookies that hold no more than that.
+"""Display preferences of a visitor: language, theme and digits, each in a cookie.
 
-Cookies, so that signed-out pages and error pages look the same; who is logged in has them in the account as well
-(`accounts.actions.preferences`), from where they are written again at each login.
+Cookies work on pages without a login and on error pages. The account has the preferences as well
+(`accounts.actions.preferences`), and they are written into the browser again at each login.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from django.http import HttpRequest, HttpResponse
 
 NAMES = ("language", "theme", "digits")
 AUTO = "auto"
-#: SECURITY: with it a browser takes the cookie from this host alone, over https, so that no neighbour under the same
-#: domain writes one. On plain http (the demo) browsers refuse it.
+#: SECURITY: with this prefix a browser accepts the cookie only from this host and over https, so that no other host of
+#: the same domain can set one. On plain http (the demo) browsers refuse it.
 HOST_PREFIX = "__Host-"
-#: Of the request in work: error pages are drawn without one.
+#: Of the current request. Error pages are rendered without a request in their context.
 theme: ContextVar[str] = ContextVar("theme", default="")
 digits: ContextVar[str] = ContextVar("digits", default="")
 
 
 def allowed() -> Mapping[str, frozenset[str]]:
-    """Return what each choice may be. "auto" is the absence of the cookie."""
+    """Return the values that each preference may have. "auto" is the absence of the cookie."""
     return {
         "language": frozenset(code for code, _name in settings.LANGUAGES),
         "theme": frozenset({"light", "dark"}),
@@ -35,25 +35,25 @@ def prefix() -> str:
 
 
 def chosen(request: HttpRequest) -> dict[str, str]:
-    """The choices that this browser has stored; nothing that is not `allowed`.
+    """Return the preferences that this browser has stored, without values that are not `allowed`.
 
-    Cookies of the version before have no prefix over https; they are read in this version, and count less.
+    The previous version set cookies without the prefix over https. This version still reads them, if there is no other.
     """
-    named = {}
+    stored = {}
     for name in NAMES:
-        # The other name besides: of the version before, or of the script of a page that is served over https after all.
+        # Both names: the previous version used the other one, and so does the script of a page behind an https proxy.
         names = (prefix() + name, HOST_PREFIX + name, name)
-        named[name] = next((request.COOKIES[one] for one in names if one in request.COOKIES), "")
-    return known(named)
+        stored[name] = next((request.COOKIES[cookie] for cookie in names if cookie in request.COOKIES), "")
+    return known(stored)
 
 
 def known(values: Mapping[str, str]) -> dict[str, str]:
-    """Those of ``values`` that name a choice."""
+    """Return the part of ``values`` that is `allowed`."""
     return {name: values[name] for name, choices in allowed().items() if values.get(name) in choices}
 
 
 def store(response: HttpResponse, values: Mapping[str, str]) -> None:
-    """Writes choices into the browser; ``auto`` takes one away, and what is no choice is left as it was."""
+    """Set the cookies of preferences. ``auto`` deletes one; other values that are not `allowed` change nothing."""
     for name, value in known(values).items():
         response.set_cookie(
             prefix() + name,
@@ -67,4 +67,4 @@ def store(response: HttpResponse, values: Mapping[str, str]) -> None:
             # A browser refuses to delete a cookie with the prefix by a header without "Secure".
             response.set_cookie(prefix() + name, "", max_age=0, secure=settings.SECURE, samesite="Lax")
         if prefix() and (name in known(values) or values.get(name) == AUTO):
-            response.delete_cookie(name, samesite="Lax")  # of the version before
+            response.delete_cookie(name, samesite="Lax")  # of the previous version

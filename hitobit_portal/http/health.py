@@ -1,6 +1,7 @@
-"""Is the process alive, and can it work? For load balancers, containers and the demo's start.
+"""Liveness and readiness, for load balancers, containers and the demo's start.
 
-A middleware and not two views: probes come by address, over plain http and without a Host that anybody configured.
+A middleware instead of two views: probes use the address of a server, plain http, and a Host header that is not in
+``ALLOWED_HOSTS``.
 """
 
 import logging
@@ -15,23 +16,23 @@ logger = logging.getLogger("portal.faults")
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answers ``/healthz`` and ``/readyz`` before anything else looks at the request."""
-    answers = {"/healthz": healthz, "/readyz": readyz}
+    """Answer ``/healthz`` and ``/readyz`` before all other middleware."""
+    probes = {"/healthz": healthz, "/readyz": readyz}
 
-    def answer(request: HttpRequest) -> HttpResponse:
-        probe = answers.get(request.path)
+    def handle(request: HttpRequest) -> HttpResponse:
+        probe = probes.get(request.path)
         return probe() if probe is not None else get_response(request)
 
-    return answer
+    return handle
 
 
 def healthz() -> HttpResponse:
-    """200 while the process answers; asks nobody else."""
+    """200 while the process answers. It does not depend on database or cache."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def readyz() -> HttpResponse:
-    """200 when database and cache answer, else 503; which one failed stands in the log only."""
+    """200 if database and cache answer, else 503. Only the log has which one failed."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -1,4 +1,4 @@
-"""``python -m hitobit_portal.http.healthcheck PORT [PATH]``: exit with 0 if the process answers. For containers."""
+"""``python -m hitobit_portal.http.healthcheck PORT [PATH]``: exit with 0 if the process answers 200. For containers."""
 
 import http.client
 import sys
@@ -7,7 +7,7 @@ SECONDS = 3.0
 
 
 def answers(port: int, path: str = "/healthz") -> bool:
-    """Whether 127.0.0.1 answers 200."""
+    """Return whether 127.0.0.1 answers 200 within `SECONDS`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
         connection.request("GET", path)

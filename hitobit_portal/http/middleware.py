@@ -1,4 +1,4 @@
-"""What every response passes through: request id, caller's address, security headers, looks, failed dependencies."""
+"""Middleware: request id, caller's address, security headers, display preferences, failed dependencies."""
 
 import logging
 import uuid
@@ -22,18 +22,18 @@ CSP_TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types 'none'"
 
 
 def request_context(get_response: GetResponse) -> GetResponse:
-    """Gives the request its id and the caller's address; who can't be placed is not served."""
+    """Set the request's id and the caller's address. A request without a usable address is rejected (400)."""
 
-    def middleware(request: HttpRequest) -> HttpResponse:
+    def with_log_context(request: HttpRequest) -> HttpResponse:
         request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
         token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
         try:
-            return answer(request)
+            return checked(request)
         finally:
             logs.request_id.reset(token)
 
-    def answer(request: HttpRequest) -> HttpResponse:
-        # SECURITY: an address that can't be read must not become an empty rate-limit bucket or audit entry.
+    def checked(request: HttpRequest) -> HttpResponse:
+        # SECURITY: callers without an address would share one rate limit, and the audit trail would name nobody.
         address = client_ip.resolve(
             request.META.get("REMOTE_ADDR", ""),
             request.META.get("HTTP_X_FORWARDED_FOR"),
@@ -41,7 +41,7 @@ def request_context(get_response: GetResponse) -> GetResponse:
         )
         if address is None or not _readable(request):
             return HttpResponse(status=400)
-        # SECURITY: Django's own limit leaves out files; nothing here takes any, and one would fill the disk.
+        # SECURITY: Django's own limit does not count files. No page takes files, and a large one would fill the disk.
         if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return HttpResponse(status=413)
         request.client_address = address or ""  # type: ignore[attr-defined]
@@ -49,11 +49,14 @@ def request_context(get_response: GetResponse) -> GetResponse:
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
         return response
 
-    return middleware
+    return with_log_context
 
 
 def _readable(request: HttpRequest) -> bool:
-    """Whether length and session cookie can be used. PostgreSQL takes no NUL, which a quoted cookie may spell."""
+    """Return whether the length is a number and the session cookie has no NUL, which PostgreSQL refuses.
+
+    A quoted cookie can contain an escaped NUL.
+    """
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit() and len(length) < 16):
         return False
@@ -61,7 +64,10 @@ def _readable(request: HttpRequest) -> bool:
 
 
 def security_headers(get_response: GetResponse) -> GetResponse:
-    """Strict CSP on everything, Django admin too (no script of Django's is used). htmx: ``response.allows_htmx``."""
+    """Set a strict CSP and other headers on all responses, those of Django admin too (none of its scripts is used).
+
+    ``response.allows_htmx``: the page uses htmx, which needs HTML sinks that Trusted Types forbid.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -81,14 +87,14 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
 
 def language(get_response: GetResponse) -> GetResponse:
-    """Persian unless the visitor chose otherwise; English for machines.
+    """Activate the visitor's language: Persian by default, and English for API clients.
 
-    Django's own middleware follows Accept-Language; most Iranian browsers are installed in English.
+    Django's own middleware follows Accept-Language, but most browsers in Iran are installed in English.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         code = display_preferences.chosen(request).get("language", settings.LANGUAGE_CODE)
-        if error_pages.for_machines(request):
+        if error_pages.is_for_api(request):
             code = "en"
         with translation.override(code):
             request.LANGUAGE_CODE = code
@@ -100,7 +106,7 @@ def language(get_response: GetResponse) -> GetResponse:
 
 
 def theme_and_digits(get_response: GetResponse) -> GetResponse:
-    """The choices for everything that is drawn for this request, also without a context (error pages)."""
+    """Make theme and digits available to everything that is rendered for this request, also to error pages."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         chosen = display_preferences.chosen(request)
@@ -116,7 +122,7 @@ def theme_and_digits(get_response: GetResponse) -> GetResponse:
 
 
 class FaultMiddleware:
-    """A dependency that is down is a 503 that says so and can be tried again; everything else stays a 500."""
+    """Answer 503 with a waiting time if a dependency is down. All other exceptions stay a 500."""
 
     FAULTS = error_pages.FAULTS
 
@@ -124,17 +130,17 @@ class FaultMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Faults in middleware (sessions) arrive here as exceptions only when nothing converted them before.
+        # Exceptions of middleware (sessions) arrive here only if nothing has converted them before.
         try:
             return self.get_response(request)
         except self.FAULTS as fault:
-            return self.answer(request, fault)
+            return self.unavailable(request, fault)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return self.answer(request, exception) if isinstance(exception, self.FAULTS) else None
+        return self.unavailable(request, exception) if isinstance(exception, self.FAULTS) else None
 
     @staticmethod
-    def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
-        # The class only: a driver's message may hold the statement's parameters.
+    def unavailable(request: HttpRequest, fault: Exception) -> HttpResponse:
+        # The class only: a driver's message may contain the parameters of a statement.
         logger.error("dependency failed: %s", type(fault).__name__)
         return error_pages.unavailable(request)

@@ -1,3 +1,3 @@
-"""Languages: Jalali dates, fields that take Persian digits, and the message catalogues."""
+"""Languages: Jalali dates, form fields that accept Persian digits, the rule for free text, and message catalogues."""
 
 __all__ = ["fields", "free_text", "jalali"]

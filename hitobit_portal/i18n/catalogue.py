@@ -1,7 +1,7 @@
-"""The message catalogues: found in the sources, brought up to date, checked. Needs Babel, not GNU gettext.
+"""Extract messages from the sources, update the message catalogues, and check them. Needs Babel, not GNU gettext.
 
-``python -m hitobit_portal.i18n.catalogue`` rewrites ``locale/*/LC_MESSAGES/django.po`` from the sources; ``--check``
-changes nothing and exits 1 when a catalogue is not complete. The site itself never imports this module.
+``python -m hitobit_portal.i18n.catalogue`` updates ``locale/*/LC_MESSAGES/django.po`` from the sources. ``--check``
+changes nothing and exits with 1 if a catalogue is not complete. The site itself never imports this module.
 """
 
 import argparse
@@ -27,7 +27,7 @@ KEYWORDS = {
     "gettext_noop": None,
 }
 PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]|%([sd])|\{(\w*)(?:![rsa])?(?::[^{}]*)?\}")
-# Arabic letters that look like Persian ones but are not found by a search for them, and a spelling the product avoids.
+# Arabic letters that look like Persian ones but are different characters in a search, and a spelling to avoid.
 NOT_PERSIAN = {"ي": "Arabic yeh", "ك": "Arabic kaf", "تأیید": "the spelling of «تایید»"}
 
 Extracted = tuple[int, Any, Any, list[str]]
@@ -36,25 +36,25 @@ Extracted = tuple[int, Any, Any, list[str]]
 def extract_template(
     file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Mapping[str, Any]
 ) -> Iterator[Extracted]:
-    """Messages of a Django template, in the shape of Babel's extractors: line, function, messages, comments."""
+    """Yield the messages of a Django template as Babel's extractors do: line, function, messages, comments."""
     source = templatize(file.read().decode("utf-8"))
-    # What is left of the page reads as names and operators; its indentation would not read as Python's.
+    # The rest of the page looks like names and operators to Python's tokenizer; its indentation would be an error.
     flat = "\n".join(line.lstrip() for line in source.split("\n"))
     file_of_python = io.BytesIO(flat.encode("utf-8"))
-    found: Any = extract_python(file_of_python, keywords, comment_tags, {"encoding": "utf-8"})
-    yield from found
+    extracted: Any = extract_python(file_of_python, keywords, comment_tags, {"encoding": "utf-8"})
+    yield from extracted
 
 
 def extract(root: Path = ROOT) -> Catalog:
-    """All messages of the sources below ``root``, by the map in ``babel.cfg``."""
+    """Return all messages of the sources below ``root``, which ``babel.cfg`` lists."""
     with (root / "babel.cfg").open(encoding="utf-8") as file:
         methods, options = parse_mapping_cfg(file)  # type: ignore[no-untyped-call]
-    found = Catalog(header_comment="", charset="utf-8", fuzzy=False)
+    catalogue = Catalog(header_comment="", charset="utf-8", fuzzy=False)
     for name, line, message, comments, context in extract_from_dir(
         root, methods, options, KEYWORDS, ("Translators:",), strip_comment_tags=True, directory_filter=enter
     ):
-        found.add(message, None, [(name, line)], auto_comments=comments, context=context)
-    return found
+        catalogue.add(message, None, [(name, line)], auto_comments=comments, context=context)
+    return catalogue
 
 
 def enter(directory: str) -> bool:
@@ -67,7 +67,7 @@ def path_of(language: str, root: Path = ROOT) -> Path:
 
 
 def load(language: str, root: Path = ROOT) -> Catalog:
-    """The catalogue of ``language``; an empty one when there is no file yet."""
+    """Return the catalogue of ``language``, empty if there is no file yet."""
     path = path_of(language, root)
     if not path.exists():
         return Catalog(locale=language, header_comment="", charset="utf-8", fuzzy=False)
@@ -76,7 +76,7 @@ def load(language: str, root: Path = ROOT) -> Catalog:
 
 
 def update(language: str, root: Path = ROOT) -> Catalog:
-    """Adds new messages to the catalogue on disk and drops those that are gone; never guesses a translation."""
+    """Add new messages to the catalogue on disk and remove old ones. Translations are never guessed."""
     catalogue = load(language, root)
     catalogue.update(extract(root), no_fuzzy_matching=True, update_creation_date=False)
     catalogue.fuzzy = False
@@ -87,7 +87,7 @@ def update(language: str, root: Path = ROOT) -> Catalog:
     path = path_of(language, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        # Without line numbers a change above a message is no change of the catalogue.
+        # Without line numbers: otherwise a change above a message would change the catalogue.
         write_po(file, catalogue, width=110, sort_by_file=True, ignore_obsolete=True, include_lineno=False)
     return catalogue
 
@@ -102,66 +102,66 @@ def label(message: Message) -> str:
 
 
 def forms(text: str | Sequence[str | None] | None) -> list[str]:
-    """The plural forms of a message or a translation; one form when it has no plural, ``""`` where one is missing."""
+    """Return the plural forms of a message or a translation: one if it has no plural, ``""`` for a missing one."""
     return [form or "" for form in ((text,) if text is None or isinstance(text, str) else text)]
 
 
 def placeholders(text: str) -> set[str]:
-    """Names between ``%(`` and ``)`` or braces, and bare ``%s``; ``%%`` is a percent sign."""
-    return {found.group(0) for found in PLACEHOLDER.finditer(text.replace("%%", ""))}
+    """Return the placeholders ``%(name)s``, ``{name}`` and ``%s``; ``%%`` is a percent sign."""
+    return {match.group(0) for match in PLACEHOLDER.finditer(text.replace("%%", ""))}
 
 
 def problems(catalogue: Catalog, extracted: Catalog) -> list[str]:
-    """What keeps ``catalogue`` from being a complete translation of ``extracted``, one sentence each."""
+    """Return why ``catalogue`` is not a complete translation of ``extracted``, one sentence for each reason."""
     wanted = {(message.id, message.context): message for message in messages(extracted)}
     present = {(message.id, message.context): message for message in messages(catalogue)}
-    found = [f"{label(message)} is missing" for key, message in wanted.items() if key not in present]
-    found += [
+    sentences = [f"{label(message)} is missing" for key, message in wanted.items() if key not in present]
+    sentences += [
         f"{label(message)} is not in the sources" for key, message in present.items() if key not in wanted
     ]
-    found += [f"{label(message)} is kept as obsolete" for message in catalogue.obsolete.values()]
+    sentences += [f"{label(message)} is kept as obsolete" for message in catalogue.obsolete.values()]
     for message in present.values():
-        found += [f"{label(message)} {fault}" for fault in faults(message)]
+        sentences += [f"{label(message)} {fault}" for fault in faults(message)]
         if catalogue.locale_identifier == "fa":
             text = "".join(forms(message.string))
-            found += [
+            sentences += [
                 f"{label(message)} has {what}" for letter, what in NOT_PERSIAN.items() if letter in text
             ]
-    return found
+    return sentences
 
 
 def faults(message: Message) -> list[str]:
-    """What is wrong with one message in any language. A plural form may leave the number out where it says it."""
-    found = ["is marked fuzzy"] if message.fuzzy else []
+    """Return what is wrong with one message in any language. A plural form may spell the number instead."""
+    reasons = ["is marked fuzzy"] if message.fuzzy else []
     translated, originals = forms(message.string), forms(message.id)
     if not all(text.strip() for text in translated):
-        return [*found, "is not translated"]
+        return [*reasons, "is not translated"]
     required = set.intersection(*map(placeholders, originals))
     allowed = set.union(*map(placeholders, originals))
     for text in translated:
         if not required <= placeholders(text) <= allowed:
-            found.append(f"has other placeholders in {text!r}")
+            reasons.append(f"has other placeholders in {text!r}")
         if text.startswith("\n") != originals[0].startswith("\n") or text.endswith("\n") != originals[
             0
         ].endswith("\n"):
-            found.append("begins or ends with a line break in one language only")
-    return found
+            reasons.append("begins or ends with a line break in one language only")
+    return reasons
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Brings the message catalogues up to date.")
+    parser = argparse.ArgumentParser(description="Updates the message catalogues.")
     parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 when one is not complete"
+        "--check", action="store_true", help="change nothing; exit with 1 if one is not complete"
     )
     check = parser.parse_args(arguments).check
     extracted = extract()
     count = 0
     for language in LANGUAGES:
         catalogue = load(language) if check else update(language)
-        found = problems(catalogue, extracted)
-        count += len(found)
-        sys.stdout.writelines(f"{language}: {line}\n" for line in found)
-        sys.stdout.write(f"{language}: {len(messages(catalogue))} messages, {len(found)} to do\n")
+        sentences = problems(catalogue, extracted)
+        count += len(sentences)
+        sys.stdout.writelines(f"{language}: {line}\n" for line in sentences)
+        sys.stdout.write(f"{language}: {len(messages(catalogue))} messages, {len(sentences)} to do\n")
     return 1 if check and count else 0
 
 

@@ -1,8 +1,7 @@
-"""Form fields that people fill with any digits: codes and phone numbers."""
+"""Form fields that accept Persian digits: codes, phone numbers, e-mail addresses and days."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -22,7 +21,7 @@ DIGITS = {
     for start in (0x06F0, 0x0660)
     for value, digit in ((n, chr(start + n)) for n in range(10))
 }
-# What a copied code may carry: white space, dashes, and the invisible marks of bidirectional text.
+# What a copied code may contain: white space, dashes, and invisible marks of bidirectional text.
 SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 CODE = re.compile(r"[0-9]{6}")
 RECOVERY_CODE = re.compile(r"[a-z0-9]{8}")
@@ -39,14 +38,14 @@ FREE_TEXT = {
 
 
 def validate_free_text(text: str) -> None:
-    """The rule about text that leaves the portal, in words. Raises `ValidationError`."""
-    found = free_text.problem(text)
-    if found is not None:
-        raise ValidationError(FREE_TEXT[found], code=found.value)
+    """Validate text that leaves the portal by `free_text.problem`. Raises `ValidationError`."""
+    problem = free_text.problem(text)
+    if problem is not None:
+        raise ValidationError(FREE_TEXT[problem], code=problem.value)
 
 
 def ascii_digits(text: str) -> str:
-    """Persian (۰-۹) and Arabic-Indic (٠-٩) digits as ASCII; everything else unchanged."""
+    """Convert Persian (۰-۹) and Arabic-Indic (٠-٩) digits to ASCII; everything else is unchanged."""
     return text.translate(DIGITS)
 
 
@@ -57,7 +56,7 @@ def compact(text: str) -> str:
 class CodeField(forms.CharField):
     """A one-time code of exactly six digits, as ``str``.
 
-    SECURITY: `int()` and `str.isdigit()` take ``+123``, ``1_2_3`` and superscripts; only ``[0-9]{6}`` in full counts.
+    SECURITY: `int()` and `str.isdigit()` accept ``+123``, ``1_2_3`` and superscripts, so only ``[0-9]{6}`` is accepted.
     """
 
     default_error_messages = {"invalid": _("A code has six digits.")}
@@ -77,7 +76,7 @@ class CodeField(forms.CharField):
 
 
 class RecoveryCodeField(CodeField):
-    """A recovery code: eight letters and digits, dashes and case ignored."""
+    """A recovery code: eight letters and digits. Dashes and case are ignored."""
 
     default_error_messages = {"invalid": _("A recovery code looks like k7pm-2xq9.")}
     pattern = RECOVERY_CODE
@@ -90,7 +89,7 @@ class RecoveryCodeField(CodeField):
 
 
 def _read_phone(text: str) -> phonenumbers.PhoneNumber | None:
-    """``text`` in any usual spelling, Iran being the default region; it may be no valid number. None: no number."""
+    """Parse a number in any usual format, with Iran as the default region. It may be invalid. None: not a number."""
     if len(text) > LONGEST_INPUT:
         return None
     cleaned = compact(text).replace("(", "").replace(")", "")
@@ -105,9 +104,9 @@ def _read_phone(text: str) -> phonenumbers.PhoneNumber | None:
 
 
 def parse_phone(text: str) -> str | None:
-    """A phone number in any usual spelling as E.164 (ITU-T); None if it is none.
+    """Return a phone number in any usual format as E.164 (ITU-T); None if it is not valid.
 
-    For numbers that accounts have already. One that is new to the portal must also pass `is_served`.
+    For numbers of existing accounts. A number that is new to the portal must also pass `is_served`.
     """
     number = _read_phone(text)
     if number is None or not phonenumbers.is_valid_number(number):
@@ -115,15 +114,15 @@ def parse_phone(text: str) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-#: In some countries (Canada, the United States) a number does not tell a mobile phone from a landline.
+#: In some countries (Canada, the United States) mobile phones and landlines have the same numbers.
 MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
 def is_served(phone: str) -> bool:
-    """Whether SMS go to ``phone`` (E.164): a mobile number of one of `settings.SMS_COUNTRIES`.
+    """Return whether SMS are sent to ``phone`` (E.164): a mobile number of one of `settings.SMS_COUNTRIES`.
 
-    SECURITY: a message to a premium or satellite number costs its sender many times the usual price, and the holder of
-    the number has a share in it. Numbers of no country (+870, +881, +882, +979) have the region "001".
+    SECURITY: a message to a premium or satellite number costs many times the usual price, and the owner of the number
+    gets a share of it. Numbers without a country (+870, +881, +882, +979) have the region "001".
     """
     number = _read_phone(phone)
     return (
@@ -134,25 +133,17 @@ def is_served(phone: str) -> bool:
 
 
 def served_prefixes() -> str:
-    """How the numbers that are served begin, for people: ``+98, +49``."""
+    """Return the prefixes of the numbers that are served, for people: ``+98, +49``."""
     codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
     return ", ".join(f"\u2066+{code}\u2069" for code in sorted(codes))
 
 
 def not_served() -> str:
-    """What is told of a number to which no SMS is sent."""
+    """Return the error message for a number to which no SMS is sent."""
     return gettext(
         "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
         "satellite numbers are not accepted."
     ) % {"prefixes": served_prefixes()}
-
-
-def parse_countries(names: Iterable[str]) -> frozenset[str]:
-    """Codes of countries (ISO 3166-1 alpha-2) in any case. Raises `ValueError` for an unknown one, and for none."""
-    countries = frozenset(name.strip().upper() for name in names if name.strip())
-    if not countries or countries - phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError("not a list of country codes")
-    return countries
 
 
 class PhoneField(forms.CharField):
@@ -174,13 +165,13 @@ class PhoneField(forms.CharField):
 
 
 class MobileField(PhoneField):
-    """A number that is new to the portal: SMS are going to be sent to it, so it must be one that `is_served`."""
+    """A phone number that is new to the portal. SMS will be sent to it, so it must pass `is_served`."""
 
     def to_python(self, value: Any) -> str:
         number = _read_phone(str(value or "").strip())
         codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
         foreign = number is not None and number.country_code not in codes
-        # Also of what is no valid number: +979 and +882 are known by their beginning only.
+        # Before validation: numbers of +979 and +882 are not valid, but have these prefixes.
         if foreign:
             raise ValidationError(not_served(), code="not_served")
         phone = super().to_python(value)
@@ -190,10 +181,11 @@ class MobileField(PhoneField):
 
 
 class EmailField(forms.EmailField):
-    """An e-mail address, as it may stand in messages of the portal.
+    """An e-mail address that may appear in messages of the portal.
 
-    SECURITY: Django's own takes a quoted local part (RFC 5322), in which any sentence stands, an IP address as the
-    domain, and in a domain whatever IDNA drops (U+00AD). Here a local part is a dot-atom, and a domain of letters.
+    SECURITY: Django's field accepts a quoted local part (RFC 5322), which may contain any sentence, an IP address as
+    the domain, and in a domain characters that IDNA removes (U+00AD). Here the local part is a dot-atom, and a domain
+    has letters, digits and marks only.
     """
 
     default_error_messages = {"invalid": _("Write an e-mail address such as sara@example.com.")}
@@ -221,20 +213,20 @@ class EmailField(forms.EmailField):
 class DayField(forms.Field):
     """A day, Jalali (1405/9/1) or Gregorian (2026-11-22), in any digits; cleans to `datetime.date`.
 
-    No year is both: the Jalali 1700 is the Gregorian 2321.
+    The year tells the calendars apart: the Jalali year 1700 is the Gregorian year 2321.
     """
 
     default_error_messages = {"invalid": _("Write a day such as 1405/09/01 or 2026-11-22.")}
     pattern = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 
     def to_python(self, value: Any) -> date | None:
-        found = self.pattern.fullmatch(ascii_digits(str(value or ""))[:LONGEST_INPUT].strip())
+        match = self.pattern.fullmatch(ascii_digits(str(value or ""))[:LONGEST_INPUT].strip())
         if not str(value or "").strip():
             return None
         try:
-            if found is None:
+            if match is None:
                 raise ValueError
-            year, month, day = map(int, found.groups())
+            year, month, day = map(int, match.groups())
             if year < FIRST_GREGORIAN_YEAR:
                 return jdatetime.date(year, month, day).togregorian()  # type: ignore[no-any-return]
             return date(year, month, day)

@@ -1,7 +1,6 @@
-"""Dates, digits and masked values for templates: Jalali and Persian digits in ``fa``, Gregorian in ``en``.
+"""Template filters for dates, digits and masked values: Jalali and Persian digits in ``fa``, Gregorian in ``en``.
 
-Times are shown on Tehran's clock in both languages, because that is the clock the exchange works by.
-The Jalali calendar is computed by ``jdatetime``.
+Times are in Tehran's time zone in both languages, because the exchange uses it. ``jdatetime`` computes Jalali dates.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ def _tehran(value: dt.datetime) -> dt.datetime:
 
 @register.filter
 def digits(value: object) -> str:
-    """The text with its ASCII digits in the digits of the language, unless the visitor prefers those as they are."""
+    """The text with Persian digits if the language is Persian, unless the visitor prefers Latin ones."""
     persian = _persian() and display_preferences.digits.get() != "latin"
     return str(value).translate(PERSIAN_DIGITS) if persian else str(value)
 
 
 @register.simple_tag
-def looks_of_page() -> SafeString:
-    """The attributes of ``<html>`` by which style sheet and scripts know the visitor's theme and digits."""
+def display_attributes() -> SafeString:
+    """The attributes of ``<html>`` that tell style sheets and scripts the visitor's theme and digits."""
     chosen = [
         ("data-theme", display_preferences.theme.get()),
         ("data-digits", display_preferences.digits.get()),
@@ -52,7 +51,7 @@ def looks_of_page() -> SafeString:
 
 @register.filter
 def day_local(value: dt.date | None) -> str:
-    """``1 آذر 1405`` (in Persian digits) or ``22 Nov 2026``; a datetime is taken to Tehran first."""
+    """``1 آذر 1405`` (in Persian digits) or ``22 Nov 2026``; a datetime is converted to Tehran's time first."""
     if value is None:
         return ""
     day = _tehran(value).date() if isinstance(value, dt.datetime) else value
@@ -64,13 +63,13 @@ def day_local(value: dt.date | None) -> str:
 
 @register.filter
 def clock_local(value: dt.datetime | None) -> str:
-    """Hours and minutes in Tehran."""
+    """Hours and minutes in Tehran's time."""
     return digits(f"{_tehran(value):%H:%M}") if value else ""
 
 
 @register.filter
 def date_local(value: dt.datetime | None) -> str:
-    """Day and time in Tehran."""
+    """Day and time in Tehran's time."""
     if value is None:
         return ""
     return f"{day_local(value)}{'،' if _persian() else ','} {clock_local(value)}"
@@ -78,14 +77,14 @@ def date_local(value: dt.datetime | None) -> str:
 
 @register.filter
 def near_day(value: dt.date) -> str:
-    """Today or yesterday by Tehran's calendar as a word, or nothing."""
+    """``Today`` or ``Yesterday`` in Tehran's time, or an empty text."""
     today = _tehran(timezone.now()).date()
     return {0: gettext("Today"), 1: gettext("Yesterday")}.get((today - value).days, "")
 
 
 @register.filter
 def ago(value: dt.datetime | None) -> str:
-    """How long ago, up to a week; the day after that. A time in the future counts as now."""
+    """How long ago, up to a week; older values as a day. A time in the future counts as now."""
     if value is None:
         return ""
     minutes = max(0, int((timezone.now() - value).total_seconds() // 60))
@@ -104,7 +103,7 @@ def ago(value: dt.datetime | None) -> str:
 
 @register.filter
 def duration(seconds: int) -> str:
-    """A time to wait, rounded up: seconds below a minute, minutes below an hour and a half, hours above."""
+    """A waiting time, rounded up: in seconds below a minute, in minutes up to 90, in hours above."""
     if seconds < 60:
         return digits(ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds})
     minutes = -(-seconds // 60)
@@ -116,7 +115,7 @@ def duration(seconds: int) -> str:
 
 @register.filter
 def groups(value: str) -> str:
-    """The text in groups of four, as people read and type long secrets."""
+    """The text in groups of four characters, so that people can read and type long secrets."""
     return " ".join(value[i : i + 4] for i in range(0, len(value), 4))
 
 
@@ -129,20 +128,20 @@ def masked_phone(value: str) -> str:
 
 @register.filter
 def masked_key(value: str) -> str:
-    """First six and last four characters of a key id: enough to tell two keys apart."""
+    """The first six and last four characters of a key id, which are enough to tell two keys apart."""
     return f"{value[:6]}…{value[-4:]}"
 
 
 @register.filter
 def bdi(value: object) -> SafeString:
-    """A name inside a translated sentence, in its own direction.
+    """A name inside a translated sentence, with its own text direction.
 
-    Markup and not Unicode isolates: those would be copied along, and typed into the confirmation of a deletion.
+    Markup instead of Unicode isolates: people would copy those with the name, for example to confirm a deletion.
     """
     return format_html("<bdi>{}</bdi>", value)
 
 
 @register.filter
 def ltr(value: object) -> SafeString:
-    """A phone, address or code inside a translated sentence."""
+    """A phone number, address or code inside a translated sentence, left to right."""
     return format_html('<bdi dir="ltr">{}</bdi>', value)

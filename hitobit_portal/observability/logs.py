@@ -1,7 +1,7 @@
-"""The log: an object a line (or a line for people), with the request's id, and nothing in it that must stay secret.
+"""Log formatters: JSON lines or plain lines, with the request's id and without secrets.
 
-What the portal logs itself is classes and ids; this stands behind that, for what Django, granian and drivers write:
-paths of one-time links, numbers of phones in messages of databases, addresses with passwords in them.
+The portal itself logs only classes and ids. Redaction is the second line of defense, for what Django, granian and
+drivers log: paths of one-time links, phone numbers in database errors, addresses with passwords.
 """
 
 import json
@@ -14,51 +14,51 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-#: Of the request that this thread works for; "" outside of one.
+#: Id of the request that this thread handles; "" outside of requests.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-#: Addresses whose last part is a secret: one-time links.
+#: Paths whose last segment is a secret: one-time links.
 LINKS = re.compile(r"(/(?:n|signup/invited|settings/email/confirm)/)[^\s/?\"']+")
-#: The beginning of an address up to its password, and the word that an address stands in.
+#: A URL up to its password, and a word, which may contain a URL.
 _BEFORE_PASSWORD = re.compile(r"://[^\s:/@]*:")
 _WORD = re.compile(r"\S+")
-#: What stands in any text: (what it looks like, what is written instead).
-ANYWHERE = (
+#: Redactions of any text: (pattern, replacement).
+REDACTIONS = (
     (LINKS, r"\1(hidden)"),
     (re.compile(r"\bhbgw_[\w-]+"), "(token)"),
     (re.compile(r"([?&](?:signature|token|code|password)=)[^\s&\"']+", re.IGNORECASE), r"\1(hidden)"),
-    # A mobile number as people, forms and the database write it; its last two digits tell a customer from another.
+    # A mobile number in the formats of people, forms and the database. Its last two digits tell customers apart.
     (re.compile(r"(?<![\w.])((?:\+|00)?98|0)9\d{7}(\d\d)(?![\w.])"), r"\1(phone)\2"),
 )
-#: What may stand in the message of an exception besides, which repeats values: codes, secrets, seeds, keys.
-IN_EXCEPTIONS = (
-    *ANYWHERE,
+#: Redactions of exceptions' messages, which may also repeat values: codes, secrets, seeds, keys.
+EXCEPTION_REDACTIONS = (
+    *REDACTIONS,
     (re.compile(r"[0-9\u06f0-\u06f9\u0660-\u0669]{5,}"), "(digits)"),
     (re.compile(r"(?<![\w./-])[A-Za-z0-9+/_=-]{16,}(?![\w.])"), "(value)"),
     (re.compile(r"(?<![A-Za-z0-9])(?:[A-Za-z0-9]{4,8}[- ]){2,}[A-Za-z0-9]{4,8}(?![A-Za-z0-9])"), "(value)"),
 )
 
 
-def hidden(text: str) -> str:
-    """``text`` without links, passwords in addresses, tokens, signatures and whole numbers of phones."""
-    text = _without_passwords(text)
-    for pattern, instead in ANYWHERE:
-        text = pattern.sub(instead, text)
+def redact(text: str) -> str:
+    """Return ``text`` without one-time links, passwords in URLs, tokens, signatures and complete phone numbers."""
+    text = _redact_passwords(text)
+    for pattern, replacement in REDACTIONS:
+        text = pattern.sub(replacement, text)
     return text
 
 
-def _without_passwords(text: str) -> str:
-    """Of each ``://name:password@`` the password hidden.
+def _redact_passwords(text: str) -> str:
+    """Replace the password in each ``://name:password@``.
 
-    SECURITY: in two steps, each of which goes through the text once. As one expression it took the square of a path's
-    length, and a stranger's path of 64 KB, which Django writes into the log, took two seconds.
+    SECURITY: in two steps, each linear in the length of the text. A single expression was quadratic: an attacker's path
+    of 64 KB, which Django logs, took two seconds.
     """
     if "://" not in text or "@" not in text:
         return text
-    return _WORD.sub(lambda word: _password_hidden(word[0]), text)
+    return _WORD.sub(lambda word: _redact_password(word[0]), text)
 
 
-def _password_hidden(word: str) -> str:
+def _redact_password(word: str) -> str:
     *pieces, last = word.split("@")
     for at, piece in enumerate(pieces):
         before = _BEFORE_PASSWORD.search(piece)
@@ -67,37 +67,37 @@ def _password_hidden(word: str) -> str:
     return "@".join([*pieces, last])
 
 
-def told(error: BaseException) -> str:
-    """An exception's class and message, the latter without what looks like a value."""
-    text = _without_passwords(str(error)[:500])
-    for pattern, instead in IN_EXCEPTIONS:
-        text = pattern.sub(instead, text)
+def describe(error: BaseException) -> str:
+    """Return the class and the redacted message of an exception."""
+    text = _redact_passwords(str(error)[:500])
+    for pattern, replacement in EXCEPTION_REDACTIONS:
+        text = pattern.sub(replacement, text)
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def frames(error: BaseException) -> list[str]:
-    """Where it was raised, outermost first, and the same of what caused it: places only, no lines of source."""
-    found: list[str] = []
-    known: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in known:
-        known.add(id(one))
+    """Return the frames of an exception and of its causes, outermost first, without lines of source."""
+    lines: list[str] = []
+    visited: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in visited:
+        visited.add(id(current))
         places = [
             f"{frame.filename}:{frame.lineno} {frame.name}"
-            for frame in traceback.extract_tb(one.__traceback__)
+            for frame in traceback.extract_tb(current.__traceback__)
         ]
-        found = [*places, *([told(one)] if one is not error else []), *found]
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-    return found[-60:]
+        lines = [*places, *([describe(current)] if current is not error else []), *lines]
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return lines[-60:]
 
 
 def _request_of(record: logging.LogRecord) -> str:
-    # Django logs refused requests after the middleware is through; the request itself is with the record.
+    # Django logs rejected requests after the middleware has returned; the record has the request.
     return request_id.get() or str(getattr(getattr(record, "request", None), "request_id", ""))
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: at, level, logger, message, process, and where there are any request, status, error, trace."""
+    """A JSON object a line: at, level, logger, message, process, and if known request, status, error, trace."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC)
@@ -105,7 +105,7 @@ class JsonLines(logging.Formatter):
             "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": hidden(record.getMessage()),
+            "message": redact(record.getMessage()),
             "process": os.getpid(),
         }
         if request := _request_of(record):
@@ -114,27 +114,27 @@ class JsonLines(logging.Formatter):
             line["status"] = status
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            line |= {"error": told(error), "trace": frames(error)}
+            line |= {"error": describe(error), "trace": frames(error)}
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class PlainLines(logging.Formatter):
-    """The same for people: a line, and below it the places of an exception."""
+    """The same for people: one line, followed by the frames of an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         request = _request_of(record)
         at = self.formatTime(record)
-        line = f"{at} {record.levelname} {record.name} {hidden(record.getMessage())}"
-        # SECURITY: a line feed in a path must not begin a line that somebody else seems to have written.
+        line = f"{at} {record.levelname} {record.name} {redact(record.getMessage())}"
+        # SECURITY: a line feed in a path must not start a forged log line.
         line = line.replace("\r", "\\r").replace("\n", "\\n") + (f" request={request}" if request else "")
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            line = "\n  ".join([line, *frames(error), told(error)])
+            line = "\n  ".join([line, *frames(error), describe(error)])
         return line
 
 
 def server_options(form: str) -> list[str]:
-    """Granian's arguments, with which its own lines take the form of all others."""
+    """Return granian's options for logging its own lines in the format ``form``."""
     return ["--log-config", str(Path(__file__).with_name("granian-logging.json"))] if form == "json" else []
 
 
@@ -142,7 +142,7 @@ FORMATTERS = {"json": JsonLines, "line": PlainLines}
 
 
 def configuration(form: str, level: int | str) -> dict[str, Any]:
-    """Django's LOGGING: everything to stderr, in the form ``json`` or ``line``."""
+    """Return Django's LOGGING: everything goes to stderr, in the format ``json`` or ``line``."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -1,8 +1,8 @@
-"""Sealing of secrets at rest, and keyed digests of codes.
+"""Encryption of secrets at rest, and keyed digests of codes.
 
-A sealed value is ``v1:<key id>:<base64url(nonce || ciphertext || tag)>``: AES-256-GCM (NIST SP 800-38D) with a fresh
-96-bit random nonce. The master key's id stands beside the ciphertext, so the ring (`settings.MASTER_KEYS`) can grow and
-rotate. The additional data names the row that owns the value.
+A sealed value is ``v1:<key id>:<base64url(nonce || ciphertext || tag)>``: AES-256-GCM (NIST SP 800-38D) with a random
+96-bit nonce. The id of the master key is stored with the ciphertext, so that master keys (`settings.MASTER_KEYS`) can
+be added and rotated. The additional data names the row that owns the value.
 """
 
 import base64
@@ -26,11 +26,11 @@ HIDDEN_LENGTH = 26
 
 
 class SealError(Exception):
-    """The sealed value can't be opened: damaged, moved to another row, or its master key is not in the ring."""
+    """A sealed value cannot be decrypted: damaged, moved to another row, or its master key is missing."""
 
 
 def _derive(key: bytes, use: str) -> bytes:
-    """A 32-byte key for one use, so that no master key serves two algorithms (RFC 5869)."""
+    """Derive a 32-byte key for one use (HKDF, RFC 5869), so that no master key is used by two algorithms."""
     return HKDF(
         algorithm=hashes.SHA256(), length=32, salt=None, info=f"hitobit-portal/{use}".encode()
     ).derive(key)
@@ -41,7 +41,7 @@ def current_key_id() -> str:
 
 
 def seal(secret: bytes, owner: str) -> str:
-    """``secret`` sealed for the row named ``owner``, e.g. ``"apikeys.credential:42"``."""
+    """Encrypt ``secret`` for the row ``owner``, e.g. ``"apikeys.credential:42"``, with the current master key."""
     key_id = current_key_id()
     nonce = secrets.token_bytes(NONCE_BYTES)
     box = AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).encrypt(
@@ -51,7 +51,7 @@ def seal(secret: bytes, owner: str) -> str:
 
 
 def unseal(sealed: str, owner: str) -> bytes:
-    """The secret of ``seal``. Raises `SealError`; the message never holds the value."""
+    """Decrypt a value of `seal`. Raises `SealError`, whose message never contains the value."""
     try:
         version, key_id, encoded = sealed.split(":")
         box = base64.urlsafe_b64decode(encoded)
@@ -61,7 +61,7 @@ def unseal(sealed: str, owner: str) -> bytes:
         raise SealError("a sealed value has an unknown version")
     if key_id not in settings.MASTER_KEYS:
         raise SealError(f"the master key {key_id!r} is not in PORTAL_MASTER_KEYS")
-    # SECURITY: the additional data stops somebody with database access from moving a ciphertext to a row of their own.
+    # SECURITY: the additional data keeps an attacker with database access from moving a ciphertext to their own row.
     try:
         return AESGCM(_derive(settings.MASTER_KEYS[key_id], "seal")).decrypt(
             box[:NONCE_BYTES], box[NONCE_BYTES:], _associated(key_id, owner)
@@ -77,18 +77,18 @@ def _associated(key_id: str, owner: str) -> bytes:
 def digest(use: str, *parts: str) -> str:
     """``<key id>:<hex>``: HMAC-SHA256 of the parts under a key derived for ``use``.
 
-    A 6-digit code has 20 bits, so its plain hash is reversed in milliseconds; the key is in no dump.
+    A 6-digit code has 20 bits, so a plain hash of it is reversed in milliseconds. A database dump has no keys.
     """
     return _digest(current_key_id(), use, parts)
 
 
 def digest_by(key_id: str, use: str, *parts: str) -> str:
-    """`digest` by the named key of the ring. Raises `KeyError` when it is not there."""
+    """`digest` with the master key ``key_id``. Raises `KeyError` if it is missing."""
     return _digest(key_id, use, parts)
 
 
 def matches(stored: str, use: str, *parts: str) -> bool:
-    """Whether ``stored`` is the digest of the parts, by whichever key of the ring made it; constant time."""
+    """Return whether ``stored`` is the digest of the parts, by any master key. Constant time."""
     key_id = stored.partition(":")[0]
     if key_id not in settings.MASTER_KEYS:
         return False
@@ -96,27 +96,27 @@ def matches(stored: str, use: str, *parts: str) -> bool:
 
 
 def tag(use: str, *parts: str) -> str:
-    """22 URL-safe characters: the first 128 bits of the HMAC of the parts, by the newest master key.
+    """Return 22 URL-safe characters: the first 128 bits of the HMAC of the parts, by the current master key.
 
-    For texts that people carry (links); 128 bits are out of reach of guessing, and short enough for an SMS.
+    For links in messages: 128 bits cannot be guessed, and are short enough for an SMS.
     """
     return _tag(current_key_id(), use, parts)
 
 
-def tag_matches(given: str, use: str, *parts: str) -> bool:
-    """Whether ``given`` is the tag of the parts by any key of the ring; constant time."""
-    right = [
-        hmac.compare_digest(given.encode(), _tag(key, use, parts).encode()) for key in settings.MASTER_KEYS
+def tag_matches(text: str, use: str, *parts: str) -> bool:
+    """Return whether ``text`` is the tag of the parts by any master key. Constant time."""
+    matching = [
+        hmac.compare_digest(text.encode(), _tag(key, use, parts).encode()) for key in settings.MASTER_KEYS
     ]
-    return any(right)
+    return any(matching)
 
 
 def hide_number(use: str, number: int) -> str:
-    """A number from 0 to 2**64 - 1 as 26 lower-case letters and digits, by the newest master key.
+    """Encrypt a number from 0 to 2**64 - 1 as 26 lower-case letters and digits, with the current master key.
 
     The same number always gives the same text. Encode-then-encipher (Bellare and Rogaway, 2000): eight zero bytes and
-    the number are one block of AES-256. A text that was not made here deciphers to the zero bytes with probability
-    2**-64, so that it needs no MAC.
+    the number are one block of AES-256. A forged text decrypts to eight zero bytes with probability 2**-64, so no MAC
+    is needed.
     """
     block = bytes(NUMBER_BYTES) + number.to_bytes(NUMBER_BYTES, "big")
     encryptor = _block_cipher(current_key_id(), use).encryptor()
@@ -124,7 +124,7 @@ def hide_number(use: str, number: int) -> str:
 
 
 def reveal_number(use: str, text: str) -> int | None:
-    """The number of `hide_number` by any key of the ring; None for any other text."""
+    """Decrypt a text of `hide_number`, by any master key. None for any other text."""
     if len(text) != HIDDEN_LENGTH or not text.isascii() or text != text.lower():
         return None
     try:
@@ -134,14 +134,14 @@ def reveal_number(use: str, text: str) -> int | None:
     for key_id in settings.MASTER_KEYS:
         opened = _block_cipher(key_id, use).decryptor().update(block)
         number = int.from_bytes(opened[NUMBER_BYTES:], "big")
-        # The last letter has two bits of no meaning: of its four spellings only ours is taken.
+        # The last letter has two unused bits: only one of its four spellings is accepted.
         if not any(opened[:NUMBER_BYTES]) and base64.b32encode(block).decode().rstrip("=").lower() == text:
             return number
     return None
 
 
 def _block_cipher(key_id: str, use: str) -> Cipher[modes.ECB]:
-    # One block is all there is: ECB of it is the bare permutation.
+    # ECB is safe here: the message is exactly one block.
     return Cipher(algorithms.AES256(_derive(settings.MASTER_KEYS[key_id], use)), modes.ECB())  # nosec B305
 
 
@@ -151,6 +151,6 @@ def _tag(key_id: str, use: str, parts: tuple[str, ...]) -> str:
 
 
 def _digest(key_id: str, use: str, parts: tuple[str, ...]) -> str:
-    # Length prefixes: ("ab", "c") and ("a", "bc") must differ.
+    # Length prefixes make ("ab", "c") and ("a", "bc") differ.
     message = b"".join(len(raw).to_bytes(4, "big") + raw for raw in (part.encode() for part in parts))
     return f"{key_id}:{hmac.new(_derive(settings.MASTER_KEYS[key_id], use), message, hashlib.sha256).hexdigest()}"

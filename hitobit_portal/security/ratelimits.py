@@ -1,7 +1,7 @@
-"""Every named rate of the portal, in one table, counted by django-ratelimit in the shared cache.
+"""All rate limits of the portal in one table, counted by django-ratelimit in the shared cache.
 
-django-ratelimit reads ``5/H`` as 5 a second, does not normalise its keys and gives no time to wait; so periods are
-written in seconds here, and values are normalised before they are counted.
+django-ratelimit parses ``5/H`` as 5 a second, does not normalise its keys, and does not tell how long to wait. So
+periods are in seconds here, and callers normalise values before they are counted.
 """
 
 import contextlib
@@ -27,57 +27,60 @@ class Limit:
 
 
 class Rate(enum.Enum):
-    """One member a rate: at most ``count`` in ``seconds`` for each value."""
+    """Each rate allows ``count`` in ``seconds`` for each value. `Limit.reason` is the attack that it stops."""
 
-    # Who has no login yet. A browser in which the account logged in before counts by LOGIN_BROWSER, FORGOT_BROWSER and,
-    # for codes, by a count of the account's own instead, so that strangers don't lock its owner out (`known_browsers`).
+    # Visitors without a login. Browsers in which the account has logged in before are counted by LOGIN_BROWSER,
+    # FORGOT_BROWSER and, for codes, by the account's own counter, so that strangers cannot lock the owner out
+    # (`known_browsers`).
     LOGIN_ADDRESS = Limit(30, 5 * MINUTE, "password guessing from one address over many accounts")
     LOGIN_PHONE_ADDRESS = Limit(
         10, 5 * MINUTE, "password guessing on one account; others are not locked out by it"
     )
-    # A quarter of an hour: whoever uses this up on somebody's number must not keep the owner out for longer.
+    # 15 minutes: an attacker who uses up this limit for a number must not lock the owner out for longer.
     LOGIN_PHONE = Limit(25, 15 * MINUTE, "password guessing on one account from many addresses")
     LOGIN_BROWSER = Limit(
         10, 5 * MINUTE, "password guessing in a browser in which the account logged in before"
     )
-    LOGIN_LIMITED_EVENT = Limit(1, 5 * MINUTE, "filling of the audit trail by logins that are refused anyway")
+    LOGIN_LIMITED_EVENT = Limit(
+        1, 5 * MINUTE, "filling of the audit trail by logins that are rejected anyway"
+    )
     DRAFT_ADDRESS = Limit(30, 5 * MINUTE, "filling of the session table by visitors without a login")
     SIGNUP_ADDRESS = Limit(30, HOUR, "SMS to strangers by one address; many customers share theirs")
     FORGOT_ADDRESS = Limit(30, HOUR, "the same, for forgotten passwords")
     FORGOT_BROWSER = Limit(30, HOUR, "the same, in a browser in which the account logged in before")
     NOTICE_LINK_ADDRESS = Limit(
-        30, 5 * MINUTE, "guessing of the links in notices; right ones are never refused"
+        30, 5 * MINUTE, "guessing of the links in notices; valid links are never limited"
     )
-    PASSWORD_STRENGTH_ADDRESS = Limit(60, MINUTE, "processor time: a long password takes 0.1 s to judge")
-    NEW_PASSWORD_ADDRESS = Limit(30, 5 * MINUTE, "processor time: argon2 and the judging of strength")
+    PASSWORD_STRENGTH_ADDRESS = Limit(60, MINUTE, "processor time: estimating a long password takes 0.1 s")
+    NEW_PASSWORD_ADDRESS = Limit(30, 5 * MINUTE, "processor time: argon2 and the estimate of strength")
     PASSWORD_CHECK = Limit(
         5, 5 * MINUTE, "guessing of the current password by somebody who has session and codes"
     )
     RECOVERY_RENEWED = Limit(
-        5, HOUR, "burying of an owner in notices by renewing recovery codes in enrolment"
+        5, HOUR, "flooding of an owner with notices by renewing recovery codes in enrolment"
     )
     FACTOR_ADDRESS = Limit(10, 5 * MINUTE, "guessing of codes from one address over many accounts")
     FACTOR_OUTSIDE_ADDRESS = Limit(
         10, 5 * MINUTE, "the same before any password: at sign-up, for a forgotten one"
     )
-    # Wrong codes from there are counted by the account's guard alone; more than these don't even wait for its lock.
+    # Wrong codes from known browsers count for the account only; requests above this limit do not wait for its lock.
     FACTOR_BROWSER = Limit(120, 5 * MINUTE, "requests that wait for one account's lock, from known browsers")
-    # SMS of people without a login have a budget of their own, each purpose apart. They touch no cap below it.
+    # SMS for visitors without a login have budgets of their own, one for each purpose, apart from the limits below.
     SMS_OUTSIDE_PHONE = Limit(6, 3 * HOUR, "flooding of a phone by people who have no login")
     SMS_OUTSIDE_ADDRESS = Limit(30, HOUR, "SMS pumping from one address without a login")
     SMS_OUTSIDE_PREFIX = Limit(300, HOUR, "SMS pumping of a range of numbers without a login")
     SMS_OUTSIDE_DAY = Limit(5000, DAY, "SMS cost of all people without a login together")
-    # SMS of accounts: after the password, or in a browser in which the account logged in before.
+    # SMS for accounts: after the password, or in a browser in which the account has logged in before.
     SMS_PHONE = Limit(20, 10 * MINUTE, "flooding of somebody's phone")
     SMS_ACCOUNT = Limit(100, DAY, "SMS cost by one account")
-    # Ten accounts together could use up SMS_PREFIX for everybody's login codes.
+    # Without it, ten accounts could use up SMS_PREFIX, and with it everybody's login codes.
     SMS_NEW_NUMBER = Limit(10, DAY, "SMS pumping by an account, to numbers that are not its own")
     SMS_ADDRESS = Limit(100, HOUR, "SMS pumping from one address")
     SMS_PREFIX = Limit(1000, HOUR, "SMS pumping of a range of numbers that the attacker is paid for")
-    SMS_CAPPED_EVENT = Limit(1, HOUR, "filling of the audit trail by SMS that are refused anyway")
-    # Only of notices that a thief can bring about by the dozen; those of stolen factors are never held back.
+    SMS_CAPPED_EVENT = Limit(1, HOUR, "filling of the audit trail by SMS that are rejected anyway")
+    # Only notices that a thief can trigger in large numbers; notices of stolen factors are never limited.
     NOTICE_ACCOUNT = Limit(
-        60, DAY, "burying of an owner in notices, so that the one that matters is overlooked"
+        60, DAY, "flooding of an owner with notices, so that the one that matters is overlooked"
     )
     STAFF_VIEWED_EVENT = Limit(1, MINUTE, "filling of the audit trail by staff who reload a page")
     EXPORT_ACCOUNT = Limit(20, HOUR, "filling of the audit trail; an export reads up to 10 000 rows")
@@ -85,12 +88,12 @@ class Rate(enum.Enum):
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 
 
-#: How many times a rate's count the prefixes of an IPv6 address have: a customer is given a /64, a /56 or a /48.
+#: IPv6: (prefix length, factor of the count). Providers give customers a /64, a /56 or a /48.
 WIDTHS = ((64, 1), (56, 2), (48, 4))
 
 
 class Slot(NamedTuple):
-    """What one attempt takes of a rate: a value that may have ``times`` the rate's count."""
+    """One count of a rate for a value. The value's limit is ``times`` the rate's count."""
 
     rate: Rate
     value: str
@@ -98,11 +101,11 @@ class Slot(NamedTuple):
 
 
 def address_slots(rate: Rate, address: str, of: str = "") -> list[Slot]:
-    """What an attempt from ``address`` takes: of IPv4 the address itself, of IPv6 its /64, /56 and /48, in this order.
+    """Return the slots of an attempt from ``address``: IPv4: the address; IPv6: its /64, /56 and /48, in this order.
 
-    ``of``: counted for this alone, e.g. one phone number or one purpose.
+    ``of``: makes the count specific, e.g. to one phone number or one purpose.
 
-    SECURITY: with the /64 alone, whoever is given a /48 has 65536 counters.
+    SECURITY: with the /64 alone, a customer with a /48 would have 65536 counters.
     """
     ip = ipaddress.ip_address(address)
     buckets = [(str(ip), 1)]
@@ -112,21 +115,21 @@ def address_slots(rate: Rate, address: str, of: str = "") -> list[Slot]:
 
 
 def widest_bucket(address: str) -> str:
-    """The whole that one customer may have: an IPv4 address, the /48 of an IPv6 address."""
+    """Return the largest network that one customer may have: an IPv4 address, or the /48 of an IPv6 address."""
     return address_slots(Rate.LOGIN_ADDRESS, address)[-1].value
 
 
-def take(rate: Rate, value: str, *, times: int = 1) -> int | None:
-    """Counts one for ``value``; None when it may go on, else the seconds to wait. It may ``times`` the rate's count.
+def acquire(rate: Rate, value: str, *, times: int = 1) -> int | None:
+    """Count one attempt for ``value``. Returns None if it is allowed, else the seconds to wait.
 
-    Raises the cache's own error when the cache is down: the caller fails closed (503).
+    ``times``: factor of the rate's count. Raises the cache's own error if the cache is down; callers fail closed (503).
     """
     limit = rate.value
     usage = get_usage(
         HttpRequest(),
         group=rate.name,
         key=lambda group, request: value,
-        rate=_spelled(limit, times),
+        rate=_rate_text(limit, times),
         increment=True,
     )
     if usage is None or usage["should_limit"]:
@@ -134,50 +137,50 @@ def take(rate: Rate, value: str, *, times: int = 1) -> int | None:
     return None
 
 
-def give_back(rate: Rate, value: str, *, times: int = 1) -> None:
-    """Takes back one count of `take`, for attempts that turned out to be right."""
-    spelled = _spelled(rate.value, times)
-    key = _make_cache_key(rate.name, _get_window(value, rate.value.seconds), spelled, value, ALL)
-    with contextlib.suppress(ValueError):  # the window has passed meanwhile, and its count with it
+def release(rate: Rate, value: str, *, times: int = 1) -> None:
+    """Undo one count of `acquire`, for attempts that turned out to be legitimate."""
+    rate_text = _rate_text(rate.value, times)
+    key = _make_cache_key(rate.name, _get_window(value, rate.value.seconds), rate_text, value, ALL)
+    with contextlib.suppress(ValueError):  # the window has ended, and its count with it
         cache.decr(key)
 
 
 class Full(NamedTuple):
-    """The slot that had no room, and the seconds until it has."""
+    """The slot whose limit is reached, and the seconds to wait."""
 
     slot: Slot
     wait: int
 
 
 def first_full(slots: Sequence[Slot]) -> Full | None:
-    """Takes all slots in their order; None, or the first that is full, and then none of them is counted.
+    """Count all slots in order. Returns None, or the first slot whose limit is reached; then none is counted.
 
-    SECURITY: what a full /64 is refused must not fill the /48 of its neighbours, nor the cap of a day.
+    SECURITY: attempts that a full /64 rejects must not count for the /48 of its neighbours, or for a limit of the day.
     """
     for number, slot in enumerate(slots):
-        wait = take(slot.rate, slot.value, times=slot.times)
+        wait = acquire(slot.rate, slot.value, times=slot.times)
         if wait is not None:
-            give_back_all(slots[:number])
+            release_all(slots[:number])
             return Full(slot, wait)
     return None
 
 
-def take_all(slots: Sequence[Slot]) -> int | None:
-    """`first_full`, as the seconds to wait."""
+def acquire_all(slots: Sequence[Slot]) -> int | None:
+    """The same as `first_full`, but returns only the seconds to wait."""
     full = first_full(slots)
     return full.wait if full else None
 
 
-def give_back_all(slots: Sequence[Slot]) -> None:
-    """Takes back what `take_all` counted."""
+def release_all(slots: Sequence[Slot]) -> None:
+    """Undo `acquire_all`."""
     for slot in slots:
-        give_back(slot.rate, slot.value, times=slot.times)
+        release(slot.rate, slot.value, times=slot.times)
 
 
-def take_address(rate: Rate, address: str) -> int | None:
-    """`take` for an address, with all the prefixes that it counts for."""
-    return take_all(address_slots(rate, address))
+def acquire_address(rate: Rate, address: str) -> int | None:
+    """`acquire` for an address: counts for all of its `address_slots`."""
+    return acquire_all(address_slots(rate, address))
 
 
-def _spelled(limit: Limit, times: int) -> str:
+def _rate_text(limit: Limit, times: int) -> str:
     return f"{limit.count * times}/{limit.seconds}s"

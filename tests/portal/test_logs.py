@@ -95,11 +95,11 @@ def test_secrets_do_not_reach_the_log_in_an_exception_or_its_cause(
 
 def test_what_helps_is_left() -> None:
     text = 'null value in column "label" of relation "apikeys_apikey" violates not-null constraint'
-    assert logs.told(ValueError(text)) == f"ValueError: {text}"
-    assert logs.told(KeyError()) == "KeyError"
-    told = logs.hidden("GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890")
+    assert logs.describe(ValueError(text)) == f"ValueError: {text}"
+    assert logs.describe(KeyError()) == "KeyError"
+    told = logs.redact("GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890")
     assert told == "GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890"
-    assert logs.hidden("to +989121234567") == f"to +98(phone){MASKED}"
+    assert logs.redact("to +989121234567") == f"to +98(phone){MASKED}"
 
 
 def test_a_path_with_a_line_feed_stays_one_line() -> None:

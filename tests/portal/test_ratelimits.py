@@ -19,7 +19,7 @@ SMALL = Rate.FACTOR_ADDRESS
 
 def exhaust(rate: Rate, value: str) -> None:
     for _n in range(rate.value.count):
-        assert ratelimits.take(rate, value) is None
+        assert ratelimits.acquire(rate, value) is None
 
 
 @pytest.mark.parametrize(
@@ -28,54 +28,54 @@ def exhaust(rate: Rate, value: str) -> None:
 def test_exactly_the_count_passes_and_then_there_is_a_time_to_wait(rate: Rate) -> None:
     exhaust(rate, "value")
     for _n in range(3):
-        wait = ratelimits.take(rate, "value")
+        wait = ratelimits.acquire(rate, "value")
         assert wait is not None
         assert 1 <= wait <= rate.value.seconds
 
 
 def test_one_value_does_not_use_up_another() -> None:
     exhaust(SMALL, "198.51.100.1")
-    assert ratelimits.take(SMALL, "198.51.100.2") is None
+    assert ratelimits.acquire(SMALL, "198.51.100.2") is None
 
 
 def test_one_rate_does_not_use_up_another() -> None:
     exhaust(SMALL, "value")
-    assert ratelimits.take(Rate.LOGIN_ADDRESS, "value") is None
+    assert ratelimits.acquire(Rate.LOGIN_ADDRESS, "value") is None
 
 
 def test_after_its_window_a_value_passes_again() -> None:
     exhaust(SMALL, "value")
-    assert ratelimits.take(SMALL, "value") is not None
+    assert ratelimits.acquire(SMALL, "value") is not None
     with mock.patch("time.time", return_value=time.time() + SMALL.value.seconds):
-        assert ratelimits.take(SMALL, "value") is None
+        assert ratelimits.acquire(SMALL, "value") is None
 
 
 def test_wait_that_is_told_is_long_enough() -> None:
     exhaust(SMALL, "value")
-    wait = ratelimits.take(SMALL, "value")
+    wait = ratelimits.acquire(SMALL, "value")
     assert wait is not None
     with mock.patch("time.time", return_value=time.time() + wait + 1):
-        assert ratelimits.take(SMALL, "value") is None
+        assert ratelimits.acquire(SMALL, "value") is None
 
 
 def test_given_back_slot_can_be_taken_again() -> None:
     exhaust(SMALL, "value")
-    ratelimits.give_back(SMALL, "value")
-    assert ratelimits.take(SMALL, "value") is None
-    assert ratelimits.take(SMALL, "value") is not None
+    ratelimits.release(SMALL, "value")
+    assert ratelimits.acquire(SMALL, "value") is None
+    assert ratelimits.acquire(SMALL, "value") is not None
 
 
 def test_giving_back_after_the_window_is_harmless() -> None:
-    ratelimits.take(SMALL, "value")
+    ratelimits.acquire(SMALL, "value")
     cache.clear()
-    ratelimits.give_back(SMALL, "value")
+    ratelimits.release(SMALL, "value")
     exhaust(SMALL, "value")
 
 
 def test_odd_values_are_counted_like_others() -> None:
     for value in ("+989121234567|2001:db8::/64", "x" * 1000, "ربات", " ", ""):
         exhaust(SMALL, value)
-        assert ratelimits.take(SMALL, value) is not None
+        assert ratelimits.acquire(SMALL, value) is not None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_address_that_is_none_gets_no_bucket() -> None:
 
 
 def passing(addresses: Iterable[str]) -> int:
-    return sum(ratelimits.take_address(SMALL, address) is None for address in addresses)
+    return sum(ratelimits.acquire_address(SMALL, address) is None for address in addresses)
 
 
 def test_whoever_has_a_wide_ipv6_prefix_gets_a_few_times_the_count_and_not_thousands() -> None:
@@ -131,8 +131,8 @@ def test_what_one_rate_refuses_counts_against_no_other() -> None:
 
 def test_an_address_gets_back_what_it_did_not_use() -> None:
     for _n in range(100):
-        assert ratelimits.take_address(SMALL, "2001:db8::1") is None
-        ratelimits.give_back_all(ratelimits.address_slots(SMALL, "2001:db8::1"))
+        assert ratelimits.acquire_address(SMALL, "2001:db8::1") is None
+        ratelimits.release_all(ratelimits.address_slots(SMALL, "2001:db8::1"))
 
 
 def test_unreachable_cache_lets_nobody_through() -> None:
@@ -142,7 +142,7 @@ def test_unreachable_cache_lets_nobody_through() -> None:
         override_settings(CACHES={**django_settings.CACHES, "default": closed}),
         pytest.raises(RedisError),
     ):
-        ratelimits.take(SMALL, "value")
+        ratelimits.acquire(SMALL, "value")
 
 
 def test_periods_are_what_they_say() -> None:
@@ -150,10 +150,10 @@ def test_periods_are_what_they_say() -> None:
     for rate in (Rate.SMS_PHONE, Rate.LOGIN_PHONE):
         cache.clear()
         exhaust(rate, "value")
-        wait = ratelimits.take(rate, "value")
+        wait = ratelimits.acquire(rate, "value")
         assert wait is not None
         with mock.patch("time.time", return_value=time.time() + wait - 2):
-            assert ratelimits.take(rate, "value") is not None or wait <= 2
+            assert ratelimits.acquire(rate, "value") is not None or wait <= 2
 
 
 #: Written down a second time on purpose: a number that is changed in the table alone is a change that nobody meant.

@@ -1,10 +1,12 @@
 """A value that is not understood, or not safe, stops the start with a sentence that names it and does not show it."""
 
+import ast
 import base64
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
+from environs import ValidationError
 
 from hitobit_portal import settings as portal_settings
-from hitobit_portal.config import env
+from hitobit_portal.config import declarations, env, parsers, table
 from tests.support.production import ROOT, settings, without_settings
 
 #: Stands in every bad value that can hold it, and in no output.
@@ -34,6 +37,28 @@ class Bad:
 
 CASES = {
     "bad bool": Bad("PORTAL_DEMO", {"PORTAL_DEMO": CANARY}),
+    "no process": Bad("PORTAL_PROCESSES", {"PORTAL_PROCESSES": "0"}),
+    "no port": Bad("PORT", {"PORT": "65536"}),
+    "unknown log format": Bad("PORTAL_LOG_FORMAT", {"PORTAL_LOG_FORMAT": CANARY}, ("json",)),
+    "unknown way to sign up": Bad("PORTAL_SIGNUP", {"PORTAL_SIGNUP": CANARY}, ("invite",)),
+    "unknown replay guard": Bad("PORTAL_REPLAY_GUARD", {"PORTAL_REPLAY_GUARD": CANARY}, ("valkey",)),
+    "lease too short": Bad("PORTAL_GATEWAY_LEASE_MS", {"PORTAL_GATEWAY_LEASE_MS": "59"}, ("60", "5000")),
+    "fallback that is too short": Bad(
+        "PORTAL_SECRET_KEY_FALLBACKS", {"PORTAL_SECRET_KEY_FALLBACKS": CANARY}, ("50 characters",)
+    ),
+    "no address of mail": Bad("PORTAL_EMAIL_URL", {"PORTAL_EMAIL_URL": f"pigeon://{CANARY}"}, ("smtp",)),
+    "contact without a scheme": Bad(
+        "PORTAL_SECURITY_CONTACT", {"PORTAL_SECURITY_CONTACT": f"{CANARY}@portal.example"}, ("mailto:",)
+    ),
+    "contact of two lines": Bad(
+        "PORTAL_SECURITY_CONTACT", {"PORTAL_SECURITY_CONTACT": f"mailto:a@b.example\nContact: {CANARY}"}
+    ),
+    "policy over http": Bad(
+        "PORTAL_SECURITY_POLICY", {"PORTAL_SECURITY_POLICY": f"http://{CANARY}.example"}, ("https://",)
+    ),
+    "languages that are none": Bad(
+        "PORTAL_SECURITY_LANGUAGES", {"PORTAL_SECURITY_LANGUAGES": f"{CANARY}!"}, ("fa,en",)
+    ),
     "bad int": Bad("PORTAL_PROCESSES", {"PORTAL_PROCESSES": CANARY}),
     "bad log level": Bad("PORTAL_LOG_LEVEL", {"PORTAL_LOG_LEVEL": CANARY}),
     "short secret key": Bad("PORTAL_SECRET_KEY", {"PORTAL_SECRET_KEY": CANARY * 4}, ("50 characters",)),
@@ -115,6 +140,153 @@ def test_start_that_is_refused_does_not_show_the_value(
     assert "Traceback" not in said
 
 
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
+    wrong = {
+        "PORTAL_SECRET_KEY": "short",
+        "PORTAL_MASTER_KEYS": None,
+        "PORTAL_BASE_URL": "http://portal.example",
+        "PORTAL_TRUSTED_PROXY": "none",  # a typing error in a name
+        "PORTAL_GATEWAY_CACHE": "1",
+        "DATABASE_URL_FILE": "/nonexistent/file",
+        "REDIS_URL": "cache.example",
+    }
+    result = manage(tmp_path, {**wrong, "DATABASE_URL": None}, "check")
+    assert result.returncode == 1
+    named = re.findall(r"(?m)^  ([A-Z_]+): .+\.$", result.stderr)
+    assert sorted(named) == sorted(name.removesuffix("_FILE") for name in wrong)
+    assert f"{len(wrong)} settings are not valid." in result.stderr
+
+
+def test_error_is_not_repeated_for_what_depends_on_it(tmp_path: Path) -> None:
+    """Whether the others are required depends on PORTAL_DEMO."""
+    missing = dict.fromkeys(("PORTAL_SECRET_KEY", "PORTAL_MASTER_KEYS", "PORTAL_BASE_URL"))
+    result = manage(tmp_path, {**missing, "PORTAL_DEMO": "perhaps"}, "check")
+    assert result.stderr == "Configuration error: PORTAL_DEMO: Not a valid boolean.\n"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, str]], env.Values]:
+    """Load all settings from exactly this environment, and a data directory."""
+
+    def load(values: dict[str, str]) -> env.Values:
+        for name in declarations.NAMES:
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(f"{name}_FILE", raising=False)
+        for name, value in {"PORTAL_DATA_DIR": str(tmp_path), **values}.items():
+            monkeypatch.setenv(name, value)
+        return env.load(declarations.SETTINGS, declarations.DEMO)
+
+    return load
+
+
+def required() -> dict[str, str]:
+    """What production has to set, and nothing else."""
+    names = {setting.name for setting in declarations.SETTINGS if setting.default is env.REQUIRED}
+    return {name: value for name, value in settings(ROOT).items() if name in names}
+
+
+@pytest.mark.parametrize("in_demo", [False, True])
+def test_documented_default_is_the_default(
+    load: Callable[[dict[str, str]], env.Values], in_demo: bool
+) -> None:
+    base = {**required(), "PORTAL_DEMO": str(in_demo).lower()}
+    literal = {}
+    for name, default in re.findall(r"(?m)^\| `(\w+)`\*? \|.*\| ([^|]+) \| \w+ \|$", table.markdown()):
+        production, _, demo = default.partition("; in the demo ")
+        if text := re.fullmatch(r"`([^`]*)`", demo if in_demo and demo else production):
+            literal[name] = text[1]
+    literal.pop("PORTAL_DATA_DIR")  # of the test
+    assert len(literal) > 15
+    defaults, given = load(base), load({**literal, **base})
+    for setting in declarations.SETTINGS:
+        # A log level is a word as a default, and a number when it is read.
+        if setting.name in literal and setting is not declarations.LOG_LEVEL:
+            assert given[setting] == defaults[setting], setting.name
+
+
+def test_demo_needs_no_setting_and_production_has_no_default_of_the_demo(
+    load: Callable[[dict[str, str]], env.Values],
+) -> None:
+    demo = load({"PORTAL_DEMO": "true", "PORT": "9000"})
+    assert demo[declarations.BASE_URL] == "http://127.0.0.1:9000"
+    assert (demo[declarations.SIGNUP], demo[declarations.LOG_FORMAT]) == ("open", "line")
+    assert load({"PORTAL_DEMO": "true"})[declarations.SECRET_KEY] == demo[declarations.SECRET_KEY]
+    production = load(required())
+    assert (production[declarations.SIGNUP], production[declarations.LOG_FORMAT]) == ("closed", "json")
+    assert production[declarations.ALLOWED_HOSTS] == production[declarations.SMS_BACKENDS] == []
+
+
+def test_computed_default_depends_on_what_was_given(load: Callable[[dict[str, str]], env.Values]) -> None:
+    values = load({**required(), "PORTAL_BASE_URL": "https://keys.example.com:8443"})
+    assert values[declarations.EMAIL_FROM] == "Hitobit <no-reply@keys.example.com>"
+    assert values[declarations.DATABASE_URL]["NAME"] == str(
+        values[declarations.DATA_DIR].resolve() / "portal.sqlite3"
+    )
+
+
+@pytest.mark.parametrize("in_demo", ["true", "false"])
+def test_required_setting_that_is_empty_is_not_set(
+    load: Callable[[dict[str, str]], env.Values], in_demo: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^PORTAL_TRUSTED_PROXIES: It is not set"):
+        load({**required(), "PORTAL_TRUSTED_PROXIES": "", "PORTAL_DEMO": in_demo})
+
+
+def test_every_declared_setting_is_read() -> None:
+    assert portal_settings.values.used == declarations.NAMES
+    assert len(declarations.NAMES) == len(declarations.SETTINGS) > 40
+
+
+def reads_environment(node: ast.AST) -> bool:
+    names = {"environ", "environb", "getenv", "getenvb"}
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and any(alias.name in names for alias in node.names)
+    return isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os"
+
+
+def test_only_the_declarations_reach_the_environment() -> None:
+    """What is read elsewhere would have no default, no check and no documentation."""
+    # Programs that start Django name its settings module.
+    allowed = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")'
+    readers = set()
+    for app in ("hitobit_portal", "accounts", "apikeys"):
+        for path in (ROOT / app).rglob("*.py"):
+            source = path.read_text(encoding="utf-8").replace(allowed, "")
+            if any(map(reads_environment, ast.walk(ast.parse(source)))):
+                readers.add(str(path.relative_to(ROOT)))
+    assert readers == {"hitobit_portal/config/env.py"}
+
+
+def test_declarations_have_the_names_that_settings_have() -> None:
+    for name, value in vars(declarations).items():
+        if isinstance(value, env.Setting):
+            assert value.name.removeprefix("PORTAL_") == name
+
+
+@pytest.mark.parametrize("setting", declarations.SETTINGS, ids=str)
+def test_setting_is_used_by_the_process_that_its_documentation_names(setting: env.Setting[Any]) -> None:
+    name = setting.name.removeprefix("PORTAL_")
+    users = {
+        str(path.relative_to(ROOT))
+        for app in ("hitobit_portal", "accounts", "apikeys")
+        for path in (ROOT / app).rglob("*.py")
+        if path.parent.name != "config"
+        and re.search(rf"\b(?:settings|portal)\.{name}\b", path.read_text(encoding="utf-8"))
+    }
+    of_gateway = {user for user in users if "gateway" in user}
+    if setting.used_by is env.Process.GATEWAY:
+        assert of_gateway, users
+        assert users - of_gateway <= {"accounts/management/commands/run_demo.py"}  # which starts a gateway
+    if setting.used_by is env.Process.PORTAL:
+        assert not of_gateway
+
+
+def test_pure_declarations_need_no_django_settings() -> None:
+    modules = [f"hitobit_portal.config.{name}" for name in ("declarations", "env", "parsers", "table")]
+    code = f"import {', '.join(modules)}; from django.conf import settings; assert not settings.configured"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={}, check=True, timeout=60)
+
+
 def test_every_setting_may_come_from_a_file(tmp_path: Path) -> None:
     """As secrets of Docker and systemd do, with the line feed that editors add."""
     given, values = settings(tmp_path), dict[str, str | None]()
@@ -158,21 +330,21 @@ def test_sms_back_end_that_cannot_serve_is_refused_at_deployment(
     ],
 )
 def test_master_keys_that_are_not_understood_are_named_by_position(text: str, problem: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=problem) as refused:
-        env.parse_master_keys(text)
+    with pytest.raises(ValidationError, match=problem) as refused:
+        parsers.master_keys(text)
     assert MASTER_KEY not in str(refused.value)
 
 
 def test_ring_keeps_its_order_because_the_first_key_seals() -> None:
     other = base64.b64encode(bytes([1]) * 32).decode()
-    ring = env.parse_master_keys(f"2026-b:{other}, 2026-a:{MASTER_KEY}\n")
+    ring = parsers.master_keys(f"2026-b:{other}, 2026-a:{MASTER_KEY}\n")
     assert list(ring.items()) == [("2026-b", bytes([1]) * 32), ("2026-a", bytes(32))]
 
 
 def test_typing_error_in_a_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_SECRETKEY_FILE", "/run/secrets/x")
     monkeypatch.setenv("PORTAL_TEST_ANYTHING", "1")
-    assert env.unknown_names() == ["PORTAL_SECRETKEY"]
+    assert env.unknown_names(declarations.NAMES) == ["PORTAL_SECRETKEY"]
 
 
 def test_secrets_of_the_settings_are_not_in_the_debug_page(settings: Any) -> None:

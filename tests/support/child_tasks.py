@@ -21,7 +21,7 @@ def limiter(name: str, tries: str) -> None:
     rate = ratelimits.Rate[name]
     print("ready", flush=True)
     for line in sys.stdin:
-        passed = [ratelimits.take(rate, line.strip()) is None for _n in range(int(tries))]
+        passed = [ratelimits.acquire(rate, line.strip()) is None for _n in range(int(tries))]
         print(sum(passed), flush=True)
 
 

@@ -33,6 +33,8 @@ PUBLIC = {
     "/password-strength/": "judges what is sent to it; knows nobody",
     "/healthz": "asks nobody, tells nothing",
     "/readyz": "tells whether it works, not what doesn't",
+    "/.well-known/security.txt": "where to report vulnerabilities",
+    "/robots.txt": "for crawlers",
     "/api/v3/ping": "signing-contract",
     "/api/v3/time": "signing-contract",
 }

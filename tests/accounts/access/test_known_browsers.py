@@ -63,7 +63,7 @@ def strangers_try_passwords(person: Person) -> None:
 def used_up(person: Person) -> None:
     """Set the counters to the same state, without 25 requests."""
     for _n in range(Rate.LOGIN_PHONE.value.count):
-        ratelimits.take(Rate.LOGIN_PHONE, person.user.phone)
+        ratelimits.acquire(Rate.LOGIN_PHONE, person.user.phone)
     assert type_password(browser(address(99)), person).status_code == 429
 
 

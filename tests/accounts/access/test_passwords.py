@@ -122,5 +122,5 @@ def test_it_is_for_forms_of_this_site_and_posts_only() -> None:
 @pytest.mark.django_db
 def test_one_address_asks_sixty_times_a_minute() -> None:
     for _n in range(60):
-        assert ratelimits.take(Rate.PASSWORD_STRENGTH_ADDRESS, people.ADDRESS) is None
+        assert ratelimits.acquire(Rate.PASSWORD_STRENGTH_ADDRESS, people.ADDRESS) is None
     assert people.browser().post("/password-strength/", {"password": GOOD}).status_code == 429

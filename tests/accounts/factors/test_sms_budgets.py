@@ -114,8 +114,8 @@ def test_one_address_gets_one_share_of_the_unauthenticated_messages(
 def test_a_message_that_one_cap_refuses_counts_against_no_other(caps: Caps) -> None:
     caps(SMS_OUTSIDE_PREFIX=1, SMS_OUTSIDE_DAY=2)
     assert sign_ups(everywhere(5)) == 1
-    assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is None
-    assert ratelimits.take(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
+    assert ratelimits.acquire(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is None
+    assert ratelimits.acquire(Rate.SMS_OUTSIDE_DAY, "account.sign_up") is not None
 
 
 def test_a_shared_limit_is_recorded_once_and_not_for_each_number(caps: Caps) -> None:

@@ -92,7 +92,7 @@ def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest
 def test_what_happens_later_begins_when_the_answer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Running beside the response, it would delay responses for known numbers."""
     done: list[str] = []
-    monkeypatch.setattr(background, "PAUSE", 3600.0)
+    monkeypatch.setattr(background, "DELAY", 3600.0)
     monkeypatch.setattr(
         "hitobit_portal.background.time.sleep",
         lambda seconds: done.append(f"slept {round(seconds / 60)} min"),
@@ -103,7 +103,7 @@ def test_what_happens_later_begins_when_the_answer_is_gone(monkeypatch: pytest.M
 
 def test_what_waited_in_line_long_enough_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(background, "PAUSE", -3600.0)
+    monkeypatch.setattr(background, "DELAY", -3600.0)
     monkeypatch.setattr("hitobit_portal.background.time.sleep", slept.append)
     background.run(slept.append, 1.0)
     assert slept == [0.0, 1.0]

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from environs import ValidationError
 
 from accounts.sms import numbers
-from hitobit_portal.config import env
+from hitobit_portal.config import parsers
 
 PHONE = "+989121234567"
 
@@ -48,16 +48,13 @@ def test_check_names_the_settings_that_a_provider_lacks(
     "value", ["http://sms.example.com", "ftp://127.0.0.1", "sms.example.com", "https://", "https://a:b@c.example",
               "https://c.example:x", "http://127.0.0.1.example.com", "http://127.0.0.1@example.com"],
 )  # fmt: skip
-def test_address_of_a_provider_is_https_or_this_machine(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("PORTAL_KAVENEGAR_URL", value)
-    with pytest.raises(ImproperlyConfigured, match="PORTAL_KAVENEGAR_URL"):
-        env.provider_url("PORTAL_KAVENEGAR_URL", "")
-    monkeypatch.setenv("PORTAL_KAVENEGAR_URL", "http://127.0.0.1:8000/")
-    assert env.provider_url("PORTAL_KAVENEGAR_URL", "") == "http://127.0.0.1:8000"
+def test_address_of_a_provider_is_https_or_this_machine(value: str) -> None:
+    with pytest.raises(ValidationError, match=r"https://sms\.example\.com"):
+        parsers.provider_url(value)
+    assert parsers.provider_url("http://127.0.0.1:8000/") == "http://127.0.0.1:8000"
 
 
-def test_address_with_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORTAL_SMS_HTTP_URL", "https://bot:Kn4ri3nv0gel@sms.example.com")
-    with pytest.raises(ImproperlyConfigured) as refused:
-        env.provider_url("PORTAL_SMS_HTTP_URL", "")
+def test_address_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(ValidationError) as refused:
+        parsers.provider_url("https://bot:Kn4ri3nv0gel@sms.example.com")
     assert "Kn4ri3nv0gel" not in str(refused.value)

@@ -1,0 +1,157 @@
+"""Parsers and validators of settings that are more than a number or a word. Pure.
+
+A parser takes the text of a variable. Parsers and validators raise `environs.ValidationError` with a sentence that does
+not repeat the value.
+"""
+
+import base64
+import binascii
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+import dj_email_url
+import phonenumbers
+from environs import ValidationError
+
+from hitobit_portal.http import client_ip
+
+MASTER_KEY_BYTES = 32  # AES-256
+KEY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
+LEAST_SECRET_KEY = 50  # characters
+#: What a contact of security.txt may be (RFC 9116, 2.5.3).
+CONTACT_SCHEMES = ("mailto", "https", "tel")
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
+_PRINTABLE = re.compile(r"[!-~]+")
+
+
+def master_keys(text: str) -> dict[str, bytes]:
+    """``"id:base64,id:base64"`` as ``{id: 32 bytes}``. The first key encrypts; all keys decrypt.
+
+    An error names the entry by its position.
+    """
+    ring: dict[str, bytes] = {}
+    entries = filter(None, (part.strip() for part in re.split(r"[,\s]+", text)))
+    for position, entry in enumerate(entries, start=1):
+        key_id, _, encoded = entry.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if not KEY_ID.fullmatch(key_id) or len(key) != MASTER_KEY_BYTES or key_id in ring:
+            raise ValidationError(
+                f"Its entry {position} is not 'id:base64 of {MASTER_KEY_BYTES} random bytes', or its id is there twice."
+            )
+        ring[key_id] = key
+    if not ring:
+        raise ValidationError("It is empty; it needs at least one 'id:base64' entry.")
+    return ring
+
+
+def are_long(secret_keys: list[str]) -> None:
+    if any(len(key) < LEAST_SECRET_KEY for key in secret_keys):
+        raise ValidationError(f"It has a key that is shorter than {LEAST_SECRET_KEY} characters.")
+
+
+def base_url(text: str) -> str:
+    """The portal's own address: scheme and host, without a path."""
+    text = text.rstrip("/")
+    try:
+        address = urlsplit(text)
+        _port = address.port
+        valid = address.scheme in ("http", "https") and bool(address.hostname) and not address.path
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValidationError("It is not an address such as https://keys.example.com.")
+    return text
+
+
+def are_named(hosts: list[str]) -> None:
+    if any(host.strip() in ("*", ".") for host in hosts):
+        raise ValidationError("It contains '*' or '.', which allows forged Host headers; name the hosts.")
+
+
+def trusted_proxies(text: str) -> list[client_ip.Network]:
+    """Networks, comma-separated, or ``none``."""
+    try:
+        return client_ip.parse_trusted([] if text == "none" else [part.strip() for part in text.split(",")])
+    except ValueError:
+        raise ValidationError(
+            "It is not 'none' or networks such as 10.0.0.0/8; /0 would trust every address."
+        ) from None
+
+
+def countries(text: str) -> frozenset[str]:
+    """Codes of countries (ISO 3166-1 alpha-2) in any case, comma-separated; at least one."""
+    codes = frozenset(part.strip().upper() for part in text.split(",") if part.strip())
+    if not codes or codes - phonenumbers.SUPPORTED_REGIONS:
+        raise ValidationError("It is not a list of country codes (ISO 3166-1) such as IR or IR,DE.")
+    return codes
+
+
+def provider_url(text: str) -> str:
+    """An address that gets keys and codes, without a slash at its end: https, or http on this machine only."""
+    text = text.rstrip("/")
+    try:
+        address = urlsplit(text)
+        _port = address.port
+        safe = address.scheme == "https" or (address.scheme == "http" and address.hostname == "127.0.0.1")
+        valid = not text or (safe and bool(address.hostname) and "@" not in address.netloc)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValidationError(
+            "It is not an address such as https://sms.example.com; http is for 127.0.0.1 only, and a key or password "
+            "has a setting of its own."
+        )
+    return text
+
+
+def email_url(text: str) -> dict[str, object]:
+    """``smtp+tls://user:password@host:587/`` as Django's mail settings; none if it is empty."""
+    if not text:
+        return {}
+    try:
+        parsed: dict[str, object] = dict(dj_email_url.parse(text))
+    except (KeyError, ValueError):
+        parsed = {}
+    # The library takes an unknown scheme without a word: notices would go into files.
+    if not parsed.get("EMAIL_BACKEND"):
+        raise ValidationError("It is not an address such as smtp+tls://user:password@host:587/.")
+    names = ("BACKEND", "HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH")
+    return {f"EMAIL_{name}": parsed[f"EMAIL_{name}"] for name in names if parsed.get(f"EMAIL_{name}")}
+
+
+def database_url(text: str) -> dict[str, Any]:
+    """One entry of Django's ``DATABASES``, of PostgreSQL or SQLite."""
+    try:
+        database = dict(dj_database_url.parse(text, conn_max_age=0))
+    except ValueError as error:
+        raise ValidationError(f"It is not understood ({type(error).__name__}).") from None
+    if database["ENGINE"] not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+        raise ValidationError("It is neither sqlite:/// nor postgresql://.")
+    return database
+
+
+def contacts(text: str) -> list[str]:
+    """Addresses (URIs) to which vulnerabilities are reported, comma-separated, the preferred one first."""
+    addresses = [part.strip() for part in text.split(",") if part.strip()]
+    for address in addresses:
+        # SECURITY: each becomes a line of security.txt; a line feed in it would be a line of its own.
+        if not _PRINTABLE.fullmatch(address) or address.partition(":")[0].lower() not in CONTACT_SCHEMES:
+            raise ValidationError(
+                "It is not a list of addresses such as mailto:security@example.com or https://..."
+            )
+    return addresses
+
+
+def is_https(text: str) -> None:
+    if text and not (_PRINTABLE.fullmatch(text) and text.startswith("https://")):
+        raise ValidationError("It is not an address that begins with https://.")
+
+
+def are_language_tags(tags: list[str]) -> None:
+    if not all(map(LANGUAGE_TAG.fullmatch, tags)):
+        raise ValidationError("It is not a list of language tags such as fa,en.")
