@@ -90,7 +90,7 @@ class SignedRequest:
 
     Attributes:
         payload: the bytes that were signed.
-        signature: the signature's text, percent-decoded once; a space in it is the "+" of base64 that its client did not
+        signature: the signature's text, percent-decoded once; a space in it is a "+" of base64 that the client did not
             encode.
         timestamp_us: microseconds since 1970, whichever unit the client used.
         recv_window_us: microseconds.

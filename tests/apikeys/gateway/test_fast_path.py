@@ -276,7 +276,8 @@ def test_fast_path_accepts_the_canonical_spelling_of_public_key_signatures(kind:
         text, text.replace("+", "%2B"), text.replace("/", "%2F"), text.replace("=", "%3D"), encoded.replace("%2B", "+"),
         encoded.replace("%2B", "+", 1), encoded.lower(), encoded.replace("%2F", "%2f"), encoded + "%3D", encoded + "=",
         encoded.removesuffix("%3D"), encoded[:40] + "%0A" + encoded[40:], encoded[:40] + "\n" + encoded[40:],
-        encoded[:40] + "%20" + encoded[40:], encoded.replace("%2B", " "), "%" + encoded, "", *(body[:-1] + letter + padding_of for letter in last),
+        encoded[:40] + "%20" + encoded[40:], encoded.replace("%2B", " "),
+        "%" + encoded, "", *(body[:-1] + letter + padding_of for letter in last),
     ):  # fmt: skip
         query = f"{payload}&signature={other}"
         assert fast_path_result(record, query) in (0, decision_result(record, query)), other
