@@ -1,9 +1,12 @@
 """Public keys that customers paste: read, and refused with the reason when they are weak. Pure: no ORM, no Django.
 
-Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, as SubjectPublicKeyInfo in PEM (RFC 7468).
+Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, in the forms in which people have them: SubjectPublicKeyInfo or an RSA
+public key in PEM (RFC 7468; RFC 8017, A.1.1), with line breaks written as the two characters ``\\n`` too; the base64 of
+SubjectPublicKeyInfo alone; and a line of OpenSSH (RFC 4253, 6.6; RFC 8709).
 """
 
 import base64
+import contextlib
 import enum
 import hashlib
 import re
@@ -11,9 +14,18 @@ import textwrap
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_ssh_public_key,
+)
+from cryptography.x509 import load_der_x509_certificate
 
 from apikeys.verification.signing import RSA_BITS, Kind
 
@@ -45,9 +57,23 @@ SMALL_ORDER = frozenset(
 #: Nearly everybody's. SECURITY: one of 3072 bits would cost each gateway 2 ms a signature, and with one of 32 bits the
 #: time of a refusal would tell that the key exists.
 EXPONENT = 65_537
-#: Private keys by their armour, as PuTTY's files and JWKs, and as bare base64 (the first bytes of PKCS#8 and PKCS#1).
+#: Private keys by their armour, as PuTTY's files and JWKs, and as bare base64 (the first bytes of PKCS#8 of Ed25519,
+#: RSA and ECDSA, of PKCS#1, of SEC 1, and of OpenSSH's format).
 PRIVATE = re.compile(
-    r"PRIVATE[\s-]*(?:KEY|LINES)|\"D\"\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC|MII[0-9A-Z+/]{2,4}IBAAKCA"
+    r"PRIVATE[\s-]*(?:KEY|LINES)|[\"']D[\"']\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC"
+    r"|MII[0-9A-Z+/]{2,4}IBAAKCA|AGEAMB[A-Z]GBYQGSM49AGEG|MHCCAQEEI|B3BLBNNZAC1RZXKTDJE"
+)
+#: Line breaks as JSON and environment files write them.
+_WRITTEN_BREAK = re.compile(r"\\+[rn]")
+#: Marks of right-to-left text and other invisible characters, which chats add to what is copied from them.
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+#: DER in base64: a SEQUENCE of 32 bytes or more (ITU-T X.690, 8.1.3).
+_BARE_DER = re.compile(r"M[C-I][A-Za-z0-9+/]{50,}={0,2}")
+#: A line of OpenSSH, behind which a comment may stand.
+_SSH = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk)-[a-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)")
+_FILE = re.compile(
+    r"(?:file:)?(?:~?/|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[^\n]{1,300}|[^\n/\\]{1,200}\.(?:pem|pub|key|der|cer|crt|txt)",
+    re.I,
 )
 
 
@@ -55,20 +81,33 @@ class Problem(enum.Enum):
     EMPTY = "empty"
     PRIVATE = "private"  # a private key was pasted: it is no secret any more
     CERTIFICATE = "certificate"
+    CERTIFICATE_REQUEST = "certificate request"
+    PGP = "pgp"
+    SSH2 = "ssh2"  # RFC 4716, as PuTTY exports it
+    JWK = "jwk"
+    FILE = "file"  # the name of a file instead of its content
+    FINGERPRINT = "fingerprint"
+    RAW = "raw"  # 32 bytes, which a private key has, too
     NOT_PEM = "not pem"
     UNREADABLE = "unreadable"
-    ALGORITHM = "algorithm"  # neither Ed25519 nor RSA
+    ECDSA = "ecdsa"
+    DSA = "dsa"
+    ALGORITHM = "algorithm"  # none of those above, and neither Ed25519 nor RSA
     RSA_SIZE = "rsa size"
     RSA_EXPONENT = "rsa exponent"
     WEAK_POINT = "weak point"
 
 
 class PublicKeyError(ValueError):
-    """A pasted key was refused; ``problem`` says why. The text never holds the key."""
+    """A pasted key was refused; ``problem`` says why. The text never holds the key.
 
-    def __init__(self, problem: Problem) -> None:
+    ``bits``: the size of an RSA key, for `Problem.RSA_SIZE`.
+    """
+
+    def __init__(self, problem: Problem, bits: int = 0) -> None:
         super().__init__(problem.value)
         self.problem = problem
+        self.bits = bits
 
 
 @dataclass(frozen=True)
@@ -96,24 +135,24 @@ def fingerprint(encoded: str) -> str:
 
 def holds_private(text: str) -> bool:
     """Whether ``text`` looks like a private key, in whatever wrapping."""
-    return PRIVATE.search(text[:LONGEST_SEARCHED].upper()) is not None
+    searched = text[:LONGEST_SEARCHED]
+    return any(PRIVATE.search(one.upper()) is not None for one in (searched, _plain(searched)))
 
 
 def parse(text: str) -> PublicKey:
     """The key in ``text``. Raises `PublicKeyError`."""
-    if not text.strip():
-        raise PublicKeyError(Problem.EMPTY)
     # SECURITY: said first and whatever else is wrong: who pastes a private key has to hear that it must not be used.
     if holds_private(text):
         raise PublicKeyError(Problem.PRIVATE)
-    der = _der(text)
-    try:
-        key = load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
-        raise PublicKeyError(Problem.UNREADABLE) from None
+    text = _plain(text).strip()
+    if not text:
+        raise PublicKeyError(Problem.EMPTY)
+    if len(text) > LONGEST:
+        raise PublicKeyError(Problem.NOT_PEM)
+    key = _load(text)
     if isinstance(key, RSAPublicKey):
         if key.key_size not in RSA_BITS:
-            raise PublicKeyError(Problem.RSA_SIZE)
+            raise PublicKeyError(Problem.RSA_SIZE, key.key_size)
         if key.public_numbers().e != EXPONENT:
             raise PublicKeyError(Problem.RSA_EXPONENT)
         kind = Kind.RSA
@@ -121,23 +160,93 @@ def parse(text: str) -> PublicKey:
         if key.public_bytes(Encoding.Raw, PublicFormat.Raw) in SMALL_ORDER:
             raise PublicKeyError(Problem.WEAK_POINT)
         kind = Kind.ED25519
+    elif isinstance(key, EllipticCurvePublicKey):
+        raise PublicKeyError(Problem.ECDSA)
     else:
-        raise PublicKeyError(Problem.ALGORITHM)
+        raise PublicKeyError(Problem.DSA if isinstance(key, DSAPublicKey) else Problem.ALGORITHM)
     # Written anew: what follows the key in its DER, or odd encodings of it, are not kept.
     clean = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(kind, base64.b64encode(clean).decode())
 
 
-def _der(text: str) -> bytes:
-    label, encoded = _armoured(text) if len(text) <= LONGEST else ("", "")
-    if "CERTIFICATE" in label:
-        raise PublicKeyError(Problem.CERTIFICATE)
-    if label != "PUBLIC KEY":
-        raise PublicKeyError(Problem.NOT_PEM)
+def _plain(text: str) -> str:
+    return _INVISIBLE.sub("", _WRITTEN_BREAK.sub("\n", text))
+
+
+def _load(text: str) -> PublicKeyTypes:
+    """The key in ``text``, which may still be one that is refused."""
+    label, encoded = _armoured(text)
+    if label in ("PUBLIC KEY", "RSA PUBLIC KEY"):
+        return _from_base64(encoded)
+    if label:
+        raise PublicKeyError(_problem_of_label(label))
+    ssh = _SSH.search(text)
+    if ssh is not None:
+        return _from_ssh(ssh[1], ssh[2])
+    compact = "".join(text.split()).strip("\"'`,;")
+    if _BARE_DER.fullmatch(compact):
+        return _from_base64(compact)
+    raise PublicKeyError(_problem_of_text(text, compact))
+
+
+def _from_base64(encoded: str) -> PublicKeyTypes:
+    problem, der = Problem.UNREADABLE, b""
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except ValueError:
+        der = base64.b64decode("".join(encoded.split()), validate=True)
+        return load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            load_der_x509_certificate(der)
+            problem = Problem.CERTIFICATE
+    raise PublicKeyError(problem)
+
+
+def _from_ssh(algorithm: str, encoded: str) -> PublicKeyTypes:
+    if "-cert-" in algorithm:
+        raise PublicKeyError(Problem.CERTIFICATE)
+    if algorithm.startswith(("ecdsa-", "sk-ecdsa-")):
+        raise PublicKeyError(Problem.ECDSA)
+    if algorithm == "ssh-dss":
+        raise PublicKeyError(Problem.DSA)
+    if algorithm not in ("ssh-ed25519", "ssh-rsa"):
+        raise PublicKeyError(Problem.ALGORITHM)
+    try:
+        key = load_ssh_public_key(f"{algorithm} {encoded}".encode())
+    except (ValueError, UnsupportedAlgorithm):
         raise PublicKeyError(Problem.UNREADABLE) from None
+    if not isinstance(key, RSAPublicKey | Ed25519PublicKey):
+        raise PublicKeyError(Problem.ALGORITHM)
+    return key
+
+
+def _problem_of_label(label: str) -> Problem:
+    """Why a block of PEM with this label is refused."""
+    if "CERTIFICATE REQUEST" in label:
+        return Problem.CERTIFICATE_REQUEST
+    if "CERTIFICATE" in label or label in ("PKCS7", "CMS"):
+        return Problem.CERTIFICATE
+    if label.startswith("PGP"):
+        return Problem.PGP
+    if label.startswith("SSH2"):
+        return Problem.SSH2
+    if label.startswith(("EC ", "ECDSA ")):
+        return Problem.ECDSA
+    return Problem.DSA if label.startswith("DSA ") else Problem.NOT_PEM
+
+
+def _problem_of_text(text: str, compact: str) -> Problem:
+    """Why a text without a block of PEM, a line of OpenSSH and a key in base64 is refused."""
+    if "BEGIN SSH2" in text:
+        return Problem.SSH2
+    if re.search(r"[\"']kty[\"']\s*:", text):
+        return Problem.JWK
+    if re.match(r"(?:SHA256:|(?:MD5:)?[0-9a-f]{2}(?::[0-9a-f]{2}){15})", text):
+        return Problem.FINGERPRINT
+    if re.fullmatch(r"(?:0x)?[0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?", compact):
+        return Problem.RAW
+    if _FILE.fullmatch(text.strip("\"'")):
+        return Problem.FILE
+    return Problem.NOT_PEM
 
 
 def _armoured(text: str) -> tuple[str, str]:

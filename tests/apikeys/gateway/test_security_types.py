@@ -362,7 +362,12 @@ def test_key_route_passes_with_a_live_key_and_without_a_signature(
     process: GatewayProcess, key: ApiKey
 ) -> None:
     assert outcomes(process, unsigned(key), "signed") == {(400, -1102)}
+    by_holder = BinanceClient(key.key_id, people.secret_of(key))
+    signed_call = by_holder.call("GET", "/api/v3/trades", [("timestamp", str(time.time_ns() // 1_000_000))])
+    assert outcomes(process, signed_call, "signed") == {(200, 0)}
     for call in (
+        # No signature is looked at, so the answer does not say "signed".
+        signed_call,
         unsigned(key),
         unsigned(key, b""),
         unsigned(key, b"timestamp=1&signature=x&signature=y&recvWindow=99999"),
