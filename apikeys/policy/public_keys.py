@@ -9,6 +9,7 @@ import base64
 import contextlib
 import enum
 import hashlib
+import itertools
 import re
 import textwrap
 from dataclasses import dataclass
@@ -63,14 +64,15 @@ PRIVATE = re.compile(
     r"PRIVATE[\s-]*(?:KEY|LINES)|[\"']D[\"']\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC"
     r"|MII[0-9A-Z+/]{2,4}IBAAKCA|AGEAMB[A-Z]GBYQGSM49AGEG|MHCCAQEEI|B3BLBNNZAC1RZXKTDJE"
 )
-#: Line breaks as JSON and environment files write them.
-_WRITTEN_BREAK = re.compile(r"\\+[rn]")
+#: Line breaks as JSON and environment files write them, and as JSON within JSON does.
+_WRITTEN_BREAK = re.compile(r"\\\\?[rn]")
 #: Marks of right-to-left text and other invisible characters, which chats add to what is copied from them.
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 #: DER in base64: a SEQUENCE of 32 bytes or more (ITU-T X.690, 8.1.3).
 _BARE_DER = re.compile(r"M[C-I][A-Za-z0-9+/]{50,}={0,2}")
-#: A line of OpenSSH, behind which a comment may stand.
-_SSH = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk)-[a-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)")
+#: The words of a line of OpenSSH; others may stand before them (options) and behind them (a comment).
+_SSH_ALGORITHM = re.compile(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+")
+_SSH_KEY = re.compile(r"AAAA[A-Za-z0-9+/]+={0,2}")
 _FILE = re.compile(
     r"(?:file:)?(?:~?/|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[^\n]{1,300}|[^\n/\\]{1,200}\.(?:pem|pub|key|der|cer|crt|txt)",
     re.I,
@@ -144,12 +146,20 @@ def parse(text: str) -> PublicKey:
     # SECURITY: said first and whatever else is wrong: who pastes a private key has to hear that it must not be used.
     if holds_private(text):
         raise PublicKeyError(Problem.PRIVATE)
-    text = _plain(text).strip()
+    typed, text = text, _plain(text).strip()
     if not text:
         raise PublicKeyError(Problem.EMPTY)
     if len(text) > LONGEST:
         raise PublicKeyError(Problem.NOT_PEM)
-    key = _load(text)
+    try:
+        key = _load(text)
+    except PublicKeyError as error:
+        # As it was typed: "C:\\new" is no line break.
+        if error.problem is Problem.NOT_PEM and _FILE.fullmatch(
+            _INVISIBLE.sub("", typed).strip(" \t\r\n\"'")
+        ):
+            raise PublicKeyError(Problem.FILE) from None
+        raise
     if isinstance(key, RSAPublicKey):
         if key.key_size not in RSA_BITS:
             raise PublicKeyError(Problem.RSA_SIZE, key.key_size)
@@ -180,9 +190,9 @@ def _load(text: str) -> PublicKeyTypes:
         return _from_base64(encoded)
     if label:
         raise PublicKeyError(_problem_of_label(label))
-    ssh = _SSH.search(text)
-    if ssh is not None:
-        return _from_ssh(ssh[1], ssh[2])
+    for algorithm, encoded in itertools.pairwise(text.split()):
+        if _SSH_ALGORITHM.fullmatch(algorithm) and _SSH_KEY.fullmatch(encoded):
+            return _from_ssh(algorithm, encoded)
     compact = "".join(text.split()).strip("\"'`,;")
     if _BARE_DER.fullmatch(compact):
         return _from_base64(compact)
@@ -244,8 +254,6 @@ def _problem_of_text(text: str, compact: str) -> Problem:
         return Problem.FINGERPRINT
     if re.fullmatch(r"(?:0x)?[0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?", compact):
         return Problem.RAW
-    if _FILE.fullmatch(text.strip("\"'")):
-        return Problem.FILE
     return Problem.NOT_PEM
 
 

@@ -348,6 +348,12 @@ def test_base64url_of_a_public_key_is_named_and_an_unencoded_plus_is_right() -> 
     for spelled in (signature, signature.replace("+", "%20"), quote(signature)):
         checks = diagnose(curl(query, signature=spelled), situation).checks
         assert [check.state for check in checks if check.number == 8] == [State.OK]
+    # Also in a request that cannot be read, of which the signature is checked all the same.
+    other = next(n for n in range(999) if "+" in b64(ED25519.sign(b"n=%d" % n)))
+    incomplete = b64(ED25519.sign(b"n=%d" % other))
+    for spelled in (incomplete, incomplete.replace("+", "%20")):
+        checks = diagnose(curl(f"n={other}", signature=spelled), situation).checks
+        assert [check.state for check in checks if check.number in (4, 8)] == [State.FAILED, State.OK]
     url_safe = signature.translate(str.maketrans("+/", "-_"))
     assert Cause.SIGNATURE_BASE64URL in named(diagnose(curl(query, signature=url_safe), situation))
 

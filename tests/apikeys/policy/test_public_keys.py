@@ -175,8 +175,8 @@ SSH2 = '---- BEGIN SSH2 PUBLIC KEY ----\nComment: "me"\nAAAAC3NzaC1lZDI1NTE5AAAA
         ("{'kty': 'RSA', 'n': '0vx7', 'e': 'AQAB'}", Problem.JWK),
         *((name, Problem.FILE) for name in (
             "public.pem", "~/.ssh/id_ed25519.pub", "/home/me/keys/id_rsa", "./public.pem", "..\\keys\\bot.pub",
-            "C:\\Users\\me\\public.pem", "\\\\server\\keys\\bot", "file:///home/me/public.pem", '"my key.pem"',
-            "bot.KEY",
+            "C:\\Users\\me\\public.pem", "C:\\new\\reza.pem", "\\\\server\\keys\\bot",
+            "file:///home/me/public.pem", '"my key.pem"', "bot.KEY",
         )),
         ("SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDyZQ==", Problem.FINGERPRINT),
         ("MD5:" + ":".join(["ab"] * 16), Problem.FINGERPRINT),
