@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -114,12 +114,13 @@ def test_query_string_of_the_subrequest_is_that_of_the_request_or_none() -> None
 
 @pytest.mark.parametrize("security", ["signed", "key", "none"])
 def test_body_that_is_not_complete_is_refused_for_each_security_type(security: str) -> None:
-    for trailer, partial in ((True, None), (False, "true"), (True, "false"), (False, ["false", "true"])):
-        sent = headers(x_required_security=security, x_envoy_auth_partial_body=partial)
-        for parse in (
-            lambda sent=sent, trailer=trailer: requests.from_auth(sent, "", b"", trailer=trailer),
-            lambda sent=sent, trailer=trailer: requests.from_check(sent, "/", "a=1", b"", trailer=trailer),
-        ):
+    for trailer, cut in ((True, None), (False, "true"), (True, "false"), (False, ["false", "true"])):
+        sent = headers(x_required_security=security, x_envoy_auth_partial_body=cut)
+        parsers: list[Callable[[], requests.AuthorizationRequest]] = [
+            partial(requests.from_auth, sent, "", b"", trailer=trailer),
+            partial(requests.from_check, sent, "/", "a=1", b"", trailer=trailer),
+        ]
+        for parse in parsers:
             if security == "signed":
                 assert parse().query == b"a=1" + UNSIGNABLE
             else:
@@ -161,7 +162,7 @@ def test_source_address_is_certain_or_refused(
     forwarded: str | list[str] | None,
     address: str | None,
 ) -> None:
-    sent = {"x_client_ip": client, "x_real_ip": real, "x_forwarded_for": forwarded}
+    sent: dict[str, Any] = {"x_client_ip": client, "x_real_ip": real, "x_forwarded_for": forwarded}
     if address == "":
         assert problem(**sent) == "X-Real-IP is not the address in X-Client-IP or X-Forwarded-For"
     else:
@@ -190,7 +191,8 @@ def test_methods_that_contradict_each_other_are_refused() -> None:
 def test_fast_path_takes_the_headers_of_each_proxy() -> None:
     local = LocalEndpoints()
     uri, address = b"/api/v3/account?" + make_request().query, ADDRESS.encode()
-    original, client = {"X-Original-URI": None}, {"X-Client-IP": None}
+    original: dict[str, bytes | None] = {"X-Original-URI": None}
+    client: dict[str, bytes | None] = {"X-Client-IP": None}
     fast: list[tuple[dict[str, bytes | None], list[tuple[str, bytes]]]] = [
         (original, [("X-Forwarded-Uri", uri)]),
         ({}, [("X-Forwarded-For", b"192.0.2.1, 10.0.0.1"), ("X-Forwarded-For", b"x")]),
@@ -448,9 +450,15 @@ def signed(key: ApiKey, method: str, query: str = "", form: str = "") -> Call:
 
 
 def whole(
-    gateway: GatewayProcess, call: Call, form: str = "check", *, chunked: bool = False, **more: str
+    gateway: GatewayProcess,
+    call: Call,
+    form: str = "check",
+    *,
+    chunked: bool = False,
+    security: str = "signed",
 ) -> GatewayResponse:
-    sent = {**auth_headers(call, "trade"), "Content-Type": "application/x-www-form-urlencoded", **more}
+    sent = {**auth_headers(call, "trade"), "X-Required-Security": security}
+    sent["Content-Type"] = "application/x-www-form-urlencoded"
     del sent["X-Original-URI"]
     target = f"/gateway/v1/{form}{call.path}" + ("?" + call.query.decode() if call.query else "")
     # An iterator has no length, so http.client sends it in chunks.
@@ -509,7 +517,7 @@ def test_payload_over_the_limit_is_refused_in_the_clients_form(process: GatewayP
         call = signed(key, "POST", "symbol=A")
         large = Call("POST", call.path, call.query, b"a" * (size + 1), call.headers)
         for security in ("signed", "key", "none"):
-            answer = whole(process, large, **{"X-Required-Security": security})
+            answer = whole(process, large, security=security)
             assert (answer.status, answer.json()["code"]) == (413, -1000)
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,7 +69,7 @@ def pkcs1(bits: int = 3072) -> str:
 
 PAIR = new_ed25519()
 #: Spellings of the same key.
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[str, Any], str]] = {
     "written line breaks": lambda pem, _key: pem.replace("\n", "\\n"),
     "written breaks of Windows": lambda pem, _key: pem.replace("\n", "\\r\\n"),
     "line breaks written twice": lambda pem, _key: f'"{pem}"'.replace("\n", "\\\\n"),
@@ -214,7 +215,8 @@ def test_what_is_no_public_key_is_refused_with_its_reason(text: str, expected: P
     assert problem(text) is expected
 
 
-RSA, ED, EC = rsa_of(3072), new_ed25519(), ec.generate_private_key(ec.SECP256R1())
+RSA, ED = rsa_of(3072), new_ed25519()
+EC: Any = ec.generate_private_key(ec.SECP256R1())
 PRIVATES = {
     "Ed25519": private_pem(ED),
     "Ed25519 for ssh": private_pem(ED, PrivateFormat.OpenSSH),
