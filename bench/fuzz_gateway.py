@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -32,7 +33,7 @@ documents = st.recursive(
 )
 questions = st.dictionaries(
     st.sampled_from(
-        ["api_key", "query", "body", "client_ip", "permission", "method", "path", "requests", "x"]
+        ["api_key", "query", "body", "client_ip", "permission", "security", "method", "path", "requests", "x"]
     ),
     documents,
 )
@@ -62,28 +63,56 @@ def malformed_documents(document: Any) -> None:
     fast_path.queries,
     fast_path.addresses,
     fast_path.permissions,
+    st.sampled_from(["signed", "key", "none", "", "Key", "signed,none"]),
     st.text(max_size=8),
 )
-def three_forms(record: KeyRecord, query: str, address: str, permission: str, path: str) -> None:
+def three_forms(
+    record: KeyRecord, query: str, address: str, permission: str, security: str, path: str
+) -> None:
     headers = SingleHeaders(
-        {"x-mbx-apikey": record.key, "x-client-ip": address, "x-required-permission": permission}
+        {
+            "x-mbx-apikey": record.key,
+            "x-client-ip": address,
+            "x-required-permission": permission,
+            "x-required-security": security,
+        }
     )
     document = {"api_key": record.key, "query": query, "client_ip": address, "permission": permission}
-    [by_json], _batch = requests.from_json(json.loads(json.dumps(document)))
+    document["security"] = security
+    by_json = parsed(lambda: requests.from_json(json.loads(json.dumps(document)))[0][0])
     plain = "/" + path.replace("?", "")
     # Bytes as received: one character each.
     target, received = (text.encode().decode("latin-1") for text in (f"{plain}?{query}", query))
-    by_auth = requests.from_auth(SingleHeaders(headers, **{"x-original-uri": target}), "", b"")
-    by_envoy = requests.from_envoy(headers, plain.encode().decode("latin-1"), received, b"")
-    assert by_auth == by_envoy
-    if plain.isascii() and "#" not in plain:
+    by_auth = parsed(
+        lambda: requests.from_auth(SingleHeaders(headers, **{"x-original-uri": target}), "", b"")
+    )
+    by_check = parsed(lambda: requests.from_check(headers, plain.encode().decode("latin-1"), received, b""))
+    assert by_auth == by_check
+    # A route without a permission names none in a header, and null in JSON.
+    if plain.isascii() and "#" not in plain and permission:
         assert by_json == by_auth
-    check(record, by_auth)
+    if by_auth is not None:
+        check(record, by_auth)
+
+
+def parsed(parse: Callable[[], requests.AuthorizationRequest]) -> requests.AuthorizationRequest | None:
+    try:
+        return parse()
+    except requests.AuthorizationRequestError:
+        return None
 
 
 def check(record: KeyRecord, request: requests.AuthorizationRequest) -> None:
-    decision = decide(record, **dataclasses.asdict(request), now_ms=fast_path.NOW)
-    if request.body or not request.query.isascii() or request.client_ip is None:
+    asked = dataclasses.asdict(request)
+    del asked["security"]
+    decision = decide(record, **asked, now_ms=fast_path.NOW)
+    # The fast path is for signed requests alone.
+    if (
+        request.security is not requests.Security.SIGNED
+        or request.body
+        or not request.query.isascii()
+        or request.client_ip is None
+    ):
         return
     quick = fast_path.fast_path_result(record, request.query.decode(), request.client_ip, request.permission)
     assert not quick or (decision.allowed and decision.credential_id == quick), request.query

@@ -1,4 +1,4 @@
-"""All URLs of the portal. A view is for finished logins unless it is marked otherwise (`accounts.access.middleware`)."""
+"""All URLs of the portal. A view is for finished logins unless it is marked (`accounts.access.middleware`)."""
 
 from django.conf import settings
 from django.contrib import admin

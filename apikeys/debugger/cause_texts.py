@@ -405,10 +405,6 @@ _METHOD: dict[Cause, TitleAndFix] = {
         _("The signature lacks the = at its end"),
         _("Send Base64 with its padding, percent-encoded as %%3D."),
     ),
-    Cause.SIGNATURE_PLUS: (
-        _("The signature's + arrived as a space"),
-        _("Percent-encode the Base64 text: + is %%2B, / is %%2F, = is %%3D."),
-    ),
     Cause.SIGNATURE_WRAPPED: (
         _("The signature has line breaks in it"),
         _("Write the Base64 text in one line (openssl base64 -A)."),

@@ -113,7 +113,6 @@ class Cause(enum.Enum):
     SIGNATURE_HEX = "signature_hex"
     SIGNATURE_BASE64URL = "signature_base64url"
     SIGNATURE_PADDING = "signature_padding"
-    SIGNATURE_PLUS = "signature_plus"
     SIGNATURE_WRAPPED = "signature_wrapped"
     SIGNATURE_DECORATED = "signature_decorated"
     SIGNATURE_TWICE = "signature_twice"

@@ -147,7 +147,8 @@ def _signature(
 def _signature_of(request: ParsedRequest) -> bytes:
     for piece in (*request.query.split(b"&"), *request.body.split(b"&")):
         if name_of(piece) == b"signature":
-            return unquote_to_bytes(piece.partition(b"=")[2].replace(b"+", b" "))
+            # As in `signing.parse`: an encoded space, too, is a "+" of base64.
+            return unquote_to_bytes(piece.partition(b"=")[2]).replace(b" ", b"+")
     return b""
 
 

@@ -185,7 +185,6 @@ def _base64_spellings(text: bytes) -> Iterator[tuple[Cause | None, bytes]]:
     standard = compact.translate(bytes.maketrans(b"-_", b"+/"))
     for cause, spelled in (
         (None, text),
-        (Cause.SIGNATURE_PLUS, text.replace(b" ", b"+")),
         (Cause.SIGNATURE_WRAPPED, compact),
         (Cause.SIGNATURE_BASE64URL, standard.rstrip(b"=") + b"=" * (-len(standard.rstrip(b"=")) % 4)),
         (Cause.SIGNATURE_TWICE, unquote_to_bytes(text)),

@@ -20,7 +20,7 @@ from apikeys.gateway.fastpath.rate_limits import Bucket, Buckets
 from apikeys.gateway.fastpath.replay_guard import ReplayGuard
 from apikeys.gateway.fastpath.usage_counters import UsageCounter, UsageCounters
 from apikeys.gateway.keycache.cache import KeyCache, Unavailable
-from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest
+from apikeys.gateway.requests import MAX_PAYLOAD_BYTES, AuthorizationRequest, Security
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard
 from apikeys.usage.batch import Batch
 from apikeys.verification import decision as verification_decision
@@ -35,15 +35,29 @@ logger = logging.getLogger("portal.gateway")
 COUNTERS_PER_SLICE = 100
 #: The longest time for which a request can be fresh: a recvWindow of 60 s, and a clock that is 1 s ahead.
 MAX_FRESH_SECONDS = 62.0
+#: Behind a public id, the name of the rate of a key's requests without a signature. No public id contains a space.
+UNSIGNED_RATE = " unsigned"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResult:
-    """A decision, and the key if the request is allowed. ``retry_after``: seconds, for `Outcome.RATE_LIMITED`."""
+    """A decision, and the key if the request is allowed for one. ``retry_after``: seconds, for `Outcome.RATE_LIMITED`.
+
+    ``security``: what was checked; the key is None for an allowed request of `Security.NONE`.
+    """
 
     decision: Decision
     record: KeyRecord | None = None
     retry_after: int = 0
+    security: Security = Security.SIGNED
+
+
+def rejected(status: int, msg: str) -> AuthorizationResult:
+    """Return the result for a request that cannot be decided, with code -1000. It is not counted as an outcome."""
+    return AuthorizationResult(Decision(Outcome.SIGNATURE, status, -1000, msg))
+
+
+TOO_LARGE = rejected(413, "The request is too large.")
 
 
 @dataclass(slots=True)
@@ -87,7 +101,7 @@ class Authorizer:
     def authorize_fast(
         self, api_key: bytes, query: bytes, client_ip: bytes, permission: bytes
     ) -> UsageCounter | None:
-        """Return the usage counter of a request that is allowed. Return None if `authorize` has to decide.
+        """Return the usage counter of a signed request that is allowed. Return None if `authorize` has to decide.
 
         Makes no call to the database or to Valkey.
         """
@@ -198,11 +212,15 @@ class Authorizer:
         if wait:
             return self._rate_limited(request, self._limits.address_rate, wait)
         if len(request.query) + len(request.body) > MAX_PAYLOAD_BYTES:
-            # Parsing it would take too long. It is not counted as an outcome.
-            return AuthorizationResult(Decision(Outcome.SIGNATURE, 413, -1000, "The request is too large."))
+            return TOO_LARGE  # parsing it would take too long
+        if request.security is Security.NONE:
+            self.batch.outcomes[Outcome.ALLOWED] += 1
+            return AuthorizationResult(Decision.of(Outcome.ALLOWED), security=Security.NONE)
         key = None
         if request.api_key is not None and verification_decision.is_key_id(request.api_key):
             key = await self.key_cache.find(request.api_key)
+        if request.security is Security.KEY:
+            return await self._authorize_without_signature(request, key, address)
         decision = verification_decision.decide(
             key.record if key is not None else None,
             api_key=request.api_key,
@@ -239,6 +257,30 @@ class Authorizer:
         counter.count += 1
         counter.skew_ms = decision.skew_ms
         return AuthorizationResult(decision, key.record)
+
+    async def _authorize_without_signature(
+        self, request: AuthorizationRequest, key: PreparedKey | None, address: str
+    ) -> AuthorizationResult:
+        """Decide in full about a request that needs a live key and no signature, and count it."""
+        decision = verification_decision.decide_without_signature(
+            key.record if key is not None else None,
+            api_key=request.api_key,
+            client_ip=request.client_ip,
+            permission=request.permission,
+            now_ms=_now_ms(),
+        )
+        if key is not None and decision.allowed:
+            # SECURITY: a rate of its own: whoever knows a public id could use up that of the holder's signed requests.
+            wait = await _acquire(self._limits.key_buckets, key.record.key + UNSIGNED_RATE)
+            if wait:
+                return self._rate_limited(request, self._limits.key_rate, wait)
+            # 0: no credential signed.
+            self._counters.counter_for(key, request.permission, address, 0).count += 1
+            return AuthorizationResult(decision, key.record, security=Security.KEY)
+        self.batch.outcomes[decision.outcome] += 1
+        if key is not None:
+            self.batch.add_rejection(key.record.key, decision, address, request.permission)
+        return AuthorizationResult(decision)
 
     def _rate_limited(self, request: AuthorizationRequest, rate: int, wait: float) -> AuthorizationResult:
         decision = Decision.of(Outcome.RATE_LIMITED, str(rate), "1 MINUTE")

@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from operator import itemgetter
 from typing import Any
 
 from apikeys.gateway import prometheus, responses
 from apikeys.gateway import requests as gateway_requests
-from apikeys.gateway.authorizer import AuthorizationResult, Authorizer
+from apikeys.gateway.authorizer import TOO_LARGE, AuthorizationResult, Authorizer, rejected
 from apikeys.gateway.http.messages import HttpRequest
 from apikeys.gateway.keycache.cache import Unavailable
-from apikeys.gateway.requests import AuthorizationRequest, AuthorizationRequestError
+from apikeys.gateway.requests import AuthorizationRequest, AuthorizationRequestError, Security
 from apikeys.gateway.tokens import TokenCache
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 
+logger = logging.getLogger("portal.gateway")
 ALLOWED_DECISION = Decision.of(Outcome.ALLOWED)
 PREFIX = "/gateway/v1/"
 AUTH = PREFIX + "auth"
-_AUTH = AUTH.encode("ascii")
-_USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
-#: Headers that the fast path reads, in this order; each has to occur once.
-_FAST_PATH_HEADERS = (
-    b"authorization",
-    b"x-mbx-apikey",
-    b"x-original-uri",
-    b"x-client-ip",
-    b"x-required-permission",
+_FAST_PATH_TARGETS = frozenset(
+    {AUTH.encode("ascii"), f"{AUTH}?{gateway_requests.ANSWER_CLIENT}".encode("ascii")}
 )
-#: Headers that the fast path does not support: a second URI of the request, a body, a partial body.
+_USER, _KEY = b"x-portal-user: ", b"\r\nx-portal-key: "
+#: Headers that the fast path reads, besides the URI and the address; each has to occur once.
+_FAST_PATH_HEADERS = (b"authorization", b"x-mbx-apikey", b"x-required-permission")
+#: Headers that name the original URI: one of them, or both with the same value.
+_URI_HEADERS = (b"x-original-uri", b"x-forwarded-uri")
+#: Header that the fast path accepts with this value only.
+_SECURITY, _SIGNED = b"x-required-security", Security.SIGNED.value.encode("ascii")
+#: Headers that name the original method: none, one of them, or both with the same value.
+_METHOD_HEADERS = (b"x-original-method", b"x-forwarded-method")
+#: Headers that the fast path does not support: an absolute URL, a body, a partial body.
 _UNSUPPORTED_HEADERS = {
-    b"x-forwarded-uri",
+    b"x-original-url",
     b"content-length",
     b"transfer-encoding",
     b"x-envoy-auth-partial-body",
@@ -41,7 +45,8 @@ _UNSUPPORTED_HEADERS = {
 #: Maximum number of cached header orders: one for each kind of client whose headers a proxy passes on. An order with
 #: more bytes of names is not cached, or clients could fill the memory with invented headers.
 MAX_HEADER_ORDERS, MAX_HEADER_ORDER_BYTES = 1_000, 2_000
-ENVOY = PREFIX + "envoy/"
+#: Prefixes of the path of a request that is sent whole; the second one is an alias.
+CHECK = (PREFIX + "check/", PREFIX + "envoy/")
 #: Less than a batch of a hundred requests of maximum size (6 MB), which no gateway sends.
 MAX_BODY_BYTES = 2_097_152
 #: Timeout for receiving a body; then the response is 408.
@@ -52,8 +57,9 @@ class BodyTooLarge(Exception):
     """The body has more than `MAX_BODY_BYTES`: 413."""
 
 
-#: Select the values of `_FAST_PATH_HEADERS` from the values of all headers.
-HeaderSelector = Callable[[list[bytes]], tuple[bytes, ...]]
+#: A function that selects token, key, permission, URI and address from the values of all headers; the index of
+#: X-Required-Security (-1: absent); and pairs of indexes of values that have to be equal.
+HeaderSelector = tuple[Callable[[list[bytes]], tuple[bytes, ...]], int, tuple[tuple[int, int], ...]]
 
 
 class Endpoints:
@@ -78,6 +84,8 @@ class Endpoints:
         self._metrics_text = metrics_text
         self._selectors: dict[bytes, HeaderSelector] = {}
         self._full_path_count = 0
+        #: Texts of refused requests that were logged.
+        self._logged: set[str] = set()
         self._endpoints = {
             AUTH: (("GET", "HEAD", "POST"), self._auth),
             PREFIX + "authorize": (("POST",), self._authorize),
@@ -88,13 +96,19 @@ class Endpoints:
         self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]
     ) -> bytes | None:
         """Return the header lines of a 204 response to the usual form of a request; None: call `handle`."""
-        if target != _AUTH or method != b"GET":
+        if target not in _FAST_PATH_TARGETS or method != b"GET":
             return None
         order = b"\n".join(names)
-        select = self._selectors.get(order) or _header_selector(names)
-        if select is None:
+        selector = self._selectors.get(order) or _header_selector(names)
+        if selector is None:
             return None
-        token, key, uri, caller, permission = select(values)
+        select, security_at, equal = selector
+        if security_at >= 0 and values[security_at] != _SIGNED:
+            return None
+        for one, other in equal:
+            if values[one] != values[other]:
+                return None
+        token, key, permission, uri, caller = select(values)
         number = self._tokens.known_headers.get(token)
         path, _mark, query = uri.partition(b"?")
         # SECURITY: freshness of the tokens is checked together with the key's, in `authorize_fast`: if
@@ -107,15 +121,15 @@ class Endpoints:
             return None
         self._tokens.used_ids.add(number)
         if order not in self._selectors and len(order) <= MAX_HEADER_ORDER_BYTES:
-            self._store_selector(order, select)
+            self._store_selector(order, selector)
         if not counter.user:
             counter.user, counter.permission_lines = responses.fast_path_header_parts(counter.record)
         return b"".join((_USER, counter.user, _KEY, key, counter.permission_lines))
 
-    def _store_selector(self, order: bytes, select: HeaderSelector) -> None:
+    def _store_selector(self, order: bytes, selector: HeaderSelector) -> None:
         if len(self._selectors) >= MAX_HEADER_ORDERS:
             self._selectors.clear()
-        self._selectors[order] = select
+        self._selectors[order] = selector
 
     def take_full_path_count(self) -> int:
         """Return the number of requests that `handle_fast` did not answer since the last call."""
@@ -129,9 +143,18 @@ class Endpoints:
         except BodyTooLarge:
             request.respond_empty(413, [])
         except TimeoutError:
-            request.respond_empty(408, [("connection", "close")])
+            self._respond_error(request, 408, [("connection", "close")], responses.TIMEOUT_BODY)
         except Unavailable:
-            request.respond_empty(503, [("retry-after", "1")])
+            self._respond_error(request, 503, [("retry-after", "1")], responses.UNAVAILABLE_BODY)
+
+    def _respond_error(
+        self, request: HttpRequest, status: int, headers: list[responses.Header], client_body: str
+    ) -> None:
+        """Respond without a decision; with a body where the proxy passes the response on to the client."""
+        if _answers_client(request):
+            request.respond_text(status, [responses.JSON, responses.NO_STORE, *headers], client_body)
+        else:
+            request.respond_empty(status, headers)
 
     async def _handle(self, request: HttpRequest) -> None:
         path = request.path
@@ -142,8 +165,8 @@ class Endpoints:
         # SECURITY: before anything else: without a token a client does not even learn which paths exist.
         elif not await self._tokens.is_valid(request.headers.get("authorization")):
             request.respond_empty(403, [])
-        elif path.startswith(ENVOY):
-            await self._envoy(request)
+        elif path.startswith(CHECK):
+            await self._check(request)
         elif path not in self._endpoints:
             request.respond_empty(404, [])
         elif request.method not in self._endpoints[path][0]:
@@ -179,7 +202,8 @@ class Endpoints:
         self._full_path_count += 1
         key, caller = authorization.api_key or "", authorization.client_ip or ""
         permission = authorization.permission
-        if not authorization.body and (key + caller + permission).isascii():
+        is_signed = authorization.security is Security.SIGNED
+        if is_signed and not authorization.body and (key + caller + permission).isascii():
             counter = self._authorizer.authorize_fast(
                 key.encode(), authorization.query, caller.encode(), permission.encode()
             )
@@ -188,17 +212,47 @@ class Endpoints:
         return await self._authorizer.authorize(authorization)
 
     async def _auth(self, request: HttpRequest) -> None:
-        # SECURITY: the body of the sub-request is part of the decision: a proxy that sends it along also forwards it.
-        body = await _read_body(request) if request.has_body else b""
-        authorization = gateway_requests.from_auth(
-            request.headers, request.query_string, body, trailer=request.has_trailer
-        )
-        result = await self._decide(authorization)
-        if result.record is not None:
-            request.respond_empty(204, responses.allowed_headers(result.record))
+        result = await self._decide_subrequest(request)
+        if result.decision.allowed:
+            request.respond_empty(204, responses.allowed_headers(result))
+        elif _answers_client(request):
+            _respond_to_client(request, result)
         else:
             status = 401 if result.decision.status == 401 else 403
             request.respond_empty(status, responses.rejection_headers(result))
+
+    async def _check(self, request: HttpRequest) -> None:
+        result = await self._decide_subrequest(request)
+        if result.decision.allowed:
+            request.respond_empty(200, responses.allowed_headers(result))
+        else:
+            _respond_to_client(request, result)
+
+    async def _decide_subrequest(self, request: HttpRequest) -> AuthorizationResult:
+        """Parse and authorize the original request of a proxy. Raise `Unavailable` or `TimeoutError`."""
+        headers, path, query = request.headers, request.path, request.query_string
+        try:
+            # SECURITY: the body of the sub-request is part of the decision: a proxy that sends it also forwards it.
+            body = await _read_body(request) if request.has_body else b""
+            if path == AUTH:
+                authorization = gateway_requests.from_auth(headers, query, body, trailer=request.has_trailer)
+            else:
+                authorization = gateway_requests.from_check(
+                    headers, path, query, body, trailer=request.has_trailer
+                )
+        except AuthorizationRequestError as error:
+            self._log_once(str(error))
+            return rejected(400, str(error))
+        except BodyTooLarge:
+            self._log_once("the body is too large")
+            return TOO_LARGE
+        return await self._decide(authorization)
+
+    def _log_once(self, problem: str) -> None:
+        """Log that a request was not as documented; each problem once, since clients may be able to cause it."""
+        if problem not in self._logged:
+            self._logged.add(problem)
+            logger.error("gateway request refused: %s (logged once)", problem)
 
     async def _authorize(self, request: HttpRequest) -> None:
         try:
@@ -208,6 +262,7 @@ class Endpoints:
                 raise AuthorizationRequestError("the request has a query string or a trailer")
             authorizations, is_batch = gateway_requests.from_json(_parse_json(body))
         except AuthorizationRequestError as error:
+            self._log_once(str(error))
             request.respond_text(400, [responses.JSON], json.dumps({"error": str(error)}))
             return
         results = await asyncio.gather(*(self._decide(authorization) for authorization in authorizations))
@@ -215,31 +270,49 @@ class Endpoints:
         document = {"decisions": documents} if is_batch else documents[0]
         request.respond_text(200, [responses.JSON, responses.NO_STORE], json.dumps(document))
 
-    async def _envoy(self, request: HttpRequest) -> None:
-        body = await _read_body(request)
-        path, query = request.path, request.query_string
-        authorization = gateway_requests.from_envoy(
-            request.headers, path, query, body, trailer=request.has_trailer
-        )
-        result = await self._decide(authorization)
-        if result.record is not None:
-            request.respond_empty(200, responses.allowed_headers(result.record))
-            return
-        headers = [responses.JSON, responses.NO_STORE, *responses.retry_after_headers(result)]
-        request.respond_text(result.decision.status, headers, responses.client_body(result))
-
     async def _openapi(self, request: HttpRequest) -> None:
         request.respond_text(200, [responses.JSON], self._openapi_text)
 
 
+def _answers_client(request: HttpRequest) -> bool:
+    """Return whether a rejection has the status and body for the client."""
+    if request.path == AUTH:
+        return gateway_requests.wants_client_answer(request.headers, request.query_string)
+    return request.path.startswith(CHECK)
+
+
+def _respond_to_client(request: HttpRequest, result: AuthorizationResult) -> None:
+    headers = [responses.JSON, responses.NO_STORE, *responses.retry_after_headers(result)]
+    request.respond_text(result.decision.status, headers, responses.client_body(result))
+
+
 def _header_selector(sent: list[bytes]) -> HeaderSelector | None:
+    """Return the selector for headers with these names, or None if `handle` has to parse them."""
     names = [name.lower() for name in sent]
-    # SECURITY: `requests` rejects each of these if it occurs twice, or beside the other header for the same value.
+    # SECURITY: `requests` rejects each of these if it occurs twice.
     if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not _UNSUPPORTED_HEADERS.isdisjoint(
         names
     ):
         return None
-    return itemgetter(*map(names.index, _FAST_PATH_HEADERS))
+    once = (_SECURITY, *_URI_HEADERS, *_METHOD_HEADERS, b"x-client-ip", b"x-real-ip")
+    if any(names.count(name) > 1 for name in once):
+        return None
+    uris, methods = _present(names, _URI_HEADERS), _present(names, _METHOD_HEADERS)
+    # X-Forwarded-For beside X-Client-IP is not used; X-Real-IP has to be the same address as either.
+    callers = _present(names, (b"x-client-ip",)) or [
+        n for n, name in enumerate(names) if name == b"x-forwarded-for"
+    ]
+    callers += _present(names, (b"x-real-ip",))
+    if not uris or not callers or (b"x-client-ip" not in names and names.count(b"x-forwarded-for") > 1):
+        return None
+    indexes = (*map(names.index, _FAST_PATH_HEADERS), uris[0], callers[0])
+    security_at = names.index(_SECURITY) if _SECURITY in names else -1
+    equal = tuple((each[0], each[1]) for each in (uris, methods, callers) if len(each) == 2)
+    return itemgetter(*indexes), security_at, equal
+
+
+def _present(names: list[bytes], wanted: tuple[bytes, ...]) -> list[int]:
+    return [names.index(name) for name in wanted if name in names]
 
 
 def _parse_json(body: bytes) -> object:

@@ -83,8 +83,10 @@ class GatewayMetrics:
             self.decisions[Outcome.ALLOWED.value] += allowed
         for outcome, number in batch.outcomes.items():
             self.decisions[outcome.value] += number
+        # Allowed requests for a key are in ``uses``: these are of routes that need none.
+        self.counters["public"] += batch.outcomes[Outcome.ALLOWED]
         without_key = sum(self.decisions[outcome.value] for outcome in OUTCOMES_WITHOUT_KEY)
-        looked_up = self.decisions.total() - without_key
+        looked_up = self.decisions.total() - without_key - self.counters["public"]
         # A load is counted before its decision; a counter never decreases.
         memory = looked_up - self.counters["loads"]
         self.counters["memory"] = max(self.counters["memory"], memory)

@@ -1,11 +1,13 @@
-"""Parse the three forms of an authorization request (proxy sub-request, Envoy, JSON). Pure: no ORM, no Django.
+"""Parse the forms of an authorization request (proxy sub-request, request of its own, JSON). Pure: no ORM, no Django.
 
 Contract: "Endpoints for gateways" in the contract of a signed request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +18,17 @@ MAX_BATCH_SIZE = 100
 MAX_PAYLOAD_BYTES = 65_536
 #: A parameter with a byte outside RFC 3986's characters: no signature is valid for a query string that contains it.
 UNSIGNABLE = b"&\xff"
+PERMISSIONS = ("read", "trade", "withdraw")
+#: Query string of ``/gateway/v1/auth`` that asks for a response that the proxy can pass on to the client.
+ANSWER_CLIENT = "answer=client"
+
+
+class Security(enum.Enum):
+    """What a route needs from a request: a signature, a live key without a signature, or nothing."""
+
+    SIGNED = "signed"
+    KEY = "key"
+    NONE = "none"
 
 
 class AuthorizationRequestError(ValueError):
@@ -31,34 +44,57 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A signed request to be authorized. ``client_ip`` None: unknown, so the request is rejected."""
+    """A client's request to be authorized. ``client_ip`` None: unknown, so the request is rejected.
+
+    ``api_key`` is None for `Security.NONE`: nothing is checked, so the response must not name a user.
+    """
 
     api_key: str | None
     query: bytes
     body: bytes
     client_ip: str | None
     permission: str
+    security: Security = Security.SIGNED
 
 
 def from_auth(headers: Headers, query: str, body: bytes, *, trailer: bool = False) -> AuthorizationRequest:
     """Parse ``/gateway/v1/auth``: the original request is described by headers.
 
     ``query``: the sub-request's own query string; ``body``: its body, which is the original request's; ``trailer``:
-    whether fields followed the body.
+    whether fields followed the body. Raise `AuthorizationRequestError`.
     """
-    original = original_query(headers)
+    targets, problem = _original_targets(headers)
+    _path, _mark, original = (targets or [""])[0].partition("?")
     # SECURITY: a proxy that passes the client's query string on passes on the one in the header. Another one was not
     # signed.
-    if query and _encode_header(query) != original:
-        original += UNSIGNABLE
-    return _from_headers(headers, original, body, trailer)
+    if query not in ("", ANSWER_CLIENT, original):
+        problem = problem or "the sub-request has another query string"
+    return _from_headers(
+        headers, _encode_header(original), body, _ending_problem(headers, trailer) or problem
+    )
 
 
-def from_envoy(
+def from_check(
     headers: Headers, path: str, query: str, body: bytes, *, trailer: bool = False
 ) -> AuthorizationRequest:
-    """Parse ``/gateway/v1/envoy/...``: query string and body are those of the original request."""
-    return _from_headers(headers, _encode_header(query) + _unsignable_unless_plain(path), body, trailer)
+    """Parse ``/gateway/v1/check/...``: query string and body are those of the original request.
+
+    Raise `AuthorizationRequestError`.
+    """
+    problem = _ending_problem(headers, trailer) or _path_problem(path)
+    return _from_headers(headers, _encode_header(query), body, problem)
+
+
+def wants_client_answer(headers: Headers, query: str) -> bool:
+    """Return whether ``/gateway/v1/auth`` answers with the client's status and body. ``query``: the sub-request's own.
+
+    The decision does not depend on it, only the form of a rejection.
+    """
+    if "client" in headers.get_all("x-portal-answer"):
+        return True
+    # SECURITY: a query string that is in the original request, too, was passed on from there: the client wrote it.
+    targets, _problem = _original_targets(headers)
+    return query == ANSWER_CLIENT and all(target.partition("?")[2] != query for target in targets)
 
 
 def from_json(document: object) -> tuple[list[AuthorizationRequest], bool]:
@@ -79,40 +115,121 @@ def from_json(document: object) -> tuple[list[AuthorizationRequest], bool]:
     return [_from_object(request, f"requests[{n}]: ") for n, request in enumerate(requests)], True
 
 
-def original_query(headers: Headers) -> bytes:
-    """Return the query string of ``X-Original-URI`` or ``X-Forwarded-Uri``."""
+#: ingress-nginx sends ``$scheme://$http_host$request_uri``. SECURITY: the client chooses the host (nginx accepts "?"
+#: and "#" in it), so only the characters of a host and a port are accepted in front of the path.
+_ORIGINAL_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/.*)", re.IGNORECASE | re.DOTALL)
+_URI_HEADERS = ("x-original-uri", "x-original-url", "x-forwarded-uri")
+
+
+def _original_targets(headers: Headers) -> tuple[list[str], str]:
+    """Return the path and query string in each header that names the original URI, and what is wrong with them ("" if
+    nothing is)."""
     # SECURITY: the proxy sets one of them, once. A second one comes from the client, which would have one request
-    # authorized and another one executed. Without any, a signed body would pass beside an unchecked query string.
-    values = [*headers.get_all("x-original-uri"), *headers.get_all("x-forwarded-uri")]
-    path, _mark, query = (values or [""])[0].partition("?")
-    return _encode_header(query) + (_unsignable_unless_plain(path) if len(values) == 1 else UNSIGNABLE)
+    # authorized and another one executed; unless it is the same. Without any, a signed body would pass beside an
+    # unchecked query string.
+    targets, problem = [], ""
+    for name in _URI_HEADERS:
+        values = headers.get_all(name)
+        if len(values) > 1:
+            problem = f"{_spelled(name)} occurs more than once"
+        for value in values:
+            match = _ORIGINAL_URL.fullmatch(value) if name == "x-original-url" else None
+            if name == "x-original-url" and match is None:
+                problem = "X-Original-URL is not an http or https URL with a path"
+            targets.append(value if match is None else match[1])
+    if not targets:
+        problem = "X-Original-URI is missing"
+    elif len(set(targets)) > 1:
+        problem = problem or "the headers that name the original URI do not agree"
+    return targets, problem or _path_problem(targets[0].partition("?")[0])
 
 
 def source_address(headers: Headers) -> str | None:
-    """Return the source address from ``X-Client-IP``, or the last one of ``X-Forwarded-For``; None if unknown."""
-    if "x-client-ip" in headers:
-        # SECURITY: of two, one was sent by the client.
-        address = _single_value(headers, "x-client-ip")
-    else:
-        values = headers.get_all("x-forwarded-for")
-        address = values[-1].rpartition(",")[2].strip(" \t") if values else None
-    return None if address is None else client_ip.without_port(address)
+    """Return the source address from ``X-Client-IP``, ``X-Real-IP``, or the last one of ``X-Forwarded-For``.
+
+    None: unknown. Raise `AuthorizationRequestError` if ``X-Real-IP`` is another address than the header beside it.
+    """
+    last = [value.rpartition(",")[2].strip(" \t") for value in headers.get_all("x-forwarded-for")[-1:]]
+    for name in ("x-client-ip", "x-real-ip"):
+        if name in headers and len(headers.get_all(name)) != 1:
+            return None  # SECURITY: of two, one was sent by the client.
+    named, real = headers.get_all("x-client-ip"), headers.get_all("x-real-ip")
+    values = named or last or real
+    # SECURITY: ingress-nginx and Traefik set X-Real-IP, and pass the client's X-Client-IP on; a proxy that sets only
+    # X-Forwarded-For passes the client's X-Real-IP on. X-Forwarded-For beside X-Client-IP is not compared: its last
+    # entry may be a proxy between.
+    if real and values and not _is_same_address(values[0], real[0]):
+        raise AuthorizationRequestError("X-Real-IP is not the address in X-Client-IP or X-Forwarded-For")
+    return client_ip.without_port(values[0]) if values else None
 
 
-def _from_headers(headers: Headers, query: bytes, body: bytes, trailer: bool) -> AuthorizationRequest:
-    # SECURITY: fields behind a body reach the exchange unsigned; so does the rest of a body that Envoy truncated, which
-    # it marks with this header.
-    if trailer or headers.get_all("x-envoy-auth-partial-body") not in ([], ["false"]):
-        query += UNSIGNABLE
-    has_permission = "x-required-permission" in headers
+def _is_same_address(one: str, other: str) -> bool:
+    first, second = (client_ip.parse_address(client_ip.without_port(text)) for text in (one, other))
+    return one == other or (first is not None and first == second)
+
+
+def _from_headers(headers: Headers, query: bytes, body: bytes, problem: str) -> AuthorizationRequest:
+    """``problem``: why what comes with the request is not, or may not be, what the client signed; "" if it is."""
+    security = _security(headers.get_all("x-required-security"))
+    permission = _permission(headers.get_all("x-required-permission"), security)
+    methods = [headers.get_all(name) for name in ("x-original-method", "x-forwarded-method")]
+    if any(len(values) > 1 for values in methods) or (all(methods) and methods[0] != methods[1]):
+        raise AuthorizationRequestError("X-Original-Method and X-Forwarded-Method name more than one method")
+    if problem and security is Security.SIGNED:
+        query, problem = query + UNSIGNABLE, ""
+    if problem:
+        raise AuthorizationRequestError(problem)
     return AuthorizationRequest(
         # SECURITY: with two, the portal would check one key, and the service behind the gateway might read the other.
-        api_key=_single_value(headers, "x-mbx-apikey"),
+        api_key=None if security is Security.NONE else _single_value(headers, "x-mbx-apikey"),
         query=query,
         body=body,
         client_ip=source_address(headers),
-        permission=_single_value(headers, "x-required-permission") or "" if has_permission else "read",
+        permission=permission,
+        security=security,
     )
+
+
+def _security(values: list[str]) -> Security:
+    """Return the security type in the values of ``X-Required-Security``."""
+    # SECURITY: anything but exactly one documented value is refused. With two values, one was sent by the client.
+    if not values:
+        return Security.SIGNED
+    if len(values) > 1:
+        raise AuthorizationRequestError("X-Required-Security occurs more than once")
+    try:
+        return Security(values[0])
+    except ValueError:
+        raise AuthorizationRequestError("X-Required-Security is not signed, key or none") from None
+
+
+def _permission(values: list[str], security: Security) -> str:
+    """Return the permission in the values of ``X-Required-Permission``; "" for a route that needs none."""
+    if values in ([], [""]):
+        if security is Security.NONE:
+            return ""
+        raise AuthorizationRequestError("X-Required-Permission is missing")
+    if len(values) > 1:
+        raise AuthorizationRequestError("X-Required-Permission occurs more than once")
+    if values[0] not in PERMISSIONS:
+        raise AuthorizationRequestError("X-Required-Permission is not read, trade or withdraw")
+    return values[0]
+
+
+def _ending_problem(headers: Headers, trailer: bool) -> str:
+    """SECURITY: fields behind a body reach the exchange unsigned; so does the rest of a body that Envoy truncated,
+    which it marks with this header."""
+    if trailer:
+        return "fields follow the body"
+    partial = headers.get_all("x-envoy-auth-partial-body") not in ([], ["false"])
+    return "X-Envoy-Auth-Partial-Body: the body is not complete" if partial else ""
+
+
+def _path_problem(path: str) -> str:
+    """SECURITY: a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5) ignores the signed query string
+    behind it, and sees a request without parameters."""
+    plain = path.isascii() and "#" not in path
+    return "" if plain else "the path contains a number sign or a byte that is not ASCII"
 
 
 def _single_value(headers: Headers, name: str) -> str | None:
@@ -121,20 +238,17 @@ def _single_value(headers: Headers, name: str) -> str | None:
     return values[0] if len(values) == 1 else None
 
 
-def _unsignable_unless_plain(path: str) -> bytes:
-    """Return `UNSIGNABLE` if ``path`` contains "#" or a byte that is not ASCII, otherwise nothing.
-
-    SECURITY: a server that takes "#" for the beginning of a fragment (RFC 3986, 3.5) ignores the signed query string
-    behind it, and sees a request without parameters.
-    """
-    return b"" if path.isascii() and "#" not in path else UNSIGNABLE
+def _spelled(name: str) -> str:
+    return {"x-original-uri": "X-Original-URI", "x-original-url": "X-Original-URL"}.get(
+        name, "X-Forwarded-Uri"
+    )
 
 
 def _encode_header(text: str) -> bytes:
     return text.encode("latin-1")
 
 
-_FIELDS = ("api_key", "method", "path", "query", "body", "client_ip", "permission")
+_FIELDS = ("api_key", "method", "path", "query", "body", "client_ip", "permission", "security")
 
 
 def _from_object(request: object, prefix: str = "") -> AuthorizationRequest:
@@ -144,19 +258,31 @@ def _from_object(request: object, prefix: str = "") -> AuthorizationRequest:
     # SECURITY: the exchange would read the query string in the path, while only ``query`` is signed.
     if not {"?", "#"}.isdisjoint(request.get("path") or ""):
         raise AuthorizationRequestError(f"{prefix}'path' has a query string or a fragment")
-    permission, address = request.get("permission"), request.get("client_ip")
+    security = _choice(request, "security", [kind.value for kind in Security], prefix) or "signed"
+    permission = _choice(request, "permission", PERMISSIONS, prefix)
+    if permission is None and security != "none":
+        raise AuthorizationRequestError(f"{prefix}'permission' is missing")
+    address = request.get("client_ip")
     return AuthorizationRequest(
-        api_key=request.get("api_key"),
+        api_key=None if security == "none" else request.get("api_key"),
         query=_encode_text(request.get("query")),
         body=_encode_text(request.get("body")),
         client_ip=None if address is None else client_ip.without_port(address),
-        permission="read" if permission is None else permission,
+        permission=permission or "",
+        security=Security(security),
     )
+
+
+def _choice(request: Mapping[str, str | None], name: str, choices: Iterable[str], prefix: str) -> str | None:
+    value = request.get(name)
+    if value is not None and value not in choices:
+        raise AuthorizationRequestError(f"{prefix}'{name}' is not one of {', '.join(choices)}")
+    return value
 
 
 def _check_fields(request: Mapping[str, object], prefix: str) -> None:
     for name, value in request.items():
-        # An unknown name is most likely a misspelt one. If it were ignored, a misspelt "permission" would mean "read".
+        # An unknown name is most likely a misspelt one: ignoring it would authorize another request than was meant.
         if name not in _FIELDS:
             raise AuthorizationRequestError(f"{prefix}a name other than {', '.join(_FIELDS)}")
         if value is not None and not isinstance(value, str):

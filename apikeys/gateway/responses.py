@@ -1,4 +1,4 @@
-"""Format an authorization result as headers or JSON, for each of the three forms of a request. Pure: no Django."""
+"""Format an authorization result as headers or JSON, for each form of a request. Pure: no Django."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from apikeys.gateway.authorizer import AuthorizationResult
+from apikeys.gateway.requests import Security
 from apikeys.verification.records import KeyRecord
 
 Header = tuple[str, str]
@@ -17,21 +18,35 @@ _PERMISSION_HEADERS: dict[frozenset[str], Header] = {}
 _PERMISSION_LINES: dict[Header, bytes] = {}
 
 
-def allowed_headers(record: KeyRecord) -> list[Header]:
-    """Return the headers that a proxy may pass on to the exchange's own services."""
+def allowed_headers(result: AuthorizationResult) -> list[Header]:
+    """Return the headers that a proxy may pass on to the exchange's own services.
+
+    ``X-Portal-Security`` says what was checked. A user and a key are named only if there is a key; with "key", its
+    holder did not prove to be the sender.
+    """
+    security = ("x-portal-security", result.security.value)
+    record = result.record
+    if record is None:
+        return [security]
+    return [("x-portal-user", record.user), ("x-portal-key", record.key), _permissions(record), security]
+
+
+def _permissions(record: KeyRecord) -> Header:
     permissions = _PERMISSION_HEADERS.get(record.permissions)
     if permissions is None:
         permissions = ("x-portal-permissions", ",".join(ordered_permissions(record)))
         _PERMISSION_HEADERS[record.permissions] = permissions
-    return [("x-portal-user", record.user), ("x-portal-key", record.key), permissions]
+    return permissions
 
 
 def fast_path_header_parts(record: KeyRecord) -> tuple[bytes, bytes]:
-    """Return the same as bytes: the user, and everything behind the key up to the end of the header block."""
-    permissions = allowed_headers(record)[2]
+    """Return the same for a signed request as bytes: the user, and everything behind the key up to the end of the
+    header block."""
+    permissions = _permissions(record)
     lines = _PERMISSION_LINES.get(permissions)
     if lines is None:
-        lines = f"\r\n{permissions[0]}: {permissions[1]}\r\n\r\n".encode("ascii")
+        security = f"x-portal-security: {Security.SIGNED.value}"
+        lines = f"\r\n{permissions[0]}: {permissions[1]}\r\n{security}\r\n\r\n".encode("ascii")
         _PERMISSION_LINES[permissions] = lines
     return record.user.encode("ascii"), lines
 
@@ -59,6 +74,8 @@ def retry_after_headers(result: AuthorizationResult) -> list[Header]:
 def result_document(result: AuthorizationResult) -> dict[str, Any]:
     """Return one decision of ``/authorize``."""
     decision, record = result.decision, result.record
+    if decision.allowed and record is None:
+        return {"allowed": True}
     if decision.allowed and record is not None:
         permissions = ordered_permissions(record)
         return {"allowed": True, "user": record.user, "key": record.key, "permissions": permissions}
@@ -66,6 +83,14 @@ def result_document(result: AuthorizationResult) -> dict[str, Any]:
     return {**rejection, **({"retry_after": result.retry_after} if result.retry_after else {})}
 
 
+#: Body of 503 for the client: no decision is possible.
+UNAVAILABLE_BODY = json.dumps(
+    {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}
+)
+#: Body of 408 for the client.
+TIMEOUT_BODY = json.dumps({"code": -1000, "msg": "The request body was not received in time."})
+
+
 def client_body(result: AuthorizationResult) -> str:
-    """Return the body for the client itself, which Envoy passes on unchanged."""
+    """Return the body for the client itself, which a proxy passes on unchanged."""
     return json.dumps({"code": result.decision.code, "msg": result.decision.msg})

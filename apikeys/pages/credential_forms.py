@@ -73,7 +73,7 @@ class CredentialForm(forms.Form):
         try:
             self.public = public_keys.parse(text)
         except PublicKeyError as error:
-            raise ValidationError(public_key_problem_text(error.problem)) from None
+            raise ValidationError(public_key_problem_text(error.problem, error.bits)) from None
         if kind == ED25519 and self.public.kind is not Kind.ED25519:
             raise ValidationError(_("This is not an Ed25519 key. Make the pair of keys again."))
         return text
@@ -90,31 +90,73 @@ class CredentialForm(forms.Form):
         return self.chosen != HMAC or bool(self["public_key"].errors or self["kind"].errors)
 
 
-def public_key_problem_text(problem: PublicKeyProblem) -> str:
-    """Return the error message for a pasted key."""
-    return {
+#: Commands of OpenSSL and OpenSSH, which public_key_problem_text fills in. The first one makes a new pair.
+COMMANDS = {
+    "new": "openssl genpkey -algorithm ed25519 -out private.pem",
+    "new_rsa": "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:4096 -out private.pem",
+    "public": "openssl pkey -in private.pem -pubout",
+    "certificate": "openssl x509 -in certificate.pem -noout -pubkey",
+    "request": "openssl req -in request.pem -noout -pubkey",
+    "ssh2": "ssh-keygen -i -f public.pub",
+    "jwk": 'crypto.createPublicKey({key, format: "jwk"}).export({type: "spki", format: "pem"})',
+    "cat": "cat public.pem",
+}
+
+
+def public_key_problem_text(problem: PublicKeyProblem, bits: int = 0) -> str:
+    """What was pasted instead of a key that can be taken, and what to run. ``bits``: of `PublicKeyProblem.RSA_SIZE`."""
+    text = {
         PublicKeyProblem.EMPTY: _("Paste the public key."),
         PublicKeyProblem.PRIVATE: _(
-            "Stop: this is a PRIVATE key. It has left your machine, so do not use it any more, for anything. Make a "
-            "new pair and paste its public key. Nothing was kept here."
+            "Stop: this is a PRIVATE key. It has left your machine, so do not use it any more, for anything. Nothing "
+            "was kept here. Make a new pair (%(new)s) and paste its public key (%(public)s)."
         ),
-        PublicKeyProblem.CERTIFICATE: _("This is a certificate. Paste the public key alone."),
+        PublicKeyProblem.CERTIFICATE: _("This is a certificate. Paste its public key alone: %(certificate)s"),
+        PublicKeyProblem.CERTIFICATE_REQUEST: _(
+            "This is a certificate request. Paste its public key alone: %(request)s"
+        ),
+        PublicKeyProblem.PGP: _(
+            "This is a PGP key, which cannot sign requests. Make a new pair (%(new)s) and paste its public key "
+            "(%(public)s)."
+        ),
+        PublicKeyProblem.SSH2: _("This is a public key in SSH2 format. Paste what this prints: %(ssh2)s"),
+        PublicKeyProblem.JWK: _("This is a key in JSON (JWK). Paste it as PEM. In Node.js: %(jwk)s"),
+        PublicKeyProblem.FILE: _("This is the name of a file. Paste what is in the file: %(cat)s"),
+        PublicKeyProblem.FINGERPRINT: _("This is a fingerprint. Paste the public key itself: %(public)s"),
+        PublicKeyProblem.RAW: _(
+            "This is a number of 32 bytes, which may be a secret or a private key. If it is one, do not use it any "
+            "more. Paste a public key as PEM: %(public)s"
+        ),
         PublicKeyProblem.NOT_PEM: _(
-            "This is not a public key in PEM. It begins with “-----BEGIN PUBLIC KEY-----” and ends with “-----END "
-            "PUBLIC KEY-----”."
+            "This is not a public key. Paste PEM, from “-----BEGIN PUBLIC KEY-----” to “-----END PUBLIC KEY-----”, or "
+            "a line that begins with ssh-ed25519 or ssh-rsa. This prints it: %(public)s"
         ),
         PublicKeyProblem.UNREADABLE: _(
-            "This key can't be read. Copy it again, with its first and last line."
+            "This key can't be read. Copy it again, from its first to its last character. This prints it: %(public)s"
+        ),
+        PublicKeyProblem.ECDSA: _(
+            "This is an ECDSA key, which is not taken. Make an Ed25519 pair (%(new)s) and paste its public key "
+            "(%(public)s)."
+        ),
+        PublicKeyProblem.DSA: _(
+            "This is a DSA key, which is not taken. Make an Ed25519 pair (%(new)s) and paste its public key "
+            "(%(public)s)."
         ),
         PublicKeyProblem.ALGORITHM: _(
-            "This kind of key is not taken. Use Ed25519, or RSA of 3072 to 4096 bits."
+            "This kind of key is not taken. Use Ed25519 (%(new)s) or RSA of 3072 to 4096 bits (%(new_rsa)s)."
         ),
-        PublicKeyProblem.RSA_SIZE: _("An RSA key needs 3072 to 4096 bits. Make a new one, or use Ed25519."),
-        PublicKeyProblem.RSA_EXPONENT: _("This RSA key has an unusual exponent. Make a new key with 65537."),
+        PublicKeyProblem.RSA_SIZE: _(
+            "This RSA key has %(bits)s bits; it needs 3072 to 4096. Make a new one (%(new_rsa)s) or use Ed25519 "
+            "(%(new)s)."
+        ),
+        PublicKeyProblem.RSA_EXPONENT: _(
+            "This RSA key has an unusual exponent. Make a new key with 65537: %(new_rsa)s"
+        ),
         PublicKeyProblem.WEAK_POINT: _(
-            "This key protects nothing: one signature fits every message. Make a new pair."
+            "This key protects nothing: one signature fits every message. Make a new pair: %(new)s"
         ),
     }[problem]
+    return text % {**COMMANDS, "bits": digits(bits)}
 
 
 def grace_text(seconds: int) -> str:

@@ -1,19 +1,32 @@
 """Parse pasted public keys and reject weak ones with a reason. Pure: no ORM, no Django.
 
-Accepts Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, as SubjectPublicKeyInfo in PEM (RFC 7468).
+Ed25519 (RFC 8032) and RSA of 3072 to 4096 bits, in the forms in which people have them: SubjectPublicKeyInfo or an RSA
+public key in PEM (RFC 7468; RFC 8017, A.1.1), with line breaks written as the two characters ``\\n`` too; the base64 of
+SubjectPublicKeyInfo alone; and a line of OpenSSH (RFC 4253, 6.6; RFC 8709).
 """
 
 import base64
+import contextlib
 import enum
 import hashlib
+import itertools
 import re
 import textwrap
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_ssh_public_key,
+)
+from cryptography.x509 import load_der_x509_certificate
 
 from apikeys.verification.signing import RSA_BITS, Kind
 
@@ -45,9 +58,24 @@ SMALL_ORDER = frozenset(
 #: The exponent of nearly all RSA keys. SECURITY: an exponent of 3072 bits would cost each gateway 2 ms per signature,
 #: and with one of 32 bits the time of a rejection would show that the key exists.
 EXPONENT = 65_537
-#: Private keys in PEM armour, PuTTY files, JWKs, and bare base64 (the first bytes of PKCS#8 and PKCS#1).
+#: Private keys by their armour, as PuTTY's files and JWKs, and as bare base64 (the first bytes of PKCS#8 of Ed25519,
+#: RSA and ECDSA, of PKCS#1, of SEC 1, and of OpenSSH's format).
 PRIVATE = re.compile(
-    r"PRIVATE[\s-]*(?:KEY|LINES)|\"D\"\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC|MII[0-9A-Z+/]{2,4}IBAAKCA"
+    r"PRIVATE[\s-]*(?:KEY|LINES)|[\"']D[\"']\s*:|MC[0-9A-Z]CAQAWBQYDK2VW|IBADANBGKQHKIG9W0BAQEFAASC"
+    r"|MII[0-9A-Z+/]{2,4}IBAAKCA|AGEAMB[A-Z]GBYQGSM49AGEG|MHCCAQEEI|B3BLBNNZAC1RZXKTDJE"
+)
+#: Line breaks as JSON and environment files write them, and as JSON within JSON does.
+_WRITTEN_BREAK = re.compile(r"\\\\?[rn]")
+#: Marks of right-to-left text and other invisible characters, which chats add to what is copied from them.
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+#: DER in base64: a SEQUENCE of 32 bytes or more (ITU-T X.690, 8.1.3).
+_BARE_DER = re.compile(r"M[C-I][A-Za-z0-9+/]{50,}={0,2}")
+#: The words of a line of OpenSSH; others may stand before them (options) and behind them (a comment).
+_SSH_ALGORITHM = re.compile(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+")
+_SSH_KEY = re.compile(r"AAAA[A-Za-z0-9+/]+={0,2}")
+_FILE = re.compile(
+    r"(?:file:)?(?:~?/|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[^\n]{1,300}|[^\n/\\]{1,200}\.(?:pem|pub|key|der|cer|crt|txt)",
+    re.I,
 )
 
 
@@ -55,20 +83,33 @@ class PublicKeyProblem(enum.Enum):
     EMPTY = "empty"
     PRIVATE = "private"  # a private key was pasted: it must be considered disclosed
     CERTIFICATE = "certificate"
+    CERTIFICATE_REQUEST = "certificate request"
+    PGP = "pgp"
+    SSH2 = "ssh2"  # RFC 4716, as PuTTY exports it
+    JWK = "jwk"
+    FILE = "file"  # the name of a file instead of its content
+    FINGERPRINT = "fingerprint"
+    RAW = "raw"  # 32 bytes, which a private key has, too
     NOT_PEM = "not pem"
     UNREADABLE = "unreadable"
-    ALGORITHM = "algorithm"  # neither Ed25519 nor RSA
+    ECDSA = "ecdsa"
+    DSA = "dsa"
+    ALGORITHM = "algorithm"  # none of those above, and neither Ed25519 nor RSA
     RSA_SIZE = "rsa size"
     RSA_EXPONENT = "rsa exponent"
     WEAK_POINT = "weak point"
 
 
 class PublicKeyError(ValueError):
-    """A pasted key is not acceptable; ``problem`` is the reason. The message never contains the key."""
+    """A pasted key was refused; ``problem`` says why. The text never holds the key.
 
-    def __init__(self, problem: PublicKeyProblem) -> None:
+    ``bits``: the size of an RSA key, for `PublicKeyProblem.RSA_SIZE`.
+    """
+
+    def __init__(self, problem: PublicKeyProblem, bits: int = 0) -> None:
         super().__init__(problem.value)
         self.problem = problem
+        self.bits = bits
 
 
 @dataclass(frozen=True)
@@ -95,25 +136,33 @@ def fingerprint(encoded: str) -> str:
 
 
 def holds_private(text: str) -> bool:
-    """Return whether ``text`` looks like a private key in any of the formats of PRIVATE."""
-    return PRIVATE.search(text[:MAX_SEARCHED_LENGTH].upper()) is not None
+    """Whether ``text`` looks like a private key, in whatever wrapping."""
+    searched = text[:MAX_SEARCHED_LENGTH]
+    return any(PRIVATE.search(one.upper()) is not None for one in (searched, _plain(searched)))
 
 
 def parse(text: str) -> PublicKey:
-    """Parse the public key in ``text``. Raises `PublicKeyError`."""
-    if not text.strip():
-        raise PublicKeyError(PublicKeyProblem.EMPTY)
-    # SECURITY: checked first: a person who pastes a private key must be told not to use it, whatever else is wrong.
+    """The key in ``text``. Raises `PublicKeyError`."""
+    # SECURITY: said first and whatever else is wrong: who pastes a private key has to hear that it must not be used.
     if holds_private(text):
         raise PublicKeyError(PublicKeyProblem.PRIVATE)
-    der = _der(text)
+    typed, text = text, _plain(text).strip()
+    if not text:
+        raise PublicKeyError(PublicKeyProblem.EMPTY)
+    if len(text) > MAX_LENGTH:
+        raise PublicKeyError(PublicKeyProblem.NOT_PEM)
     try:
-        key = load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
-        raise PublicKeyError(PublicKeyProblem.UNREADABLE) from None
+        key = _load(text)
+    except PublicKeyError as error:
+        # As it was typed: "C:\\new" is no line break.
+        if error.problem is PublicKeyProblem.NOT_PEM and _FILE.fullmatch(
+            _INVISIBLE.sub("", typed).strip(" \t\r\n\"'")
+        ):
+            raise PublicKeyError(PublicKeyProblem.FILE) from None
+        raise
     if isinstance(key, RSAPublicKey):
         if key.key_size not in RSA_BITS:
-            raise PublicKeyError(PublicKeyProblem.RSA_SIZE)
+            raise PublicKeyError(PublicKeyProblem.RSA_SIZE, key.key_size)
         if key.public_numbers().e != EXPONENT:
             raise PublicKeyError(PublicKeyProblem.RSA_EXPONENT)
         kind = Kind.RSA
@@ -121,23 +170,93 @@ def parse(text: str) -> PublicKey:
         if key.public_bytes(Encoding.Raw, PublicFormat.Raw) in SMALL_ORDER:
             raise PublicKeyError(PublicKeyProblem.WEAK_POINT)
         kind = Kind.ED25519
+    elif isinstance(key, EllipticCurvePublicKey):
+        raise PublicKeyError(PublicKeyProblem.ECDSA)
     else:
-        raise PublicKeyError(PublicKeyProblem.ALGORITHM)
-    # Encode the key again: trailing bytes and non-canonical encodings are not stored.
-    canonical = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return PublicKey(kind, base64.b64encode(canonical).decode())
+        raise PublicKeyError(
+            PublicKeyProblem.DSA if isinstance(key, DSAPublicKey) else PublicKeyProblem.ALGORITHM
+        )
+    # Written anew: what follows the key in its DER, or odd encodings of it, are not kept.
+    clean = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey(kind, base64.b64encode(clean).decode())
 
 
-def _der(text: str) -> bytes:
-    label, encoded = _first_pem_block(text) if len(text) <= MAX_LENGTH else ("", "")
-    if "CERTIFICATE" in label:
-        raise PublicKeyError(PublicKeyProblem.CERTIFICATE)
-    if label != "PUBLIC KEY":
-        raise PublicKeyError(PublicKeyProblem.NOT_PEM)
+def _plain(text: str) -> str:
+    return _INVISIBLE.sub("", _WRITTEN_BREAK.sub("\n", text))
+
+
+def _load(text: str) -> PublicKeyTypes:
+    """The key in ``text``, which may still be one that is refused."""
+    label, encoded = _first_pem_block(text)
+    if label in ("PUBLIC KEY", "RSA PUBLIC KEY"):
+        return _from_base64(encoded)
+    if label:
+        raise PublicKeyError(_problem_of_label(label))
+    for algorithm, encoded in itertools.pairwise(text.split()):
+        if _SSH_ALGORITHM.fullmatch(algorithm) and _SSH_KEY.fullmatch(encoded):
+            return _from_ssh(algorithm, encoded)
+    compact = "".join(text.split()).strip("\"'`,;")
+    if _BARE_DER.fullmatch(compact):
+        return _from_base64(compact)
+    raise PublicKeyError(_problem_of_text(text, compact))
+
+
+def _from_base64(encoded: str) -> PublicKeyTypes:
+    problem, der = PublicKeyProblem.UNREADABLE, b""
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except ValueError:
+        der = base64.b64decode("".join(encoded.split()), validate=True)
+        return load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            load_der_x509_certificate(der)
+            problem = PublicKeyProblem.CERTIFICATE
+    raise PublicKeyError(problem)
+
+
+def _from_ssh(algorithm: str, encoded: str) -> PublicKeyTypes:
+    if "-cert-" in algorithm:
+        raise PublicKeyError(PublicKeyProblem.CERTIFICATE)
+    if algorithm.startswith(("ecdsa-", "sk-ecdsa-")):
+        raise PublicKeyError(PublicKeyProblem.ECDSA)
+    if algorithm == "ssh-dss":
+        raise PublicKeyError(PublicKeyProblem.DSA)
+    if algorithm not in ("ssh-ed25519", "ssh-rsa"):
+        raise PublicKeyError(PublicKeyProblem.ALGORITHM)
+    try:
+        key = load_ssh_public_key(f"{algorithm} {encoded}".encode())
+    except (ValueError, UnsupportedAlgorithm):
         raise PublicKeyError(PublicKeyProblem.UNREADABLE) from None
+    if not isinstance(key, RSAPublicKey | Ed25519PublicKey):
+        raise PublicKeyError(PublicKeyProblem.ALGORITHM)
+    return key
+
+
+def _problem_of_label(label: str) -> PublicKeyProblem:
+    """Why a block of PEM with this label is refused."""
+    if "CERTIFICATE REQUEST" in label:
+        return PublicKeyProblem.CERTIFICATE_REQUEST
+    if "CERTIFICATE" in label or label in ("PKCS7", "CMS"):
+        return PublicKeyProblem.CERTIFICATE
+    if label.startswith("PGP"):
+        return PublicKeyProblem.PGP
+    if label.startswith("SSH2"):
+        return PublicKeyProblem.SSH2
+    if label.startswith(("EC ", "ECDSA ")):
+        return PublicKeyProblem.ECDSA
+    return PublicKeyProblem.DSA if label.startswith("DSA ") else PublicKeyProblem.NOT_PEM
+
+
+def _problem_of_text(text: str, compact: str) -> PublicKeyProblem:
+    """Why a text without a block of PEM, a line of OpenSSH and a key in base64 is refused."""
+    if "BEGIN SSH2" in text:
+        return PublicKeyProblem.SSH2
+    if re.search(r"[\"']kty[\"']\s*:", text):
+        return PublicKeyProblem.JWK
+    if re.match(r"(?:SHA256:|(?:MD5:)?[0-9a-f]{2}(?::[0-9a-f]{2}){15})", text):
+        return PublicKeyProblem.FINGERPRINT
+    if re.fullmatch(r"(?:0x)?[0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?", compact):
+        return PublicKeyProblem.RAW
+    return PublicKeyProblem.NOT_PEM
 
 
 def _first_pem_block(text: str) -> tuple[str, str]:

@@ -94,6 +94,26 @@ def decide(
     return replace(decision, is_authentic=is_fresh, skew_ms=skew_ms)
 
 
+def decide_without_signature(
+    record: KeyRecord | None, *, api_key: str | None, client_ip: str | None, permission: str, now_ms: int
+) -> Decision:
+    """Decide whether a request may pass whose route needs a live key and no signature: checks 1 to 3 and 9.
+
+    The arguments are those of `decide`. Nobody proved to hold the key: the answer is never `Decision.is_authentic`,
+    and names no credential.
+    """
+    if api_key is None or not is_key_id(api_key):
+        return Decision.of(Outcome.KEY_MALFORMED)
+    # SECURITY: as in `decide`, an unknown key takes the way of a known one: its address is looked up in a list, too.
+    key = record if record is not None and record.key == api_key else DUMMY_KEY
+    outcome = (
+        _check_key_and_address(key, client_ip, now_ms)
+        or _check_permission(key, permission, now_ms)
+        or Outcome.ALLOWED
+    )
+    return Decision.of(outcome)
+
+
 def _parse(query: bytes, body: bytes) -> signing.SignedRequest | signing.ContractError:
     """Checks 4 to 6."""
     try:

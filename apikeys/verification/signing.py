@@ -90,7 +90,8 @@ class SignedRequest:
 
     Attributes:
         payload: the bytes that were signed.
-        signature: the signature's text, percent-decoded once.
+        signature: the signature's text, percent-decoded once; a space in it is a "+" of base64 that the client did not
+            encode.
         timestamp_us: microseconds since 1970, whichever unit the client used.
         recv_window_us: microseconds.
         well_formed: all bytes are query characters of RFC 3986. If not, no signature is valid.
@@ -135,7 +136,8 @@ def parse(query: bytes, body: bytes) -> SignedRequest:
         raise ContractError(ContractViolation.RECV_WINDOW)
     return SignedRequest(
         payload=_without_signature(places[0]) + _without_signature(places[1]),
-        signature=signature,
+        # Base64 has no space: a form decoder made it of a "+" that node-binance-api and others send as it is.
+        signature=signature.replace(b" ", b"+"),
         timestamp_us=timestamp,
         recv_window_us=recv_window,
         well_formed=_is_query(query) and _is_query(body),

@@ -1,7 +1,7 @@
 // Keygen: an Ed25519 pair made in the browser. The private key goes into a file and nowhere else; a pasted one is not sent.
 import { toast } from "./toast.js";
 
-const PRIVATE = /PRIVATE[\s-]*(KEY|LINES)|"d"\s*:|MC[0-9A-Z]CAQAwBQYDK2Vw|IBADANBgkqhkiG9w0BAQEFAASC/i;
+const PRIVATE = /PRIVATE[\s-]*(KEY|LINES)|["']d["']\s*:|MC[0-9A-Z]CAQAwBQYDK2Vw|IBADANBgkqhkiG9w0BAQEFAASC|b3BlbnNzaC1rZXktdjE/i;
 const PATIENCE = 10_000; // ms that a browser gets to take the file
 
 const pem = (label, buffer) => {

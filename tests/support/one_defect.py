@@ -227,7 +227,7 @@ def allowed(
     if made.credential.signing_key.kind is Kind.HMAC:
         made.spelled = one_of(bytes.decode, bytes.decode, lambda text: text.decode().upper())
     else:
-        made.spelled = one_of(percent, percent, _in_lower_percents)
+        made.spelled = one_of(percent, percent, _in_lower_percents, _with_plain_plus, _with_encoded_space)
     if one_of(*[True] * 11, False):
         return made
     unusual: Callable[[RequestDraft], RequestDraft] = one_of(*_UNUSUAL)
@@ -246,6 +246,15 @@ def _with_credentials(made: RequestDraft, one_of: Callable[..., Any]) -> None:
 
 def _in_lower_percents(text: bytes) -> str:
     return text.decode().replace("+", "%2b").replace("/", "%2f").replace("=", "%3d")
+
+
+def _with_plain_plus(text: bytes) -> str:
+    """As node-binance-api sends it: a form decoder reads the "+" as a space."""
+    return percent(text).replace("%2B", "+")
+
+
+def _with_encoded_space(text: bytes) -> str:
+    return percent(text).replace("%2B", "%20")
 
 
 def _new(made: RequestDraft) -> RequestDraft:

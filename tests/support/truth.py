@@ -86,11 +86,15 @@ class KeyModel:
 
 @dataclass(frozen=True)
 class RequestKind:
-    """A kind of request: with the old or the new secret, for which permission, from which address."""
+    """A kind of request: with the old or the new secret, for which permission, from which address.
+
+    ``key_only``: without a signature, for a route that needs only a live key.
+    """
 
     is_old: bool
     permission: str
     address: str
+    key_only: bool = False
 
 
 @dataclass
@@ -154,6 +158,7 @@ class Checker:
         }[answer]
         with self.lock:
             self.seen[answer] += 1
+            self.seen[f"{answer} by the key alone"] += subject.key_only
             for state in states if answer == "refused" and len(states) == 1 else ():
                 end = state.ended(subject, first)
                 endless = replace(
@@ -176,9 +181,10 @@ def program(
     connections: dict[int, http.client.HTTPConnection] = {}
     while not stop.is_set():
         key = chance.choice(keys)
-        subject = RequestKind(
-            chance.random() < 0.5, chance.choice(["read", "trade"]), chance.choice([HOME, OFFICE])
-        )
+        permission, address = chance.choice(["read", "trade"]), chance.choice([HOME, OFFICE])
+        subject = RequestKind(chance.random() < 0.5, permission, address)
+        if chance.random() < 0.2:
+            subject = RequestKind(False, permission, address, key_only=True)
         client = BinanceClient(key.key_id, key.old if subject.is_old else key.new)
         port = chance.choice(ports)
         connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=30))
@@ -187,6 +193,9 @@ def program(
             "GET", "/api/v3/order", [("timestamp", str(time.time_ns() // 1_000_000)), ("recvWindow", "60000")]
         )
         headers = auth_headers(call, subject.permission, subject.address)
+        headers["X-Required-Security"] = "key" if subject.key_only else "signed"
+        if subject.key_only:
+            headers["X-Original-URI"] = call.path
         try:
             connection.request(
                 "GET", "/gateway/v1/auth", headers={**headers, "Authorization": f"Bearer {bearer}"}

@@ -342,14 +342,24 @@ def test_signatures_of_public_keys_are_distinguished(cause: Cause | None, kind: 
     assert named(diagnosis) == ({cause} if cause else set())
 
 
-def test_base64url_and_a_lost_plus_of_a_public_key_are_named() -> None:
+def test_base64url_of_a_public_key_is_named_and_an_unencoded_plus_is_right() -> None:
     number = next(n for n in range(999) if "+" in b64(ED25519.sign(b"n=%d&timestamp=1" % n)))
     signature = b64(ED25519.sign(b"n=%d&timestamp=1" % number))
     record = replace(RECORD, credentials=(CredentialRecord(1, Kind.ED25519, der(ED25519)),))
     situation = replace(SITUATION, record=record)
     query = f"n={number}&timestamp=1"
-    lost = diagnose(curl(query, signature=signature), situation)
-    assert Cause.SIGNATURE_PLUS in named(lost)
+    for spelled in (signature, signature.replace("+", "%20"), quote(signature)):
+        checks = diagnose(curl(query, signature=spelled), situation).checks
+        assert [check.state for check in checks if check.number == 8] == [CheckState.OK]
+    # Also in a request that cannot be read, of which the signature is checked all the same.
+    other = next(n for n in range(999) if "+" in b64(ED25519.sign(b"n=%d" % n)))
+    incomplete = b64(ED25519.sign(b"n=%d" % other))
+    for spelled in (incomplete, incomplete.replace("+", "%20")):
+        checks = diagnose(curl(f"n={other}", signature=spelled), situation).checks
+        assert [check.state for check in checks if check.number in (4, 8)] == [
+            CheckState.FAILED,
+            CheckState.OK,
+        ]
     url_safe = signature.translate(str.maketrans("+/", "-_"))
     assert Cause.SIGNATURE_BASE64URL in named(diagnose(curl(query, signature=url_safe), situation))
 

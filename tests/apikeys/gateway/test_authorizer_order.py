@@ -392,6 +392,7 @@ def spellings(kind: Kind) -> list[str]:
         cut = {percent(filled.encode()), percent(text + b"="), percent(text + b"\n"), f"%20{percent(text)}"}
         safe = percent(text.replace(b"+", b"-").replace(b"/", b"_"))
         signatures |= {lower, safe, *last, *cut, percent(text[:40] + b"\r\n" + text[40:])}
+        signatures |= {percent(text).replace("%2B", space) for space in ("+", "%20", " ")}
     return [f"{payload}&signature={one}" for one in sorted(signatures)]
 
 

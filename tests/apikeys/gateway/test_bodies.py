@@ -118,8 +118,6 @@ def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], by
             target += b"?#x"
         case "second address":
             more = [b"X-Forwarded-Uri: " + PATH.encode() + b"?symbol=EVIL"]
-        case "second address that is the same":
-            more = [b"X-Forwarded-Uri: " + uri]
         case "address twice":
             more = [b"X-Original-URI: " + PATH.encode() + b"?symbol=EVIL"]
         case "address twice, once as no text":
@@ -158,13 +156,13 @@ def changed(case: str, call: Call) -> tuple[bytes, bytes | None, list[bytes], by
 
 CASES = [
     "own query", "own query with the original in it", "own query that is a fragment", "second address",
-    "second address that is the same", "address twice", "address twice, once as no text", "fragment of the query",
+    "address twice", "address twice, once as no text", "fragment of the query",
     "query in a fragment", "path that is no text", "second query", "trailer", "part of a body",
     "part of a body, denied by the client", "second transfer coding", "body after an offer of HTTP/2",
     "key twice, once as no text", "permission twice, once as no text", "caller twice, once as no text",
 ]  # fmt: skip
-NOT_SIGNED = {"key twice, once as no text": -2014, "permission twice, once as no text": -2015,
-              "caller twice, once as no text": -2015}  # fmt: skip
+NOT_SIGNED = {"key twice, once as no text": (401, -2014), "permission twice, once as no text": (403, -1000),
+              "caller twice, once as no text": (401, -2015)}  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -176,9 +174,7 @@ def test_subrequest_with_unsigned_parts_is_rejected(
     status, code = after_an_allowed_request(
         gateway, key, head(gateway, key, target, method, *more, uri=uri) + following
     )
-    assert (status, code) == (
-        401 if NOT_SIGNED.get(case, 0) else 403, NOT_SIGNED.get(case, -1022),
-    )  # fmt: skip
+    assert (status, code) == NOT_SIGNED.get(case, (403, -1022))
 
 
 @pytest.mark.parametrize("fields", [["trailer"], ["part"], ["trailer", "part"]])

@@ -50,8 +50,9 @@ def test_usual_request_is_handled_on_the_fast_path() -> None:
     for _ in range(3):
         fields = local.handle_fast(None, ("Host", b"gateway"), ("User-Agent", b"nginx"))
         assert fields == b"\r\n".join(
-            [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read", b"", b""]
-        )
+            [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read",
+             b"x-portal-security: signed", b"", b""]
+        )  # fmt: skip
 
 
 def test_header_names_may_have_any_case_and_order() -> None:

@@ -268,13 +268,17 @@ def test_fast_path_accepts_the_canonical_spelling_of_public_key_signatures(kind:
     ):
         assert fast_path_result(record, wrong) == decision_result(record, wrong) == 0
     encoded = right.removeprefix(f"{payload}&signature=")
+    for space in ("+", "%20", "%2b"):
+        query = f"{payload}&signature={encoded.replace('%2B', space)}"
+        assert fast_path_result(record, query) == decision_result(record, query) == 1
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     body, padding_of = text.rstrip("="), "=" * text.count("=")
     for other in (
         text, text.replace("+", "%2B"), text.replace("/", "%2F"), text.replace("=", "%3D"), encoded.replace("%2B", "+"),
         encoded.replace("%2B", "+", 1), encoded.lower(), encoded.replace("%2F", "%2f"), encoded + "%3D", encoded + "=",
         encoded.removesuffix("%3D"), encoded[:40] + "%0A" + encoded[40:], encoded[:40] + "\n" + encoded[40:],
-        encoded[:40] + "%20" + encoded[40:], "%" + encoded, "", *(body[:-1] + letter + padding_of for letter in last),
+        encoded[:40] + "%20" + encoded[40:], encoded.replace("%2B", " "),
+        "%" + encoded, "", *(body[:-1] + letter + padding_of for letter in last),
     ):  # fmt: skip
         query = f"{payload}&signature={other}"
         assert fast_path_result(record, query) in (0, decision_result(record, query)), other

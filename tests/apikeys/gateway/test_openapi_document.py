@@ -64,12 +64,20 @@ class FakeAuthorizer:
 
 
 def status(
-    path: str, method: str, body: bytes | None, *, valid: bool | None = True, decision: Decision | None = None
+    path: str,
+    method: str,
+    body: bytes | None,
+    *,
+    valid: bool | None = True,
+    decision: Decision | None = None,
+    answer: str = "",
 ) -> int:
-    """Return the status of the response. ``body`` None: announced, and never received."""
+    """Return the status of the response. ``body`` None: announced, and never received. ``answer``: X-Portal-Answer."""
 
     async def respond() -> int:
         names, values = [b"content-length"], [b"9" if body is None else str(len(body)).encode()]
+        names += [b"x-required-permission", b"x-portal-answer"]
+        values += [b"read", answer.encode()]
         target = path.replace("{path}", "api/v3/account").encode()
         request = HttpRequest(FakeConnection(), method.encode(), target, Headers(names, values), True)
         if body is not None:
@@ -90,15 +98,18 @@ async def _ready() -> bool:
 
 def statuses(path: str, method: str, *, has_body: bool) -> Iterator[int]:
     """Yield the status of each case that a request to the endpoint can be."""
-    valid_body = json.dumps({"query": ""}).encode() if path.endswith("/authorize") else b""
+    valid_body = (
+        json.dumps({"query": "", "permission": "read"}).encode() if path.endswith("/authorize") else b""
+    )
     decisions = [*map(Decision.of, Outcome), OVERSIZED, None]
-    for decision in decisions:
-        yield status(path, method, valid_body, decision=decision)
+    for decision, answer in itertools.product(decisions, ("", "client")):
+        yield status(path, method, valid_body, decision=decision, answer=answer)
     for valid in (False, None):
         yield status(path, method, valid_body, valid=valid)
     if has_body:
         yield status(path, method, None)
         yield status(path, method, bytes(gateway_endpoints.MAX_BODY_BYTES + 1))
+        yield status(path, method, bytes(gateway_endpoints.MAX_BODY_BYTES + 1), answer="client")
         yield status(path, method, b"{", decision=decisions[0])
 
 

@@ -23,6 +23,7 @@ def test_every_decision_is_correct_while_keys_change_and_machines_fail() -> None
     assert report["wrong"] == 0, report["examples"]
     seen = report["seen"]
     assert min(seen["allowed"], seen["refused"]) > 300
+    assert min(seen["allowed by the key alone"], seen["refused by the key alone"]) > 60
     assert all(seen.get(f"change: {change.name}") for change in CHANGES), seen
     # Ends without a notification: each of them was sometimes the only reason for a rejection.
     assert all(seen.get(f"refused for nothing but: {end}") for end in ENDS), seen
@@ -42,6 +43,15 @@ def wrong(key: KnownKey, subject: RequestKind, at: int, status: int, *, lasts: i
     checker.judge(key, subject, begun, begun + lasts / 1000, (T + at, T + at + lasts), status)
     assert sum(checker.seen[answer] for answer in ("allowed", "refused", "unavailable")) == 1
     return bool(checker.wrong)
+
+
+def test_checker_expects_of_a_key_alone_what_the_key_allows() -> None:
+    key_only = RequestKind(False, "trade", HOME, key_only=True)
+    assert wrong(known(), key_only, 0, REFUSED)
+    assert not wrong(known((1, 2, KeyModel(old_ended=True))), key_only, 0, ALLOWED)
+    ended = KeyModel(trades_until=T - 60_000)
+    for state in (KeyModel(active=False), KeyModel(revoked=True), KeyModel(trades=False), ended):
+        assert wrong(known((1, 2, state)), key_only, 0, ALLOWED)
 
 
 def known(*states: tuple[float, float, KeyModel]) -> KnownKey:

@@ -126,8 +126,12 @@ REFUSED = {
     "nothing": ("public", "", "Paste the public key."),
     "no pair made": ("ed25519", "", "Make the pair of keys first."),
     "an RSA key as one of the browser": ("ed25519", public_pem(rsa_of(3072)), "This is not an Ed25519 key."),
-    "RSA of 2048 bits": ("public", public_pem(rsa_of(2048)), "An RSA key needs 3072 to 4096 bits."),
-    "prose": ("public", "my key", "This is not a public key in PEM."),
+    "RSA of 2048 bits": (
+        "public",
+        public_pem(rsa_of(2048)),
+        "This RSA key has 2048 bits; it needs 3072 to 4096.",
+    ),
+    "prose": ("public", "my key", "This is not a public key. Paste PEM, from"),
     "another kind": ("dsa", "", "This choice does not exist."),
 }
 

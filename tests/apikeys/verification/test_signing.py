@@ -89,6 +89,14 @@ def test_signature_is_decoded_exactly_once() -> None:
     assert parse(STAMP + b"&signature=a%2Bb%2F%3D%253D", b"").signature == b"a+b/=%3D"
 
 
+def test_space_in_a_signature_is_the_plus_that_its_client_did_not_encode() -> None:
+    for sent in (b"a+b%20c%2Bd", b"a%20b+c%2bd"):
+        for query, body in ((STAMP + b"&note=a+b%20c&signature=" + sent, b""), (STAMP, b"signature=" + sent)):
+            assert parse(query, body).signature == b"a+b+c+d"
+    # What is signed stays as it was received.
+    assert parse(STAMP + b"&note=a+b%20c&signature=x", b"").payload == STAMP + b"&note=a+b%20c"
+
+
 def test_value_keeps_what_follows_its_first_equals_sign() -> None:
     assert parse(STAMP + b"&signature=YWI==", b"").signature == b"YWI=="
 
