@@ -105,14 +105,14 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest) -> HttpResponse:
         act = ACTS.get(request.POST.get("action", ""))
         if act is None:
-            messages.warning(request, _("Choose what is to be done with the keys."))
+            messages.warning(request, _("Choose an action for the keys."))
             return redirect("admin:apikeys_apikey_changelist")
         access.require_right(request, act.right)
         chosen = [pk for text in request.POST.getlist("_selected_action")[:PAGE] if (pk := _uuid(text))]
         keys = list(self._visible(request).filter(pk__in=chosen).order_by("-created_at", "-pk"))
         hit = [key for key in keys if key.state in act.from_states and access.can_act_on(request, key.owner)]
         if not hit:
-            messages.warning(request, _("None of the chosen keys can be changed like that."))
+            messages.warning(request, _("None of the selected keys can be changed like that."))
             return redirect("admin:apikeys_apikey_changelist")
         form = ReasonForm(request.POST if "reason" in request.POST else None)
         if form.is_bound and form.is_valid():

@@ -36,10 +36,10 @@ WARNINGS = {
     "Straight rows of keys are easy to guess.": gettext_lazy(
         "Rows of keys such as “qwerty” are easy to guess."
     ),
-    "Short keyboard patterns are easy to guess.": gettext_lazy("Patterns on the keyboard are easy to guess."),
+    "Short keyboard patterns are easy to guess.": gettext_lazy("Keyboard patterns are easy to guess."),
     'Repeats like "aaa" are easy to guess.': gettext_lazy("Repeats such as “aaa” are easy to guess."),
     'Repeats like "abcabcabc" are only slightly harder to guess than "abc".': gettext_lazy(
-        "“abcabcabc” is hardly harder to guess than “abc”."
+        "“abcabcabc” is only slightly harder to guess than “abc”."
     ),
     'Sequences like "abc" or "6543" are easy to guess.': gettext_lazy(
         "Sequences such as “abc” or “6543” are easy to guess."
@@ -51,7 +51,9 @@ WARNINGS = {
     "This is a very common password.": gettext_lazy("This is a very common password."),
     "This is similar to a commonly used password.": gettext_lazy("This resembles a very common password."),
     "A word by itself is easy to guess.": gettext_lazy("A single word is easy to guess."),
-    "Names and surnames by themselves are easy to guess.": gettext_lazy("A name alone is easy to guess."),
+    "Names and surnames by themselves are easy to guess.": gettext_lazy(
+        "A name on its own is easy to guess."
+    ),
     "Common names and surnames are easy to guess.": gettext_lazy("Common names are easy to guess."),
 }
 
@@ -84,7 +86,7 @@ def strength(password: str, phone: str = "") -> Strength:
     # SECURITY: attackers try the passwords of published breaches first, whatever their strength.
     if is_breached(password):
         return Strength(
-            0, _("This password stands in published data breaches. Choose one that is nowhere else.")
+            0, _("This password appears in published data breaches. Choose one that you use nowhere else.")
         )
     return Strength(score)
 
@@ -92,15 +94,15 @@ def strength(password: str, phone: str = "") -> Strength:
 def _violated_rule(password: str, phone: str) -> str:
     """Return the violated rule as a message, "" if there is none."""
     if len(password) < MIN_LENGTH:
-        return _("At least %(n)s characters are needed.") % {"n": digits(MIN_LENGTH)}
+        return _("Use at least %(n)s characters.") % {"n": digits(MIN_LENGTH)}
     if len(password) > MAX_LENGTH:
-        return _("At most %(n)s characters are possible.") % {"n": digits(MAX_LENGTH)}
+        return _("Use at most %(n)s characters.") % {"n": digits(MAX_LENGTH)}
     if any(name in password.casefold() for name in OWN_NAMES):
-        return _("The name Hitobit in it is easy to guess.")
+        return _("It contains the name Hitobit, which is easy to guess.")
     # The last ten digits, so that the number is found with or without country code and leading zero.
     number = phone.removeprefix("+")[-10:]
     if number and number in compact(password):
-        return _("Your own mobile number in it is easy to guess.")
+        return _("It contains your mobile number, which is easy to guess.")
     try:
         _common_passwords().validate(password)
     except ValidationError:

@@ -60,20 +60,20 @@ SENTENCES: Registry[ApprovalPurpose, Promise] = Registry(
     {
         Purpose.LOGIN: _("login to the API portal"),
         Purpose.ENROL_SMS: _("confirming this mobile number"),
-        Purpose.ENROL_TOTP: _("turning the authenticator on"),
+        Purpose.ENROL_TOTP: _("turning on the authenticator"),
         Purpose.SIGN_UP: _("opening an account with this number"),
-        Purpose.FORGOT: _("replacing your forgotten password"),
+        Purpose.FORGOT: _("resetting your forgotten password"),
         Purpose.CHANGE_PASSWORD: _("changing your password"),
         Purpose.CHANGE_PHONE: _("changing your mobile number to %(phone)s"),
-        Purpose.LOST_PHONE: _("replacing your lost mobile number by %(phone)s"),
+        Purpose.LOST_PHONE: _("replacing your lost mobile number with %(phone)s"),
         Purpose.CONFIRM_PHONE: _("confirming %(phone)s as the new mobile number"),
-        Purpose.CHANGE_TOTP: _("setting up another authenticator"),
-        Purpose.CONFIRM_TOTP: _("turning the new authenticator on"),
+        Purpose.CHANGE_TOTP: _("setting up a new authenticator"),
+        Purpose.CONFIRM_TOTP: _("turning on the new authenticator"),
         Purpose.CHANGE_EMAIL: _("changing your e-mail to %(email)s"),
-        Purpose.RENEW_RECOVERY: _("making new recovery codes"),
-        Purpose.THAW: _("thawing your account: all API keys work again"),
-        Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys may trade and withdraw again"),
-        Purpose.END_SESSIONS: _("ending other sessions of your account"),
+        Purpose.RENEW_RECOVERY: _("creating new recovery codes"),
+        Purpose.THAW: _("unfreezing your account: all API keys work again"),
+        Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys can trade and withdraw again"),
+        Purpose.END_SESSIONS: _("ending the other sessions of your account"),
     }
 )
 #: The same in the activity page and in notices: what a code was for.
@@ -81,20 +81,20 @@ PAST: Registry[ApprovalPurpose, Promise] = Registry(
     {
         Purpose.LOGIN: _("for login"),
         Purpose.ENROL_SMS: _("for confirming the phone"),
-        Purpose.ENROL_TOTP: _("for turning the authenticator on"),
+        Purpose.ENROL_TOTP: _("for turning on the authenticator"),
         Purpose.SIGN_UP: _("for opening the account"),
-        Purpose.FORGOT: _("for replacing a forgotten password"),
+        Purpose.FORGOT: _("for resetting a forgotten password"),
         Purpose.CHANGE_PASSWORD: _("for changing the password"),
         Purpose.CHANGE_PHONE: _("for changing the mobile number"),
         Purpose.LOST_PHONE: _("for replacing a lost mobile number"),
         Purpose.CONFIRM_PHONE: _("for confirming the new mobile number"),
-        Purpose.CHANGE_TOTP: _("for setting up another authenticator"),
-        Purpose.CONFIRM_TOTP: _("for turning the new authenticator on"),
+        Purpose.CHANGE_TOTP: _("for setting up a new authenticator"),
+        Purpose.CONFIRM_TOTP: _("for turning on the new authenticator"),
         Purpose.CHANGE_EMAIL: _("for changing the e-mail"),
-        Purpose.RENEW_RECOVERY: _("for making new recovery codes"),
-        Purpose.THAW: _("for thawing the account"),
+        Purpose.RENEW_RECOVERY: _("for creating new recovery codes"),
+        Purpose.THAW: _("for unfreezing the account"),
         Purpose.LIFT_QUARANTINE: _("for ending the quarantine"),
-        Purpose.END_SESSIONS: _("for ending other sessions"),
+        Purpose.END_SESSIONS: _("for ending the other sessions"),
     }
 )
 
@@ -209,5 +209,5 @@ def confirm_phone(phone: str) -> Approval:
 def change_email(email: str) -> Approval:
     """``email``: the new address; "" when there is to be none."""
     # The full stop of its domain is shown as "·", or the phone would make a link of it; the page has it as it is.
-    shown = _ltr(plain(email)) if email else gettext("none, it is removed")
+    shown = _ltr(plain(email)) if email else gettext("none (removed)")
     return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

@@ -21,7 +21,7 @@ def for_two_codes(result: VerificationResult) -> str:
             return _("Codes are blocked after too many wrong ones. Ask support to reset your second factors.")
         return _("Too many wrong codes. Try again in %(time)s.") % {"time": wait_text(result.retry_after)}
     return _(
-        "The codes were not accepted. Each code works once: wait for the next one, or ask for a new SMS."
+        "The codes were not accepted. Each code works once: wait for the next one, or request a new SMS."
     )
 
 
@@ -34,18 +34,18 @@ def for_one_code(result: VerificationResult) -> str:
 def for_sending(sent: SendResult) -> str | None:
     """Return why no code was sent, None if a code is on its way."""
     if sent.state is SendStatus.FAILED:
-        return _("The SMS could not be sent. Nothing was changed; try again with the button below.")
+        return _("The SMS could not be sent. Nothing was changed. Try again with the button below.")
     if sent.state is SendStatus.SENT_TO_OTHER_LOGIN:
         return _(
-            "A code was sent a moment ago for another login, and counts only there. Ask for one for this login when "
-            "the countdown ends. If the other login is not yours, change your password."
+            "A code was just sent for another login and works only there. Request one for this login "
+            "when the countdown ends. If the other login is not yours, change your password."
         )
     if sent.state is SendStatus.LOGIN_ENDED:
         return _("This login has ended. Log in again.")
     if sent.state is SendStatus.NOT_SERVED:
         return not_served()
     if sent.state is SendStatus.CAPPED:
-        return _("Too many SMS were asked for. Try again in %(time)s.") % {
+        return _("Too many SMS requests. Try again in %(time)s.") % {
             "time": wait_text(sent.seconds_until_resend)
         }
     return None

@@ -199,7 +199,7 @@ def _sms_text(approval: Approval, code: str) -> str:
     """Return the SMS text. It names what the code approves, so that the reader notices a fraud before typing the
     code.
     """
-    return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nGive it to nobody, not even to support.") % {
+    return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nDo not share it with anyone, not even support.") % {
         "code": code,
         "what": approval.sentence,
     }
@@ -207,7 +207,7 @@ def _sms_text(approval: Approval, code: str) -> str:
 
 def _spoken_text(approval: Approval, code: str) -> str:
     """Return the text of a call: the purpose, and the digits one by one (commas make pauses), twice."""
-    return _("A code of Hitobit, for %(what)s. The code is: %(digits)s. Once more: %(digits)s.") % {
+    return _("This is a Hitobit code, for %(what)s. The code is: %(digits)s. Again: %(digits)s.") % {
         "what": approval.sentence,
         "digits": ", ".join(code),
     }

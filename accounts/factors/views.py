@@ -75,14 +75,14 @@ def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = Fals
         messages.error(request, problem)
     elif sent.state is SendStatus.WAITING:
         messages.info(
-            request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
+            request, _("A code was just sent. You can request another one when the countdown ends.")
         )
     elif spoken:
         messages.success(
-            request, _("You are being called with a new code. The one before it no longer works.")
+            request, _("You are getting a call with a new code. The previous code no longer works.")
         )
     else:
-        messages.success(request, _("A new code was sent. The one before it no longer works."))
+        messages.success(request, _("A new code was sent. The previous code no longer works."))
     return redirect(request.path)
 
 

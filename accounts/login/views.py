@@ -64,7 +64,7 @@ def login(request: HttpRequest) -> HttpResponse:
                 return complete(request, user, user.totp, "trusted")
             return redirect(pending_login.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_find_user(phone), succeeded=False)
-        form.add_error(None, _("Mobile number or password is wrong."))
+        form.add_error(None, _("The mobile number or the password is wrong."))
     return render(request, "accounts/login.html", {"form": form, "next": next_url})
 
 
@@ -171,7 +171,7 @@ def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResp
         audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
         messages.warning(
             request,
-            _("A recovery code was used up. %(left)s are left.")
+            _("A recovery code was used. %(left)s left.")
             % {"left": digits(verification.recovery_codes_left(user))},
         )
     pending_login.record_proof(request, method.value)

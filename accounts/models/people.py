@@ -51,7 +51,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     #: When the phone was confirmed. Without it the row is a pending account: it only holds the counters and codes of
     #: a number that somebody entered into sign-up or "forgotten password".
     joined_at = models.DateTimeField(_("joined"), default=timezone.now, null=True, editable=False)
-    email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; for notices only."))
+    email = models.EmailField(_("e-mail"), blank=True, help_text=_("Confirmed; used only for notices."))
     #: Part of the session hash: incrementing it ends every session and half-finished login of the user.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
     #: Part of the cookie of known browsers: incrementing it makes all of them unknown

@@ -160,7 +160,7 @@ def content_of(notice: Notice) -> Content:
         changes=change_lines(event),
         when=date_local(event.at),
         # SECURITY: of staff not the address: it tells nothing about a thief, and much about the house.
-        address=_("Hitobit's staff") if by_staff else isolated(event.address) if event.address else "",
+        address=_("Hitobit staff") if by_staff else isolated(event.address) if event.address else "",
         browser="" if by_staff else browser_of(event.agent),
         dates=dates,
         is_waiting=can_stop,
@@ -182,17 +182,18 @@ def _ask(words: NoticeWords | None, *, is_waiting: bool) -> str:
 def _advice(content: Content) -> str:
     if content.is_waiting:
         return _(
-            "The link needs no login. It stops this change and, if you wish, freezes the account: all API keys stop "
-            "and all sessions end."
+            "The link needs no login. It stops this change and, if you choose so, freezes the "
+            "account: all API keys stop and all sessions end."
         )
     if content.is_held:
         return _(
-            "The link needs no login. It stops all API keys and ends all sessions at once. It does not stop this "
-            "change: a link has stopped one before. Log in to stop it in the settings, or call support."
+            "The link needs no login. It stops all API keys and ends all sessions at once. It does "
+            "not stop this change, because a link has already stopped one before. To stop it, log in "
+            "and open the settings, or call support."
         )
     return _(
-        "The link needs no login. It stops all API keys and ends all sessions at once; you start the keys again with "
-        "your two codes."
+        "The link needs no login. It stops all API keys and ends all sessions at once. You start "
+        "the keys again with your two codes."
     )
 
 
@@ -214,7 +215,7 @@ def _dates(
     """When what the notice warns of comes true: a change of factors, or what the event's app says."""
     dates = []
     if waiting is not None:
-        dates.append((_("Takes force"), date_local(waiting.due_at)))
+        dates.append((_("Takes effect"), date_local(waiting.due_at)))
     if words is not None and words.dates is not None:
         dates += words.dates(event)
     return dates

@@ -70,15 +70,17 @@ def settings_email_codes(request: HttpRequest) -> HttpResponse:
     def done(_value: None) -> HttpResponse:
         request.session.pop(NEW_EMAIL, None)
         if not email:
-            messages.success(request, _("Your e-mail was removed. Notices come by SMS only."))
+            messages.success(request, _("Your e-mail address was removed. Notices now come by SMS only."))
         elif background.run(_send, user.pk, email):
             messages.success(
-                request, _("A link was sent to the new address. Open it within 24 hours, logged in.")
+                request,
+                _(
+                    "A link was sent to the new address. Open it within 24 hours, in a browser where you are "
+                    "logged in."
+                ),
             )
         else:
-            messages.error(
-                request, _("The mail could not be sent. Nothing was changed; try again a little later.")
-            )
+            messages.error(request, _("The e-mail could not be sent. Nothing was changed. Try again later."))
         return redirect("settings")
 
     return two_code_page(request, page, effect=lambda: _apply(request, user, email), done=done)
@@ -108,7 +110,7 @@ def _send(pk: int, email: str) -> None:
     # The configured address: a Host header must not decide where the link leads.
     link = settings.BASE_URL + reverse("email_confirm", args=[_token(pk, email)])
     text = render_to_string("accounts/mail_confirm.txt", {"link": link})
-    EmailMessage(_("Hitobit: confirm your e-mail"), text, to=[email]).send()
+    EmailMessage(_("Hitobit: confirm your e-mail address"), text, to=[email]).send()
 
 
 def _token(pk: int, email: str) -> str:
@@ -139,10 +141,10 @@ def email_confirm(request: HttpRequest, token: str) -> HttpResponse:
             goes_on = logins.current_nonce(request, fresh, Purpose.CHANGE_EMAIL)
             if goes_on and _email_from_token(token, user) == email != fresh.email:
                 _store(request, user, email)
-        messages.success(request, _("Your e-mail was confirmed. Security notices go to it from now on."))
+        messages.success(request, _("Your e-mail address is confirmed. Security notices will be sent to it."))
         return redirect("settings")
     if email == user.email:
-        messages.info(request, _("This e-mail is confirmed already."))
+        messages.info(request, _("This e-mail address is already confirmed."))
         return redirect("settings")
     return render(request, "accounts/email_confirm.html", {"email": email})
 

@@ -52,7 +52,7 @@ class NewPhoneForm(OwnForm):
     def clean_phone(self) -> str:
         phone: str = self.cleaned_data["phone"]
         if phone == self.user.phone:
-            raise ValidationError(_("This is your number already."), code="same")
+            raise ValidationError(_("This is already your number."), code="same")
         return phone
 
 
@@ -69,5 +69,5 @@ class EmailForm(OwnForm):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         if email == self.user.email:
-            raise ValidationError(_("This is your e-mail already."), code="same")
+            raise ValidationError(_("This is already your e-mail address."), code="same")
         return email

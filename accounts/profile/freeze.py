@@ -55,16 +55,16 @@ def thaw(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     page = ApprovalPage(
         approvals.THAW,
-        title=_("Thaw the account"),
+        title=_("Unfreeze the account"),
         back=reverse("freeze"),
-        operation=_("Thaw the account"),
+        operation=_("Unfreeze the account"),
     )
 
     def is_thawed() -> bool:
         return not User.objects.filter(pk=user.pk, frozen_at__isnull=False).exists()
 
     def done(_value: Any) -> HttpResponse:
-        messages.success(request, _("The account is thawed. Your API keys work again."))
+        messages.success(request, _("The account is unfrozen. Your API keys work again."))
         return redirect("dashboard")
 
     if user.frozen_at is None:
@@ -89,7 +89,7 @@ def quarantine(request: HttpRequest) -> HttpResponse:
         return not User.objects.get(pk=user.pk).in_quarantine
 
     def done(_value: Any) -> HttpResponse:
-        messages.success(request, _("The quarantine has ended. Your API keys may trade and withdraw again."))
+        messages.success(request, _("The quarantine has ended. Your API keys can trade and withdraw again."))
         return redirect("dashboard")
 
     if not user.in_quarantine:
@@ -139,7 +139,9 @@ def _use_link(request: HttpRequest, notice_sent: Notice) -> HttpResponse:
         if not only_stop:
             actions_freeze.freeze(request, notice_sent.user, via="link")
     if only_stop:
-        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(
+            request, _("The change was stopped. Your number and authenticator stay as they are.")
+        )
         return redirect("login")
     return redirect("frozen")
 

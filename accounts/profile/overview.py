@@ -42,9 +42,11 @@ def settings(request: HttpRequest) -> HttpResponse:
 def settings_stop(request: HttpRequest, object_id: int) -> HttpResponse:
     """Stop one of the user's own scheduled changes."""
     if scheduled_changes.stop(customer(request), object_id, request):
-        messages.success(request, _("The change was stopped: number and authenticator stay as they are."))
+        messages.success(
+            request, _("The change was stopped. Your number and authenticator stay as they are.")
+        )
     else:
-        messages.info(request, _("This change does not wait any more."))
+        messages.info(request, _("This change is no longer pending."))
     return redirect("settings")
 
 

@@ -59,7 +59,7 @@ def _replace(request: HttpRequest, user: User, password: str) -> HttpResponse:
     if not _store(
         request, user, password, lambda: step_up.is_granted(request, user, Purpose.CHANGE_PASSWORD)
     ):
-        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes were already used. This step changed nothing."))
         return redirect("settings")
     step_up.clear(request)
     messages.success(request, _("Your password was changed. All other sessions have ended."))

@@ -102,7 +102,9 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
     """For users who get no SMS: a recovery code and the authenticator replace it, and the change waits for a day."""
     user = customer(request)
     if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
-        messages.info(request, _("A new number waits already. Stop it first, if it is not the right one."))
+        messages.info(
+            request, _("A new number is already pending. Stop it first if it is not the right one.")
+        )
         return redirect("settings")
     form = LostPhoneForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -139,7 +141,7 @@ def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> 
     """Send the code to the new number, in the background."""
     if _resend_in(request, number):
         messages.info(
-            request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
+            request, _("A code was just sent. You can request another one when the countdown ends.")
         )
         return
     user = User.objects.get(pk=customer(request).pk)
@@ -162,7 +164,8 @@ def _send(request: HttpRequest, user: User, number: str, spoken: bool) -> None:
         return
     with translation.override(owner.language or translation.get_language()):
         text = _(
-            "Hitobit\nSomebody asked to use this number for another account. It stays yours: there is nothing to do."
+            "Hitobit\nSomebody tried to use this number for another account. It is still yours: you "
+            "do not need to do anything."
         )
         sms_codes.send_code(request, user, approval, replacement_text=text)
 
@@ -196,22 +199,22 @@ def _redirect_after_change(
     request: HttpRequest, value: bool | DelayedChange | None, is_lost: bool
 ) -> HttpResponse:
     if value is None:
-        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes were already used. This step changed nothing."))
         return redirect("settings")
     step_up.clear(request)
     request.session.pop(NEW_PHONE, None)
     if is_lost and isinstance(value, DelayedChange):
         messages.success(
             request,
-            _("The new number takes force on %(when)s. Until then you can stop it here.")
+            _("The new number takes effect on %(when)s. You can stop it here until then.")
             % {"when": date_local(value.due_at)},
         )
     else:
         messages.success(
             request,
             _(
-                "Your number was changed and all other sessions have ended. For 24 hours your API keys can only "
-                "read; both codes end that earlier."
+                "Your number was changed and all other sessions have ended. For 24 hours your API keys "
+                "are read-only; both codes end that earlier."
             ),
         )
     return redirect("settings")

@@ -24,7 +24,7 @@ def save(request: HttpRequest) -> HttpResponse:
     response = redirect("settings")
     if not form.is_valid():
         # Only a foreign page sends such values: no form field could show the error.
-        messages.error(request, _("Nothing was saved: this choice does not exist."))
+        messages.error(request, _("Nothing was saved: this option does not exist."))
         return response
     user = customer(request)
     if preferences.save(user, form.cleaned_data):

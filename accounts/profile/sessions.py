@@ -150,7 +150,7 @@ def _end(request: HttpRequest, user: User, session: LoginSession) -> str:
 def _end_others(request: HttpRequest, user: User) -> str:
     sessions.end_all(user, keep=request)
     audit.record(Event.SESSIONS_ENDED, request, customer=user)
-    return _("All other sessions were ended, and no device is trusted any longer.")
+    return _("All other sessions were ended, and no device is trusted any more.")
 
 
 def _forget(request: HttpRequest, user: User, number: str) -> None:
@@ -162,7 +162,7 @@ def _forget(request: HttpRequest, user: User, number: str) -> None:
             raise Http404
         name = user_agents.describe(device.agent)
         audit.record(Event.DEVICE_FORGOTTEN, request, customer=user, target=number, label=name)
-    messages.success(request, _("The device is no longer trusted: its next login asks for a code."))
+    messages.success(request, _("The device is no longer trusted. Its next login asks for a code."))
 
 
 def _trusted(user: User) -> list[TrustedDevice]:

@@ -24,7 +24,7 @@ from accounts.profile.overview import form_view, step_up_page
 @form_view
 def settings_totp(request: HttpRequest) -> HttpResponse:
     """Take both current codes for a new authenticator."""
-    title = _("Set up another authenticator")
+    title = _("Set up a new authenticator")
     page = ApprovalPage(approvals.CHANGE_TOTP, title=title, back=reverse("settings"), operation=title)
     return step_up_page(request, page, "settings_totp_new")
 
@@ -63,8 +63,8 @@ def _notify_replaced(request: HttpRequest) -> None:
     messages.success(
         request,
         _(
-            "The new authenticator is on and all other sessions have ended. For 24 hours your API keys can only "
-            "read; both codes end that earlier."
+            "The new authenticator is on and all other sessions have ended. For 24 hours your API "
+            "keys are read-only; both codes end that earlier."
         ),
     )
 
@@ -104,7 +104,7 @@ def replace_totp(request: HttpRequest) -> HttpResponse:
 @form_view
 def settings_recovery(request: HttpRequest) -> HttpResponse:
     """Take both codes for new recovery codes."""
-    title = _("Make new recovery codes")
+    title = _("Create new recovery codes")
     page = ApprovalPage(approvals.RENEW_RECOVERY, title=title, back=reverse("settings"), operation=title)
     return step_up_page(request, page, "settings_recovery_new")
 

@@ -57,7 +57,7 @@ def request_sms(request: HttpRequest, key: str, work: Any, *, spoken: bool = Fal
     state = request.session[key]
     if seconds_until_resend(state):
         messages.info(
-            request, _("A code was sent a moment ago. You can ask for another one when the countdown ends.")
+            request, _("A code was just sent. You can request another one when the countdown ends.")
         )
         return
     # SECURITY: in the background, or the response time would reveal who has an account.
@@ -79,8 +79,9 @@ def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:
 def refusal_text() -> str:
     """SECURITY: one text for a wrong code, a locked account and a number without an account."""
     return _(
-        "This was not accepted: a code is wrong, was used, or is older than two minutes, or too many were tried. "
-        "Ask for a new SMS and try again; if that does not help, wait 15 minutes."
+        "This was not accepted: a code is wrong, already used or older than two minutes, or "
+        "there were too many attempts. Request a new SMS and try again. If that does not help, "
+        "wait 15 minutes."
     )
 
 

@@ -178,13 +178,13 @@ def _replace_password(request: HttpRequest, user: User, password: str) -> HttpRe
             known_browsers.mark_known(request, user)
     request.session.flush()
     if not replaced:
-        messages.error(request, _("These codes have been used. Nothing was changed by this step."))
+        messages.error(request, _("These codes were already used. This step changed nothing."))
         return redirect("login")
     messages.success(
         request,
         _(
-            "Your password was replaced and all sessions have ended. For 24 hours your API keys can only read; both "
-            "codes end that earlier. Log in with the new password."
+            "Your password was reset and all sessions have ended. For 24 hours your API keys are "
+            "read-only; both codes end that earlier. Log in with the new password."
         ),
     )
     return redirect("login")

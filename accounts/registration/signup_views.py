@@ -193,8 +193,8 @@ def _send(request: HttpRequest, phone: str, spoken: bool) -> None:
         return
     with translation.override(user.language or translation.get_language()):
         text = _(
-            "Hitobit\nSomebody asked to open an account with this number. You have one already: there is nothing "
-            "to do. If it was you, log in."
+            "Hitobit\nSomebody tried to open an account with this number. You already have one: you "
+            "do not need to do anything. If it was you, log in."
         )
         sms_codes.send_code(request, user, approvals.SIGN_UP, replacement_text=text)
 
@@ -204,7 +204,7 @@ def _open_account(request: HttpRequest, user: User, password: str, invitation: i
         account = pending_accounts.open_account(request, user, password, invitation)
     except pending_accounts.NumberTakenError:
         flow.end(request, flow.SIGN_UP)
-        messages.error(request, _("This sign-up is over. If the account was opened meanwhile, log in."))
+        messages.error(request, _("This sign-up has ended. If the account was opened meanwhile, log in."))
         return redirect("login")
     flow.end(request, flow.SIGN_UP)
     pending_login.begin(request, account, "")

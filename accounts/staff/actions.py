@@ -91,34 +91,35 @@ def _reset_waits(user: User) -> bool:
 STAFF_ACTIONS = (
     StaffAction(
         "freeze", Right.FREEZE, _("Freeze the account"),
-        _("Every request of every key is refused and every session ends, at once. The customer undoes it with both "
-          "codes; security can, too."),
+        _("Every request of every key is refused and every session ends at once. The customer can "
+            "undo it with both codes, and so can the security role."),
         _("The account is frozen."), "lock",
         lambda user: user.frozen_at is None, _freeze,
     ),
     StaffAction(
-        "thaw", Right.THAW, _("Thaw the account"),
-        _("The keys work again with the settings that they have. The customer is told."),
-        _("The account is thawed."), "play",
+        "thaw", Right.THAW, _("Unfreeze the account"),
+        _("The keys work again with their settings. The customer is notified."),
+        _("The account is unfrozen."), "play",
         lambda user: user.frozen_at is not None, _thaw, undoes=True,
     ),
     StaffAction(
         "quarantine", Right.QUARANTINE, _("Put the keys in quarantine"),
-        _("For 24 hours the keys only read. The customer ends it with both codes."),
-        _("The keys only read for 24 hours."), "shield",
+        _("For 24 hours the keys are read-only. The customer can end it with both codes."),
+        _("The keys are read-only for 24 hours."), "shield",
         lambda user: not user.in_quarantine, _quarantine,
     ),
     StaffAction(
         "end-sessions", Right.END_SESSIONS, _("End all sessions"),
-        _("Every browser has to log in again, and none is trusted any longer. Keys go on."),
+        _("Every browser has to log in again, and no device is trusted any more. Keys keep working."),
         _("All sessions were ended."), "exit",
         lambda user: True, _end_sessions,
     ),
     StaffAction(
         "reset-factors", Right.RESET_FACTORS, _("Reset the second factors"),
-        _("In 24 hours phone factor, authenticator and recovery codes go, all sessions end and keys only read for a "
-          "day. The customer is told now, by every channel, and can stop it."),
-        _("The second factors are reset in 24 hours, unless that is stopped."), "rotate",
+        _("In 24 hours the phone factor, the authenticator and the recovery codes are removed, all "
+            "sessions end and the keys are read-only for a day. The customer is notified now by "
+            "every channel and can stop it."),
+        _("The second factors will be reset in 24 hours unless this is stopped."), "rotate",
         lambda user: (user.has_authenticator or user.has_phone) and not _reset_waits(user), _reset,
     ),
     StaffAction(
@@ -129,13 +130,14 @@ STAFF_ACTIONS = (
     ),
     StaffAction(
         "close", Right.CLOSE, _("Close the account"),
-        _("Nobody logs in, and every request of every key is refused, until it is reopened."),
+        _("Nobody can log in and every request of every key is refused until the account is "
+            "reopened."),
         _("The account is closed."), "x",
         lambda user: user.is_active, _switch(is_active=False),
     ),
     StaffAction(
         "reopen", Right.CLOSE, _("Reopen the account"),
-        _("Login and keys work again with the settings that they have."),
+        _("Login and keys work again with their settings."),
         _("The account is open again."), "play",
         lambda user: not user.is_active, _switch(is_active=True), undoes=True,
     ),

@@ -24,7 +24,9 @@ class ReasonForm(forms.Form):
         max_length=MAX_REASON_LENGTH,
         strip=True,
         error_messages={
-            "required": _("Write why. The customer reads it, and so does who looks into this later."),
+            "required": _(
+                "Write the reason. The customer reads it, and so does anyone who investigates this later."
+            ),
             "max_length": _("At most 200 characters."),
         },
     )
@@ -35,7 +37,7 @@ class ReasonForm(forms.Form):
         reason = free_text.one_line(self.cleaned_data["reason"])
         validate_free_text(reason)
         if len(reason) < MIN_REASON_LENGTH:
-            raise forms.ValidationError(_("Write a few words: which ticket, what was said, what was seen."))
+            raise forms.ValidationError(_("Write a few words: the ticket, what was said, what was seen."))
         return reason
 
 
@@ -67,7 +69,7 @@ class EventFilter(forms.Form):
         text = self.cleaned_data["address"]
         address = parse_address(text) if text else None
         if text and address is None:
-            raise forms.ValidationError(_("This is no IP address."))
+            raise forms.ValidationError(_("This is not an IP address."))
         return str(address) if address else ""
 
     def clean_who(self) -> str:
@@ -88,7 +90,7 @@ class EventFilter(forms.Form):
             return str(int(text))
         number = parse_phone(text) if self.takes_phones else None
         if number is None:
-            raise forms.ValidationError(_("Type a mobile number, or an account's id."))
+            raise forms.ValidationError(_("Enter a mobile number or an account ID."))
         return number
 
     def clean_target(self) -> str:
@@ -99,14 +101,14 @@ class EventFilter(forms.Form):
         if not text.isdecimal():
             return text
         if not self.takes_numbers or len(text) > MAX_ID_DIGITS:
-            raise forms.ValidationError(_("Type the whole id of a key."))
+            raise forms.ValidationError(_("Enter the complete ID of a key."))
         return str(int(text))
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         first, last = values.get("first"), values.get("last")
         if first and last and last < first:
-            self.add_error("last", _("This day is before the first one."))
+            self.add_error("last", _("This day is before the first day."))
         return values
 
 

@@ -23,16 +23,16 @@ from hitobit_portal.i18n.jalali import digits, masked_phone
 EVENTS, NOTICES = 50, 20
 #: Details that are shown to staff in addition to what the customer sees.
 DETAILS: dict[str, Promise] = {
-    "via": gettext_lazy("by way of: %(value)s"),
+    "via": gettext_lazy("through: %(value)s"),
     "page": gettext_lazy("page: %(value)s"),
     "text": gettext_lazy("searched for: %(value)s"),
-    "found": gettext_lazy("found: %(value)s"),
+    "found": gettext_lazy("results: %(value)s"),
     "filters": gettext_lazy("filters: %(value)s"),
-    "cap": gettext_lazy("cap: %(value)s"),
+    "cap": gettext_lazy("limit: %(value)s"),
     "of": gettext_lazy("of: %(value)s"),
     "channel": gettext_lazy("channel: %(value)s"),
     "format": gettext_lazy("format: %(value)s"),
-    "why": gettext_lazy("because: %(value)s"),
+    "why": gettext_lazy("reason: %(value)s"),
 }
 #: Labels of values that are identifiers of the portal; other values are shown as stored.
 VALUE_LABELS: dict[str, dict[str, Promise]] = {
@@ -40,7 +40,7 @@ VALUE_LABELS: dict[str, dict[str, Promise]] = {
         "page": gettext_lazy("the customer's own page"),
         "link": gettext_lazy("the link in a notice"),
         "staff": gettext_lazy("the staff's pages"),
-        "command": gettext_lazy("an operator's command"),
+        "command": gettext_lazy("an operator command"),
     },
     "page": {
         "customers": gettext_lazy("list of customers"),
@@ -126,7 +126,9 @@ def factors_of(request: HttpRequest, user: User) -> list[FactorRow]:
     if sms:
         same = sms.number == user.phone
         note = (
-            display_phone(request, sms.number) if same else _("for a number that is no longer the account's")
+            display_phone(request, sms.number)
+            if same
+            else _("for a number that no longer belongs to the account")
         )
         rows.append(
             FactorRow(gettext_lazy("SMS"), sms.confirmed_at, sms.last_used_at, note, sms.confirmed and same)
@@ -170,9 +172,9 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
     elif notice.gave_up_at:
         state, tone, at = _("Given up"), "danger", notice.gave_up_at
     elif notice.attempts:
-        state, tone, at = _("Failed, is tried again"), "warn", notice.next_try_at
+        state, tone, at = _("Failed, will be retried"), "warn", notice.next_try_at
     else:
-        state, tone, at = _("Waits to be sent"), "info", notice.next_try_at
+        state, tone, at = _("Waiting to be sent"), "info", notice.next_try_at
     # SECURITY: not to a replaced address: its current owner would get the link that freezes the account.
     is_theirs = notice.to in (user.phone, user.email)
     is_over = bool(notice.sent_at or notice.gave_up_at)

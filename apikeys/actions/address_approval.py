@@ -112,7 +112,7 @@ def approve(http: HttpRequest, request: RescueRequest, approved_state: dict[str,
         account_freeze.check_not_frozen(key.owner)
         if not open_requests(key.owner).filter(pk=request.pk).exists() or not close(request, approved=True):
             raise ValidationError(
-                _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+                _("This request is no longer pending: it was answered, or the key was changed meanwhile.")
             )
         listed = [*key.networks.values_list("value", flat=True), request.address]
         key.apply(key.permissions, key.ip_policy, listed)

@@ -24,14 +24,14 @@ class CodesMissing(ValidationError):
     """The change requires more codes than were entered."""
 
     def __init__(self) -> None:
-        super().__init__(_("This takes the SMS code and the authenticator code."))
+        super().__init__(_("This needs the SMS code and the authenticator code."))
 
 
 class ChangedMeanwhile(ValidationError):
     """The key was changed since the codes were requested."""
 
     def __init__(self) -> None:
-        super().__init__(_("The key was changed in another window meanwhile. Look at it and try again."))
+        super().__init__(_("The key was changed in another window meanwhile. Check it and try again."))
 
 
 def state_of(key: ApiKey) -> dict[str, Any]:

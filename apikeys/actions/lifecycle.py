@@ -63,7 +63,7 @@ def resume(request: HttpRequest, key: ApiKey, approved_state: dict[str, Any] | N
     account_freeze.check_not_frozen(User.objects.get(pk=key.owner_id))
     with consent.changing(key, Codes.BOTH, approved_state=approved_state):
         if not _set_state(request, key, KeyState.ACTIVE, KeyEvent.THAWED):
-            raise ValidationError(_("A deleted key can't be brought back."))
+            raise ValidationError(_("A deleted key cannot be restored."))
         key.end_first_settings()
     return True
 

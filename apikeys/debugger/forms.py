@@ -25,7 +25,7 @@ class DebuggerForm(forms.Form):
     """
 
     # Django's message for an invalid choice repeats the input.
-    _wrong = {"invalid_choice": gettext_lazy("This choice does not exist.")}
+    _wrong = {"invalid_choice": gettext_lazy("This option does not exist.")}
 
     key = forms.ChoiceField(label=gettext_lazy("API key"), required=False, error_messages=_wrong)
     request = forms.CharField(label=gettext_lazy("Signed request"), strip=False)
@@ -33,7 +33,7 @@ class DebuggerForm(forms.Form):
     sent = forms.CharField(label=gettext_lazy("Sent at"), required=False, max_length=MAX_SHORT_LENGTH)
     address = forms.CharField(label="IP", required=False, max_length=MAX_SHORT_LENGTH)
     permission = forms.ChoiceField(
-        label=gettext_lazy("Needed permission"), required=False, error_messages=_wrong
+        label=gettext_lazy("Required permission"), required=False, error_messages=_wrong
     )
 
     def __init__(self, data: Any = None, *, keys: Sequence[ApiKey], chosen: str = "") -> None:
@@ -45,7 +45,7 @@ class DebuggerForm(forms.Form):
             ("", _("As the request says")),
             *((str(key.pk), key.label) for key in keys),
         ]
-        self.fields["permission"].choices = [("", _("By method and address")), *Permission.choices]  # type: ignore[attr-defined]
+        self.fields["permission"].choices = [("", _("By method and path")), *Permission.choices]  # type: ignore[attr-defined]
 
     @property
     def is_too_long(self) -> bool:
@@ -66,7 +66,7 @@ class DebuggerForm(forms.Form):
         time_ms = request_parser.parse_time_ms(text)
         if time_ms is None:
             values = {"example": isolated("2026-11-22T13:38:51")}
-            raise ValidationError(_("Write a time such as %(example)s or milliseconds since 1970.") % values)
+            raise ValidationError(_("Enter a time such as %(example)s or milliseconds since 1970.") % values)
         return time_ms
 
     def clean_address(self) -> str:
@@ -82,7 +82,7 @@ class DebuggerForm(forms.Form):
             try:
                 self.parsed_request = request_parser.parse(data["request"], data.get("body", ""))
             except request_parser.TooLongError:
-                self.add_error("request", _("This is too long. At most 16 KB can be looked at."))
+                self.add_error("request", _("This is too long. At most 16 KB can be checked."))
             except request_parser.UnreadableError:
                 message = _("This is neither a curl command nor the text of an HTTP request nor a URL.")
                 self.add_error("request", message)

@@ -24,14 +24,14 @@ ROW = 8
 _RUN = re.compile(r"[!-\[\]-~]+|[^!-\[\]-~]+")
 
 CHECKS: tuple[str | Promise, ...] = (
-    _("The key header is there and well formed"),
-    _("Key and account may be used"),
+    _("The key header is present and well formed"),
+    _("The key and the account can be used"),
     _("The IP is allowed"),
-    _("Mandatory parameters are there"),
+    _("Mandatory parameters are present"),
     _("No parameter occurs twice"),
     _("recvWindow is in range"),
     _("The timestamp is fresh"),
-    _("The signature fits"),
+    _("The signature matches"),
     _("The key has the permission"),
 )
 STATES: dict[CheckState, tuple[str, str, str | Promise]] = {

@@ -60,7 +60,7 @@ def _diagnose(request: HttpRequest, user: User) -> HttpResponse:
         return _page(request, form, session.keys, exposed_keys=exposed_keys)
     key = session.choose_key(parsed_request, form.chosen_id)
     if key is None:
-        form.add_error("key", _("The request names none of your keys. Choose the one that it is meant for."))
+        form.add_error("key", _("The request names none of your keys. Choose the key that it is for."))
         return _page(request, form, session.keys, exposed_keys=exposed_keys)
     form.data = {**typed, "key": str(key.pk)}
     address = form.cleaned_data["address"]

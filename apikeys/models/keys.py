@@ -88,7 +88,7 @@ class ApiKey(models.Model):
         _("last used from"), null=True, unpack_ipv4=True, editable=False
     )
     #: End of the trade permission of an unrestricted key, unless it is renewed; None: no end.
-    trade_until = models.DateTimeField(_("may trade until"), null=True, blank=True, editable=False)
+    trade_until = models.DateTimeField(_("trading allowed until"), null=True, blank=True, editable=False)
     trade_told_days = models.PositiveSmallIntegerField(
         null=True, editable=False
     )  # see `apikeys.actions.expiry_reminders`
@@ -128,7 +128,7 @@ class ApiKey(models.Model):
         """
         may_exist = not self._state.adding and self.state != KeyState.REVOKED
         if may_exist and ApiKey.objects.filter(pk=self.pk, state=KeyState.REVOKED).exists():
-            raise ValidationError(_("A deleted key can't be brought back."))
+            raise ValidationError(_("A deleted key cannot be restored."))
         super().save(*args, **kwargs)
 
     @property
@@ -240,7 +240,7 @@ class ApiKey(models.Model):
         with transaction.atomic():
             key = ApiKey.objects.select_for_update().get(pk=self.pk)
             if key.state == KeyState.REVOKED:
-                raise ValidationError(_("A deleted key can't be brought back."))
+                raise ValidationError(_("A deleted key cannot be restored."))
             before = key.settings
             key.networks.exclude(value__in=listed).delete()
             existing = set(key.networks.values_list("value", flat=True))

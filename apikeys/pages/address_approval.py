@@ -35,7 +35,8 @@ def approve(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
 def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpResponse:
     if not address_approval.open_requests(customer(request)).filter(pk=row.pk).exists() and not row.approved:
         messages.info(
-            request, _("This request no longer waits: it was answered, or the key was changed, meanwhile.")
+            request,
+            _("This request is no longer pending: it was answered, or the key was changed meanwhile."),
         )
         return redirect("key_detail", key.pk)
     state = consent.state_of(key)
@@ -50,7 +51,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
     )
 
     def done(_value: Any) -> HttpResponse:
-        messages.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key now works with these settings."))
         return redirect("key_detail", key.pk)
 
     return two_code_page(
@@ -67,7 +68,7 @@ def dismiss(request: HttpRequest, pk: str, request_pk: int) -> HttpResponse:
     """Dismiss the request. The address cannot request again for a day."""
     row = _own_request(request, pk, request_pk)
     if request.method == "POST" and address_approval.dismiss(request, row):
-        messages.success(request, _("The new IP was not added. Its requests stay refused."))
+        messages.success(request, _("The new IP was not added. Its requests are still refused."))
     return redirect("key_detail", row.key_id)
 
 
@@ -82,7 +83,11 @@ def toggle(request: HttpRequest, pk: str) -> HttpResponse:
         and wanted in ("on", "off")
         and address_approval.set_requests_allowed(request, key, allowed=asks)
     ):
-        text = _("New IPs ask you from now on.") if asks else _("New IPs no longer ask you.")
+        text = (
+            _("You will be asked about new IPs from now on.")
+            if asks
+            else _("You will no longer be asked about new IPs.")
+        )
         messages.success(request, text)
     return redirect("key_detail", key.pk)
 

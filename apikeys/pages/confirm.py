@@ -66,13 +66,13 @@ def verify_new(request: HttpRequest) -> HttpResponse:
     except AccountFrozen as error:
         messages.error(request, str(error.message))
     except KeyLimitReached:
-        messages.error(request, _("You have the most keys that are allowed. Delete one first."))
+        messages.error(request, _("You have reached the maximum number of keys. Delete one first."))
     except names.InvalidName as error:  # the attempt is older than a rule about names
         request.session.pop(session_state.NEW_KEY, None)
         messages.error(request, name_problem_text(error.problem))
     except IntegrityError:
         request.session.pop(session_state.NEW_KEY, None)
-        messages.error(request, _("You have a key of this name already. Choose another one."))
+        messages.error(request, _("You already have a key with this name. Choose another name."))
     return redirect("keys")
 
 
@@ -112,7 +112,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
 
     def done(_value: Any) -> HttpResponse:
         session_state.end_change(request)
-        messages.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key now works with these settings."))
         return redirect("key_detail", key.pk)
 
     try:

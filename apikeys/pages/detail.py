@@ -141,7 +141,7 @@ def _save(
             fresh=False,
             saved=True,
         )
-    messages.success(request, _("Saved. The key works with these settings from now on."))
+    messages.success(request, _("Saved. The key now works with these settings."))
     return _go(request, reverse("key_detail", args=[key.pk]))
 
 

@@ -54,13 +54,13 @@ def state(key: ApiKey, credential: Credential | None = None) -> FirstUse:
     ``credential``: the new credential of a key that is in use already.
     """
     if credential is not None and credential.first_used_at is not None:
-        return {"used": True, "text": _("It works: a request signed with the new credential came.")}
+        return {"used": True, "text": _("It works: a request signed with the new credential arrived.")}
     if credential is None and key.last_used_at is not None:
         address = isolated(key.last_used_ip or "")
-        return {"used": True, "text": _("It works: a signed request came from %(ip)s.") % {"ip": address}}
+        return {"used": True, "text": _("It works: a signed request arrived from %(ip)s.") % {"ip": address}}
     rejections = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
     rejection = rejections.first()
     if rejection is not None:
         why = rejection_texts.text_of(rejection).title
-        return {"used": False, "text": _("A request came and was refused: %(why)s") % {"why": why}}
+        return {"used": False, "text": _("A request arrived and was refused: %(why)s") % {"why": why}}
     return {"used": False, "text": _("Waiting for the first signed request…")}

@@ -26,13 +26,13 @@ from hitobit_portal.i18n.jalali import TEHRAN, digits
 MAX_LIST_LENGTH = 4000
 KEEP, NEVER, ON_A_DAY = "keep", "never", "date"
 EXPIRIES = [
-    (KEEP, gettext_lazy("As it is")),
+    (KEEP, gettext_lazy("Unchanged")),
     (NEVER, gettext_lazy("Never expires")),
     ("30", gettext_lazy("In 30 days")),
     ("90", gettext_lazy("In 90 days")),
     ("180", gettext_lazy("In 180 days")),
     ("365", gettext_lazy("In one year")),
-    (ON_A_DAY, gettext_lazy("On a day of my choice")),
+    (ON_A_DAY, gettext_lazy("On a date of my choice")),
 ]
 
 
@@ -54,17 +54,17 @@ class NameForm(CredentialForm):
         except names.InvalidName as error:
             raise ValidationError(name_problem_text(error.problem)) from None
         if ApiKey.objects.live(self.owner).filter(label_folded=names.fold(name)).exists():
-            raise ValidationError(_("You have a key of this name already. Choose another one."))
+            raise ValidationError(_("You already have a key with this name. Choose another name."))
         return name
 
 
 def name_problem_text(problem: names.NameProblem) -> str:
     """Return the error message for a name."""
     texts: dict[names.NameProblem, str | Promise] = {
-        names.NameProblem.EMPTY: _("Write a name."),
-        names.NameProblem.TOO_LONG: _("A name has at most %(n)s characters.")
+        names.NameProblem.EMPTY: _("Enter a name."),
+        names.NameProblem.TOO_LONG: _("A name can have at most %(n)s characters.")
         % {"n": digits(names.MAX_LENGTH)},
-        names.NameProblem.HIDDEN: _("The name has invisible characters. Type it again."),
+        names.NameProblem.HIDDEN: _("The name contains invisible characters. Type it again."),
         names.NameProblem.LINK: FREE_TEXT[free_text.Problem.LINK],
     }
     return str(texts[problem])
@@ -77,7 +77,7 @@ class SettingsForm(forms.Form):
         choices=Permission.choices,
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        error_messages={"invalid_choice": gettext_lazy("This choice does not exist.")},
+        error_messages={"invalid_choice": gettext_lazy("This option does not exist.")},
     )
     ip_policy = forms.ChoiceField(choices=IpPolicy.choices, widget=forms.RadioSelect)
     network = forms.CharField(required=False, widget=forms.Textarea, max_length=MAX_LIST_LENGTH)
@@ -106,7 +106,7 @@ class SettingsForm(forms.Form):
             data["expires_at"] = (timezone.now() + timedelta(days=int(chosen))).isoformat()
         elif chosen == ON_A_DAY and not self.errors.get("expiry_date"):
             if day is None:
-                self.add_error("expiry_date", _("Write the last day on which the key works."))
+                self.add_error("expiry_date", _("Enter the last day on which the key works."))
             else:
                 end = datetime.combine(day, time(23, 59, 59), TEHRAN)
                 data["expires_at"] = end.astimezone(UTC).isoformat()
@@ -131,12 +131,12 @@ class SettingsForm(forms.Form):
         for entry, kind in invalid[:5]:
             self.add_error("network", _network_problem_text(entry, kind))
         if len(self.chips) > NETWORKS_A_KEY:
-            self.add_error("network", _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)})
+            self.add_error("network", _("A key can have at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)})
         return not invalid and len(self.chips) <= NETWORKS_A_KEY
 
     def _add_one(self, entry: str, network: networks.Network) -> None:
         if network.value in self.chips:
-            self.notes.append(_("%(value)s is in the list already.") % {"value": isolated(network.value)})
+            self.notes.append(_("%(value)s is already in the list.") % {"value": isolated(network.value)})
             return
         self.chips.append(network.value)
         if network.corrected:
@@ -192,10 +192,11 @@ def _size(value: str) -> str:
 def _network_problem_text(entry: str, kind: networks.NetworkProblem) -> str:
     shown = isolated(entry[:50])
     if kind is networks.NetworkProblem.PREFIX:
-        return _("“%(entry)s”: the number after the slash is not right.") % {"entry": shown}
+        return _("“%(entry)s”: the number after the slash is not valid.") % {"entry": shown}
     if kind is networks.NetworkProblem.TOO_WIDE:
         return _(
-            "“%(entry)s” is too wide: /8 is the most, of IPv6 /24. Choose “Unrestricted” for every address."
+            "“%(entry)s” is too wide: /8 is the widest network, /24 for IPv6. To allow every "
+            "address, choose “Unrestricted”."
         ) % {"entry": shown}
     return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {
         "entry": shown
@@ -242,7 +243,7 @@ class RenameForm(forms.Form):
 
 
 def taken_text() -> str:
-    return _("You have a key of this name already. Choose another one.")
+    return _("You already have a key with this name. Choose another name.")
 
 
 class DeleteAllForm(forms.Form):

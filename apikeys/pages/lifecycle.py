@@ -143,13 +143,13 @@ def _is_renewed(key: ApiKey) -> Callable[[], Any]:
 
 def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
     """Handle a form with one code that was opened before trading ended."""
-    messages.warning(request, _("Trading has ended meanwhile: renewing it takes the SMS code, too."))
+    messages.warning(request, _("Trading has ended meanwhile: renewing it needs the SMS code too."))
     return redirect(request.path)
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
     values = {"name": key.label, "until": date_local(key.trade_until)}
-    messages.success(request, _("The API “%(name)s” may trade until %(until)s.") % values)
+    messages.success(request, _("The API “%(name)s” can trade until %(until)s.") % values)
     return redirect("key_detail", key.pk)
 
 

@@ -55,7 +55,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
 
 
 def cannot_rotate_text() -> str:
-    return _("This API has two credentials already. End one of them first.")
+    return _("This API already has two credentials. End one of them first.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,7 +74,7 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
         facts=[
             (_("Key name"), key.label, False),
             *session_state.key_facts(public),
-            (_("Old one, after the first use of the new one"), grace_text(grace), False),
+            (_("Old credential, after the first use of the new one"), grace_text(grace), False),
         ],
         kept={**kept_fields(public), "grace": str(grace)},
         is_key=True,
@@ -165,9 +165,9 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         if ended:
             _record(KeyEvent.CREDENTIAL_ENDED, request, key, kind=credential.kind)
     if ended:
-        messages.success(request, _("Ended: nothing that is signed with it passes any more."))
+        messages.success(request, _("Ended: requests signed with it are refused from now on."))
     elif credential.retires_at is None:
-        messages.error(request, _("The only credential can't be ended. Pause or delete the API instead."))
+        messages.error(request, _("The only credential cannot be ended. Pause or delete the API instead."))
     return redirect("key_detail", key.pk)
 
 

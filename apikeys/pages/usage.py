@@ -34,7 +34,7 @@ def add_address(request: HttpRequest, pk: str, refusal: int) -> HttpResponse:
     row = signed.filter(pk=refusal).first()
     if row is None:
         raise Http404
-    has_it = _("This IP is in the list already.")
+    has_it = _("This IP is already in the list.")
     return _to_codes(request, key, lambda: _with_address(key, row.address), has_it)
 
 
@@ -45,7 +45,7 @@ def grant_permission(request: HttpRequest, pk: str, refusal: int) -> HttpRespons
     row = key.refusals.filter(outcome=Outcome.PERMISSION.value, pk=refusal).first()
     if row is None:
         raise Http404
-    has_it = _("The key has this permission already.")
+    has_it = _("The key already has this permission.")
     return _to_codes(request, key, lambda: _with_permission(key, row.permission), has_it)
 
 
@@ -72,7 +72,7 @@ def _to_codes(
 def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
     """Return the change that adds ``permission``. Raises `ValidationError` if the key cannot have it."""
     if key.state != KeyState.ACTIVE:
-        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+        raise ValidationError(_("The key was changed in another window meanwhile. Check it and try again."))
     before = key.settings
     wanted = before.permissions | {permission}
     check_rules(wanted, before.ip_policy, list(before.networks))
@@ -82,7 +82,7 @@ def _with_permission(key: ApiKey, permission: str) -> SettingsChange:
 def _with_address(key: ApiKey, address: str) -> SettingsChange:
     """Return the change that adds ``address``. Raises `ValidationError` if the list is full or the key has none."""
     if key.state != KeyState.ACTIVE or key.ip_policy != IpPolicy.TRUSTED:
-        raise ValidationError(_("The key was changed in another window meanwhile. Look at it and try again."))
+        raise ValidationError(_("The key was changed in another window meanwhile. Check it and try again."))
     before = key.settings
     try:
         values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
@@ -109,5 +109,5 @@ def drop_permissions(request: HttpRequest, pk: str) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     else:
-        messages.success(request, _("Saved. The key works with these settings from now on."))
+        messages.success(request, _("Saved. The key now works with these settings."))
     return redirect("key_detail", key.pk)

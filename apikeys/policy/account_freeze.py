@@ -17,7 +17,9 @@ class AccountFrozen(ValidationError):
     """The owner's account is frozen."""
 
     def __init__(self) -> None:
-        super().__init__(_("Your account is frozen: thaw it before you make a key or give one more power."))
+        super().__init__(
+            _("Your account is frozen. Unfreeze it before you create a key or give a key more power.")
+        )
 
 
 def check_not_frozen(owner: Owner) -> None:

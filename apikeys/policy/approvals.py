@@ -25,14 +25,14 @@ SENTENCES: dict[ApprovalPurpose, Promise] = {
     KeyPurpose.ROTATE: _("a second credential for the API “%(name)s”"),
     KeyPurpose.THAW: _("resuming the paused API “%(name)s”"),
     KeyPurpose.RENEW: _("90 more days of trading for the API “%(name)s”"),
-    KeyPurpose.APPROVE_ADDRESS: _("letting the API “%(name)s” be used from %(address)s"),
+    KeyPurpose.APPROVE_ADDRESS: _("allowing the API “%(name)s” to be used from %(address)s"),
 }
 #: Texts for the past: what a code was for.
 PAST: dict[ApprovalPurpose, Promise] = {
     KeyPurpose.CREATE: _("for creating an API"),
     KeyPurpose.CHANGE: _("for changing an API"),
     KeyPurpose.ROTATE: _("for a new credential of an API"),
-    KeyPurpose.APPROVE_ADDRESS: _("for letting a new IP use an API"),
+    KeyPurpose.APPROVE_ADDRESS: _("for allowing a new IP to use an API"),
     KeyPurpose.THAW: _("for resuming an API"),
     KeyPurpose.RENEW: _("for 90 more days of trading"),
 }

@@ -37,12 +37,14 @@ def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) 
     if not permissions:
         raise ValidationError({"permissions": _("Choose at least one permission.")})
     if not permissions <= set(Permission.values) or ip_policy not in IpPolicy.values:
-        raise ValidationError(_("This choice does not exist."))
+        raise ValidationError(_("This option does not exist."))
     if len(values) > NETWORKS_A_KEY:
         raise ValidationError(
-            {"network": _("A key takes at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
+            {"network": _("A key can have at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
         )
     if "withdraw" in permissions and ip_policy != IpPolicy.TRUSTED:
         raise ValidationError({"permissions": _("“Withdraw” needs access restricted to trusted IPs.")})
     if ip_policy == IpPolicy.TRUSTED and not values:
-        raise ValidationError({"network": _("Add at least one trusted IP, or nobody could use the key.")})
+        raise ValidationError(
+            {"network": _("Add at least one trusted IP. Without one, nobody could use the key.")}
+        )

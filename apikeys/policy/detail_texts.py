@@ -21,7 +21,7 @@ def change_text(code: str) -> str:
             _("IP: trusted → unrestricted") if code == "ip:unrestricted" else _("IP: unrestricted → trusted")
         )
     if code == "trade:lasting":
-        return _("Trading: for 90 days at a time → without an end")
+        return _("Trading: 90 days at a time → no end")
     if code.startswith("expires:"):
         before, _arrow, after = code.removeprefix("expires:").partition(">")
         return _("Expiry: %(before)s → %(after)s") % {"before": _expiry(before), "after": _expiry(after)}
@@ -39,7 +39,9 @@ def kept_networks_text(values: Sequence[str], *, short: bool) -> str:
     """Return the text of the networks that a key already has. ``short``: only their number, if more than three."""
     if short and len(values) > 3:
         # SECURITY: not the first three of them: an attacker would place an address of their own after these.
-        return _("It works from %(n)s IPs, which the page of this code lists") % {"n": digits(len(values))}
+        return _("It works from %(n)s IPs, listed on the page that asks for this code") % {
+            "n": digits(len(values))
+        }
     networks = pgettext("list separator", ", ").join(detail_texts.isolated(value) for value in values)
     return _("It works from %(networks)s") % {"networks": networks}
 

@@ -39,14 +39,14 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.REVOKED: Look(_("API key deleted"), "trash", "danger"),
     KeyEvent.RENAMED: Look(_("API key renamed"), "edit", ""),
     KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
-    KeyEvent.ROTATED: Look(_("New credential made for an API key"), "rotate", "warn"),
-    KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended by hand"), "x", "info"),
+    KeyEvent.ROTATED: Look(_("New credential created for an API key"), "rotate", "warn"),
+    KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended manually"), "x", "info"),
     KeyEvent.ADDRESS_REQUESTED: Look(_("A new address asks to use an API key"), "alert", "warn"),
-    KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request of a new address answered"), "check", "info"),
+    KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request from a new address answered"), "check", "info"),
     KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     KeyEvent.EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
     KeyEvent.TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
-    KeyEvent.GATEWAY_TOKEN_MADE: Look(_("Gateway token made"), "key", "warn"),
+    KeyEvent.GATEWAY_TOKEN_MADE: Look(_("Gateway token created"), "key", "warn"),
     KeyEvent.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
 }
 

@@ -29,13 +29,13 @@ ACTS = {
     for act in (
         Act(
             "freeze", KeyRight.FREEZE, _("Pause"),
-            _("Every request with these keys is refused, at once. Their customers are told, and resume them with both "
-              "codes."),
+            _("Every request with these keys is refused at once. The customers are notified, and can "
+                "resume the keys with both codes."),
             "pause", KeyState.FROZEN, KeyEvent.FROZEN, frozenset({KeyState.ACTIVE}),
         ),
         Act(
             "revoke", KeyRight.REVOKE, _("Delete for good"),
-            _("These keys never work again, and nobody can bring them back. Their customers are told."),
+            _("These keys never work again, and nobody can restore them. The customers are notified."),
             "trash", KeyState.REVOKED, KeyEvent.REVOKED, frozenset({KeyState.ACTIVE, KeyState.FROZEN}),
         ),
     )

@@ -93,7 +93,7 @@ def load_dashboard() -> Dashboard:
         figures=[
             _figure("sign-ups", _("Sign-ups"), _("Opened"), "", days, events, [Event.SIGNED_UP], []),
             _figure(
-                "keys", _("API keys"), _("Made"), _("Deleted"), days, events,
+                "keys", _("API keys"), _("Created"), _("Deleted"), days, events,
                 [KeyEvent.CREATED], [KeyEvent.REVOKED],
             ),
             Figure("refusals", _("Refused requests"), "", _("Refused"), [Day(d, 0, refused.get(d, 0)) for d in days]),

@@ -32,7 +32,7 @@ USES = {
 }
 HOW = [
     ("any", _("in any of these ways")),
-    ("admits", _("keys that admit it")),
+    ("admits", _("keys that allow it")),
     ("listed", _("keys that list exactly it")),
     ("seen", _("keys used or refused from it")),
 ]
@@ -67,7 +67,7 @@ class KeyFilter(forms.Form):
         try:
             return networks.parse_network(text).value
         except networks.NetworkError:
-            raise forms.ValidationError(_("This is no IP or network.")) from None
+            raise forms.ValidationError(_("This is not an IP or network.")) from None
 
     def names_a_key(self) -> bool:
         """Return whether a valid form names one key by its public id, complete or as the portal shows it."""

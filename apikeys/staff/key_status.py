@@ -31,12 +31,14 @@ def _of_account(key: ApiKey) -> list[BlockingReason]:
         when = date_local(owner.frozen_at)
         reasons.append(
             BlockingReason(
-                _("The account is frozen since %(when)s: every request is refused.") % {"when": when}
+                _("The account has been frozen since %(when)s: every request is refused.") % {"when": when}
             )
         )
     if owner.in_quarantine:
         until = date_local(owner.quarantined_until)
-        text = _("The account's keys are in quarantine until %(until)s: they only read.") % {"until": until}
+        text = _("The account's keys are in quarantine until %(until)s: they are read-only.") % {
+            "until": until
+        }
         reasons.append(BlockingReason(text, "warn"))
     return reasons
 
@@ -52,7 +54,7 @@ def _of_key(key: ApiKey) -> list[BlockingReason]:
         when = date_local(key.expires_at)
         if timezone.now() < key.reads_until:
             reasons.append(
-                BlockingReason(_("The key expired on %(when)s and only reads.") % {"when": when}, "warn")
+                BlockingReason(_("The key expired on %(when)s and is read-only.") % {"when": when}, "warn")
             )
         else:
             reasons.append(
@@ -66,6 +68,6 @@ def _of_key(key: ApiKey) -> list[BlockingReason]:
             )
         )
     if key.ip_policy == IpPolicy.TRUSTED:
-        text = _("Only requests from the listed IPs pass.")
+        text = _("Only requests from the listed IPs are allowed.")
         reasons.append(BlockingReason(text, "info"))
     return reasons

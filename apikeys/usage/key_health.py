@@ -105,11 +105,11 @@ def _restricted(key: ApiKey) -> HealthCheck:
 def _power(key: ApiKey, counts: RequestCounts, now: datetime) -> HealthCheck:
     unused = unused_permissions(key, counts, now)
     if not unused:
-        return HealthCheck(CheckName.POWER, True, _("No permission lies unused"))
+        return HealthCheck(CheckName.POWER, True, _("No unused permissions"))
     labels: Iterable[str] = (str(Permission(value).label) for value in unused)
     words = {"permissions": pgettext("list separator", ", ").join(labels), "n": digits(POWER_DAYS)}
     text = _("Not used in %(n)s days: %(permissions)s") % words
-    return HealthCheck(CheckName.POWER, False, text, _("Take away"), drop=unused)
+    return HealthCheck(CheckName.POWER, False, text, _("Remove them"), drop=unused)
 
 
 def _used(key: ApiKey, now: datetime) -> HealthCheck:
@@ -123,13 +123,13 @@ def _expiring(key: ApiKey, now: datetime) -> HealthCheck:
     if key.expires_at is None or key.expires_at > now + EXPIRES_SOON:
         return HealthCheck(CheckName.EXPIRING, True, _("Does not expire soon"))
     text = _("Expires soon") if key.expires_at > now else _("Has expired")
-    return HealthCheck(CheckName.EXPIRING, False, text, _("Move the expiry"), "#expires")
+    return HealthCheck(CheckName.EXPIRING, False, text, _("Change the expiry"), "#expires")
 
 
 def _clock(key: ApiKey) -> HealthCheck:
     state = clock_skew.clock_state(key.skew_ms)
     if state in (ClockState.RIGHT, ClockState.UNKNOWN):
-        return HealthCheck(CheckName.SKEW, True, _("The clock is right, or was not measured yet"))
+        return HealthCheck(CheckName.SKEW, True, _("The clock is right, or not measured yet"))
     text = _("The program's clock is fast") if state is ClockState.FAST else _("The program's clock is slow")
     return HealthCheck(CheckName.SKEW, False, text, _("Set the clock"), "#clock")
 
@@ -152,6 +152,6 @@ def _expires(key: ApiKey) -> HealthCheck:
 def _secret(key: ApiKey, now: datetime) -> HealthCheck:
     newest = max((credential.created_at for credential in key.credentials.all()), default=key.created_at)
     if newest > now - OLD_SECRET:
-        return HealthCheck(CheckName.OLD_SECRET, True, _("What it signs with is fresh"))
-    text = _("What it signs with is more than %(n)s days old") % {"n": digits(OLD_SECRET.days)}
+        return HealthCheck(CheckName.OLD_SECRET, True, _("The credential is recent"))
+    text = _("The credential is more than %(n)s days old") % {"n": digits(OLD_SECRET.days)}
     return HealthCheck(CheckName.OLD_SECRET, False, text, _("Rotate"), "key_rotate")

@@ -60,31 +60,31 @@ TEXTS: dict[Outcome, RejectionText] = {
     ),
     Outcome.KEY_INACTIVE: RejectionText(
         _("The key was paused or deleted"),
-        _("A paused key works again when you resume it; a deleted one never does."),
+        _("A paused key works again when you resume it. A deleted key never does."),
         Remedy.STATE,
     ),
     Outcome.KEY_EXPIRED: RejectionText(
         _("The key has expired"), _("A later expiry makes it work again."), Remedy.EXPIRY
     ),
     Outcome.KEY_DEGRADED: RejectionText(
-        _("The key has expired and only reads"),
+        _("The key has expired and is read-only"),
         _("Trading and withdrawing ended with the expiry; reading ends a week later."),
         Remedy.EXPIRY,
     ),
     Outcome.OWNER_INACTIVE: RejectionText(
-        _("The account is closed"), _("Ask Hitobit's support why."), Remedy.NONE
+        _("The account is closed"), _("Ask Hitobit support for the reason."), Remedy.NONE
     ),
     Outcome.OWNER_FROZEN: RejectionText(
-        _("The account was frozen"), _("Thaw it, and the key works again."), Remedy.FREEZE
+        _("The account was frozen"), _("Unfreeze it, and the key works again."), Remedy.FREEZE
     ),
     Outcome.ADDRESS_REFUSED: RejectionText(
         _("This IP is not in the key's list"),
-        _("The request was signed with this key's secret. Add the IP if it is your program's."),
+        _("The request was signed with this key's secret. If it is your program's IP, add it."),
         Remedy.ADD_ADDRESS,
     ),
     Outcome.PARAMETER_MISSING: RejectionText(
         _("A parameter is missing or cannot be read"),
-        _("Each signed request needs timestamp and signature; and a name or value may be spelt wrongly."),
+        _("Each signed request needs timestamp and signature. A name or value may also be misspelt."),
         Remedy.DEBUGGER,
     ),
     Outcome.PARAMETER_DUPLICATE: RejectionText(
@@ -95,7 +95,7 @@ TEXTS: dict[Outcome, RejectionText] = {
     ),
     Outcome.STALE: RejectionText(
         _("The request came too late"),
-        _("Its time is further back than its recvWindow allows: the clock is slow, or the network is."),
+        _("Its time is further back than its recvWindow allows: the clock or the network is slow."),
         Remedy.CLOCK,
     ),
     Outcome.AHEAD: RejectionText(
@@ -105,11 +105,14 @@ TEXTS: dict[Outcome, RejectionText] = {
     ),
     Outcome.SIGNATURE: RejectionText(
         _("The signature does not match"),
-        _("A wrong secret, or other bytes signed than sent. If it is not your program, a stranger tries it."),
+        _(
+            "A wrong secret, or different bytes were signed than sent. If it is not your program, "
+            "somebody else is trying the key."
+        ),
         Remedy.DEBUGGER,
     ),
     Outcome.PERMISSION: RejectionText(
-        _("The key lacks this permission"),
+        _("The key does not have this permission"),
         _("Give it only if the program needs it."),
         Remedy.GRANT,
     ),
@@ -120,25 +123,29 @@ TEXTS: dict[Outcome, RejectionText] = {
     ),
     Outcome.QUARANTINE: RejectionText(
         _("The account's keys are in quarantine"),
-        _("Password, phone or authenticator was just replaced: until it ends, keys only read."),
+        _(
+            "The password, phone or authenticator was just replaced. Until the quarantine ends, keys "
+            "are read-only."
+        ),
         Remedy.QUARANTINE,
     ),
     Outcome.REPLAYED: RejectionText(
-        _("This very request passed before"),
-        _(
-            "Each request is accepted once. A program that repeats one has to sign it anew, with the time of now."
-        ),
+        _("This request was already used"),
+        _("Each request is accepted once. Sign it again with a current timestamp."),
         Remedy.NONE,
     ),
     Outcome.RATE_LIMITED: RejectionText(
-        _("Too many requests"), _("Send fewer, or wait as long as the answer says."), Remedy.NONE
+        _("Too many requests"), _("Send fewer requests, or wait as long as the response says."), Remedy.NONE
     ),
 }
-UNKNOWN = RejectionText(_("Refused"), _("The reason has no name any more."), Remedy.NONE)
+UNKNOWN = RejectionText(_("Refused"), _("This reason is no longer known."), Remedy.NONE)
 #: For an address that is not listed, if the signature was not valid either.
 UNSIGNED_ADDRESS = RejectionText(
     _("This IP is not in the key's list"),
-    _("Nor was it signed with this key's secret: add the IP only if you know it. It may be a stranger's."),
+    _(
+        "It was not signed with this key's secret either: add the IP only if you know it. It may "
+        "be a stranger's."
+    ),
     Remedy.NETWORKS,
 )
 _BY_VALUE = {outcome.value: text_of for outcome, text_of in TEXTS.items()}
@@ -155,9 +162,9 @@ LABELS: dict[Remedy, Promise] = {
     Remedy.CLOCK: _("Set the clock"),
     Remedy.DEBUGGER: _("Open the debugger"),
     Remedy.STATE: _("See the key's state"),
-    Remedy.EXPIRY: _("Move the expiry"),
+    Remedy.EXPIRY: _("Change the expiry"),
     Remedy.QUARANTINE: _("End the quarantine"),
-    Remedy.FREEZE: _("Thaw the account"),
+    Remedy.FREEZE: _("Unfreeze the account"),
 }
 ANCHORS = {
     Remedy.NETWORKS: "#ip",

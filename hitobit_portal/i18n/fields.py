@@ -30,7 +30,7 @@ FIRST_GREGORIAN_YEAR = 1700
 
 
 FREE_TEXT = {
-    free_text.Problem.HIDDEN: _("This text has invisible characters. Type it again."),
+    free_text.Problem.HIDDEN: _("This text contains invisible characters. Type it again."),
     free_text.Problem.LINK: _(
         "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
     ),
@@ -149,7 +149,7 @@ def not_served() -> str:
 class PhoneField(forms.CharField):
     """The phone number of an account; cleans to E.164."""
 
-    default_error_messages = {"invalid": _("Write a mobile number such as 09121234567.")}
+    default_error_messages = {"invalid": _("Enter a mobile number such as 09121234567.")}
 
     def to_python(self, value: Any) -> str:
         text = str(value or "").strip()
@@ -188,7 +188,7 @@ class EmailField(forms.EmailField):
     has letters, digits and marks only.
     """
 
-    default_error_messages = {"invalid": _("Write an e-mail address such as sara@example.com.")}
+    default_error_messages = {"invalid": _("Enter an e-mail address such as sara@example.com.")}
     default_validators = [EmailValidator(message=default_error_messages["invalid"])]
     local = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
     longest_local = 64  # RFC 5321, 4.5.3.1.1
@@ -216,7 +216,7 @@ class DayField(forms.Field):
     The year tells the calendars apart: the Jalali year 1700 is the Gregorian year 2321.
     """
 
-    default_error_messages = {"invalid": _("Write a day such as 1405/09/01 or 2026-11-22.")}
+    default_error_messages = {"invalid": _("Enter a date such as 1405/09/01 or 2026-11-22.")}
     pattern = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 
     def to_python(self, value: Any) -> date | None:

@@ -181,7 +181,7 @@ def test_the_command_names_link_and_event_and_ends_with_1(
 ) -> None:
     events = [event.pk for event in recorded(sara, 6)]
     call_command("verify_audit")
-    assert "6 links looked at.\nThe audit trail is whole." in capsys.readouterr().out
+    assert "6 links checked.\nThe audit trail is whole." in capsys.readouterr().out
     tamper("UPDATE accounts_auditevent SET label = 'x' WHERE id = %s", events[2])
     for arguments in ([], ["--json"]):
         with pytest.raises(CommandError) as caught:

@@ -327,7 +327,7 @@ def test_the_owner_reads_that_a_link_stops_nothing_more() -> None:
     reader = browser()
     reader.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
     page = reader.get(newest_link(person)).content.decode()
-    assert "log in to stop it" in page
+    assert "To stop it, log in" in page
 
 
 def test_a_link_ends_no_session_of_an_account_that_is_frozen_already() -> None:

@@ -147,7 +147,7 @@ def test_second_login_that_requests_too_early_gets_an_explanation() -> None:
     other = people.half_logged_in(nima)
     other.cookies["language"] = other.cookies["__Host-language"] = "en"
     text = other.get("/enrol/sms/").content.decode()
-    assert "counts only there" in text
+    assert "works only there" in text
     assert 'name="code"' not in text, "there is no code to be typed here"
     assert len(sms_collector.messages) == 1
     a_minute_passes()

@@ -237,7 +237,7 @@ def test_customer_gets_the_message_in_their_own_language() -> None:
     person = sara()
     User.objects.filter(pk=person.user.pk).update(language="en")
     requested(person.user.phone)
-    assert "Give it to nobody" in sms_collector.newest().text
+    assert "Do not share it with anyone" in sms_collector.newest().text
 
 
 def test_one_address_asks_for_thirty_numbers_an_hour() -> None:

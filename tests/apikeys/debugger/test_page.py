@@ -71,7 +71,7 @@ def test_a_right_request_is_called_right_and_its_key_chosen(sara: Person) -> Non
     key_of(sara, "second")
     response = look(logged_in(sara), curl(key.key_id, query, sign(secret_of(key), query)))
     assert response.status_code == 200
-    assert "This request is right" in text_of(response)
+    assert "This request is valid" in text_of(response)
     assert chosen(response) == str(key.pk)
 
 
@@ -101,7 +101,7 @@ def test_what_another_customers_key_signs_is_not_recognised(sara: Person) -> Non
     unknown = look(client, right.replace(foreign.key_id, "b" * 64), key=str(own.pk))
     assert headline(Cause.KEY_UNKNOWN) in text_of(response)
     assert headline(Cause.SIGNATURE_UNKNOWN) in text_of(response)
-    assert "This request is right" not in text_of(response)
+    assert "This request is valid" not in text_of(response)
     states = [re.findall(r"<li data-tone=\"(\w+)", page.content.decode()) for page in (response, unknown)]
     assert states[0] == states[1]
     rejected = look(client, right, key=str(foreign.pk))
@@ -155,7 +155,7 @@ def test_a_pasted_secret_is_not_shown_again_but_warned_of(sara: Person, number: 
     for spelling in spellings(secret):
         assert spelling not in page
     assert secret[:16] not in page
-    assert "holds the secret of your key" in text_of(response)
+    assert "contains the secret of your key" in text_of(response)
     assert f'href="/keys/{key.pk}/"' in page
 
 
@@ -171,7 +171,7 @@ def test_a_secret_in_disguise_takes_the_whole_paste_with_it(sara: Person, disgui
     response = look(
         logged_in(sara), f"curl https://api.example/x?secret={hidden} -H 'X-MBX-APIKEY: {key.key_id}'"
     )
-    assert "holds the secret of your key" in text_of(response)
+    assert "contains the secret of your key" in text_of(response)
     assert 'id="result"' not in response.content.decode()
     assert secret[:16] not in response.content.decode()
     assert hidden[:20] not in response.content.decode()
@@ -213,7 +213,7 @@ def test_permission_and_address_are_judged_as_given(sara: Person) -> None:
     key.apply(["read"], "trusted", ["198.51.100.9"])
     assert headline(Cause.ADDRESS_HERE) in text_of(look(client, text))
     assert headline(Cause.ADDRESS) in text_of(look(client, text, address="198.51.100.8"))
-    assert "This request is right" in text_of(look(client, text, address="198.51.100.9"))
+    assert "This request is valid" in text_of(look(client, text, address="198.51.100.9"))
     assert 'id="address-error"' in look(client, text, address="here").content.decode()
 
 
@@ -222,12 +222,12 @@ def test_the_moment_of_sending_is_what_the_clock_is_compared_with(sara: Person) 
     query = f"timestamp={stamp}"
     client, text = logged_in(sara), curl(key.key_id, query, sign(secret_of(key), query))
     assert headline(Cause.TIMESTAMP_AGED) in text_of(look(client, text))
-    assert "This request is right" in text_of(look(client, text, sent=str(stamp + 120)))
+    assert "This request is valid" in text_of(look(client, text, sent=str(stamp + 120)))
     late = look(client, text, sent=str(stamp + 7_000))
     assert headline(Cause.TIMESTAMP_PAST) in text_of(late)
     assert "7000 ms behind" in text_of(late)
     dated = (timezone.now() - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    assert "This request is right" in text_of(look(client, f"{text} -H 'Date: {dated}'"))
+    assert "This request is valid" in text_of(look(client, f"{text} -H 'Date: {dated}'"))
     assert 'id="sent-error"' in look(client, text, sent="yesterday").content.decode()
 
 

@@ -124,7 +124,7 @@ def test_codes_sent_twice_make_one_key(sara: Person, client: Client) -> None:
 
 REFUSED = {
     "nothing": ("public", "", "Paste the public key."),
-    "no pair made": ("ed25519", "", "Make the pair of keys first."),
+    "no pair made": ("ed25519", "", "Generate the key pair first."),
     "an RSA key as one of the browser": ("ed25519", public_pem(rsa_of(3072)), "This is not an Ed25519 key."),
     "RSA of 2048 bits": (
         "public",
@@ -132,7 +132,7 @@ REFUSED = {
         "This RSA key has 2048 bits; it needs 3072 to 4096.",
     ),
     "prose": ("public", "my key", "This is not a public key. Paste PEM, from"),
-    "another kind": ("dsa", "", "This choice does not exist."),
+    "another kind": ("dsa", "", "This option does not exist."),
 }
 
 

@@ -406,7 +406,7 @@ def test_the_end_of_trading_is_not_escaped_by_restricting_the_key_to_an_address(
     answer = save(client, key, ip_policy=TRUSTED, network="198.51.100.66")
     assert answer["Location"] == page_of(key, "verify/")
     assert now_of(key).trade_until == until
-    assert "Trading: for 90 days at a time → without an end" in text(client.get(answer["Location"]))
+    assert "Trading: 90 days at a time → no end" in text(client.get(answer["Location"]))
     client.post(page_of(key, "verify/"), both_codes(sara, "key.change"))
     assert now_of(key).settings == Settings(frozenset({"read", "trade"}), TRUSTED, ("198.51.100.66",))
     assert now_of(key).trade_until is None
@@ -470,13 +470,13 @@ AGO: dict[str, dict[str, Any]] = {
     "revoked": {"state": "revoked", "revoked_at": timezone.now()},
 }
 SAYS = {
-    "active": "Works with its settings.",
-    "degraded": "only reading goes on, until",
+    "active": "All requests that its settings allow are accepted.",
+    "degraded": "read-only until",
     "expired": "every request is refused",
     "lapsed": "Trading from any IP ended on",
     "frozen": "refused until the key is resumed",
     "account_frozen": "until you thaw your account",
-    "revoked": "does not come back",
+    "revoked": "cannot be restored",
 }
 
 

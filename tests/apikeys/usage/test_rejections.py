@@ -108,12 +108,12 @@ def test_texts_of_rejections_stand_on_the_keys_page(sara: Person, key: ApiKey) -
         with translation.override("en"):
             assert str(rejection_texts.TEXTS[outcome].title) in shown.replace("&#x27;", "'")
     assert OTHER in shown
-    assert "Whoever knows the API key, without its secret, can be refused" in shown
+    assert "Anyone who knows the API key can cause refusals without its secret" in shown
 
 
 def test_an_outcome_that_is_no_more_is_still_shown(sara: Person, key: ApiKey) -> None:
     Refusal.objects.create(key=key, outcome="of_old", address=OTHER)
-    assert "The reason has no name any more." in text(page(sara, key))
+    assert "This reason is no longer known." in text(page(sara, key))
 
 
 def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> None:
@@ -194,7 +194,7 @@ def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person,
         rejection(key, Outcome.ADDRESS_REFUSED)
     html = page(sara, key)
     assert html.count("Add this IP</button>") == recorder.KEPT_REJECTIONS
-    assert "42 older ones" in text(html)
+    assert "42 older" in text(html)
 
 
 def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: Person, key: ApiKey) -> None:
