@@ -103,9 +103,9 @@ def parsed(parse: Callable[[], requests.AuthorizationRequest]) -> requests.Autho
 
 
 def check(record: KeyRecord, request: requests.AuthorizationRequest) -> None:
-    asked = dataclasses.asdict(request)
-    del asked["security"]
-    decision = decide(record, **asked, now_ms=fast_path.NOW)
+    requested = dataclasses.asdict(request)
+    del requested["security"]
+    decision = decide(record, **requested, now_ms=fast_path.NOW)
     # The fast path is for signed requests alone.
     if (
         request.security is not requests.Security.SIGNED

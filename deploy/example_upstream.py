@@ -24,15 +24,15 @@ class Exchange(BaseHTTPRequestHandler):
         if not self.body_is_whole():
             self.close_connection = True
             return
-        told = {name.lower(): value for name, value in self.headers.items()}
+        notified = {name.lower(): value for name, value in self.headers.items()}
         body = json.dumps(
             {
                 "path": self.path,
-                "user": told.get("x-portal-user"),
-                "key": told.get("x-portal-key"),
-                "permissions": told.get("x-portal-permissions"),
-                "client_ip": told.get("x-client-ip"),
-                "underscores": sorted(name for name in told if "_" in name),
+                "user": notified.get("x-portal-user"),
+                "key": notified.get("x-portal-key"),
+                "permissions": notified.get("x-portal-permissions"),
+                "client_ip": notified.get("x-client-ip"),
+                "underscores": sorted(name for name in notified if "_" in name),
             }
         ).encode()
         self.send_response(200)

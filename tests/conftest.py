@@ -332,7 +332,7 @@ def live_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePortal
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveSite"]:
-    """The demo behind a proxy that is believed, so that browsers can come from several addresses; each test of it has
+    """The demo behind a trusted proxy, so that browsers can come from several addresses; each test of it has
     customers and addresses of its own."""
     from tests.support.live_site import LiveSite
 
@@ -370,7 +370,7 @@ def visit(portal: "LiveSite", windows: "Windows") -> Iterator["Visit"]:
 def portal_on_postgres(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, valkey_url: str
 ) -> Iterator[LivePortal]:
-    """The demo with production's parts: PostgreSQL, Valkey, four processes, and a proxy that is believed."""
+    """The demo with production's parts: PostgreSQL, Valkey, four processes, and a trusted proxy."""
     database, last = valkey_url.rpartition("/")[0], int(valkey_url.rpartition("/")[2])
     environ = {
         "DATABASE_URL": create_database(postgres_url),

@@ -31,7 +31,7 @@ def freeze(
     """Freeze all keys and end all sessions at once. Return whether the account was not frozen before.
 
     The link in a notice does not end the sessions of an account that is already frozen. Browsers stay known to the
-    account (`known_browsers`): the owner has to log in to undo the freeze, even while strangers try passwords.
+    account (`known_browsers`): the owner has to log in to undo the freeze, even while others try passwords.
 
     ``via``: "page", "link" (in a notice), "staff" or "command", for the audit trail; ``actor``: who did it, if not
     the owner; ``reason``: shown to the owner.

@@ -19,7 +19,7 @@ LIFETIME = timedelta(hours=72)
 _signer = signing.TimestampSigner(salt="accounts.invitation")
 
 
-class InvitationRefusal(enum.Enum):
+class InvitationError(enum.Enum):
     FORGED = "forged"
     EXPIRED = "expired"
     USED = "used"
@@ -33,20 +33,20 @@ def invite(phone: str, request: HttpRequest | None = None) -> tuple[Invitation, 
     return invitation, settings.BASE_URL + reverse("invited", args=[_signer.sign(str(invitation.pk))])
 
 
-def read(token: str) -> Invitation | InvitationRefusal:
+def read(token: str) -> Invitation | InvitationError:
     """Return the invitation of a link, or why it is not valid."""
     try:
         number = _signer.unsign(token, max_age=LIFETIME)
     except signing.SignatureExpired:
-        return InvitationRefusal.EXPIRED
+        return InvitationError.EXPIRED
     except signing.BadSignature:
-        return InvitationRefusal.FORGED
+        return InvitationError.FORGED
     invitation = Invitation.objects.filter(pk=number).first()
     if invitation is None:
-        return InvitationRefusal.FORGED
+        return InvitationError.FORGED
     if invitation.used_at is not None:
-        return InvitationRefusal.USED
-    return invitation if invitation.expires_at > timezone.now() else InvitationRefusal.EXPIRED
+        return InvitationError.USED
+    return invitation if invitation.expires_at > timezone.now() else InvitationError.EXPIRED
 
 
 def is_usable(number: int, phone: str) -> bool:

@@ -87,7 +87,7 @@ def row(event: AuditEvent, link: AuditLink | None) -> dict[str, Any]:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
-        return PHONE.sub(lambda found: masked(found.group()), value)
+        return PHONE.sub(lambda result: masked(result.group()), value)
     if isinstance(value, dict):
         return {name: _masked(one) for name, one in value.items()}
     if isinstance(value, list):

@@ -47,11 +47,11 @@ class Walk:
 
     def findings(self) -> Iterator[Finding]:
         """Everything that is wrong, by sequence; then what is wrong beside the chain. Raises `OSError` for a sink."""
-        for found in self._all():
-            if isinstance(found, Remark):
-                self.remarks.append(found)
+        for result in self._all():
+            if isinstance(result, Remark):
+                self.remarks.append(result)
             else:
-                yield found
+                yield result
 
     def _all(self) -> Iterator[Finding]:
         issued = evidence.issued()

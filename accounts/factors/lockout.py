@@ -1,6 +1,6 @@
 """Lockout after wrong codes: three failure counters for each account.
 
-They are separate so that neither strangers nor somebody with a stolen password can lock the owner out (see
+They are separate so that neither others nor somebody with a stolen password can lock the owner out (see
 `FailureCounter`).
 """
 

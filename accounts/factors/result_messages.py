@@ -1,4 +1,4 @@
-"""Messages for the results of codes. One sentence covers every refusal, so it does not reveal which code was wrong."""
+"""Messages for the results of codes. One sentence for every rejection does not reveal which code was wrong."""
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext

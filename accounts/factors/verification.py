@@ -1,7 +1,7 @@
 """Verify codes: check them, count failures, and consume each code once. Nothing else in the portal compares codes.
 
 The order is always: lock the user's `FactorGuard` row, check that the login is still valid, check the lockout,
-compare **every** factor, record the failure or consume the codes, commit, respond. A refusal is returned as a value:
+compare **every** factor, record the failure or consume the codes, commit, respond. A rejection is returned as a value:
 an exception would roll the recorded failure back.
 """
 
@@ -97,7 +97,7 @@ def verify(
     if result.outcome is not VerificationOutcome.REFUSED:
         ratelimits.release_all(slots)
     if result.outcome is VerificationOutcome.REFUSED:
-        _record_refusal(request, user, approval, is_known_browser)
+        _record_rejection(request, user, approval, is_known_browser)
     return result
 
 
@@ -280,7 +280,7 @@ def _match_recovery(user: User, code: str) -> Callable[[], None] | None:
     return consume
 
 
-def _record_refusal(request: HttpRequest, user: User, approval: Approval, is_known_browser: bool) -> None:
+def _record_rejection(request: HttpRequest, user: User, approval: Approval, is_known_browser: bool) -> None:
     guard = FactorGuard.objects.get(user=user)
     counter = lockout.select_counter(
         guard, pre_login=approval.purpose in OUTSIDE, is_known_browser=is_known_browser

@@ -86,7 +86,7 @@ def _slots(request: HttpRequest, phone: str) -> list[Slot]:
     SECURITY: a request refused by address counts for no phone; otherwise one address could block every account, and
     evict other counters from the in-process cache.
     """
-    # SECURITY: failures of strangers must not lock the owner out of browsers in which they logged in before.
+    # SECURITY: failures of others must not lock the owner out of browsers in which they logged in before.
     if browser := known_browsers.identify_by_phone(request, phone):
         return [Slot(Rate.LOGIN_BROWSER, browser)]
     address = address_of(request)

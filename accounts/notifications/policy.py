@@ -66,8 +66,12 @@ def register(
     Raise `RegistrationError` for an event that has a rule already, or is held back but not told; and after start.
     """
     require_start()
-    told = {*mandatory, *of_staff}
-    if len(told) < len(mandatory) + len(of_staff) or told & _all_told() or not told.issuperset(held_back):
+    notified = {*mandatory, *of_staff}
+    if (
+        len(notified) < len(mandatory) + len(of_staff)
+        or notified & _all_told()
+        or not notified.issuperset(held_back)
+    ):
         raise RegistrationError("An event has a rule already, or is held back but not told.")
     MANDATORY.update(mandatory)
     OF_STAFF.update(of_staff)

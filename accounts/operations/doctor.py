@@ -48,11 +48,11 @@ class CheckState(enum.Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``found``: the state; ``advice``: what to do, "" if it is ok."""
+    """``summary``: the state in words; ``advice``: what to do, "" if it is ok."""
 
     name: str
     state: CheckState
-    found: str
+    summary: str
     advice: str = ""
 
 

@@ -191,7 +191,7 @@ def _confirm(
             request, user, approvals.confirm_phone(number), {Factor.SMS: code}, effect=effect
         )
     except IntegrityError:
-        # SECURITY: an account was opened with the number meanwhile; reported like any other refusal.
+        # SECURITY: an account was opened with the number meanwhile; reported like any other rejection.
         return VerificationResult(VerificationOutcome.REFUSED)
 
 

@@ -90,7 +90,7 @@ def _redirect_to_end(which: uuid.UUID | str, method: Factor = Factor.TOTP) -> Ht
 def end(request: HttpRequest) -> HttpResponse:
     """End the session ``which``, or all others, with one code of either factor.
 
-    SECURITY: a stranger at a logged-in browser must not be able to log the owner out elsewhere, and keep the account,
+    SECURITY: somebody else at an open browser must not be able to log the owner out elsewhere, and keep the account,
     without a code.
     """
     user, which = customer(request), request.GET.get("which", "")

@@ -76,7 +76,7 @@ def may_send(request: HttpRequest, user: User, approval: Approval) -> bool:
     return ratelimits.acquire(Rate.SMS_OUTSIDE_PHONE, user.phone) is None
 
 
-def refusal_text() -> str:
+def rejection_text() -> str:
     """SECURITY: one text for a wrong code, a locked account and a number without an account."""
     return _(
         "This was not accepted: a code is wrong, already used or older than two minutes, or "

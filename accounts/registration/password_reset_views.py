@@ -74,7 +74,7 @@ def forgot_codes(request: HttpRequest) -> HttpResponse:
             codes = {Factor.SMS: form.cleaned_data["sms_code"], method: form.cleaned_data[field]}
             if _verify_codes(request, state["phone"], codes):
                 return redirect("forgot_password")
-            form.add_error(None, flow.refusal_text())
+            form.add_error(None, flow.rejection_text())
     context = {
         "form": form,
         "method": method.value,
@@ -174,7 +174,7 @@ def _replace_password(request: HttpRequest, user: User, password: str) -> HttpRe
             sessions.end_all(user)
             freeze.quarantine(user)
             audit.record(Event.PASSWORD_RESET, request, customer=user)
-            # Both codes were proved here: failures of strangers must not block the login that follows.
+            # Both codes were proved here: failures of others must not block the login that follows.
             known_browsers.mark_known(request, user)
     request.session.flush()
     if not replaced:

@@ -16,7 +16,7 @@ from accounts import sms
 from accounts.access import passwords, pending_login
 from accounts.access.decorators import public
 from accounts.actions import invitations, pending_accounts
-from accounts.actions.invitations import InvitationRefusal
+from accounts.actions.invitations import InvitationError
 from accounts.choices import approvals
 from accounts.factors import sms_codes, verification
 from accounts.factors.verification import Factor
@@ -54,8 +54,8 @@ def invited(request: HttpRequest, token: str) -> HttpResponse:
     if settings.SIGNUP == "closed":
         return _closed(request)
     invitation = invitations.read(token)
-    if isinstance(invitation, InvitationRefusal):
-        status = 404 if invitation is InvitationRefusal.FORGED else 410
+    if isinstance(invitation, InvitationError):
+        status = 404 if invitation is InvitationError.FORGED else 410
         return render(
             request, "accounts/signup_invitation.html", {"refusal": invitation.value}, status=status
         )
@@ -88,7 +88,7 @@ def signup_code(request: HttpRequest) -> HttpResponse:
             if result.accepted and result.value:
                 flow.record_proof(request, flow.SIGN_UP, user)
                 return redirect("signup_password")
-            form.add_error("code", flow.refusal_text())
+            form.add_error("code", flow.rejection_text())
     context = {
         "form": form,
         "phone": state["phone"],

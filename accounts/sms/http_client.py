@@ -61,7 +61,7 @@ def post(url: str, *, headers: Mapping[str, str], **body: Any) -> ProviderRespon
     return ProviderResponse(status, _decode(raw))
 
 
-def refusal_error(
+def rejection_error(
     response: ProviderResponse, status: object, message_faults: Container[int]
 ) -> ProviderError:
     """Return the error for a response whose own ``status`` is not success, or is not a status at all."""

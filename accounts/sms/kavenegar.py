@@ -49,7 +49,7 @@ def _post(method: str, fields: dict[str, str]) -> str:
     response = http_client.post(f"{settings.KAVENEGAR_URL}/v1/{key}/{method}", headers={}, data=fields)
     status = response.path_value("return", "status")
     if status != ACCEPTED:
-        raise http_client.refusal_error(response, status, MESSAGE_REFUSED)
+        raise http_client.rejection_error(response, status, MESSAGE_REFUSED)
     entry = response.path_value("entries", 0, "status")
     if isinstance(entry, int) and entry in ENTRY_REFUSED:
         raise ProviderError(f"message status {entry}", is_message_fault=True)

@@ -21,5 +21,5 @@ def send(phone: str, text: str, *, code: str, purpose: str, reference: str) -> s
     )
     status = response.path_value("status")
     if response.status != 200 or status != ACCEPTED or status is True:  # True == 1, and another protocol
-        raise http_client.refusal_error(response, status, MESSAGE_REFUSED)
+        raise http_client.rejection_error(response, status, MESSAGE_REFUSED)
     return str(response.path_value("data", "messageIds", 0) or response.path_value("data", "packId") or "")

@@ -31,8 +31,8 @@ def record_view(
         )
 
 
-def record_search(request: HttpRequest, page: str, text: str, found: int | None, **filters: Any) -> None:
-    """Record a search for ``text``, with numbers and e-mails masked. ``found``: number of hits, None if not counted."""
+def record_search(request: HttpRequest, page: str, text: str, hits: int | None, **filters: Any) -> None:
+    """Record a search for ``text``, with numbers and e-mails masked. ``hits``: their number, None if not counted."""
     me = customer(request)
     shown = {name: value for name, value in filters.items() if value}
     key = f"{me.pk}:{page}:?{text}{sorted(shown.items())!r}"
@@ -44,8 +44,7 @@ def record_search(request: HttpRequest, page: str, text: str, found: int | None,
             actor=me,
             page=page,
             text=masked(text),
-            found=found,
-            **shown,
+            **{"found": hits, **shown},
         )
 
 

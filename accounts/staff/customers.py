@@ -111,7 +111,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             "sessions": sessions.open_sessions(user),
             "trusted": list(TrustedDevice.objects.filter(user=user)),
             "events": presenters.events_of(request, user),
-            "notices": presenters.notices_of(request, user),
+            "notices": presenters.notice_rows(request, user),
             **sections.customer_context(request, user),
         }
         return TemplateResponse(request, "admin/customer.html", context)

@@ -161,7 +161,7 @@ class NoticeRow:
     may_resend: bool
 
 
-def notices_of(request: HttpRequest, user: User) -> list[NoticeRow]:
+def notice_rows(request: HttpRequest, user: User) -> list[NoticeRow]:
     notices = Notice.objects.filter(user=user).select_related("event").order_by("-pk")[:NOTICES]
     return [notice_row(request, user, notice) for notice in notices]
 

@@ -98,17 +98,17 @@ def health(key: ApiKey) -> Health:
 
 def worst_healths(keys: list[ApiKey], most: int) -> list[Health]:
     """The least healthy ``most`` of ``keys`` (with their credentials), worst first."""
-    return sorted(_healths(keys, on_page=False), key=lambda found: found.petals)[:most]
+    return sorted(_healths(keys, on_page=False), key=lambda result: result.petals)[:most]
 
 
 def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
     now, counted = timezone.now(), queries.for_health(keys)
-    found = []
+    result = []
     for key in keys:
         checks = key_health.checks(key, counted.get(key.pk, key_health.RequestCounts()), now)
         fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
-        found.append(Health(key, fixes, [check for check in checks if check.passed]))
-    return found
+        result.append(Health(key, fixes, [check for check in checks if check.passed]))
+    return result
 
 
 def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:

@@ -30,7 +30,7 @@ class Rate(enum.Enum):
     """Each rate allows ``count`` in ``seconds`` for each value. `Limit.reason` is the attack that it stops."""
 
     # Visitors without a login. Browsers in which the account has logged in before are counted by LOGIN_BROWSER,
-    # FORGOT_BROWSER and, for codes, by the account's own counter, so that strangers cannot lock the owner out
+    # FORGOT_BROWSER and, for codes, by the account's own counter, so that others cannot lock the owner out
     # (`known_browsers`).
     LOGIN_ADDRESS = Limit(30, 5 * MINUTE, "password guessing from one address over many accounts")
     LOGIN_PHONE_ADDRESS = Limit(

@@ -46,17 +46,17 @@ def test_axe_finds_nothing_on_the_pages_of_a_key_in_any_state(portal: LiveSite, 
     key = path.split("/")[2].replace("-", "")
     of_sara = "user_id = (SELECT id FROM accounts_user WHERE phone = ?)"
     portal.sql(f"UPDATE accounts_totpdevice SET drifts = '[1, 1, 1]' WHERE {of_sara}", sara.customer.phone)
-    found = {}
+    result = {}
     for state, change in STATES.items():
         portal.sql(f"UPDATE apikeys_apikey SET {change} WHERE replace(id, '-', '') = ?", key)
-        found[state] = looked_at(sara, path, LOOKS)
+        result[state] = looked_at(sara, path, LOOKS)
         for page in PAGES_OF.get(state, ()):
-            found[f"{state} {page}"] = looked_at(sara, path + page)
+            result[f"{state} {page}"] = looked_at(sara, path + page)
         if state == "active":
             for page in ("/keys/delete-all/", "/settings/", "/dashboard/"):
-                found[page] = looked_at(sara, page)
+                result[page] = looked_at(sara, page)
     expect(sara.page.locator("#state")).to_contain_text("does not come back")
-    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    assert {name: wrong for name, wrong in result.items() if wrong} == {}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_power_is_taken_by_one_click_and_given_back_by_one_and_both_codes(
     expect(trade).to_be_checked()
     # Everything of a key's life is one link away from its page.
     links = set(page.locator("main a").evaluate_all("all => all.map((link) => link.getAttribute('href'))"))
-    ways = {"#settings", "#credentials", "#usage", "#refusals", "#clock", "#expires", "/keys/export/"}
-    ways |= {f"{path}{name}/" for name in ("rotate", "pause", "delete")} | {"/keys/delete-all/"}
-    assert ways <= links
+    anchors = {"#settings", "#credentials", "#usage", "#refusals", "#clock", "#expires", "/keys/export/"}
+    anchors |= {f"{path}{name}/" for name in ("rotate", "pause", "delete")} | {"/keys/delete-all/"}
+    assert anchors <= links
     assert any(str(link).startswith("/debugger/") for link in links)

@@ -33,7 +33,7 @@ PROGRAMS = {
 }
 
 
-class Wire:
+class Traffic:
     """All that a browser sends."""
 
     def __init__(self, visitor: Visitor) -> None:
@@ -45,7 +45,7 @@ class Wire:
 
 
 def traces(private: Ed25519PrivateKey) -> list[bytes]:
-    """How the private half would look on a wire."""
+    """How the private half would look on a traffic."""
     raw = private.private_bytes_raw()
     body = private_pem(private).splitlines()[1].encode()
     spelled = [raw, raw.hex().encode(), b64encode(raw)[:40], body[-40:], body[:-1]]
@@ -92,7 +92,7 @@ def test_pair_made_in_the_browser_signs_and_its_private_half_never_leaves(
     portal: LiveSite, visit: Visit, size: dict[str, int]
 ) -> None:
     sara = in_keys(visit, viewport=size)
-    page, wire = sara.page, Wire(sara)
+    page, traffic = sara.page, Traffic(sara)
     choose_kind(sara, "ed25519")
     with page.expect_download() as download:
         page.locator("#make-pair").click()
@@ -105,22 +105,24 @@ def test_pair_made_in_the_browser_signs_and_its_private_half_never_leaves(
     expect(page.locator("#api-secret")).to_have_count(0)
     assert status(portal, key, signed_query(private)) == 200
     expect(page.locator("#first-use")).to_have_attribute("data-tone", "ok")
-    sent = b"\n".join([*wire.sent, *(unquote_to_bytes(piece.replace(b"+", b" ")) for piece in wire.sent)])
-    assert public_pem(private).splitlines()[1].encode() in sent  # the public half was seen on the wire
+    sent = b"\n".join(
+        [*traffic.sent, *(unquote_to_bytes(piece.replace(b"+", b" ")) for piece in traffic.sent)]
+    )
+    assert public_pem(private).splitlines()[1].encode() in sent  # the public half was seen on the traffic
     assert [trace for trace in traces(private) if trace in sent] == []
     assert "BEGIN PRIVATE" not in page.content()
 
 
 def test_pasted_private_key_is_taken_off_the_page_before_it_is_sent(visit: Visit) -> None:
     sara = in_keys(visit)
-    wire = Wire(sara)
+    traffic = Traffic(sara)
     choose_kind(sara, "public")
     sara.page.locator("#public_key").fill(private_pem(rsa_of(3072)))
     expect(sara.page.locator("#private-key-warning")).to_be_visible()
     expect(sara.page.locator("#public_key")).to_have_value("")
     sara.page.locator("#kind button[type=submit]").click()
     expect(sara.page.locator("#public_key-error")).to_be_visible()
-    assert b"PRIVATE" not in b"".join(wire.sent)
+    assert b"PRIVATE" not in b"".join(traffic.sent)
 
 
 def test_public_key_is_pasted_without_javascript(portal: LiveSite, visit: Visit) -> None:
@@ -177,10 +179,10 @@ def test_secret_is_rotated_and_the_old_one_ended(portal: LiveSite, visit: Visit,
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit: Visit) -> None:
     sara = in_keys(visit)
     page = sara.page
-    found: list[str] = []
+    result: list[str] = []
 
     def look() -> None:
-        found.extend(f"{page.url} {fault}" for fault in faults(page))
+        result.extend(f"{page.url} {fault}" for fault in faults(page))
 
     choose_kind(sara, "ed25519")
     look()
@@ -207,7 +209,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit:
     sara.open(path)
     page.locator("#credentials summary").first.click()
     look()
-    assert found == []
+    assert result == []
 
 
 def run(program: str, text: str, **environ: str) -> str:

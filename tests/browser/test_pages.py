@@ -41,7 +41,7 @@ class Tour:
     def __init__(self, visitor: Visitor, language: str) -> None:
         self.visitor, self.language = visitor, language
         self.page = visitor.page
-        self.found: dict[str, Findings] = {}
+        self.findings: dict[str, Findings] = {}
         target = os.environ.get("PORTAL_TEST_SCREENSHOTS")
         self.pictures = Path(target) if target and language == "fa" else None
         self.key_name = PICTURED_NAME if self.pictures else LONG_NAME
@@ -49,7 +49,7 @@ class Tour:
     def stop(self, name: str) -> None:
         """Looks at the page as it stands: light on a desk in Persian, dark on a phone in English, and on the narrowest
         phone in both. Letters change neither colours nor what the theme does to a layout."""
-        findings = self.found[name] = Findings()
+        findings = self.findings[name] = Findings()
         looks = LOOKS + CROSSED if self.pictures else LOOKS[:1] if self.language == "fa" else LOOKS[1:]
         for look in looks:
             dress(self.page, look)
@@ -183,7 +183,7 @@ def tour(portal: LiveSite, windows: Windows) -> Callable[[str], Tour]:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("language", ["fa", "en"])
 def test_axe_finds_nothing_in_either_theme(tour: Callable[[str], Tour], language: str, name: str) -> None:
-    assert {look: report for look, report in tour(language).found[name].axe.items() if report} == {}
+    assert {look: report for look, report in tour(language).findings[name].axe.items() if report} == {}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -191,7 +191,7 @@ def test_axe_finds_nothing_in_either_theme(tour: Callable[[str], Tour], language
 def test_page_does_not_scroll_sideways_on_320_px(
     tour: Callable[[str], Tour], language: str, name: str
 ) -> None:
-    assert tour(language).found[name].sideways == ""
+    assert tour(language).findings[name].sideways == ""
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])
@@ -203,4 +203,4 @@ def test_browser_has_nothing_to_complain_about_on_any_page(
 
 @pytest.mark.parametrize("language", ["fa", "en"])
 def test_tour_stops_at_every_page_it_names(tour: Callable[[str], Tour], language: str) -> None:
-    assert sorted(tour(language).found) == sorted(PAGES)
+    assert sorted(tour(language).findings) == sorted(PAGES)

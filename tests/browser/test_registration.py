@@ -17,7 +17,7 @@ SEND = "ارسال کد"
 _numbers = itertools.count(1)
 
 
-def stranger(visit: Visit, **options: Any) -> Visitor:
+def new_visitor(visit: Visit, **options: Any) -> Visitor:
     """A browser of somebody who has no account yet."""
     return visit(Customer(f"+98935{next(_numbers):07d}", GOOD, ""), **options)
 
@@ -25,9 +25,9 @@ def stranger(visit: Visit, **options: Any) -> Visitor:
 def wait_for_sms(visitor: Visitor, purpose: str) -> str:
     """The newest code for ``purpose``: it is sent outside of the answer's time, and so may come after it."""
     for _n in range(200):
-        found = [m for m in visitor.site.messages(visitor.customer.phone) if m["purpose"] == purpose]
-        if found:
-            return str(found[-1]["code"])
+        result = [m for m in visitor.site.messages(visitor.customer.phone) if m["purpose"] == purpose]
+        if result:
+            return str(result[-1]["code"])
         visitor.page.wait_for_timeout(50)
     raise AssertionError(f"no SMS for {purpose}")
 
@@ -38,8 +38,8 @@ def give_number(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_stranger_signs_up_and_arrives_at_the_dashboard(visit: Visit, scripts: bool) -> None:
-    new = stranger(visit, java_script_enabled=scripts)
+def test_new_visitor_signs_up_and_arrives_at_the_dashboard(visit: Visit, scripts: bool) -> None:
+    new = new_visitor(visit, java_script_enabled=scripts)
     page = new.page
     new.open("/login/")
     page.get_by_role("link", name="ثبت‌نام", exact=True).click()
@@ -114,12 +114,12 @@ def test_recovery_code_is_offered_in_place_of_the_authenticator(visit: Visit) ->
 
 
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit: Visit) -> None:
-    new = stranger(visit)
+    new = new_visitor(visit)
     page = new.page
-    found: list[str] = []
+    result: list[str] = []
 
     def look() -> None:
-        found.extend(f"{page.url} {fault}" for fault in faults(page))
+        result.extend(f"{page.url} {fault}" for fault in faults(page))
 
     new.open(portal.live.manage("invite", "09360000004").strip().replace(portal.url, ""))
     look()
@@ -150,4 +150,4 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit:
     for path in ("/forgot/codes/", "/forgot/codes/?method=recovery"):
         new.open(path)
         look()
-    assert found == []
+    assert result == []

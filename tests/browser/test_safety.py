@@ -135,19 +135,19 @@ def test_one_click_on_the_dashboard_freezes(visit: Visit) -> None:
 
 
 def test_a_link_of_a_notice_freezes_in_a_browser_that_knows_nobody(portal: LiveSite, visit: Visit) -> None:
-    sara, stranger = visit(), visit()
+    sara, other = visit(), visit()
     sara.log_in()
     token = scripts(portal, LINK.format(phone=sara.customer.phone))
-    stranger.open(f"/n/{token}/")
+    other.open(f"/n/{token}/")
     sara.page.reload()
     sara.at("/dashboard/")
-    stranger.page.locator("main button.danger").click()
-    stranger.at("/frozen/")
+    other.page.locator("main button.danger").click()
+    other.at("/frozen/")
     sara.page.reload()
     sara.at("/login/?next=*")
-    stranger.open(f"/n/{token}/")
-    expect(stranger.page.locator("main button.danger")).to_have_count(0)
-    stranger.forgive("404")
+    other.open(f"/n/{token}/")
+    expect(other.page.locator("main button.danger")).to_have_count(0)
+    other.forgive("404")
     # The demo prints the text messages themselves, links included.
     lines = portal.live.log.read_text(encoding="utf-8").splitlines()
     refused = [line for line in lines if "django.request" in line]
@@ -241,9 +241,9 @@ def test_pages_are_accessible_in_both_themes_and_fit_320_px(
     sara.log_in()
     sara.context.add_cookies([{"name": "language", "value": language, "url": portal.url}])
     token = scripts(portal, LINK.format(phone=sara.customer.phone))
-    found = {}
+    result = {}
     for path in ("/sessions/", "/freeze/", "/frozen/", f"/n/{token}/", "/n/1-x/", "/settings/"):
         sara.open(path)
-        found[path] = faults(sara.page, LOOKS if language == "fa" else CROSSED)
+        result[path] = faults(sara.page, LOOKS if language == "fa" else CROSSED)
     sara.forgive("404")
-    assert {path: what for path, what in found.items() if what} == {}
+    assert {path: what for path, what in result.items() if what} == {}

@@ -144,9 +144,9 @@ def test_email_is_confirmed_by_the_link_that_goes_to_it(portal: LiveSite, visit:
     sara.button(GO_ON).click()
     sara.at("/settings/email/codes/")
     approve(sara, "/settings/")
-    found = re.search(r"/settings/email/confirm/\S+", mail_to(portal, "sara@example.com"))
-    assert found
-    sara.open(found[0])
+    result = re.search(r"/settings/email/confirm/\S+", mail_to(portal, "sara@example.com"))
+    assert result
+    sara.open(result[0])
     sara.button("تایید ایمیل").click()
     sara.at("/settings/")
     expect(sara.page.locator(".page-head")).to_contain_text("sara@example.com")

@@ -24,7 +24,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{GOOD}\n"))
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
+def text(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
@@ -43,7 +43,7 @@ def test_a_member_of_staff_has_the_role_and_enrols_at_the_first_login(
         phone
     )  # somebody typed the number into "forgotten password" a minute ago
     call_command("create_staff", phone, "--role", role, "--name", "Mina", "--password-stdin", "--json")
-    assert said(capsys) == {"phone": phone, "role": role, "superuser": False}
+    assert text(capsys) == {"phone": phone, "role": role, "superuser": False}
     user = User.objects.get(phone=phone)
     assert user.is_staff
     assert not user.is_superuser
@@ -93,12 +93,12 @@ def test_a_frozen_account_is_stopped_told_and_thawed(capsys: pytest.CaptureFixtu
     local = "0" + sara.user.phone.removeprefix("+98")
     for changed in (True, False):
         call_command("freeze_account", local, "--reason", WHY, "--json")
-        assert said(capsys) == {"phone": sara.user.phone, "state": "frozen", "changed": changed}
+        assert text(capsys) == {"phone": sara.user.phone, "state": "frozen", "changed": changed}
     assert sara.reload().frozen_at is not None
     assert browser.get("/").status_code == 302  # its sessions are over
     for changed in (True, False):
         call_command("thaw_account", local, "--reason", "Ticket 4711: was a mistake", "--json")
-        assert said(capsys) == {"phone": sara.user.phone, "state": "thawed", "changed": changed}
+        assert text(capsys) == {"phone": sara.user.phone, "state": "thawed", "changed": changed}
     assert sara.reload().frozen_at is None
     frozen, thawed = events("account.frozen", "account.thawed")
     assert frozen.detail == {"via": "command", "reason": WHY}
@@ -125,9 +125,9 @@ def test_the_number_must_have_an_account_and_the_reason_a_text(command: str) -> 
 def test_a_test_message_says_who_took_it_and_nothing_of_a_code(capsys: pytest.CaptureFixture[str]) -> None:
     phone = next_phone()
     call_command("send_test_sms", phone, "--json")
-    told = said(capsys)
-    (one,) = told["tries"]
-    assert told["sent"]
+    notified = text(capsys)
+    (one,) = notified["tries"]
+    assert notified["sent"]
     assert one["provider"] == "tests.support.sms_collector"
     assert one["took"]
     assert one["took_ms"] >= 0
@@ -143,8 +143,8 @@ def test_a_test_message_that_nobody_took_ends_with_1(
 ) -> None:
     sms_collector.failing = True
     assert refused("send_test_sms", next_phone(), "--json").returncode == 1
-    told = said(capsys)
-    assert not told["sent"]
-    assert told["tries"][0]["error"] == "SmsError"
+    notified = text(capsys)
+    assert not notified["sent"]
+    assert notified["tries"][0]["error"] == "SmsError"
     settings.SMS_BACKENDS = []
     assert "PORTAL_SMS_BACKENDS" in str(refused("send_test_sms", next_phone()))

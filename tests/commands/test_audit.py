@@ -60,8 +60,8 @@ def test_pruned_trail_keeps_a_checkpoint_and_is_whole(
     assert list(AuditLink.objects.order_by("pk").values_list("sequence", flat=True)) == [6, 7]
     assert not AuditEvent.objects.filter(pk__in=long_ago[:5]).exists()
     assert not Notice.objects.exists()
-    told = AuditEvent.objects.get(event=Event.AUDIT_PRUNED.value)
-    assert {name: told.detail[name] for name in ("days", "first", "last")} == {
+    notified = AuditEvent.objects.get(event=Event.AUDIT_PRUNED.value)
+    assert {name: notified.detail[name] for name in ("days", "first", "last")} == {
         "days": 90,
         "first": 1,
         "last": 5,
@@ -141,9 +141,9 @@ def test_export_is_filtered_and_leaves_an_event(sara: Person, capsys: pytest.Cap
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["label"] for row in rows] == ["bot 0", "bot 1", "bot 2"]
     assert [row["sequence"] for row in rows] == [1, 2, 3]
-    told = AuditEvent.objects.get(event=Event.AUDIT_EXPORTED.value)
-    assert (told.detail["of"], told.detail["events"]) == (str(sara.user.pk), ["key.renamed"])
-    assert (told.customer, told.actor, "operator" in told.detail) == (None, None, True)
+    notified = AuditEvent.objects.get(event=Event.AUDIT_EXPORTED.value)
+    assert (notified.detail["of"], notified.detail["events"]) == (str(sara.user.pk), ["key.renamed"])
+    assert (notified.customer, notified.actor, "operator" in notified.detail) == (None, None, True)
     future = (timezone.now() + timedelta(days=1)).isoformat()
     assert run(capsys, "export_audit", "--since", future) == ""
     assert len(run(capsys, "export_audit", "--until", future).splitlines()) == 5 + 3
@@ -187,8 +187,8 @@ def test_the_command_names_link_and_event_and_ends_with_1(
         with pytest.raises(CommandError) as caught:
             call_command("verify_audit", *arguments)
         assert caught.value.returncode == 1
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith(f"link 3, event {events[2]}: the event was changed")
-    result = json.loads(told[-1])
+    notified = capsys.readouterr().out.splitlines()
+    assert notified[0].startswith(f"link 3, event {events[2]}: the event was changed")
+    result = json.loads(notified[-1])
     assert (result["whole"], result["links"], len(result["findings"])) == (False, 6, 1)
     assert (result["findings"][0]["sequence"], result["findings"][0]["event"]) == (3, events[2])

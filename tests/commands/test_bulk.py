@@ -33,7 +33,7 @@ NEW = b"n" * 32
 KILLS = 4
 
 
-def said(name: str, *arguments: str) -> Any:
+def output(name: str, *arguments: str) -> Any:
     out = StringIO()
     call_command(name, *arguments, "--json", stdout=out)
     return json.loads(out.getvalue())
@@ -53,19 +53,19 @@ def keys(db: None) -> dict[str, ApiKey]:
 
 
 def test_keys_are_shown_first_and_nothing_ends_without_yes_and_reason(keys: dict[str, ApiKey]) -> None:
-    found = said("revoke_keys", "--all")
-    assert (found["found"], found["revoked"]) == (3, 0)
+    results = output("revoke_keys", "--all")
+    assert (results["found"], results["revoked"]) == (3, 0)
     assert set(states().values()) == {"active"}
     with pytest.raises(CommandError, match="--reason"):
-        said("revoke_keys", "--all", "--yes")
+        output("revoke_keys", "--all", "--yes")
     for empty in (["--network", ""], ["--key", ""]):
         with pytest.raises(CommandError, match=r"empty|no such key"):
-            said("revoke_keys", "--all", *empty, "--yes", "--reason", "leak")
+            output("revoke_keys", "--all", *empty, "--yes", "--reason", "leak")
     with pytest.raises(CommandError, match="no such key"):
-        said("revoke_keys", "--key", keys["a"].key_id, "--key", "k" * 64, "--yes", "--reason", "leak")
+        output("revoke_keys", "--key", keys["a"].key_id, "--key", "k" * 64, "--yes", "--reason", "leak")
     assert set(states().values()) == {"active"}
     with pytest.raises(CommandError, match="Select keys with"):
-        said("revoke_keys", "--yes", "--reason", "leak")
+        output("revoke_keys", "--yes", "--reason", "leak")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_keys_are_shown_first_and_nothing_ends_without_yes_and_reason(keys: dict
 def test_selectors_are_combined_and_each_key_leaves_an_event(
     keys: dict[str, ApiKey], selectors: list[str], ended: set[str]
 ) -> None:
-    assert said("revoke_keys", *selectors, "--yes", "--reason", "leaked list")["revoked"] == len(ended)
+    assert output("revoke_keys", *selectors, "--yes", "--reason", "leaked list")["revoked"] == len(ended)
     assert {name for name, state in states().items() if state == "revoked"} == ended
     events = AuditEvent.objects.filter(event=KeyEvent.REVOKED.value)
     assert {event.label for event in events} == ended
@@ -95,9 +95,9 @@ def test_selectors_are_combined_and_each_key_leaves_an_event(
 def test_keys_of_a_customer_or_by_id(keys: dict[str, ApiKey]) -> None:
     owner = keys["a"].owner.phone
     both = ["--customer", owner, "--key", keys["a"].key_id, "--key", keys["c"].key_id]
-    assert said("revoke_keys", *both)["keys"] == [keys["a"].key_id]
-    assert said("revoke_keys", "--customer", owner, "--yes", "--reason", "x")["revoked"] == 2
-    assert said("revoke_keys", "--customer", owner, "--yes", "--reason", "x") == {
+    assert output("revoke_keys", *both)["keys"] == [keys["a"].key_id]
+    assert output("revoke_keys", "--customer", owner, "--yes", "--reason", "x")["revoked"] == 2
+    assert output("revoke_keys", "--customer", owner, "--yes", "--reason", "x") == {
         "found": 0,
         "revoked": 0,
         "keys": [],
@@ -114,10 +114,10 @@ def test_everything_sealed_opens_under_the_new_key_alone(keys: dict[str, ApiKey]
     )
     old = dict(settings.MASTER_KEYS)
     settings.MASTER_KEYS = {"new": NEW, **old}
-    assert said("rotate_master_key", "--dry-run")["sealed"] == 0
-    found = said("rotate_master_key", "--batch", "2")
-    assert found["left"] == {"new": found["sealed"]}
-    assert said("rotate_master_key")["sealed"] == 0
+    assert output("rotate_master_key", "--dry-run")["sealed"] == 0
+    results = output("rotate_master_key", "--batch", "2")
+    assert results["left"] == {"new": results["sealed"]}
+    assert output("rotate_master_key")["sealed"] == 0
     settings.MASTER_KEYS = {"new": NEW}
     assert {key.pk: people.secret_of(key) for key in keys.values()} == secrets
     seed.refresh_from_db()
@@ -132,7 +132,7 @@ def test_what_does_not_open_is_named_and_keeps_nothing_else_back(
     Credential.objects.filter(pk=broken.pk).update(sealed="nonsense")
     settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
     with pytest.raises(CommandError, match=f"row {broken.pk}: a sealed value is malformed"):
-        said("rotate_master_key", "--batch", "1")
+        output("rotate_master_key", "--batch", "1")
     assert set(reencrypt.count_values()) == {"new", "?"}
 
 
@@ -141,7 +141,7 @@ def test_recovery_codes_that_an_old_key_knows_are_said(keys: dict[str, ApiKey], 
     people.recovery_codes(sara)
     [old] = settings.MASTER_KEYS
     settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
-    assert said("rotate_master_key")["digests"] == {old: 10}
+    assert output("rotate_master_key")["digests"] == {old: 10}
 
 
 @pytest.mark.postgres
@@ -200,7 +200,7 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
 
 @pytest.mark.django_db(transaction=True)
 def test_tick_runs_everything_and_of_two_at_once_one() -> None:
-    assert said("tick") == {"ran": True}
+    assert output("tick") == {"ran": True}
     assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune"}
     from accounts.management.commands import tick
 
@@ -208,12 +208,12 @@ def test_tick_runs_everything_and_of_two_at_once_one() -> None:
     command = [sys.executable, "manage.py", "tick", "--json"]
     with tick.alone() as held:
         assert held
-        assert said("tick") == {"ran": False}
+        assert output("tick") == {"ran": False}
         other = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, capture_output=True
         )
         assert json.loads(other.stdout) == {"ran": False}
-    assert said("tick") == {"ran": True}
+    assert output("tick") == {"ran": True}
 
 
 @pytest.mark.django_db

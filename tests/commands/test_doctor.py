@@ -48,22 +48,24 @@ def _phone(settings: Any) -> None:
     cache.clear()
 
 
-def found(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
+def result(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
     """State and words by name; a failing exit code agrees with the state."""
     code = 0
     try:
         call_command("portal_doctor", "--json")
     except SystemExit as ended:
         code = int(str(ended.code))
-    told = json.loads(capsys.readouterr().out)
+    notified = json.loads(capsys.readouterr().out)
     # The variable with which browsers are driven by other tests of this process.
-    told["findings"] = [row for row in told["findings"] if row["name"] != "settings async.E001"]
-    rows = {row["name"]: (row["state"], f"{row['found']} {row['advice']}") for row in told["findings"]}
+    notified["findings"] = [row for row in notified["findings"] if row["name"] != "settings async.E001"]
+    rows = {row["name"]: (row["state"], f"{row['found']} {row['advice']}") for row in notified["findings"]}
     if "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ:
         assert (
-            (code == 1) == (told["state"] == "fail") == ("fail" in {state for state, _words in rows.values()})
+            (code == 1)
+            == (notified["state"] == "fail")
+            == ("fail" in {state for state, _words in rows.values()})
         )
-    assert all(row["advice"] for row in told["findings"] if row["state"] != "ok")
+    assert all(row["advice"] for row in notified["findings"] if row["state"] != "ok")
     return rows
 
 
@@ -78,7 +80,7 @@ def test_in_order_everything_is_ok_and_no_secret_is_said(capsys: pytest.CaptureF
     key_of(customer())
     token, text = GatewayToken.new("tehran-1")
     token.save()
-    rows = found(capsys)
+    rows = result(capsys)
     assert rows.keys() >= NAMES
     # The tests' own e-mail and trusted proxies are what they are.
     assert {name: row for name, row in rows.items() if row[0] == "fail"} == {}
@@ -178,7 +180,7 @@ def test_what_is_wrong_is_found_with_what_to_do(
 ) -> None:
     AuditHead.objects.get()
     spoil(settings)
-    rows = found(capsys)
+    rows = result(capsys)
     assert rows[name][0] == state
     assert words in rows[name][1]
 
@@ -188,7 +190,7 @@ def test_a_clock_that_is_off_is_a_warning(
 ) -> None:
     behind = "SELECT 1700000000.5"
     monkeypatch.setattr(doctor, "CLOCKS", {"postgresql": behind, "sqlite": behind})
-    assert found(capsys)["clock"][0] == "warn"
+    assert result(capsys)["clock"][0] == "warn"
 
 
 def test_a_lost_database_is_one_finding_and_its_message_is_not_said(
@@ -198,7 +200,7 @@ def test_a_lost_database_is_one_finding_and_its_message_is_not_said(
         raise DatabaseError("password=hunter2")
 
     monkeypatch.setattr(connection, "cursor", lost)
-    rows = found(capsys)
+    rows = result(capsys)
     assert rows["database"][0] == "fail"
     assert "migrations" not in rows
     assert "cache" in rows

@@ -160,7 +160,7 @@ def test_sample_customers_have_keys_that_can_be_verified(
     settings.DEMO = True
     for _again in range(2):
         call_command("load_demo", "6", "--json")
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    notified = json.loads(capsys.readouterr().out.splitlines()[-1])
     made = list(
         User.objects.filter(phone__startswith=sample_data.PREFIX)
         .select_related("totp", "sms")
@@ -168,16 +168,16 @@ def test_sample_customers_have_keys_that_can_be_verified(
     )
     assert len(made) == 12
     assert all(user.has_both_factors for user in made)
-    assert told["customers"] == 6
-    assert told["keys"] == 12
-    assert made[-1].check_password(told["password"])
-    assert not made[0].check_password(told["password"])
+    assert notified["customers"] == 6
+    assert notified["keys"] == 12
+    assert made[-1].check_password(notified["password"])
+    assert not made[0].check_password(notified["password"])
     keys = ApiKey.objects.filter(owner__in=made)
     assert {key.ip_policy for key in keys} == {"trusted", "unrestricted"}
     assert all(key_loader.load(key.key_id) is not None for key in keys)  # each secret opens
     assert AllowedNetwork.objects.exists()
     assert DailyUse.objects.filter(key__in=keys).count() >= len(keys)
-    assert told["password"] not in repr([event.detail for event in AuditEvent.objects.all()])
+    assert notified["password"] not in repr([event.detail for event in AuditEvent.objects.all()])
     assert len(events("trial.loaded")) == 2
 
 

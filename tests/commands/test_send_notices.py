@@ -183,7 +183,7 @@ def running(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     """The senders among the processes that ``pid`` started."""
-    found = []
+    result = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
@@ -191,8 +191,8 @@ def children_of(pid: int) -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if parent == pid and is_sender:
-            found.append(int(path.name))
-    return found
+            result.append(int(path.name))
+    return result
 
 
 def test_a_loop_outlives_a_database_that_is_away_and_ends_when_told(tmp_path: Path) -> None:

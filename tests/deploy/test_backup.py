@@ -44,8 +44,8 @@ def program(name: str, major: int) -> str:
     for directory in postgres_directories():
         path = directory / name
         if path.exists():
-            said = subprocess.run([str(path), "--version"], capture_output=True, text=True).stdout
-            if said and int(said.split()[2].partition(".")[0]) >= major:
+            output = subprocess.run([str(path), "--version"], capture_output=True, text=True).stdout
+            if output and int(output.split()[2].partition(".")[0]) >= major:
                 return str(path)
     unavailable(f"no {name} of PostgreSQL {major} or newer")
     raise AssertionError

@@ -57,21 +57,21 @@ class Loads(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.urls: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if tag in ("script", "img", "iframe", "source"):
-            self.found.append(given.get("src") or "")
+            self.urls.append(given.get("src") or "")
         if tag == "link" and given.get("rel") != "canonical":
-            self.found.append(given.get("href") or "")
+            self.urls.append(given.get("href") or "")
 
 
 def remote(text: str) -> Iterator[str]:
     """Yield the addresses of other hosts that ``text`` (HTML) loads."""
     parser = Loads()
     parser.feed(text)
-    yield from (url for url in parser.found if re.match(r"(https?:)?//", url))
+    yield from (url for url in parser.urls if re.match(r"(https?:)?//", url))
 
 
 def test_a_remote_script_would_be_found() -> None:
@@ -98,10 +98,10 @@ def test_a_browser_draws_the_diagrams_and_asks_no_other_host(site: Path, browser
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         origin = f"http://127.0.0.1:{server.server_port}/"
-        asked: list[str] = []
+        requested: list[str] = []
         page = browser.new_page()
         try:
-            page.on("request", lambda request: asked.append(request.url))
+            page.on("request", lambda request: requested.append(request.url))
             page.goto(f"{origin}architecture.html")
             diagrams = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").count("```mermaid")
             assert diagrams > 5
@@ -110,8 +110,8 @@ def test_a_browser_draws_the_diagrams_and_asks_no_other_host(site: Path, browser
         finally:
             page.close()
             server.shutdown()
-    assert f"{origin}assets/mermaid.tiny.js" in asked
-    assert [url for url in asked if not url.startswith((origin, "data:", "blob:"))] == []
+    assert f"{origin}assets/mermaid.tiny.js" in requested
+    assert [url for url in requested if not url.startswith((origin, "data:", "blob:"))] == []
 
 
 def test_persian_pages_are_right_to_left(site: Path) -> None:

@@ -22,7 +22,7 @@ from tests.support.servers import die_with_parent, free_port
 RUNTIME_BYTES = 59_000_000
 LARGEST_IMAGE = 200_000_000
 START_SECONDS = 60.0
-NOBODY = 65_532
+UNPRIVILEGED = 65_532
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_the_image_keeps_its_rules(stages: list[Stage]) -> None:
 
 
 def test_only_what_runs_gets_into_the_build() -> None:
-    found = {path.parts[0] for path in dockerfiles.context()}
-    assert found == {
+    results = {path.parts[0] for path in dockerfiles.context()}
+    assert results == {
         "accounts", "apikeys", "hitobit_portal", "locale", "static", "templates", "manage.py", "requirements.txt",
     }  # fmt: skip
 
@@ -115,8 +115,8 @@ def as_user(image: Build, words: list[str]) -> list[str]:
         assert shutil.which("setpriv"), "util-linux has it"
         drop = [
             "setpriv",
-            f"--reuid={NOBODY}",
-            f"--regid={NOBODY}",
+            f"--reuid={UNPRIVILEGED}",
+            f"--regid={UNPRIVILEGED}",
             "--clear-groups",
             "--no-new-privs",
             "--bounding-set=-all",
@@ -205,7 +205,7 @@ def test_it_serves_as_nobody_from_a_tree_that_nobody_can_write(
         assert manage_probe(image, environ, [*words, "/nowhere/"]) == 1
         if os.geteuid() == 0:
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-            assert re.search(rf"Uid:\s+{NOBODY}\s+{NOBODY}\s+{NOBODY}", status)
+            assert re.search(rf"Uid:\s+{UNPRIVILEGED}\s+{UNPRIVILEGED}\s+{UNPRIVILEGED}", status)
             assert re.search(r"CapEff:\s+0+\n", status)
     finally:
         process.send_signal(signal.SIGTERM)

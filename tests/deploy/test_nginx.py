@@ -170,7 +170,7 @@ def test_nginx_says_who_calls_and_nobody_else_does(front: Front) -> None:
     assert {"x_forwarded_for", "x-forwarded-host", "forwarded"} & set(headers) == set()
 
 
-def test_nginx_keeps_metrics_and_the_machine_door_inside(front: Front) -> None:
+def test_nginx_keeps_metrics_and_the_authorization_api_inside(front: Front) -> None:
     for path in ("/metrics", "/readyz", "/gateway/v1/auth", "//metrics", "/%6detrics"):
         assert front.ask(path)[0] == 404, path
     assert front.ask("/healthz")[0] == 200
@@ -210,7 +210,7 @@ def test_nginx_answers_programs_for_bytes_that_the_portals_server_does_not_take(
     context = ssl.create_default_context(cafile=str(front.directory / "tls-certificate"))
 
     def answer(target: bytes) -> bytes:
-        found = b""
+        result = b""
         with (
             socket.create_connection(("127.0.0.1", front.tls), 10) as raw,
             context.wrap_socket(raw, server_hostname=HOST) as peer,
@@ -219,8 +219,8 @@ def test_nginx_answers_programs_for_bytes_that_the_portals_server_does_not_take(
                 b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, HOST.encode())
             )
             while piece := peer.recv(65_536):
-                found += piece
-        return found
+                result += piece
+        return result
 
     for byte in (b'"', b"<", b">", b"\x80", b"\xd8", b"\xff", "ü".encode()):
         for path in (b"/sapi/v1/account/apiRestrictions", b"/api/v3/time"):

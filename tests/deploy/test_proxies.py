@@ -156,7 +156,7 @@ def signed(
     return client.call(method, path, list(pairs.items()), content_type=None)
 
 
-def ways(front: Proxy) -> dict[str, int]:
+def paths_taken(front: Proxy) -> dict[str, int]:
     """How many requests the gateway decided so far, by the way of the decision."""
     text = front.gateway.ask("GET", "/metrics").body.decode()
     return {
@@ -183,19 +183,19 @@ def code(answer: tuple[int, Any, Any]) -> tuple[int, int]:
 
 def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy, key: ApiKey) -> None:
     call = signed(key, symbol="BTC IRT", note="a+b/ü")
-    status, told, _headers = front.send(call)
+    status, notified, _headers = front.send(call)
     assert status == 200
-    assert told == {
+    assert notified == {
         "path": f"{call.path}?{call.query.decode()}", "user": str(key.owner_id), "key": key.key_id,
         "permissions": "read", "client_ip": HOME, "underscores": [],
     }  # fmt: skip
 
 
 def test_ordinary_requests_are_decided_by_the_quick_way(front: Proxy) -> None:
-    """The first of a key asks the database; later ones do when the machine is so busy that memory is not believed."""
-    before, deadline = ways(front), time.monotonic() + 120
-    while ways(front).get("quick", 0) < before.get("quick", 0) + 15:
-        assert time.monotonic() < deadline, (before, ways(front))
+    """The first of a key asks the database; later ones do when the key cache is not fresh."""
+    before, deadline = paths_taken(front), time.monotonic() + 120
+    while paths_taken(front).get("quick", 0) < before.get("quick", 0) + 15:
+        assert time.monotonic() < deadline, (before, paths_taken(front))
         key = people.key_of(people.customer())
         for n in range(10):
             assert front.send(signed(key, symbol=f"BTC{n}"))[0] == 200
@@ -229,7 +229,7 @@ def test_path_that_ends_elsewhere_does_not_hide_the_query(front: Proxy, key: Api
         assert "#" not in json.loads(body)["path"]
 
 
-def test_refusals_are_in_the_contracts_words(front: Proxy, key: ApiKey) -> None:
+def test_rejections_are_in_the_contracts_words(front: Proxy, key: ApiKey) -> None:
     wrong = signed(key, secret="w" * 64)
     assert code(front.send(wrong)) == (400, -1022)
     assert "Retry-After" not in front.send(wrong)[2]
@@ -259,13 +259,13 @@ def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
 
 
 def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKey) -> None:
-    said = {
+    output = {
         "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
         "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
         "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
     }  # fmt: skip
-    status, told, _headers = front.send(signed(key), said)
-    assert (status, told["user"], told["key"], told["permissions"], told["client_ip"]) == (
+    status, notified, _headers = front.send(signed(key), output)
+    assert (status, notified["user"], notified["key"], notified["permissions"], notified["client_ip"]) == (
         200, str(key.owner_id), key.key_id, "read", HOME,
     )  # fmt: skip
     hops = {
@@ -275,18 +275,18 @@ def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKe
     }
     _status, again, _headers = front.send(signed(key), hops)
     names = ("user", "key", "permissions", "client_ip")
-    assert [again.get(name) for name in names] == [told[name] for name in names]
+    assert [again.get(name) for name in names] == [notified[name] for name in names]
     assert again["underscores"] == []
     other = signed(key)
     elsewhere = {"X-Original-URI": f"/api/v3/account?{other.query.decode()}"}
-    assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**said, **elsewhere})) == (401, -2015)
+    assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**output, **elsewhere})) == (401, -2015)
     forged = Call("GET", "/api/v3/account", b"timestamp=1", b"", {"X-MBX-APIKEY": key.key_id})
     for name in ("X-Original-URI", "X-Forwarded-Uri"):
         assert front.send(forged, {name: elsewhere["X-Original-URI"]})[0] in (400, 401)
     key.apply(["read"], "trusted", ["203.0.113.9"])
     commit_barrier.changed()
     commit_barrier.wait()
-    assert code(front.send(signed(key), said)) == (401, -2015)
+    assert code(front.send(signed(key), output)) == (401, -2015)
 
 
 def test_body_that_nobody_checked_does_not_pass(front: Proxy, key: ApiKey) -> None:

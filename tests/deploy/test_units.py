@@ -122,10 +122,10 @@ def test_units_are_understood_and_closed(system: Path) -> None:
     complaints = [line for line in verified.stderr.splitlines() if "portal-" in line]
     assert complaints == []
     options = ["--offline=true", f"--root={system}", "--threshold=20", "--no-pager"]
-    found = subprocess.run([analyze, "security", *options, *names], capture_output=True, text=True)
+    results = subprocess.run([analyze, "security", *options, *names], capture_output=True, text=True)
     # 0 is closed, 10 is open; what is left is that they talk to the network.
-    assert found.returncode == 0, found.stdout[-3000:]
-    exposures = [float(number) for number in re.findall(r"level for portal-\S+: ([\d.]+)", found.stdout)]
+    assert results.returncode == 0, results.stdout[-3000:]
+    exposures = [float(number) for number in re.findall(r"level for portal-\S+: ([\d.]+)", results.stdout)]
     assert len(exposures) == 4
     assert max(exposures) <= 1.5
 
@@ -134,11 +134,11 @@ def test_units_run_commands_that_exist_with_secrets_as_files() -> None:
     common = (UNITS / "portal-.service.d/common.conf").read_text(encoding="utf-8")
     started = {}
     for path in UNITS.glob("*.service"):
-        found = re.findall(
+        results = re.findall(
             r"(?m)^ExecStart=/opt/portal/current/\.venv/bin/python manage\.py (\w+)", path.read_text("utf-8")
         )
-        assert len(found) == 1, path.name
-        started[path.name] = found[0]
+        assert len(results) == 1, path.name
+        started[path.name] = results[0]
     assert set(started.values()) <= set(get_commands())
     names = set(re.findall(r"\b((?:PORTAL|DATABASE|REDIS)_\w+)=", common))
     assert {name.removesuffix("_FILE") for name in names} <= NAMES

@@ -130,16 +130,16 @@ def make_key(life: Life, person: Person, client: Client) -> tuple[ApiKey, str]:
     client.post("/keys/", {"name": "canary"})
     answer = client.post("/keys/new/verify/", both(life, person, "key.create"))
     page = client.get(answer["Location"])
-    found = re.search(r'id="api-secret"[^>]*>([A-Za-z0-9]{64})<', page.content.decode())
-    assert found, "the secret is not shown"
-    life.watch("secret", found[1])
+    result = re.search(r'id="api-secret"[^>]*>([A-Za-z0-9]{64})<', page.content.decode())
+    assert result, "the secret is not shown"
+    life.watch("secret", result[1])
     key = ApiKey.objects.get()
     settings = {"permissions": ["read"], "ip_policy": "unrestricted", "network": "", "save": "1"}
     client.post(f"/keys/{key.pk}/", settings)
     client.post(f"/keys/{key.pk}/", {**settings, "permissions": ["read", "trade"]})
     client.post(f"/keys/{key.pk}/verify/", both(life, person, "key.change"))
     assert ApiKey.objects.get().can_trade
-    return key, found[1]
+    return key, result[1]
 
 
 def use(life: Life, key: ApiKey, secret: str) -> None:

@@ -21,13 +21,13 @@ TEMPLATE = """{% load i18n %}
 
 
 def extracted_from(template: str) -> dict[object, str | None]:
-    found = Catalog()
+    result = Catalog()
     file = io.BytesIO(template.encode())
     for _line, function, message, _comments in catalogue.extract_template(file, catalogue.KEYWORDS, (), {}):
         strings = message if isinstance(message, tuple) else (message,)
         context = strings[0] if "p" in function[:2] and function != "_" else None
-        found.add(tuple(strings[1:3]) if function == "npgettext" else strings[-1], context=context)
-    return {message.id: message.context for message in catalogue.messages(found)}
+        result.add(tuple(strings[1:3]) if function == "npgettext" else strings[-1], context=context)
+    return {message.id: message.context for message in catalogue.messages(result)}
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def test_missing_obsolete_and_fuzzy_messages_are_problems() -> None:
     extracted, translated = Catalog(), Catalog(locale="fa")
     extracted.add("New")
     translated.add("Old", "کهنه", flags=["fuzzy"])
-    found = catalogue.problems(translated, extracted)
-    assert found == ["'New' is missing", "'Old' is not in the sources", "'Old' is marked fuzzy"]
+    result = catalogue.problems(translated, extracted)
+    assert result == ["'New' is missing", "'Old' is not in the sources", "'Old' is marked fuzzy"]
 
 
 def test_update_keeps_translations_adds_new_messages_and_drops_old_ones(tmp_path: Path) -> None:

@@ -102,10 +102,10 @@ def text(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def arrives_harmless(told: str, text: str) -> None:
-    """``told`` has neither the core of ``text`` nor a hidden character."""
-    assert HOSTILE[text] not in told
-    hidden = [char for char in told if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs")]
+def arrives_harmless(sent_text: str, text: str) -> None:
+    """``sent_text`` has neither the core of ``text`` nor a hidden character."""
+    assert HOSTILE[text] not in sent_text
+    hidden = [char for char in sent_text if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs")]
     assert set(hidden) <= set(JOINERS + OURS + "\n\r\ufeff")
 
 
@@ -136,10 +136,10 @@ PIECES = st.text(st.sampled_from(list("ab.:/0129+ -()@wé۰\u200c\u3002\u0301\u0
 @given(st.one_of(PIECES, st.text()))
 @settings(max_examples=500)
 def test_what_goes_out_passes_the_rule_and_goes_out_unchanged_again(typed: str) -> None:
-    told = plain(typed)
-    assert problem(told) is None
-    assert plain(told) == told
-    assert problem(typed) is not None or told == one_line(typed)
+    sent_text = plain(typed)
+    assert problem(sent_text) is None
+    assert plain(sent_text) == sent_text
+    assert problem(typed) is not None or sent_text == one_line(typed)
 
 
 @given(PIECES)
@@ -179,9 +179,9 @@ def test_a_key_name_puts_nothing_into_the_sms_of_a_code_or_into_a_call(sara: Per
     "address", ["thief@evil.example", '"call\\ 0900"@evil.example', "a\u00ad@evil.example"]
 )
 def test_an_address_of_an_e_mail_is_no_link_in_the_sms(address: str) -> None:
-    told = sms_codes._sms_text(choices_approvals.change_email(address), "123456")
-    assert "evil.example" not in told
-    assert "\u00ad" not in told
+    sent_text = sms_codes._sms_text(choices_approvals.change_email(address), "123456")
+    assert "evil.example" not in sent_text
+    assert "\u00ad" not in sent_text
 
 
 def test_no_notice_says_what_a_name_a_reason_a_change_or_a_browser_says(sara: Person, text: str) -> None:
@@ -206,9 +206,9 @@ def told_of(sara: Person, text: str, kinds: list[SecurityEvent]) -> None:
     link = "https://"
     for notice in Notice.objects.select_related("event", "user"):
         letter = texts.mail(notice)
-        for told in (texts.sms_text(notice), letter.subject, letter.text, letter.html):
-            arrives_harmless(told.replace(texts.content_of(notice).link, ""), text)
-            assert told.count(link) <= (2 if told == letter.html else 1)
+        for sent_text in (texts.sms_text(notice), letter.subject, letter.text, letter.html):
+            arrives_harmless(sent_text.replace(texts.content_of(notice).link, ""), text)
+            assert sent_text.count(link) <= (2 if sent_text == letter.html else 1)
 
 
 def test_no_export_says_it(sara: Person, text: str) -> None:
@@ -227,8 +227,8 @@ def test_no_export_says_it(sara: Person, text: str) -> None:
         "".join(export.as_csv(export.KEY_COLUMNS, export.keys_of(sara.user))),
         "".join(export.as_json(export.EVENT_COLUMNS, export.events_of(sara.user))),
     ]
-    for told in files:
-        arrives_harmless(told, text)
+    for sent_text in files:
+        arrives_harmless(sent_text, text)
     assert str(key.pk) in files[4]
 
 
@@ -345,7 +345,7 @@ def test_a_letter_reaches_an_old_address_as_one_recipient(sara: Person) -> None:
 
 
 def test_the_error_of_the_rule_is_a_sentence() -> None:
-    for found in Problem:
-        assert len(str(FREE_TEXT[found])) > 20
+    for result in Problem:
+        assert len(str(FREE_TEXT[result])) > 20
     with pytest.raises(ValidationError):
         EmailForm.base_fields["email"].clean('"x"@example.com')

@@ -97,8 +97,8 @@ def test_what_helps_is_left() -> None:
     text = 'null value in column "label" of relation "apikeys_apikey" violates not-null constraint'
     assert logs.describe(ValueError(text)) == f"ValueError: {text}"
     assert logs.describe(KeyError()) == "KeyError"
-    told = logs.redact("GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890")
-    assert told == "GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890"
+    notified = logs.redact("GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890")
+    assert notified == "GET /keys/6f1d/ from 203.0.113.9 took 123456 µs, notice 1234567890"
     assert logs.redact("to +989121234567") == f"to +98(phone){MASKED}"
 
 
@@ -135,18 +135,18 @@ def test_a_fault_and_the_work_after_a_request_are_told_with_its_id(
     monkeypatch.setattr("apikeys.pages.key_list.render", broken)
     answer = client.get("/keys/")
     assert answer.status_code == 500
-    found = [line for line in lines.objects() if "request" in line]
-    assert {line["request"] for line in found} == {answer.headers["X-Request-Id"]}
-    assert [line["message"] for line in found] == ["after it", "Internal Server Error: /keys/"]
-    assert found[1]["error"].startswith("RuntimeError: no SMS to 0(phone)")
-    assert any("apikeys/pages/key_list.py" in place for place in found[1]["trace"])
+    results = [line for line in lines.objects() if "request" in line]
+    assert {line["request"] for line in results} == {answer.headers["X-Request-Id"]}
+    assert [line["message"] for line in results] == ["after it", "Internal Server Error: /keys/"]
+    assert results[1]["error"].startswith("RuntimeError: no SMS to 0(phone)")
+    assert any("apikeys/pages/key_list.py" in place for place in results[1]["trace"])
     assert PHONE not in lines.text.getvalue()
 
 
 def test_the_form_is_a_setting_and_json_outside_of_the_demo(tmp_path: Path) -> None:
     script = "import logging, django; django.setup(); logging.getLogger('x').error('told')"
 
-    def said(**values: str) -> str:
+    def output(**values: str) -> str:
         result = subprocess.run(
             [sys.executable, "-c", script],
             cwd=ROOT, env=environment(tmp_path, {**values}), capture_output=True, text=True,
@@ -154,8 +154,8 @@ def test_the_form_is_a_setting_and_json_outside_of_the_demo(tmp_path: Path) -> N
         assert result.returncode == 0, result.stderr
         return result.stderr
 
-    assert json.loads(said())["message"] == "told"
-    assert said(PORTAL_LOG_FORMAT="line").endswith("ERROR x told\n")
+    assert json.loads(output())["message"] == "told"
+    assert output(PORTAL_LOG_FORMAT="line").endswith("ERROR x told\n")
     refused = manage(tmp_path, {"PORTAL_LOG_FORMAT": "xml"}, "check")
     assert refused.returncode == 1
     assert "PORTAL_LOG_FORMAT" in refused.stderr

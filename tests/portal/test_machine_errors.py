@@ -29,14 +29,14 @@ def in_language(code: str, *, csrf: bool = False) -> Client:
 
 def same_in_all(ask: Callable[[Client], Any], status: int, code: int = -1000) -> str:
     """The message, which is the same JSON for every language."""
-    said = set()
+    text = set()
     for language in ("fa", "en", "xx"):
         answer = ask(in_language(language))
         assert answer.status_code == status
         assert answer["Content-Type"] == "application/json"
         assert answer.get("Content-Language", "en") == "en"
-        said.add(answer.content)
-    (document,) = said
+        text.add(answer.content)
+    (document,) = text
     assert document.isascii()
     assert json.loads(document)["code"] == code
     return str(json.loads(document)["msg"])

@@ -161,7 +161,7 @@ def test_queues_tell_how_much_waits_and_for_how_long(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_keys_accounts_and_refusals() -> None:
+def test_keys_accounts_and_rejections() -> None:
     sara = people.customer()
     keys = [people.key_of(sara, f"bot {n}") for n in range(3)]
     keys[0].set_state(KeyState.FROZEN)
@@ -215,9 +215,9 @@ def expressions(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(("path", "least"), [("prometheus/alerts.yml", 14), ("grafana/portal.json", 25)])
 def test_alerts_and_dashboard_ask_for_what_is_exported(exported: set[str], path: str, least: int) -> None:
-    found = expressions(DEPLOY / path)
-    assert len(found) >= least
-    for expression in found:
+    results = expressions(DEPLOY / path)
+    assert len(results) >= least
+    for expression in results:
         bare = re.sub(r'"[^"]*"', '""', expression).replace("$__rate_interval", "5m")
         labels = re.findall(r"(\w+)\{([^}]*)\}", bare)
         for name, inside in labels:

@@ -27,8 +27,8 @@ class Browser:
 
     def get(self, path: str) -> str:
         page = self.session.get(self.portal.url + path).text
-        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        self.token = found.group(1) if found else ""
+        result = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        self.token = result.group(1) if result else ""
         return page
 
     def post(self, path: str, **fields: str) -> httpx.Response:

@@ -28,7 +28,7 @@ PAGES = [
 
 
 def with_keys(count: int) -> tuple[Client, ApiKey]:
-    """A customer with ``count`` keys of as many networks and events, at the door of every page."""
+    """A customer with ``count`` keys of as many networks and events, before every page."""
     sara: Person = people.customer(name="Sara")
     people.recovery_codes(sara)
     keys = [people.key_of(sara, f"key {n}") for n in range(count)]

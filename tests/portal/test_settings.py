@@ -124,20 +124,20 @@ def test_wrong_environment_stops_the_start_and_is_named(
     case: str, starts: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
     bad, result = CASES[case], starts[case]
-    said = result.stdout + result.stderr
-    assert result.returncode == 1, said
-    assert bad.name in said
+    output = result.stdout + result.stderr
+    assert result.returncode == 1, output
+    assert bad.name in output
     for words in bad.says:
-        assert words in said
+        assert words in output
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_start_that_is_refused_does_not_show_the_value(
     case: str, starts: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
-    said = starts[case].stdout + starts[case].stderr
-    assert CANARY not in said
-    assert "Traceback" not in said
+    output = starts[case].stdout + starts[case].stderr
+    assert CANARY not in output
+    assert "Traceback" not in output
 
 
 def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:

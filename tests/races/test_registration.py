@@ -58,7 +58,7 @@ def test_many_passwords_with_one_proof_open_one_account() -> None:
     assert count_events(Event.SIGNED_UP) == SmsDevice.objects.count() == 1
 
 
-def test_many_strangers_asking_at_once_make_one_row_and_one_message() -> None:
+def test_many_visitors_asking_at_once_make_one_row_and_one_message() -> None:
     phone = people.next_phone()
     posts = [(people.browser(people.address(n)), SIGNUP, {"phone": phone}) for n in range(MANY)]
     assert count_redirects(post_concurrently(posts), CODE) == MANY

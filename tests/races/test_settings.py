@@ -166,9 +166,9 @@ def test_link_of_the_mail_is_used_once() -> None:
     one.post("/settings/email/", {"email": "sara@example.com"})
     codes = {"sms_code": sms_collector.newest("email.change").code, "totp_code": sara.totp()}
     one.post("/settings/email/codes/", codes)
-    found = re.search(r"(/settings/email/confirm/\S+)", str(mail.outbox[-1].body))
-    assert found
-    count_redirects(post_concurrently([(client, found[1], {}) for client in crowd_of(one)]), "")
+    result = re.search(r"(/settings/email/confirm/\S+)", str(mail.outbox[-1].body))
+    assert result
+    count_redirects(post_concurrently([(client, result[1], {}) for client in crowd_of(one)]), "")
     assert count_events(Event.EMAIL_CHANGED) == 1
 
 

@@ -117,12 +117,12 @@ class _Item:
 def slow(pattern: str | bytes, *, flags: int = 0, anchored: bool = False) -> list[str]:
     """What is wrong with ``pattern``, in words; nothing if it goes through each text once."""
     tree = parser.parse(pattern, flags)
-    found: list[str] = []
-    for sequence in _sequences(tree, tree.state.flags, found):
-        found += _shared(sequence)
+    result: list[str] = []
+    for sequence in _sequences(tree, tree.state.flags, result):
+        result += _shared(sequence)
         if not anchored:
-            found += _begun_within(sequence)
-    return sorted(set(found))
+            result += _begun_within(sequence)
+    return sorted(set(result))
 
 
 def _shared(sequence: list[_Item]) -> Iterator[str]:
@@ -145,34 +145,34 @@ def _begun_within(sequence: list[_Item]) -> Iterator[str]:
             yield "a search begins anew within a repeat"
 
 
-def _sequences(tree: Any, flags: int, found: list[str]) -> Iterator[list[_Item]]:
+def _sequences(tree: Any, flags: int, result: list[str]) -> Iterator[list[_Item]]:
     """Each way through the alternatives, as the parts that follow each other."""
-    ways: list[list[_Item]] = [[]]
+    alternatives: list[list[_Item]] = [[]]
     for code, value in tree:
-        parts = list(_parts(code, value, flags, found))
-        ways = [[*way, *part] for way in ways for part in parts]
-        assert len(ways) <= 5_000, "an expression with too many alternatives"
-    yield from ways
+        parts = list(_parts(code, value, flags, result))
+        alternatives = [[*way, *part] for way in alternatives for part in parts]
+        assert len(alternatives) <= 5_000, "an expression with too many alternatives"
+    yield from alternatives
 
 
-def _parts(code: Any, value: Any, flags: int, found: list[str]) -> Iterator[list[_Item]]:
+def _parts(code: Any, value: Any, flags: int, result: list[str]) -> Iterator[list[_Item]]:
     if code is op.SUBPATTERN:
-        yield from _sequences(value[3], flags | value[1] & ~value[2], found)
+        yield from _sequences(value[3], flags | value[1] & ~value[2], result)
     elif code is op.BRANCH:
         for branch in value[1]:
-            yield from _sequences(branch, flags, found)
+            yield from _sequences(branch, flags, result)
     elif code in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-        yield from _repeated(code, value, flags, found)
+        yield from _repeated(code, value, flags, result)
     elif code in (op.ATOMIC_GROUP, op.GROUPREF, op.GROUPREF_EXISTS):
-        found.append(f"{str(code).lower()} is not used here")
+        result.append(f"{str(code).lower()} is not used here")
         yield []
     elif code in (op.ASSERT, op.ASSERT_NOT):
         direction, inner = value
-        items = [item for way in _sequences(inner, flags, found) for item in way]
+        items = [item for way in _sequences(inner, flags, result) for item in way]
         single = len(items) == 1 and not items[0].endless
         behind = items[0].chars if code is op.ASSERT_NOT and direction < 0 and single else frozenset()
         if any(item.endless for item in items):
-            found.append("an assertion has a repeat without an end")
+            result.append("an assertion has a repeat without an end")
         yield [_Item(frozenset(), assertion=True, not_before=behind)]
     elif code is op.AT:
         yield [_Item(frozenset(), assertion=True)]
@@ -182,54 +182,58 @@ def _parts(code: Any, value: Any, flags: int, found: list[str]) -> Iterator[list
         yield [_Item(_chars(code, value, flags))]
 
 
-def _repeated(code: Any, value: Any, flags: int, found: list[str]) -> Iterator[list[_Item]]:
+def _repeated(code: Any, value: Any, flags: int, result: list[str]) -> Iterator[list[_Item]]:
     least, most, body = value
     if code is not op.MAX_REPEAT and most != 1:
-        found.append("a lazy or possessive repeat")
-    ways = list(_sequences(body, flags, found))
+        result.append("a lazy or possessive repeat")
+    alternatives = list(_sequences(body, flags, result))
     endless = most is op.MAXREPEAT or most > BOUND
     if most == 1:
-        yield from ways
+        yield from alternatives
         yield []
         return
-    for way in ways:
+    for way in alternatives:
         if any(item.endless for item in way):
-            found.append("a repeat within a repeat")
+            result.append("a repeat within a repeat")
         for at, item in enumerate(way):
             others = way[:at] + way[at + 1 :]
             if item.variable and all(other.optional or other.chars & item.chars for other in others):
-                found.append("a repeat of changing length within a repeat")
-    if any(all(item.optional or item.assertion for item in way) for way in ways):
-        found.append("a repeat of what may be empty")
-    if len(ways) > 1 and endless and any(a[0].chars & b[0].chars for a in ways for b in ways if a is not b):
-        found.append("alternatives within a repeat begin alike")
-    chars: Chars = frozenset().union(*(item.chars for way in ways for item in way))
-    single = all(len(way) == 1 for way in ways)
+                result.append("a repeat of changing length within a repeat")
+    if any(all(item.optional or item.assertion for item in way) for way in alternatives):
+        result.append("a repeat of what may be empty")
+    if (
+        len(alternatives) > 1
+        and endless
+        and any(a[0].chars & b[0].chars for a in alternatives for b in alternatives if a is not b)
+    ):
+        result.append("alternatives within a repeat begin alike")
+    chars: Chars = frozenset().union(*(item.chars for way in alternatives for item in way))
+    single = all(len(way) == 1 for way in alternatives)
     whole = _Item(chars, optional=least == 0, endless=endless, variable=least != most)
     if single or endless:
         yield [whole]
     else:  # what has to stand within each repetition stands between what is around it
-        yield from ([*way, replace(whole, optional=True)] for way in ways) if least else [[whole]]
+        yield from ([*way, replace(whole, optional=True)] for way in alternatives) if least else [[whole]]
 
 
 def _chars(code: Any, value: Any, flags: int) -> Chars:
-    found: Chars
+    result: Chars
     if code is op.LITERAL:
-        found = frozenset({value})
+        result = frozenset({value})
     elif code is op.NOT_LITERAL:
-        found = EVERY - {value}
+        result = EVERY - {value}
     elif code is op.ANY:
-        found = EVERY if flags & re.DOTALL else EVERY - {10}
+        result = EVERY if flags & re.DOTALL else EVERY - {10}
     elif code is op.IN:
-        found = frozenset().union(*(_of_class(*item) for item in value if item[0] is not op.NEGATE))
-        found = EVERY - found if value[0][0] is op.NEGATE else found
+        result = frozenset().union(*(_of_class(*item) for item in value if item[0] is not op.NEGATE))
+        result = EVERY - result if value[0][0] is op.NEGATE else result
     elif code is op.CATEGORY:
-        found = frozenset(_of_class(code, value))
+        result = frozenset(_of_class(code, value))
     else:
         raise AssertionError(f"{code} is not known here")
     if flags & re.IGNORECASE:
-        found |= {*(ord(c) for n in found for c in (chr(n).lower(), chr(n).upper()) if len(c) == 1)}
-    return frozenset(found)
+        result |= {*(ord(c) for n in result for c in (chr(n).lower(), chr(n).upper()) if len(c) == 1)}
+    return frozenset(result)
 
 
 def _of_class(code: Any, value: Any) -> Chars:

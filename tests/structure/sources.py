@@ -32,19 +32,19 @@ def dotted(path: Path) -> str:
 
 def imports(module: str, tree: ast.Module, is_package: bool = False) -> set[str]:
     """All that ``module`` imports, as dotted names, wherever in it; ``from a import b`` gives ``a`` and ``a.b``."""
-    found: set[str] = set()
+    result: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
+            result.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parts = module.split(".")
                 kept = parts[: len(parts) - node.level + is_package]
                 base = ".".join([*kept, *filter(None, [node.module])])
-            found.add(base)
-            found.update(f"{base}.{name.name}" for name in node.names)
-    return found
+            result.add(base)
+            result.update(f"{base}.{name.name}" for name in node.names)
+    return result
 
 
 def within(name: str, package: str) -> bool:

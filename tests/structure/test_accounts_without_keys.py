@@ -56,16 +56,16 @@ def names_and_texts(tree: ast.Module) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
-    found = set()
+    result = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            found.add(node.value)
-        found |= {
+            result.add(node.value)
+        result |= {
             value
             for name in ("id", "attr", "name", "arg")
             if isinstance(value := getattr(node, name, None), str)
         }
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +75,16 @@ def mentioned() -> dict[str, set[str]]:
 
 
 def test_no_event_and_no_purpose_of_keys_is_named_in_accounts(mentioned: dict[str, set[str]]) -> None:
-    found = {name: hits for name, texts in mentioned.items() if (hits := set(filter(TAG.search, texts)))}
-    assert found == {}
+    result = {name: hits for name, texts in mentioned.items() if (hits := set(filter(TAG.search, texts)))}
+    assert result == {}
 
 
 def test_words_of_keys_are_in_accounts_only_where_it_is_said_why(mentioned: dict[str, set[str]]) -> None:
-    found = defaultdict(set)
+    result = defaultdict(set)
     for name, texts in mentioned.items():
-        found[name] = set(filter(WORDS.search, texts))
-    assert {name: hits for name, hits in found.items() if hits and name not in REMAINS} == {}
-    assert {name for name in REMAINS if not found[name]} == set(), (
+        result[name] = set(filter(WORDS.search, texts))
+    assert {name: hits for name, hits in result.items() if hits and name not in REMAINS} == {}
+    assert {name for name in REMAINS if not result[name]} == set(), (
         "they no longer mention keys: remove them here"
     )
 

@@ -56,12 +56,12 @@ PURE_MODULES = (
 def graph() -> dict[str, set[str]]:
     """Module → the product's modules that it imports, also within functions; not what only a type checker imports."""
     trees = {name: without_type_checking(tree) for name, tree in sources()}
-    found = {}
+    results = {}
     for name, tree in trees.items():
         targets = imports(name, tree, (ROOT / name.replace(".", "/")).is_dir())
-        found[name] = {target for target in targets if target in trees}
-    assert len(found) > 150, "the walk over the sources finds too few modules"
-    return found
+        results[name] = {target for target in targets if target in trees}
+    assert len(results) > 150, "the walk over the sources finds too few modules"
+    return results
 
 
 def without_type_checking(tree: ast.Module) -> ast.Module:
@@ -136,7 +136,7 @@ def test_a_circle_would_be_found() -> None:
 
 def public_names() -> dict[str, set[str]]:
     """Package → ``__all__`` of its ``__init__``."""
-    found = {}
+    results = {}
     for name, tree in sources():
         if not (ROOT / name.replace(".", "/")).is_dir():
             continue
@@ -144,8 +144,8 @@ def public_names() -> dict[str, set[str]]:
             if isinstance(node, ast.Assign) and any(
                 isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
             ):
-                found[name] = set(ast.literal_eval(node.value))
-    return found
+                results[name] = set(ast.literal_eval(node.value))
+    return results
 
 
 def test_every_package_says_what_it_is_for_and_what_is_public() -> None:
@@ -196,14 +196,14 @@ def test_pure_packages_are_imported_without_settings(package: str) -> None:
 
 
 def test_few_modules_lie_directly_in_an_app() -> None:
-    found = [
+    results = [
         str(path.relative_to(ROOT))
         for app in ("accounts", "apikeys", "hitobit_portal")
         for path in (ROOT / app).glob("*.py")
     ]
-    assert len(found) <= 20, sorted(found)
+    assert len(results) <= 20, sorted(results)
 
 
 def test_only_the_conftest_lies_directly_in_tests() -> None:
-    found = {path.name for path in (ROOT / "tests").glob("*.py")}
-    assert found <= {"__init__.py", "conftest.py"}
+    results = {path.name for path in (ROOT / "tests").glob("*.py")}
+    assert results <= {"__init__.py", "conftest.py"}

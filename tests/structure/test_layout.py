@@ -55,9 +55,9 @@ def is_package(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def modules() -> dict[str, set[str]]:
-    found = {name: imports(name, tree, is_package(name)) for name, tree in sources()}
-    assert len(found) > 20, "the walk over the sources finds nothing"
-    return found
+    result = {name: imports(name, tree, is_package(name)) for name, tree in sources()}
+    assert len(result) > 20, "the walk over the sources finds nothing"
+    return result
 
 
 def test_leaves_import_no_app(modules: dict[str, set[str]]) -> None:
@@ -118,9 +118,9 @@ def test_modules_are_named_for_what_they_know() -> None:
 
 
 def test_top_level_holds_the_rooms_of_the_design() -> None:
-    found = {path.parts[0] for path in tracked() if len(path.parts) > 1}
-    assert found >= ROOMS
-    assert found <= ROOMS | BESIDES
+    result = {path.parts[0] for path in tracked() if len(path.parts) > 1}
+    assert result >= ROOMS
+    assert result <= ROOMS | BESIDES
 
 
 def test_nothing_is_switched_off_for_the_tests() -> None:

@@ -43,12 +43,12 @@ def later() -> Iterator[tuple[str, str, Operation]]:
 
 
 def test_migrations_since_the_first_version_only_add() -> None:
-    found = [
+    result = [
         f"{app} {name}: {operation.describe()}: {why}"
         for app, name, operation in later()
         if (app, name) not in SAID_SO and (why := breaks(operation))
     ]
-    assert found == []
+    assert result == []
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ def may(user: "User | None", now: int = 0) -> bool:
 '''
 
 
-def found(source: str = SOURCE, module: str = "a/b.py") -> list[Mutant]:
+def result(source: str = SOURCE, module: str = "a/b.py") -> list[Mutant]:
     return Finder(module, source.encode()).all()
 
 
 def changes(source: str = SOURCE) -> set[tuple[str, str]]:
-    return {(one.old, one.new) for one in found(source)}
+    return {(one.old, one.new) for one in result(source)}
 
 
 def test_conditions_figures_arguments_and_effects_are_changed() -> None:
@@ -63,17 +63,17 @@ def test_words_types_and_logs_are_not() -> None:
 
 def test_each_mutant_is_another_program() -> None:
     seen = {ast.dump(ast.parse(SOURCE))}
-    for one in found():
+    for one in result():
         dump = ast.dump(ast.parse(mutants.mutated(SOURCE.encode(), one)))
         assert dump not in seen, one
         seen.add(dump)
 
 
 def test_an_id_outlives_a_move_and_lines_that_are_put_before() -> None:
-    moved = found("import os\n\n" + SOURCE, "elsewhere/c.py")
-    assert [one.id for one in moved] == [one.id for one in found()]
-    assert [one.line for one in moved] == [one.line + 2 for one in found()]
-    ids = [one.id for one in found()]
+    moved = result("import os\n\n" + SOURCE, "elsewhere/c.py")
+    assert [one.id for one in moved] == [one.id for one in result()]
+    assert [one.line for one in moved] == [one.line + 2 for one in result()]
+    ids = [one.id for one in result()]
     assert len(set(ids)) == len(ids)
 
 

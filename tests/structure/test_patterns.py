@@ -28,7 +28,7 @@ BUILT = {
 #: What matches exactly one character; a possessive repeat of one of these is right in every Python that has them.
 ONE_CHARACTER = (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN)
 
-Found = tuple[str, int, str | bytes]
+Result = tuple[str, int, str | bytes]
 
 
 def sources() -> list[Path]:
@@ -51,7 +51,7 @@ def calls(tree: ast.AST) -> Iterator[ast.expr]:
             yield node.args[0]
 
 
-def patterns() -> Iterator[Found]:
+def patterns() -> Iterator[Result]:
     """(file, line, pattern) of each; one that only exists in a function is taken from `BUILT`."""
     for path in sources():
         name = str(path.relative_to(ROOT))
@@ -98,13 +98,13 @@ def _inner(argument: Any) -> Iterator[Any]:
 
 
 def test_no_pattern_has_an_atomic_group_or_a_possessive_repeat_of_a_group() -> None:
-    found = list(patterns())
-    assert len(found) > 50
-    assert {name for name, _line, _pattern in found} >= {
+    result = list(patterns())
+    assert len(result) > 50
+    assert {name for name, _line, _pattern in result} >= {
         "apikeys/gateway/fastpath/query.py",
         "hitobit_portal/observability/logs.py",
     }
-    assert [(name, line) for name, line, pattern in found if is_unsafe(pattern)] == []
+    assert [(name, line) for name, line, pattern in result if is_unsafe(pattern)] == []
 
 
 def test_re_is_reached_by_its_own_name_alone() -> None:
@@ -141,8 +141,8 @@ def test_possessive_repeat_of_one_character_is_no_fault(pattern: str | bytes) ->
 def test_stray_percent_fits_no_shape(value: str, order: tuple[bytes, ...]) -> None:
     now = 1_800_000_000_000
 
-    def query(said: str) -> bytes:
-        values = (str(now) if name == b"timestamp" else said for name in order)
+    def query(text: str) -> bytes:
+        values = (str(now) if name == b"timestamp" else text for name in order)
         pairs = (f"{name.decode()}={value}" for name, value in zip(order, values, strict=True))
         return ("&".join(pairs) + "&signature=" + "0" * 64).encode()
 

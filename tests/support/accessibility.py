@@ -48,15 +48,15 @@ def dress(page: Page, look: Look) -> None:
 
 def faults(page: Page, looks: tuple[Look, ...] = LOOKS) -> list[str]:
     """What is wrong with the page as it stands, in ``looks`` and on 320 px; leaves it on a light desk."""
-    found = []
+    result = []
     for look in looks:
         dress(page, look)
-        found += [
+        result += [
             f"{look[0]}, {look[1]['width']} px: {report}"
             for report in (violations(page), wider(page))
             if report
         ]
     dress(page, ("light", NARROW))
-    found += filter(None, [wider(page)])
+    result += filter(None, [wider(page)])
     dress(page, ("light", DESKTOP))
-    return found
+    return result

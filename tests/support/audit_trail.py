@@ -71,13 +71,13 @@ def _others() -> list[Any]:
     with connection.cursor() as cursor:
         while True:
             cursor.execute(OTHERS)
-            found: list[Any] = cursor.fetchall()
-            if not found or time.monotonic() > deadline:
+            result: list[Any] = cursor.fetchall()
+            if not result or time.monotonic() > deadline:
                 break
             time.sleep(0.02)
-        for pid, *_about in found:
+        for pid, *_about in result:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    return found
+    return result
 
 
 @contextmanager

@@ -23,7 +23,7 @@ Quote = Callable[..., str]
 
 @dataclass(frozen=True)
 class Call:
-    """One signed call, as it goes over the wire."""
+    """One signed call, as it is sent."""
 
     method: str
     path: str
@@ -89,8 +89,8 @@ class BinanceClient:
         headers = {"X-MBX-APIKEY": self.api_key}
         if content_type is not None:
             headers["Content-Type"] = content_type
-        wire = {name: "&".join(part).encode("ascii") for name, part in parts.items()}
-        return Call(method, path, wire["query"], wire["body"], headers)
+        encoded = {name: "&".join(part).encode("ascii") for name, part in parts.items()}
+        return Call(method, path, encoded["query"], encoded["body"], headers)
 
 
 def _encode(pairs: Pairs, quote_via: Quote) -> list[str]:

@@ -109,7 +109,7 @@ def locked() -> None:
         unchanged = rows() == before
     made = browser.post("/keys/new/verify/", codes)
     page = browser.get(made.headers["Location"])
-    found = {
+    result = {
         "while locked": [answer.status_code for answer in answers],
         "unchanged": unchanged,
         "afterwards": [
@@ -119,7 +119,7 @@ def locked() -> None:
         ],
         "secret shown": people.secret_of(ApiKey.objects.get()).encode() in page.content,
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 def main(task: str, *arguments: str) -> None:

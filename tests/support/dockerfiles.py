@@ -93,9 +93,9 @@ class Build:
     def _install(self, target: Path) -> None:
         """What pip would install: the locked versions, which the tests' environment has; its hashes it checked."""
         for name, version in locked():
-            found = metadata.distribution(name)
-            assert found.version == version, f"{name} {found.version} is installed, {version} is locked"
-            for file in found.files or ():
+            results = metadata.distribution(name)
+            assert results.version == version, f"{name} {results.version} is installed, {version} is locked"
+            for file in results.files or ():
                 if ".." in file.parts or "__pycache__" in file.parts:
                     continue
                 source = Path(str(file.locate()))

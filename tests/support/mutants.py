@@ -172,7 +172,7 @@ class Finder(ast.NodeVisitor):
 
     module: str
     source: bytes
-    found: list[Mutant] = field(default_factory=list)
+    result: list[Mutant] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
 
     def all(self) -> list[Mutant]:
@@ -182,7 +182,7 @@ class Finder(ast.NodeVisitor):
         self.visit(tree)
         counts: Counter[tuple[str, str, str]] = Counter()
         numbered, same = [], {ast.dump(tree)}
-        for mutant in sorted(self.found, key=lambda one: (one.start, one.end, one.new)):
+        for mutant in sorted(self.result, key=lambda one: (one.start, one.end, one.new)):
             key = (mutant.scope, mutant.old, mutant.new)
             one = replace(mutant, occurrence=counts[key])
             counts[key] += 1
@@ -199,7 +199,7 @@ class Finder(ast.NodeVisitor):
         scope = ".".join(self.scopes) or "module"
         old = self.source[start:end].decode()
         text = self.source.splitlines()[node.lineno - 1].decode()
-        self.found.append(Mutant(self.module, node.lineno, scope, start, end, old, new, text))
+        self.result.append(Mutant(self.module, node.lineno, scope, start, end, old, new, text))
 
     def express(self, node: ast.expr, other: ast.expr) -> None:
         self.change(node, f"({ast.unparse(other)})")
@@ -371,14 +371,14 @@ def chosen(module: str, most: int) -> list[Mutant]:
 
 
 def tests_of(module: str) -> list[str]:
-    found: list[str] = []
+    result: list[str] = []
     for pattern in MODULES[module]:
         pattern, colons, test = pattern.partition("::")
         files = sorted(production.ROOT.glob(f"tests/{pattern}"))
         if not files:
             sys.exit(f"No tests match tests/{pattern}, which the table has for {module}.")
-        found += [f"{file.relative_to(production.ROOT)}{colons}{test}" for file in files]
-    return list(dict.fromkeys(found))
+        result += [f"{file.relative_to(production.ROOT)}{colons}{test}" for file in files]
+    return list(dict.fromkeys(result))
 
 
 running: set[subprocess.Popen[str]] = set()
@@ -473,14 +473,14 @@ def migrate(directory: Path, postgres: Postgres) -> None:
 
 def known() -> set[tuple[str, str]]:
     """(module, id) of the survivors that the document gives a reason for: rows below a heading with the module."""
-    found, module = set(), ""
+    result, module = set(), ""
     path = production.ROOT / KNOWN
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         if heading := re.match(r"## `(.+)`", line):
             module = heading[1]
         elif row := re.match(r"\| `([0-9a-f]{8})`", line):
-            found.add((module, row[1]))
-    return found
+            result.add((module, row[1]))
+    return result
 
 
 @dataclass

@@ -30,7 +30,7 @@ from accounts.choices.approvals import Approval, ApprovalPurpose
 from accounts.factors import recovery_codes as factors_recovery_codes
 from accounts.factors import verification
 from accounts.models import LoginSession, SmsDevice, TotpDevice, User
-from accounts.registration import flow as ways
+from accounts.registration import flow as pre_login
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import session_state
 from hitobit_portal.security import crypto
@@ -204,9 +204,9 @@ def in_pre_login_flow(user: User, way: str, *, proved: bool = False) -> Client:
     """Return a browser in sign-up or "forgotten password" (`accounts.registration.flow`), before or after the codes."""
     client = browser()
     request = _request()
-    ways.begin(request, way, user.phone, **({"invitation": None} if way == ways.SIGN_UP else {}))
+    pre_login.begin(request, way, user.phone, **({"invitation": None} if way == pre_login.SIGN_UP else {}))
     if proved:
-        ways.record_proof(request, way, user)
+        pre_login.record_proof(request, way, user)
     return _with_session(client, request, user, way)
 
 

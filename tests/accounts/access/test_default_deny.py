@@ -178,17 +178,20 @@ def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_another_customers_key_does_not_exist(method: str) -> None:
     key = people.key_of(people.customer(), "bot")
-    stranger = people.made_just_now(people.logged_in(people.customer()), key)
+    other_client = people.made_just_now(people.logged_in(people.customer()), key)
     form = {"name": "bot", "permissions": ["read", "trade"], "ip_policy": "unrestricted", "resend": "1"}
     for page in ("", "verify/", "delete/"):
-        response = getattr(stranger, method)(f"/keys/{key.pk}/{page}", form)
-        nothing = getattr(stranger, method)(f"/keys/{uuid.uuid4()}/{page}", form)
+        response = getattr(other_client, method)(f"/keys/{key.pk}/{page}", form)
+        nothing = getattr(other_client, method)(f"/keys/{uuid.uuid4()}/{page}", form)
         assert response.status_code == nothing.status_code == 404
         assert key.key_id.encode() not in response.content
     assert ApiKey.objects.get().state == "active"
     assert Credential.objects.get().revealed_at is None
     assert not sms_collector.messages
-    assert key.key_id.encode() not in stranger.get("/keys/").content + stranger.get("/dashboard/").content
+    assert (
+        key.key_id.encode()
+        not in other_client.get("/keys/").content + other_client.get("/dashboard/").content
+    )
 
 
 @pytest.mark.parametrize("path", [path for path in ALL if path.startswith("/admin/")])

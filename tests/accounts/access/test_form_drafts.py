@@ -107,10 +107,10 @@ def test_a_rotation_begins_again_as_it_was_chosen(sara: Person, key: ApiKey) -> 
 @pytest.mark.parametrize("around", ["", "prose "])
 def test_of_the_field_for_a_public_key_nothing_else_is_kept(sara: Person, around: str) -> None:
     private = new_ed25519()
-    pasted = around + private_pem(private) + public_pem(private)
+    public_key = around + private_pem(private) + public_pem(private)
     client = people.logged_in(sara)
     idle(sara, client)
-    client.post("/keys/", {"name": "bot", "kind": "public", "public_key": pasted})
+    client.post("/keys/", {"name": "bot", "kind": "public", "public_key": public_key})
     assert Session.objects.get().get_decoded()[DRAFT]["fields"] == {"name": ["bot"], "kind": ["public"]}
 
 

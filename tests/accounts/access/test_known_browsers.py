@@ -53,7 +53,7 @@ def before(person: Person, *cookies: str) -> Client:
     return client
 
 
-def strangers_try_passwords(person: Person) -> None:
+def others_try_passwords(person: Person) -> None:
     """Post 25 wrong passwords from three addresses: as many as count against an account elsewhere."""
     for n in range(Rate.LOGIN_PHONE.value.count):
         type_password(browser(address(n % 3)), person, "wrong")
@@ -70,7 +70,7 @@ def used_up(person: Person) -> None:
 @pytest.mark.parametrize("cookie", [known_browsers.COOKIE, trusted_devices.COOKIE])
 def test_wrong_passwords_elsewhere_do_not_lock_a_known_browser(sara: Person, cookie: str) -> None:
     client = before(sara, cookie)
-    strangers_try_passwords(sara)
+    others_try_passwords(sara)
     assert type_password(client, sara)["Location"] in (SECOND, "/dashboard/")
 
 
@@ -338,7 +338,7 @@ def test_a_guard_of_the_version_before_has_no_known_failures_yet(sara: Person) -
     assert len(FactorGuard.objects.get(user=sara.user).known_failures or ()) == 1
 
 
-def strangers_use_up_forgot(person: Person) -> None:
+def others_use_up_forgot(person: Person) -> None:
     """Use all that anonymous visitors may do with the number: six messages, and five wrong codes."""
     for n in range(7):
         visitor = browser(address(n))
@@ -352,7 +352,7 @@ def strangers_use_up_forgot(person: Person) -> None:
 
 def test_failures_elsewhere_do_not_block_a_password_reset_in_a_known_browser(sara: Person) -> None:
     client = before(sara)
-    strangers_use_up_forgot(sara)
+    others_use_up_forgot(sara)
     assert browser().post("/forgot/", {"phone": sara.user.phone}).status_code == 429
     assert client.post("/forgot/", {"phone": sara.user.phone})["Location"] == "/forgot/codes/"
     codes = {"sms_code": sms_collector.newest("password.forgot").code, "totp_code": sara.fresh_totp()}

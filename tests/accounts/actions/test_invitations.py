@@ -107,7 +107,7 @@ def test_changed_link_is_refused(change: Any) -> None:
 
 def test_a_token_that_was_signed_for_something_else_is_refused() -> None:
     token = signing.TimestampSigner(salt="another").sign("1")
-    assert invitations.read(token) is invitations.InvitationRefusal.FORGED
+    assert invitations.read(token) is invitations.InvitationError.FORGED
 
 
 def test_command_refuses_numbers_that_are_none_or_taken() -> None:

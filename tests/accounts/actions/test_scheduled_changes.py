@@ -80,8 +80,8 @@ def test_command_prints_the_due_time_and_json_for_scripts() -> None:
         "due_at": change.due_at.isoformat(timespec="seconds"),
     }
     scheduled_changes.stop_all(person.user, None)
-    said = command(person.user.phone, "--reason", "r", "--yes")
-    assert DelayedChange.objects.latest("pk").due_at.isoformat(timespec="seconds") in said
+    text = command(person.user.phone, "--reason", "r", "--yes")
+    assert DelayedChange.objects.latest("pk").due_at.isoformat(timespec="seconds") in text
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,8 @@ def test_a_process_killed_between_commit_and_link_leaves_an_event_that_is_linked
     for finder in ("the next event", "the chores"):
         sara = people.customer()
         with child_of("unsealed", sara.user.phone) as child:
-            said = child.communicate(timeout=WAIT_SECONDS)
-        assert child.returncode == -signal.SIGKILL, said
+            text = child.communicate(timeout=WAIT_SECONDS)
+        assert child.returncode == -signal.SIGKILL, text
         lost = AuditEvent.objects.order_by("pk").last()
         assert lost is not None
         assert (lost.customer, AuditLink.objects.filter(event=lost).exists()) == (sara.user, False)

@@ -29,7 +29,7 @@ EVENT, LINK, HEAD, NOTICE = (
     "accounts_audithead",
     "accounts_notice",
 )
-Said = list[tuple[str, Any]]
+Output = list[tuple[str, Any]]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def on_postgresql() -> bool:
     return connection.vendor == "postgresql"
 
 
-def said(*sinks: Path, **options: Any) -> tuple[Said, Said]:
+def output(*sinks: Path, **options: Any) -> tuple[Output, Output]:
     """(findings, remarks), each with its numbers, or its event."""
     walk = Walk(sinks=sinks, **options)
     findings = [(one.kind, one.numbers or one.event) for one in walk.findings()]
@@ -81,9 +81,9 @@ def test_a_tail_that_was_cut_off_under_an_old_head_is_found(sara: Person, kept: 
     recorded(sara, kept)
     head = copied_head()
     gone = [event.pk for event in recorded(sara, cut)]
-    assert said() == ([], [])
+    assert output() == ([], [])
     put_back(head)
-    assert said()[0] == [("missing_number", (gone[0], gone[-1]))]
+    assert output()[0] == [("missing_number", (gone[0], gone[-1]))]
 
 
 def set_counter_to_nothing() -> None:
@@ -102,12 +102,12 @@ def test_what_the_portal_writes_afterwards_does_not_cover_a_long_cut(sara: Perso
     gone = [event.pk for event in recorded(sara, cut)]
     put_back(head)
     recorded(sara, 2)
-    found, remarks = said()
+    result, remarks = output()
     # SQLite gives numbers back, so that each missing one was an event's; PostgreSQL leaves a few when something fails.
     if on_postgresql() and cut <= 32:
-        assert (found, remarks) == ([], [("rolled_back", gone[0])])
+        assert (result, remarks) == ([], [("rolled_back", gone[0])])
     else:
-        assert (found, remarks) == ([("missing_number", (gone[0], gone[-1]))], [])
+        assert (result, remarks) == ([("missing_number", (gone[0], gone[-1]))], [])
 
 
 def test_numbers_of_transactions_that_were_rolled_back_are_a_remark(sara: Person) -> None:
@@ -116,7 +116,7 @@ def test_numbers_of_transactions_that_were_rolled_back_are_a_remark(sara: Person
         lost = audit.record(Event.LOGOUT, None, customer=sara.user)
         transaction.set_rollback(True)
     recorded(sara, 2)
-    assert said() == ([], [("rolled_back", lost.pk)] if on_postgresql() else [])
+    assert output() == ([], [("rolled_back", lost.pk)] if on_postgresql() else [])
 
 
 @pytest.mark.postgres
@@ -126,7 +126,7 @@ def test_numbers_of_transactions_that_go_on_are_waited_for(
 ) -> None:
     recorded(sara, 2)
     taken, may_end = threading.Event(), threading.Event()
-    told: list[tuple[Said, Said]] = []
+    notified: list[tuple[Output, Output]] = []
 
     def slow() -> int:
         with transaction.atomic():
@@ -139,22 +139,22 @@ def test_numbers_of_transactions_that_go_on_are_waited_for(
         assert taken.wait(60)
         with monkeypatch.context() as patch:
             patch.setattr(evidence, "PATIENCE", 0)
-            told.append(said())
+            notified.append(output())
         look = evidence._open
 
         def release() -> dict[str, bool]:
-            found = look()
+            result = look()
             may_end.set()
-            return found
+            return result
 
         monkeypatch.setattr(evidence, "_open", release)
-        told.append(said())
+        notified.append(output())
         return 0
 
     number, _nothing = run_concurrently([slow, verify])
     chain.seal_pending()
-    assert told == [([], [("open_numbers", number)]), ([], [])]
-    assert said() == ([], [])
+    assert notified == [([], [("open_numbers", number)]), ([], [])]
+    assert output() == ([], [])
 
 
 def test_notices_tell_of_events_that_were_removed_with_the_counter(sara: Person) -> None:
@@ -164,13 +164,13 @@ def test_notices_tell_of_events_that_were_removed_with_the_counter(sara: Person)
     chain.seal_pending()
     put_back(head, notices=False)
     set_counter(head["highest_event"])
-    assert said() == ([("missing_event", gone.pk)], [])
+    assert output() == ([("missing_event", gone.pk)], [])
 
 
 def test_a_counter_that_was_set_back_too_far_is_found(sara: Person) -> None:
     events = recorded(sara, 4)
     set_counter(events[1].pk)
-    assert said() == ([("counter", events[3].pk)], [])
+    assert output() == ([("counter", events[3].pk)], [])
 
 
 @pytest.fixture
@@ -187,13 +187,13 @@ def test_the_sink_tells_of_what_was_removed_with_the_counter_and_the_notices(
     gone = [event.pk for event in recorded(sara, 3)]
     put_back(head)
     set_counter(head["highest_event"])
-    assert said() == ([], [])
-    assert said(sink) == ([("missing_event", number) for number in gone], [])
+    assert output() == ([], [])
+    assert output(sink) == ([("missing_event", number) for number in gone], [])
     # Later events take the numbers of those that are gone.
     again = [event.pk for event in recorded(sara, 2)]
     assert again == gone[:2]
-    assert said() == ([], [])
-    assert said(sink)[0] == [
+    assert output() == ([], [])
+    assert output(sink)[0] == [
         ("replaced_event", gone[0]),
         ("replaced_event", gone[1]),
         ("missing_event", gone[2]),
@@ -203,10 +203,10 @@ def test_the_sink_tells_of_what_was_removed_with_the_counter_and_the_notices(
 def test_the_sink_of_a_whole_trail_says_nothing_also_after_pruning(sara: Person, sink: Path) -> None:
     recorded(sara, 5)
     sink.write_bytes(sink.read_bytes() * 2)  # at least once each
-    assert said(sink) == ([], [])
+    assert output(sink) == ([], [])
     prune.prune(prune.Plan(1, 3), lambda _done, _all: None)
-    assert said(sink) == ([], [])
-    assert said(sink, since=timezone.now() + timedelta(days=1)) == ([], [])
+    assert output(sink) == ([], [])
+    assert output(sink, since=timezone.now() + timedelta(days=1)) == ([], [])
 
 
 def test_a_mac_with_the_digits_of_a_mobile_number_is_streamed_as_it_is(
@@ -224,15 +224,15 @@ def test_links_that_a_crash_of_the_database_lost_are_a_remark(sara: Person, sink
     lines = [json.loads(line) for line in sink.read_text().splitlines()]
     lines[2]["mac"], lines[2]["sequence"] = "test:" + "0" * 64, 7
     sink.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"sequence": 9, "id"\n[]\n\xff\n')
-    found, remarks = said(sink)
-    assert (found, [kind for kind, _event in remarks]) == ([], ["linked_again", "bad_line"])
+    result, remarks = output(sink)
+    assert (result, [kind for kind, _event in remarks]) == ([], ["linked_again", "bad_line"])
 
 
 def test_a_sink_that_ends_early_is_a_remark(sara: Person, sink: Path) -> None:
     recorded(sara, 3)
     sink.write_text("".join(sink.read_text().splitlines(keepends=True)[:2]))
-    found, remarks = said(sink)
-    assert (found, [kind for kind, _event in remarks]) == ([], ["short_sink"])
+    result, remarks = output(sink)
+    assert (result, [kind for kind, _event in remarks]) == ([], ["short_sink"])
 
 
 def verify(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def test_the_command_compares_with_the_sink_of_its_machine_and_with_others(
     sara: Person, sink: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Any
 ) -> None:
     recorded(sara, 1)
-    assert (said(), verify(capsys)["exit"]) == (([], []), 0)
+    assert (output(), verify(capsys)["exit"]) == (([], []), 0)
     head = copied_head()
     gone = recorded(sara, 1)[0].pk
     put_back(head)
@@ -290,14 +290,14 @@ def test_missing_numbers_that_were_explained_are_not_found_again(
         "ORDER BY id LIMIT 1",
         json.dumps({"numbers": [gone]}),
     )  # fmt: skip
-    assert ("missing_number", (gone[0], gone[1])) in said()[0] or not on_postgresql()
+    assert ("missing_number", (gone[0], gone[1])) in output()[0] or not on_postgresql()
     tamper(f"DELETE FROM {EVENT} WHERE id = 9000000")
     set_counter(gone[1])
-    assert said()[0] == [("missing_number", (gone[0], gone[1]))]
+    assert output()[0] == [("missing_number", (gone[0], gone[1]))]
     call_command("verify_audit", "--explain", "the disk was full")
     assert f"numbers {gone[0]} to {gone[1]}" in capsys.readouterr().out
     chain.seal_pending()
-    assert said() == ([], [])
+    assert output() == ([], [])
     left = AuditEvent.objects.get(event="audit.explained")
     assert (left.detail["reason"], left.detail["numbers"]) == ("the disk was full", [gone])
 

@@ -115,4 +115,4 @@ def test_standard_output_is_the_servers_and_no_commands(
 )
 def test_a_sink_in_no_directory_is_refused_at_the_start(settings: Any, sink: str, fine: bool) -> None:
     settings.AUDIT_SINK = sink
-    assert [found.id for found in checks.audit_sink()] == ([] if fine else ["portal.E010"])
+    assert [result.id for result in checks.audit_sink()] == ([] if fine else ["portal.E010"])

@@ -22,7 +22,7 @@ COLUMNS = (
 #: A MAC of the right form, by the right key's name, that is nobody's.
 FORGED = "test:" + "0" * 64
 FAR = 999_999
-Found = list[tuple[str, int | None, int | None]]
+Result = list[tuple[str, int | None, int | None]]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def events(sara: Person) -> list[int]:
     return [event.pk for event in recorded(sara, 6)]
 
 
-def found(**options: Any) -> Found:
+def result(**options: Any) -> Result:
     """What the chain itself says; `numbers` has what the numbers say."""
     every = [(one.kind, one.sequence, one.event) for one in Walk(**options).findings()]
     return [one for one in every if one[0] != "missing_number"]
@@ -67,7 +67,7 @@ def test_a_trail_that_nobody_touched_is_whole(events: list[int]) -> None:
 )
 def test_a_changed_event_is_named(events: list[int], change: str) -> None:
     tamper(f"UPDATE {EVENT} SET {change} WHERE id = %s", events[2])
-    assert found() == [("changed_event", 3, events[2])]
+    assert result() == [("changed_event", 3, events[2])]
 
 
 def removed(*events: int, links: bool = True) -> None:
@@ -79,7 +79,7 @@ def removed(*events: int, links: bool = True) -> None:
 
 def test_an_event_that_was_removed_is_named(events: list[int]) -> None:
     removed(events[2], links=False)
-    assert found() == [("missing_event", 3, events[2])]
+    assert result() == [("missing_event", 3, events[2])]
 
 
 @pytest.mark.parametrize(("which", "first"), [([0], 1), ([2], 3), ([2, 3], 3), ([4, 5], 5), ([5], 6)])
@@ -87,32 +87,32 @@ def test_events_that_were_removed_with_their_links_are_missed(
     events: list[int], which: list[int], first: int
 ) -> None:
     removed(*(events[number] for number in which))
-    assert found() == [("missing_link", first, None)]
+    assert result() == [("missing_link", first, None)]
 
 
 def test_a_trail_that_was_emptied_is_missed(events: list[int]) -> None:
     removed(*events)
-    assert found() == [("missing_link", 1, None)]
+    assert result() == [("missing_link", 1, None)]
     assert next(Walk().findings()).what == "links 1 to 6 were removed"
 
 
 def test_two_events_that_changed_places_are_named(events: list[int]) -> None:
     for old, new in ((events[1], FAR), (events[3], events[1]), (FAR, events[3])):
         tamper(f"UPDATE {EVENT} SET id = %s WHERE id = %s", new, old)
-    assert found() == [("changed_event", 2, events[1]), ("changed_event", 4, events[3])]
+    assert result() == [("changed_event", 2, events[1]), ("changed_event", 4, events[3])]
 
 
 def test_two_links_that_changed_places_are_named(events: list[int]) -> None:
     for old, new in ((events[1], FAR), (events[3], events[1]), (FAR, events[3])):
         tamper(f"UPDATE {LINK} SET event_id = %s WHERE event_id = %s", new, old)
-    assert found() == [("changed_link", 2, events[3]), ("changed_link", 4, events[1])]
+    assert result() == [("changed_link", 2, events[3]), ("changed_link", 4, events[1])]
 
 
 def test_links_that_were_numbered_anew_over_a_gap_are_named(events: list[int]) -> None:
     removed(events[2])
     for sequence in (4, 5, 6):
         tamper(f"UPDATE {LINK} SET sequence = %s WHERE sequence = %s", sequence - 1, sequence)
-    assert [one[:2] for one in found()] == [
+    assert [one[:2] for one in result()] == [
         *(("changed_link", 3), ("changed_link", 4), ("changed_link", 5), ("missing_link", 6))
     ]
 
@@ -133,7 +133,7 @@ def test_an_event_that_was_put_in_is_named_and_never_linked(
     chain._told.clear()
     assert chain.seal_pending() == chain.seal_pending() == 0
     assert caplog.messages == [f"audit event {FAR} is not ours: it is not linked"]
-    assert found() == [("forged_event", None, FAR)]
+    assert result() == [("forged_event", None, FAR)]
 
 
 def test_a_forged_event_keeps_no_honest_one_from_being_linked(sara: Person, events: list[int]) -> None:
@@ -144,12 +144,12 @@ def test_a_forged_event_keeps_no_honest_one_from_being_linked(sara: Person, even
 def test_a_link_that_was_put_in_is_named(events: list[int]) -> None:
     copied(events[2])
     tamper(f"INSERT INTO {LINK} (sequence, event_id, mac) VALUES (7, %s, %s)", FAR, FORGED)
-    assert found() == [("forged_link", 7, FAR)]
+    assert result() == [("forged_link", 7, FAR)]
 
 
 def test_a_changed_link_is_named_and_the_one_after_it_is_not(events: list[int]) -> None:
     tamper(f"UPDATE {LINK} SET mac = %s WHERE sequence = 3", FORGED)
-    assert found() == [("changed_link", 3, events[2])]
+    assert result() == [("changed_link", 3, events[2])]
 
 
 def test_a_link_from_another_history_is_named(sara: Person, events: list[int]) -> None:
@@ -163,14 +163,14 @@ def test_a_link_from_another_history_is_named(sara: Person, events: list[int]) -
     AuditEvent(**other).save_base(raw=True, force_insert=True)
     AuditLink(**link).save_base(raw=True, force_insert=True)
     tamper(f"UPDATE {HEAD} SET link_mac = %s", link["mac"])
-    assert ("changed_link", 8, other["id"]) in found()
+    assert ("changed_link", 8, other["id"]) in result()
 
 
 def test_a_removed_link_is_missed_also_when_its_event_is_linked_again(events: list[int]) -> None:
     tamper(f"DELETE FROM {LINK} WHERE sequence = 3")
-    assert found() == [("missing_link", 3, None)]
+    assert result() == [("missing_link", 3, None)]
     assert chain.seal_pending() == 1
-    assert found() == [("missing_link", 3, None)]
+    assert result() == [("missing_link", 3, None)]
 
 
 def test_a_removed_link_of_an_old_event_leaves_it_outside_of_the_chain(
@@ -179,7 +179,7 @@ def test_a_removed_link_of_an_old_event_leaves_it_outside_of_the_chain(
     tamper(f"DELETE FROM {LINK} WHERE sequence = 3")
     later = timezone.now() + timedelta(minutes=2)
     monkeypatch.setattr("accounts.audit.verify.timezone.now", lambda: later)
-    assert found() == [("missing_link", 3, None), ("unlinked_event", None, events[2])]
+    assert result() == [("missing_link", 3, None), ("unlinked_event", None, events[2])]
 
 
 @pytest.mark.parametrize("change", ["sequence = 4", "unsigned_to = 999999999", "pruned_sequence = 3"])
@@ -188,17 +188,17 @@ def test_a_changed_head_is_found_and_not_made_good(
 ) -> None:
     removed(*events[4:])
     tamper(f"UPDATE {HEAD} SET {change}")
-    assert found()[0] == ("head", None, None)
+    assert result()[0] == ("head", None, None)
     with pytest.raises(chain.ChainError, match="changed"):
         chain.seal_pending()
-    assert found()[0] == ("head", None, None)
+    assert result()[0] == ("head", None, None)
 
 
 def test_a_removed_head_is_found_and_the_chain_goes_on_when_an_operator_says_so(
     sara: Person, events: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tamper(f"DELETE FROM {HEAD}")
-    assert found() == [("head", None, None)]
+    assert result() == [("head", None, None)]
     with pytest.raises(chain.ChainError, match="missing"):
         chain.seal_pending()
     with pytest.raises(CommandError) as caught:
@@ -207,7 +207,7 @@ def test_a_removed_head_is_found_and_the_chain_goes_on_when_an_operator_says_so(
     call_command("verify_audit", "--restart", "restored from Monday's copy")
     assert "after link 6" in capsys.readouterr().out
     chain.seal_pending()
-    assert found() == []
+    assert result() == []
     assert AuditLink.objects.get(sequence=7).event.detail["reason"] == "restored from Monday's copy"
     with pytest.raises(CommandError, match="nothing to restart"):
         call_command("verify_audit", "--restart", "again")
@@ -222,7 +222,7 @@ def test_triggers_that_were_dropped_and_a_guard_left_open_are_found(events: list
         else:
             cursor.execute(f"DROP TRIGGER {EVENT}_keep")
         cursor.execute(f"INSERT INTO {chain.GUARD} (id) VALUES (1)")
-    assert found() == [("guard", None, None), ("rules", None, None)]
+    assert result() == [("guard", None, None), ("rules", None, None)]
 
 
 def test_without_the_master_key_nobody_can_tell_and_that_is_said(
@@ -231,16 +231,16 @@ def test_without_the_master_key_nobody_can_tell_and_that_is_said(
     old = settings.MASTER_KEYS
     settings.MASTER_KEYS = {"new": b"n" * 32, **old}
     recorded(sara, 2)
-    assert found() == []
+    assert result() == []
     settings.MASTER_KEYS = {"new": b"n" * 32}
-    assert found() == [("no_key", n + 1, event) for n, event in enumerate(events)]
+    assert result() == [("no_key", n + 1, event) for n, event in enumerate(events)]
 
 
 def test_a_walk_since_a_time_begins_there(events: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     tamper(f"UPDATE {EVENT} SET label = 'x' WHERE id = %s", events[1])
     since = AuditEvent.objects.get(pk=events[3]).at
-    assert found(since=since) == []
+    assert result(since=since) == []
     tamper(f"UPDATE {LINK} SET mac = %s WHERE sequence = 5", FORGED)
-    assert found(since=since) == [("changed_link", 5, events[4])]
+    assert result(since=since) == [("changed_link", 5, events[4])]
     call_command("verify_audit", "--since", (timezone.now() + timedelta(days=1)).isoformat())
     assert AuditHead.objects.get().sequence == 6

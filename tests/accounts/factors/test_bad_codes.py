@@ -87,7 +87,7 @@ def test_codes_that_are_not_right_now_for_this_are_refused_with_one_sentence(
 
 
 def people_see_always(person: Person) -> dict[str, list[str]]:
-    """Return the refusal for two wrong codes."""
+    """Return the rejection for two wrong codes."""
     other = people.customer()
     browser = people.logged_in(other)
     browser.post("/keys/", {"name": NAME})

@@ -301,7 +301,7 @@ def test_right_codes_do_not_use_the_address_up(sara: Person) -> None:
         assert verify(sara, approvals.LOGIN, totp=sara.fresh_totp()).accepted
 
 
-def test_every_refusal_leaves_an_event_and_the_locking_one_says_so(sara: Person) -> None:
+def test_every_rejection_leaves_an_event_and_the_locking_one_says_so(sara: Person) -> None:
     for _n in range(5):
         fail(sara)
     events = list(

@@ -42,7 +42,7 @@ class Browser:
     def begin(self, needs: int) -> None:
         self.needs = needs
         self.proved: set[str] = set()
-        self.asked: set[str] = set()  # SMS codes that this login requested
+        self.requested_codes: set[str] = set()  # SMS codes that this login requested
         self.shown: set[str] = set()  # seeds that this login was shown
 
     def is_in(self) -> bool:
@@ -89,13 +89,13 @@ class World:
     def ask_sms(self, who: str, path: str) -> None:
         count = len(sms_collector.messages)
         self.post(who, path, **({"switch": "sms"} if path == SECOND else {"resend": "1"}))
-        self.browsers[who].asked |= {message.code for message in sms_collector.messages[count:]}
+        self.browsers[who].requested_codes |= {message.code for message in sms_collector.messages[count:]}
 
     def type_sms(self, who: str, path: str) -> None:
         """Enter the newest SMS code, whichever login requested it."""
         if sms_collector.messages:
             code = sms_collector.newest().code
-            self.browsers[who].proved |= {"sms"} if code in self.browsers[who].asked else set()
+            self.browsers[who].proved |= {"sms"} if code in self.browsers[who].requested_codes else set()
             self.post(who, f"{path}?method=sms", code=code)
 
     def look_at_seed(self, who: str, path: str) -> None:

@@ -31,7 +31,7 @@ def happens(event: SecurityEvent, sara: Person, **more: Any) -> AuditEvent:
     return audit.record(event, None, customer=sara.user, **more)
 
 
-def told(sara: Person) -> int:
+def notified(sara: Person) -> int:
     return Notice.objects.filter(user=sara.user).count()
 
 
@@ -41,18 +41,18 @@ def test_events_of_the_closed_lists_exist_and_a_failed_notice_is_told_to_nobody(
     sara = owner()
     happens(Event.NOTICE_FAILED, sara)
     assert Event.NOTICE_FAILED not in MANDATORY | set(OPTIONAL)
-    assert told(sara) == 0
+    assert notified(sara) == 0
 
 
 def test_optional_notices_are_told_to_those_who_want_them() -> None:
     sara = owner()
     happens(Event.LOGIN, sara)
-    assert told(sara) == 0
+    assert notified(sara) == 0
     sara.user.optional_notices = [Event.LOGIN.value, Event.LOGOUT.value, "nonsense"]
     sara.user.save()
     happens(Event.LOGIN, sara)
     happens(Event.LOGOUT, sara)
-    assert told(sara) == 2
+    assert notified(sara) == 2
 
 
 def test_also_tells_the_replaced_number_and_address_once_each() -> None:
@@ -87,13 +87,13 @@ def test_what_anybody_can_bring_about_is_told_once_an_hour(event: SecurityEvent)
     for _n in range(20):
         audit.record(event, None, customer=sara.user, succeeded=False)
     audit.record(event, None, customer=omid.user, succeeded=False)
-    assert (told(sara), told(omid)) == (1, 1)
+    assert (notified(sara), notified(omid)) == (1, 1)
     Notice.objects.update(created_at=timezone.now() - timedelta(minutes=59))
     audit.record(event, None, customer=sara.user)
-    assert told(sara) == 1
+    assert notified(sara) == 1
     Notice.objects.update(created_at=timezone.now() - timedelta(minutes=61))
     audit.record(event, None, customer=sara.user)
-    assert told(sara) == 2
+    assert notified(sara) == 2
 
 
 def test_no_change_that_adds_power_waits_for_the_cap() -> None:
@@ -117,7 +117,7 @@ def test_no_change_that_adds_power_waits_for_the_cap() -> None:
 def test_of_twelve_at_once_one_is_told() -> None:
     sara = owner(email="")
     run_concurrently([lambda: happens(Event.LOGIN_LIMITED, sara)] * 12)
-    assert told(sara) == 1
+    assert notified(sara) == 1
     assert AuditEvent.objects.count() == 12
 
 
@@ -141,4 +141,4 @@ def test_the_end_of_a_credential_is_told() -> None:
     """SECURITY: a thief who ends the new one before its first use keeps the old one, which he has."""
     sara = owner()
     happens(KeyEvent.CREDENTIAL_ENDED, sara, label="bot")
-    assert told(sara) > 0
+    assert notified(sara) > 0

@@ -47,14 +47,14 @@ def owner(language: str = "fa", *, email: str = "sara@example.com") -> Person:
 
 
 def request(address: str = "203.0.113.7", agent: str = FIREFOX) -> Any:
-    found = RequestFactory().get("/", headers={"user-agent": agent})
-    found.client_address = address  # type: ignore[attr-defined]
-    return found
+    result = RequestFactory().get("/", headers={"user-agent": agent})
+    result.client_address = address  # type: ignore[attr-defined]
+    return result
 
 
-def happens(event: SecurityEvent, sara: Person, *, asked: Any = ..., **more: Any) -> AuditEvent:
-    """Records the event as it happened at MOMENT; ``asked``: the request, None for the portal's own doing."""
-    left = audit.record(event, request() if asked is ... else asked, customer=sara.user, **more)
+def happens(event: SecurityEvent, sara: Person, *, http_request: Any = ..., **more: Any) -> AuditEvent:
+    """Record the event as it happened at MOMENT. ``http_request``: None if the portal acts by itself."""
+    left = audit.record(event, request() if http_request is ... else http_request, customer=sara.user, **more)
     with audit_trail.unguarded() as cursor:
         cursor.execute("UPDATE accounts_auditevent SET at = %s WHERE id = %s", [MOMENT, left.pk])
     return left
@@ -94,7 +94,7 @@ def test_each_notice_says_what_when_from_where_and_how_to_stop_it(
     sara.user.optional_notices = [optional.value for optional in OPTIONAL]
     sara.user.save()
     by_hand = event not in ENDS
-    happens(event, sara, asked=request(IPV6) if by_hand else None, **detail_of(event, sara))
+    happens(event, sara, http_request=request(IPV6) if by_hand else None, **detail_of(event, sara))
     [sms], [letter] = delivered()
     assert len(sms.encode("utf-16-le")) // 2 <= 4 * 67, "four parts of an SMS"
     assert sms.startswith(("Hitobit", "هیتوبیت"))
@@ -155,7 +155,7 @@ def test_a_change_asked_for_later_lends_its_day_to_no_older_notice() -> None:
 def test_the_end_of_a_key_is_told_with_days_and_date(language: str) -> None:
     sara = owner(language)
     date = (MOMENT + timedelta(days=7)).isoformat()
-    happens(KeyEvent.EXPIRES_SOON, sara, asked=None, label="bot", days=7, date=date)
+    happens(KeyEvent.EXPIRES_SOON, sara, http_request=None, label="bot", days=7, date=date)
     [sms], [letter] = delivered()
     for text in (sms, letter.body):
         assert ("۸ آذر ۱۴۰۵، ۱۲:۳۴" if language == "fa" else "29 Nov 2026, 12:34") in text
@@ -204,7 +204,7 @@ def test_a_name_is_no_markup_in_the_html_part() -> None:
 @pytest.mark.parametrize("label", ["🔑" * 50, "a" * 80, "“”«»" * 20, "", " . .. :// ", "ي\u200cك" * 16])
 def test_any_name_fits_into_an_sms(label: str) -> None:
     sara = owner("fa")
-    happens(KeyEvent.CHANGED, sara, label=label, changes=CHANGES, asked=request(IPV6))
+    happens(KeyEvent.CHANGED, sara, label=label, changes=CHANGES, http_request=request(IPV6))
     [sms], _letters = delivered()
     assert len(sms.encode("utf-16-le", "strict")) // 2 <= 268
     assert re.search(r"/n/\S+/$", sms)
@@ -217,14 +217,14 @@ def test_names_that_are_harmless_stay_as_they_are() -> None:
 
 def test_a_browsers_own_words_are_not_repeated() -> None:
     sara = owner("en")
-    happens(Event.LOGIN_NEW_DEVICE, sara, asked=request(agent="Call 0900-1234567 at once/1"))
+    happens(Event.LOGIN_NEW_DEVICE, sara, http_request=request(agent="Call 0900-1234567 at once/1"))
     [sms], [letter] = delivered()
     assert "0900" not in sms + text_of(letter)
 
 
 def test_staff_is_told_as_staff_without_its_address() -> None:
     sara, staff = owner("en"), people.customer(is_staff=True)
-    happens(KeyEvent.REVOKED, sara, actor=staff.user, label="bot", asked=request("198.51.100.9"))
+    happens(KeyEvent.REVOKED, sara, actor=staff.user, label="bot", http_request=request("198.51.100.9"))
     [sms], [letter] = delivered()
     for text in (sms, text_of(letter)):
         assert "staff" in text

@@ -159,13 +159,13 @@ def at_work(role: str) -> Client:
 
 
 def addresses(patterns: list[URLPattern | URLResolver]) -> set[str]:
-    found: set[str] = set()
+    result: set[str] = set()
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            found |= addresses(pattern.url_patterns)
+            result |= addresses(pattern.url_patterns)
         else:
-            found.add(pattern.name or str(pattern.pattern))
-    return found
+            result.add(pattern.name or str(pattern.pattern))
+    return result
 
 
 def test_the_table_has_every_address_of_the_staffs_pages() -> None:
@@ -176,7 +176,7 @@ def test_the_table_has_every_address_of_the_staffs_pages() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_address_as_every_role(scene: Scene, role: str) -> None:
     client = at_work(role)
-    found, wanted = [], []
+    result, wanted = [], []
     for name, method, statuses in LINES:
         form = {"reason": REASON, "format": "csv", "q": scene.sara.user.phone, "post": "yes"}
         act = name.partition(":")[2]
@@ -185,15 +185,15 @@ def test_every_address_as_every_role(scene: Scene, role: str) -> None:
         ApiKey.objects.filter(pk=scene.key.pk).exclude(state="revoked").update(state="active")
         path = scene.path(name)
         response: Any = client.get(path) if method == "GET" else client.post(path, form)
-        found.append((name, method, response.status_code))
+        result.append((name, method, response.status_code))
         wanted.append((name, method, int(statuses[ROLES.index(role)])))
-    assert found == wanted
+    assert result == wanted
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: str) -> None:
     client = at_work(role)
-    found, wanted = [], []
+    result, wanted = [], []
     # Not part of the search: the event of the search itself contains the text.
     marks = (page_of(scene.sara), scene.path("apikeys_apikey_change"))
     for address, cells in SEEN:
@@ -205,9 +205,9 @@ def test_listing_customers_keys_or_events_needs_the_right(scene: Scene, role: st
         page = response.content.decode()
         shows = "all" if any(mark in page for mark in marks) else "none"
         assert shows == "all" or not re.search("secret-bot</bdi>|1 key|۱ کلید", page), path
-        found.append((address, str(response.status_code) if response.status_code != 200 else shows))
+        result.append((address, str(response.status_code) if response.status_code != 200 else shows))
         wanted.append((address, cells[ROLES.index(role)]))
-    assert found == wanted
+    assert result == wanted
 
 
 def test_staff_without_list_right_find_named_customers(scene: Scene) -> None:
@@ -269,8 +269,8 @@ def counting(address: str) -> bool:
 
 def linked(page: str) -> set[str]:
     """Return the staff URLs that the page links or sends forms to; a relative URL belongs to the page itself."""
-    found = re.findall(r'(?:href|action)="([^"]*)"', page)
-    return {unescape(one) for one in found if one.startswith(("/admin/", "?"))}
+    result = re.findall(r'(?:href|action)="([^"]*)"', page)
+    return {unescape(one) for one in result if one.startswith(("/admin/", "?"))}
 
 
 def kind(address: str) -> str:
@@ -288,8 +288,8 @@ def test_no_address_on_any_page_counts_up(scene: Scene) -> None:
         path = waiting.pop()
         done.add(path)
         response = client.get(path, follow=True)
-        found = linked(response.content.decode()) if response.status_code == 200 else set()
-        for address in found:
+        result = linked(response.content.decode()) if response.status_code == 200 else set()
+        for address in result:
             assert not counting(address), (path, address)
             whole = address if address.startswith("/") else f"{path.partition('?')[0]}{address}"
             # Two of each kind: hundreds of events have the same page.

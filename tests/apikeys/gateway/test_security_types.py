@@ -81,13 +81,13 @@ def both_forms(sent: HeaderList) -> list[AuthorizationRequest]:
 
 def problems(sent: HeaderList) -> set[str]:
     """Return why the headers are refused, in both forms."""
-    found = set()
+    results = set()
     with pytest.raises(AuthorizationRequestError) as refused:
         requests.from_auth(sent, "", b"")
-    found.add(str(refused.value))
+    results.add(str(refused.value))
     with pytest.raises(AuthorizationRequestError) as refused:
         requests.from_check(sent, "/api/v3/order", "a=1", b"")
-    return found | {str(refused.value)}
+    return results | {str(refused.value)}
 
 
 def of_json(**document: Any) -> AuthorizationRequest:
@@ -125,8 +125,8 @@ def test_type_in_json_is_a_string(value: object) -> None:
 @pytest.mark.parametrize("security", ["signed", "key", None])
 def test_request_without_a_permission_is_refused_by_the_name_of_its_header(security: str | None) -> None:
     for sent in (None, ""):
-        found = problems(headers(x_required_security=security, x_required_permission=sent))
-        assert found == {"X-Required-Permission is missing"}
+        results = problems(headers(x_required_security=security, x_required_permission=sent))
+        assert results == {"X-Required-Permission is missing"}
     for document in ({}, {"permission": None}):
         with pytest.raises(AuthorizationRequestError, match=r"^'permission' is missing$"):
             of_json(security=security, **document)
@@ -154,7 +154,7 @@ def test_unknown_permission_is_refused(value: str, security: str) -> None:
         of_json(security=security, permission=value)
 
 
-def test_texts_of_refusals_fit_into_a_proxys_json() -> None:
+def test_texts_of_rejections_fit_into_a_proxys_json() -> None:
     """nginx and Caddy write them between quotation marks."""
     sent = [headers(x_required_security=value) for value in NO_TYPES]
     sent += [headers(x_required_permission=None), headers(x_required_permission=['"', "\\"])]
@@ -474,11 +474,11 @@ def test_use_without_a_signature_reaches_the_owner(process: GatewayProcess, key:
     wanted = {("allowed", "read"): 4, ("permission", "trade"): 1}
     while True:
         rows = DailyUse.objects.filter(key=key)
-        found = {(row.outcome, row.permission): row.count for row in rows}
-        if found == wanted or time.monotonic() > deadline:
+        results = {(row.outcome, row.permission): row.count for row in rows}
+        if results == wanted or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    assert found == wanted
+    assert results == wanted
     assert AddressUse.objects.get(key=key).count == 4
     key.refresh_from_db()
     assert (key.last_used_ip, key.skew_ms) == (ADDRESS, None)
