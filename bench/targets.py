@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from apikeys.models import Credential
-from bench import invalidation_latency, keys, load, memory
+from bench import invalidation_latency, keys, load, memory_per_process
 from bench.report import Row
 from bench.world import Gateway, World
 
@@ -36,8 +36,8 @@ def rows(world: World, token: str, highest: float, seconds: float, count: int) -
 
 
 def cached_key() -> Row:
-    rss, traced = memory.measure("rss"), memory.measure("traced")
-    beside = f"of them {traced:,.0f} seen by tracemalloc; {memory.KEYS:,} keys"
+    rss, traced = memory_per_process.measure("rss"), memory_per_process.measure("traced")
+    beside = f"of them {traced:,.0f} seen by tracemalloc; {memory_per_process.KEYS:,} keys"
     return Row("memory per cached key", f"{rss:,.0f} bytes", "<= 2,048 bytes", beside)
 
 

@@ -1,6 +1,6 @@
 """Measure the memory of a cached key: resident size before and after 100,000 of them, and tracemalloc's result.
 
-A separate process (``python -m bench.memory KIND``) builds them with the gateway's own code, each with its own owner,
+A separate process (``python -m bench.memory_per_process KIND``) builds them with the gateway's own code, each with its own owner,
 secret and two networks, and prints the bytes for each key as JSON.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
 def measure(how: str) -> float:
     """Return the bytes for each key, by ``rss`` or ``traced`` (which does not include OpenSSL's memory)."""
     process = subprocess.run(
-        [sys.executable, "-m", "bench.memory", how], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "bench.memory_per_process", how], capture_output=True, text=True, check=True
     )
     result: float = json.loads(process.stdout)["bytes_a_key"]
     return result
