@@ -1,7 +1,7 @@
 """Measure the memory of a cached key: resident size before and after 100,000 of them, and tracemalloc's result.
 
-A separate process (``python -m bench.memory_per_process KIND``) builds them with the code of the gateway, each with its own
-owner, secret and two networks, and prints the bytes for each key as JSON.
+A separate process (``python -m bench.memory_per_process KIND``) builds them with the code of the gateway, each with its
+own owner, secret and two networks, and prints the bytes for each key as JSON.
 """
 
 import gc

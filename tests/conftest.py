@@ -232,6 +232,14 @@ def _database_is_made_for_whoever_asks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def visitor(sara: "Person") -> "Client":
+    """Sara's browser at the page that takes both codes for a new key, after the SMS was sent."""
+    from tests.support import two_code_page
+
+    return two_code_page.opened(sara)
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """PostgreSQL is thrown away whole; dropping its databases first would wait for every connection."""

@@ -15,26 +15,9 @@ from tests.support import people, sms_collector
 from tests.support.concurrency import WAIT_SECONDS, child_of, failure_counts
 from tests.support.people import Person
 from tests.support.servers import free_port
+from tests.support.two_code_page import NAME, VERIFY, works
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
-
-VERIFY = "/keys/new/verify/"
-NAME = "bot"
-MEGABYTE = 2**20
-
-
-@pytest.fixture
-def visitor(sara: Person) -> Client:
-    """Sara's browser at the page that asks for both codes, the message having arrived."""
-    browser = people.logged_in(sara)
-    assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
-    return browser
-
-
-def works(browser: Client, person: Person, name: str = NAME) -> bool:
-    """Whether right codes still make the key."""
-    answer = browser.post(VERIFY, people.both_codes(person))
-    return answer.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
 
 
 def test_settings_typed_in_an_expired_session_are_there_after_the_new_login(sara: Person) -> None:

@@ -1,9 +1,5 @@
 """Approval of addresses under concurrent requests: one request, one answer, one address. On PostgreSQL."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from accounts.models import Notice
 from apikeys.actions import address_approval
 from apikeys.models import AddressUse, ApiKey, DailyUse, Refusal, RescueRequest
@@ -12,28 +8,20 @@ from apikeys.usage import recorder
 from tests.support import people
 from tests.support.concurrency import (
     MANY,
+    RACES,
     SIXTY,
-    connections_for,
     count_events,
     count_redirects,
     post_concurrently,
+    room_for,
     run_concurrently,
 )
 from tests.support.people import ADDRESS, Person
 from tests.support.signed_requests import WRONG, decided, send
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
+pytestmark = RACES
+_room = room_for(SIXTY)
 NEW = "198.51.100.77"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
-        yield
 
 
 def bot_of(person: Person) -> ApiKey:

@@ -1,7 +1,6 @@
 """Codes under attack by many requests at once: each is used once, and every wrong one is counted. On PostgreSQL."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.http import HttpResponse
@@ -14,33 +13,25 @@ from apikeys.pages import session_state
 from apikeys.policy.events import KeyEvent
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
+    RACES,
     SIXTY,
     Post,
-    connections_for,
     count_events,
     count_redirects,
     failure_counts,
     post_concurrently,
     posting,
+    room_for,
     run_concurrently,
     visiting,
 )
 from tests.support.people import Person
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
+pytestmark = RACES
+_room = room_for(SIXTY)
 
 SECOND_FACTOR = "/login/second-factor/"
 COMPARED_BEFORE_LOCK = 5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
-        yield
 
 
 def compared(person: Person) -> int:

@@ -2,11 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.db import IntegrityError, connection, transaction
 from django.http import HttpResponse
 from django.utils import timezone
@@ -20,27 +18,19 @@ from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from tests.support import people
 from tests.support.concurrency import (
+    RACES,
     SIXTY,
     WAIT_SECONDS,
-    connections_for,
     count_events,
     count_redirects,
     post_concurrently,
     posting,
+    room_for,
     run_concurrently,
 )
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
-        yield
+pytestmark = RACES
+_room = room_for(SIXTY)
 
 
 def browsers(person: people.Person, count: int = SIXTY) -> list[Any]:

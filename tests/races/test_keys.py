@@ -3,7 +3,6 @@
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -20,32 +19,24 @@ from tests.support import people, sms_collector
 from tests.support.child_tasks import DEATHS
 from tests.support.concurrency import (
     MANY,
+    RACES,
     SIXTY,
     WAIT_SECONDS,
     child_of,
-    connections_for,
     count_events,
     count_redirects,
     post_concurrently,
+    room_for,
     run_concurrently,
     visiting,
 )
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
+pytestmark = RACES
+_room = room_for(SIXTY)
 
 PROCESSES = 4
 TRIES = 200
 ROUNDS = 20
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(SIXTY + 4):
-        yield
 
 
 def test_of_sixty_visits_one_shows_the_secret() -> None:

@@ -1,10 +1,9 @@
 """Sign-up and forgotten password under many requests at once. On PostgreSQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.test import Client
 from django.utils import timezone
 
@@ -16,24 +15,16 @@ from tests.support import people, sms_collector
 from tests.support.anonymous import GOOD_PASSWORD as GOOD
 from tests.support.concurrency import (
     MANY,
-    connections_for,
+    RACES,
     count_events,
     count_redirects,
     post_concurrently,
+    room_for,
     run_concurrently,
 )
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(MANY + 4):
-        yield
+pytestmark = RACES
+_room = room_for(MANY)
 
 
 def test_one_code_of_many_browsers_leads_one_to_the_password() -> None:

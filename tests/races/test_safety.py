@@ -1,7 +1,6 @@
 """Freezing, thawing, links and trust under many requests at once. On PostgreSQL."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection, transaction
@@ -18,26 +17,18 @@ from apikeys.policy.events import KeyEvent
 from tests.support import people
 from tests.support.concurrency import (
     MANY,
-    connections_for,
+    RACES,
     count_events,
     count_redirects,
     failure_counts,
     post_concurrently,
     posting,
+    room_for,
     run_concurrently,
 )
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("collected_sms"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(2 * MANY + 4):
-        yield
+pytestmark = RACES
+_room = room_for(2 * MANY)
 
 
 @pytest.mark.parametrize("what", ["thaw", "quarantine"])

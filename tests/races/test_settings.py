@@ -1,7 +1,6 @@
 """Changes of an account by many requests at once: one proof does its work once. On PostgreSQL."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,6 @@ from accounts.models import DelayedChange, RecoveryCode, User
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
     MANY,
-    connections_for,
     count_events,
     count_redirects,
     post_concurrently,
@@ -28,12 +26,6 @@ from tests.support.people import Person, live_sms_code
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 CONFIRM = "/settings/phone/confirm/"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _room(django_db_setup: None) -> Iterator[None]:
-    with connections_for(MANY + 4):
-        yield
 
 
 @pytest.fixture(autouse=True)

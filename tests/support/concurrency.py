@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import pytest
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import Client
@@ -19,6 +20,12 @@ from tests.support.people import Person
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent
 
+#: Marks of a module of race tests: real transactions on PostgreSQL.
+RACES = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("collected_sms"),
+]
 T = TypeVar("T")
 #: (browser, path, form fields).
 Post = tuple[Client, str, Mapping[str, Any]]
@@ -126,3 +133,14 @@ def child_of(task: str, *arguments: str, **environ: str) -> Iterator[subprocess.
     finally:
         child.kill()
         child.communicate()
+
+
+def room_for(threads: int) -> Any:
+    """Return a fixture for a module whose tests use so many connections at once."""
+
+    @pytest.fixture(autouse=True, scope="module")
+    def room(django_db_setup: None) -> Iterator[None]:
+        with connections_for(threads + 4):
+            yield
+
+    return room

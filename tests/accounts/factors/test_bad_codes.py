@@ -11,20 +11,9 @@ from apikeys.pages import session_state
 from tests.support import people, sms_collector
 from tests.support.concurrency import failure_counts
 from tests.support.people import Person
+from tests.support.two_code_page import NAME, VERIFY
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
-
-VERIFY = "/keys/new/verify/"
-NAME = "bot"
-MEGABYTE = 2**20
-
-
-@pytest.fixture
-def visitor(sara: Person) -> Client:
-    """Return Sara's browser at the two-code page, after the SMS was sent."""
-    browser = people.logged_in(sara)
-    assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
-    return browser
 
 
 def stale(person: Person) -> dict[str, str]:

@@ -6,34 +6,15 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.test import Client
 
 from accounts.choices import approvals
 from apikeys.models import ApiKey
 from hitobit_portal.i18n.fields import CodeField
 from tests.support import people, sms_collector
 from tests.support.people import Person
+from tests.support.two_code_page import MEGABYTE, NAME, VERIFY, works
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collected_sms")]
-
-VERIFY = "/keys/new/verify/"
-NAME = "bot"
-MEGABYTE = 2**20
-
-
-@pytest.fixture
-def visitor(sara: Person) -> Client:
-    """Return Sara's browser at the two-code page, after the SMS was sent."""
-    browser = people.logged_in(sara)
-    assert browser.post("/keys/", {"name": NAME}).headers["Location"] == VERIFY
-    return browser
-
-
-def works(browser: Client, person: Person, name: str = NAME) -> bool:
-    """Return whether valid codes still create the key."""
-    response = browser.post(VERIFY, people.both_codes(person))
-    return response.status_code == 302 and ApiKey.objects.filter(label=name).count() == 1
-
 
 ALPHABETS = (
     "0123456789",

@@ -166,36 +166,38 @@ def request() -> str:
 SSH2 = '---- BEGIN SSH2 PUBLIC KEY ----\nComment: "me"\nAAAAC3NzaC1lZDI1NTE5AAAAIA==\n---- END SSH2 PUBLIC KEY ----'
 
 
+PASTED: list[tuple[str, PublicKeyProblem]] = [
+    (certificate(), PublicKeyProblem.CERTIFICATE),
+    ("".join(certificate().split("\n")[1:-2]), PublicKeyProblem.CERTIFICATE),
+    (certificate().replace("CERTIFICATE", "PUBLIC KEY"), PublicKeyProblem.CERTIFICATE),
+    (request(), PublicKeyProblem.CERTIFICATE_REQUEST),
+    (armoured(b"0" * 40, "PGP PUBLIC KEY BLOCK"), PublicKeyProblem.PGP),
+    (SSH2, PublicKeyProblem.SSH2),
+    ('{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}', PublicKeyProblem.JWK),
+    ("{'kty': 'RSA', 'n': '0vx7', 'e': 'AQAB'}", PublicKeyProblem.JWK),
+    *((name, PublicKeyProblem.FILE) for name in (
+        "public.pem", "~/.ssh/id_ed25519.pub", "/home/me/keys/id_rsa", "./public.pem", "..\\keys\\bot.pub",
+        "C:\\Users\\me\\public.pem", "C:\\new\\reza.pem", "\\\\server\\keys\\bot",
+        "file:///home/me/public.pem", '"my key.pem"', "bot.KEY",
+    )),
+    ("SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDyZQ==", PublicKeyProblem.FINGERPRINT),
+    ("MD5:" + ":".join(["ab"] * 16), PublicKeyProblem.FINGERPRINT),
+    ("ab" * 32, PublicKeyProblem.RAW),
+    ("0x" + "AB" * 32, PublicKeyProblem.RAW),
+    (base64.b64encode(b"\xfe" * 32).decode(), PublicKeyProblem.RAW),
+    (base64.urlsafe_b64encode(b"\xfe" * 32).decode().rstrip("="), PublicKeyProblem.RAW),
+    ("my key", PublicKeyProblem.NOT_PEM),
+    ("K" * 64, PublicKeyProblem.NOT_PEM),
+    ("ssh-ed25519", PublicKeyProblem.NOT_PEM),
+    (armoured(b"0" * 40, "DH PARAMETERS"), PublicKeyProblem.NOT_PEM),
+    ("ssh-rsa " + openssh(PAIR).split()[1], PublicKeyProblem.UNREADABLE),
+    (openssh(PAIR)[:-8], PublicKeyProblem.UNREADABLE),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (certificate(), PublicKeyProblem.CERTIFICATE),
-        ("".join(certificate().split("\n")[1:-2]), PublicKeyProblem.CERTIFICATE),
-        (certificate().replace("CERTIFICATE", "PUBLIC KEY"), PublicKeyProblem.CERTIFICATE),
-        (request(), PublicKeyProblem.CERTIFICATE_REQUEST),
-        (armoured(b"0" * 40, "PGP PUBLIC KEY BLOCK"), PublicKeyProblem.PGP),
-        (SSH2, PublicKeyProblem.SSH2),
-        ('{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}', PublicKeyProblem.JWK),
-        ("{'kty': 'RSA', 'n': '0vx7', 'e': 'AQAB'}", PublicKeyProblem.JWK),
-        *((name, PublicKeyProblem.FILE) for name in (
-            "public.pem", "~/.ssh/id_ed25519.pub", "/home/me/keys/id_rsa", "./public.pem", "..\\keys\\bot.pub",
-            "C:\\Users\\me\\public.pem", "C:\\new\\reza.pem", "\\\\server\\keys\\bot",
-            "file:///home/me/public.pem", '"my key.pem"', "bot.KEY",
-        )),
-        ("SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDyZQ==", PublicKeyProblem.FINGERPRINT),
-        ("MD5:" + ":".join(["ab"] * 16), PublicKeyProblem.FINGERPRINT),
-        ("ab" * 32, PublicKeyProblem.RAW),
-        ("0x" + "AB" * 32, PublicKeyProblem.RAW),
-        (base64.b64encode(b"\xfe" * 32).decode(), PublicKeyProblem.RAW),
-        (base64.urlsafe_b64encode(b"\xfe" * 32).decode().rstrip("="), PublicKeyProblem.RAW),
-        ("my key", PublicKeyProblem.NOT_PEM),
-        ("K" * 64, PublicKeyProblem.NOT_PEM),
-        ("ssh-ed25519", PublicKeyProblem.NOT_PEM),
-        (armoured(b"0" * 40, "DH PARAMETERS"), PublicKeyProblem.NOT_PEM),
-        ("ssh-rsa " + openssh(PAIR).split()[1], PublicKeyProblem.UNREADABLE),
-        (openssh(PAIR)[:-8], PublicKeyProblem.UNREADABLE),
-    ],
-)  # fmt: skip
+    ("text", "expected"), PASTED, ids=[f"{n} {problem.value}" for n, (_text, problem) in enumerate(PASTED)]
+)
 def test_what_was_pasted_instead_of_a_key_is_named(text: str, expected: PublicKeyProblem) -> None:
     assert problem(text) is expected
     assert problem(f"\ufeff {text} \n") is expected

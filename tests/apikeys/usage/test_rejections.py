@@ -18,38 +18,11 @@ from apikeys.verification import networks
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 from tests.support import people, sms_collector
+from tests.support.key_usage import OTHER, REFUSED, counted, page, rejection, text
 from tests.support.people import ADDRESS, Person, both_codes, customer, key_of, logged_in
 from tests.support.signed_requests import WRONG, decided, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
-OTHER = "198.51.100.77"
-REFUSED = [outcome for outcome in Outcome if outcome is not Outcome.ALLOWED]
-
-
-@pytest.fixture
-def key(sara: Person) -> ApiKey:
-    key = key_of(sara, "bot")
-    key.apply(["read"], "trusted", [ADDRESS])
-    return key
-
-
-def counted(key: ApiKey) -> dict[str, int]:
-    return {f"{row.outcome} {row.permission}": row.count for row in key.daily_use.all()}
-
-
-def page(person: Person, key: ApiKey) -> str:
-    client = logged_in(person)
-    client.cookies["language"] = "en"
-    return client.get(f"/keys/{key.pk}/").content.decode()
-
-
-def text(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
-
-
-def rejection(key: ApiKey, outcome: Outcome, **fields: Any) -> Refusal:
-    defaults = {"address": OTHER, "permission": "read", "skew_ms": 0}
-    return Refusal.objects.create(key=key, outcome=outcome.value, **{**defaults, **fields})
 
 
 # --- rejections -----------------------------------------------------------------------------------------------------
