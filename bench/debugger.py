@@ -60,8 +60,8 @@ def parameters(count: int, value: str = "1") -> str:
 
 
 def worst() -> dict[str, Fields]:
-    """The pastes; the first two are those of the review that found this."""
-    found: dict[str, Fields] = {
+    """The pastes; the first two are those of the review that pastes this."""
+    pastes: dict[str, Fields] = {
         "windows of the alphabet, twice": {
             "request": f"GET /a?x={'A' * 7000}{'%41' * 100}&timestamp=1&signature=0\nX-MBX-APIKEY: {KEY}",
             "body": "A" * 8000,
@@ -137,13 +137,13 @@ def worst() -> dict[str, Fields]:
     for name, signature in signatures.items():
         end = f"{STAMP}&signature={signature}"
         for count in (1, 5, 30, 90, 120, 400, 499):
-            found[f"{count} parameters, {name}"] = http(parameters(count) + end)
+            pastes[f"{count} parameters, {name}"] = http(parameters(count) + end)
         for size in (1_900, 2_040, 6_000, 15_500):
             query, body = f"a={'b' * (size // 2)}{end}", f"c={'d' * (size // 2 - 700)}"
-            found[f"{size} bytes, {name}"] = http(query, body)
+            pastes[f"{size} bytes, {name}"] = http(query, body)
         both = http(parameters(40, "%2Fa+b") + end, "&".join(f"q{n}=a%20b.10" for n in range(40)))
-        found[f"parameters in both places, {name}"] = both
-    return found
+        pastes[f"parameters in both places, {name}"] = both
+    return pastes
 
 
 @contextlib.contextmanager
@@ -221,8 +221,8 @@ class Customer:
         began = time.process_time()
         if self.by_command:
             with contextlib.suppress(cli_report.ExplainError):
-                asked = cli_report.ExplainRequest(data["request"], data.get("body", ""), self.key_id)
-                cli_report.as_lines(cli_report.as_document(cli_report.explain(asked)))
+                request = cli_report.ExplainRequest(data["request"], data.get("body", ""), self.key_id)
+                cli_report.as_lines(cli_report.as_document(cli_report.explain(request)))
             return time.process_time() - began
         page = self.client.post("/debugger/", data)
         took = time.process_time() - began
@@ -239,11 +239,11 @@ class Customer:
 
 
 def medians(customer: Customer, pastes: dict[str, Fields], rounds: int = ROUNDS) -> dict[str, float]:
-    found: dict[str, list[float]] = {name: [] for name in pastes}
+    times: dict[str, list[float]] = {name: [] for name in pastes}
     for _ in range(rounds):
         for name, fields in pastes.items():
-            found[name].append(customer.look(fields))
-    return {name: statistics.median(times) for name, times in found.items()}
+            times[name].append(customer.look(fields))
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def mutated(fields: Fields, others: list[Fields]) -> Fields:
@@ -322,14 +322,14 @@ def measure(seconds: float, by_command: bool) -> bool:
             pastes |= search(customer, pastes, seconds)
         customer.look(customer.right())  # templates are read and compiled once
         reference = medians(customer, {"right": customer.right()})["right"]
-        found = medians(customer, pastes)
+        medians_by_paste = medians(customer, pastes)
         sys.stdout.write(f"keys: {name}; the page of a right request takes {reference * 1e3:.0f} ms of CPU\n")
-        for paste, took in sorted(found.items(), key=lambda item: -item[1])[:20]:
+        for paste, took in sorted(medians_by_paste.items(), key=lambda item: -item[1])[:20]:
             sys.stdout.write(f"  {paste:50} {took * 1e3:8.1f} ms   x {took / reference:6.2f}\n")
-            if paste.startswith("found"):
+            if paste.startswith("medians_by_paste"):
                 for field, text in pastes[paste].items():
                     sys.stdout.write(f"      {field}: {text[:300]!r} ({len(text)})\n")
-        fine = fine and max(found.values()) * 1e3 <= MOST_MS
+        fine = fine and max(medians_by_paste.values()) * 1e3 <= MOST_MS
     sys.stdout.write(f"at most {MOST_MS:.0f} ms: {'yes' if fine else 'NO'}\n")
     return fine
 

@@ -41,9 +41,9 @@ class Visitor:
         self.connection.request("GET", "/login/")
         answer = self.connection.getresponse()
         page = answer.read().decode()
-        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert found is not None, answer.status
-        self.token = found.group(1)
+        match = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert match is not None, answer.status
+        self.token = match.group(1)
         self.cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
     def post(self, phone: str, address: str) -> float:
@@ -78,19 +78,19 @@ def measure(portal: LivePortal) -> dict[str, list[float]]:
     one_client(portal.port, [("warm", "+989139999999", next(addresses)) for _ in range(8)])
     with ThreadPoolExecutor(CLIENTS) as pool:
         runs = list(pool.map(one_client, [portal.port] * CLIENTS, shares))
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for kind, seconds in itertools.chain(*runs):
-        found[kind].append(seconds)
-    return found
+        times[kind].append(seconds)
+    return times
 
 
-def report(what: str, found: dict[str, list[float]]) -> bool:
+def report(what: str, times: dict[str, list[float]]) -> bool:
     """Prints medians as ratios of the first kind's; whether all are within SPREAD of each other."""
-    medians = {kind: statistics.median(seconds) for kind, seconds in found.items()}
+    medians = {kind: statistics.median(seconds) for kind, seconds in times.items()}
     for kind, median in medians.items():
         ratio = median / next(iter(medians.values()))
         sys.stdout.write(
-            f"{what}, {kind:15} n={len(found[kind])}   median {median * 1e3:7.3f} ms   x {ratio:.3f}\n"
+            f"{what}, {kind:15} n={len(times[kind])}   median {median * 1e3:7.3f} ms   x {ratio:.3f}\n"
         )
     spread = max(medians.values()) / min(medians.values())
     sys.stdout.write(f"largest by smallest median: {spread:.3f} (must be < {SPREAD})\n")

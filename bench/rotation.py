@@ -35,11 +35,11 @@ class Program(threading.Thread):
         from django.db import connections
 
         while not self.over.is_set():
-            said = self.ask(random.choice(self.holders))
-            if said == "allowed":
+            outcome = self.ask(random.choice(self.holders))
+            if outcome == "allowed":
                 self.allowed += 1
             else:
-                self.refused.append(said)
+                self.refused.append(outcome)
         connections.close_all()
 
     @staticmethod

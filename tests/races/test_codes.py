@@ -162,8 +162,8 @@ def test_one_pair_of_codes_changes_a_key_once_in_the_login_that_asked(same: bool
     sara = people.customer()
     key = people.key_of(sara)
     one = people.logged_in(sara)
-    asked = one.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
-    assert asked.headers["Location"] == f"/keys/{key.pk}/verify/"
+    response = one.post(f"/keys/{key.pk}/", {"permissions": ["read", "trade"], "ip_policy": "unrestricted"})
+    assert response.headers["Location"] == f"/keys/{key.pk}/verify/"
     codes = {"sms_code": sms_collector.newest("key.change").code, "totp_code": sara.totp()}
     browsers = [people.twin(one, people.address(n)) for n in range(SIXTY)]
     if not same:

@@ -154,9 +154,9 @@ def test_link_of_the_mail_is_used_once() -> None:
     one.post("/settings/email/", {"email": "sara@example.com"})
     codes = {"sms_code": sms_collector.newest("email.change").code, "totp_code": sara.totp()}
     one.post("/settings/email/codes/", codes)
-    found = re.search(r"(/settings/email/confirm/\S+)", str(mail.outbox[-1].body))
-    assert found
-    went_to(all_at_once([(client, found[1], {}) for client in crowd_of(one)]), "")
+    link = re.search(r"(/settings/email/confirm/\S+)", str(mail.outbox[-1].body))
+    assert link
+    went_to(all_at_once([(client, link[1], {}) for client in crowd_of(one)]), "")
     assert happened(Event.EMAIL_CHANGED) == 1
 
 

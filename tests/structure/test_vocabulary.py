@@ -17,7 +17,7 @@ from tests.structure.sources import tracked
 from tests.support.production import ROOT
 
 #: Parts of the tree, as prefixes of paths.
-PARTS = ("apikeys", "tests/apikeys", "templates/apikeys", "docs")
+PARTS = ("apikeys", "tests/apikeys", "templates", "docs", "bench")
 #: Packages in which class names are unique.
 UNIQUE = ("apikeys",)
 #: This module names the words.
