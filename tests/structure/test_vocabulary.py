@@ -57,65 +57,17 @@ IDENTIFIERS = {
     **dict.fromkeys(
         ("standing", "pasted", "Pasted", "leaks", "leaked"), "checks, parsed request, secret masking"
     ),
-    **dict.fromkeys(
-        ("notices_of", "strangers", "drops", "promises"), "unknown-key timing, invalidation latency, targets"
-    ),
+    **dict.fromkeys(("strangers", "drops", "promises"), "unknown-key timing, invalidation latency, targets"),
 }
 #: Names of modules and packages.
-MODULES = {
-    *(
-        "door",
-        "asks",
-        "answers",
-        "gatekeeper",
-        "wire",
-        "exchange",
-        "hub",
-        "swift",
-        "memory",
-        "tally",
-        "shapes",
-        "proofs",
-    ),
-    *(
-        "compiled",
-        "decoys",
-        "suspects",
-        "assemblies",
-        "culprit",
-        "cause_words",
-        "surface",
-        "standing",
-        "pasted",
-        "leaks",
-    ),
-    *(
-        "rescue",
-        "life",
-        "frozen",
-        "refusals",
-        "counts",
-        "trial",
-        "resealing",
-        "stages",
-        "guessing",
-        "purposes",
-        "proof",
-    ),
-    *(
-        "outside",
-        "placeholder",
-        "delayed",
-        "emergency",
-        "devices",
-        "trusted",
-        "drift",
-        "drafts",
-        "looks",
-        "later",
-    ),
-    *("in_force", "strangers", "drops", "promises"),
-}
+MODULES = frozenset(
+    """
+    door asks answers gatekeeper wire exchange hub swift memory tally shapes proofs compiled decoys suspects
+    assemblies culprit cause_words surface standing pasted leaks rescue life frozen refusals counts trial
+    resealing stages guessing purposes proof outside placeholder delayed emergency devices trusted drift
+    drafts looks later in_force strangers drops promises
+    """.split()
+)
 #: Modules whose name has its ordinary meaning.
 ORDINARY = {Path("bench/memory.py")}  # measures memory
 #: Identifiers that stand for names in the database, in URLs and in interfaces, which migrations and clients know.
