@@ -57,7 +57,7 @@ VALUES = {
     "object_id": "1",
     "serial": "00000000-0000-4000-8000-000000000001",
     "refusal": "1",
-    "asked": "1",
+    "request_pk": "1",
     "customer_id": "1",
     "act_name": "freeze",
     "notice_id": "1",
