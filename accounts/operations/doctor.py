@@ -40,7 +40,7 @@ CLOCKS = {
 VERSIONS = {"postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}
 
 
-class CheckState(enum.Enum):
+class CheckStatus(enum.Enum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -51,7 +51,7 @@ class CheckResult:
     """``summary``: the state in words; ``advice``: what to do, "" if it is ok."""
 
     name: str
-    state: CheckState
+    state: CheckStatus
     summary: str
     advice: str = ""
 
@@ -72,7 +72,7 @@ def run_checks() -> Iterator[CheckResult]:
             # SECURITY: the class only: messages contain addresses with passwords.
             lost |= name == "database"
             yield CheckResult(
-                name, CheckState.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, RERUN_ADVICE)
+                name, CheckStatus.FAIL, f"failed: {type(error).__name__}", ADVICE.get(name, RERUN_ADVICE)
             )
 
 
@@ -95,7 +95,7 @@ def database() -> Iterator[CheckResult]:
         cursor.execute(VERSIONS[connection.vendor])
         version = str(cursor.fetchone()[0])
     took = (time.monotonic() - started) * 1000
-    yield CheckResult("database", CheckState.OK, f"{connection.vendor} {version}, {took:.0f} ms")
+    yield CheckResult("database", CheckStatus.OK, f"{connection.vendor} {version}, {took:.0f} ms")
 
 
 def migrations() -> Iterator[CheckResult]:
@@ -106,14 +106,14 @@ def migrations() -> Iterator[CheckResult]:
     if missing:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _back in missing[:5])
         yield CheckResult(
-            "migrations", CheckState.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"]
+            "migrations", CheckStatus.FAIL, f"{len(missing)} not applied: {names}", ADVICE["migrations"]
         )
     elif newer:
         names = ", ".join(".".join(name) for name in newer[:5])
         advice = "Upgrade this process; the database was migrated by a newer version."
-        yield CheckResult("migrations", CheckState.WARN, f"the database has newer ones: {names}", advice)
+        yield CheckResult("migrations", CheckStatus.WARN, f"the database has newer ones: {names}", advice)
     else:
-        yield CheckResult("migrations", CheckState.OK, "all applied")
+        yield CheckResult("migrations", CheckStatus.OK, "all applied")
 
 
 def clock() -> Iterator[CheckResult]:
@@ -123,10 +123,10 @@ def clock() -> Iterator[CheckResult]:
         there = float(cursor.fetchone()[0])
     skew = ((before + time.time()) / 2 - there) * 1000
     if abs(skew) <= SKEW_MS:
-        yield CheckResult("clock", CheckState.OK, f"{skew:+.0f} ms against the database")
+        yield CheckResult("clock", CheckStatus.OK, f"{skew:+.0f} ms against the database")
     else:
         advice = "Run NTP (chrony) on both machines: codes and signed requests depend on the time."
-        yield CheckResult("clock", CheckState.WARN, f"{skew:+.0f} ms against the database", advice)
+        yield CheckResult("clock", CheckStatus.WARN, f"{skew:+.0f} ms against the database", advice)
 
 
 def shared_cache() -> Iterator[CheckResult]:
@@ -139,16 +139,16 @@ def shared_cache() -> Iterator[CheckResult]:
     kind = "Valkey" if settings.REDIS_URL else "memory of this process"
     if not same:
         yield CheckResult(
-            "cache", CheckState.FAIL, f"{kind} does not keep what is set", "Check its memory limit."
+            "cache", CheckStatus.FAIL, f"{kind} does not keep what is set", "Check its memory limit."
         )
     elif settings.PROCESSES > 1 and not settings.REDIS_URL:
         advice = "Set REDIS_URL: each process counts failures and limits for itself."
         yield CheckResult(
-            "cache", CheckState.FAIL, f"{kind}, and PORTAL_PROCESSES is {settings.PROCESSES}", advice
+            "cache", CheckStatus.FAIL, f"{kind}, and PORTAL_PROCESSES is {settings.PROCESSES}", advice
         )
     else:
         yield CheckResult(
-            "cache", CheckState.OK, f"{kind}, {took:.0f} ms, for {settings.PROCESSES} process(es)"
+            "cache", CheckStatus.OK, f"{kind}, {took:.0f} ms, for {settings.PROCESSES} process(es)"
         )
 
 
@@ -157,36 +157,36 @@ def configuration() -> Iterator[CheckResult]:
     messages = checks.run_checks(include_deployment_checks=True)
     wrong = [message for message in messages if not message.is_silenced() and message.level >= checks.WARNING]
     for message in wrong:
-        state = CheckState.FAIL if message.level >= checks.ERROR else CheckState.WARN
+        state = CheckStatus.FAIL if message.level >= checks.ERROR else CheckStatus.WARN
         yield CheckResult(
             f"settings {message.id}", state, message.msg, message.hint or "See docs/operating.md."
         )
     if settings.DEBUG:
         yield CheckResult(
-            "settings", CheckState.FAIL, "DEBUG is on", "Remove DEBUG=True; error pages show values."
+            "settings", CheckStatus.FAIL, "DEBUG is on", "Remove DEBUG=True; error pages show values."
         )
     if not wrong and not settings.DEBUG:
         ring = f"{len(settings.MASTER_KEYS)} master key(s), {1 + len(settings.SECRET_KEY_FALLBACKS)} secret key(s)"
-        yield CheckResult("settings", CheckState.OK, f"safe: https, secure cookies, no DEBUG; {ring}")
+        yield CheckResult("settings", CheckStatus.OK, f"safe: https, secure cookies, no DEBUG; {ring}")
 
 
 def proxies() -> Iterator[CheckResult]:
     if settings.TRUSTED_PROXIES:
         yield CheckResult(
-            "proxies", CheckState.OK, "trusted: " + ", ".join(map(str, settings.TRUSTED_PROXIES))
+            "proxies", CheckStatus.OK, "trusted: " + ", ".join(map(str, settings.TRUSTED_PROXIES))
         )
     elif settings.SECURE:
         advice = "If a proxy ends TLS, name its network in PORTAL_TRUSTED_PROXIES; else all callers have its address."
-        yield CheckResult("proxies", CheckState.WARN, "none is trusted, and TLS ends elsewhere", advice)
+        yield CheckResult("proxies", CheckStatus.WARN, "none is trusted, and TLS ends elsewhere", advice)
     else:
-        yield CheckResult("proxies", CheckState.OK, "none is trusted")
+        yield CheckResult("proxies", CheckStatus.OK, "none is trusted")
 
 
 def sms() -> Iterator[CheckResult]:
     if not settings.SMS_BACKENDS:
         yield CheckResult(
             "SMS",
-            CheckState.FAIL,
+            CheckStatus.FAIL,
             "no provider",
             "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key.",
         )
@@ -200,24 +200,24 @@ def sms() -> Iterator[CheckResult]:
             advice = (
                 "It failed 3 times in a row and is skipped for a minute; check its status page and credit."
             )
-            yield CheckResult(f"SMS {path}", CheckState.WARN, f"circuit open; {summary}", advice)
+            yield CheckResult(f"SMS {path}", CheckStatus.WARN, f"circuit open; {summary}", advice)
         elif last is not None and not last.succeeded:
             yield CheckResult(
-                f"SMS {path}", CheckState.WARN, summary, "Try it: manage.py send_test_sms PHONE."
+                f"SMS {path}", CheckStatus.WARN, summary, "Try it: manage.py send_test_sms PHONE."
             )
         else:
-            yield CheckResult(f"SMS {path}", CheckState.OK, summary)
+            yield CheckResult(f"SMS {path}", CheckStatus.OK, summary)
 
 
 def email() -> Iterator[CheckResult]:
     if not settings.EMAIL:
         advice = "Set PORTAL_EMAIL_URL, or accept that notices go by SMS only."
-        yield CheckResult("e-mail", CheckState.WARN, "not configured: nobody can add an address", advice)
+        yield CheckResult("e-mail", CheckStatus.WARN, "not configured: nobody can add an address", advice)
         return
     server = get_connection()
     server.open()  # connects and authenticates, sends nothing
     server.close()
-    yield CheckResult("e-mail", CheckState.OK, "login at the server succeeded; no message was sent")
+    yield CheckResult("e-mail", CheckStatus.OK, "login at the server succeeded; no message was sent")
 
 
 def notices() -> Iterator[CheckResult]:
@@ -236,25 +236,25 @@ def notices() -> Iterator[CheckResult]:
         f"{waiting.count()} wait, oldest for {_age(now - oldest.created_at)}; {sent}" if oldest else sent
     )
     if overdue is not None or late:
-        yield CheckResult("notices", CheckState.FAIL, f"{summary}; due work is not done", NOT_SENDING_ADVICE)
+        yield CheckResult("notices", CheckStatus.FAIL, f"{summary}; due work is not done", NOT_SENDING_ADVICE)
     elif run is None or now - run.at > RUN_LATE:
-        yield CheckResult("notices", CheckState.WARN, summary, NOT_SENDING_ADVICE)
+        yield CheckResult("notices", CheckStatus.WARN, summary, NOT_SENDING_ADVICE)
     elif oldest is not None and now - oldest.created_at > NOTICE_STUCK:
         yield CheckResult(
             "notices",
-            CheckState.WARN,
+            CheckStatus.WARN,
             summary,
             "Attempts fail; see the results for SMS and e-mail, and the log.",
         )
     else:
-        yield CheckResult("notices", CheckState.OK, summary)
+        yield CheckResult("notices", CheckStatus.OK, summary)
 
 
 def audit() -> Iterator[CheckResult]:
     head = AuditHead.objects.first()
     if head is None or not audit_mac.is_head(head):
         yield CheckResult(
-            "audit", CheckState.FAIL, "the head of the chain is missing or changed", ADVICE["audit"]
+            "audit", CheckStatus.FAIL, "the head of the chain is missing or changed", ADVICE["audit"]
         )
         return
     # Events of the last minute are no backlog: a request links its own event shortly afterwards.
@@ -263,9 +263,9 @@ def audit() -> Iterator[CheckResult]:
     summary = f"{head.sequence} links, {unlinked} events not in the chain"
     if unlinked:
         advice = "Run manage.py send_notices, which links them; if they stay, run verify_audit."
-        yield CheckResult("audit", CheckState.WARN, summary, advice)
+        yield CheckResult("audit", CheckStatus.WARN, summary, advice)
     else:
-        yield CheckResult("audit", CheckState.OK, summary)
+        yield CheckResult("audit", CheckStatus.OK, summary)
 
 
 def _age(passed: timedelta) -> str:

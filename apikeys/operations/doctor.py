@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.choices import audit_mac
 from accounts.models import AuditLink, RecoveryCode, TotpDevice
 from accounts.operations import doctor
-from accounts.operations.doctor import CheckResult, CheckState
+from accounts.operations.doctor import CheckResult, CheckStatus
 from apikeys.models import Credential, GatewayToken
 from hitobit_portal.security import crypto
 
@@ -42,15 +42,15 @@ def master_keys() -> Iterator[CheckResult]:
     }
     if missing:
         advice = "Restore the key in PORTAL_MASTER_KEYS from your backup of secrets; without it the values are lost."
-        yield CheckResult("master keys", CheckState.FAIL, f"not in the ring: {_listed(missing)}", advice)
+        yield CheckResult("master keys", CheckStatus.FAIL, f"not in the ring: {_listed(missing)}", advice)
     elif old:
         advice = "Run manage.py rotate_master_key; the old key can be removed when nothing uses it."
         yield CheckResult(
-            "master keys", CheckState.WARN, f"encrypted with an older key: {_listed(old)}", advice
+            "master keys", CheckStatus.WARN, f"encrypted with an older key: {_listed(old)}", advice
         )
     else:
         yield CheckResult(
-            "master keys", CheckState.OK, f"all {used.total()} encrypted values use the newest key"
+            "master keys", CheckStatus.OK, f"all {used.total()} encrypted values use the newest key"
         )
 
 
@@ -59,10 +59,10 @@ def gateways() -> Iterator[CheckResult]:
     used = [token.last_used_at for token in tokens if token.last_used_at is not None]
     if not tokens:
         advice = "Create one: manage.py gateway_token create NAME. Without a token gateways are rejected."
-        yield CheckResult("gateways", CheckState.WARN, "no token", advice)
+        yield CheckResult("gateways", CheckStatus.WARN, "no token", advice)
         return
     idle = f"last used {timezone.localtime(max(used)):%Y-%m-%d %H:%M}" if used else "never used"
-    yield CheckResult("gateways", CheckState.OK, f"{len(tokens)} token(s), {idle}")
+    yield CheckResult("gateways", CheckStatus.OK, f"{len(tokens)} token(s), {idle}")
 
 
 def _listed(used: dict[str, int]) -> str:

@@ -47,7 +47,7 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     # Another name and a first expiry need no code; a name that cannot be is refused beside its field.
     page.get_by_label("Name", exact=True).fill("\u200c")
     sara.button("Save").click()
-    expect(page.get_by_role("alert").filter(has_text="Write a name.")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Enter a name.")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("night bot")
     page.get_by_label("When the key expires").select_option("30")
     sara.button("Save").click()
@@ -66,7 +66,7 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     page.get_by_role("link", name="Pause this API").click()
     sara.button("Pause this API").click()
     sara.at(path)
-    expect(page.get_by_text("While a key is paused its settings can't be changed.")).to_be_visible()
+    expect(page.get_by_text("The settings of a paused key cannot be changed.")).to_be_visible()
     expect(page.locator("#settings")).to_have_count(0)
     sara.button("Resume this API").click()
     sara.at(path + "resume/")
@@ -83,7 +83,7 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     sara.at("/keys/")
     page.get_by_text("Deleted keys (1)").click()
     page.get_by_role("link", name="night bot").click()
-    expect(page.get_by_text("the key does not come back")).to_be_visible()
+    expect(page.get_by_text("the key cannot be restored")).to_be_visible()
     expect(page.locator("main form")).to_have_count(0)
 
 

@@ -55,7 +55,7 @@ def test_axe_finds_nothing_on_the_pages_of_a_key_in_any_state(portal: LiveSite, 
         if state == "active":
             for page in ("/keys/delete-all/", "/settings/", "/dashboard/"):
                 result[page] = looked_at(sara, page)
-    expect(sara.page.locator("#state")).to_contain_text("does not come back")
+    expect(sara.page.locator("#state")).to_contain_text("cannot be restored")
     assert {name: wrong for name, wrong in result.items() if wrong} == {}
 
 
@@ -122,7 +122,7 @@ def test_power_is_taken_by_one_click_and_given_back_by_one_and_both_codes(
     sara.open(path)
     trade = page.locator("#settings [name=permissions][value=trade]")
     expect(trade).to_be_checked()
-    page.get_by_role("region", name="Key health").get_by_role("button", name="Take away").click()
+    page.get_by_role("region", name="Key health").get_by_role("button", name="Remove them").click()
     expect(trade).not_to_be_checked()
     page.get_by_role("region", name="Why was I refused?").get_by_role(
         "button", name="Give this permission"

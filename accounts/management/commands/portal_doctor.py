@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import translation
 
-from accounts.operations.doctor import CheckResult, CheckState, run_checks
+from accounts.operations.doctor import CheckResult, CheckStatus, run_checks
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             findings = list(run_checks())
         states = {finding.state for finding in findings}
         worst = next(
-            (state for state in (CheckState.FAIL, CheckState.WARN) if state in states), CheckState.OK
+            (state for state in (CheckStatus.FAIL, CheckStatus.WARN) if state in states), CheckStatus.OK
         )
         if options["json"]:
             rows = [
@@ -41,14 +41,14 @@ class Command(BaseCommand):
         else:
             for finding in findings:
                 self._print(finding)
-        if worst is CheckState.FAIL:
+        if worst is CheckStatus.FAIL:
             raise SystemExit(1)
 
     def _print(self, finding: CheckResult) -> None:
         style = {
-            CheckState.OK: self.style.SUCCESS,
-            CheckState.WARN: self.style.WARNING,
-            CheckState.FAIL: self.style.ERROR,
+            CheckStatus.OK: self.style.SUCCESS,
+            CheckStatus.WARN: self.style.WARNING,
+            CheckStatus.FAIL: self.style.ERROR,
         }
         mark = style[finding.state](f"{finding.state.value:4}")
         self.stdout.write(f"{mark}  {finding.name}: {finding.summary}")
