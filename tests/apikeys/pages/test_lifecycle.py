@@ -475,7 +475,7 @@ SAYS = {
     "expired": "every request is refused",
     "lapsed": "Trading from any IP ended on",
     "frozen": "refused until the key is resumed",
-    "account_frozen": "until you thaw your account",
+    "account_frozen": "until you unfreeze your account",
     "revoked": "cannot be restored",
 }
 
