@@ -263,6 +263,8 @@ def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKe
         "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
         "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
         "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
+        "X-Required-Security": "none", "X-Real-IP": "203.0.113.9", "X-Original-URL": "https://api.example/api/v3/x?a=1",
+        "X-Portal-Answer": "client",
     }  # fmt: skip
     status, told, _headers = front.send(signed(key), said)
     assert (status, told["user"], told["key"], told["permissions"], told["client_ip"]) == (
@@ -287,6 +289,26 @@ def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKe
     commit_barrier.changed()
     commit_barrier.wait()
     assert code(front.send(signed(key), said)) == (401, -2015)
+
+
+@pytest.mark.parametrize("security", ["none", "key"])
+def test_client_does_not_choose_to_need_no_signature(front: Proxy, key: ApiKey, security: str) -> None:
+    """SECURITY: the proxy says what a route needs, also where it is what a request needs anyway."""
+    unsigned = Call("GET", "/api/v3/account", b"symbol=BTCIRT", b"", {"X-MBX-APIKEY": key.key_id})
+    for name in ("X-Required-Security", "x-required-security", "X_Required_Security", "X-Required_Security"):
+        assert code(front.send(unsigned, {name: security})) == (400, -1102)
+    assert code(front.send(unsigned, {"Connection": "X-Required-Security"})) == (400, -1102)
+
+
+def test_head_needs_what_get_needs(front: Proxy, key: ApiKey) -> None:
+    right = signed(key, method="HEAD")
+    connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=15)
+    for query, status in ((right.query, 200), (right.query + b"&a=1", 400)):
+        connection.request("HEAD", f"{right.path}?{query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (status, b"")
+        response.close()
+        connection.close()
 
 
 def test_body_that_nobody_checked_does_not_pass(front: Proxy, key: ApiKey) -> None:
