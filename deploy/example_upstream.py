@@ -31,6 +31,7 @@ class Exchange(BaseHTTPRequestHandler):
                 "user": told.get("x-portal-user"),
                 "key": told.get("x-portal-key"),
                 "permissions": told.get("x-portal-permissions"),
+                "security": told.get("x-portal-security"),
                 "client_ip": told.get("x-client-ip"),
                 "underscores": sorted(name for name in told if "_" in name),
             }

@@ -187,7 +187,7 @@ def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy
     assert status == 200
     assert told == {
         "path": f"{call.path}?{call.query.decode()}", "user": str(key.owner_id), "key": key.key_id,
-        "permissions": "read", "client_ip": HOME, "underscores": [],
+        "permissions": "read", "security": "signed", "client_ip": HOME, "underscores": [],
     }  # fmt: skip
 
 
@@ -261,22 +261,21 @@ def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
 def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKey) -> None:
     said = {
         "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
+        "X-Portal-Security": "none",
         "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
         "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
         "X-Required-Security": "none", "X-Real-IP": "203.0.113.9", "X-Original-URL": "https://api.example/api/v3/x?a=1",
         "X-Portal-Answer": "client",
     }  # fmt: skip
     status, told, _headers = front.send(signed(key), said)
-    assert (status, told["user"], told["key"], told["permissions"], told["client_ip"]) == (
-        200, str(key.owner_id), key.key_id, "read", HOME,
-    )  # fmt: skip
+    names = ("user", "key", "permissions", "client_ip", "security")
+    assert (status, *map(told.get, names)) == (200, str(key.owner_id), key.key_id, "read", HOME, "signed")
     hops = {
         "Connection": "X-Portal-User, X-Portal-Permissions, X-Client-IP",
         "X_Portal_User": "1",
         "X-Portal_Key": "k",
     }
     _status, again, _headers = front.send(signed(key), hops)
-    names = ("user", "key", "permissions", "client_ip")
     assert [again.get(name) for name in names] == [told[name] for name in names]
     assert again["underscores"] == []
     other = signed(key)
