@@ -123,6 +123,10 @@ def wrongly_signed(portal: LivePortal) -> Iterator[tuple[str, dict[str, list[flo
             to_gateway, connection, gateway.bearer, query_of(SIGNATURES["RSA's"], f"a={'a' * 60_000}&")
         )
         yield "wrongly signed (RSA's, a long payload)", measured(keys, ask)
+        # Without a signature: the keys that are rejected, for a reason of their own each.
+        rejected = {kind: keys[kind] for kind in ("unknown", "other address", "30 networks", "paused")}
+        ask = partial(to_gateway, connection, gateway.bearer, lambda: "symbol=BTCIRT", security="key")
+        yield "a key alone, rejected", measured(rejected, ask)
     connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=60)
     for name in ("HMAC's", "RSA's"):
         # Ten classes of responses of 2 ms each: their medians vary more, and the largest of ten even more.
@@ -147,7 +151,11 @@ def query_of(signature: str, before: str = "") -> Callable[[], str]:
 
 
 def to_gateway(
-    connection: http.client.HTTPConnection, bearer: str, query: Callable[[], str], key: str
+    connection: http.client.HTTPConnection,
+    bearer: str,
+    query: Callable[[], str],
+    key: str,
+    security: str = "signed",
 ) -> float:
     headers = {
         "Authorization": f"Bearer {bearer}",
@@ -155,6 +163,7 @@ def to_gateway(
         "X-Original-URI": f"/api/v3/account?{query()}",
         "X-Client-IP": "203.0.113.9",
         "X-Required-Permission": "read",
+        "X-Required-Security": security,
     }
     return one(connection, "/gateway/v1/auth", headers)
 

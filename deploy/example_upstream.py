@@ -1,4 +1,4 @@
-"""The exchange behind a proxy, for trials: answers with what it was told. ``python example_upstream.py 9000``."""
+"""The exchange behind a proxy, for trials: answers with what it was received. ``python example_upstream.py 9000``."""
 
 import json
 import sys
@@ -24,24 +24,26 @@ class Exchange(BaseHTTPRequestHandler):
         if not self.body_is_whole():
             self.close_connection = True
             return
-        notified = {name.lower(): value for name, value in self.headers.items()}
+        received = {name.lower(): value for name, value in self.headers.items()}
         body = json.dumps(
             {
                 "path": self.path,
-                "user": notified.get("x-portal-user"),
-                "key": notified.get("x-portal-key"),
-                "permissions": notified.get("x-portal-permissions"),
-                "client_ip": notified.get("x-client-ip"),
-                "underscores": sorted(name for name in notified if "_" in name),
+                "user": received.get("x-portal-user"),
+                "key": received.get("x-portal-key"),
+                "permissions": received.get("x-portal-permissions"),
+                "security": received.get("x-portal-security"),
+                "client_ip": received.get("x-client-ip"),
+                "underscores": sorted(name for name in received if "_" in name),
             }
         ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing: a query string holds a signature."""

@@ -183,11 +183,11 @@ def code(answer: tuple[int, Any, Any]) -> tuple[int, int]:
 
 def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy, key: ApiKey) -> None:
     call = signed(key, symbol="BTC IRT", note="a+b/ü")
-    status, notified, _headers = front.send(call)
+    status, received, _headers = front.send(call)
     assert status == 200
-    assert notified == {
+    assert received == {
         "path": f"{call.path}?{call.query.decode()}", "user": str(key.owner_id), "key": key.key_id,
-        "permissions": "read", "client_ip": HOME, "underscores": [],
+        "permissions": "read", "security": "signed", "client_ip": HOME, "underscores": [],
     }  # fmt: skip
 
 
@@ -259,34 +259,55 @@ def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
 
 
 def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKey) -> None:
-    output = {
+    spoofed = {
         "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
+        "X-Portal-Security": "none",
         "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
         "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
+        "X-Required-Security": "none", "X-Real-IP": "203.0.113.9", "X-Original-URL": "https://api.example/api/v3/x?a=1",
+        "X-Portal-Answer": "client",
     }  # fmt: skip
-    status, notified, _headers = front.send(signed(key), output)
-    assert (status, notified["user"], notified["key"], notified["permissions"], notified["client_ip"]) == (
-        200, str(key.owner_id), key.key_id, "read", HOME,
-    )  # fmt: skip
+    status, received, _headers = front.send(signed(key), spoofed)
+    names = ("user", "key", "permissions", "client_ip", "security")
+    assert (status, *map(received.get, names)) == (200, str(key.owner_id), key.key_id, "read", HOME, "signed")
     hops = {
         "Connection": "X-Portal-User, X-Portal-Permissions, X-Client-IP",
         "X_Portal_User": "1",
         "X-Portal_Key": "k",
     }
     _status, again, _headers = front.send(signed(key), hops)
-    names = ("user", "key", "permissions", "client_ip")
-    assert [again.get(name) for name in names] == [notified[name] for name in names]
+    assert [again.get(name) for name in names] == [received[name] for name in names]
     assert again["underscores"] == []
     other = signed(key)
     elsewhere = {"X-Original-URI": f"/api/v3/account?{other.query.decode()}"}
-    assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**output, **elsewhere})) == (401, -2015)
+    assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**spoofed, **elsewhere})) == (401, -2015)
     forged = Call("GET", "/api/v3/account", b"timestamp=1", b"", {"X-MBX-APIKEY": key.key_id})
     for name in ("X-Original-URI", "X-Forwarded-Uri"):
         assert front.send(forged, {name: elsewhere["X-Original-URI"]})[0] in (400, 401)
     key.apply(["read"], "trusted", ["203.0.113.9"])
     commit_barrier.changed()
     commit_barrier.wait()
-    assert code(front.send(signed(key), output)) == (401, -2015)
+    assert code(front.send(signed(key), spoofed)) == (401, -2015)
+
+
+@pytest.mark.parametrize("security", ["none", "key"])
+def test_client_does_not_choose_to_need_no_signature(front: Proxy, key: ApiKey, security: str) -> None:
+    """SECURITY: the proxy says what a route needs, also where it is what a request needs anyway."""
+    unsigned = Call("GET", "/api/v3/account", b"symbol=BTCIRT", b"", {"X-MBX-APIKEY": key.key_id})
+    for name in ("X-Required-Security", "x-required-security", "X_Required_Security", "X-Required_Security"):
+        assert code(front.send(unsigned, {name: security})) == (400, -1102)
+    assert code(front.send(unsigned, {"Connection": "X-Required-Security"})) == (400, -1102)
+
+
+def test_head_needs_what_get_needs(front: Proxy, key: ApiKey) -> None:
+    right = signed(key, method="HEAD")
+    connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=15)
+    for query, status in ((right.query, 200), (right.query + b"&a=1", 400)):
+        connection.request("HEAD", f"{right.path}?{query.decode()}", headers={"X-MBX-APIKEY": key.key_id})
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (status, b"")
+        response.close()
+        connection.close()
 
 
 def test_body_that_nobody_checked_does_not_pass(front: Proxy, key: ApiKey) -> None:

@@ -48,7 +48,7 @@ How it is tested
 tests/apikeys/gateway/test_connection.py and test_attacks.py hold the rules above, one by one. A property test
 (test_split_streams.py) generates streams of well-formed and malformed requests and cuts them at random positions: the
 responses must be those of the uncut stream. ``python -m bench.fuzz_gateway --minutes 10`` runs it with 20,000 examples
-a round, together with generated queries, headers, bodies and JSON documents that the three forms of a request must
+a round, together with generated queries, headers, bodies and JSON documents that the forms of a request must
 parse alike.
 """
 

@@ -1,5 +1,6 @@
 """The endpoints that the portal serves itself, through Django and as bytes from the running server."""
 
+import base64
 import http.client
 import json
 import socket
@@ -17,8 +18,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from apikeys.models import ApiKey, Credential
+from apikeys.policy import public_keys
 from apikeys.policy.choices import KeyState
 from tests.support.binance_client import BinanceClient
+from tests.support.key_pairs import new_ed25519, public_pem
 from tests.support.live_portal import LivePortal
 from tests.support.people import ADDRESS, Person, browser, customer, key_of, secret_of
 
@@ -167,6 +170,24 @@ def test_messages_carry_their_names_and_numbers(key: ApiKey) -> None:
 
 def test_signature_of_another_secret_is_rejected(key: ApiKey) -> None:
     assert ask(browser(), key.key_id, signed(key, secret="x" * 64)) == BAD_SIGNATURE
+
+
+def test_base64_signature_with_an_unencoded_plus_passes(key: ApiKey) -> None:
+    """As node-binance-api sends it; what is signed stays as it was received."""
+    pair = new_ed25519()
+    Credential.objects.filter(key=key).delete()
+    Credential.new(key, public_keys.parse(public_pem(pair))).save()
+    now = stamp()
+    for number in range(999):
+        query = f"note=a+b&n={number}&timestamp={now}"
+        signature = base64.b64encode(pair.sign(query.encode())).decode()
+        if "+" in signature:
+            break
+    for plus in ("+", "%20", "%2B"):
+        sent = signature.replace("/", "%2F").replace("=", "%3D").replace("+", plus)
+        assert ask(browser(), key.key_id, f"{query}&signature={sent}")[0] == 200
+        changed = query.replace("a+b", "a%20b")
+        assert ask(browser(), key.key_id, f"{changed}&signature={sent}") == BAD_SIGNATURE
 
 
 def test_retired_secret_signs_no_more(key: ApiKey) -> None:

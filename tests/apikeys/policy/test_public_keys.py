@@ -235,7 +235,8 @@ PRIVATES = {
     "lower case": private_pem(ED).lower(),
     "PuTTY": "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\nAAAA",
     "written line breaks": private_pem(ED).replace("\n", "\\n"),
-    "invisible marks": private_pem(ED).replace("PRIVATE", "PRI\u200fVATE"),
+    # Of a kind that is known by its armour alone.
+    "invisible marks": armoured(b"0" * 40, "PRIVATE KEY").replace("PRIVATE", "PRI\u200fVATE"),
     "beside a public key": f"{openssh(ED)}\n{private_pem(ED)}",
     "bare for ssh": "".join(private_pem(ED, PrivateFormat.OpenSSH).split("\n")[1:-2]),
     "ECDSA": private_pem(EC),
