@@ -17,8 +17,8 @@ from accounts.models import User
 from accounts.notifications import policy
 from hitobit_portal.http import display_preferences
 
-THEMES = [(display_preferences.AUTO, _("Same as the device")), ("light", _("Light")), ("dark", _("Dark"))]
-DIGITS = [(display_preferences.AUTO, _("Same as the language")), ("latin", _("Always 0123456789"))]
+THEMES = [(display_preferences.AUTO, _("System")), ("light", _("Light")), ("dark", _("Dark"))]
+DIGITS = [(display_preferences.AUTO, _("By language")), ("latin", _("Always 0123456789"))]
 
 
 class PreferencesForm(forms.Form):

@@ -5,6 +5,7 @@ import functools
 import json
 import ssl
 from collections.abc import Container, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,12 @@ def post(url: str, *, headers: Mapping[str, str], **body: Any) -> ProviderRespon
     ``json=``.
 
     Raise `ProviderError` with a class or a status if the response is late, too long, a redirect, or a server error.
-    Not for code that runs in an event loop.
     """
     reason = ""
     try:
-        status, raw = asyncio.run(_send_request(url, headers, body))
+        # In a thread of its own: the caller's thread may run an event loop already.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            status, raw = pool.submit(lambda: asyncio.run(_send_request(url, headers, body))).result()
     except Exception as error:
         # SECURITY: the class only. The messages of httpx contain the URL, and Kavenegar's URL contains the API key.
         # Raised below and not here, so that no traceback shows this error as the context.

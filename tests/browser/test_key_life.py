@@ -77,7 +77,7 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     # All keys, by a phrase; the page of a deleted one stays.
     page.get_by_role("link", name="API Management").first.click()
     page.get_by_role("link", name="Delete all keys").click()
-    expect(page.get_by_text("1 key is deleted")).to_be_visible()
+    expect(page.get_by_text("1 key will be deleted")).to_be_visible()
     page.get_by_label("To confirm, type").fill("Delete all keys")
     sara.button("Delete all keys").click()
     sara.at("/keys/")
@@ -105,7 +105,7 @@ def test_trading_is_renewed_with_the_authenticators_code_before_its_end(
     page.get_by_label("Authenticator code", exact=True).fill(sara.customer.totp())
     sara.button("Renew for 90 days").click()
     sara.at(path)
-    expect(page.get_by_text("trading allowed until")).to_be_visible()
+    expect(page.get_by_text("can trade until")).to_be_visible()
     expect(page.get_by_role("link", name="Renew for 90 days")).to_have_count(0)
 
 
@@ -121,5 +121,5 @@ def test_lapsed_trading_is_renewed_with_both_codes(portal: LiveSite, visit: Visi
     expect(page.get_by_role("listitem").filter(has_text="Trading from any IP: ended")).to_be_visible()
     give_codes(sara)
     sara.at(path)
-    expect(page.get_by_text("trading allowed until")).to_be_visible()
+    expect(page.get_by_text("can trade until")).to_be_visible()
     expect(page.get_by_role("button", name="Renew for 90 days")).to_have_count(0)
