@@ -33,6 +33,7 @@ from apikeys.gateway.keycache.cache import InvalidationListener, KeyCache  # noq
 from apikeys.gateway.keycache.postgresql_invalidation import PostgresListener  # noqa: E402
 from apikeys.gateway.keycache.sqlite_invalidation import SqliteListener  # noqa: E402
 from apikeys.gateway.metrics import GatewayMetrics, WorkerMetricsDirectory, collect_periodically  # noqa: E402
+from apikeys.gateway.requests import Security  # noqa: E402
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard  # noqa: E402
 from apikeys.gateway.tokens import TokenCache  # noqa: E402
 
@@ -66,7 +67,12 @@ class GatewayApplication:
         listener = self._key_cache.listener = self._tokens.listener = build_listener(self._key_cache)
         self._authorizer = Authorizer(self._key_cache, self._database.first_use, build_limits())
         endpoints = self._endpoints = Endpoints(
-            self._authorizer, self._tokens, self._database.is_reachable, openapi_text(), self._render_metrics
+            self._authorizer,
+            self._tokens,
+            self._database.is_reachable,
+            openapi_text(),
+            self._render_metrics,
+            [Security(name) for name in settings.GATEWAY_SECURITY_TYPES],
         )
         self._tasks = [
             loop.create_task(listener.run()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from operator import itemgetter
 from typing import Any
 
@@ -66,7 +66,7 @@ class Endpoints:
     """The request handler of the HTTP server (`http.server.RequestHandler`).
 
     ``ready`` returns whether the process can authorize; ``openapi_text`` is the OpenAPI document; ``metrics_text``
-    returns the metrics in Prometheus' format.
+    returns the metrics in Prometheus' format. ``security_types``: those that a header may ask for.
     """
 
     def __init__(
@@ -76,12 +76,14 @@ class Endpoints:
         ready: Callable[[], Awaitable[bool]],
         openapi_text: str,
         metrics_text: Callable[[], str],
+        security_types: Collection[Security] = (Security.SIGNED,),
     ) -> None:
         self._authorizer = authorizer
         self._tokens = tokens
         self._ready = ready
         self._openapi_text = openapi_text
         self._metrics_text = metrics_text
+        self._security_types = security_types
         self._selectors: dict[bytes, HeaderSelector] = {}
         self._full_path_count = 0
         #: Texts of refused requests that were logged.
@@ -240,6 +242,7 @@ class Endpoints:
                 authorization = gateway_requests.from_check(
                     headers, path, query, body, trailer=request.has_trailer
                 )
+            gateway_requests.check_enabled(authorization, self._security_types)
         except AuthorizationRequestError as error:
             self._log_once(str(error))
             return rejected(400, str(error))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +55,19 @@ class AuthorizationRequest:
     client_ip: str | None
     permission: str
     security: Security = Security.SIGNED
+
+
+def check_enabled(request: AuthorizationRequest, enabled: Collection[Security]) -> AuthorizationRequest:
+    """Return ``request``. Raise `AuthorizationRequestError` if a header asked for a type that is not ``enabled``.
+
+    SECURITY: a proxy that passes the client's headers on, as recipes from before the security types do, would let every
+    client choose to need no signature. So the weaker types are off until an operator has set the proxy up for them.
+    """
+    if request.security not in enabled:
+        raise AuthorizationRequestError(
+            f"X-Required-Security: {request.security.value} is not in PORTAL_GATEWAY_SECURITY_TYPES"
+        )
+    return request
 
 
 def from_auth(headers: Headers, query: str, body: bytes, *, trailer: bool = False) -> AuthorizationRequest:

@@ -225,6 +225,12 @@ GATEWAY_ADDRESS_RATE = Setting(
     validate=validate.Range(1, 10**9),
     help="Maximum number of requests a minute of one address",
 )
+# SECURITY: off until the proxy sets the header itself: one that passes the client's on would let it choose.
+GATEWAY_SECURITY_TYPES = Setting(
+    "PORTAL_GATEWAY_SECURITY_TYPES", parser(parsers.security_types), "signed", Section.GATEWAY, Process.GATEWAY,
+    help="Security types that `X-Required-Security` may ask for: `signed`, or `signed,key,none` once the proxy sets "
+    "the header itself on every request",
+)
 REPLAY_GUARD = Setting(
     "PORTAL_REPLAY_GUARD", environment.str, "off", Section.GATEWAY, Process.GATEWAY,
     validate=validate.OneOf(("off", "process", "valkey")),

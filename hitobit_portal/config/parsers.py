@@ -91,6 +91,14 @@ def countries(text: str) -> frozenset[str]:
     return codes
 
 
+def security_types(text: str) -> frozenset[str]:
+    """Security types of the authorization API, comma-separated; ``signed`` always is one."""
+    names = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if "signed" not in names or names - {"signed", "key", "none"}:
+        raise ValidationError("It is not signed, or signed with key and none, separated by commas.")
+    return names
+
+
 def provider_url(text: str) -> str:
     """An address that gets keys and codes, without a slash at its end: https, or http on this machine only."""
     text = text.rstrip("/")

@@ -71,6 +71,7 @@ class GatewayProcess:
             **os.environ,
             "DATABASE_URL": database_url(),
             "PORTAL_GATEWAY_PORT": str(self.port),
+            "PORTAL_GATEWAY_SECURITY_TYPES": "signed,key,none",
             **(environ or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

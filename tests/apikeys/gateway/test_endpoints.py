@@ -5,6 +5,7 @@ import pytest
 from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.endpoints import AUTH, MAX_HEADER_ORDER_BYTES, MAX_HEADER_ORDERS, Endpoints
 from apikeys.gateway.keycache.cache import KeyCache
+from apikeys.gateway.requests import Security
 from apikeys.gateway.tokens import TokenCache
 from tests.apikeys.gateway.test_authorizer import ADDRESS, make_request, record
 from tests.support.event_loops import StubListener
@@ -29,7 +30,7 @@ class LocalEndpoints:
         key_cache.tokens_changed = self.tokens.invalidate
         self.key_cache = key_cache
         authorizer = Authorizer(key_cache, nobody, RequestLimits(1, 1))  # type: ignore[arg-type]
-        self.endpoints = Endpoints(authorizer, self.tokens, nobody, "", str)
+        self.endpoints = Endpoints(authorizer, self.tokens, nobody, "", str, tuple(Security))
 
     def handle_fast(
         self, changed: dict[str, bytes | None] | None = None, *more: tuple[str, bytes], method: bytes = b"GET",

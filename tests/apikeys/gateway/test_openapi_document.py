@@ -13,7 +13,7 @@ from apikeys.gateway.authorizer import AuthorizationResult
 from apikeys.gateway.endpoints import PREFIX, Endpoints
 from apikeys.gateway.http.messages import Headers, HttpRequest
 from apikeys.gateway.keycache.cache import Unavailable
-from apikeys.gateway.requests import MAX_BATCH_SIZE
+from apikeys.gateway.requests import MAX_BATCH_SIZE, Security
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 from tests.apikeys.gateway.test_authorizer import record
@@ -85,7 +85,7 @@ def status(
             request.end()
         authorizer: Any = FakeAuthorizer(decision)
         tokens: Any = FakeTokens(valid)
-        await Endpoints(authorizer, tokens, _ready, "{}", str).handle(request)
+        await Endpoints(authorizer, tokens, _ready, "{}", str, tuple(Security)).handle(request)
         assert request.response is not None
         return int(request.response.split(b" ", 2)[1])
 

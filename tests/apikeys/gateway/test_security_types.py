@@ -444,6 +444,24 @@ def test_public_route_passes_and_names_nobody(process: GatewayProcess, key: ApiK
 
 @pytest.mark.postgres
 @pytest.mark.usefixtures("kept_db")
+def test_header_chooses_no_weaker_type_before_the_operator_has_enabled_it(key: ApiKey) -> None:
+    """SECURITY: a proxy from before the security types passes the client's X-Required-Security on."""
+    with GatewayProcess(token(), {"PORTAL_GATEWAY_SECURITY_TYPES": "signed"}) as strict:
+        for security in ("key", "none"):
+            auth, *whole = ask(strict, unsigned(key), security)
+            assert (auth.status, auth.code) == (403, -1000)
+            assert {(one.status, one.json()["code"]) for one in whole} == {(400, -1000)}
+        by_holder = BinanceClient(key.key_id, people.secret_of(key)).call(
+            "GET", "/api/v3/account", [("timestamp", str(time.time_ns() // 1_000_000))]
+        )
+        assert outcomes(strict, by_holder, "signed") == {(200, 0)}
+        # What the gateway's own program writes is not a client's.
+        answer = strict.ask("POST", "/gateway/v1/authorize", body=b'{"security": "none"}')
+        assert answer.json() == {"allowed": True}
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("kept_db")
 def test_request_without_a_permission_is_refused_in_each_form(process: GatewayProcess, key: ApiKey) -> None:
     client = BinanceClient(key.key_id, people.secret_of(key))
     call = client.call("GET", "/api/v3/account", [("timestamp", str(time.time_ns() // 1_000_000))])
