@@ -87,7 +87,7 @@ sbom: $(VENV)/development.stamp ## Write the software bill of materials of requi
 	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-format JSON --output-file var/sbom.json
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-grpc requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-header \
 	    --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file $$name.txt $$name.in || exit 1; \
@@ -105,8 +105,8 @@ $(VENV)/runtime.stamp: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/development.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-dev.txt
+$(VENV)/development.stamp: requirements.txt requirements-grpc.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-grpc.txt -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
 %.mo: %.po | $(VENV)/runtime.stamp
