@@ -6,7 +6,8 @@ It runs outside Django's request stack, in processes of its own (``make gateway`
 - `http` is the HTTP server. It passes requests to `endpoints`, which parses them (`requests`), checks the gateway's
   token (`tokens`), calls `authorizer` and formats the result (`responses`).
 - `authorizer` decides on the fast path (`fastpath`) from the key cache (`keycache`), or with `verification.decide`.
+- `routes` parses the route table and renders it for each proxy.
 - `metrics` measures a worker; `prometheus` renders the metrics; openapi.json describes the endpoints.
 """
 
-__all__ = ["supervisor"]
+__all__ = ["routes", "supervisor"]
