@@ -12,7 +12,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
+.PHONY: help run gateway test verify core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -25,9 +25,12 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
-	$(BIN)/python -m pytest -n $(PROCESSES)
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
 	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
 	  --ignore=tests/accounts/access/test_default_deny.py
+
+verify: $(VENV)/development.stamp $(CATALOGUES) ## The matrix of proxies: each shipped configuration started, each case sent through it
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist=loadgroup -m verify
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \
