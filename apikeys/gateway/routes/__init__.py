@@ -8,7 +8,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from apikeys.gateway.routes import caddy, haproxy, nginx
+from apikeys.gateway.routes import caddy, envoy, haproxy, nginx
 from apikeys.gateway.routes.table import Needs, Route, RouteTable, RouteTableError, parse
 
 __all__ = ["FORMATS", "Needs", "Route", "RouteTable", "RouteTableError", "parse"]
@@ -16,6 +16,7 @@ __all__ = ["FORMATS", "Needs", "Route", "RouteTable", "RouteTableError", "parse"
 #: Format → function that renders a table.
 FORMATS: Final[dict[str, Callable[[RouteTable], str]]] = {
     "caddy": caddy.render,
+    "envoy": envoy.render,
     "haproxy": haproxy.render,
     "nginx": nginx.render,
 }

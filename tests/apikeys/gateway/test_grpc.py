@@ -296,9 +296,8 @@ class GrpcGateway(GatewayProcess):
     """``manage.py run_gateway --grpc-port``."""
 
     def __init__(self, bearer: str, environ: dict[str, str] | None = None, workers: int = 1) -> None:
-        super().__init__(bearer, environ)
-        self.grpc_port = free_port()
-        self.arguments = ("--grpc-port", str(self.grpc_port), "--workers", str(workers))
+        super().__init__(bearer, environ, grpc=True)
+        self.arguments = (*self.arguments, "--workers", str(workers))
 
     def check(self, message: bytes, *tokens: str) -> CheckResponse | Status:
         return run_in_thread(self._until_answered(message, *(tokens or (self.bearer,))))

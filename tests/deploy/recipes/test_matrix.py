@@ -16,7 +16,7 @@ RATES = {"PORTAL_GATEWAY_KEY_RATE": "100000", "PORTAL_GATEWAY_ADDRESS_RATE": "10
 
 @pytest.fixture(scope="module")
 def gateway(kept_db: None) -> Iterator[GatewayProcess]:
-    with GatewayProcess(BEARER, RATES) as process:
+    with GatewayProcess(BEARER, RATES, grpc=True) as process:
         yield process
 
 
