@@ -10,7 +10,9 @@ of the test) and returns the command that serves them in the foreground.
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import hashlib
 import http.client
 import json
 import os
@@ -262,13 +264,28 @@ class _Echo(BaseHTTPRequestHandler):
             return
         headers = [(name.lower(), value) for name, value in self.headers.items()]
         self.exchange.received.append(Received(self.command, self.path, headers, body))
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            self._echo_frames(self.headers["Sec-WebSocket-Key"])
+            return
         answer = json.dumps({"exchange": True, "n": len(self.exchange.received)}).encode()
-        self.send_response(200)
+        self.send_response(self.exchange.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
+
+    def _echo_frames(self, key: str) -> None:
+        """Accept a WebSocket (RFC 6455, 4.2.2), and send back what arrives as it is."""
+        accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept).decode())
+        self.end_headers()
+        self.close_connection = True
+        while data := self.connection.recv(65_536):
+            self.wfile.write(data)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _echo
 
@@ -289,6 +306,8 @@ class Exchange:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        #: Of its responses.
+        self.status = 200
         handler = type("Echo", (_Echo,), {"exchange": self})
         self._server = _QuietServer(("127.0.0.1", 0), handler)
         self.port: int = self._server.server_port
