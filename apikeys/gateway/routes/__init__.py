@@ -8,7 +8,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from apikeys.gateway.routes import caddy, envoy, haproxy, nginx
+from apikeys.gateway.routes import caddy, envoy, haproxy, nginx, traefik
 from apikeys.gateway.routes.table import Needs, Route, RouteTable, RouteTableError, parse
 
 __all__ = ["FORMATS", "Needs", "Route", "RouteTable", "RouteTableError", "parse"]
@@ -19,4 +19,5 @@ FORMATS: Final[dict[str, Callable[[RouteTable], str]]] = {
     "envoy": envoy.render,
     "haproxy": haproxy.render,
     "nginx": nginx.render,
+    "traefik": traefik.render,
 }
