@@ -12,7 +12,7 @@ PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
+.PHONY: help run gateway test verify core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -25,9 +25,12 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
-	$(BIN)/python -m pytest -n $(PROCESSES)
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
 	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
 	  --ignore=tests/accounts/access/test_default_deny.py
+
+verify: $(VENV)/development.stamp $(CATALOGUES) ## The matrix of proxies: each shipped configuration started, each case sent through it
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist=loadgroup -m verify
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \
@@ -87,7 +90,7 @@ sbom: $(VENV)/development.stamp ## Write the software bill of materials of requi
 	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-format JSON --output-file var/sbom.json
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-grpc requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-header \
 	    --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file $$name.txt $$name.in || exit 1; \
@@ -105,8 +108,8 @@ $(VENV)/runtime.stamp: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/development.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-dev.txt
+$(VENV)/development.stamp: requirements.txt requirements-grpc.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-grpc.txt -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
 %.mo: %.po | $(VENV)/runtime.stamp

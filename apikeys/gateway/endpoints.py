@@ -165,7 +165,7 @@ class Endpoints:
         elif not path.startswith(PREFIX):
             await self._probe(path, request)
         # SECURITY: before anything else: without a token a client does not even learn which paths exist.
-        elif not await self._tokens.is_valid(request.headers.get("authorization")):
+        elif not await self.is_authenticated(request.headers.get("authorization")):
             request.respond_empty(403, [])
         elif path.startswith(CHECK):
             await self._check(request)
@@ -199,7 +199,11 @@ class Endpoints:
         else:
             request.respond_empty(403, [])
 
-    async def _decide(self, authorization: AuthorizationRequest) -> AuthorizationResult:
+    async def is_authenticated(self, header: str | None) -> bool:
+        """Return whether an Authorization header has a valid token. Raise `Unavailable`."""
+        return await self._tokens.is_valid(header)
+
+    async def decide(self, authorization: AuthorizationRequest) -> AuthorizationResult:
         """Authorize, on the fast path if possible. Raise `Unavailable`."""
         self._full_path_count += 1
         key, caller = authorization.api_key or "", authorization.client_ip or ""
@@ -242,16 +246,20 @@ class Endpoints:
                 authorization = gateway_requests.from_check(
                     headers, path, query, body, trailer=request.has_trailer
                 )
-            gateway_requests.check_enabled(authorization, self._security_types)
+            self.check_enabled(authorization)
         except AuthorizationRequestError as error:
-            self._log_once(str(error))
+            self.log_once(str(error))
             return rejected(400, str(error))
         except BodyTooLarge:
-            self._log_once("the body is too large")
+            self.log_once("the body is too large")
             return TOO_LARGE
-        return await self._decide(authorization)
+        return await self.decide(authorization)
 
-    def _log_once(self, problem: str) -> None:
+    def check_enabled(self, authorization: AuthorizationRequest) -> AuthorizationRequest:
+        """Return ``authorization``. Raise `AuthorizationRequestError` if its security type is not enabled."""
+        return gateway_requests.check_enabled(authorization, self._security_types)
+
+    def log_once(self, problem: str) -> None:
         """Log that a request was not as documented; each problem once, since clients may be able to cause it."""
         if problem not in self._logged:
             self._logged.add(problem)
@@ -265,10 +273,10 @@ class Endpoints:
                 raise AuthorizationRequestError("the request has a query string or a trailer")
             authorizations, is_batch = gateway_requests.from_json(_parse_json(body))
         except AuthorizationRequestError as error:
-            self._log_once(str(error))
+            self.log_once(str(error))
             request.respond_text(400, [responses.JSON], json.dumps({"error": str(error)}))
             return
-        results = await asyncio.gather(*(self._decide(authorization) for authorization in authorizations))
+        results = await asyncio.gather(*(self.decide(authorization) for authorization in authorizations))
         documents = [responses.result_document(result) for result in results]
         document = {"decisions": documents} if is_batch else documents[0]
         request.respond_text(200, [responses.JSON, responses.NO_STORE], json.dumps(document))

@@ -98,6 +98,24 @@ def from_check(
     return _from_headers(headers, _encode_header(query), body, problem)
 
 
+def from_check_message(headers: Headers, target: str, body: bytes) -> AuthorizationRequest:
+    """Parse Envoy's ``CheckRequest``, which contains the original request.
+
+    ``target``: its path and query string, as bytes in latin-1 text. Raise `AuthorizationRequestError`.
+    """
+    if not target.startswith("/"):
+        raise AuthorizationRequestError("the path is missing")
+    path, _mark, query = target.partition("?")
+    problem = _ending_problem(headers, trailer=False) or _path_problem(path)
+    # SECURITY: Envoy replaces bytes that are not UTF-8 in the message, and forwards the original ones; among raw
+    # headers, the target is as it was sent. Without with_request_body, a body is forwarded that is not in the message.
+    if any(value != target for value in headers.get_all(":path")):
+        problem = problem or "the path is not the one in the headers"
+    if any(value != str(len(body)) for value in headers.get_all("content-length")):
+        problem = problem or "the body is not the one that was announced"
+    return _from_headers(headers, _encode_header(query), body, problem)
+
+
 def wants_client_answer(headers: Headers, query: str) -> bool:
     """Return whether ``/gateway/v1/auth`` answers with the client's status and body. ``query``: the sub-request's own.
 

@@ -109,11 +109,15 @@ def main() -> int:
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--log-format", required=True)
     parser.add_argument("--while-pid", type=int)
+    parser.add_argument("--grpc-port", type=int)
     arguments = parser.parse_args()
     logging.config.dictConfig(logs.configuration(arguments.log_format, "INFO"))
-    if not is_port_free(arguments.host, arguments.port):
+    ports = [port for port in (arguments.port, arguments.grpc_port) if port is not None]
+    if not all(is_port_free(arguments.host, port) for port in ports):
         return 1
-    shared = ["shared"] if arguments.workers > 1 else []
+    options = ["shared"] if arguments.workers > 1 else []
+    if arguments.grpc_port is not None:
+        options.append(f"grpc={arguments.grpc_port}")
     worker = [
         sys.executable,
         "-m",
@@ -123,7 +127,7 @@ def main() -> int:
         str(arguments.connections),
         str(os.getpid()),
     ]
-    return Supervisor([*worker, *shared], arguments.workers, arguments.while_pid).run()
+    return Supervisor([*worker, *options], arguments.workers, arguments.while_pid).run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A worker process of the gateway: an event loop with the HTTP server and the `GatewayApplication`.
 
-Started by `apikeys.gateway.supervisor` as ``python -m apikeys.gateway.worker HOST PORT CONNECTIONS PARENT [shared]``.
+Started by `apikeys.gateway.supervisor` as ``python -m apikeys.gateway.worker HOST PORT CONNECTIONS PARENT [shared]
+[grpc=PORT]``.
 """
 
 from __future__ import annotations
@@ -58,14 +59,28 @@ async def serve(server: HttpServer, listener: asyncio.Server, parent: int) -> No
 
 
 async def _run(
-    application: GatewayApplication, host: str, port: int, max_connections: int, parent: int, *, shared: bool
+    application: GatewayApplication,
+    host: str,
+    port: int,
+    max_connections: int,
+    parent: int,
+    *,
+    grpc_port: int | None,
+    shared: bool,
 ) -> None:
-    server = HttpServer(application.start(asyncio.get_running_loop()), max_connections)
+    endpoints = application.start(asyncio.get_running_loop())
+    server, grpc_server = HttpServer(endpoints, max_connections), None
     try:
         listener = await listen(server, host, port, shared=shared)
-    except OSError as error:
+        if grpc_port is not None:
+            from apikeys.gateway.grpc import service as grpc_service  # its packages are optional
+
+            grpc_server = await grpc_service.listen(endpoints, host, grpc_port, shared=shared)
+    except (OSError, ImportError) as error:
         _exit_misconfigured(error)
     await serve(server, listener, parent)
+    if grpc_server is not None:
+        await grpc_service.close(grpc_server)
 
 
 def _exit_misconfigured(error: Exception) -> NoReturn:
@@ -74,7 +89,8 @@ def _exit_misconfigured(error: Exception) -> NoReturn:
 
 
 def main() -> None:
-    host, port, max_connections, parent, *shared = sys.argv[1:]
+    host, port, max_connections, parent, *options = sys.argv[1:]
+    grpc_port = next((int(text.removeprefix("grpc=")) for text in options if text.startswith("grpc=")), None)
     try:
         from apikeys.gateway.app import GatewayApplication  # sets Django up
 
@@ -82,7 +98,8 @@ def main() -> None:
     except Exception as error:  # any error: another attempt would fail as well
         _exit_misconfigured(error)
     try:
-        uvloop.run(_run(application, host, int(port), int(max_connections), int(parent), shared=bool(shared)))
+        numbers = (int(port), int(max_connections), int(parent))
+        uvloop.run(_run(application, host, *numbers, grpc_port=grpc_port, shared="shared" in options))
     finally:
         application.stop()
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from apikeys.models import ApiKey, GatewayToken
 from apikeys.models.gateway import digest_of
 from apikeys.policy.choices import KeyState
 from hitobit_portal.http import commit_barrier
-from tests.support import people
+from tests.support import people, recipes
 from tests.support.binance_client import BinanceClient, Call
 from tests.support.gateways import GatewayProcess, token
 from tests.support.production import ROOT
-from tests.support.servers import die_with_parent, free_port, nginx_temporary
+from tests.support.servers import die_with_parent, free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -56,28 +56,17 @@ class Proxy:
             connection.close()
 
 
-def programs(name: str, directory: Path, port: int, gateway: int, upstream: int, bearer: str) -> list[str]:
-    """The command that serves the shipped configuration with these ports, in ``directory``."""
-    ports = {"127.0.0.1:8001": gateway, "127.0.0.1:9000": upstream, "127.0.0.1:8080": port}
-    source = ROOT / "deploy" / ("nginx/gateway.conf" if name == "nginx" else "caddy/Caddyfile")
-    text = source.read_text()
-    for address, real in ports.items():
-        assert address in text
-        text = text.replace(address, f"127.0.0.1:{real}")
-    if name == "caddy":
-        (directory / "Caddyfile").write_text(text)
-        return ["caddy", "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
-    (directory / "token.conf").write_text(f'proxy_set_header Authorization "Bearer {bearer}";')
-    text = text.replace("/etc/nginx/portal-token.conf", str(directory / "token.conf"))
-    (directory / "nginx.conf").write_text(
-        f"daemon off; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1;"
-        f"events {{}} http {{ access_log off; {nginx_temporary(directory)} {text} }}"
+def programs(
+    name: str, directory: Path, port: int, gateway: int, upstream: int, bearer: str
+) -> tuple[list[str], dict[str, str]]:
+    """The command that serves the shipped configuration with these ports, in ``directory``, and its environment."""
+    recipe = recipes.RECIPES["nginx-plain" if name == "nginx" else name]
+    program = recipe.find()
+    assert program
+    setting = replace(
+        recipes.setting_for(directory, gateway_port=gateway, exchange_port=upstream, token=bearer), port=port
     )
-    return [_nginx(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
-
-
-def _nginx() -> str:
-    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+    return recipe.prepare(setting, program), recipe.environ(setting)
 
 
 def listens(port: int) -> bool:
@@ -99,23 +88,18 @@ def proxy(
     directory = tmp_path_factory.mktemp(name)
     upstream, port = free_port(), free_port()
     bearer = "hbgw_for-the-proxies-of-the-tests"
-    environ = {
-        **os.environ,
-        "PORTAL_GATEWAY_TOKEN": bearer,
-        "HOME": str(directory),
-        "XDG_DATA_HOME": str(directory),
-    }
     with GatewayProcess(bearer, {"PORTAL_GATEWAY_KEY_RATE": "40"}) as gateway:
+        command, environ = programs(name, directory, port, gateway.port, upstream, bearer)
         commands = [
             [sys.executable, str(ROOT / "deploy" / "example_upstream.py"), str(upstream)],
-            programs(name, directory, port, gateway.port, upstream, bearer),
+            command,
         ]
         running: list[subprocess.Popen[bytes]] = []
         try:
             for command in commands:
                 running.append(
                     subprocess.Popen(
-                        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                        command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,
                     )
                 )  # fmt: skip

@@ -38,6 +38,7 @@ PURE = (
     "apikeys.verification",
     "apikeys.gateway.fastpath",
     "apikeys.gateway.http",
+    "apikeys.gateway.routes",
 )
 #: The debugger's engine; its forms, views and session are Django's.
 PURE_MODULES = (

@@ -60,13 +60,19 @@ class GatewayResponse:
 
 
 class GatewayProcess:
-    """``manage.py run_gateway`` on a free port; ``environ`` overrides the settings of the tests."""
+    """``manage.py run_gateway`` on a free port; ``environ`` overrides the settings of the tests.
+
+    ``grpc``: serve ext_authz over gRPC, too, on ``grpc_port``.
+    """
 
     arguments: tuple[str, ...] = ()
 
-    def __init__(self, bearer: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, bearer: str, environ: dict[str, str] | None = None, *, grpc: bool = False) -> None:
         self.bearer = bearer
         self.port = free_port()
+        self.grpc_port = free_port()
+        if grpc:
+            self.arguments = (*self.arguments, "--grpc-port", str(self.grpc_port))
         self.environ = {
             **os.environ,
             "DATABASE_URL": database_url(),

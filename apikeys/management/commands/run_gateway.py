@@ -1,13 +1,14 @@
 """``manage.py run_gateway``: serve the authorization API; used by ``make gateway`` and in production."""
 
 import contextlib
+import importlib.util
 import os
 import resource
 import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 #: Maximum number of connections of a process, including idle ones; further ones are closed at once.
 #: SECURITY: with 1,024, a client that opened that many idle connections blocked all others. An incomplete header takes
@@ -38,6 +39,14 @@ def in_batches() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def has_grpc_packages() -> bool:
+    """Return whether the packages in requirements-grpc.txt are installed."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in ("grpclib", "google.protobuf"))
+    except ModuleNotFoundError:  # google
+        return False
+
+
 class Command(BaseCommand):
     help = "Serve the authorization API on 127.0.0.1 (--host) and PORTAL_GATEWAY_PORT (8001), until SIGTERM."
 
@@ -47,6 +56,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--port", type=int, default=settings.GATEWAY_PORT)
         parser.add_argument(
+            "--grpc-port",
+            type=int,
+            help="also serve Envoy's ext_authz over gRPC (envoy.service.auth.v3) on this port",
+        )
+        parser.add_argument(
             "--workers", type=int, default=1, help="number of processes, at most one per core"
         )
         parser.add_argument(
@@ -54,11 +68,20 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["grpc_port"] is not None:
+            if options["grpc_port"] == options["port"]:
+                raise CommandError("--grpc-port and --port are the same.")
+            if not has_grpc_packages():
+                raise CommandError(
+                    "--grpc-port needs packages that are not installed: "
+                    "pip install --require-hashes -r requirements-grpc.txt"
+                )
         in_batches()
         arguments = [
             *("--host", options["host"], "--port", str(options["port"])),
             *("--workers", str(options["workers"]), "--connections", str(connections())),
             *("--log-format", settings.LOG_FORMAT),
+            *(("--grpc-port", str(options["grpc_port"])) if options["grpc_port"] is not None else ()),
             *(("--while-pid", str(options["while_pid"])) if options["while_pid"] else ()),
         ]
         os.execv(sys.executable, [sys.executable, "-m", "apikeys.gateway.supervisor", *arguments])  # nosec B606

@@ -1,0 +1,3 @@
+module portal.local/portalgate
+
+go 1.21
