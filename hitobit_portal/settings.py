@@ -141,12 +141,29 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
 else:
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
+    DATABASES["default"]["ENGINE"] = "hitobit_portal.database"
+    # psycopg's pauses between attempts to connect double; after 2 seconds they begin again with 1.
+    _pool = {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 2}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
+DATABASE_CONNECT_TIMEOUT = values[declared.DATABASE_CONNECT_TIMEOUT]
+DATABASE_PAGE_TIMEOUT = values[declared.DATABASE_PAGE_TIMEOUT]
+DATABASE_SEARCH_TIMEOUT = values[declared.DATABASE_SEARCH_TIMEOUT]
+DATABASE_LOCK_TIMEOUT = values[declared.DATABASE_LOCK_TIMEOUT]
+DATABASE_IDLE_TIMEOUT = values[declared.DATABASE_IDLE_TIMEOUT]
+DATABASE_TCP_TIMEOUT = values[declared.DATABASE_TCP_TIMEOUT]
+DATABASE_PROBE_MS = values[declared.DATABASE_PROBE_MS]
 ATOMIC_REQUESTS = False  # SECURITY: an exception would roll back the failure count of a wrong code.
 
 REDIS_URL = values[declared.REDIS_URL]
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {
+            "socket_timeout": values[declared.REDIS_TIMEOUT],
+            "socket_connect_timeout": values[declared.REDIS_TIMEOUT],
+        },
+    }
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 }

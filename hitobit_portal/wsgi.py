@@ -9,9 +9,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from hitobit_portal.database import limit_statements
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")
 
 portal = get_wsgi_application()
+limit_statements()
 # A server does not run `manage.py check`, so serious problems must stop it here.
 if wrong := [message for message in run_checks() if message.is_serious()]:
     raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))

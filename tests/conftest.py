@@ -385,6 +385,7 @@ def portal_on_postgres(
         "REDIS_URL": f"{database}/{last + 32}",
         "PORTAL_PROCESSES": "4",
         "PORTAL_TRUSTED_PROXIES": "127.0.0.1/32",
+        **production.PATIENT,
     }
     portal = LivePortal(tmp_path_factory.mktemp("live-postgres"), environ)
     yield portal.start()

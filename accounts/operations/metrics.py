@@ -4,18 +4,24 @@ Counters restart at midnight in Tehran: Prometheus treats a falling counter as a
 of one day quickly, whatever was pruned.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Count, F, Min, Sum
+from django.core.cache import cache
+from django.db.models import Count, Min, Sum
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from redis.exceptions import RedisError
 
 from accounts.choices.events import Event, all_events
-from accounts.models import AuditEvent, AuditHead, DelayedChange, Notice, SmsDelivery
+from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
 from accounts.notifications import outbox
+from hitobit_portal.security import ratelimits
+
+logger = logging.getLogger("portal.faults")
 
 #: Logins by result: (label, event).
 LOGINS = (
@@ -23,14 +29,18 @@ LOGINS = (
     ("password_refused", Event.LOGIN_PASSWORD_REFUSED),
     ("limited", Event.LOGIN_LIMITED),
 )
+#: Tasks that have to run from time to time; `LastRun` has the end of the last run of each.
+TASKS = ("send_notices", "tick", "prune", "backup", "verify_audit", "verify_audit_damaged")
 CODES = (("refused", Event.CODE_REFUSED), ("locked", Event.CODE_LOCKED))
 
 
 def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
-    """Yield all metrics, with six queries. Exceptions of the database are not caught."""
+    """Yield all metrics, with seven queries. Exceptions of the database are not caught; those of the cache are."""
     yield from _events(midnight)
     yield from _messages(midnight)
     yield from _queues(now)
+    yield _last_runs()
+    yield from _cache()
 
 
 def _events(midnight: datetime) -> Iterator[Metric]:
@@ -82,7 +92,7 @@ def _queues(now: datetime) -> Iterator[Metric]:
     notices = waiting.aggregate(number=Count("pk"), oldest=Min("created_at"))
     due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=now)
     changes = due.aggregate(number=Count("pk"), oldest=Min("due_at"))
-    head = AuditHead.objects.only("settled_event").first()
+    head = AuditHead.objects.only("settled_event", "sequence", "streamed").first()
     # A request links its own event shortly after recording it: such events are no backlog.
     unlinked = AuditEvent.objects.unlinked(head.settled_event if head is not None else 0)
     events = unlinked.order_by().aggregate(number=Count("pk"), oldest=Min("at"))
@@ -95,11 +105,60 @@ def _queues(now: datetime) -> Iterator[Metric]:
         oldest = counts["oldest"]
         age.add_metric([queue], max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0)
     yield from (size, age)
-    streamed = AuditHead.objects.annotate(behind=F("sequence") - F("streamed")).values_list(
-        "behind", flat=True
-    )
     yield GaugeMetricFamily(
         "portal_audit_sink_behind",
         "Links of the audit chain that were not written to the sink yet.",
-        streamed.first() or 0,
+        head.sequence - head.streamed if head is not None else 0,
     )
+
+
+def _last_runs() -> Metric:
+    runs = GaugeMetricFamily(
+        "portal_last_run_timestamp_seconds",
+        "End of the last run of a recurring task, in seconds since 1970; 0 if it never ran.",
+        labels=["task"],
+    )
+    times = dict(LastRun.objects.values_list("name", "at"))
+    for task in TASKS:
+        runs.add_metric([task], times[task].timestamp() if task in times else 0)
+    return runs
+
+
+def _cache() -> Iterator[Metric]:
+    """Yield the state of Valkey. If it fails, only ``portal_cache_up`` is yielded: the rest is not known."""
+    up = GaugeMetricFamily("portal_cache_up", "1 if the cache (Valkey) keeps what is written to it, else 0.")
+    try:
+        cache.set("metrics", 1, 5)
+        memory = _memory_of_cache()
+        ratios = {
+            rate: ratelimits.peak(rate) for rate in sorted(ratelimits.WATCHED, key=lambda rate: rate.name)
+        }
+    except (RedisError, OSError) as error:
+        logger.error("metrics of the cache are not available: %s", type(error).__name__)
+        up.add_metric([], 0)
+        yield up
+        return
+    up.add_metric([], 1)
+    yield up
+    for name, text, number in (
+        ("used", "Memory that the cache uses, in bytes; 0 in the memory of the process.", memory[0]),
+        ("limit", "Memory that the cache may use, in bytes; 0 without a limit.", memory[1]),
+    ):
+        yield GaugeMetricFamily(f"portal_cache_{name}_bytes", text, number)
+    used = GaugeMetricFamily(
+        "portal_sms_limit_used_ratio",
+        "Highest used share of a shared limit of SMS, 0 to 1. At 1 no code is sent to the numbers that share it.",
+        labels=["limit"],
+    )
+    for rate, ratio in ratios.items():
+        used.add_metric([rate.name.lower()], ratio)
+    yield used
+
+
+def _memory_of_cache() -> tuple[int, int]:
+    """Return (used, limit) in bytes."""
+    if not settings.REDIS_URL:
+        return 0, 0
+    client = cache._cache.get_client(None)  # type: ignore[attr-defined]  # Django has no public way to the client
+    memory = client.info("memory")
+    return int(memory["used_memory"]), int(memory["maxmemory"])

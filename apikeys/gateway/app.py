@@ -36,6 +36,7 @@ from apikeys.gateway.metrics import GatewayMetrics, WorkerMetricsDirectory, coll
 from apikeys.gateway.requests import Security  # noqa: E402
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard  # noqa: E402
 from apikeys.gateway.tokens import TokenCache  # noqa: E402
+from hitobit_portal.database import limit_statements  # noqa: E402
 
 logger = logging.getLogger("portal.gateway")
 OPENAPI = Path(__file__).with_name("openapi.json")
@@ -167,6 +168,7 @@ def _connection_parameters() -> dict[str, Any]:
     return {**parameters, "application_name": "portal-gateway", "connect_timeout": 2}
 
 
+limit_statements()
 # The server does not run `manage.py check`: a failed check has to stop it, too.
 if wrong := [message for message in run_checks(tags=["portal"]) if message.is_serious()]:
     raise ImproperlyConfigured(" ".join(f"{message.msg} ({message.id})" for message in wrong))

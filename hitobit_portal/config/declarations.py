@@ -104,10 +104,53 @@ DATABASE_URL = Setting(
     Section.STORAGE, Process.BOTH,
     help="`postgresql://...` or `sqlite:///...`", default_help="SQLite in the data directory", secret=True,
 )
+# Each step has a limit, because a fail-over or a firewall may leave connections that never answer and are never closed.
+DATABASE_CONNECT_TIMEOUT = Setting(
+    "PORTAL_DATABASE_CONNECT_TIMEOUT", environment.int, 2, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(2, 60),
+    help="Seconds in which PostgreSQL has to accept a connection",
+)
+DATABASE_PAGE_TIMEOUT = Setting(
+    "PORTAL_DATABASE_PAGE_TIMEOUT", environment.int, 5, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(1, 600),
+    help="Seconds a statement of a page or of the gateway may take; commands have no such limit",
+)
+DATABASE_SEARCH_TIMEOUT = Setting(
+    "PORTAL_DATABASE_SEARCH_TIMEOUT", environment.int, 10, Section.STORAGE, Process.PORTAL,
+    validate=validate.Range(1, 600),
+    help="Seconds a statement of a search of staff may take",
+)
+DATABASE_LOCK_TIMEOUT = Setting(
+    "PORTAL_DATABASE_LOCK_TIMEOUT", environment.int, 5, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(1, 600),
+    help="Seconds a statement of a page or of the gateway may wait for a lock",
+)
+DATABASE_IDLE_TIMEOUT = Setting(
+    "PORTAL_DATABASE_IDLE_TIMEOUT", environment.int, 30, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(5, 600),
+    help="Seconds after which PostgreSQL ends a transaction of a page or of the gateway in which nothing happens",
+)
+DATABASE_TCP_TIMEOUT = Setting(
+    "PORTAL_DATABASE_TCP_TIMEOUT", environment.int, 6, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(2, 600),
+    help="Seconds after which a connection is closed whose other end does not acknowledge what was sent "
+    "(`tcp_user_timeout`), and after which an idle connection is probed (keepalives); at both ends",
+)
+DATABASE_PROBE_MS = Setting(
+    "PORTAL_DATABASE_PROBE_MS", environment.int, 1_000, Section.STORAGE, Process.BOTH,
+    validate=validate.Range(200, 60_000),
+    help="Milliseconds in which PostgreSQL has to answer a new connection while statements wait; otherwise it counts "
+    "as down: waiting statements fail, and pages answer 503 at once",
+)
 REDIS_URL = Setting(
     "REDIS_URL", environment.str, "", Section.STORAGE, Process.BOTH,
     validate=validate.Regexp(r"\Z|rediss?://|unix://", error="It does not begin with redis://, rediss:// or unix://."),
     help="Redis or Valkey, for counters that processes share", default_help="counters in each process", secret=True,
+)
+REDIS_TIMEOUT = Setting(
+    "PORTAL_REDIS_TIMEOUT", environment.float, 1.0, Section.STORAGE, Process.PORTAL,
+    validate=validate.Range(0.1, 60),
+    help="Seconds in which Redis or Valkey has to answer",
 )
 PROCESSES = Setting(
     "PORTAL_PROCESSES", environment.int, 1, Section.STORAGE, Process.PORTAL,

@@ -12,6 +12,8 @@ from django.template import loader
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from hitobit_portal import database
+
 #: Exceptions that mean that a dependency is down.
 FAULTS = (OperationalError, InterfaceError, RedisError)
 API_PREFIXES = ("/api/", "/sapi/", "/gateway/")
@@ -60,14 +62,22 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 if a dependency is down: `FaultMiddleware` does not see exceptions of the middleware around it."""
-    if isinstance(sys.exc_info()[1], FAULTS):
-        return unavailable(request)
+    fault = sys.exc_info()[1]
+    if isinstance(fault, FAULTS):
+        return too_slow(request) if database.is_timeout(fault) else unavailable(request)
     return _page(request, 500)
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """503: a dependency is down. Nothing was allowed and nothing was changed in part; the client may try again."""
     response = _page(request, 503)
+    response["Retry-After"] = "5"
+    return response
+
+
+def too_slow(request: HttpRequest) -> HttpResponse:
+    """503: a statement took longer than its budget and was stopped (`hitobit_portal.database`). Staff search again."""
+    response = _page(request, 503, "503_slow.html")
     response["Retry-After"] = "5"
     return response
 
@@ -85,9 +95,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return render(request, "403_csrf.html", status=403)
 
 
-def _page(request: HttpRequest, status: int) -> HttpResponse:
+def _page(request: HttpRequest, status: int, template: str = "") -> HttpResponse:
     if is_for_api(request):
         return HttpResponse(status=status)  # `for_programs` adds the JSON
     # Without context processors: they read the session and the user, which may be what failed.
-    page = loader.get_template(f"{status}.html").render({"request_id": getattr(request, "request_id", "")})
+    page = loader.get_template(template or f"{status}.html").render(
+        {"request_id": getattr(request, "request_id", "")}
+    )
     return HttpResponse(page, status=status)

@@ -5,14 +5,22 @@ A middleware instead of two views: probes use the address of a server, plain htt
 """
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from redis.exceptions import RedisError
 
+from hitobit_portal import database
+
 logger = logging.getLogger("portal.faults")
+#: Load balancers are answered within 2 seconds, whatever hangs.
+READY_SECONDS = 1.5
+_lock = threading.Lock()
+_check: Future[None] | None = None
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -32,14 +40,36 @@ def healthz() -> HttpResponse:
 
 
 def readyz() -> HttpResponse:
-    """200 if database and cache answer, else 503. Only the log has which one failed."""
+    """200 if database and cache answer within `READY_SECONDS`, else 503. Only the log has which one failed."""
+    try:
+        if database.is_down():
+            raise OperationalError
+        _ready().result(READY_SECONDS)
+    except (DatabaseError, RedisError, OSError, TimeoutError) as fault:
+        logger.error("not ready: %s", type(fault).__name__)
+        return HttpResponse("not ready\n", content_type="text/plain", status=503)
+    return HttpResponse("ready\n", content_type="text/plain")
+
+
+def _ready() -> "Future[None]":
+    """Start the check, or return the one that runs: if it hangs, probes do not pile up behind it."""
+    global _check
+    with _lock:
+        if _check is None or _check.done():
+            _check = Future()
+            # A daemon: a check that hangs does not keep the process from ending.
+            threading.Thread(target=_run_check, args=(_check,), name="readiness", daemon=True).start()
+        return _check
+
+
+def _run_check(check: "Future[None]") -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         cache.set("readyz", 1, 5)
-    except (DatabaseError, RedisError, OSError) as fault:
-        logger.error("not ready: %s", type(fault).__name__)
-        return HttpResponse("not ready\n", content_type="text/plain", status=503)
+    except Exception as fault:
+        check.set_exception(fault)
+    else:
+        check.set_result(None)
     finally:
-        connection.close_if_unusable_or_obsolete()
-    return HttpResponse("ready\n", content_type="text/plain")
+        connection.close()

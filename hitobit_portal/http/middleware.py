@@ -5,9 +5,11 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
+from hitobit_portal import database
 from hitobit_portal.http import client_ip, display_preferences, error_pages
 from hitobit_portal.observability import logs
 
@@ -130,8 +132,14 @@ class FaultMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if database.is_down():
+            # At once: requests that wait for it would hold all threads, also those of probes.
+            return self.unavailable(request, OperationalError("the database does not answer"))
         # Exceptions of middleware (sessions) arrive here only if nothing has converted them before.
         try:
+            if request.GET and request.path.startswith("/admin/"):
+                with database.statement_budget(settings.DATABASE_SEARCH_TIMEOUT):
+                    return self.get_response(request)
             return self.get_response(request)
         except self.FAULTS as fault:
             return self.unavailable(request, fault)
@@ -143,4 +151,6 @@ class FaultMiddleware:
     def unavailable(request: HttpRequest, fault: Exception) -> HttpResponse:
         # The class only: a driver's message may contain the parameters of a statement.
         logger.error("dependency failed: %s", type(fault).__name__)
-        return error_pages.unavailable(request)
+        return (
+            error_pages.too_slow(request) if database.is_timeout(fault) else error_pages.unavailable(request)
+        )

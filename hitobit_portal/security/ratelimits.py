@@ -88,6 +88,8 @@ class Rate(enum.Enum):
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 
 
+#: Rates whose highest use is kept for `/metrics`: limits that many customers share.
+WATCHED = frozenset((Rate.SMS_DAY, Rate.SMS_PREFIX, Rate.SMS_OUTSIDE_DAY, Rate.SMS_OUTSIDE_PREFIX))
 #: IPv6: (prefix length, factor of the count). Providers give customers a /64, a /56 or a /48.
 WIDTHS = ((64, 1), (56, 2), (48, 4))
 
@@ -132,9 +134,27 @@ def acquire(rate: Rate, value: str, *, times: int = 1) -> int | None:
         rate=_rate_text(limit, times),
         increment=True,
     )
+    if rate in WATCHED and usage is not None:
+        _note_peak(rate, min(1.0, usage["count"] / (limit.count * times)), usage["time_left"])
     if usage is None or usage["should_limit"]:
         return max(1, usage["time_left"]) if usage else limit.seconds
     return None
+
+
+def peak(rate: Rate) -> float:
+    """Return the highest used share, 0 to 1, of a `WATCHED` rate among the values whose windows have not ended."""
+    return float(cache.get(_peak_key(rate)) or 0.0)
+
+
+def _note_peak(rate: Rate, share: float, seconds: int) -> None:
+    # The counters of single values cannot be listed, so the highest is kept beside them. Of two writes at once one may
+    # be lost; the next attempt writes it again.
+    if share >= peak(rate):
+        cache.set(_peak_key(rate), share, max(1, seconds))
+
+
+def _peak_key(rate: Rate) -> str:
+    return f"ratelimit-peak:{rate.name}"
 
 
 def release(rate: Rate, value: str, *, times: int = 1) -> None:

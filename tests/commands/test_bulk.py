@@ -201,7 +201,7 @@ def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(set
 @pytest.mark.django_db(transaction=True)
 def test_tick_runs_everything_and_of_two_at_once_one() -> None:
     assert output("tick") == {"ran": True}
-    assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune"}
+    assert set(LastRun.objects.values_list("name", flat=True)) == {"send_notices", "prune", "tick"}
     from accounts.management.commands import tick
 
     url = database_url() if connection.vendor == "postgresql" else os.environ["DATABASE_URL"]

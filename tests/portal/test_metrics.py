@@ -2,13 +2,16 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,8 +19,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from accounts import audit
+from accounts.audit import chain
 from accounts.choices.events import Event
-from accounts.models import DelayedChange, SmsDelivery
+from accounts.models import AuditHead, DelayedChange, SmsDelivery
 from apikeys.gateway import prometheus
 from apikeys.gateway.metrics import GatewayMetrics
 from apikeys.models import DailyUse, GatewayToken
@@ -25,16 +29,22 @@ from apikeys.operations import metrics
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import recorder
+from hitobit_portal.security import ratelimits
+from hitobit_portal.security.ratelimits import Rate
 from tests.support import people
 from tests.support.gateways import token
 from tests.support.production import ROOT
+from tests.support.servers import Valkey, free_port
 
 DEPLOY = ROOT / "deploy"
 LABELS = tuple[tuple[str, str], ...]
 #: Functions and words of PromQL; everything else in an expression that is no label is a metric.
 WORDS = set(
-    "sum max min avg by on ignoring rate increase histogram_quantile absent and or unless le up job instance".split()
+    "sum max min avg by on ignoring rate increase histogram_quantile absent max_over_time time and or unless le up job "
+    "instance".split()
 )
+#: Of Prometheus' blackbox exporter, with the labels of its job alone.
+PROBE = {"probe_success", "probe_ssl_earliest_cert_expiry"}
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +171,82 @@ def test_queues_tell_how_much_waits_and_for_how_long(settings: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_end_of_the_last_run_of_each_recurring_task_is_there_and_0_if_it_never_ran() -> None:
+    text = parsed(scraped(token("first")).content.decode())
+    name, tasks = "portal_last_run_timestamp_seconds", ("tick", "prune", "backup", "verify_audit")
+    assert [text[name, (("task", task),)] for task in tasks] == [0, 0, 0, 0]
+    metrics._kept = None
+    before = time.time()
+    call_command("record_backup", "--json")
+    assert before <= value(name, task="backup") <= time.time()
+
+
+@pytest.mark.django_db
+def test_a_run_of_verify_audit_says_whether_the_trail_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "portal_last_run_timestamp_seconds"
+    audit.record(Event.LOGIN, None, customer=people.customer().user)
+    chain.seal_pending()
+    call_command("verify_audit")
+    whole = value(name, task="verify_audit")
+    assert whole > 0
+    assert value(name, task="verify_audit_damaged") == 0
+    metrics._kept = None
+    AuditHead.objects.update(mac="0" * 64)
+    with pytest.raises(CommandError):
+        call_command("verify_audit")
+    assert value(name, task="verify_audit") == whole < value(name, task="verify_audit_damaged")
+
+
+@pytest.mark.django_db
+def test_use_of_the_shared_limits_of_sms_is_the_highest_of_all_ranges() -> None:
+    name = "portal_sms_limit_used_ratio"
+    assert value(name, limit="sms_day") == value(name, limit="sms_prefix") == 0
+    metrics._kept = None
+    for _ in range(3):
+        ratelimits.acquire(Rate.SMS_DAY, "all")
+        ratelimits.acquire(Rate.SMS_PREFIX, "+989121")
+    ratelimits.acquire(Rate.SMS_PREFIX, "+989351")
+    assert value(name, limit="sms_prefix") == 3 / Rate.SMS_PREFIX.value.count
+    assert value(name, limit="sms_day") == 3 / Rate.SMS_DAY.value.count
+    assert value(name, limit="sms_outside_day") == 0
+
+
+@pytest.mark.django_db
+def test_a_limit_that_is_reached_is_used_whole() -> None:
+    for _ in range(Rate.SMS_OUTSIDE_PREFIX.value.count + 1):
+        waits = ratelimits.acquire(Rate.SMS_OUTSIDE_PREFIX, "signup|+989121")
+    assert waits is not None
+    assert value("portal_sms_limit_used_ratio", limit="sms_outside_prefix") == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_valkey_that_is_down_is_a_metric_and_not_a_failure(settings: Any) -> None:
+    text = parsed(scraped(token("first")).content.decode())
+    assert text["portal_cache_up", ()] == 1
+    assert text["portal_cache_used_bytes", ()] > 100_000
+    assert text["portal_cache_limit_bytes", ()] == 0
+    metrics._kept = None
+    location = f"redis://127.0.0.1:{free_port()}/0"
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": location}}
+    answer = scraped(token("second"))
+    text = parsed(answer.content.decode())
+    assert (answer.status_code, text["portal_cache_up", ()]) == (200, 0)
+    assert not [name for name, _labels in text if name.startswith(("portal_cache_u", "portal_sms_limit"))][1:]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_valkey_whose_memory_is_full_is_not_up(settings: Any) -> None:
+    with Valkey() as valkey:
+        settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": valkey.url(0)}}
+        with redis.Redis.from_url(valkey.url(0)) as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", 1_000_000)
+        assert value("portal_cache_up") == 0
+
+
+@pytest.mark.django_db
 def test_keys_accounts_and_rejections() -> None:
     sara = people.customer()
     keys = [people.key_of(sara, f"bot {n}") for n in range(3)]
@@ -213,7 +299,7 @@ def expressions(path: Path) -> list[str]:
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
-@pytest.mark.parametrize(("path", "least"), [("prometheus/alerts.yml", 14), ("grafana/portal.json", 25)])
+@pytest.mark.parametrize(("path", "least"), [("prometheus/alerts.yml", 29), ("grafana/portal.json", 25)])
 def test_alerts_and_dashboard_ask_for_what_is_exported(exported: set[str], path: str, least: int) -> None:
     results = expressions(DEPLOY / path)
     assert len(results) >= least
@@ -222,14 +308,25 @@ def test_alerts_and_dashboard_ask_for_what_is_exported(exported: set[str], path:
         labels = re.findall(r"(\w+)\{([^}]*)\}", bare)
         for name, inside in labels:
             for label in re.findall(r"(\w+)(?:=~|!~|!=|=)", inside):
-                assert name == "up" or f"{name}{{{label}}}" in exported, expression
+                assert name == "up" or name in PROBE or f"{name}{{{label}}}" in exported, expression
         grouped = re.findall(r"(?:by|ignoring) \(([^)]*)\)", bare)
         assert {word.strip() for words in grouped for word in words.split(",")} <= {
             label.partition("{")[2].rstrip("}") for label in exported
         } | {"instance", ""}, expression
         without = re.sub(r"\{[^}]*\}|\[[^\]]*\]|(?:by|ignoring) \([^)]*\)", " ", bare)
         assert without.count("(") == without.count(")"), expression
-        assert set(re.findall(r"[a-z_]\w*", without)) - WORDS <= exported, expression
+        assert set(re.findall(r"[a-z_]\w*", without)) - WORDS - PROBE <= exported, expression
+
+
+def test_the_document_has_every_metric_and_no_other(exported: set[str]) -> None:
+    document = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    documented = {
+        name
+        for row in re.findall(r"(?m)^\| (`portal_[^|]*) \|", document)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exported if "{" not in name}
+    assert documented == names
 
 
 def test_every_alert_says_what_it_means_and_the_document_what_to_do() -> None:

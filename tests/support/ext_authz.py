@@ -34,7 +34,7 @@ def _varint(number: int) -> bytes:
 
 
 def field(number: int, data: bytes) -> bytes:
-    """Return a field of the wire type "length-delimited": a string, bytes, or a message."""
+    """Return a field of the protobuf type "length-delimited": a string, bytes, or a message."""
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 

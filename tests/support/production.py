@@ -12,6 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "portal.test"
+#: A busy machine is not a database that is down.
+PATIENT = {
+    "PORTAL_DATABASE_PAGE_TIMEOUT": "60",
+    "PORTAL_DATABASE_LOCK_TIMEOUT": "60",
+    "PORTAL_DATABASE_PROBE_MS": "20000",
+    "PORTAL_DATABASE_CONNECT_TIMEOUT": "30",
+    "PORTAL_REDIS_TIMEOUT": "30",
+}
 PREFIXES = ("PORTAL_", "DATABASE_URL", "REDIS_URL", "GRANIAN_", "DJANGO_")
 
 
@@ -39,6 +47,7 @@ def settings(data_dir: Path) -> dict[str, str]:
         "PORTAL_GATEWAY_LEASE_MS": "60",  # the shortest: every change of a key waits for it
         "PORTAL_EMAIL_URL": "smtp://127.0.0.1:9/",  # nobody listens; pytest-django keeps what would be sent
         "PORTAL_LOG_LEVEL": "WARNING",
+        **PATIENT,
         "DATABASE_URL": f"sqlite:///{data_dir / 'portal.sqlite3'}",
         "DJANGO_SETTINGS_MODULE": "hitobit_portal.settings",
     }

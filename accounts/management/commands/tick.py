@@ -39,6 +39,8 @@ class Command(reporting.ReportingCommand):
                 self.write_result(options, {"ran": False}, "Another one runs; nothing was done.")
                 return
             failed = [name for name in due() if not self._runs(name)]
+            # Also after a failure: what failed has metrics and alerts of its own.
+            LastRun.note("tick")
         if failed:
             raise CommandError(f"Failed: {', '.join(failed)}; the log says why.")
         self.write_result(options, {"ran": True}, "Done.")

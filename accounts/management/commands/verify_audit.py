@@ -1,6 +1,7 @@
 """``manage.py verify_audit``: whether the audit trail is as it was written."""
 
 import json
+import logging
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from accounts import audit
 from accounts.audit import chain, evidence, stream
@@ -15,6 +17,9 @@ from accounts.audit.verify import Walk
 from accounts.choices.events import Event
 from accounts.management.arguments import moment, progress
 from accounts.management.reporting import free_text_problem
+from accounts.models import LastRun
+
+logger = logging.getLogger("portal.audit")
 
 #: More than these are counted only.
 MOST_FINDINGS = 1000
@@ -69,6 +74,7 @@ class Command(BaseCommand):
             more = sum(1 for _finding in results)
         except OSError as error:
             raise CommandError(f"The sink's lines can't be read: {error.strerror}.", returncode=2) from None
+        _note_run(is_whole=not findings)
         if options["json"]:
             result = {"whole": not findings, "links": walk.links, "unsigned": walk.unsigned}
             listed = [asdict(finding) for finding in findings]
@@ -114,6 +120,14 @@ class Command(BaseCommand):
             Event.AUDIT_RESTARTED, None, customer=None, reason=reason, after=last, operator=audit.operator()
         )
         self.stdout.write(f"The chain goes on after link {last}.")
+
+
+def _note_run(*, is_whole: bool) -> None:
+    """Record the run for `/metrics`. The result is printed in any case, also about a database that is read-only."""
+    try:
+        LastRun.note("verify_audit" if is_whole else "verify_audit_damaged")
+    except DatabaseError as error:
+        logger.warning("the run of verify_audit is not recorded: %s", type(error).__name__)
 
 
 def _need(reason: str, option: str) -> None:

@@ -1,0 +1,151 @@
+"""The backend that ``settings.DATABASES`` names. Django looks for `DatabaseWrapper` in a module with this name."""
+
+import select
+import time
+from typing import Any, TypeVar
+
+import psycopg
+from django.conf import settings
+from django.db.backends.postgresql import base
+from psycopg import errors
+from psycopg.abc import PQGen
+from psycopg_pool import PoolTimeout
+
+from hitobit_portal.database import budgets, watchdog
+
+Result = TypeVar("Result")
+#: Between two looks at the watchdog while a statement, or a request for a connection, waits.
+LOOK_SECONDS = 0.1
+#: A connection that was used within this time is not asked again whether it answers: that costs a round trip.
+FRESH_SECONDS = 0.5
+CHECK_SECONDS = 1.0
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection whose waits end when the database no longer answers, or after ``limit`` seconds."""
+
+    used_at = 0.0
+    limit: float | None = None
+
+    def wait(
+        self, gen: PQGen[Result], interval: float = LOOK_SECONDS, timeout: float | None = None
+    ) -> Result:
+        """Wait as psycopg does. Raise `psycopg.OperationalError` if the database does not answer."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        began = time.monotonic()
+        waits = _resumable(gen)
+        try:
+            result = super().wait(waits, interval, self.limit or watchdog.STALLED_SECONDS)
+        except errors._WaitTimeout:
+            result = self._wait_while_answering(waits, began)
+        self.used_at = time.monotonic()
+        return result
+
+    def _wait_while_answering(self, gen: PQGen[Result], began: float) -> Result:
+        while self.limit is None and not watchdog.is_down():
+            watchdog.report_stall(probe_parameters(), settings.DATABASE_PROBE_MS / 1000)
+            try:
+                return super().wait(gen, LOOK_SECONDS, LOOK_SECONDS)
+            except errors._WaitTimeout:
+                continue
+        self.pgconn.finish()  # nothing that arrives later may be read as the answer to something else
+        raise psycopg.OperationalError(f"no answer after {time.monotonic() - began:.1f} s")
+
+    def check(self) -> None:
+        """Raise `psycopg.OperationalError` if the connection does not answer within `CHECK_SECONDS`."""
+        # PostgreSQL sends nothing unasked but its farewell: what can be read is the end of the connection.
+        if time.monotonic() - self.used_at < FRESH_SECONDS and not _is_readable(self.pgconn.socket):
+            return
+        self.limit = CHECK_SECONDS
+        try:
+            self.execute("")
+        finally:
+            self.limit = None
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _resumable(gen: PQGen[Result]) -> PQGen[Result]:
+    """Return a generator with which `psycopg.waiting.wait` can go on: it begins each wait with ``next``."""
+    ready = None
+    while True:
+        try:
+            wanted = next(gen) if ready is None else gen.send(ready)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        ready = yield wanted
+        while ready is None:
+            ready = yield wanted
+
+
+def probe_parameters() -> dict[str, Any]:
+    """Parameters of the watchdog's own connections."""
+    database = settings.DATABASES["default"]
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    values = {name: database[key] for key, name in names.items() if database.get(key)}
+    extra = {name: value for name, value in database["OPTIONS"].items() if name not in ("pool", "options")}
+    return {**extra, **values, "application_name": "portal-watchdog"}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's backend with `Connection`, limits in each session, and a pool that is checked."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().get_connection_params()
+        tcp = settings.DATABASE_TCP_TIMEOUT
+        limits = {
+            "connect_timeout": settings.DATABASE_CONNECT_TIMEOUT,
+            "tcp_user_timeout": tcp * 1000,
+            "keepalives_idle": tcp,
+            "keepalives_interval": max(1, tcp // 3),
+            "keepalives_count": 3,
+        }
+        own = parameters.get("options", "")
+        return {**limits, **parameters, "options": f"{budgets.options()} {own}".strip()}
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        if watchdog.is_down():
+            raise psycopg.OperationalError("the database does not answer")
+        return super().get_new_connection(conn_params)
+
+    @property
+    def pool(self) -> Any:
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if options:
+            options["connection_class"] = Connection
+        pool = super().pool
+        return None if pool is None else _CheckedPool(pool)
+
+
+class _CheckedPool:
+    """A pool whose ``getconn`` hands out only connections that answer, and gives up when the database does not."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def getconn(self) -> Any:
+        deadline = time.monotonic() + self._pool.timeout
+        while True:
+            try:
+                connection = self._pool.getconn(timeout=watchdog.STALLED_SECONDS)
+            except PoolTimeout:
+                if watchdog.is_down() or time.monotonic() > deadline:
+                    raise
+                watchdog.report_stall(probe_parameters(), settings.DATABASE_PROBE_MS / 1000)
+                continue
+            try:
+                connection.check()
+            except psycopg.Error:
+                # psycopg's own check pauses for a second after each connection that does not answer.
+                connection.close()
+                self._pool.putconn(connection)
+            else:
+                return connection
