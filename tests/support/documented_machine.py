@@ -156,7 +156,7 @@ def start_unit(root: Path, name: str) -> None:
         if key == "Environment":
             words = shlex.split(value.replace("%d", str(credentials)))
             environ |= {word.partition("=")[0]: word.partition("=")[2] for word in words}
-    fields: dict[str, str] = {key: value for key, value in values}
+    fields: dict[str, str] = dict(values)
     command = shlex.split(fields["ExecStart"].replace("%i", instance))
     with (root / f"run/{name}.log").open("ab") as log:
         process = subprocess.Popen(
