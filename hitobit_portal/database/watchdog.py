@@ -65,8 +65,9 @@ def _probe(parameters: dict[str, Any], limit: float) -> None:
 
 
 def _attempt(parameters: dict[str, Any], answered: threading.Event) -> None:
-    """Set ``answered`` if a new connection is made, which takes answers of PostgreSQL. After a rejection, try again, since
-    the database may be restarting.
+    """Set ``answered`` if a new connection is made, which takes answers of PostgreSQL.
+
+    Try again after a rejection: the database may be restarting.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     while time.monotonic() < deadline:

@@ -143,9 +143,8 @@ def start_unit(root: Path, name: str) -> None:
     template, _, instance = name.partition("@")
     path = units / (f"{template}@.service" if instance else f"{template}.service")
     text = path.read_text() + (units / "portal-.service.d/common.conf").read_text()
-    values = [
-        tuple(line.split("=", 1)) for line in text.splitlines() if "=" in line and not line.startswith("#")
-    ]
+    lines_with_values = [line for line in text.splitlines() if "=" in line and not line.startswith("#")]
+    values = [(line.partition("=")[0], line.partition("=")[2]) for line in lines_with_values]
     credentials = root / "etc/portal/secrets"
     environ = {"PATH": os.environ["PATH"]}
     for key, value in values:
