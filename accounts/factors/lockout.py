@@ -20,7 +20,7 @@ PERMANENT = 365 * 86_400
 class FailureCounter(enum.Enum):
     """The failure counters of a `FactorGuard`. The value is the prefix of the counter's field names."""
 
-    AFTER_PASSWORD = ""  # after the password
+    AFTER_PASSWORD = ""  # after the password  # nosec B105
     PRE_LOGIN = "outside_"  # before any password (`approvals.OUTSIDE`)
     KNOWN_BROWSER = (
         "known_"  # in a browser in which the account logged in before (`accounts.access.known_browsers`)

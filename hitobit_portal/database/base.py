@@ -86,7 +86,7 @@ def _resumable(gen: PQGen[Result]) -> PQGen[Result]:
 def probe_parameters() -> dict[str, Any]:
     """Parameters of the watchdog's own connections."""
     database = settings.DATABASES["default"]
-    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}  # nosec B105
     values = {name: database[key] for key, name in names.items() if database.get(key)}
     extra = {name: value for name, value in database["OPTIONS"].items() if name not in ("pool", "options")}
     return {**extra, **values, "application_name": "portal-watchdog"}
