@@ -146,6 +146,19 @@ def _caddy_environ(setting: Setting) -> dict[str, str]:
     return {"PORTAL_GATEWAY_TOKEN": setting.token, "HOME": home, "XDG_DATA_HOME": home}
 
 
+def _haproxy(setting: Setting, program: str) -> list[str]:
+    table = setting.write("portal-routes.map", routes.FORMATS["haproxy"](setting.table))
+    text = replaced(setting.shipped("haproxy/haproxy.cfg"), "/etc/haproxy/portal-routes.map", str(table))
+    text = replaced(text, "/etc/haproxy/portal.lua", str(DEPLOY / "haproxy/portal.lua"))
+    text = replaced(text, "127.0.0.1:8002", f"127.0.0.1:{free_port()}")
+    text = replaced(
+        text,
+        f"bind 127.0.0.1:{setting.port}",
+        f"bind 127.0.0.1:{setting.port}\n    bind 127.0.0.1:{setting.http2_port} proto h2",
+    )
+    return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -156,6 +169,21 @@ RECIPES: dict[str, Recipe] = {
             on_path("nginx"),
             lambda setting, program: _nginx(setting, program, "gateway.conf"),
             refuses=dict.fromkeys(("post_form",), "bodies"),
+        ),
+        Recipe(
+            "nginx-njs",
+            "nginx with njs",
+            "Debian's nginx and libnginx-mod-http-js",
+            on_path("nginx"),
+            lambda setting, program: _nginx(setting, program, "gateway-njs.conf"),
+        ),
+        Recipe(
+            "haproxy",
+            "HAProxy",
+            "Debian's haproxy",
+            on_path("haproxy"),
+            _haproxy,
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
         ),
         Recipe(
             "caddy",
@@ -421,14 +449,21 @@ class Front:
         text = response.read()
         return Reply(response.status, response.headers, text, self.exchange.received[before:])
 
-    def raw(self, request: bytes) -> Reply:
-        """Send these bytes, and read until the proxy closes the connection."""
+    def raw(self, request: bytes, *, wait_for_close: bool = True) -> Reply:
+        """Send these bytes on a connection of their own, and read one response.
+
+        ``wait_for_close``: also wait until the proxy closes the connection, so that nothing can reach the exchange
+        later; the request says ``Connection: close``, or the proxy closes it after a malformed one.
+        """
         before = len(self.exchange.received)
         with socket.create_connection(("127.0.0.1", self.setting.port), timeout=30) as peer:
             peer.sendall(request)
-            response = http.client.HTTPResponse(peer)
-            response.begin()
-            return Reply(response.status, response.headers, response.read(), self.exchange.received[before:])
+            with http.client.HTTPResponse(peer) as response:
+                response.begin()
+                body = response.read()
+                while wait_for_close and peer.recv(65_536):
+                    pass
+            return Reply(response.status, response.headers, body, self.exchange.received[before:])
 
     def trust(self) -> None:
         """Put the proxy's token in place; a test may have revoked it."""
