@@ -10,9 +10,7 @@ of the test) and returns the command that serves them in the foreground.
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
-import hashlib
 import http.client
 import json
 import os
@@ -45,7 +43,7 @@ ROUTES = DEPLOY / "routes.example"
 #: In the shipped files: the proxy, the portal's gateway and the exchange.
 PROXY, GATEWAY, EXCHANGE = "127.0.0.1:8080", "127.0.0.1:8001", "127.0.0.1:9000"
 #: The gateway's port for gRPC.
-GRPC = "127.0.0.1:8002"
+GRPC = "127.0.0.1:8003"
 
 
 def _envoy_address(address: str) -> str:
@@ -106,6 +104,8 @@ class Recipe:
     #: Whether signed requests without a body are decided on the gateway's fast path.
     fast_path: bool = True
     http2: bool = True
+    #: Whether a proxy that listens has also loaded its routes.
+    has_routes: Callable[[Setting], bool] = lambda setting: True
 
 
 def on_path(program: str) -> Callable[[], str | None]:
@@ -183,6 +183,18 @@ def _traefik_program() -> str | None:
     return str(beside) if beside.exists() else on_path("traefik")()
 
 
+def _traefik_has_routes(setting: Setting) -> bool:
+    """Traefik listens before it has read its routes, and answers 404 until then."""
+    connection = http.client.HTTPConnection("127.0.0.1", setting.port, timeout=30)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status != 404
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 def _traefik(setting: Setting, program: str) -> list[str]:
     shutil.copytree(DEPLOY / "traefik/plugins-local", setting.directory / "plugins-local")
     dynamic = setting.directory / "dynamic"
@@ -190,17 +202,30 @@ def _traefik(setting: Setting, program: str) -> list[str]:
     inner = f"127.0.0.1:{free_port()}"
     portal = replaced(setting.shipped("traefik/portal.yaml"), "127.0.0.1:8091", inner)
     setting.write("dynamic/portal.yaml", portal)
-    setting.write("dynamic/routes.yaml", routes.FORMATS["traefik"](setting.table))
+    table = routes.FORMATS["traefik"](setting.table)
+    setting.write("dynamic/routes.yaml", replaced(table, '["clients"]', '["clients", "http2"]'))
     text = replaced(setting.shipped("traefik/traefik.yaml"), "/etc/traefik/dynamic", str(dynamic))
     text = replaced(text, "127.0.0.1:8091", inner)
-    # A second address for HTTP/2 without TLS, which this entry point takes, too.
-    entry = f"  clients:\n    address: 127.0.0.1:{setting.port}\n"
+    # A second entry point with the same options for HTTP/2 without TLS, which it takes, too.
+    start, end = text.index("  clients:\n"), text.index("\n\n", text.index("  clients:\n"))
+    block = (
+        text[start:end].replace("  clients:", "  http2:").replace(str(setting.port), str(setting.http2_port))
+    )
+    text = f"{text[:end]}\n\n{block}{text[end:]}"
+    return [program, f"--configFile={setting.write('traefik.yaml', text)}"]
+
+
+def _haproxy(setting: Setting, program: str) -> list[str]:
+    table = setting.write("portal-routes.map", routes.FORMATS["haproxy"](setting.table))
+    text = replaced(setting.shipped("haproxy/haproxy.cfg"), "/etc/haproxy/portal-routes.map", str(table))
+    text = replaced(text, "/etc/haproxy/portal.lua", str(DEPLOY / "haproxy/portal.lua"))
+    text = replaced(text, "127.0.0.1:8002", f"127.0.0.1:{free_port()}")
     text = replaced(
         text,
-        entry,
-        entry.replace("clients", "http2").replace(str(setting.port), str(setting.http2_port)) + entry,
+        f"bind 127.0.0.1:{setting.port}",
+        f"bind 127.0.0.1:{setting.port}\n    bind 127.0.0.1:{setting.http2_port} proto h2",
     )
-    return [program, f"--configFile={setting.write('traefik.yaml', text)}"]
+    return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
 
 
 RECIPES: dict[str, Recipe] = {
@@ -213,6 +238,21 @@ RECIPES: dict[str, Recipe] = {
             on_path("nginx"),
             lambda setting, program: _nginx(setting, program, "gateway.conf"),
             refuses=dict.fromkeys(("post_form",), "bodies"),
+        ),
+        Recipe(
+            "nginx-njs",
+            "nginx with njs",
+            "Debian's nginx and libnginx-mod-http-js",
+            on_path("nginx"),
+            lambda setting, program: _nginx(setting, program, "gateway-njs.conf"),
+        ),
+        Recipe(
+            "haproxy",
+            "HAProxy",
+            "Debian's haproxy",
+            on_path("haproxy"),
+            _haproxy,
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
         ),
         Recipe(
             "caddy",
@@ -248,6 +288,7 @@ RECIPES: dict[str, Recipe] = {
             _traefik_program,
             _traefik,
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
+            has_routes=_traefik_has_routes,
         ),
     )
 }
@@ -299,9 +340,6 @@ class _Echo(BaseHTTPRequestHandler):
             return
         headers = [(name.lower(), value) for name, value in self.headers.items()]
         self.exchange.received.append(Received(self.command, self.path, headers, body))
-        if self.headers.get("Upgrade", "").lower() == "websocket":
-            self._echo_frames(self.headers["Sec-WebSocket-Key"])
-            return
         answer = json.dumps({"exchange": True, "n": len(self.exchange.received)}).encode()
         self.send_response(self.exchange.status)
         self.send_header("Content-Type", "application/json")
@@ -309,18 +347,6 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
-
-    def _echo_frames(self, key: str) -> None:
-        """Accept a WebSocket (RFC 6455, 4.2.2), and send back what arrives as it is."""
-        accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-        self.send_response(101)
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept).decode())
-        self.end_headers()
-        self.close_connection = True
-        while data := self.connection.recv(65_536):
-            self.wfile.write(data)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _echo
 
@@ -523,14 +549,21 @@ class Front:
         text = response.read()
         return Reply(response.status, response.headers, text, self.exchange.received[before:])
 
-    def raw(self, request: bytes) -> Reply:
-        """Send these bytes, and read until the proxy closes the connection."""
+    def raw(self, request: bytes, *, wait_for_close: bool = True) -> Reply:
+        """Send these bytes on a connection of their own, and read one response.
+
+        ``wait_for_close``: also wait until the proxy closes the connection, so that nothing can reach the exchange
+        later; the request says ``Connection: close``, or the proxy closes it after a malformed one.
+        """
         before = len(self.exchange.received)
         with socket.create_connection(("127.0.0.1", self.setting.port), timeout=30) as peer:
             peer.sendall(request)
-            response = http.client.HTTPResponse(peer)
-            response.begin()
-            return Reply(response.status, response.headers, response.read(), self.exchange.received[before:])
+            with http.client.HTTPResponse(peer) as response:
+                response.begin()
+                body = response.read()
+                while wait_for_close and peer.recv(65_536):
+                    pass
+            return Reply(response.status, response.headers, body, self.exchange.received[before:])
 
     def trust(self) -> None:
         """Put the proxy's token in place; a test may have revoked it."""
@@ -563,7 +596,7 @@ def running(recipe: Recipe, setting: Setting) -> Iterator[subprocess.Popen[bytes
         )  # fmt: skip
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not listens(setting.port):
+        while not (listens(setting.port) and recipe.has_routes(setting)):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{recipe.title} does not start: {log.read_text(errors='replace')[-3000:]}"
