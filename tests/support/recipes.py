@@ -315,6 +315,7 @@ class Received:
 
 class _Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     exchange: Exchange
 
     def _body(self) -> bytes | None:
