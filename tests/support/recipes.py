@@ -13,6 +13,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -54,6 +55,8 @@ class Setting:
     exchange_port: int
     token: str
     table: routes.RouteTable
+    #: Uncomment the answer to CORS preflight requests.
+    cors: bool = False
 
     def shipped(self, name: str) -> str:
         """Return the text of a file below deploy/ with the ports of the test."""
@@ -64,6 +67,11 @@ class Setting:
             (EXCHANGE, self.exchange_port),
         ):
             text = text.replace(address, f"127.0.0.1:{port}")
+        if self.cors and "# --- CORS" in text:
+            before, _mark, rest = text.partition("# --- CORS")
+            first, _newline, rest = rest.partition("\n")
+            block, _mark, after = rest.partition("# ---\n")
+            text = before + re.sub(r"(?m)^(\s*)# ", r"\1", block) + after
         return text
 
     def write(self, name: str, text: str) -> Path:
