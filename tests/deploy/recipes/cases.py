@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import re
 import socket
@@ -179,9 +180,13 @@ def changed_body(front: Front) -> None:
 @case("a body that was not signed: refused")
 def unsigned_extra_body(front: Front) -> None:
     key = key_with("read", "trade")
-    for method, path in (("POST", PLACE), ("DELETE", PLACE), ("GET", ACCOUNT)):
-        for chunked in (False, True):
-            call = replace(signed(key, method, path, ORDER), body=b"quantity=1000000")
+    # "{...}" is a variable for some proxies, and may be empty.
+    bodies = (b"quantity=1000000", b"&", b"{x}", b"{env.PORTAL_GATEWAY_TOKEN}", b"\n", b"\0", b"\xff", b"{}")
+    for method, path, body, chunked in itertools.product(
+        ("POST", "DELETE", "GET"), (PLACE, ACCOUNT), bodies, (False, True)
+    ):
+        for query in (ORDER, ()):
+            call = replace(signed(key, method, path, query), body=body)
             connection = front.connection()
             try:
                 reply = front.send_on(connection, call, chunked=chunked)
@@ -286,7 +291,7 @@ def rejections(front: Front) -> None:
     assert_refused(front.send(Call("GET", ACCOUNT, b"timestamp=1", b"", {})), 401, -2014)
     assert_refused(front.send(signed(key_with("read", network=ELSEWHERE), "GET", ACCOUNT)), 401, -2015)
     two = front.raw(
-        b"GET %b HTTP/1.1\r\nHost: x\r\nX-MBX-APIKEY: %b\r\nX-MBX-APIKEY: %b\r\nConnection: close\r\n\r\n"
+        b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nX-MBX-APIKEY: %b\r\nX-MBX-APIKEY: %b\r\nConnection: close\r\n\r\n"
         % (target_of(signed(key, "GET", ACCOUNT)).encode(), key.key_id.encode(), b"a" * 64)
     )
     assert (two.status // 100, two.reached) == (4, [])
@@ -399,16 +404,20 @@ def connection_names_headers(front: Front) -> None:
 
 #: Targets that some server takes for another path than it says, or for another query string.
 ODD_TARGETS = (
-    "/api/v3/ticker/../account", "/api/v3/ticker/../../v3/account", "/api/v3/ticker/./24hr", "/api/v3/ticker/%2e%2e/account",
+    "/api/v3/ticker/../account", "/api/v3/ticker/../../v3/account", "/api/v3/ticker/./24hr",
+    "/api/v3/ticker/%2e%2e/account",
     "/api/v3/ticker/.%2e/account", "/api/v3/ticker/%2E%2E/account", "/api/v3/ticker/..%2faccount",
     "/api/v3/ticker/%252e%252e/account", "//api/v3/time", "/api//v3/time", "/api/v3/ticker//24hr", "/api/v3%2ftime",
     "/api%2Fv3/time", "/api/v3/ticker/..;/account", "/api/v3/time;x=1", "/api/v3/time;/../account", "/api/v3\\time",
-    "/api/v3/ticker/..\\account", "/api/v3/ticker/%5c..%5caccount", "/api/v3/time%00", "/api/v3/time%0a", "/api/v3/time%20",
+    "/api/v3/ticker/..\\account", "/api/v3/ticker/%5c..%5caccount", "/api/v3/time%00", "/api/v3/time%0a",
+    "/api/v3/time%20",
     "/api/v3/time%23", "/api/v3/time%3f", "/api/v3/tim%65", "/%61pi/v3/time", "/api/v3/ticker/%c0%ae%c0%ae/account",
     "/api/v3/ticker/%ef%bc%8f..%ef%bc%8faccount", "/api/v3/ticker/..", "/api/v3/ticker/.", "/..", "/.", "/%2e%2e",
     "/api/v3/time#", "/api/v3/time#/x", "/api/v3/account#/../time", "*", "api/v3/time", "", "http://127.0.0.1",
     "http://127.0.0.1?/api/v3/time", "http://127.0.0.1/api/v3/ticker/../account", "/api/v3/ticker/..?x=/api/v3/time",
     "/api/v3/ticker/{x}", '/api/v3/ticker/"', "/api/v3/ticker/|", "/api/v3/ticker/*", "/api/v3/ticker/&account",
+    # "{...}" is a variable for some proxies, and may be empty.
+    "/api/v3/ticker/{/../../account;}", "/api/v3/ticker/{x/../}account", "/api/v3/account{/../time}", "/api/v3/{?}time",
 )  # fmt: skip
 
 
@@ -448,7 +457,7 @@ def odd_queries(front: Front) -> None:
 
 def _assert_target_refused(front: Front, key: ApiKey, target: bytes) -> None:
     reply = front.raw(
-        b"GET %b HTTP/1.1\r\nHost: x\r\nX-MBX-APIKEY: %b\r\nConnection: close\r\n\r\n"
+        b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nX-MBX-APIKEY: %b\r\nConnection: close\r\n\r\n"
         % (target, key.key_id.encode())
     )
     assert (reply.status, reply.reached) == (400, []), (target, reply.status, reply.body)
@@ -562,7 +571,7 @@ def _head(call: Call, *lines: bytes) -> bytes:
 @case("a request with `Content-Length` and `Transfer-Encoding` smuggles nothing")
 def two_lengths(front: Front) -> None:
     key = key_with("read", "trade")
-    hidden = b"DELETE %b HTTP/1.1\r\nHost: x\r\nX-Portal-User: 1\r\n\r\n" % PLACE.encode()
+    hidden = b"DELETE %b HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Portal-User: 1\r\n\r\n" % PLACE.encode()
     call = signed(key, "GET", ACCOUNT)
     for lines, body in (
         ((b"Content-Length: %d" % (len(hidden) + 5), b"Transfer-Encoding: chunked"), b"0\r\n\r\n" + hidden),
@@ -603,7 +612,7 @@ def half_body(front: Front) -> None:
                     answer += piece
             except ConnectionError:
                 pass
-        assert not answer.startswith(b"HTTP/1.1 200"), lines
+        assert b"exchange" not in answer, lines
         assert front.exchange.received[before:] == [], lines
 
 
@@ -661,8 +670,8 @@ def too_large(front: Front) -> None:
             raise Refused(reply.body)
         assert_refused(reply, 413, -1000)
     query = [("note", "n" * (LIMIT // 2))]
-    mixed = signed(key, "POST", PLACE, query, [("note", "n" * (LIMIT // 2))])
-    assert_refused(front.send(mixed), 413, -1000)
+    both = front.send(signed(key, "POST", PLACE, query, [("note", "n" * (LIMIT // 2))]))
+    assert both.outcome == ((400, -1000) if "mixed" in front.recipe.refuses else (413, -1000))
 
 
 @case("a WebSocket upgrade is not passed on")
