@@ -136,7 +136,7 @@ async def call(port: int, message: bytes, *tokens: str, method: str = CHECK) -> 
                 Cardinality.UNARY_UNARY,
                 bytes,
                 bytes,
-                metadata=metadata,  # type: ignore[arg-type]
+                metadata=metadata,
             ) as stream:
                 await stream.send_message(message, end=True)
                 answer = await stream.recv_message()

@@ -201,7 +201,8 @@ def answer(
 
     async def run() -> list[CheckResponse | Status]:
         tokens_cache: Any = FakeTokens(valid)
-        endpoints = Endpoints(authorizer or FakeAuthorizer(decision), tokens_cache, _ready, "", str)
+        deciding: Any = authorizer or FakeAuthorizer(decision)
+        endpoints = Endpoints(deciding, tokens_cache, _ready, "", str)
         port = free_port()
         server = await service.listen(endpoints, "127.0.0.1", port)
         try:

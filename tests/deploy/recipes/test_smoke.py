@@ -53,9 +53,9 @@ def test_without_a_portal_nothing_passes(lonely: recipes.Setting, path: str) -> 
 
 
 def test_an_ambiguous_path_is_refused_before_the_portal_is_asked(lonely: recipes.Setting) -> None:
-    status, _headers, body = answer(lonely, "GET", "/api/v3/ticker/..;/account")
+    status, _headers, body = answer(lonely, "GET", "/api/v3/order;x")
     assert (status, json.loads(body)["code"]) == (400, -1000)
-    # Envoy and Traefik normalise this one before they choose a route.
+    # Envoy and Traefik normalise the next one before they choose a route.
     status, _headers, body = answer(lonely, "GET", "/api/v3/ticker/../account")
     assert (status, json.loads(body)["code"]) in ((400, -1000), (503, -1001))
 
