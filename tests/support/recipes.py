@@ -69,7 +69,7 @@ class Setting:
             text = text.replace(address, f"127.0.0.1:{port}")
         if self.cors and "# --- CORS" in text:
             before, _mark, rest = text.partition("# --- CORS")
-            first, _newline, rest = rest.partition("\n")
+            _first, _newline, rest = rest.partition("\n")
             block, _mark, after = rest.partition("# ---\n")
             text = before + re.sub(r"(?m)^(\s*)# ", r"\1", block) + after
         return text
