@@ -1,6 +1,8 @@
-"""Writes the table of docs/gateway.md: ``python -m tests.deploy.recipes.table --write``.
+"""Writes the table of docs/gateway.md.
 
-A cell says what the test of this case and this proxy asserts, so the table cannot say more than `make verify` has shown.
+    python -m tests.support.production python -m tests.deploy.recipes.table --write
+
+A cell says what the test of this case and this proxy asserts, so the table says no more than `make verify` has shown.
 """
 
 import sys
@@ -21,7 +23,13 @@ def table() -> str:
         "|---" * (len(RECIPES) + 1) + "|",
     ]
     for case in CASES.values():
-        cells = ("refused" if case.name in recipe.refuses else "yes" for recipe in RECIPES.values())
+        slow = {
+            recipe.name for recipe in RECIPES.values() if case.name == "fast_path" and not recipe.fast_path
+        }
+        cells = (
+            "refused" if case.name in recipe.refuses else "no" if recipe.name in slow else "yes"
+            for recipe in RECIPES.values()
+        )
         lines.append(f"| {case.title} | " + " | ".join(cells) + " |")
     reasons = [
         f"{recipe.title}: {reason}"
@@ -42,8 +50,11 @@ def with_table(text: str) -> str:
 
 if __name__ == "__main__":
     # The cases import models.
+    import os
+
     import django
 
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitobit_portal.settings")
     django.setup()
     if sys.argv[1:] == ["--write"]:
         DOCUMENT.write_text(with_table(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
