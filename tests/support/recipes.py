@@ -293,7 +293,6 @@ RECIPES: dict[str, Recipe] = {
             _envoy_program,
             lambda setting, program: _envoy(setting, program, "envoy.yaml"),
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
-            fast_path=False,
         ),
         Recipe(
             "envoy-grpc",
