@@ -36,9 +36,15 @@ def test_request_without_a_body_is_answered_with_200(prefix: str) -> None:
             fast({"content-length": b"0", "x-required-security": b"signed"}, prefix=prefix, local=local)
             == LINES
         )
-    # The two forms do not use each other's selector.
-    assert local.handle_fast() is not None
-    assert fast(prefix=prefix, local=local) == LINES
+
+
+def test_the_two_forms_do_not_use_each_others_selector() -> None:
+    local = LocalEndpoints()
+    for _ in range(2):
+        named = (b"x-original-uri", b"/api/v3/account?" + make_request().query)
+        names, values = [*(name.encode() for name in NEEDED), named[0]], [*NEEDED.values(), named[1]]
+        assert local.endpoints.handle_fast(b"GET", b"/gateway/v1/auth", names, values) is not None
+        assert fast(None, ("x-original-uri", named[1]), local=local) == LINES
 
 
 def test_headers_that_name_a_uri_are_not_read() -> None:
