@@ -20,10 +20,7 @@ def gateway(kept_db: None) -> Iterator[GatewayProcess]:
         yield process
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in recipes.RECIPES],
-)
+@pytest.fixture(scope="module", params=recipes.RECIPES)
 def running(
     request: pytest.FixtureRequest, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[recipes.Front]:
