@@ -317,8 +317,8 @@ def _header_selector(sent: list[bytes], *, is_whole: bool = False) -> HeaderSele
     # SECURITY: `requests` rejects each of these if it occurs twice.
     if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not unsupported.isdisjoint(names):
         return None
-    once = (_SECURITY, *_METHOD_HEADERS, b"x-client-ip", b"x-real-ip")
-    once += (b"content-length",) if is_whole else _URI_HEADERS
+    target_headers = (b"content-length",) if is_whole else _URI_HEADERS
+    once = (_SECURITY, *_METHOD_HEADERS, *target_headers, b"x-client-ip", b"x-real-ip")
     if any(names.count(name) > 1 for name in once):
         return None
     uris, methods = [] if is_whole else _present(names, _URI_HEADERS), _present(names, _METHOD_HEADERS)
