@@ -30,7 +30,7 @@ test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, sett
 	  --ignore=tests/accounts/access/test_default_deny.py
 
 verify: $(VENV)/development.stamp $(CATALOGUES) ## The matrix of proxies: each shipped configuration started, each case sent through it
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist=loadgroup -m verify
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load tests/deploy/recipes/test_matrix.py
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \

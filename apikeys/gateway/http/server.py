@@ -17,7 +17,8 @@ class RequestHandler(Protocol):
     """What the server calls for each request; the gateway's is `endpoints.Endpoints`.
 
     ``handle_fast`` returns the header lines of a 204 response, up to and with the empty line, or None: then `handle` is
-    called. It must return None for a request with a body: the body would be skipped, and its trailer taken for headers.
+    called. Lines that begin with ``content-length: 0`` are those of a 200 response. It must return None for a request
+    with a body: the body would be skipped, and its trailer taken for headers.
     ``handle`` responds with one of the ``respond_...`` methods of the request.
     """
 
@@ -45,6 +46,7 @@ class HttpServer:
         self.second += 1
         self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
         self.no_content_head = b"HTTP/1.1 204 No Content\r\n" + self.date
+        self.ok_head = b"HTTP/1.1 200 OK\r\n" + self.date
         idle_since = self.second - IDLE_TIMEOUT_SECONDS
         for connection in [each for each in self.connections if each.is_idle_since(idle_since)]:
             connection.abort()

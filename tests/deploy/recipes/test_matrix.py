@@ -10,8 +10,8 @@ from tests.support.gateways import GatewayProcess
 
 pytestmark = [pytest.mark.verify, pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 BEARER = "hbgw_for-the-proxies-of-the-tests"
-#: All requests of the tests come from one address.
-RATES = {"PORTAL_GATEWAY_KEY_RATE": "100000", "PORTAL_GATEWAY_ADDRESS_RATE": "100000"}
+#: All requests of the tests come from one address. The rate of a key suffices for 300 requests on a connection.
+RATES = {"PORTAL_GATEWAY_KEY_RATE": "600", "PORTAL_GATEWAY_ADDRESS_RATE": "1000000"}
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,7 @@ def gateway(kept_db: None) -> Iterator[GatewayProcess]:
         yield process
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in recipes.RECIPES],
-)
+@pytest.fixture(scope="module", params=recipes.RECIPES)
 def running(
     request: pytest.FixtureRequest, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[recipes.Front]:

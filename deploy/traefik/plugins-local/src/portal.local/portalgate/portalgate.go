@@ -18,6 +18,12 @@ const maxBody = 65536
 var paths = regexp.MustCompile(`^(/[A-Za-z0-9_~:@,+-][A-Za-z0-9._~:@,+-]*)+/?$`)
 var targets = regexp.MustCompile(`^[!-~]*$`)
 
+// Headers of the client that do not reach the portal or the exchange: what only the portal and Traefik say, and other names
+// that servers read an address, a target or a method from. SECURITY: "Connection: X-Portal-User" would make Traefik remove
+// that header on the way to the exchange. After an upgrade, nothing that is sent would be authorized.
+var removed = regexp.MustCompile(`(?i)^(x-(portal|required|original|http-method)-.*|x-http-method|x-method-override|` +
+	`x-rewrite-url|x-forwarded-(method|uri|prefix)|forwarded|connection|upgrade|.*_.*)$`)
+
 // Config has no options for the gate itself. Unavailable: answer each request with 503.
 type Config struct {
 	Unavailable bool `json:"unavailable,omitempty"`
@@ -67,17 +73,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Trailer = nil
 	}
 	for name := range r.Header {
-		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "x-portal-") || strings.HasPrefix(lower, "x-required-") || strings.Contains(name, "_") {
+		if removed.MatchString(name) {
 			delete(r.Header, name)
 		}
-	}
-	// SECURITY: "Connection: X-Portal-User" would make Traefik remove that header on the way to the exchange.
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		r.Header.Set("Connection", "Upgrade")
-	} else {
-		r.Header.Del("Connection")
-		r.Header.Del("Upgrade")
 	}
 	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
