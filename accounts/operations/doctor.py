@@ -24,6 +24,7 @@ from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
+from hitobit_portal.database import clock as database_clock
 
 #: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
 SKEW_MS = 500
@@ -122,7 +123,14 @@ def clock() -> Iterator[CheckResult]:
         cursor.execute(CLOCKS[connection.vendor])
         there = float(cursor.fetchone()[0])
     skew = ((before + time.time()) / 2 - there) * 1000
-    if abs(skew) <= SKEW_MS:
+    if abs(skew) > database_clock.LARGEST_SKEW.total_seconds() * 1000:
+        yield CheckResult(
+            "clock",
+            CheckState.FAIL,
+            f"{skew:+.0f} ms against the database; scheduled changes of factors are not applied",
+            "Correct the clock of this machine or of the database, and run NTP (chrony) on both.",
+        )
+    elif abs(skew) <= SKEW_MS:
         yield CheckResult("clock", CheckState.OK, f"{skew:+.0f} ms against the database")
     else:
         advice = "Run NTP (chrony) on both machines: codes and signed requests depend on the time."

@@ -183,12 +183,16 @@ def test_what_is_wrong_is_found_with_what_to_do(
     assert words in rows[name][1]
 
 
-def test_a_clock_that_is_off_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("seconds", "state"), [(0, "ok"), (10, "warn"), (3600, "fail"), (-3600, "fail")])
+def test_a_clock_that_is_off_is_a_warning_and_by_more_than_a_minute_a_failure(
+    seconds: int, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    behind = "SELECT 1700000000.5"
-    monkeypatch.setattr(doctor, "CLOCKS", {"postgresql": behind, "sqlite": behind})
-    assert found(capsys)["clock"][0] == "warn"
+    off = {vendor: f"{statement} + {seconds}" for vendor, statement in doctor.CLOCKS.items()}
+    monkeypatch.setattr(doctor, "CLOCKS", off)
+    monkeypatch.setattr(doctor, "SKEW_MS", 5000)
+    row = found(capsys)["clock"]
+    assert row[0] == state
+    assert ("scheduled changes of factors are not applied" in row[1]) == (state == "fail")
 
 
 def test_a_lost_database_is_one_finding_and_its_message_is_not_said(

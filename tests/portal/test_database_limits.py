@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 
@@ -175,11 +175,11 @@ def limited(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
     settings.DATABASE_PAGE_TIMEOUT = settings.DATABASE_LOCK_TIMEOUT = 1
     monkeypatch.setattr(budgets, "_limit", 0)
     connection.close()
-    connection.close_pool()
+    connections["default"].close_pool()  # type: ignore[attr-defined]
     budgets.limit_statements()
     yield
     connection.close()
-    connection.close_pool()
+    connections["default"].close_pool()  # type: ignore[attr-defined]
 
 
 def shown(name: str) -> str:

@@ -151,11 +151,11 @@ def start_unit(root: Path, name: str) -> None:
     for key, value in values:
         if key == "EnvironmentFile":
             lines = Path(value).read_text().split("\n")
-            environ |= dict(line.split("=", 1) for line in lines if "=" in line)  # type: ignore[arg-type]
+            environ |= {line.partition("=")[0]: line.partition("=")[2] for line in lines if "=" in line}
     for key, value in values:
         if key == "Environment":
             words = shlex.split(value.replace("%d", str(credentials)))
-            environ |= dict(word.split("=", 1) for word in words)  # type: ignore[arg-type]
+            environ |= {word.partition("=")[0]: word.partition("=")[2] for word in words}
     fields = dict(values)
     command = shlex.split(fields["ExecStart"].replace("%i", instance))
     with (root / f"run/{name}.log").open("ab") as log:

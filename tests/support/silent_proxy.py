@@ -79,7 +79,9 @@ class SilentProxy:
             there, back = await asyncio.open_connection("127.0.0.1", self._to)
             self._writers.add(back)
             try:
-                await asyncio.gather(self._copy(reader, back, generation), self._copy(there, writer, generation))
+                await asyncio.gather(
+                    self._copy(reader, back, generation), self._copy(there, writer, generation)
+                )
             finally:
                 back.transport.abort()
         except (OSError, asyncio.CancelledError):
