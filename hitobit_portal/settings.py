@@ -98,6 +98,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "hitobit_portal.http.middleware.language",
     "hitobit_portal.http.middleware.theme_and_digits",
+    "hitobit_portal.http.middleware.refuse_while_database_is_down",
     "accounts.access.known_browsers.middleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -28,6 +28,8 @@ from hitobit_portal.database import clock as database_clock
 
 #: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
 SKEW_MS = 500
+#: Links that are not in the sink; a few are always on their way.
+SINK_BEHIND = 1000
 #: `send_notices --loop` polls every 5 s; a failed message is retried within the hour.
 NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
@@ -268,8 +270,12 @@ def audit() -> Iterator[CheckResult]:
     # Events of the last minute are no backlog: a request links its own event shortly afterwards.
     old = timezone.now() - timedelta(minutes=1)
     unlinked = AuditEvent.objects.unlinked(head.settled_event).filter(at__lt=old).count()
+    behind = head.sequence - head.streamed if settings.AUDIT_SINK else 0
     summary = f"{head.sequence} links, {unlinked} events not in the chain"
-    if unlinked:
+    if behind > SINK_BEHIND:
+        advice = "Check the disk and the directory of PORTAL_AUDIT_SINK; missing lines are written when it works again."
+        yield CheckResult("audit", CheckState.WARN, f"{summary}, {behind} links not in the sink", advice)
+    elif unlinked:
         advice = "Run manage.py send_notices, which links them; if they stay, run verify_audit."
         yield CheckResult("audit", CheckState.WARN, summary, advice)
     else:

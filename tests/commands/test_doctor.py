@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from accounts.audit import chain
+from accounts.choices import audit_mac
 from accounts.choices.events import Event
 from accounts.models import AuditHead, LastRun, Notice
 from accounts.operations import doctor
@@ -193,6 +194,16 @@ def test_a_clock_that_is_off_is_a_warning_and_by_more_than_a_minute_a_failure(
     row = found(capsys)["clock"]
     assert row[0] == state
     assert ("scheduled changes of factors are not applied" in row[1]) == (state == "fail")
+
+
+def test_a_sink_that_is_behind_is_a_warning(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    AuditHead.objects.update(sequence=1500, streamed=499)
+    head = AuditHead.objects.get()
+    AuditHead.objects.update(mac=audit_mac.head_mac(head))
+    assert "sink" not in found(capsys)["audit"][1], "no sink is configured"
+    settings.AUDIT_SINK = "stdout"
+    state, summary = found(capsys)["audit"][:2]
+    assert (state, "1001 links not in the sink" in summary) == ("warn", True)
 
 
 def test_a_lost_database_is_one_finding_and_its_message_is_not_said(

@@ -94,6 +94,11 @@ def test_a_silent_database_is_503_for_probes_and_pages_and_ends_with_it(pages: P
     assert set(pages.statuses(AT_ONCE)) == {503}
     assert pages.status("/readyz") == 503
     assert pages.status("/healthz") == 200
+    page = httpx.get(
+        pages.portal.url + "/keys/", headers={"Cookie": "language=en"}, timeout=SECONDS, trust_env=False
+    )
+    assert (page.status_code, "temporarily unavailable" in page.text) == (503, True)
+    assert page.headers["Retry-After"]
     pages.proxy.speak()
     until(pages.is_ready)
     assert set(pages.statuses(AT_ONCE)) == {302}
