@@ -93,7 +93,7 @@ MIDDLEWARE = [
     "hitobit_portal.http.middleware.request_context",
     "hitobit_portal.http.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hitobit_portal.http.staticfiles.StaticFilesMiddleware",
     "hitobit_portal.http.middleware.FaultMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "hitobit_portal.http.middleware.language",
