@@ -10,11 +10,13 @@ stops changes only once, which gives an owner whose proofs were stolen time to r
 only a login or staff can stop them.
 """
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -25,8 +27,10 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import DelayedChange, FactorGuard, RecoveryDevice, SmsCode, SmsDevice, TotpDevice, User
 from accounts.notifications import links
+from hitobit_portal.database import clock
 from hitobit_portal.i18n.jalali import masked_phone
 
+logger = logging.getLogger("portal.notices")
 WAIT = timedelta(hours=24)
 Kind = DelayedChange.Kind
 
@@ -82,7 +86,8 @@ def schedule_factor_reset(
 
 
 def _schedule(user: User, kind: DelayedChange.Kind, **fields: str) -> DelayedChange:
-    now = timezone.now()
+    # SECURITY: by a clock that is a day behind, the change would be due at once.
+    now = clock.now()
     return DelayedChange.objects.create(user=user, kind=kind, asked_at=now, due_at=now + WAIT, **fields)
 
 
@@ -153,17 +158,27 @@ def _open(change: DelayedChange) -> QuerySet[DelayedChange]:
     return DelayedChange.objects.filter(pk=change.pk, stopped_at=None, done_at=None)
 
 
-def apply_due(now: datetime | None = None, *, user: User | None = None, number: str = "") -> int:
-    """Apply the changes that are due. Return their number. ``user``, ``number``: only changes of this user or number
-    (E.164).
+def apply_due(*, user: User | None = None, number: str = "") -> int:
+    """Apply the changes that are due by the database's clock. Return their number. ``user``, ``number``: only changes
+    of this user or number (E.164).
+
+    If the machine's own clock is wrong (`clock.ClockError`), the log says so and nothing is applied.
     """
-    at = now or timezone.now()
-    due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=at).order_by("due_at")
+    due = DelayedChange.objects.filter(stopped_at=None, done_at=None, due_at__lte=Now()).order_by("due_at")
     if user is not None:
         due = due.filter(user=user)
     if number:
         due = due.filter(Q(phone=number) | Q(user__phone=number))
-    return sum(_apply(change, at) for change in due.select_related("user"))
+    changes = list(due.select_related("user"))
+    if not changes:
+        return 0
+    try:
+        # SECURITY: a clock that is a day ahead would end the hours in which the owner can stop a thief.
+        at = clock.checked_now()
+    except clock.ClockError as error:
+        logger.error("%d scheduled changes are due and not applied: %s", len(changes), error)
+        return 0
+    return sum(_apply(change, at) for change in changes)
 
 
 def _apply(change: DelayedChange, now: datetime) -> bool:

@@ -24,9 +24,12 @@ from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
+from hitobit_portal.database import clock as database_clock
 
 #: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
 SKEW_MS = 500
+#: Links that are not in the sink; a few are always on their way.
+SINK_BEHIND = 1000
 #: `send_notices --loop` polls every 5 s; a failed message is retried within the hour.
 NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
@@ -122,7 +125,14 @@ def clock() -> Iterator[CheckResult]:
         cursor.execute(CLOCKS[connection.vendor])
         there = float(cursor.fetchone()[0])
     skew = ((before + time.time()) / 2 - there) * 1000
-    if abs(skew) <= SKEW_MS:
+    if abs(skew) > database_clock.LARGEST_SKEW.total_seconds() * 1000:
+        yield CheckResult(
+            "clock",
+            CheckStatus.FAIL,
+            f"{skew:+.0f} ms against the database; scheduled changes of factors are not applied",
+            "Correct the clock of this machine or of the database, and run NTP (chrony) on both.",
+        )
+    elif abs(skew) <= SKEW_MS:
         yield CheckResult("clock", CheckStatus.OK, f"{skew:+.0f} ms against the database")
     else:
         advice = "Run NTP (chrony) on both machines: codes and signed requests depend on the time."
@@ -260,8 +270,12 @@ def audit() -> Iterator[CheckResult]:
     # Events of the last minute are no backlog: a request links its own event shortly afterwards.
     old = timezone.now() - timedelta(minutes=1)
     unlinked = AuditEvent.objects.unlinked(head.settled_event).filter(at__lt=old).count()
+    behind = head.sequence - head.streamed if settings.AUDIT_SINK else 0
     summary = f"{head.sequence} links, {unlinked} events not in the chain"
-    if unlinked:
+    if behind > SINK_BEHIND:
+        advice = "Check the disk and the directory of PORTAL_AUDIT_SINK; missing lines are written when it works again."
+        yield CheckResult("audit", CheckStatus.WARN, f"{summary}, {behind} links not in the sink", advice)
+    elif unlinked:
         advice = "Run manage.py send_notices, which links them; if they stay, run verify_audit."
         yield CheckResult("audit", CheckStatus.WARN, summary, advice)
     else:

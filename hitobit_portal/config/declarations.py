@@ -134,7 +134,7 @@ DATABASE_TCP_TIMEOUT = Setting(
     "PORTAL_DATABASE_TCP_TIMEOUT", environment.int, 6, Section.STORAGE, Process.BOTH,
     validate=validate.Range(2, 600),
     help="Seconds after which a connection is closed whose other end does not acknowledge what was sent "
-    "(`tcp_user_timeout`), and after which an idle connection is probed (keepalives); at both ends",
+    "(TCP_USER_TIMEOUT), and after which an idle connection is probed (keepalives); at both ends",
 )
 DATABASE_PROBE_MS = Setting(
     "PORTAL_DATABASE_PROBE_MS", environment.int, 1_000, Section.STORAGE, Process.BOTH,

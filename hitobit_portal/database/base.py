@@ -105,8 +105,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "keepalives_interval": max(1, tcp // 3),
             "keepalives_count": 3,
         }
-        own = parameters.get("options", "")
-        return {**limits, **parameters, "options": f"{budgets.options()} {own}".strip()}
+        return {**limits, **parameters}
+
+    def _configure_connection(self, connection: Any) -> bool:
+        """Called by Django for each new connection. Not by libpq's ``options``, which older PgBouncers refuse."""
+        parameters = budgets.session_parameters()
+        calls = ", ".join("set_config(%s, %s, false)" for _name in parameters)
+        connection.execute(f"SELECT {calls}", [part for pair in parameters.items() for part in pair])
+        super()._configure_connection(connection)  # type: ignore[misc]
+        return True  # Django commits if the connection has no autocommit
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if watchdog.is_down():

@@ -21,10 +21,10 @@ def limit_statements() -> None:
     _limit = settings.DATABASE_PAGE_TIMEOUT
 
 
-def options() -> str:
-    """Return the options of a new connection, as libpq's parameter ``options`` takes them.
+def session_parameters() -> dict[str, str]:
+    """Return the parameters of PostgreSQL that each new connection gets.
 
-    With the options of TCP, PostgreSQL ends sessions (and their locks) of a portal that no longer answers.
+    With those of TCP, PostgreSQL ends sessions (and their locks) of a portal that no longer answers.
     """
     tcp = settings.DATABASE_TCP_TIMEOUT
     values = {
@@ -39,7 +39,7 @@ def options() -> str:
             "lock_timeout": settings.DATABASE_LOCK_TIMEOUT * 1000,
             "idle_in_transaction_session_timeout": settings.DATABASE_IDLE_TIMEOUT * 1000,
         }
-    return " ".join(f"-c {name}={value}" for name, value in values.items())
+    return {name: str(value) for name, value in values.items()}
 
 
 @contextmanager
@@ -48,14 +48,18 @@ def statement_budget(seconds: int) -> Iterator[None]:
     if not _limit or connection.vendor != "postgresql":
         yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(seconds * 1000)])
+    _allow(seconds)
     try:
         yield
     finally:
         # A connection that failed is not used again.
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
-            cursor.execute("RESET statement_timeout")
+        with suppress(DatabaseError, InterfaceError):
+            _allow(_limit)
+
+
+def _allow(seconds: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(seconds * 1000)])
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -123,6 +123,20 @@ def theme_and_digits(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+def refuse_while_database_is_down(get_response: GetResponse) -> GetResponse:
+    """Answer 503 at once: requests that wait for the database would hold all threads, also those of probes.
+
+    After the middleware of language and theme, which read cookies only, and before what queries the database.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if database.is_down():
+            return FaultMiddleware.unavailable(request, OperationalError("the database does not answer"))
+        return get_response(request)
+
+    return middleware
+
+
 class FaultMiddleware:
     """Answer 503 with a waiting time if a dependency is down. All other exceptions stay a 500."""
 
@@ -132,9 +146,6 @@ class FaultMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if database.is_down():
-            # At once: requests that wait for it would hold all threads, also those of probes.
-            return self.unavailable(request, OperationalError("the database does not answer"))
         # Exceptions of middleware (sessions) arrive here only if nothing has converted them before.
         try:
             if request.GET and request.path.startswith("/admin/"):

@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from accounts.audit import chain
+from accounts.choices import audit_mac
 from accounts.choices.events import Event
 from accounts.models import AuditHead, LastRun, Notice
 from accounts.operations import doctor
@@ -185,12 +186,26 @@ def test_what_is_wrong_is_found_with_what_to_do(
     assert words in rows[name][1]
 
 
-def test_a_clock_that_is_off_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("seconds", "state"), [(0, "ok"), (10, "warn"), (3600, "fail"), (-3600, "fail")])
+def test_a_clock_that_is_off_is_a_warning_and_by_more_than_a_minute_a_failure(
+    seconds: int, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    behind = "SELECT 1700000000.5"
-    monkeypatch.setattr(doctor, "CLOCKS", {"postgresql": behind, "sqlite": behind})
-    assert result(capsys)["clock"][0] == "warn"
+    off = {vendor: f"{statement} + {seconds}" for vendor, statement in doctor.CLOCKS.items()}
+    monkeypatch.setattr(doctor, "CLOCKS", off)
+    monkeypatch.setattr(doctor, "SKEW_MS", 5000)
+    row = result(capsys)["clock"]
+    assert row[0] == state
+    assert ("scheduled changes of factors are not applied" in row[1]) == (state == "fail")
+
+
+def test_a_sink_that_is_behind_is_a_warning(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    AuditHead.objects.update(sequence=1500, streamed=499)
+    head = AuditHead.objects.get()
+    AuditHead.objects.update(mac=audit_mac.head_mac(head))
+    assert "sink" not in result(capsys)["audit"][1], "no sink is configured"
+    settings.AUDIT_SINK = "stdout"
+    state, summary = result(capsys)["audit"][:2]
+    assert (state, "1001 links not in the sink" in summary) == ("warn", True)
 
 
 def test_a_lost_database_is_one_finding_and_its_message_is_not_said(

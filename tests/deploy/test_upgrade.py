@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.test import Client
 
 from tests.conftest import unavailable
 from tests.deploy.test_nginx import HOST, certificate
@@ -183,6 +184,21 @@ def until_ready(machine: Machine) -> None:
     machine.run(
         machine.root / "opt/portal/current", *(wait.format(port) for port in machine.ports if port.isdigit())
     )
+
+
+@pytest.mark.django_db
+def test_static_files_are_sent_whole_and_not_streamed() -> None:
+    """A stopped server cut a streamed file after its headers, when nginx can ask no other server."""
+    page = Client().get("/login/", secure=True, headers={"host": "portal.test"}).content.decode()
+    path = re.findall(r'(?:href|src)="(/static/[^"]+\.css)"', page)[0]
+    ask = {"host": "portal.test"}
+    file = Client().get(path, secure=True, headers=ask)
+    assert (file.status_code, file.streaming) == (200, False)
+    assert file.headers["Content-Length"] == str(len(file.content))
+    unchanged = Client().get(path, secure=True, headers={**ask, "if-none-match": file.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    part = Client().get(path, secure=True, headers={**ask, "range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, file.content[:10])
 
 
 @pytest.mark.parametrize("variable", ["PORTAL_HOME", "PORTAL_ETC", "PORTAL_STATE"])

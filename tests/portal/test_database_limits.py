@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 
@@ -94,6 +94,11 @@ def test_a_silent_database_is_503_for_probes_and_pages_and_ends_with_it(pages: P
     assert set(pages.statuses(AT_ONCE)) == {503}
     assert pages.status("/readyz") == 503
     assert pages.status("/healthz") == 200
+    page = httpx.get(
+        pages.portal.url + "/keys/", headers={"Cookie": "language=en"}, timeout=SECONDS, trust_env=False
+    )
+    assert (page.status_code, "temporarily unavailable" in page.text) == (503, True)
+    assert page.headers["Retry-After"]
     pages.proxy.speak()
     until(pages.is_ready)
     assert set(pages.statuses(AT_ONCE)) == {302}
@@ -175,11 +180,11 @@ def limited(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
     settings.DATABASE_PAGE_TIMEOUT = settings.DATABASE_LOCK_TIMEOUT = 1
     monkeypatch.setattr(budgets, "_limit", 0)
     connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
+    connections["default"].close_pool()  # type: ignore[attr-defined]
     budgets.limit_statements()
     yield
     connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
+    connections["default"].close_pool()  # type: ignore[attr-defined]
 
 
 def shown(name: str) -> str:

@@ -4,6 +4,7 @@ import itertools
 import re
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Browser:
 
 
 @pytest.fixture
-def half_way(portal_on_postgres: LivePortal) -> Browser:
+def half_way(portal_on_postgres: LivePortal) -> Iterator[Browser]:
     """The demo customer after the password, on the page of the second factor."""
     browser = Browser(portal_on_postgres)
     browser.get("/login/")
@@ -53,7 +54,8 @@ def half_way(portal_on_postgres: LivePortal) -> Browser:
     assert answer.headers["Location"] == SECOND_FACTOR
     browser.session.cookies.update(answer.cookies)
     browser.get(SECOND_FACTOR)
-    return browser
+    yield browser
+    browser.session.close()
 
 
 def messages(portal: LivePortal) -> list[Path]:

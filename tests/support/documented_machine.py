@@ -137,32 +137,32 @@ def stop_unit(pid_file: Path, seconds: float) -> None:
         pass
 
 
-def start_unit(root: Path, name: str) -> None:
-    """Start the unit ``name`` as its file says."""
+def start_unit(root: Path, unit: str) -> None:
+    """Start the ``unit`` as its file says."""
     units = root / "etc/systemd/system"
-    template, _, instance = name.partition("@")
+    template, _, instance = unit.partition("@")
     path = units / (f"{template}@.service" if instance else f"{template}.service")
     text = path.read_text() + (units / "portal-.service.d/common.conf").read_text()
-    lines_with_values = [line for line in text.splitlines() if "=" in line and not line.startswith("#")]
-    values = [(line.partition("=")[0], line.partition("=")[2]) for line in lines_with_values]
+    lines = [line.partition("=") for line in text.splitlines() if not line.startswith("#")]
+    values = [(key, value) for key, equals, value in lines if equals]
     credentials = root / "etc/portal/secrets"
     environ = {"PATH": os.environ["PATH"]}
     for key, value in values:
         if key == "EnvironmentFile":
-            lines = Path(value).read_text().split("\n")
-            environ |= {line.partition("=")[0]: line.partition("=")[2] for line in lines if "=" in line}
+            given = [line.partition("=") for line in Path(value).read_text().splitlines()]
+            environ |= {name: value for name, equals, value in given if equals}
     for key, value in values:
         if key == "Environment":
-            words = shlex.split(value.replace("%d", str(credentials)))
-            environ |= {word.partition("=")[0]: word.partition("=")[2] for word in words}
-    fields: dict[str, str] = dict(values)
+            words = [word.partition("=") for word in shlex.split(value.replace("%d", str(credentials)))]
+            environ |= {name: value for name, _equals, value in words}
+    fields = dict(values)
     command = shlex.split(fields["ExecStart"].replace("%i", instance))
-    with (root / f"run/{name}.log").open("ab") as log:
+    with (root / f"run/{unit}.log").open("ab") as log:
         process = subprocess.Popen(
             command, cwd=Path(fields["WorkingDirectory"]).resolve(), env=environ, stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    (root / f"run/{name}.pid").write_text(str(process.pid))
+    (root / f"run/{unit}.pid").write_text(str(process.pid))
 
 
 def runuser(arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts import audit
-from accounts.actions import scheduled_changes
+from accounts.actions import freeze, scheduled_changes
 from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import (
@@ -123,6 +123,60 @@ def test_second_reset_is_refused_while_one_waits_and_the_first_can_be_stopped() 
     assert scheduled_changes.apply_due() == 0
     assert count_events(Event.DELAYED_STOPPED) == 1
     requested(person)
+
+
+def at_clock(monkeypatch: pytest.MonkeyPatch, off: timedelta) -> None:
+    """This process's clock from now on; the database keeps its own."""
+    now = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now() + off)
+
+
+@pytest.mark.postgres
+def test_a_clock_that_is_ahead_ends_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = customer()
+    requested(person)
+    at_clock(monkeypatch, timedelta(hours=25))
+    assert scheduled_changes.apply_due() == 0
+    assert person.reload().has_both_factors
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("seconds", [61, -61])
+def test_a_process_whose_clock_is_wrong_applies_nothing_that_is_due_and_says_so(
+    seconds: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    person = customer()
+    requested(person)
+    make_due()
+    with monkeypatch.context() as patched:
+        at_clock(patched, timedelta(seconds=seconds))
+        assert scheduled_changes.apply_due() == 0
+    assert "1 scheduled changes are due and not applied: the clock of this machine differs" in caplog.text
+    assert person.reload().has_both_factors
+    assert scheduled_changes.apply_due() == 1
+
+
+@pytest.mark.postgres
+def test_a_change_that_is_scheduled_by_a_clock_that_is_behind_waits_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person = customer()
+    with monkeypatch.context() as patched:
+        at_clock(patched, timedelta(hours=-25))
+        requested(person)
+    assert scheduled_changes.apply_due() == 0
+    assert person.reload().has_both_factors
+
+
+@pytest.mark.postgres
+def test_a_quarantine_that_a_clock_that_is_behind_starts_lasts_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = customer()
+    with monkeypatch.context() as patched:
+        at_clock(patched, timedelta(hours=-25))
+        freeze.quarantine(person.user)
+    until = person.reload().quarantined_until
+    assert until is not None
+    assert until > timezone.now() + timedelta(hours=23)
 
 
 def test_reset_takes_the_factors_their_codes_and_counters_and_quarantines_the_keys() -> None:

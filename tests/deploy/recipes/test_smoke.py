@@ -61,14 +61,14 @@ def test_an_ambiguous_path_is_refused_before_the_portal_is_asked(lonely: recipes
 
 
 def test_a_preflight_is_answered_if_that_is_chosen(lonely: recipes.Setting) -> None:
-    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
-    status, headers, body = answer(lonely, "OPTIONS", "/api/v3/order", asked)
+    requested = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
+    status, headers, body = answer(lonely, "OPTIONS", "/api/v3/order", requested)
     assert (status, body) in ((204, b""), (200, b""))
     assert headers["Access-Control-Allow-Origin"] == "https://app.example.com"
     assert "X-MBX-APIKEY" in headers["Access-Control-Allow-Headers"]
     # An OPTIONS request that is no preflight is a request as any other.
     assert answer(lonely, "OPTIONS", "/api/v3/order")[0] == 503
-    assert answer(lonely, "POST", "/api/v3/order", asked)[0] == 503
+    assert answer(lonely, "POST", "/api/v3/order", requested)[0] == 503
 
 
 @pytest.mark.parametrize("name", PATH_RULES)
