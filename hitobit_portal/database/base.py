@@ -58,10 +58,13 @@ class Connection(psycopg.Connection[Any]):
         if time.monotonic() - self.used_at < FRESH_SECONDS and not _is_readable(self.pgconn.socket):
             return
         self.limit = CHECK_SECONDS
+        # Otherwise the statement would begin a transaction, in which Django cannot set autocommit.
+        autocommit, self.autocommit = self.autocommit, True
         try:
             self.execute("")
         finally:
             self.limit = None
+        self.autocommit = autocommit
 
 
 def _is_readable(descriptor: int) -> bool:
