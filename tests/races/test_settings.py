@@ -2,9 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Any
 
-import pytest
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -16,24 +14,25 @@ from accounts.models import DelayedChange, RecoveryCode, User
 from tests.support import people, sms_collector
 from tests.support.concurrency import (
     MANY,
+    RACES,
     count_events,
     count_redirects,
     post_concurrently,
+    room_for,
     run_concurrently,
     visiting,
 )
 from tests.support.people import Person, live_sms_code
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = RACES
+_room = room_for(MANY)
 CONFIRM = "/settings/phone/confirm/"
 
 
 @pytest.fixture(autouse=True)
-def _phone(settings: Any) -> None:
-    settings.SMS_BACKENDS = ["tests.support.sms_collector"]
+def _settings(settings: Any) -> None:
     settings.EMAIL = True
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # many at once on two cores
-    sms_collector.reset()
 
 
 def approved(sara: Person, path: str, purpose: approvals.Approval) -> Client:
