@@ -2,7 +2,9 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
