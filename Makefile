@@ -26,7 +26,7 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http
 
 test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
-	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres" \
+	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify" \
 	  --ignore=tests/accounts/access/test_default_deny.py
 
 verify: $(VENV)/development.stamp $(CATALOGUES) ## The matrix of proxies: each shipped configuration started, each case sent through it
