@@ -275,6 +275,10 @@ def inject_faults(checker: Checker, postgres: Any, gateways: list[Any], seconds:
     checker.down.append((begun, float("inf")))
     postgres.stop()
     time.sleep(1.0)
+    # On a busy machine no request may have been answered meanwhile.
+    deadline = time.monotonic() + 30
+    while not checker.seen["unavailable"] and time.monotonic() < deadline:
+        time.sleep(0.1)
     postgres.start()
     checker.down[-1] = (begun, time.monotonic())
     time.sleep(2 * pause)
