@@ -122,6 +122,8 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.now = START
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr("django.utils.timezone.now", lambda: at(self.now))
+        # PostgreSQL's own clock, by which quarantines begin, does not stand still with the model's.
+        self.patch.setattr("hitobit_portal.database.clock.now", lambda: at(self.now))
         self.atomic = transaction.atomic()
         self.atomic.__enter__()
         self.sara = customer()
