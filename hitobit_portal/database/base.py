@@ -21,7 +21,7 @@ FRESH_SECONDS = 0.5
 CHECK_SECONDS = 1.0
 
 
-class Connection(psycopg.Connection[Any]):
+class WatchedConnection(psycopg.Connection[Any]):
     """A connection whose waits end when the database no longer answers, or after ``limit`` seconds."""
 
     used_at = 0.0
@@ -96,7 +96,7 @@ def probe_parameters() -> dict[str, Any]:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend with `Connection`, limits in each session, and a pool that is checked."""
+    """Django's backend with `WatchedConnection`, limits in each session, and a pool that is checked."""
 
     def get_connection_params(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_connection_params()
@@ -127,7 +127,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def pool(self) -> Any:
         options = self.settings_dict["OPTIONS"].get("pool")
         if options:
-            options["connection_class"] = Connection
+            options["connection_class"] = WatchedConnection
         pool = super().pool
         return None if pool is None else _CheckedPool(pool)
 
