@@ -72,7 +72,7 @@ local function authorize(txn)
     -- SECURITY: only what the portal says of an allowed request; another server at its address does not.
     if (status == 200 or status == 204) and checked then
         txn:set_var("txn.portal_checked", checked)
-        for _, name in ipairs({"user", "key", "permissions"}) do
+        for _, name in ipairs({"user", "subject", "key", "permissions"}) do
             local value = header(response, "x-portal-" .. name)
             if value then
                 txn:set_var("txn.portal_" .. name, value)

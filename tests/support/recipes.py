@@ -26,11 +26,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, NoReturn, Self
+
+import pytest
 
 from apikeys.gateway import routes
 from apikeys.models import GatewayToken
-from apikeys.models.gateway import digest_of
+from apikeys.models.tokens import digest_of
 from hitobit_portal.http import commit_barrier
 from tests.support.binance_client import Call
 from tests.support.gateways import GatewayProcess
@@ -39,8 +41,11 @@ from tests.support.servers import die_with_parent, free_port, nginx_temporary, p
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.02
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 DEPLOY = ROOT / "deploy"
 ROUTES = DEPLOY / "routes.example"
+#: Packages of npm, and the programs that use them.
+CLIENTS = ROOT / "tests/deploy/clients"
 #: In the shipped files: the proxy, the portal's gateway and the exchange.
 PROXY, GATEWAY, EXCHANGE = "127.0.0.1:8080", "127.0.0.1:8001", "127.0.0.1:9000"
 #: The gateway's port for gRPC.
@@ -113,7 +118,10 @@ class Recipe:
     refuses: Mapping[str, str] = field(default_factory=dict)
     #: Whether signed requests without a body are decided on the gateway's fast path.
     fast_path: bool = True
-    http2: bool = True
+    #: Where HTTP/2 without TLS is spoken: on `Setting.http2_port`, on the port of HTTP/1.1, or nowhere.
+    http2: Literal["own port", "same port", "no"] = "own port"
+    #: Whether it drops "#" and what follows in a target, instead of refusing it.
+    drops_fragments: bool = False
     #: Whether a proxy that listens has also loaded its routes.
     has_routes: Callable[[Setting], bool] = lambda setting: True
 
@@ -237,6 +245,49 @@ def _haproxy(setting: Setting, program: str) -> list[str]:
     return [program, "-db", "-f", str(setting.write("haproxy.cfg", text))]
 
 
+def _middleware_environ(setting: Setting) -> dict[str, str]:
+    document = {
+        "portal": f"http://127.0.0.1:{setting.gateway_port}",
+        "exchange": f"http://127.0.0.1:{setting.exchange_port}",
+        "port": setting.port,
+        "deploy": str(DEPLOY),
+        "routes": json.loads(routes.FORMATS["json"](setting.table)),
+        "allow_origin": "https://app.example.com" if setting.cors else None,
+    }
+    return {
+        "PORTAL_GATEWAY_TOKEN": setting.token,
+        "MIDDLEWARE": json.dumps(document),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def _granian(setting: Setting, program: str) -> list[str]:
+    application = "tests.support.middleware_app:app"
+    return [
+        program, "--interface", "asgi", "--host", "127.0.0.1", "--port", str(setting.port), "--no-log", application,
+    ]  # fmt: skip
+
+
+def node() -> str | None:
+    """Return Node's path if the packages of tests/deploy/clients are installed, too."""
+    return on_path("node")() if (CLIENTS / "node_modules/.package-lock.json").is_file() else None
+
+
+def _node(framework: str) -> Recipe:
+    return Recipe(
+        framework,
+        f"Node, {framework}",
+        "Node 20 or later, and `npm ci` in tests/deploy/clients",
+        node,
+        lambda setting, program: [program, str(CLIENTS / "forwarding_server.js"), framework],
+        _middleware_environ,
+        refuses=dict.fromkeys(
+            ("http2_body_without_length", "http2_unsigned_body"), "Node's HTTP server speaks HTTP/1.1"
+        ),
+        http2="no",
+    )
+
+
 #: Cases with a body that should pass.
 BODIES = (
     "post_form", "put_and_delete_form", "mixed", "changed_body", "key_route_body", "http2_body_without_length",
@@ -312,6 +363,18 @@ RECIPES: dict[str, Recipe] = {
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
             has_routes=_traefik_has_routes,
         ),
+        Recipe(
+            "asgi",
+            "Python, ASGI",
+            "granian of the portal's requirements",
+            beside_python("granian"),
+            _granian,
+            _middleware_environ,
+            http2="same port",
+            drops_fragments=True,
+        ),
+        _node("express"),
+        _node("fastify"),
     )
 }
 
@@ -363,7 +426,9 @@ class _Echo(BaseHTTPRequestHandler):
             return
         headers = [(name.lower(), value) for name, value in self.headers.items()]
         self.exchange.received.append(Received(self.command, self.path, headers, body))
-        answer = json.dumps({"exchange": True, "n": len(self.exchange.received)}).encode()
+        document: Any = {"exchange": True, "n": len(self.exchange.received)}
+        path = self.path.partition("?")[0]
+        answer = json.dumps(self.exchange.answers.get((self.command, path), document)).encode()
         self.send_response(self.exchange.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
@@ -386,9 +451,10 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class Exchange:
-    """The exchange's service: keeps each request that reaches it."""
+    """The exchange's service: keeps each request that reaches it. ``answers``: documents by method and path."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Mapping[tuple[str, str], Any] | None = None) -> None:
+        self.answers = answers or {}
         self.received: list[Received] = []
         #: Of its responses.
         self.status = 200
@@ -549,6 +615,11 @@ class Front:
         finally:
             connection.close()
 
+    @property
+    def http2_port(self) -> int:
+        """The port that is asked for HTTP/2; without HTTP/2, the one of HTTP/1.1."""
+        return self.setting.http2_port if self.recipe.http2 == "own port" else self.setting.port
+
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.setting.port, timeout=30)
 
@@ -600,6 +671,19 @@ def settle() -> None:
     commit_barrier.wait()
 
 
+def require(recipe: Recipe) -> None:
+    """Skip the test if the program is not installed; in CI, fail."""
+    if recipe.find() is None:
+        missing(f"{recipe.title} is not installed: {recipe.install}")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test for ``reason``; in CI, where everything is installed, fail."""
+    if IN_CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -644,9 +728,14 @@ def setting_for(
 
 
 @contextmanager
-def front(recipe: Recipe, gateway: GatewayProcess, directory: Path) -> Iterator[Front]:
+def front(
+    recipe: Recipe,
+    gateway: GatewayProcess,
+    directory: Path,
+    answers: Mapping[tuple[str, str], Any] | None = None,
+) -> Iterator[Front]:
     """The proxy of ``recipe`` in front of ``gateway``, with an exchange behind it."""
-    with Exchange() as exchange, Relay(gateway.port, gateway.grpc_port) as relay:
+    with Exchange(answers) as exchange, Relay(gateway.port, gateway.grpc_port) as relay:
         setting = setting_for(
             directory,
             gateway_port=relay.ports[0],

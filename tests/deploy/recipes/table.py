@@ -8,9 +8,10 @@ A cell says what the test of this case and this proxy asserts, so the table says
 import sys
 
 from tests.support import production
+from tests.support.generated_sections import with_section
 
 DOCUMENT = production.ROOT / "docs/gateway.md"
-BEGIN, END = "<!-- matrix: made by tests/deploy/recipes/table.py -->\n", "<!-- end of matrix -->\n"
+BEGIN, END = "<!-- matrix: made by tests/deploy/recipes/table.py -->", "<!-- end of matrix -->"
 
 
 def table() -> str:
@@ -41,11 +42,7 @@ def table() -> str:
 
 def with_table(text: str) -> str:
     """Return the document with the current table."""
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    assert begin, "the document has no place for the table"
-    assert end, "the document has no place for the table"
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return with_section(text, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def running(
     request: pytest.FixtureRequest, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[recipes.Front]:
     recipe = recipes.RECIPES[request.param]
+    recipes.require(recipe)
     with recipes.front(recipe, gateway, tmp_path_factory.mktemp(recipe.name)) as front:
         yield front
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +10,6 @@ import pytest
 from apikeys.gateway.routes.table import PATH_PATTERN
 from tests.support import recipes
 
-IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 #: Files of deploy/ with the paths that pass, one of each recipe.
 PATH_RULES = (
     "nginx/gateway.conf", "nginx/gateway-njs.conf", "haproxy/haproxy.cfg", "caddy/Caddyfile", "envoy/envoy.yaml",
@@ -25,9 +23,7 @@ def lonely(
 ) -> Iterator[recipes.Setting]:
     """A proxy without a portal and without an exchange, that answers preflight requests."""
     recipe = recipes.RECIPES[request.param]
-    if recipe.find() is None:
-        reason = f"{recipe.title} is not installed: {recipe.install}"
-        pytest.fail(reason) if IN_CI else pytest.skip(reason)
+    recipes.require(recipe)
     setting = replace(recipes.setting_for(tmp_path_factory.mktemp(recipe.name), token="hbgw_x"), cors=True)
     with recipes.running(recipe, setting):
         yield setting

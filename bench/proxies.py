@@ -1,0 +1,127 @@
+"""``python -m bench.proxies [seconds of a round] [rounds] [proxy ...]``: each shipped proxy with the gateway behind it.
+
+It is compared with the same proxy before a server that allows each request at once, in the same form of a response: the
+ratio says how much of a proxy's speed the gateway's decisions leave. Both take turns, round by round. Proxy and
+gateway are on one core, wrk, the exchange (nginx with a constant response) and the database on the other.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from bench import load
+from bench.load import SERVER_CORE, on_core
+from bench.report import Row, write
+from bench.world import Gateway, World
+
+KEYS = 1_000
+WANTED = 0.9
+RESULTS = Path(__file__).resolve().parent / "proxies.md"
+
+
+INTRODUCTION = (
+    "Written by `python -m bench.proxies`: requests a second through each proxy with the gateway behind it, divided\n"
+    "by those with a server behind it that allows each request at once; median (least-most) of the rounds' ratios.\n"
+    "plain: GET with a signed query string; body: POST with a signed form body. Proxy and gateway share a core."
+)
+
+
+def main() -> int:
+    if why := load.missing():
+        sys.stderr.write(f"{why}\n")
+        return 1
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    began, rows = time.time(), []
+    with World() as world:
+        from apikeys.models import ApiKey
+        from bench import keys, rivals
+        from tests.support import recipes
+        from tests.support.gateways import token
+
+        bearer = token("bench")
+        holders = keys.hmac_holders(KEYS)
+        # All requests come from one address.
+        ApiKey.objects.update(ip_policy="unrestricted")
+        with ExitStack() as stack:
+            gateway = stack.enter_context(Gateway(bearer, {}))
+            allowing = stack.enter_context(rivals.Allowing(world.directory))
+            exchange = stack.enter_context(rivals.ConstantExchange(world.directory))
+            for name in sys.argv[3:] or recipes.RECIPES:
+                recipe = recipes.RECIPES[name]
+                if recipe.find() is None:
+                    rows.append(Row(recipe.title, "left out", "", f"not installed: {recipe.install}"))
+                elif name == "envoy-grpc":
+                    rows.append(
+                        Row(recipe.title, "left out", "", "no server to compare it with speaks ext_authz")
+                    )
+                else:
+                    ports = (gateway.port, allowing.port)
+                    with _proxies(world, name, ports, exchange.port, bearer) as (ours, theirs):
+                        for form, wanted in (("plain", f">= {WANTED}"), ("body", "reported")):
+                            if form == "body" and "post_form" in recipe.refuses:
+                                rows.append(
+                                    Row(f"{recipe.title}, {form}", "refused", "", "it takes no bodies")
+                                )
+                                continue
+                            write_requests = {"plain": keys.write_plain, "body": keys.write_forms}[form]
+                            prepare = partial(write_requests, world.directory / "requests", holders)
+                            rates = _rounds(world, ours, theirs, prepare, seconds, count)
+                            rows.append(_row(f"{recipe.title}, {form}", *rates, wanted))
+    write(rows, began, RESULTS, "Each proxy with the gateway behind it", INTRODUCTION)
+    return 0
+
+
+@contextmanager
+def _proxies(
+    world: World, name: str, ports: tuple[int, int], exchange_port: int, bearer: str
+) -> Iterator[tuple[int, int]]:
+    """Start the proxy twice, before each of the two servers; give the ports of both."""
+    from tests.support import recipes
+
+    recipe = recipes.RECIPES[name]
+    with ExitStack() as stack:
+        listening = []
+        for port in ports:
+            directory = world.directory / f"{name}-{port}"
+            directory.mkdir()
+            directory.chmod(0o755)
+            setting = recipes.setting_for(
+                directory, gateway_port=port, exchange_port=exchange_port, token=bearer
+            )
+            with on_core(SERVER_CORE):
+                stack.enter_context(recipes.running(recipe, setting))
+            listening.append(setting.port)
+        yield listening[0], listening[1]
+
+
+def _rounds(
+    world: World, ours: int, theirs: int, prepare: Callable[[], None], seconds: float, count: int
+) -> tuple[list[float], list[float]]:
+    """Return the requests a second of both. They take turns; each round begins with the other one."""
+    rates: dict[int, list[float]] = {ours: [], theirs: []}
+    path = world.directory / "requests"
+    prepare()
+    load.wrk(ours, path, min(seconds, 2))  # each key is loaded once
+    for number in range(count):
+        prepare()
+        for port in (ours, theirs) if number % 2 else (theirs, ours):
+            run = load.wrk(port, path, seconds)
+            if run.wrong:
+                raise RuntimeError(f"{run.wrong} of {run.answers} responses were wrong")
+            rates[port].append(run.rate)
+    return rates[ours], rates[theirs]
+
+
+def _row(name: str, ours: list[float], theirs: list[float], wanted: str) -> Row:
+    spread = load.Spread.of([our / their for our, their in zip(ours, theirs, strict=True)])
+    rates = f"{statistics.median(ours):,.0f} : {statistics.median(theirs):,.0f} /s"
+    return Row(name, f"{spread.median:.2f} ({spread.least:.2f}-{spread.most:.2f})", wanted, rates)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
