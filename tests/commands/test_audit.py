@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,6 +166,26 @@ def test_export_as_csv_is_no_formula_and_has_no_phone(
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     with pytest.raises(CommandError, match="can't be made"):
         call_command("export_audit", "--output", str(file))
+    assert file.read_text(encoding="utf-8-sig") == text, "the file that was there stays"
+    call_command("export_audit", "--output", str(file), "--force")
+    assert json.loads(file.read_text(encoding="utf-8").splitlines()[0])["event"] == "key.renamed"
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+
+
+def test_an_export_that_fails_halfway_leaves_no_file(
+    sara: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_arguments: object) -> Iterator[str]:
+        yield "a line\n"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("accounts.audit.export.lines", failing)
+    file = tmp_path / "events.csv"
+    file.write_text("of last month")
+    with pytest.raises(CommandError, match="can't be written: No space left"):
+        call_command("export_audit", "--output", str(file), "--force")
+    assert [path.name for path in tmp_path.iterdir()] == ["events.csv"]
+    assert file.read_text() == "of last month"
 
 
 @pytest.mark.parametrize(

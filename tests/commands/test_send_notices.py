@@ -17,8 +17,10 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from accounts.management.commands import send_notices
 from accounts.models import LastRun, Notice
 from accounts.operations import chores
+from apikeys.actions import expiry_reminders
 from apikeys.models import ApiKey
 from tests.accounts.notifications.test_outbox import noticed, owner
 from tests.support import people, sms_collector
@@ -41,7 +43,13 @@ def test_one_run_sends_everything_and_says_so(capsys: pytest.CaptureFixture[str]
     for _n in range(3):
         noticed(sara)
     call_command("send_notices", "--json")
-    assert json.loads(capsys.readouterr().out) == {"sent": 6, "failed": 0, "postponed": 0, "gave_up": 0}
+    assert json.loads(capsys.readouterr().out) == {
+        "sent": 6,
+        "failed": 0,
+        "postponed": 0,
+        "gave_up": 0,
+        "waiting": 0,
+    }
     call_command("send_notices")
     assert capsys.readouterr().out == ""
 
@@ -84,6 +92,48 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     assert "expires soon" in sms_collector.newest().text
     assert len(chores.CHORES) == 7
     assert LastRun.of("send_notices") is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reminders_are_recorded_in_batches_with_notices_sent_between_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(expiry_reminders, "BATCH", 2)
+    sara = owner()
+    for n in range(5):
+        people.key_of(sara, f"bot {n}")
+    ApiKey.objects.update(expires_at=timezone.now() + timedelta(days=5))
+    call_command("send_notices", "--json")
+    rounds = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["sent"] for each in rounds] == [2, 2, 1]
+    assert [each["waiting"] for each in rounds] == [0, 0, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_loop_goes_on_without_a_pause_while_notices_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A round ends after a while, for the other work: with a pause there, an urgent notice would wait for it."""
+    monkeypatch.setattr(send_notices, "LONGEST_ROUND", 0.0)
+    pauses: list[int] = []
+
+    def pause(command: send_notices.Command, _seconds: float) -> None:
+        pauses.append(Notice.objects.filter(sent_at=None).count())
+        command.stop.set()
+
+    monkeypatch.setattr(send_notices.Command, "_pause", pause)
+    sara = owner()
+    for _n in range(5):
+        noticed(sara)
+    call_command("send_notices", "--loop", "--json", "--senders", "1")
+    assert pauses == [0]
+    assert [json.loads(line)["sent"] for line in capsys.readouterr().out.splitlines()] == [1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("count", ["0", "65", "-1"])
+def test_a_number_of_senders_that_makes_no_sense_is_refused(count: str) -> None:
+    with pytest.raises(CommandError, match="--senders"):
+        call_command("send_notices", "--senders", count)
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "99999"])
@@ -204,7 +254,7 @@ def test_a_loop_outlives_a_database_that_is_away_and_ends_when_told(tmp_path: Pa
         rounds = [json.loads(child.stdout.readline()) for _n in range(3)]
         child.send_signal(signal.SIGINT)
         _out, err = child.communicate(timeout=WAIT_SECONDS)
-    assert rounds == [{"sent": 0, "failed": 0, "postponed": 0, "gave_up": 0}] * 3
+    assert rounds == [{"sent": 0, "failed": 0, "postponed": 0, "gave_up": 0, "waiting": None}] * 3
     assert child.returncode == 0
     assert err.count("outbox: OperationalError") >= 3
     assert "Traceback" not in err

@@ -1,6 +1,5 @@
 """``manage.py export_audit``: security events as CSV or JSON lines."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from accounts import audit
 from accounts.audit import export
 from accounts.choices.events import Event, all_events
 from accounts.management.arguments import moment
+from accounts.management.output_files import add_output, private_file
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.fields import parse_phone
 
@@ -32,25 +32,24 @@ class Command(BaseCommand):
             "--customer", metavar="PHONE", help="events of the account with this mobile number"
         )
         parser.add_argument("--format", choices=["csv", "jsonl"], default="jsonl", help="default: jsonl")
-        parser.add_argument("--output", metavar="FILE", help="write into this file, which must not exist")
+        add_output(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         events = self._chosen(options)
-        file = self._open(options["output"]) if options["output"] else None
+        if not options["output"]:
+            self._print(self._lines(events, options))
+            return
+        with private_file(options["output"], force=options["force"]) as file:
+            file.writelines(self._lines(events, options))
+
+    def _lines(self, events: QuerySet[AuditEvent], options: dict[str, Any]) -> Iterator[str]:
+        """Record the export, and return its lines."""
         audit.record(
             Event.AUDIT_EXPORTED, None, customer=None, operator=audit.operator(), format=options["format"],
             since=_iso(options["since"]), until=_iso(options["until"]), events=options["event"] or [],
             of=str(self.customer.pk) if self.customer else "",
         )  # fmt: skip
-        lines = export.lines(events, options["format"])
-        if file is None:
-            self._print(lines)
-            return
-        try:
-            with os.fdopen(file, "w", encoding="utf-8", newline="") as output:
-                output.writelines(lines)
-        except OSError as error:
-            raise CommandError(f"The file is not complete: {error.strerror}.") from None
+        return export.lines(events, options["format"])
 
     def _chosen(self, options: dict[str, Any]) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()
@@ -70,12 +69,6 @@ class Command(BaseCommand):
                 raise CommandError("There is no account with this number.")
             events = events.filter(customer=self.customer)
         return events
-
-    def _open(self, path: str) -> int:
-        try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise CommandError(f"{path} can't be made: {error.strerror}.") from None
 
     def _print(self, lines: Iterator[str]) -> None:
         for line in lines:
