@@ -3,6 +3,7 @@
 from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Credential, random_text
 from apikeys.models.gateway import GatewayToken
 from apikeys.models.keys import ApiKey, ApiKeyManager, KeyLimitReached
+from apikeys.models.management import IdempotentAnswer, ManagementToken
 from apikeys.models.use import AddressUse, DailyUse, Refusal, RescueRequest
 
 __all__ = [
@@ -15,9 +16,10 @@ __all__ = [
     "Credential",
     "DailyUse",
     "GatewayToken",
+    "IdempotentAnswer",
     "KeyLimitReached",
+    "ManagementToken",
     "Refusal",
     "RescueRequest",
-    "gateway",
     "random_text",
 ]

@@ -1,51 +1,15 @@
 """Tokens of the exchange's gateways for the authorization API."""
 
-from __future__ import annotations
-
-import hashlib
-import secrets
-
-from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-PREFIX = "hbgw_"  # identifies a token that was leaked or used in the wrong place
-TOKEN_BYTES = 32
-SCHEME = "bearer"
+from apikeys.models.tokens import BearerToken
 
 
-class GatewayToken(models.Model):
-    """The bearer token of a gateway. Several are valid at a time, so that one can be replaced without interruption.
+class GatewayToken(BearerToken):
+    """The bearer token of a gateway. Several are valid at a time, so that one can be replaced without interruption."""
 
-    Stored as SHA-256: 256 random bits cannot be guessed, and need neither salt nor stretching.
-    """
+    PREFIX = "hbgw_"
 
-    name = models.CharField(_("name"), max_length=64, unique=True)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
-    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
-
-    class Meta:
-        ordering = ["created_at", "pk"]
+    class Meta(BearerToken.Meta):
         verbose_name = _("gateway token")
         verbose_name_plural = _("gateway tokens")
-
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def new(cls, name: str) -> tuple[GatewayToken, str]:
-        """Return an unsaved token, and its text, which is not stored anywhere."""
-        text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-        return cls(name=name, digest=digest_of(text)), text
-
-
-def bearer(header: str | None) -> str | None:
-    """Return the token of an ``Authorization`` header; the scheme is case-insensitive (RFC 9110, 11.1)."""
-    scheme, _space, token = (header or "").partition(" ")
-    return token.lstrip(" ") or None if scheme.lower() == SCHEME else None
-
-
-def digest_of(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

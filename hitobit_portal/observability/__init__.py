@@ -1,3 +1,3 @@
-"""Structured logs."""
+"""Structured logs, and traces."""
 
-__all__ = ["logs"]
+__all__ = ["logs", "traces"]

@@ -25,7 +25,7 @@ _WORD = re.compile(r"\S+")
 #: Redactions of any text: (pattern, replacement).
 REDACTIONS = (
     (LINKS, r"\1(hidden)"),
-    (re.compile(r"\bhbgw_[\w-]+"), "(token)"),
+    (re.compile(r"\bhb(?:gw|mg)_[\w-]+"), "(token)"),
     (re.compile(r"([?&](?:signature|token|code|password)=)[^\s&\"']+", re.IGNORECASE), r"\1(hidden)"),
     # A mobile number in the formats of people, forms and the database. Its last two digits tell customers apart.
     (re.compile(r"(?<![\w.])((?:\+|00)?98|0)9\d{7}(\d\d)(?![\w.])"), r"\1(phone)\2"),

@@ -1,0 +1,15 @@
+"""What a management token may do. Pure."""
+
+import enum
+
+
+class Scope(enum.Enum):
+    """SECURITY: no scope creates a key that works, adds a permission, a network or a factor, or ends a stop."""
+
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
+    USERS_STOP = "users:stop"
+    KEYS_READ = "keys:read"
+    KEYS_STOP = "keys:stop"
+    EVENTS_READ = "events:read"
+    SMS_READ = "sms:read"
