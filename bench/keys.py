@@ -126,6 +126,32 @@ def request(holder: Holder, token: str, query: str, permission: str = "trade") -
     return "\r\n".join((*lines, "", "")).encode()
 
 
+def write_plain(path: Path, holders: list[Holder]) -> None:
+    """Write a client's signed GET request of every holder, as it is sent to a proxy."""
+    _write_all(path, holders, lambda holder, signed: _client_request(holder, "GET", signed, ""))
+
+
+def write_forms(path: Path, holders: list[Holder]) -> None:
+    """Write a client's signed POST request of every holder, with all parameters in its body."""
+    _write_all(path, holders, lambda holder, signed: _client_request(holder, "POST", "", signed))
+
+
+def _write_all(path: Path, holders: list[Holder], request: Callable[[Holder, str], bytes]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with path.open("wb") as file:
+        for holder in holders:
+            query = QUERY.format(n=1, at=now_ms)
+            file.write(request(holder, f"{query}&signature={holder.sign(query.encode())}") + b"\0")
+
+
+def _client_request(holder: Holder, method: str, query: str, body: str) -> bytes:
+    target = "/api/v3/order" + ("?" + query if query else "")
+    lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", f"X-MBX-APIKEY: {holder.key_id}"]
+    if body:
+        lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
+    return "\r\n".join((*lines, "", body)).encode()
+
+
 def bare_request(key: str) -> bytes:
     """Return a request for a gateway that only checks keys."""
     lines = ("GET /gateway/v1/auth HTTP/1.1", "Host: gateway", f"Authorization: Api-Key {key}", "", "")

@@ -1,4 +1,4 @@
-"""Write the table of results to the terminal and to ``bench/results.md``, with a description of the machine."""
+"""Write a table of results to the terminal and to a file, with a description of the machine."""
 
 import os
 import platform
@@ -24,15 +24,26 @@ class Row:
     details: str = ""
 
 
-def write(rows: list[Row], began: float) -> None:
+INTRODUCTION = (
+    "Written by `make bench`: median (least-most) of the rounds' ratios; server on one core, wrk and\n"
+    "PostgreSQL on the other."
+)
+
+
+def write(
+    rows: list[Row],
+    began: float,
+    path: Path = RESULTS,
+    title: str = "The gateway's figures",
+    introduction: str = INTRODUCTION,
+) -> None:
     table = ["| against | reached | must reach | figures |", "|---|---|---|---|"]
     table += [f"| {row.name} | {row.value} | {row.target} | {row.details} |" for row in rows]
     text = "\n".join(
         [
-            "# The gateway's figures",
+            f"# {title}",
             "",
-            "Written by `make bench`: median (least-most) of the rounds' ratios; server on one core, wrk and",
-            "PostgreSQL on the other. Absolute figures are those of this machine, which had other work, too.",
+            f"{introduction} Absolute figures are those of this machine, which had other work, too.",
             "",
             *table,
             "",
@@ -40,7 +51,7 @@ def write(rows: list[Row], began: float) -> None:
             "",
         ]
     )
-    RESULTS.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

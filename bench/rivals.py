@@ -15,7 +15,7 @@ from typing import Self
 
 from apikeys.management.commands.run_gateway import in_batches
 from bench.keys import Holder, networks_of
-from bench.load import SERVER_CORE, on_core
+from bench.load import LOAD_CORE, SERVER_CORE, on_core
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent, free_port
 
@@ -86,6 +86,30 @@ class Bare(Rival):
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "bench.bare", str(self.port)]
+
+
+class Allowing(Rival):
+    name = "the gateway's HTTP server, allowing each request at once"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "bench.allowing", str(self.port)]
+
+
+class ConstantExchange(Rival):
+    """nginx with a constant response: what the proxies forward to."""
+
+    name = "the exchange"
+    core = LOAD_CORE
+
+    def command(self) -> list[str]:
+        home = self.directory / "exchange"
+        home.mkdir()
+        # Started by root, nginx runs its worker as the user nobody.
+        text = (FILES / "exchange.conf").read_text(encoding="ascii")
+        for word, value in {"DIRECTORY": str(home), "PORT": str(self.port)}.items():
+            text = text.replace(word, value)
+        (home / "nginx.conf").write_text(text, encoding="ascii")
+        return ["nginx", "-e", str(home / "log"), "-p", str(home), "-c", str(home / "nginx.conf")]
 
 
 class Granian(Rival):

@@ -29,6 +29,7 @@ class Exchange(BaseHTTPRequestHandler):
             {
                 "path": self.path,
                 "user": received.get("x-portal-user"),
+                "subject": received.get("x-portal-subject"),
                 "key": received.get("x-portal-key"),
                 "permissions": received.get("x-portal-permissions"),
                 "security": received.get("x-portal-security"),

@@ -15,18 +15,33 @@ def wait_text(seconds: int) -> str:
     return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": digits(minutes)}
 
 
+def for_spent_code(seconds: int) -> str:
+    """Return what is said of the authenticator's code that was accepted last."""
+    if seconds <= 0:
+        return _("This authenticator code was already used. Enter the one that the app shows now.")
+    return _(
+        "This authenticator code was already used. Each code works once. Nothing was counted as a mistake."
+    )
+
+
 def for_two_codes(result: VerificationResult) -> str:
+    if result.outcome is VerificationOutcome.SPENT:
+        return for_spent_code(result.retry_after)
     if result.outcome is VerificationOutcome.LOCKED:
         if result.retry_after >= PERMANENT // 2:
-            return _("Codes are blocked after too many wrong ones. Ask support to reset your second factors.")
+            return _(
+                "Codes are blocked after too many wrong ones. Ask support to reset your two-factor authentication."
+            )
         return _("Too many wrong codes. Try again in %(time)s.") % {"time": wait_text(result.retry_after)}
     return _(
-        "The codes were not accepted. Each code works once: wait for the next one, or request a new SMS."
+        "The codes were not accepted. A digit may be wrong, the SMS code may be older than 2 minutes or not "
+        "the newest, or the authenticator code may be used, of another account, or of a phone whose clock is "
+        "wrong."
     )
 
 
 def for_one_code(result: VerificationResult) -> str:
-    if result.outcome is VerificationOutcome.LOCKED:
+    if result.outcome in (VerificationOutcome.LOCKED, VerificationOutcome.SPENT):
         return for_two_codes(result)
     return _("The code was not accepted. Each code works once: wait for the next one and try again.")
 

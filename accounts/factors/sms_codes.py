@@ -8,7 +8,9 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
@@ -20,6 +22,7 @@ from accounts.choices.approvals import OUTSIDE, Approval
 from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import SmsCode, User
+from hitobit_portal import background
 from hitobit_portal.http.context import address_of
 from hitobit_portal.i18n.fields import is_served
 from hitobit_portal.security import crypto, ratelimits
@@ -27,11 +30,14 @@ from hitobit_portal.security.ratelimits import Rate, Slot
 
 logger = logging.getLogger("portal.sms")
 RESEND_AFTER = timedelta(seconds=60)
+#: What a request waits for the provider: most answer within it, and the page says what became of the message.
+ANSWER_SECONDS = 0.5
 PREFIX_LENGTH = 7  # "+989121": country, operator and the first digit of the number block
 
 
 class SendStatus(enum.Enum):
     SENT = "sent"
+    SENDING = "sending"  # handed over; the provider has not answered yet
     WAITING = "waiting"  # the last code is younger than RESEND_AFTER and still valid
     SENT_TO_OTHER_LOGIN = (
         "elsewhere"  # the last code is as recent and valid only in the login that requested it
@@ -50,7 +56,7 @@ class SendResult:
     @property
     def is_under_way(self) -> bool:
         """Return whether a code that is valid in this login is on its way."""
-        return self.state in (SendStatus.SENT, SendStatus.WAITING)
+        return self.state in (SendStatus.SENT, SendStatus.SENDING, SendStatus.WAITING)
 
 
 def send_code(
@@ -65,6 +71,9 @@ def send_code(
 
     The code is valid only in the login of ``request``. ``spoken``: by a voice call. ``replacement_text``: a text that
     is sent instead of a code; the stored digest then matches nothing that can be typed.
+
+    The provider is asked by a thread of `background`. If it has not answered after ANSWER_SECONDS, the result is
+    SENDING, and `delivery_state` has the state later.
     """
     code = secrets.token_hex() if replacement_text else f"{secrets.randbelow(1_000_000):06d}"
     # SECURITY: the slot is acquired under the lock and before the provider is called: 200 parallel resends send 1
@@ -96,17 +105,50 @@ def send_code(
     if capped is not None:
         _report_cap(request, user, approval, capped.slot)
         return SendResult(SendStatus.CAPPED, capped.wait)
+    handed_over = background.run_code(_deliver, request, row, phone, approval, code, spoken, replacement_text)
+    if handed_over is None:
+        _note_failure(request, row, approval)
+        return SendResult(SendStatus.FAILED, 0)
     try:
+        is_sent = handed_over.result(ANSWER_SECONDS)
+    except TimeoutError:
+        return SendResult(SendStatus.SENDING, int(RESEND_AFTER.total_seconds()))
+    if not is_sent:
+        return SendResult(SendStatus.FAILED, 0)
+    return SendResult(SendStatus.SENT, int(RESEND_AFTER.total_seconds()))
+
+
+def _deliver(
+    request: HttpRequest,
+    row: SmsCode,
+    phone: str,
+    approval: Approval,
+    code: str,
+    spoken: bool,
+    replacement_text: str,
+) -> bool:
+    """Ask the provider. Return whether it took the message. Runs in the background."""
+    try:
+        if timezone.now() > row.sent_at + RESEND_AFTER:
+            raise sms.SmsError("the queue is too long: the person has asked for another code meanwhile")
         _dispatch(phone, approval, code, spoken, replacement_text)
     except sms.SmsError:
-        # Delete the row, so that the next attempt is not delayed and the undelivered code is void.
-        SmsCode.objects.filter(pk=row.pk, digest=row.digest).delete()
-        audit.record(
-            Event.SMS_FAILED, request, customer=user, succeeded=False, purpose=approval.purpose.value
-        )
-        return SendResult(SendStatus.FAILED, 0)
-    audit.record(Event.SMS_SENT, request, customer=user, purpose=approval.purpose.value)
-    return SendResult(SendStatus.SENT, int(RESEND_AFTER.total_seconds()))
+        _note_failure(request, row, approval)
+        return False
+    SmsCode.objects.filter(pk=row.pk, digest=row.digest).update(delivery=SmsCode.Delivery.SENT)
+    audit.record(Event.SMS_SENT, request, customer=row.user, purpose=approval.purpose.value)
+    return True
+
+
+def _note_failure(request: HttpRequest, row: SmsCode, approval: Approval) -> None:
+    """Void the code, and let the next one be requested at once."""
+    now = timezone.now()
+    SmsCode.objects.filter(pk=row.pk, digest=row.digest).update(
+        delivery=SmsCode.Delivery.FAILED, digest="", sent_at=now - RESEND_AFTER, expires_at=now
+    )
+    audit.record(
+        Event.SMS_FAILED, request, customer=row.user, succeeded=False, purpose=approval.purpose.value
+    )
 
 
 def _dispatch(phone: str, approval: Approval, code: str, spoken: bool, replacement_text: str) -> None:
@@ -125,6 +167,19 @@ def seconds_until_resend(user: User, approval: Approval) -> int:
     row = SmsCode.objects.filter(user=user, purpose=approval.purpose.value, binding=approval.binding).first()
     remaining = (row.sent_at + RESEND_AFTER - timezone.now()).total_seconds() if row else 0
     return int(remaining) + 1 if remaining > 0 else 0
+
+
+def delivery_state(request: HttpRequest, user: User, approval: Approval) -> str:
+    """Return what is known of the last code for this approval and login: "" or a value of `SmsCode.Delivery`."""
+    nonce = logins.current_nonce(request, user, approval.purpose)
+    row = SmsCode.objects.filter(
+        user=user,
+        purpose=approval.purpose.value,
+        binding=approval.binding,
+        login=logins.digest(nonce),
+        sent_at__gt=timezone.now() - RESEND_AFTER - verification.SMS_LIFETIME,
+    ).first()
+    return row.delivery if row is not None else ""
 
 
 def is_code_pending(request: HttpRequest, user: User, approval: Approval) -> bool:
@@ -188,6 +243,7 @@ def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
             "binding": approval.binding,
             "login": logins.digest(nonce),
             "digest": crypto.digest("sms-code", *verification.sms_parts(user, approval, nonce, code)),
+            "delivery": SmsCode.Delivery.SENDING,
             "sent_at": now,
             "expires_at": now + verification.SMS_LIFETIME,
         },
@@ -197,12 +253,14 @@ def _store(user: User, approval: Approval, nonce: str, code: str) -> SmsCode:
 
 def _sms_text(approval: Approval, code: str) -> str:
     """Return the SMS text. It names what the code approves, so that the reader notices a fraud before typing the
-    code.
+    code. The last line binds the code to this site (WICG, "Origin-bound one-time codes"): phones fill the code in here
+    only, and not in a copy of the page on another host.
     """
-    return _("Hitobit\nCode: %(code)s\nFor: %(what)s\nDo not share it with anyone, not even support.") % {
+    text = _("Hitobit\nCode: %(code)s\nFor: %(what)s\nDo not share it with anyone, not even support.") % {
         "code": code,
         "what": approval.sentence,
     }
+    return f"{text}\n\n@{urlsplit(settings.BASE_URL).hostname} #{code}"
 
 
 def _spoken_text(approval: Approval, code: str) -> str:

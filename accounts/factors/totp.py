@@ -29,10 +29,12 @@ def confirm_first(request: HttpRequest, user: User) -> None:
 
 
 def qr_context(user: User, seed: str) -> dict[str, object]:
-    """Return the template context for a seed: ``secret``, ``qr_path``, ``qr_size``, ``account_name``."""
-    path, size = qr_path(provisioning_uri(user, seed))
+    """Return the template context for a seed: ``secret``, ``uri``, ``qr_path``, ``qr_size``, ``account_name``."""
+    uri = provisioning_uri(user, seed)
+    path, size = qr_path(uri)
     return {
         "secret": seed,
+        "uri": uri,
         "qr_path": path,
         "qr_size": size,
         "account_name": f"{ISSUER}: {user.phone}",

@@ -9,6 +9,7 @@ import enum
 import functools
 import hmac
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,11 +51,15 @@ class VerificationOutcome(enum.Enum):
     REFUSED = "refused"  # at least one factor was wrong; the response does not say which
     LOCKED = "locked"  # too many failures; nothing was compared
     LOGIN_ENDED = "over"  # the login ended meanwhile; nothing was compared
+    #: The authenticator's code is the one that was accepted last. Nothing was counted, whatever the other factor was.
+    SPENT = "spent"
     ALREADY_DONE = "already done"  # what the codes would approve already exists; nothing was compared
 
 
 @dataclass(frozen=True)
 class VerificationResult:
+    """``retry_after``: seconds until codes are compared again (LOCKED), or until the next code can be used (SPENT)."""
+
     outcome: VerificationOutcome
     retry_after: int = 0
     value: Any = None
@@ -142,6 +147,12 @@ def _verify_locked(
         check = CodeCheck(person, approval, nonce, seed, now)
         consumers = [_match(factor, check, code) for factor, code in codes.items()]
         if not consumers or not all(consumers):
+            # SECURITY: decided without the result of the other factor, and only after a complete login. If a wrong SMS
+            # code made a difference here, a spent code would give unlimited guesses of it.
+            if Factor.TOTP in codes and logins.is_complete(request, approval.purpose):
+                until_next = _seconds_if_spent(check, codes[Factor.TOTP])
+                if until_next is not None:
+                    return VerificationResult(VerificationOutcome.SPENT, retry_after=until_next)
             lockout.record_failure(guard, now, counter)
             return VerificationResult(VerificationOutcome.REFUSED)
         for consume in consumers:
@@ -210,6 +221,33 @@ def _match_totp(check: CodeCheck, code: str) -> Callable[[], None] | None:
             row.save(update_fields=["last_step", "last_used_at", "drifts"])
 
     return consume
+
+
+def _seconds_if_spent(check: CodeCheck, code: str) -> int | None:
+    """Return the seconds until the next code if ``code`` is the one of the step accepted last; else None.
+
+    SECURITY: of that step only. For any other code the answer would say whether a guess belongs to the seed.
+    """
+    device = TotpDevice.objects.filter(user=check.user).first()
+    if device is None or not device.confirmed or check.approval.purpose in NEW_AUTHENTICATOR:
+        return None
+    # Outside the window the code would be refused anyway; it is a wrong code then.
+    if abs(device.last_step - int(check.now) // TOTP_PERIOD) > TOTP_DRIFT_STEPS:
+        return None
+    spent = pyotp.TOTP(_seed(device, check)).generate_otp(device.last_step)
+    if not hmac.compare_digest(spent.encode(), code.encode()):
+        return None
+    return _seconds_until_next_totp(device.last_step, check.now)
+
+
+def seconds_until_next_totp(user: User) -> int:
+    """Return the seconds until the authenticator shows a code that was not used; 0 if it shows one now."""
+    steps = TotpDevice.objects.filter(user=user, confirmed=True).values_list("last_step", flat=True)
+    return _seconds_until_next_totp(steps.first() or -1, time.time())
+
+
+def _seconds_until_next_totp(last_step: int, now: float) -> int:
+    return max(0, math.ceil((last_step + 1) * TOTP_PERIOD - now))
 
 
 def _seed(device: TotpDevice | None, check: CodeCheck) -> str:

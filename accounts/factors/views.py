@@ -63,6 +63,10 @@ def two_code_page(
         )
         if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return done(result.value)
+        if result.outcome is VerificationOutcome.SPENT:
+            form.add_error("totp_code", result_messages.for_spent_code(result.retry_after))
+            # The SMS code was neither judged nor used: only the next authenticator code has to be typed.
+            return _render(request, form, page, typed=codes[Factor.SMS])
         form.add_error(None, result_messages.for_two_codes(result))
     return _render(request, form, page)
 
@@ -77,6 +81,8 @@ def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = Fals
         messages.info(
             request, _("A code was just sent. You can request another one when the countdown ends.")
         )
+    elif sent.state is SendStatus.SENDING:
+        messages.info(request, _("A new code is on its way. The previous code no longer works."))
     elif spoken:
         messages.success(
             request, _("You are getting a call with a new code. The previous code no longer works.")
@@ -86,7 +92,8 @@ def resend_code(request: HttpRequest, approval: Approval, *, spoken: bool = Fals
     return redirect(request.path)
 
 
-def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage) -> HttpResponse:
+def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage, typed: str = "") -> HttpResponse:
+    """Render the page. ``typed``: the SMS code to keep; SECURITY: for the response to its own request, never stored."""
     user = customer(request)
     facts = [
         (_("Operation"), page.operation, False),
@@ -102,7 +109,16 @@ def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage) -> Htt
         "masked_phone": user.phone,
         "resend_in": sms_codes.seconds_until_resend(user, page.approval),
         "sent": sms_codes.is_code_pending(request, user, page.approval),
+        "typed": typed,
+        "totp_wait": verification.seconds_until_next_totp(user),
         "can_speak": sms.can_speak(),
         "sms_failed": request.session.pop("sms_failed", False),
+        "sms_state": sms_codes.delivery_state(request, user, page.approval),
     }
-    return render(request, "accounts/two_codes.html", context)
+    return with_sms_state(render(request, "accounts/two_codes.html", context), context)
+
+
+def with_sms_state(response: HttpResponse, context: Mapping[str, Any]) -> HttpResponse:
+    """Add the header from which the page learns what became of its message (static/js/smsstate.js)."""
+    response["SMS-State"] = context["sms_state"] or "none"
+    return response

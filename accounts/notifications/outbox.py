@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts import audit, sms
@@ -77,8 +77,22 @@ def send_due(now: datetime | None = None, limit: int = 100) -> Report:
     return report
 
 
+def count_waiting() -> int:
+    """Return the number of notices that are not over, whether their time has come or not."""
+    return Notice.objects.filter(sent_at=None, gave_up_at=None).count()
+
+
 def _take(now: datetime) -> Notice | None:
-    due = Notice.objects.filter(sent_at=None, gave_up_at=None, next_try_at__lte=now)
+    """Take the oldest due notice of the highest priority that has one."""
+    for priority in Notice.Priority:
+        # A query for each priority, as one over all of them would read what waits for a later time, too.
+        due = Notice.objects.filter(priority=priority, sent_at=None, gave_up_at=None, next_try_at__lte=now)
+        if (notice := _take_first(due, now)) is not None:
+            return notice
+    return None
+
+
+def _take_first(due: QuerySet[Notice], now: datetime) -> Notice | None:
     if not due.exists():
         return None  # without a transaction: on SQLite an idle sender would lock the database every second
     with transaction.atomic():

@@ -48,6 +48,8 @@ HELD_BACK: set[SecurityEvent] = {
     Event.RECOVERY_MADE,
 }
 
+#: What the portal announces to many at once: sent when nothing else waits.
+BULK: set[SecurityEvent] = set()
 #: Whether an event that is held back otherwise is not, for its details.
 URGENT: list[Callable[[AuditEvent], bool]] = []
 
@@ -57,25 +59,29 @@ def register(
     mandatory: Collection[SecurityEvent] = (),
     of_staff: Collection[SecurityEvent] = (),
     held_back: Collection[SecurityEvent] = (),
+    bulk: Collection[SecurityEvent] = (),
     is_urgent: Callable[[AuditEvent], bool] | None = None,
 ) -> None:
     """Add the rules of an app's events; only in `AppConfig.ready()`.
 
     ``mandatory``: told whatever the person prefers; ``of_staff``: told when staff did it; ``held_back``, some of these:
-    their SMS counts against `Rate.NOTICE_ACCOUNT`, unless ``is_urgent`` returns True for the event.
-    Raise `RegistrationError` for an event that has a rule already, or is held back but not told; and after start.
+    their SMS counts against `Rate.NOTICE_ACCOUNT`, unless ``is_urgent`` returns True for the event; ``bulk``, some of
+    these: sent when nothing else waits.
+    Raise `RegistrationError` for an event that has a rule already, or is held back or bulk but not told; and after
+    start.
     """
     require_start()
     notified = {*mandatory, *of_staff}
     if (
         len(notified) < len(mandatory) + len(of_staff)
         or notified & _all_told()
-        or not notified.issuperset(held_back)
+        or not notified.issuperset({*held_back, *bulk})
     ):
-        raise RegistrationError("An event has a rule already, or is held back but not told.")
+        raise RegistrationError("An event has a rule already, or is held back or bulk but not told.")
     MANDATORY.update(mandatory)
     OF_STAFF.update(of_staff)
     HELD_BACK.update(held_back)
+    BULK.update(bulk)
     if is_urgent is not None:
         URGENT.append(is_urgent)
 
@@ -110,8 +116,23 @@ def put(event: AuditEvent, *also: tuple[str, str]) -> None:
         return
     channels = [pair for pair in [*_channels(user), *also] if _can_send(*pair)]
     Notice.objects.bulk_create(
-        [Notice(user=user, event=event, channel=channel, to=to) for channel, to in dict.fromkeys(channels)]
+        [
+            Notice(user=user, event=event, channel=channel, to=to, priority=priority(event))
+            for channel, to in dict.fromkeys(channels)
+        ]
     )
+
+
+def priority(event: AuditEvent) -> Notice.Priority:
+    """Return when the event's notices are sent: signs of a theft first, announcements to many last.
+
+    SECURITY: what a thief can bring about by the dozen is not urgent, or it would delay the notice about the stolen
+    phone.
+    """
+    kind = event_of(event.event)
+    if kind in BULK:
+        return Notice.Priority.BULK
+    return Notice.Priority.URGENT if kind in MANDATORY and not may_wait(event) else Notice.Priority.NORMAL
 
 
 def may_wait(event: AuditEvent) -> bool:

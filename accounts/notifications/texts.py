@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, method_text
+from accounts.audit.detail_texts import change_lines, isolated, login_text
 from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, SecurityEvent, event_of
 from accounts.choices.registry import Registry
@@ -226,7 +226,7 @@ def _more(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, s
     detail: dict[str, Any] = event.detail
     new = waiting.phone if waiting else ""
     more = [
-        (_("Login"), method_text(detail.get("method", ""))),
+        (_("Login"), login_text(detail)),
         (_("Codes"), past_text(detail.get("purpose", ""))),
         (_("Recovery codes left"), digits(detail["left"]) if "left" in detail else ""),
         (_("Reason"), plain(str(detail.get("reason", "")))),

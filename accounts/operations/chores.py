@@ -10,8 +10,10 @@ from accounts.audit import chain
 from accounts.choices.registry import Registry
 from accounts.models import LastRun
 
-#: The work, and the seconds between two rounds of it in a loop.
+#: The work, and the seconds between two rounds of it in a loop. Work that returns `MORE` goes on in the next round:
+#: what takes long is done in batches, and notices are sent between them.
 Chore = tuple[Callable[[], object], int]
+MORE = object()
 
 
 def _clear_sessions() -> None:

@@ -80,19 +80,14 @@ def _deliver(
     if not is_served(phone):
         raise NotServedError("no SMS is sent to this number (PORTAL_SMS_COUNTRIES)")
     delivered = False
-    skipped = []
     for path in paths:
         if path in LOCAL:
             delivered |= _attempt(path, send_by, phone, purpose, spoken, parts)
-        elif not delivered:
-            if circuit_breaker.allows(path):
-                delivered = _attempt(path, send_by, phone, purpose, spoken, parts)
-            else:
-                skipped.append(path)
-    if not delivered and skipped:
-        # A provider that was down a minute ago is better than none: without a code the customer cannot log in.
-        delivered = _attempt(skipped[0], send_by, phone, purpose, spoken, parts)
+        elif not delivered and circuit_breaker.allows(path):
+            delivered = _attempt(path, send_by, phone, purpose, spoken, parts)
     if not delivered:
+        # Also if all circuits are open: a provider that hangs would hold a thread for each message. In a minute one
+        # message tries it again.
         raise SmsError("no SMS back-end accepted the message")
 
 

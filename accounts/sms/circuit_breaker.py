@@ -15,7 +15,7 @@ T = TypeVar("T")
 logger = logging.getLogger("portal.sms")
 FAILURE_THRESHOLD = 3
 OPEN_SECONDS = 60
-#: Longer than any request (`http_client.TOTAL_SECONDS`): then a probe whose process died is given to another caller.
+#: Longer than any request (`outgoing.TOTAL_SECONDS`): then a probe whose process died is given to another caller.
 PROBE_SECONDS = 30
 FAILURE_MEMORY_SECONDS = 3600  # failures that are further apart are not "in a row"
 

@@ -1,24 +1,11 @@
-"""HTTPS client for providers: one request, limited in time and size, to the configured address only."""
+"""Requests to SMS providers: `hitobit_portal.http.outgoing`, with the errors of SMS back-ends."""
 
-import asyncio
-import functools
-import json
-import ssl
 from collections.abc import Container, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
-import certifi
-import httpx
-
 from accounts.sms.errors import ProviderError
-
-CONNECT_SECONDS = 2.0
-READ_SECONDS = 5.0  # between two bytes
-TOTAL_SECONDS = 8.0
-MAX_BYTES = 64 * 1024
+from hitobit_portal.http import outgoing
 
 
 @dataclass(frozen=True)
@@ -47,20 +34,12 @@ def post(url: str, *, headers: Mapping[str, str], **body: Any) -> ProviderRespon
     """
     reason = ""
     try:
-        # In a thread of its own: the caller's thread may run an event loop already.
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            status, raw = pool.submit(lambda: asyncio.run(_send_request(url, headers, body))).result()
-    except Exception as error:
-        # SECURITY: the class only. The messages of httpx contain the URL, and Kavenegar's URL contains the API key.
-        # Raised below and not here, so that no traceback shows this error as the context.
-        reason = _reason(error)
+        answer = outgoing.request("POST", url, headers=headers, **body)
+    except outgoing.OutgoingError as error:
+        reason = error.reason  # raised below, so that no traceback shows the frames of the request
     if reason:
         raise ProviderError(reason)
-    if len(raw) > MAX_BYTES:
-        raise ProviderError("TooLong")
-    if 300 <= status < 400 or status >= 500:
-        raise ProviderError(f"HTTP {status}")
-    return ProviderResponse(status, _decode(raw))
+    return ProviderResponse(answer.status, answer.content)
 
 
 def rejection_error(
@@ -70,56 +49,3 @@ def rejection_error(
     if not isinstance(status, int) or isinstance(status, bool):
         return ProviderError(f"HTTP {response.status}, not understood")
     return ProviderError(f"status {status}"[:40], is_message_fault=status in message_faults)
-
-
-async def _send_request(url: str, headers: Mapping[str, str], body: dict[str, Any]) -> tuple[int, bytes]:
-    # SECURITY: a socket timeout restarts with every byte, so a server that sends its response slowly, even its headers,
-    # could block a worker for hours: one deadline over all of it. (anyio's: asyncio.timeout of Python before 3.11.3 can
-    # lose a cancellation.)
-    with anyio.fail_after(TOTAL_SECONDS):
-        async with (
-            # SECURITY: no proxy and no .netrc of the environment may see keys and codes, and a redirect must not
-            # receive them; certificates are certifi's.
-            httpx.AsyncClient(
-                trust_env=False,
-                follow_redirects=False,
-                verify=tls_context(),
-                timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            ) as client,
-            client.stream("POST", url, headers=_headers(headers), **body) as response,
-        ):
-            raw = bytearray()
-            async for chunk in response.aiter_raw():
-                raw += chunk
-                if len(raw) > MAX_BYTES:
-                    break
-            return response.status_code, bytes(raw)
-
-
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    return {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
-
-
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Return the context of all requests. Loading the certificates takes about 20 ms of CPU."""
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-def _reason(error: BaseException) -> str:
-    """Return the name of the failure: "Deadline", "SSLError", or the class of httpx."""
-    if type(error) is TimeoutError:
-        return "Deadline"
-    cause: BaseException | None = error if isinstance(error, httpx.ConnectError) else None
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return "SSLError"
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
-
-
-def _decode(raw: bytes) -> object:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):  # 64 KB of "[" nest too deep
-        return None

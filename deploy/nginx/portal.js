@@ -19,6 +19,7 @@ async function authorize(r) {
     // SECURITY: only what the portal says of an allowed request; another server at its address does not.
     if (reply.status === 200 && headers['X-Portal-Security']) {
         r.variables.portal_user = headers['X-Portal-User'] || '';
+        r.variables.portal_subject = headers['X-Portal-Subject'] || '';
         r.variables.portal_key = headers['X-Portal-Key'] || '';
         r.variables.portal_permissions = headers['X-Portal-Permissions'] || '';
         r.variables.portal_checked = headers['X-Portal-Security'];

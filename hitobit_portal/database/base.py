@@ -2,13 +2,14 @@
 
 import select
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
-from psycopg import errors
 from psycopg.abc import PQGen
+from psycopg.waiting import READY_NONE
 from psycopg_pool import PoolTimeout
 
 from hitobit_portal.database import budgets, watchdog
@@ -26,31 +27,44 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     used_at = 0.0
     limit: float | None = None
+    _is_stopped = False
 
     def wait(
         self, gen: PQGen[Result], interval: float = LOOK_SECONDS, timeout: float | None = None
     ) -> Result:
         """Wait as psycopg does. Raise `psycopg.OperationalError` if the database does not answer."""
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
-        began = time.monotonic()
-        waits = _resumable(gen)
-        try:
-            result = super().wait(waits, interval, self.limit or watchdog.STALLED_SECONDS)
-        except errors._WaitTimeout:
-            result = self._wait_while_answering(waits, began)
+        result = super().wait(self._watched(gen), interval, timeout)
         self.used_at = time.monotonic()
         return result
 
-    def _wait_while_answering(self, gen: PQGen[Result], began: float) -> Result:
-        while self.limit is None and not watchdog.is_down():
-            watchdog.report_stall(probe_parameters(), settings.DATABASE_PROBE_MS / 1000)
-            try:
-                return super().wait(gen, LOOK_SECONDS, LOOK_SECONDS)
-            except errors._WaitTimeout:
-                continue
+    def _watched(self, gen: PQGen[Result]) -> PQGen[Result]:
+        """Pass on what ``gen`` waits for. `psycopg.waiting` resumes it after each interval without an answer, too."""
+        began = time.monotonic()
+        self._is_stopped = False
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready == READY_NONE:
+                    self._look(time.monotonic() - began)
+                wanted = gen.send(ready)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _look(self, waited: float) -> None:
+        budget = budgets.pooled_limit()
+        if budget and waited > budget and not self._is_stopped:
+            self._is_stopped = True
+            # The answer is the same error as that of PostgreSQL's own limit.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=CHECK_SECONDS)
+        if waited < (self.limit or watchdog.STALLED_SECONDS):
+            return
+        if self.limit is None and not watchdog.is_down():
+            watchdog.report_stall(probed_servers, settings.DATABASE_PROBE_MS / 1000)
+            return
         self.pgconn.finish()  # nothing that arrives later may be read as the answer to something else
-        raise psycopg.OperationalError(f"no answer after {time.monotonic() - began:.1f} s")
+        raise psycopg.OperationalError(f"no answer after {waited:.1f} s")
 
     def check(self) -> None:
         """Raise `psycopg.OperationalError` if the connection does not answer within `CHECK_SECONDS`."""
@@ -73,26 +87,26 @@ def _is_readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _resumable(gen: PQGen[Result]) -> PQGen[Result]:
-    """Return a generator with which `psycopg.waiting.wait` can go on: it begins each wait with ``next``."""
-    ready = None
-    while True:
-        try:
-            wanted = next(gen) if ready is None else gen.send(ready)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        ready = yield wanted
-        while ready is None:
-            ready = yield wanted
+def probed_servers() -> list[dict[str, Any]]:
+    """Return the parameters of the watchdog's own connections: to PostgreSQL, and to a pooler that is in between."""
+    direct = _probe_parameters()
+    return [direct, {**direct, **_pooler_parameters()}] if budgets.is_pooled() else [direct]
 
 
-def probe_parameters() -> dict[str, Any]:
-    """Parameters of the watchdog's own connections."""
+def _probe_parameters() -> dict[str, Any]:
     database = settings.DATABASES["default"]
-    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}  # nosec B105
-    values = {name: database[key] for key, name in names.items() if database.get(key)}
+    values = _parameters_of(database)
     extra = {name: value for name, value in database["OPTIONS"].items() if name not in ("pool", "options")}
     return {**extra, **values, "application_name": "portal-watchdog"}
+
+
+def _parameters_of(database: dict[str, Any]) -> dict[str, Any]:
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}  # nosec B105
+    return {name: database[key] for key, name in names.items() if database.get(key)}
+
+
+def _pooler_parameters() -> dict[str, Any]:
+    return {**settings.DATABASE_POOLER.get("OPTIONS", {}), **_parameters_of(settings.DATABASE_POOLER)}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -108,13 +122,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "keepalives_interval": max(1, tcp // 3),
             "keepalives_count": 3,
         }
-        return {**limits, **parameters}
+        return {**limits, **parameters, **(_pooler_parameters() if budgets.is_pooled() else {})}
 
     def _configure_connection(self, connection: Any) -> bool:
         """Called by Django for each new connection. Not by libpq's ``options``, which older PgBouncers refuse."""
-        parameters = budgets.session_parameters()
-        calls = ", ".join("set_config(%s, %s, false)" for _name in parameters)
-        connection.execute(f"SELECT {calls}", [part for pair in parameters.items() for part in pair])
+        if parameters := budgets.session_parameters():
+            calls = ", ".join("set_config(%s, %s, false)" for _name in parameters)
+            connection.execute(f"SELECT {calls}", [part for pair in parameters.items() for part in pair])
         super()._configure_connection(connection)  # type: ignore[misc]
         return True  # Django commits if the connection has no autocommit
 
@@ -149,7 +163,7 @@ class _CheckedPool:
             except PoolTimeout:
                 if watchdog.is_down() or time.monotonic() > deadline:
                     raise
-                watchdog.report_stall(probe_parameters(), settings.DATABASE_PROBE_MS / 1000)
+                watchdog.report_stall(probed_servers, settings.DATABASE_PROBE_MS / 1000)
                 continue
             try:
                 connection.check()

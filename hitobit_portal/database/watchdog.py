@@ -8,11 +8,14 @@ so that no thread is held. Probes go on until one is answered.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 logger = logging.getLogger("portal.faults")
+#: Returns the parameters of `psycopg.connect` for each server that has to answer. Called for each probe.
+Servers = Callable[[], list[dict[str, Any]]]
 #: A statement that waits for longer starts a probe.
 STALLED_SECONDS = 0.5
 #: After a probe that was answered, no other one starts for this time: slow statements are no reason for many of them.
@@ -31,26 +34,26 @@ def is_down() -> bool:
     return _is_down
 
 
-def report_stall(parameters: dict[str, Any], limit: float) -> None:
+def report_stall(servers: Servers, limit: float) -> None:
     """Start a probe, unless one runs or was answered just now.
 
-    ``parameters``: of `psycopg.connect`; ``limit``: seconds after which the database counts as down.
+    ``limit``: seconds after which the database counts as down.
     """
     global _is_probing
     with _lock:
         if _is_probing or time.monotonic() - _answered_at < TRUST_SECONDS:
             return
         _is_probing = True
-    threading.Thread(target=_probe, args=(parameters, limit), name="database-watchdog", daemon=True).start()
+    threading.Thread(target=_probe, args=(servers, limit), name="database-watchdog", daemon=True).start()
 
 
-def _probe(parameters: dict[str, Any], limit: float) -> None:
+def _probe(servers: Servers, limit: float) -> None:
     global _answered_at, _is_down, _is_probing
     try:
         while True:
             answered = threading.Event()
             # In a thread of its own: connecting takes 2 seconds at least until it gives up.
-            threading.Thread(target=_attempt, args=(parameters, answered), daemon=True).start()
+            threading.Thread(target=_attempt, args=(servers, answered), daemon=True).start()
             if answered.wait(limit):
                 break
             if not _is_down:
@@ -64,15 +67,16 @@ def _probe(parameters: dict[str, Any], limit: float) -> None:
             _is_down = _is_probing = False
 
 
-def _attempt(parameters: dict[str, Any], answered: threading.Event) -> None:
-    """Set ``answered`` if a new connection is made, which takes answers of PostgreSQL.
+def _attempt(servers: Servers, answered: threading.Event) -> None:
+    """Set ``answered`` if a new connection to each server is made, which takes its answers.
 
     Try again after a rejection: the database may be restarting.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     while time.monotonic() < deadline:
         try:
-            psycopg.connect(**{**parameters, "connect_timeout": CONNECT_SECONDS}).close()
+            for parameters in servers():
+                psycopg.connect(**{**parameters, "connect_timeout": CONNECT_SECONDS}).close()
         except (psycopg.Error, OSError):
             time.sleep(0.05)
         else:

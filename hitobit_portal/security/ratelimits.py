@@ -8,9 +8,10 @@ import contextlib
 import enum
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 from django_ratelimit import ALL
@@ -43,6 +44,20 @@ class Rate(enum.Enum):
     )
     LOGIN_LIMITED_EVENT = Limit(
         1, 5 * MINUTE, "filling of the audit trail by logins that are rejected anyway"
+    )
+    EXCHANGE_LOGIN_ADDRESS = Limit(
+        60, 5 * MINUTE, "filling of the session table by logins at the exchange that are begun and left"
+    )
+    EXCHANGE_ANSWER_ADDRESS = Limit(
+        30, 5 * MINUTE, "requests to the exchange with made-up codes; logins that go on do not count"
+    )
+    EXCHANGE_LOGOUT_ADDRESS = Limit(
+        60, 5 * MINUTE, "processor time for forged logout tokens; valid ones do not count"
+    )
+    EXCHANGE_KEYS_ADDRESS = Limit(
+        5,
+        5 * MINUTE,
+        "requests to the exchange for its keys, by forged logout tokens; valid ones do not count",
     )
     DRAFT_ADDRESS = Limit(30, 5 * MINUTE, "filling of the session table by visitors without a login")
     SIGNUP_ADDRESS = Limit(30, HOUR, "SMS to strangers by one address; many customers share theirs")
@@ -84,12 +99,21 @@ class Rate(enum.Enum):
     )
     STAFF_VIEWED_EVENT = Limit(1, MINUTE, "filling of the audit trail by staff who reload a page")
     EXPORT_ACCOUNT = Limit(20, HOUR, "filling of the audit trail; an export reads up to 10 000 rows")
+    CALLER_ADDRESS = Limit(60, MINUTE, "work for nothing: one address needs its own address rarely")
     DEBUGGER = Limit(60, 5 * MINUTE, "processor time: one diagnosis tries up to thousands of signatures")
+    MANAGEMENT_TOKEN = Limit(
+        600, MINUTE, "one stolen token that reads everything, or stops everybody, at once"
+    )
+    MANAGEMENT_POLL_EVENT = Limit(
+        1, MINUTE, "filling of the audit trail by programs that read the audit trail"
+    )
     SMS_DAY = Limit(50_000, DAY, "SMS cost of all accounts together")
 
 
 #: Rates whose highest use is kept for `/metrics`: limits that many customers share.
 WATCHED = frozenset((Rate.SMS_DAY, Rate.SMS_PREFIX, Rate.SMS_OUTSIDE_DAY, Rate.SMS_OUTSIDE_PREFIX))
+#: Rates whose count is a setting: what is too much depends on the number of customers.
+SETTINGS = {Rate.SMS_DAY: "SMS_DAY", Rate.SMS_PREFIX: "SMS_PREFIX_HOUR"}
 #: IPv6: (prefix length, factor of the count). Providers give customers a /64, a /56 or a /48.
 WIDTHS = ((64, 1), (56, 2), (48, 4))
 
@@ -121,12 +145,18 @@ def widest_bucket(address: str) -> str:
     return address_slots(Rate.LOGIN_ADDRESS, address)[-1].value
 
 
+def limit_of(rate: Rate) -> Limit:
+    """Return the limit that applies: that of the table, with the count that the installation chose."""
+    count = getattr(settings, SETTINGS[rate]) if rate in SETTINGS else None
+    return rate.value if count is None else replace(rate.value, count=count)
+
+
 def acquire(rate: Rate, value: str, *, times: int = 1) -> int | None:
     """Count one attempt for ``value``. Returns None if it is allowed, else the seconds to wait.
 
     ``times``: factor of the rate's count. Raises the cache's own error if the cache is down; callers fail closed (503).
     """
-    limit = rate.value
+    limit = limit_of(rate)
     usage = get_usage(
         HttpRequest(),
         group=rate.name,
@@ -159,7 +189,7 @@ def _peak_key(rate: Rate) -> str:
 
 def release(rate: Rate, value: str, *, times: int = 1) -> None:
     """Undo one count of `acquire`, for attempts that turned out to be legitimate."""
-    rate_text = _rate_text(rate.value, times)
+    rate_text = _rate_text(limit_of(rate), times)
     key = _make_cache_key(rate.name, _get_window(value, rate.value.seconds), rate_text, value, ALL)
     with contextlib.suppress(ValueError):  # the window has ended, and its count with it
         cache.decr(key)

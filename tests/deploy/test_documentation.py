@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from babel.messages.pofile import read_po
 
+from hitobit_portal.help.topics import TOPICS
 from tests.support import data_model
 from tests.support.production import ROOT
 
@@ -125,7 +126,7 @@ def test_persian_pages_are_right_to_left(site: Path) -> None:
 def test_each_page_of_help_is_there_in_both_languages() -> None:
     names = {path.name for path in (ROOT / "docs/help/fa").glob("*.md")}
     assert names == {path.name for path in (ROOT / "docs/help/en").glob("*.md")}
-    assert names == {"create.md", "use.md", "rotate.md", "revoke.md", "refused.md"}
+    assert names == {f"{topic}.md" for topic in TOPICS}
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])

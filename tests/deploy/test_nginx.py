@@ -1,31 +1,20 @@
 """The nginx in front of the portal: the file that operators get, in a real nginx, with a caller who lies."""
 
+import gzip
 import http.client
 import json
-import os
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tests.conftest import unavailable
-from tests.support.production import ROOT
-from tests.support.servers import die_with_parent, free_port, nginx_temporary
-
-HOST = "keys.example.com"
+from tests.support.portal_nginx import HOST, PortalNginx
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -43,9 +32,14 @@ class Echo(BaseHTTPRequestHandler):
             self.end_headers()
             return
         body = json.dumps(
-            {"path": self.path, "headers": [list(pair) for pair in self.headers.items()]}
+            {
+                "path": self.path,
+                "headers": [list(pair) for pair in self.headers.items()],
+                "port": self.connection.getsockname()[1],
+            }
         ).encode()
         self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -54,70 +48,34 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
 
-def certificate(directory: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "tls-certificate").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (directory / "tls-key").write_bytes(key.private_bytes(*form))
-
-
 class OldEcho(Echo):
     lacks = "/static/new"
 
 
 class Front:
-    """nginx with deploy/nginx/portal.conf before two of `Echo`; only ports, paths and addresses are replaced."""
+    """nginx before two of `Echo`."""
 
-    def __init__(self, directory: Path, nginx: str) -> None:
+    def __init__(self, directory: Path) -> None:
         self.old, self.new = (ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (OldEcho, Echo))
-        self.plain, self.tls = free_port(), free_port()
-        self.directory = directory
-        certificate(directory)
-        text = (ROOT / "deploy/nginx/portal.conf").read_text(encoding="utf-8")
-        for old, new in (
-            ("portal-a:8000", f"127.0.0.1:{self.old.server_port}"),
-            ("portal-b:8000", f"127.0.0.1:{self.new.server_port}"),
-            ("listen 8080", f"listen 127.0.0.1:{self.plain}"),
-            ("listen 8443", f"listen 127.0.0.1:{self.tls}"),
-            ("/run/secrets", str(directory)),
-            ("/dev/stdout", f"{directory}/access.log"),
-            ("/dev/stderr", f"{directory}/error.log"),
-        ):
-            assert old in text
-            text = text.replace(old, new)
-        (directory / "nginx.conf").write_text(
-            f"daemon off; pid {directory}/pid; error_log {directory}/error.log; events {{}}\n"
-            f"http {{ {nginx_temporary(directory)}\n{text} }}"
+        self.state, self.drain = directory / "state", directory / "drain"
+        for each in (self.state / "static", self.drain):
+            each.mkdir(parents=True)
+        self.nginx = PortalNginx(
+            directory, self.old.server_port, self.new.server_port, state=self.state, drain=self.drain
         )
-        command = [
-            nginx,
-            "-e",
-            f"{directory}/error.log",
-            "-c",
-            f"{directory}/nginx.conf",
-            "-p",
-            str(directory),
-        ]
+        self.plain, self.tls, self.directory = self.nginx.plain, self.nginx.tls, directory
         for server in (self.old, self.new):
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.process = subprocess.Popen(command, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL)
 
     def ask(self, path: str, headers: dict[str, str] | None = None, host: str = HOST) -> tuple[int, Any]:
-        context = ssl.create_default_context(cafile=str(self.directory / "tls-certificate"))
+        answer, body = self.answer(path, headers, host)
+        return answer.status, json.loads(body) if answer.status == 200 else body
+
+    def answer(
+        self, path: str, headers: dict[str, str] | None = None, host: str = HOST
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        context = self.nginx.context
         connection = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=10, context=context)
         raw = socket.create_connection(("127.0.0.1", self.tls), 10)
         try:
@@ -129,11 +87,9 @@ class Front:
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
-        return answer.status, json.loads(body) if answer.status == 200 else body
+        return answer, body
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
         for server in (self.old, self.new):
             server.shutdown()
             server.server_close()
@@ -141,16 +97,9 @@ class Front:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        unavailable("nginx is not installed")
-        raise AssertionError
-    front = Front(tmp_path_factory.mktemp("nginx"), nginx)
-    deadline = time.monotonic() + 20
-    while not (front.directory / "pid").exists() and time.monotonic() < deadline:
-        assert front.process.poll() is None, (front.directory / "error.log").read_text()
-        time.sleep(0.05)
-    yield front
+    front = Front(tmp_path_factory.mktemp("nginx"))
+    with front.nginx:
+        yield front
     front.stop()
 
 
@@ -168,6 +117,24 @@ def test_nginx_says_who_calls_and_nobody_else_does(front: Front) -> None:
     assert headers["x-forwarded-proto"] == ["https"]
     assert headers["host"] == [HOST]
     assert {"x_forwarded_for", "x-forwarded-host", "forwarded"} & set(headers) == set()
+
+
+def test_nginx_compresses_pages_but_not_those_that_show_a_secret_again(front: Front) -> None:
+    headers = {"Accept-Encoding": "gzip", "X-Long": "a" * 2000}
+    for path in ("/dashboard/", "/keys/", "/help/create/", "/settings/", "/login/"):
+        answer, body = front.answer(path, headers)
+        assert (answer.status, answer.headers["Content-Encoding"]) == (200, "gzip"), path
+        assert len(body) < 1000
+    for path in (
+        "/enrol/totp/",
+        "/enrol/recovery-codes/",
+        "/settings/totp/new/",
+        "/settings/recovery-codes/new/",
+    ):
+        assert front.answer(path, headers)[0].headers["Content-Encoding"] is None, path
+    # Another way to write the same address.
+    assert front.answer("/settings//totp/new/", headers)[0].headers["Content-Encoding"] is None
+    assert front.answer("/%65nrol/totp/", headers)[0].headers["Content-Encoding"] is None
 
 
 def test_nginx_keeps_metrics_and_the_authorization_api_inside(front: Front) -> None:
@@ -198,6 +165,43 @@ def test_nginx_answers_no_other_name_and_sends_plain_http_to_https(front: Front)
     connection.close()
 
 
+def test_nginx_sends_static_files_itself_and_asks_the_portal_for_those_it_lacks(front: Front) -> None:
+    content = {"main.0123456789ab.css": b"a{}\n" * 500, "icons.0123456789ab.svg": b"<svg/>"}
+    for name, data in content.items():
+        (front.state / "static" / name).write_bytes(data)
+    (front.state / "static/main.0123456789ab.css.gz").write_bytes(
+        gzip.compress(content["main.0123456789ab.css"])
+    )
+    (front.state / "private").write_text("not static")
+    for name, kind in (
+        ("main.0123456789ab.css", "text/css; charset=utf-8"),
+        ("icons.0123456789ab.svg", "image/svg+xml"),
+    ):
+        answer, body = front.answer(f"/static/{name}")
+        assert (answer.status, body, answer.headers["Content-Type"]) == (200, content[name], kind)
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+    answer, body = front.answer("/static/main.0123456789ab.css", {"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body) == content["main.0123456789ab.css"]
+    assert front.ask("/static/elsewhere.css")[1]["path"] == "/static/elsewhere.css"
+    for path in ("/static/../private", "/static/%2e%2e/private", "/static..%2fprivate", "/private"):
+        assert b"not static" not in front.answer(path)[1], path
+
+
+def test_a_server_that_is_drained_gets_no_request(front: Front) -> None:
+    for name, server in (("a", front.old), ("b", front.new)):
+        other = front.new if server is front.old else front.old
+        (front.drain / name).touch()
+        answers = [
+            front.ask(path)[1] for path in ("/keys/", "/static/none.css", "/api/v3/time") for _ in range(4)
+        ]
+        assert {answer["port"] for answer in answers} == {other.server_port}
+        (front.drain / name).unlink()
+    assert len({front.ask("/keys/")[1]["port"] for _ in range(6)}) == 2
+
+
 def test_an_upgrade_is_seen_by_nobody(front: Front) -> None:
     """Files of the new version while one server is of the old one; then that one is gone for a while."""
     assert {front.ask("/static/new.css")[0] for _ in range(6)} == {200}
@@ -206,8 +210,23 @@ def test_an_upgrade_is_seen_by_nobody(front: Front) -> None:
     assert {front.ask("/dashboard/")[0] for _ in range(6)} == {200}
 
 
+def test_people_read_in_their_language_that_no_server_answers(tmp_path: Path) -> None:
+    front = Front(tmp_path)
+    front.stop()
+    with front.nginx:
+        for cookie, text in (
+            ("", "در دسترس نیست"),
+            ("a=b; __Host-language=en", "temporarily unavailable"),
+            ("language=fa; b=language=en", "در دسترس نیست"),
+        ):
+            answer, body = front.answer("/keys/", {"Cookie": cookie})
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+            assert answer.headers["Content-Type"] == "text/html"
+            assert text in body.decode()
+
+
 def test_nginx_answers_programs_for_bytes_that_the_portals_server_does_not_take(front: Front) -> None:
-    context = ssl.create_default_context(cafile=str(front.directory / "tls-certificate"))
+    context = front.nginx.context
 
     def answer(target: bytes) -> bytes:
         result = b""

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from apikeys.models import ApiKey, GatewayToken
-from apikeys.models.gateway import digest_of
+from apikeys.models.tokens import digest_of
 from apikeys.policy.choices import KeyState
 from hitobit_portal.http import commit_barrier
 from tests.support import people, recipes
@@ -170,7 +170,7 @@ def test_what_may_pass_reaches_the_exchange_with_the_customers_name(front: Proxy
     status, received, _headers = front.send(call)
     assert status == 200
     assert received == {
-        "path": f"{call.path}?{call.query.decode()}", "user": str(key.owner_id), "key": key.key_id,
+        "path": f"{call.path}?{call.query.decode()}", "subject": None, "user": str(key.owner_id), "key": key.key_id,
         "permissions": "read", "security": "signed", "client_ip": HOME, "underscores": [],
     }  # fmt: skip
 
@@ -245,23 +245,30 @@ def test_key_that_is_revoked_in_the_middle_is_refused_from_the_next_request_on(
 def test_what_the_client_says_of_itself_changes_nothing(front: Proxy, key: ApiKey) -> None:
     spoofed = {
         "X-Portal-User": "1", "X-Portal-Key": "k", "X-Portal-Permissions": "withdraw", "X-Portal-Status": "200",
-        "X-Portal-Security": "none",
+        "X-Portal-Security": "none", "X-Portal-Subject": "1",
         "X-Client-IP": "203.0.113.9", "X_Client_IP": "203.0.113.9", "X-Forwarded-For": "203.0.113.9",
         "X-Required-Permission": "read", "X-Original-Method": "GET", "Authorization": "Bearer hbgw_mine",
         "X-Required-Security": "none", "X-Real-IP": "203.0.113.9", "X-Original-URL": "https://api.example/api/v3/x?a=1",
         "X-Portal-Answer": "client",
     }  # fmt: skip
     status, received, _headers = front.send(signed(key), spoofed)
-    names = ("user", "key", "permissions", "client_ip", "security")
-    assert (status, *map(received.get, names)) == (200, str(key.owner_id), key.key_id, "read", HOME, "signed")
+    names = ("user", "subject", "key", "permissions", "client_ip", "security")
+    expected = (200, str(key.owner_id), None, key.key_id, "read", HOME, "signed")
+    assert (status, *map(received.get, names)) == expected
     hops = {
         "Connection": "X-Portal-User, X-Portal-Permissions, X-Client-IP",
         "X_Portal_User": "1",
+        "X_Portal_Subject": "1",
         "X-Portal_Key": "k",
     }
     _status, again, _headers = front.send(signed(key), hops)
     assert [again.get(name) for name in names] == [received[name] for name in names]
     assert again["underscores"] == []
+    key.owner.external_id = f"customer:{key.owner_id}"
+    key.owner.save(update_fields=["external_id"])
+    commit_barrier.changed()
+    commit_barrier.wait()
+    assert front.send(signed(key), spoofed)[1]["subject"] == key.owner.external_id
     other = signed(key)
     elsewhere = {"X-Original-URI": f"/api/v3/account?{other.query.decode()}"}
     assert code(front.send(signed(key, "/api/v3/order", "DELETE"), {**spoofed, **elsewhere})) == (401, -2015)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import ssl
 import subprocess
 import threading
 import time
@@ -16,10 +14,10 @@ import pytest
 from django.test import Client
 
 from tests.conftest import unavailable
-from tests.deploy.test_nginx import HOST, certificate
 from tests.support.documented_machine import DOCUMENT, Machine, blocks
+from tests.support.portal_nginx import HOST, PortalNginx
 from tests.support.production import ROOT
-from tests.support.servers import Missing, Postgres, Valkey, die_with_parent, free_port, nginx_temporary
+from tests.support.servers import Missing, Postgres, Valkey
 
 START_SECONDS = 180.0
 #: Answers of each kind that have to be there before, during and after a restart.
@@ -40,46 +38,21 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 class Customers:
     """Pages, POSTs and static files through nginx, in a thread each. ``failed``: requests without the right answer."""
 
-    def __init__(self, directory: Path, machine: Machine) -> None:
+    def __init__(self, nginx: PortalNginx) -> None:
         self.counts: Counter[str] = Counter()
         self.failed: list[str] = []
-        self.port = free_port()
+        self._nginx = nginx
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, args=(kind,)) for kind in ("page", "post", "static")
         ]
-        self._context = ssl.create_default_context(cafile=str(directory / "tls-certificate"))
-        self._nginx = subprocess.Popen(
-            ["nginx", "-e", f"{directory}/error.log", "-p", directory, "-c", self._configuration(directory, machine)],
-            preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, env={"PATH": f"{os.environ['PATH']}:/usr/sbin"},
-        )  # fmt: skip
-
-    def _configuration(self, directory: Path, machine: Machine) -> Path:
-        text = (ROOT / "deploy/nginx/portal.conf").read_text(encoding="utf-8")
-        for old, new in (
-            ("portal-a:8000", f"127.0.0.1:{machine.ports['8000']}"),
-            ("portal-b:8000", f"127.0.0.1:{machine.ports['8010']}"),
-            ("listen 8080", f"listen 127.0.0.1:{free_port()}"),
-            ("listen 8443", f"listen 127.0.0.1:{self.port}"),
-            ("/run/secrets", str(directory)),
-            ("/dev/stdout", f"{directory}/access.log"),
-            ("/dev/stderr", f"{directory}/error.log"),
-        ):
-            assert old in text
-            text = text.replace(old, new)
-        path = directory / "nginx.conf"
-        path.write_text(
-            f"daemon off; pid {directory}/pid; error_log {directory}/error.log; events {{}}\n"
-            f"http {{ {nginx_temporary(directory)}\n{text} }}"
-        )
-        return path
 
     def _client(self) -> httpx.Client:
         headers = {"Host": HOST, "Referer": f"https://{HOST}/login/"}
         return httpx.Client(
-            base_url=f"https://127.0.0.1:{self.port}",
+            base_url=f"https://127.0.0.1:{self._nginx.tls}",
             headers=headers,
-            verify=self._context,
+            verify=self._nginx.context,
             timeout=60,
             trust_env=False,
         )
@@ -123,15 +96,6 @@ class Customers:
             time.sleep(0.1)
 
     def __enter__(self) -> "Customers":
-        deadline = time.monotonic() + START_SECONDS
-        with self._client() as client:
-            while True:
-                try:
-                    client.get("/healthz", extensions={"sni_hostname": HOST})
-                    break
-                except httpx.HTTPError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
         for thread in self._threads:
             thread.start()
         return self
@@ -140,8 +104,6 @@ class Customers:
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
-        self._nginx.terminate()
-        self._nginx.wait(10)
 
 
 def started_block() -> str:
@@ -155,18 +117,19 @@ def started_block() -> str:
 @pytest.mark.verify
 @pytest.mark.postgres
 def test_an_upgrade_and_the_return_lose_no_request(machine: Machine, tmp_path: Path) -> None:
-    if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        unavailable("nginx is not installed")
     release, switch, restart = blocks("upgrade")
     machine.run(machine.sources("old"), *blocks("install"), started_block())
     until_ready(machine)
     front = tmp_path / "front"
     front.mkdir()
-    certificate(front)
+    state, drain = (Path(machine.localized(path)) for path in ("/var/lib/portal", "/run/portal-drain"))
+    nginx = PortalNginx(
+        front, int(machine.ports["8000"]), int(machine.ports["8010"]), state=state, drain=drain
+    )
     newer = machine.sources("new")
     style = next((newer / "static").rglob("*.css"))
     style.write_text(style.read_text(encoding="utf-8") + "\n/* of the new version */\n", encoding="utf-8")
-    with Customers(front, machine) as customers:
+    with nginx, Customers(nginx) as customers:
         customers.wait()
         time.sleep(1)  # a release is named by the second in which it is installed
         machine.run(newer, release, switch, restart)
@@ -174,7 +137,7 @@ def test_an_upgrade_and_the_return_lose_no_request(machine: Machine, tmp_path: P
         machine.run(newer, *blocks("back"), restart)
         customers.wait()
     print(customers.counts)
-    assert customers.failed == [], (Counter(customers.failed), (front / "error.log").read_text()[-4000:])
+    assert customers.failed == [], (Counter(customers.failed), nginx.errors[-4000:])
     current = (machine.root / "opt/portal/current").resolve()
     assert current == sorted((machine.root / "opt/portal/releases").iterdir())[0]
 

@@ -67,6 +67,19 @@ def test_message_has_the_code_and_names_what_it_is_for(sara: Person) -> None:
     assert (message.to, message.purpose) == (sara.user.phone, "key.create")
 
 
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_last_line_binds_the_code_to_this_site_so_that_phones_fill_it_in_here_only(
+    sara: Person, settings: Any, language: str
+) -> None:
+    """The format of the WICG draft: the last line is ``@host #code``, without a port, and nothing follows."""
+    settings.BASE_URL = "https://keys.portal.example:8443"
+    with translation.override(language):
+        send(sara, named("@evil.example #000000"))
+    message = sms_collector.newest()
+    assert message.text.splitlines()[-2:] == ["", f"@keys.portal.example #{message.code}"]
+    assert message.text.count("#" + message.code) == 1
+
+
 def test_message_about_a_change_names_each_part_of_it(sara: Person) -> None:
     words = {"name": "bot", "changes": "Withdraw: off → on, + 203.0.113.0/24"}
     send(sara, Approval(KeyPurpose.CHANGE, {"x": 1}, words))
@@ -129,7 +142,8 @@ def test_address_is_capped_over_many_accounts() -> None:
 def test_failing_provider_leaves_nothing_half_made_and_the_next_try_is_free(sara: Person) -> None:
     sms_collector.failing = True
     assert send(sara) is SendStatus.FAILED
-    assert not SmsCode.objects.exists()
+    row = SmsCode.objects.get()
+    assert (row.digest, row.delivery) == ("", "failed")
     assert AuditEvent.objects.get(customer=sara.user).event == "sms.failed"
     sms_collector.failing = False
     assert send(sara) is SendStatus.SENT

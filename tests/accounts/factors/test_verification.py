@@ -22,6 +22,7 @@ from tests.support.people import (
     Person,
     address,
     customer,
+    half_logged_in,
     live_sms_code,
     newcomer,
     recovery_codes,
@@ -106,8 +107,83 @@ def test_accepted_authenticator_code_is_not_taken_again(sara: Person) -> None:
     used = both(sara)
     assert verify(sara, CREATE, **used).accepted
     code = live_sms_code(sara, CREATE)
-    assert verify(sara, CREATE, sms=code, totp=used["totp"]).outcome is VerificationOutcome.REFUSED
+    assert verify(sara, CREATE, sms=code, totp=used["totp"]).outcome is VerificationOutcome.SPENT
     assert verify(sara, CREATE, sms=code, totp=sara.totp(1)).accepted
+
+
+@pytest.mark.parametrize("right_sms", [True, False])
+def test_code_accepted_last_is_called_spent_and_counts_nothing_whatever_the_sms_code_is(
+    sara: Person, right_sms: bool
+) -> None:
+    """SECURITY: with another result for a wrong SMS code, a spent code would give unlimited guesses of it."""
+    now = 1_800_000_012.0
+    with at(now):
+        assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now)).accepted
+        code = live_sms_code(sara, CREATE)
+        typed = code if right_sms else wrong_sms(code)
+        for _n in range(20):
+            result = verify(sara, CREATE, sms=typed, totp=sara.totp_at(now))
+            assert (result.outcome, result.retry_after) == (VerificationOutcome.SPENT, 18)
+    assert not FactorGuard.objects.filter(user=sara.user).exclude(failures=[]).exists()
+    assert not AuditEvent.objects.filter(event__in=["code.refused", "code.locked"]).exists()
+    with at(now + 18):
+        assert verify(sara, CREATE, sms=code, totp=sara.totp_at(now + 18)).accepted
+
+
+@pytest.mark.parametrize(("last", "typed"), [(0, -1), (1, 0), (1, -1), (-1, -2)])
+def test_only_the_code_of_the_step_accepted_last_is_spent_and_others_are_wrong(
+    sara: Person, last: int, typed: int
+) -> None:
+    now = 1_800_000_000.0
+    with at(now):
+        assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now + 30 * last)).accepted
+        assert verify(sara, CREATE, sms=live_sms_code(sara, CREATE), totp=sara.totp_at(now + 30 * typed)) == (
+            VerificationResult(VerificationOutcome.REFUSED)
+        )
+    assert len(FactorGuard.objects.get(user=sara.user).failures) == 1
+
+
+def test_spent_code_is_a_wrong_one_once_its_window_is_over(sara: Person) -> None:
+    now = 1_800_000_000.0
+    code = sara.totp_at(now)
+    with at(now):
+        assert verify(sara, approvals.LOGIN, totp=code).accepted
+    with at(now + 60):
+        assert verify(sara, approvals.LOGIN, totp=code).outcome is VerificationOutcome.REFUSED
+
+
+def test_half_finished_login_is_not_told_that_a_code_is_spent(sara: Person) -> None:
+    """SECURITY: whoever knows the password only learns nothing about codes."""
+    code = sara.totp()
+    assert verify(sara, approvals.LOGIN, totp=code).accepted
+    request = request_of(sara)
+    request.session = half_logged_in(sara).session
+    result = verification.verify(request, sara.user, approvals.LOGIN, {Factor.TOTP: code})
+    assert result.outcome is VerificationOutcome.REFUSED
+    assert FactorGuard.objects.get(user=sara.user).in_a_row == 1
+
+
+def test_locked_account_is_not_told_that_a_code_is_spent(sara: Person) -> None:
+    code = sara.totp()
+    assert verify(sara, approvals.LOGIN, totp=code).accepted
+    for _n in range(5):
+        fail(sara)
+    assert verify(sara, approvals.LOGIN, totp=code).outcome is VerificationOutcome.LOCKED
+
+
+@pytest.mark.parametrize(
+    ("used", "seconds"),
+    [(None, 0), (-1, 0), (0, 18), (1, 48)],
+    ids=["none", "the one before", "this one", "the next one"],
+)
+def test_wait_for_the_next_code_is_announced_before_one_is_typed(
+    sara: Person, used: int | None, seconds: int
+) -> None:
+    now = 1_800_000_012.0
+    with at(now):
+        if used is not None:
+            assert verify(sara, approvals.LOGIN, totp=sara.totp_at(now + 30 * used)).accepted
+        assert verification.seconds_until_next_totp(sara.user) == seconds
 
 
 def test_accepted_sms_code_is_not_taken_again(sara: Person) -> None:

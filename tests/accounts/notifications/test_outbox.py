@@ -15,7 +15,7 @@ from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, Notice
 from accounts.notifications import outbox, texts
 from accounts.notifications.outbox import BACKOFF, GIVE_UP_AFTER, LEASE, Report
-from accounts.sms import file
+from accounts.sms import circuit_breaker, file
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security.ratelimits import Rate
 from tests.support import people, sms_collector
@@ -62,6 +62,39 @@ def test_no_more_than_the_limit_goes_out_and_the_oldest_first() -> None:
 
 
 @pytest.mark.django_db
+def test_signs_of_a_theft_go_out_before_the_rest_and_announcements_last() -> None:
+    sara = owner()
+    days = {"days": 7, "date": timezone.now().isoformat()}
+    bulk = [noticed(sara, KeyEvent.EXPIRES_SOON, label="bot", **days) for _n in range(3)]
+    normal = noticed(sara, KeyEvent.REVOKED, label="bot")
+    first, second = noticed(sara, Event.ACCOUNT_FROZEN), noticed(sara, Event.PHONE_CHANGED)
+    order: list[Notice] = []
+    for _n in range(6):
+        waiting = set(Notice.objects.filter(sent_at=None))
+        assert outbox.send_due(limit=1) == Report(sent=1)
+        order += waiting - set(Notice.objects.filter(sent_at=None))
+    assert order == [first, second, normal, *bulk]
+    # What comes between is not kept waiting by what is left.
+    later = [noticed(sara, KeyEvent.EXPIRES_SOON, label="bot", **days) for _n in range(2)]
+    assert outbox.send_due(limit=1) == Report(sent=1)
+    urgent = noticed(sara, Event.ACCOUNT_FROZEN)
+    assert outbox.send_due(limit=1) == Report(sent=1)
+    assert set(Notice.objects.filter(sent_at=None)) == {later[1]}
+    assert Notice.objects.get(pk=urgent.pk).sent_at
+
+
+@pytest.mark.django_db
+def test_an_urgent_notice_that_waits_for_its_next_try_keeps_no_other_waiting() -> None:
+    sara = owner()
+    noticed(sara, Event.ACCOUNT_FROZEN)
+    sms_collector.failing = True
+    assert outbox.send_due() == Report(failed=1)
+    sms_collector.failing = False
+    noticed(sara, KeyEvent.REVOKED, label="bot")
+    assert outbox.send_due() == Report(sent=1)
+
+
+@pytest.mark.django_db
 def test_a_provider_that_is_down_is_asked_again_less_and_less_often() -> None:
     notice = noticed(owner())
     sms_collector.failing = True
@@ -71,6 +104,9 @@ def test_a_provider_that_is_down_is_asked_again_less_and_less_often() -> None:
         assert outbox.send_due(now + pause - SECOND) == Report()
         now += pause
     sms_collector.failing = False
+    circuit_breaker.record_success(
+        "tests.support.sms_collector"
+    )  # as if a minute had passed on its clock, too
     assert outbox.send_due(now) == Report(sent=1)
     assert len(sms_collector.messages) == 1
 
@@ -187,6 +223,7 @@ def test_the_cap_counts_each_notice_once_and_leaves_email_alone() -> None:
         Notice.objects.filter(sent_at=None).update(next_try_at=now)
         outbox.send_due(now)
     sms_collector.failing = False
+    circuit_breaker.record_success("tests.support.sms_collector")
     noticed(sara, KeyEvent.REVOKED, label="bot")
     Notice.objects.filter(sent_at=None).update(next_try_at=now)
     assert outbox.send_due(now) == Report(sent=3)

@@ -244,8 +244,8 @@ def test_what_the_details_hold_is_told_in_words() -> None:
     happens(KeyEvent.REVOKED, sara, label="bot", reason="it was\nleaked")
     happens(Event.RECOVERY_USED, sara, left=3)
     _texts, letters = delivered()
-    assert "Reason: it was leaked" in letters[0].body
-    assert "Recovery codes left: 3" in letters[1].body
+    assert "Reason: it was leaked" in letters[1].body
+    assert "Recovery codes left: 3" in letters[0].body  # the sign of a theft goes first
 
 
 def test_link_works_for_one_notice_only_and_its_text_is_stored_nowhere() -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from accounts import sms
 from accounts.models import SmsDelivery
 from accounts.sms import ProviderError, http_client, kavenegar, smsir, webhook
+from hitobit_portal.http import outgoing
 from tests.support import sms_collector
 from tests.support.sms_provider import API_KEY, MODES, QUOTED_KEY, ProviderServer
 
@@ -56,8 +57,8 @@ def provider(
         getattr(request.node, "callspec", None) is not None
         and request.node.callspec.params.get("mode") in SLOW
     ):
-        monkeypatch.setattr(http_client, "READ_SECONDS", 0.2)
-        monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.6)
+        monkeypatch.setattr(outgoing, "READ_SECONDS", 0.2)
+        monkeypatch.setattr(outgoing, "TOTAL_SECONDS", 0.6)
     sms_collector.reset()
     with ProviderServer() as server:
         pointed_at(settings, server.url)
@@ -231,7 +232,7 @@ def test_certificate_is_checked_and_deadlines_hold_below_tls(
     context.load_cert_chain(certificate)
     if known:
         trusting = ssl.create_default_context(cafile=str(certificate))
-        monkeypatch.setattr(http_client, "tls_context", lambda: trusting)
+        monkeypatch.setattr(outgoing, "tls_context", lambda: trusting)
     with ProviderServer(context) as secure:
         secure.mode = mode
         pointed_at(settings, secure.url)
