@@ -8,15 +8,24 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.decorators import customer
 from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
-from apikeys.pages.detail import own_key
+from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.detail_texts import change_text
+
+
+@require_safe
+def open_request(request: HttpRequest, request_pk: int) -> HttpResponse:
+    """Redirect from the short address in the notice to the page that takes both codes."""
+    row = RescueRequest.objects.filter(key__owner=customer(request), pk=request_pk).first()
+    if row is None:
+        raise Http404
+    return redirect("key_rescue", row.key_id, row.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -48,6 +57,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
         facts=[(_("Key name"), key.label, False), (_("New IP"), row.address, True)],
         diff=[change_text(f"+{row.address}")],
         is_key=True,
+        sends_first=True,  # who comes by the link in the notice has no code yet
     )
 
     def done(_value: Any) -> HttpResponse:
@@ -89,7 +99,7 @@ def toggle(request: HttpRequest, pk: str) -> HttpResponse:
             else _("You will no longer be asked about new IPs.")
         )
         messages.success(request, text)
-    return redirect("key_detail", key.pk)
+    return redirect("key_settings", key.pk)
 
 
 def _own_request(request: HttpRequest, pk: str, request_pk: int) -> RescueRequest:

@@ -20,8 +20,9 @@ from accounts.models import User
 from apikeys.models import ApiKey, KeyLimitReached
 from apikeys.pages import session_state
 from apikeys.pages.credential_forms import kept_fields
-from apikeys.pages.detail import apply_change, own_key
 from apikeys.pages.forms import name_problem_text
+from apikeys.pages.key_settings import apply_change
+from apikeys.pages.ownership import own_key
 from apikeys.policy import names
 from apikeys.policy.account_freeze import AccountFrozen
 from apikeys.policy.approvals import KeyPurpose
@@ -103,7 +104,7 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
     approval_page = ApprovalPage(
         session_state.change_approval(key, change, approved_state),
         title=key.label,
-        back=reverse("key_detail", args=[key.pk]),
+        back=reverse("key_settings", args=[key.pk]),
         operation=_("Change of settings"),
         facts=[(_("Key name"), key.label, False)],
         diff=change.lines(),

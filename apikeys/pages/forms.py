@@ -216,7 +216,7 @@ class DeleteForm(forms.Form):
         # `tidy` instead of `clean`: a key that is older than the rule about names can be deleted too.
         typed = names.tidy(self.cleaned_data["name"][: names.MAX_LENGTH * 20])
         if names.fold(typed) != self.key.label_folded:
-            raise ValidationError(_("This is not the name of the key. Nothing was deleted."))
+            raise ValidationError(_("This does not match the key's name. Nothing was deleted."))
         return typed
 
 
@@ -257,7 +257,7 @@ class DeleteAllForm(forms.Form):
         except names.InvalidName:
             typed = ""
         if names.fold(typed) != names.fold(delete_all_phrase()):
-            raise ValidationError(_("This is not the phrase. Nothing was deleted."))
+            raise ValidationError(_("The phrase does not match. Nothing was deleted."))
         return typed
 
 

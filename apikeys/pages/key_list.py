@@ -1,4 +1,4 @@
-"""The dashboard, and the list of keys with the form for a new key."""
+"""The dashboard, and the list of keys with its search and the form for a new key."""
 
 import uuid
 
@@ -13,11 +13,13 @@ from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
-from apikeys.pages import presenters
+from apikeys.pages import attention, presenters
 from apikeys.pages.credential_forms import from_draft
 from apikeys.pages.forms import NameForm
-from apikeys.pages.session_state import begin_creation, create_approval
+from apikeys.pages.session_state import NEW_KEY, begin_creation, create_approval
+from apikeys.policy import names
 from apikeys.policy.choices import LIVE_KEYS, KeyState
+from apikeys.usage import clock_skew, queries
 
 DASHBOARD_KEYS = 5
 DASHBOARD_EVENTS = 5
@@ -30,17 +32,23 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """The customer's first page: keys, protection, latest events."""
+    """The customer's first page: what ends soon, figures, the keys that need a look, protection, latest events."""
     keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks", "credentials"))
+    rows = attention.by_gravity(attention.rows(presenters.healths(keys)))
+    measured = [key for key in keys if key.skew_ms is not None and key.state == KeyState.ACTIVE]
+    furthest = max(measured, key=lambda key: abs(key.skew_ms or 0), default=None)
     # The newest login is this one; the one before it is shown for the customer to recognise.
     logins = AuditEvent.objects.filter(customer=customer(request), event=Event.LOGIN.value).order_by("-pk")[
         1:2
     ]
     context = {
         "live_count": len(keys),
-        "limit": LIVE_KEYS,
-        "keys": keys,
-        "healths": presenters.worst_healths(keys, DASHBOARD_KEYS),
+        "working": sum(row.works for row in rows),
+        "rows": rows[:DASHBOARD_KEYS],
+        "ending": [row for row in rows if row.is_short_lived],
+        "use": queries.recent(keys),
+        "clock_key": furthest,
+        "clock": clock_skew.clock_state(furthest.skew_ms if furthest else None).value,
         "waiting": presenters.waiting_addresses(customer(request)),
         "last_login": next((activity.row(event) for event in logins), None),
         "recovery_left": verification.recovery_codes_left(customer(request)),
@@ -54,13 +62,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def keys(request: HttpRequest) -> HttpResponse:
     """Show the list; a valid POST sends the SMS and redirects to the codes."""
     draft = form_drafts.pop(request)
-    typed = {"name": draft.get("name", [""])[0], **from_draft(draft)}
+    # Who comes back from the codes finds the name that was typed.
+    unfinished = request.session.get(NEW_KEY, {}).get("name", "")
+    typed = {"name": draft.get("name", [unfinished])[0], **from_draft(draft)}
     form = NameForm(owner=customer(request), initial=typed)
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
         .exclude(state=KeyState.REVOKED)
         .select_related("owner")
-        .prefetch_related("networks")
+        .prefetch_related("networks", "credentials")
     )
     can_create = len(listed) < LIVE_KEYS and customer(request).frozen_at is None
     if request.method == "POST" and can_create:
@@ -71,12 +81,28 @@ def keys(request: HttpRequest) -> HttpResponse:
             sent = sms_codes.send_code(request, customer(request), create_approval(name, form.public))
             request.session["sms_failed"] = not sent.is_under_way
             return redirect("key_verify_new")
+    rows = attention.rows(presenters.healths(listed))
+    search = _search(request)
+    shown = attention.matching(attention.filtered(rows, search["state"]), search["q"])
     context = {
         "form": form,
         "keys": listed,
+        "rows": attention.ordered(shown, search["sort"]),
+        "search": search,
+        "filters": [(name, len(attention.filtered(rows, name))) for name in attention.FILTERS],
         "live_count": len(listed),
         "limit": LIVE_KEYS,
         "can_create": can_create,
         "deleted": presenters.deleted_keys(customer(request)),
     }
     return render(request, "apikeys/keys.html", context)
+
+
+def _search(request: HttpRequest) -> dict[str, str]:
+    """Return what the list is searched for (``q``), which keys it has (``state``) and their order (``sort``)."""
+    state, sort = request.GET.get("state", ""), request.GET.get("sort", "")
+    return {
+        "q": request.GET.get("q", "")[: names.MAX_LENGTH * 2],
+        "state": state if state in attention.FILTERS else attention.FILTERS[0],
+        "sort": sort if sort in attention.SORTS else attention.SORTS[0],
+    }

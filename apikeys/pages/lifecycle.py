@@ -1,4 +1,4 @@
-"""Pages to pause, resume and renew a key, and to delete all keys."""
+"""Pages to pause, resume, renew and delete a key, and to delete all keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ from accounts.factors.views import ApprovalPage, two_code_page
 from apikeys.actions import consent, lifecycle
 from apikeys.actions.consent import CodesMissing
 from apikeys.models import ApiKey
-from apikeys.pages.detail import own_key
-from apikeys.pages.forms import DeleteAllForm, delete_all_phrase
+from apikeys.pages.forms import DeleteAllForm, DeleteForm, delete_all_phrase
+from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
@@ -109,8 +109,9 @@ def _renew_running(request: HttpRequest, key: ApiKey) -> HttpResponse:
         )
         if result.outcome in (VerificationOutcome.ACCEPTED, VerificationOutcome.ALREADY_DONE):
             return _renewed(request, result.value)
-        form.add_error(None, result_messages.for_one_code(result))
-    return render(request, "apikeys/key_renew.html", {"key": key, "form": form})
+        form.add_error("code", result_messages.for_one_code(result))
+    totp_wait = verification.seconds_until_next_totp(customer(request))
+    return render(request, "apikeys/key_renew.html", {"key": key, "form": form, "totp_wait": totp_wait})
 
 
 def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
@@ -143,7 +144,7 @@ def _is_renewed(key: ApiKey) -> Callable[[], Any]:
 
 def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
     """Handle a form with one code that was opened before trading ended."""
-    messages.warning(request, _("Trading has ended meanwhile: renewing it needs the SMS code too."))
+    messages.warning(request, _("Trading has ended in the meantime, so renewing it also needs the SMS code."))
     return redirect(request.path)
 
 
@@ -151,6 +152,21 @@ def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
     values = {"name": key.label, "until": date_local(key.trade_until)}
     messages.success(request, _("The API “%(name)s” can trade until %(until)s.") % values)
     return redirect("key_detail", key.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
+    """Delete a key permanently, after its name was typed."""
+    key = own_key(request, pk)
+    if key.state == KeyState.REVOKED:
+        messages.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        return redirect("keys")
+    form = DeleteForm(request.POST or None, key=key)
+    if request.method == "POST" and form.is_valid():
+        lifecycle.delete(request, key)
+        messages.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        return redirect("keys")
+    return render(request, "apikeys/key_delete.html", {"key": key, "form": form})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

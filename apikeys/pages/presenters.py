@@ -19,6 +19,8 @@ from apikeys.verification.signing import Kind
 
 #: Deleted keys that the list shows. Their pages stay for good.
 MAX_DELETED = 100
+#: Networks that the overview of a key names.
+OVERVIEW_NETWORKS = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ def credentials(key: ApiKey) -> dict[str, Any]:
         for credential in live
     ]
     return {"lines": lines, "can_rotate": len(live) < MAX_LIVE_CREDENTIALS}
+
+
+def kinds(key: ApiKey) -> list[str]:
+    """Return the kinds of the live credentials; if there are none, the kind of the last one."""
+    live: list[Credential] = rotation.live_credentials(key) or list(key.credentials.order_by("-pk")[:1])
+    return list(dict.fromkeys(credential.get_kind_display() for credential in live))
+
+
+def shown_networks(key: ApiKey) -> dict[str, Any]:
+    """The first ``listed`` networks of the allow-list, and how many ``more`` there are."""
+    values = [network.value for network in key.networks.all()]
+    return {"listed": values[:OVERVIEW_NETWORKS], "more": len(values[OVERVIEW_NETWORKS:])}
 
 
 def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any]:
@@ -83,7 +97,9 @@ class Health:
 
     @property
     def tone(self) -> str:
-        """Green when all is well, the house's colour for a little less, a warning below."""
+        """Green when all is well, the house's colour for a little less, a warning below; none while nothing works."""
+        if self.key.shown_state in ("account_frozen", "frozen", "expired"):
+            return "none"
         return "ok" if not self.fixes else "brand" if len(self.fixes) <= 2 else "warn"
 
     @property
@@ -92,37 +108,30 @@ class Health:
 
 
 def health(key: ApiKey) -> Health:
-    """The health of the key whose page this is."""
-    return _healths([key], on_page=True)[0]
+    """The health of one key."""
+    return healths([key])[0]
 
 
-def worst_healths(keys: list[ApiKey], most: int) -> list[Health]:
-    """The least healthy ``most`` of ``keys`` (with their credentials), worst first."""
-    return sorted(_healths(keys, on_page=False), key=lambda result: result.petals)[:most]
-
-
-def _healths(keys: list[ApiKey], *, on_page: bool) -> list[Health]:
+def healths(keys: list[ApiKey]) -> list[Health]:
+    """The health of each of ``keys`` (with their owner and credentials), in the same order."""
     now, counted = timezone.now(), queries.for_health(keys)
     result = []
     for key in keys:
         checks = key_health.checks(key, counted.get(key.pk, key_health.RequestCounts()), now)
-        fixes = [Fix(check, _place(key, check, on_page)) for check in checks if not check.passed]
+        fixes = [Fix(check, _place(key, check)) for check in checks if not check.passed]
         result.append(Health(key, fixes, [check for check in checks if check.passed]))
     return result
 
 
-def _place(key: ApiKey, check: HealthCheck, on_page: bool) -> str:
+def _place(key: ApiKey, check: HealthCheck) -> str:
     """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
     if check.drop:
         return (
             rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
         )
-    if not check.place.startswith("#"):
-        return rejection_texts.page_url(check.place, key.pk)
-    if key.state != KeyState.ACTIVE and check.place in ("#ip", "#expires"):
+    if key.state != KeyState.ACTIVE and check.place.startswith("key_settings"):
         return ""
-    page = "" if on_page else rejection_texts.page_url("key_detail", key.pk)
-    return f"{page}{check.place}"
+    return rejection_texts.page_url(check.place, key.pk)
 
 
 def waiting_addresses(user: User, key: ApiKey | None = None) -> list[RescueRequest]:

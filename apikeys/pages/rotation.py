@@ -22,7 +22,7 @@ from apikeys.actions import consent, rotation
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import first_use, presenters, session_state
 from apikeys.pages.credential_forms import RotateForm, from_draft, grace_text, kept_fields
-from apikeys.pages.detail import own_key
+from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import KeyState
@@ -39,7 +39,7 @@ def rotate(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect("key_detail", key.pk)
     if len(rotation.live_credentials(key)) >= MAX_LIVE_CREDENTIALS:
         messages.info(request, cannot_rotate_text())
-        return redirect("key_detail", key.pk)
+        return redirect("key_signing", key.pk)
     form = RotateForm(request.POST or None, initial=from_draft(form_drafts.pop(request)))
     try:
         account_freeze.check_not_frozen(customer(request))  # before an SMS is sent
@@ -74,7 +74,11 @@ def verify(request: HttpRequest, pk: str) -> HttpResponse:
         facts=[
             (_("Key name"), key.label, False),
             *session_state.key_facts(public),
-            (_("Old credential, after the first use of the new one"), grace_text(grace), False),
+            (
+                _("How long the old credential works after the first use of the new one"),
+                grace_text(grace),
+                False,
+            ),
         ],
         kept={**kept_fields(public), "grace": str(grace)},
         is_key=True,
@@ -159,7 +163,7 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
     if credential is None:
         raise Http404
     if request.method != "POST":
-        return redirect("key_detail", key.pk)
+        return redirect("key_signing", key.pk)
     with consent.changing(key, Codes.NONE):
         ended = rotation.end(key, credential)
         if ended:
@@ -168,7 +172,7 @@ def end(request: HttpRequest, pk: str, serial: uuid.UUID) -> HttpResponse:
         messages.success(request, _("Ended: requests signed with it are refused from now on."))
     elif credential.retires_at is None:
         messages.error(request, _("The only credential cannot be ended. Pause or delete the API instead."))
-    return redirect("key_detail", key.pk)
+    return redirect("key_signing", key.pk)
 
 
 @never_cache

@@ -16,7 +16,8 @@ from accounts.audit.detail_texts import isolated
 from accounts.factors import sms_codes
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
-from apikeys.pages.detail import apply_change, own_key
+from apikeys.pages.key_settings import apply_change
+from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.choices import IpPolicy, KeyState, check_rules
 from apikeys.policy.power import Codes

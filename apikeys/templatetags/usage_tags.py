@@ -23,6 +23,13 @@ def day_month(value: date) -> str:
 
 
 @register.filter
+def permille(value: int) -> str:
+    """Format ``12`` as percent: ``1.2``, in Persian ``۱٫۲``."""
+    shown = digits(f"{value / 10:,.1f}")
+    return shown if shown.isascii() else shown.replace(",", "٬").replace(".", "٫")
+
+
+@register.filter
 def seconds(skew_ms: int) -> str:
     """Format the absolute value in ms as seconds: ``7400`` as ``7.4``, in Persian ``۷٫۴``."""
     shown = digits(f"{abs(skew_ms) / 1000:,.1f}")

@@ -22,8 +22,9 @@ MAX_ROWS = 10_000
 KEY_COLUMNS = (
     *("id", "api_key", "name", "state", "permissions", "ip_policy", "networks", "asks_about_new_ips"),
     *("created_at", "expires_at", "trade_until", "deleted_at", "last_used_at", "last_used_ip"),
+    "external_id",
 )
-EVENT_COLUMNS = ("at", "event", "what", "detail", "succeeded", "ip", "device")
+EVENT_COLUMNS = ("at", "event", "what", "detail", "succeeded", "ip", "device", "external_id")
 Value = str | bool | list[str]
 Row = dict[str, Value]
 
@@ -47,6 +48,7 @@ def keys_of(user: User) -> Iterator[Row]:
             "deleted_at": _iso(key.revoked_at),
             "last_used_at": _iso(key.last_used_at),
             "last_used_ip": key.last_used_ip or "",
+            "external_id": user.external_id or "",
         }
 
 
@@ -63,6 +65,7 @@ def events_of(user: User) -> Iterator[Row]:
             "succeeded": event.succeeded,
             "ip": shown.address,
             "device": shown.device,
+            "external_id": user.external_id or "",
         }
 
 

@@ -62,7 +62,7 @@ class HealthCheck:
 
     Attributes:
         label: text of the link or button that fixes the problem.
-        place: an anchor on the key's page ("#ip") or the URL name of a page of this key; "" for a button.
+        place: the URL name of a page of this key, with or without an anchor ("key_settings#ip"); "" for a button.
         drop: permissions that the button removes.
     """
 
@@ -99,7 +99,9 @@ def unused_permissions(key: ApiKey, counts: RequestCounts, now: datetime) -> tup
 def _restricted(key: ApiKey) -> HealthCheck:
     if key.ip_policy == IpPolicy.TRUSTED:
         return HealthCheck(CheckName.UNRESTRICTED, True, _("Restricted to trusted IPs"))
-    return HealthCheck(CheckName.UNRESTRICTED, False, _("Works from any IP"), _("Restrict"), "#ip")
+    return HealthCheck(
+        CheckName.UNRESTRICTED, False, _("Works from any IP"), _("Restrict"), "key_settings#ip"
+    )
 
 
 def _power(key: ApiKey, counts: RequestCounts, now: datetime) -> HealthCheck:
@@ -123,7 +125,7 @@ def _expiring(key: ApiKey, now: datetime) -> HealthCheck:
     if key.expires_at is None or key.expires_at > now + EXPIRES_SOON:
         return HealthCheck(CheckName.EXPIRING, True, _("Does not expire soon"))
     text = _("Expires soon") if key.expires_at > now else _("Has expired")
-    return HealthCheck(CheckName.EXPIRING, False, text, _("Change the expiry"), "#expires")
+    return HealthCheck(CheckName.EXPIRING, False, text, _("Change the expiry"), "key_settings#expires")
 
 
 def _clock(key: ApiKey) -> HealthCheck:
@@ -131,7 +133,7 @@ def _clock(key: ApiKey) -> HealthCheck:
     if state in (ClockState.RIGHT, ClockState.UNKNOWN):
         return HealthCheck(CheckName.SKEW, True, _("The clock is right, or not measured yet"))
     text = _("The program's clock is fast") if state is ClockState.FAST else _("The program's clock is slow")
-    return HealthCheck(CheckName.SKEW, False, text, _("Set the clock"), "#clock")
+    return HealthCheck(CheckName.SKEW, False, text, _("Set the clock"), "key_usage#clock")
 
 
 def _refused(counts: RequestCounts) -> HealthCheck:
@@ -140,13 +142,15 @@ def _refused(counts: RequestCounts) -> HealthCheck:
     if total < ENOUGH_REQUESTS or counts.refused * 100 <= total * MAX_REJECTED_PERCENT:
         return HealthCheck(CheckName.REFUSED, True, _("Few requests are refused"))
     text = _("More than %(n)s percent refused in a week") % words
-    return HealthCheck(CheckName.REFUSED, False, text, _("See why"), "#refusals")
+    return HealthCheck(CheckName.REFUSED, False, text, _("See why"), "key_usage#refusals")
 
 
 def _expires(key: ApiKey) -> HealthCheck:
     if key.expires_at is not None:
         return HealthCheck(CheckName.NEVER_EXPIRES, True, _("Has an expiry"))
-    return HealthCheck(CheckName.NEVER_EXPIRES, False, _("Never expires"), _("Set an expiry"), "#expires")
+    return HealthCheck(
+        CheckName.NEVER_EXPIRES, False, _("Never expires"), _("Set an expiry"), "key_settings#expires"
+    )
 
 
 def _secret(key: ApiKey, now: datetime) -> HealthCheck:

@@ -11,8 +11,8 @@ from apikeys.usage import chart, clock_skew, queries, rejection_texts
 from apikeys.usage.recorder import KEPT_REJECTIONS
 from apikeys.verification import networks
 
-#: Shown without a click: fifty make a page of ten screens on a phone.
-OPEN_REJECTIONS = 8
+#: Shown without a click: each is a third of a phone's screen.
+OPEN_REJECTIONS = 3
 
 
 def month(key: ApiKey) -> dict[str, Any]:

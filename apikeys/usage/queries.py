@@ -1,6 +1,7 @@
 """Query the counts of requests: a month of a key, a week of its rejections, and the counts for health checks."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from django.db.models import Q, Sum
@@ -27,6 +28,35 @@ def month(key: ApiKey) -> list[Day]:
     counts = {row["day"]: (row["allowed"] or 0, row["refused"] or 0) for row in sums}
     days = (first + timedelta(days=n) for n in range(CHART_DAYS))
     return [Day(day, *counts.get(day, (0, 0))) for day in days]
+
+
+@dataclass(frozen=True)
+class RecentUse:
+    """Requests of several keys: of the days in Tehran ``today`` and ``yesterday``, and of the last seven days."""
+
+    today: int = 0
+    yesterday: int = 0
+    week: int = 0
+    week_refused: int = 0
+
+    @property
+    def refused_permille(self) -> int:
+        return round(1000 * self.week_refused / self.week) if self.week else 0
+
+
+def recent(keys: Iterable[ApiKey]) -> RecentUse:
+    """Return the use of ``keys`` together, with one SQL statement."""
+    last = today()
+    week = DailyUse.objects.filter(
+        key__in=[key.pk for key in keys], day__range=(last - timedelta(days=REJECTION_DAYS - 1), last)
+    )
+    sums = week.aggregate(
+        today=_sum(Q(day=last)),
+        yesterday=_sum(Q(day=last - timedelta(days=1))),
+        week=Sum("count"),
+        week_refused=_sum(~Q(outcome=ALLOWED)),
+    )
+    return RecentUse(**{name: count or 0 for name, count in sums.items()})
 
 
 def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:

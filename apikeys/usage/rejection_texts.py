@@ -95,18 +95,20 @@ TEXTS: dict[Outcome, RejectionText] = {
     ),
     Outcome.STALE: RejectionText(
         _("The request came too late"),
-        _("Its time is further back than its recvWindow allows: the clock or the network is slow."),
+        _("Its timestamp is older than its recvWindow allows: the clock is behind, or the network is slow."),
         Remedy.CLOCK,
     ),
     Outcome.AHEAD: RejectionText(
-        _("The request came from the future"),
-        _("Its time is a second or more ahead of ours: the clock of the program's computer is fast."),
+        _("The request's timestamp is in the future"),
+        _(
+            "Its timestamp is a second or more ahead of our clock: the clock of the program's computer is fast."
+        ),
         Remedy.CLOCK,
     ),
     Outcome.SIGNATURE: RejectionText(
         _("The signature does not match"),
         _(
-            "A wrong secret, or different bytes were signed than sent. If it is not your program, "
+            "The secret is wrong, or what was signed is not what was sent. If it is not your program, "
             "somebody else is trying the key."
         ),
         Remedy.DEBUGGER,
@@ -143,8 +145,8 @@ UNKNOWN = RejectionText(_("Refused"), _("This reason is no longer known."), Reme
 UNSIGNED_ADDRESS = RejectionText(
     _("This IP is not in the key's list"),
     _(
-        "It was not signed with this key's secret either: add the IP only if you know it. It may "
-        "be a stranger's."
+        "It was not signed with this key's secret either. Add the IP only if you know it: it may be "
+        "a stranger's."
     ),
     Remedy.NETWORKS,
 )
@@ -166,15 +168,17 @@ LABELS: dict[Remedy, Promise] = {
     Remedy.QUARANTINE: _("End the quarantine"),
     Remedy.FREEZE: _("Unfreeze the account"),
 }
-ANCHORS = {
-    Remedy.NETWORKS: "#ip",
-    Remedy.PERMISSIONS: "#settings",
-    Remedy.CLOCK: "#clock",
-    Remedy.STATE: "#state",
-    Remedy.EXPIRY: "#expires",
+#: Pages of the key, and parts of them.
+KEY_PAGES = {
+    Remedy.NETWORKS: "key_settings#ip",
+    Remedy.PERMISSIONS: "key_settings",
+    Remedy.CLOCK: "key_usage#clock",
+    Remedy.STATE: "key_detail#state",
+    Remedy.EXPIRY: "key_settings#expires",
+    Remedy.RENEW: "key_renew",
 }
 PAGES = {Remedy.DEBUGGER: "debugger", Remedy.QUARANTINE: "quarantine", Remedy.FREEZE: "freeze"}
-#: Parts of the settings, which the page shows for an active key only.
+#: Parts of the settings, which an active key only has a page for.
 IN_SETTINGS = frozenset({Remedy.NETWORKS, Remedy.PERMISSIONS, Remedy.EXPIRY})
 #: URL names of actions with one click, which are confirmed with both codes.
 POST_URLS = {Remedy.ADD_ADDRESS: "key_add_address", Remedy.GRANT: "key_grant_permission"}
@@ -206,14 +210,12 @@ def button(key: ApiKey, rejection: Refusal, listed: NetworkMatcher) -> Button | 
     if remedy is Remedy.ADD_ADDRESS and address_number(rejection.address) is None:
         return None  # the gateway's client may send any text as an address
     if key.state != KeyState.ACTIVE and remedy in IN_SETTINGS | POST_URLS.keys():
-        return Button(LABELS[Remedy.STATE], ANCHORS[Remedy.STATE])
+        remedy = Remedy.STATE
     if remedy is Remedy.GRANT and rejection.permission == "withdraw" and key.ip_policy != IpPolicy.TRUSTED:
         remedy = Remedy.PERMISSIONS  # "withdraw" needs trusted IPs first, which are added in the settings
     if remedy in POST_URLS:
         return Button(LABELS[remedy], reverse(POST_URLS[remedy], args=[key.pk, rejection.pk]), posts=True)
-    if remedy in ANCHORS:
-        return Button(LABELS[remedy], ANCHORS[remedy])
-    url = page_url("key_renew", key.pk) if remedy is Remedy.RENEW else page_url(PAGES[remedy])
+    url = page_url(KEY_PAGES[remedy], key.pk) if remedy in KEY_PAGES else page_url(PAGES[remedy])
     return Button(LABELS[remedy], url) if url else None
 
 
@@ -232,8 +234,9 @@ def _is_fixed(key: ApiKey, rejection: Refusal, remedy: Remedy, listed: NetworkMa
 
 
 def page_url(name: str, *arguments: object) -> str:
-    """Return the URL of a page by its URL name; "" if this portal does not have the page."""
+    """Return the URL of a page by its URL name, which may have an anchor; "" if this portal does not have the page."""
+    page, sign, anchor = name.partition("#")
     try:
-        return reverse(name, args=arguments)
+        return f"{reverse(page, args=arguments)}{sign}{anchor}"
     except NoReverseMatch:
         return ""

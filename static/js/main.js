@@ -12,5 +12,6 @@ import { secrets } from "./secrets.js";
 import { settings } from "./settings.js";
 import { keygen } from "./keygen.js";
 import { firstUse } from "./firstuse.js";
+import { smsState } from "./smsstate.js";
 
-for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings, keygen, firstUse]) start();
+for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings, keygen, firstUse, smsState]) start();

@@ -166,7 +166,7 @@ def test_back_to_a_deleted_key_says_that_it_is_deleted(visit: Visit) -> None:
     sara.button(visitors.DELETE).click()
     sara.at("/keys/")
     sara.page.goto(address)
-    expect(sara.page.get_by_text("همهٔ درخواست‌ها رد می‌شود و کلید برنمی‌گردد.")).to_be_visible()
+    expect(sara.page.get_by_text("همهٔ درخواست‌ها رد می‌شود و کلید را نمی‌توان برگرداند.")).to_be_visible()
     expect(sara.button(visitors.SAVE)).to_have_count(0)
 
 
@@ -227,7 +227,7 @@ def test_settings_typed_survive_the_login_after_the_session_ran_out(visit: Visit
     sara.lose_session()
     sara.button(visitors.SAVE).click()
     sara.at("/login/?next=*")
-    sara.log_in(path)
+    sara.log_in(f"{path}settings/")
     expect(page.get_by_role("checkbox", name=visitors.TRADE, exact=True)).to_be_checked()
     expect(page.get_by_role("radio", name=visitors.TRUSTED, exact=True)).to_be_checked()
     expect(sara.network).to_have_value("198.51.100.2")

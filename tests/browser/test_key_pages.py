@@ -26,8 +26,9 @@ STATES = {
 }
 PAGES_OF = {
     "lapsed": ("renew/",),
-    "active": ("rotate/", "pause/", "renew/", "delete/"),
-    "frozen": ("resume/",),
+    "active": ("settings/", "usage/", "signing/", "danger/", "rotate/", "pause/", "renew/", "delete/"),
+    "frozen": ("usage/", "danger/", "resume/"),
+    "revoked": ("usage/",),
 }
 
 
@@ -55,6 +56,7 @@ def test_axe_finds_nothing_on_the_pages_of_a_key_in_any_state(portal: LiveSite, 
         if state == "active":
             for page in ("/keys/delete-all/", "/settings/", "/dashboard/"):
                 result[page] = looked_at(sara, page)
+    sara.open(path)
     expect(sara.page.locator("#state")).to_contain_text("cannot be restored")
     assert {name: wrong for name, wrong in result.items() if wrong} == {}
 
@@ -74,7 +76,7 @@ def test_a_refused_request_is_taken_from_the_keys_page_to_the_debugger_and_expla
     path = page.url.removeprefix(portal.url)
     portal.sql("UPDATE apikeys_apikey SET first_settings_at = created_at WHERE key_id = ?", key)
     page.context.add_cookies([{"name": "language", "value": "en", "url": portal.url}])
-    sara.open(path)
+    sara.open(path + "usage/")
     page.get_by_role("link", name="Request debugger").last.click()
     page.wait_for_url("**/debugger/?key=*")
     expect(page.locator("#key option:checked")).to_have_text("bot")
@@ -120,10 +122,12 @@ def test_power_is_taken_by_one_click_and_given_back_by_one_and_both_codes(
         key,
     )
     sara.open(path)
-    trade = page.locator("#settings [name=permissions][value=trade]")
-    expect(trade).to_be_checked()
+    trade = page.get_by_role("region", name="Settings in force").get_by_text("Trade", exact=True)
+    expect(trade).to_be_visible()
     page.get_by_role("region", name="Key health").get_by_role("button", name="Remove them").click()
-    expect(trade).not_to_be_checked()
+    sara.at(path)
+    expect(trade).to_have_count(0)
+    sara.open(path + "usage/")
     page.get_by_role("region", name="Why was I refused?").get_by_role(
         "button", name="Give this permission"
     ).click()
@@ -131,10 +135,20 @@ def test_power_is_taken_by_one_click_and_given_back_by_one_and_both_codes(
     expect(page.get_by_role("listitem").filter(has_text="Trade: off → on")).to_be_visible()
     give_codes(sara)
     sara.at(path)
-    expect(trade).to_be_checked()
-    # Everything of a key's life is one link away from its page.
-    links = set(page.locator("main a").evaluate_all("all => all.map((link) => link.getAttribute('href'))"))
-    anchors = {"#settings", "#credentials", "#usage", "#refusals", "#clock", "#expires", "/keys/export/"}
-    anchors |= {f"{path}{name}/" for name in ("rotate", "pause", "delete")} | {"/keys/delete-all/"}
-    assert anchors <= links
+    expect(trade).to_be_visible()
+
+
+def test_everything_of_a_keys_life_is_two_links_away_from_its_page(portal: LiveSite, visit: Visit) -> None:
+    sara = visit()
+    path = with_key(portal, sara)
+    links: set[str] = set()
+    for page in ("", "settings/", "usage/", "signing/", "danger/"):
+        sara.open(path + page)
+        hrefs = "all => all.map((link) => link.getAttribute('href'))"
+        links |= set(sara.page.locator("main a").evaluate_all(hrefs))
+    wanted = {
+        path + page for page in ("settings/", "usage/", "signing/", "danger/", "rotate/", "pause/", "delete/")
+    }
+    wanted |= {f"{path}settings/#expires", f"{path}settings/#ip", "/keys/export/", "/keys/delete-all/"}
+    assert wanted <= links
     assert any(str(link).startswith("/debugger/") for link in links)

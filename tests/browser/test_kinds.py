@@ -151,7 +151,7 @@ def test_secret_is_rotated_and_the_old_one_ended(portal: LiveSite, visit: Visit,
     key, old = sara.make_key("bot")
     path = page.url.removeprefix(portal.url)
     portal.sql("UPDATE apikeys_apikey SET first_settings_at = created_at WHERE key_id = ?", key)
-    sara.open(path)
+    sara.open(f"{path}signing/")
     page.locator("#credentials a").click()
     sara.at(f"{path}rotate/")
     page.locator("main button[type=submit].primary").click()
@@ -206,7 +206,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit:
     sara.button(visitors.SUBMIT).click()
     expect(sara.secret).to_be_visible()
     look()
-    sara.open(path)
+    sara.open(f"{path}signing/")
     page.locator("#credentials summary").first.click()
     look()
     assert result == []

@@ -22,7 +22,8 @@ PICTURES = ("login", "dashboard", "list", "verify", "reveal", "saved")
 PICTURED_NAME = "ربات معاملاتی"
 PAGES = """
     login login-refused enrol-sms enrol-totp recovery-codes dashboard-empty keys-empty keys-refused verify
-    verify-refused reveal reveal-refused saved detail list dashboard verify-change delete activity sms-inbox not-found
+    verify-refused reveal reveal-refused saved detail settings usage signing danger
+    list dashboard verify-change delete activity sms-inbox not-found
     recovery-codes-again second-factor second-factor-sms second-factor-recovery
 """.split()
 
@@ -134,9 +135,11 @@ def afterwards(tour: Tour, path: str) -> None:
     """What somebody with a key sees."""
     sara, page = tour.visitor, tour.page
     tour.visit(path, "detail")
+    for name in ("settings", "usage", "signing", "danger"):
+        tour.visit(f"{path}{name}/", name)
     tour.visit("/keys/", "list")
     tour.visit("/dashboard/", "dashboard")
-    sara.open(path)
+    sara.open(f"{path}settings/")
     page.locator("[name=permissions][value=withdraw]").check()
     page.locator("#save").click()
     sara.at(f"{path}verify/")

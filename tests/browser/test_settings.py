@@ -159,7 +159,7 @@ def test_lost_phone_waits_a_day_and_is_stopped_by_a_click(portal: LiveSite, visi
     approve(sara, "/settings/recovery-codes/new/")
     code = sara.page.locator("#codes li").first.inner_text()
     sara.open("/settings/phone/")
-    sara.page.get_by_role("link", name="تلفنم را گم کرده‌ام", exact=True).click()
+    sara.page.get_by_role("link", name="گوشی‌ام را گم کرده‌ام", exact=True).click()
     sara.page.get_by_label("شمارهٔ موبایل تازه", exact=True).fill("09351112233")
     sara.page.get_by_label("کد بازیابی", exact=True).fill(code)
     sara.page.get_by_label(TOTP_CODE, exact=True).fill(sara.customer.totp())

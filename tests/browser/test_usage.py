@@ -70,7 +70,7 @@ def test_a_refused_request_is_explained_and_its_address_added_with_both_codes(
     page = sara.page
     path, program = restricted_key(portal, sara)
     is_refused(portal, program)
-    sara.open(path)
+    sara.open(path + "usage/")
     reasons = page.get_by_role("region", name="Why was I refused?")
     row = reasons.get_by_role("row").filter(has_text=CALLER)
     expect(row).to_contain_text("This IP is not in the key's list")
@@ -80,7 +80,7 @@ def test_a_refused_request_is_explained_and_its_address_added_with_both_codes(
     give_codes(sara)
     sara.at(path)
     assert program.api_key_permissions()["ipRestrict"] is True
-    sara.open(path)
+    sara.open(path + "usage/")
     expect(reasons.get_by_role("button", name="Add this IP")).to_have_count(0)
     program.session.close()
 
@@ -111,7 +111,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(portal: LiveSite, visit:
     page = sara.page
     path, program = restricted_key(portal, sara)
     is_refused(portal, program)
-    for look in (path, "/dashboard/", "/keys/export/"):
+    for look in (path, f"{path}settings/", f"{path}usage/", "/dashboard/", "/keys/export/"):
         sara.open(look)
         page.evaluate("document.querySelectorAll('main details').forEach((part) => { part.open = true; })")
         assert faults(page) == [], look

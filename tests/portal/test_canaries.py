@@ -164,7 +164,7 @@ def fail(life: Life, person: Person, client: Client, key: ApiKey) -> None:
     client.post("/keys/", {"name": "second"})
     answer = client.post("/keys/new/verify/", both(life, person, "key.create"))
     with mock.patch(
-        "apikeys.pages.detail._page", side_effect=RuntimeError("after the secret was opened")
+        "apikeys.pages.key_settings._page", side_effect=RuntimeError("after the secret was opened")
     ) as page:
         broken = client.get(answer["Location"])
     life.watch("secret", page.call_args.kwargs["secret"])

@@ -28,6 +28,7 @@ CANARIES = {
     "to +989121234567": "9121234567",
     "Key (phone)=(+989121234567) already exists": "9121234567",
     "bearer hbgw_Abc-def_ghi": "Abc-def_ghi",
+    "bearer hbmg_Jkl-mno_pqr": "Jkl-mno_pqr",
     "GET /sapi/v1/account/apiRestrictions?timestamp=1&signature=deadbeef": "deadbeef",
 }
 #: Besides, what an exception may repeat of its arguments.

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 MOST = 12
 #: Pages that bring together what others show one by one.
-DENSE = {"/dashboard/": 16, "/keys/{pk}/": 24}
+DENSE = {"/dashboard/": 16, "/keys/{pk}/": 24, "/keys/new/verify/": 13, "/keys/{pk}/verify/": 14}
 MANY = 25
 ONE_KEY = ["", "verify/", "delete/"]
 PAGES = [

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -158,11 +159,16 @@ def test_periods_are_what_they_say() -> None:
 
 #: Written down a second time on purpose: a number that is changed in the table alone is a change that nobody meant.
 RATES = {
+    "CALLER_ADDRESS": (60, 60),
     "LOGIN_ADDRESS": (30, 300),
     "LOGIN_PHONE_ADDRESS": (10, 300),
     "LOGIN_PHONE": (25, 900),
     "LOGIN_BROWSER": (10, 300),
     "LOGIN_LIMITED_EVENT": (1, 300),
+    "EXCHANGE_LOGIN_ADDRESS": (60, 300),
+    "EXCHANGE_ANSWER_ADDRESS": (30, 300),
+    "EXCHANGE_LOGOUT_ADDRESS": (60, 300),
+    "EXCHANGE_KEYS_ADDRESS": (5, 300),
     "DRAFT_ADDRESS": (30, 300),
     "SIGNUP_ADDRESS": (30, 3600),
     "FORGOT_ADDRESS": (30, 3600),
@@ -188,6 +194,8 @@ RATES = {
     "STAFF_VIEWED_EVENT": (1, 60),
     "EXPORT_ACCOUNT": (20, 3600),
     "DEBUGGER": (60, 300),
+    "MANAGEMENT_TOKEN": (600, 60),
+    "MANAGEMENT_POLL_EVENT": (1, 60),
     "SMS_DAY": (50_000, 86_400),
     "RECOVERY_RENEWED": (5, 3600),
 }
@@ -201,3 +209,12 @@ def test_every_rate_is_what_it_was_decided_to_be() -> None:
 def test_the_counts_of_wrong_codes_are_what_they_were_decided_to_be() -> None:
     assert lockout.FAILURE_WINDOWS == ((5, 300), (20, 3600), (50, 86_400))
     assert (lockout.MAX_WAIT, lockout.MAX_CONSECUTIVE, lockout.MAX_CONSECUTIVE_KNOWN) == (900, 100, 10)
+
+
+@pytest.mark.django_db
+def test_caps_of_sms_are_settings(settings: Any) -> None:
+    settings.SMS_DAY = 2
+    assert [ratelimits.acquire(Rate.SMS_DAY, "all") is None for _n in range(3)] == [True, True, False]
+    assert ratelimits.peak(Rate.SMS_DAY) == 1
+    settings.SMS_PREFIX_HOUR = 1
+    assert [ratelimits.acquire(Rate.SMS_PREFIX, "+989121") is None for _n in range(2)] == [True, False]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 from environs import ValidationError
 
 from hitobit_portal import settings as portal_settings
@@ -55,6 +56,9 @@ CASES = {
     ),
     "policy over http": Bad(
         "PORTAL_SECURITY_POLICY", {"PORTAL_SECURITY_POLICY": f"http://{CANARY}.example"}, ("https://",)
+    ),
+    "API reference over http": Bad(
+        "PORTAL_API_DOCS_URL", {"PORTAL_API_DOCS_URL": f"http://{CANARY}.example"}, ("https://",)
     ),
     "languages that are none": Bad(
         "PORTAL_SECURITY_LANGUAGES", {"PORTAL_SECURITY_LANGUAGES": f"{CANARY}!"}, ("fa,en",)
@@ -357,5 +361,14 @@ def test_secrets_of_the_settings_are_not_in_the_debug_page(settings: Any) -> Non
 
 
 def test_passwords_are_kept_as_argon2id() -> None:
-    assert portal_settings.PASSWORD_HASHERS == ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-    assert make_password("x").startswith("argon2$argon2id$v=19$m=")
+    # The others verify hashes that an exchange brought with its customers, and make none.
+    assert portal_settings.PASSWORD_HASHERS[0] == "hitobit_portal.security.passwords.PortalPasswordHasher"
+    with override_settings(PASSWORD_HASHERS=portal_settings.PASSWORD_HASHERS):
+        assert make_password("x").startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_figures_of_password_hashes_that_are_too_weak_are_refused(tmp_path: Path) -> None:
+    weak = manage(tmp_path, {"PORTAL_PASSWORD_MEMORY": "12"}, "check")
+    assert weak.returncode != 0
+    assert "PORTAL_PASSWORD_PASSES" in weak.stderr
+    assert "weaker than the least figures of OWASP" in weak.stderr

@@ -4,13 +4,14 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts.actions import freeze
-from accounts.models import AuditEvent, Notice
-from accounts.notifications import policy
+from accounts.models import AuditEvent, Notice, User
+from accounts.notifications import policy, texts
 from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.policy.account_freeze import AccountFrozen
@@ -346,7 +347,8 @@ def test_a_waiting_address_is_shown_on_no_other_keys_page(sara: Person, key: Api
 def test_asking_is_turned_off_and_on_with_an_event_each(sara: Person, key: ApiKey) -> None:
     client = logged_in(sara)
     for wanted in ("off", "off", "sideways", "on"):
-        assert client.post(f"/keys/{key.pk}/rescue/", {"asks": wanted})["Location"] == f"/keys/{key.pk}/"
+        answer = client.post(f"/keys/{key.pk}/rescue/", {"asks": wanted})
+        assert answer["Location"] == f"/keys/{key.pk}/settings/"
         key.refresh_from_db()
         assert key.allows_rescue == (wanted == "on")
         if wanted == "off":
@@ -375,3 +377,33 @@ def test_old_requests_do_not_wait(sara: Person, key: ApiKey) -> None:
     assert address_approval.open_requests(sara.user).count() == 1
     RescueRequest.objects.update(asked_at=timezone.now() - timedelta(hours=24, seconds=1))
     assert address_approval.open_requests(sara.user).count() == 0
+
+
+# --- the link in the notice -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_sms_says_how_to_approve_and_links_to_the_page_that_takes_both_codes(
+    key: ApiKey, sara: Person, language: str
+) -> None:
+    User.objects.filter(pk=sara.user.pk).update(language=language)
+    ApiKey.objects.filter(pk=key.pk).update(label="trading bot of a name that is long")
+    row = open_request(key, "2001:db8:1234:5678:9abc:def0:1234:5678")
+    notice = Notice.objects.get(event__event=KeyEvent.ADDRESS_REQUESTED.value, channel="sms")
+    text = texts.sms_text(notice)
+    assert len(text.encode("utf-16-le")) // 2 <= texts.LONGEST_SMS
+    link = f"{settings.BASE_URL}/keys/rescue/{row.pk}/"
+    assert text.count(link) == 1
+    client = logged_in(sara)
+    assert client.get(f"/keys/rescue/{row.pk}/")["Location"] == path(row)
+    page = client.get(path(row)).content.decode()
+    assert 'name="resend"' in page
+    assert 'name="sms_code"' not in page  # no code was sent yet
+    assert sms_collector.messages == []
+    assert client.post(path(row), {"resend": "1"})["Location"] == path(row)
+    assert 'name="sms_code"' in client.get(path(row)).content.decode()
+
+
+def test_link_of_another_customer_leads_nowhere(key: ApiKey) -> None:
+    row = open_request(key)
+    assert logged_in(customer()).get(f"/keys/rescue/{row.pk}/").status_code == 404

@@ -1,12 +1,16 @@
 """The fast path of the endpoints: it handles what nearly every proxy sends, and leaves everything else to `handle`."""
 
+import dataclasses
+
 import pytest
 
+from apikeys.gateway import responses
 from apikeys.gateway.authorizer import Authorizer, RequestLimits
 from apikeys.gateway.endpoints import AUTH, MAX_HEADER_ORDER_BYTES, MAX_HEADER_ORDERS, Endpoints
 from apikeys.gateway.keycache.cache import KeyCache
 from apikeys.gateway.requests import Security
 from apikeys.gateway.tokens import TokenCache
+from apikeys.verification.records import DUMMY_KEY
 from tests.apikeys.gateway.test_authorizer import ADDRESS, make_request, record
 from tests.support.event_loops import StubListener
 
@@ -54,6 +58,13 @@ def test_usual_request_is_handled_on_the_fast_path() -> None:
             [b"x-portal-user: 7", b"x-portal-key: " + b"k" * 64, b"x-portal-permissions: read",
              b"x-portal-security: signed", b"", b""]
         )  # fmt: skip
+
+
+def test_fast_path_names_the_subject_behind_the_user() -> None:
+    record = dataclasses.replace(DUMMY_KEY, user="7", subject="ext:7")
+    user, rest = responses.fast_path_header_parts(record)
+    assert user == b"7\r\nx-portal-subject: ext:7"
+    assert rest == responses.fast_path_header_parts(DUMMY_KEY)[1]
 
 
 def test_header_names_may_have_any_case_and_order() -> None:

@@ -1,6 +1,7 @@
 """Envoy's ext_authz over gRPC: the same decisions as over HTTP, and never a yes without one."""
 
 import asyncio
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -33,6 +34,7 @@ from apikeys.models import ApiKey, GatewayToken
 from apikeys.policy.choices import KeyState
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
+from apikeys.verification.records import DUMMY_KEY
 from hitobit_portal.http import commit_barrier
 from tests.apikeys.gateway.test_openapi_document import FakeAuthorizer, FakeTokens
 from tests.support import ext_authz, people
@@ -187,7 +189,16 @@ def test_headers_that_only_the_portal_sets_are_removed_unless_it_sets_them() -> 
     )
     response = CheckResponse.parse(public)
     assert response.headers == {"x-portal-security": "none"}
-    assert response.removed == {"x-portal-user", "x-portal-key", "x-portal-permissions"}
+    assert response.removed == {"x-portal-user", "x-portal-subject", "x-portal-key", "x-portal-permissions"}
+
+
+def test_subject_is_named_or_what_the_client_sent_as_one_is_removed() -> None:
+    for subject, removed in (("", {"x-portal-subject"}), ("ext-7", set())):
+        record = dataclasses.replace(DUMMY_KEY, user="7", key="k" * 64, subject=subject)
+        yes = AuthorizationResult(Decision.of(Outcome.ALLOWED), record)
+        response = CheckResponse.parse(messages.encode_response(yes))
+        assert response.headers.get("x-portal-subject", "") == subject
+        assert response.removed == removed
 
 
 # --- the call -------------------------------------------------------------------------------------------------------

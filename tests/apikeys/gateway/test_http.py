@@ -101,6 +101,26 @@ def test_three_forms_of_a_request_get_the_same_decision(gateway: GatewayProcess,
     assert all_three(gateway, call, address="not an address") == {(401, -2015)}
 
 
+def test_every_yes_names_the_exchanges_own_id_from_the_moment_it_is_set(
+    gateway: GatewayProcess, key: ApiKey
+) -> None:
+    before = [gateway.auth(signed(key)) for _ in range(3)][-1]
+    assert before.status == 204
+    assert "x-portal-subject" not in before.headers
+    assert "subject" not in gateway.authorize(signed(key))
+    key.owner.external_id = f"ext:{key.owner_id}@hitobit-1.a_b"
+    key.owner.save(update_fields=["external_id"])
+    commit_barrier.changed()
+    commit_barrier.wait()
+    subjects = [gateway.auth(signed(key)).headers["x-portal-subject"] for _ in range(3)]
+    subjects += [gateway.envoy(signed(key)).headers["x-portal-subject"] for _ in range(3)]
+    subjects += [gateway.authorize(signed(key))["subject"], gateway.authorize(signed(key))["subject"]]
+    assert subjects == [key.owner.external_id] * 8
+    refused = gateway.auth(signed(key), "trade")
+    assert "x-portal-subject" not in refused.headers
+    assert "subject" not in gateway.authorize(signed(key), permission="trade")
+
+
 def test_batch_is_decided_in_order_and_bodies_are_signed(gateway: GatewayProcess, key: ApiKey) -> None:
     client = BinanceClient(key.key_id, people.secret_of(key))
     now = ("timestamp", str(time.time_ns() // 1_000_000))

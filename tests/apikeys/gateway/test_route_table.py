@@ -1,5 +1,6 @@
 """The route table: what it accepts, which route a request gets, and that every format says the same."""
 
+import json
 import re
 from collections.abc import Callable
 
@@ -211,7 +212,21 @@ def _first(rules: list[tuple[str, str]], separator: str, default: str) -> Callab
     return look_up
 
 
-READERS = {"nginx": nginx_needs, "caddy": caddy_needs, "haproxy": haproxy_needs}
+def json_needs(text: str) -> Callable[[str, str], str]:
+    document = json.loads(text)
+    assert document["path"] == PATH_PATTERN
+
+    def look_up(method: str, path: str) -> str:
+        for route in document["routes"]:
+            same = path.startswith(route["path"]) if route["prefix"] else path == route["path"]
+            if method in route["methods"] and same:
+                return f"{route['security']} {route['permission'] or '-'}"
+        return f"{document['default']['security']} {document['default']['permission']}"
+
+    return look_up
+
+
+READERS = {"nginx": nginx_needs, "caddy": caddy_needs, "haproxy": haproxy_needs, "json": json_needs}
 segments = st.sampled_from(["a", "b", "A", "a.b", "a+b", "a-b"])
 paths = st.lists(segments, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
 table_lines = st.tuples(

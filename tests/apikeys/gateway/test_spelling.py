@@ -9,7 +9,7 @@ import pytest
 
 from apikeys.gateway import requests
 from apikeys.models import AddressUse, ApiKey
-from apikeys.models.gateway import bearer
+from apikeys.models.tokens import bearer
 from hitobit_portal.http import client_ip
 from tests.apikeys.gateway.test_attacks import raw, status
 from tests.apikeys.gateway.test_bodies import AUTH, ENVOY, after_an_allowed_request, head, uri_of

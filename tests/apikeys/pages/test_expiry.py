@@ -172,9 +172,9 @@ def test_page_shows_the_present_expiry_and_offers_never_only_to_keys_that_expire
     sara: Person, key: ApiKey
 ) -> None:
     client = logged_in(sara)
-    assert 'value="never"' not in client.get(f"/keys/{key.pk}/").content.decode()
+    assert 'value="never"' not in client.get(f"/keys/{key.pk}/settings/").content.decode()
     expires = expiring(key, 40)
-    page = client.get(f"/keys/{key.pk}/").content.decode()
+    page = client.get(f"/keys/{key.pk}/settings/").content.decode()
     assert 'value="never"' in page
     with translation.override("fa"):
         assert date_local(expires) in page

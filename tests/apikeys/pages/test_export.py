@@ -188,5 +188,7 @@ def test_a_file_is_bounded_and_costs_few_statements(sara: Person, monkeypatch: p
 
 def test_pages_of_keys_and_activities_lead_to_the_export(sara: Person) -> None:
     client = logged_in(sara)
+    assert 'href="/keys/export/"' not in client.get("/keys/").content.decode(), "there is nothing to export"
+    key_of(sara, "bot")
     for page in ("/keys/", "/activity/"):
         assert 'href="/keys/export/"' in client.get(page).content.decode()

@@ -269,7 +269,7 @@ def test_choices_typed_in_an_expired_session_are_there_after_the_new_login(sara:
     session["draft"] = draft
     session.save()
     again.post("/login/second-factor/?method=totp", {"code": sara.totp()})
-    form = again.get(f"/keys/{key.pk}/").context["form"]
+    form = again.get(f"/keys/{key.pk}/", follow=True).context["form"]
     assert (form["permissions"].value(), form["network"].value(), form.chips) == (
         ["trade"],
         "8.8.8.8",

@@ -174,9 +174,9 @@ def test_pausing_is_at_once_and_without_a_code_and_looking_pauses_nothing(sara: 
 
 def test_paused_key_says_that_its_settings_wait_and_changes_none(sara: Person, key: ApiKey) -> None:
     key.set_state(KeyState.FROZEN)
-    client = logged_in(sara)
-    page = client.get(page_of(key))
-    assert 'id="settings"' not in page.content.decode()
+    client = in_english(sara)
+    assert client.get(page_of(key, "settings/"))["Location"] == page_of(key)
+    assert "settings of a paused key cannot be changed" in text(client.get(page_of(key)))
     save(client, key, name="other", permissions=["read", "trade"], expiry="30")
     assert now_of(key).settings == key.settings
     assert now_of(key).label == "bot"
@@ -346,7 +346,7 @@ def test_form_of_one_code_that_was_open_while_trading_ended_renews_nothing_and_a
     code = sara.fresh_totp()
     answer = client.post(page_of(key, "renew/"), {"code": code})
     assert answer["Location"] == page_of(key, "renew/")
-    assert "Trading has ended meanwhile" in text(client.get(answer["Location"]))
+    assert "Trading has ended in the meantime" in text(client.get(answer["Location"]))
     assert now_of(key).trade_until == until
     codes = {**renew_both(client, sara, key), "totp_code": code}  # not used up before
     client.post(page_of(key, "renew/"), codes)
@@ -480,23 +480,34 @@ SAYS = {
 }
 
 
+BADGES = {
+    "active": "Active",
+    "degraded": "Expired, read-only",
+    "expired": "Expired",
+    "lapsed": "Trading ended",
+    "frozen": "Paused",
+    "account_frozen": "Account frozen",
+}
+
+
 @pytest.mark.parametrize("state", SAYS)
-def test_every_state_has_a_sentence_on_the_page_and_on_the_list(
+def test_every_state_has_a_sentence_on_the_page_and_a_badge_on_the_list(
     sara: Person, key: ApiKey, state: str
 ) -> None:
-    ApiKey.objects.filter(pk=key.pk).update(**AGO.get(state, {}))
+    ApiKey.objects.filter(pk=key.pk).update(first_settings_at=timezone.now(), **AGO.get(state, {}))
     if state == "account_frozen":
         freeze.freeze(None, sara.user)
     client = in_english(sara)
     assert now_of(key).shown_state == state
     assert SAYS[state] in text(client.get(page_of(key)))
     if state != "revoked":
-        assert SAYS[state] in text(client.get("/keys/"))
+        rows = client.get("/keys/").content.decode().partition("<tbody")[2].partition("</tbody>")[0]
+        assert BADGES[state] in rows
 
 
 def test_trading_from_anywhere_says_from_the_start_when_it_ends(sara: Person, key: ApiKey) -> None:
     client = in_english(sara)
-    assert "trading ends after 90 days unless you renew it" in text(client.get(page_of(key)))
+    assert "trading ends after 90 days unless you renew it" in text(client.get(page_of(key, "settings/")))
     row = trading(key, 80)
     assert row.trade_until is not None
     page = text(client.get(page_of(key)))
@@ -529,10 +540,11 @@ def test_form_that_htmx_saves_goes_to_the_page_unless_a_new_keys_secret_may_be_o
 
 
 @pytest.mark.parametrize("count", [1, 25])
-def test_key_page_costs_few_statements(sara: Person, count: int) -> None:
+@pytest.mark.parametrize("page", ["", "settings/", "usage/", "signing/", "danger/"])
+def test_key_pages_cost_few_statements(sara: Person, page: str, count: int) -> None:
     keys = [key_of(sara, f"key {n}") for n in range(count)]
     keys[0].apply(["read", "trade"], TRUSTED, [people.address(n) for n in range(count)])
     client = logged_in(sara)
     with CaptureQueriesContext(connection) as captured:
-        assert client.get(page_of(keys[0])).status_code == 200
+        assert client.get(page_of(keys[0], page)).status_code == 200
     assert len(captured) <= MOST_QUERIES, [query["sql"] for query in captured.captured_queries]

@@ -131,7 +131,9 @@ def test_secret_gives_way_to_a_public_key(sara: Person, client: Client, key: Api
     assert parse(public_pem(private)).fingerprint in page
     assert "api-secret" not in page
     assert answered(key, signed_query(private)) == 200
-    assert parse(public_pem(private)).fingerprint in unescape(client.get(path(key)).content.decode())
+    assert parse(public_pem(private)).fingerprint in unescape(
+        client.get(path(key, "signing/")).content.decode()
+    )
 
 
 def test_secret_is_shown_only_in_the_session_that_gave_the_codes(
@@ -238,8 +240,8 @@ def test_third_credential_is_not_offered_and_not_made(sara: Person, client: Clie
     rotation.rotate(key, None, DAY, uuid.uuid4())  # in another window
     codes = people.both_codes(sara, PURPOSE)
     assert client.post(path(key, "rotate/verify/"), codes).headers["Location"] == path(key)
-    assert client.get(path(key, "rotate/")).headers["Location"] == path(key)
-    assert path(key, "rotate/") not in client.get(path(key)).content.decode()
+    assert client.get(path(key, "rotate/")).headers["Location"] == path(key, "signing/")
+    assert path(key, "rotate/") not in client.get(path(key, "signing/")).content.decode()
     assert key.credentials.count() == 2
 
 
@@ -282,7 +284,7 @@ def test_either_of_two_is_ended_by_hand_and_the_last_one_never(
     both = list(key.credentials.order_by("pk"))
     texts = [secret(credential) for credential in both]
     end = path(key, f"credentials/{both[which].serial}/end/")
-    assert client.get(end).headers["Location"] == path(key)
+    assert client.get(end).headers["Location"] == path(key, "signing/")
     assert answered(key, signed(key, texts[which])) == 200
     key.credentials.update(retires_at=None)  # as before its first use
     client.post(end)
@@ -296,10 +298,10 @@ def test_either_of_two_is_ended_by_hand_and_the_last_one_never(
 
 def test_page_says_which_one_is_used(client: Client, key: ApiKey) -> None:
     client.cookies["language"] = "en"
-    assert "Not used yet" in client.get(path(key)).content.decode()
+    assert "Not used yet" in client.get(path(key, "signing/")).content.decode()
     answered(key, signed(key, people.secret_of(key)))
     rotation.rotate(key, None, DAY, uuid.uuid4())
-    page = client.get(path(key)).content.decode()
+    page = client.get(path(key, "signing/")).content.decode()
     assert page.index("In use since") < page.index("Not used yet")
     assert "Ends after the first use of the new one" in page
 

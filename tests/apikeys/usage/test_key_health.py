@@ -180,18 +180,19 @@ def test_the_star_has_a_petal_for_each_passed_check(sara: Person, key: ApiKey) -
         html = logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
         assert f"#star-{petals}" in html
         aged(key, skew_ms=900)
-    assert 'href="#clock"' in html
+    assert f'href="/keys/{key.pk}/usage/#clock"' in html
 
 
 def test_the_dashboard_shows_the_five_worst_first(sara: Person, key: ApiKey) -> None:
     for n in range(6):
         key_of(sara, f"anywhere {n}")
     aged(key_of(sara, "the worst"), skew_ms=900)
+    ApiKey.objects.update(first_settings_at=timezone.now())
     html = logged_in(sara).get("/dashboard/").content.decode()
     stars = re.findall(r"icons[^\"]*\.svg#star-(\d)", html)
     assert stars == ["5", "6", "6", "6", "6"]
     worst = ApiKey.objects.get(label="the worst")
-    assert f'href="/keys/{worst.pk}/#ip"' in html
+    assert f'href="/keys/{worst.pk}/settings/#ip"' in html
 
 
 def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_settings(
@@ -201,7 +202,7 @@ def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_setting
     key.set_state(KeyState.FROZEN)
     html = logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
     assert "#star-6" in html
-    assert 'href="#ip"' not in html
+    assert "settings/#ip" not in html
     key.set_state(KeyState.REVOKED)
     assert "#star-" not in logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
 

@@ -163,7 +163,10 @@ def test_a_timestamp_in_seconds_is_counted_and_explained(sara: Person, key: ApiK
     assert "it counts milliseconds since 1970" in text(page(sara, key))
 
 
-def test_the_keys_page_costs_at_most_24_statements_with_everything_on_it(sara: Person, key: ApiKey) -> None:
+@pytest.mark.parametrize("page", ["", "usage/"])
+def test_a_keys_page_costs_at_most_24_statements_with_everything_on_it(
+    page: str, sara: Person, key: ApiKey
+) -> None:
     key.apply(["read"], "trusted", [people.address(n) for n in range(30)])
     for outcome in REFUSED:
         rejection(key, outcome)
@@ -171,15 +174,15 @@ def test_the_keys_page_costs_at_most_24_statements_with_everything_on_it(sara: P
         AddressUse.objects.create(key=key, address=people.address(n), last_at=timezone.now(), count=n)
     send(key, OTHER)
     client = logged_in(sara)
-    client.get(f"/keys/{key.pk}/")
+    client.get(f"/keys/{key.pk}/{page}")
     with CaptureQueriesContext(connection) as captured:
-        assert client.get(f"/keys/{key.pk}/").status_code == 200
+        assert client.get(f"/keys/{key.pk}/{page}").status_code == 200
     assert len(captured) <= 24, captured.captured_queries
 
 
 def test_the_page_has_no_inline_style_and_localised_numbers(sara: Person, key: ApiKey) -> None:
     DailyUse.objects.create(key=key, day=recorder.today(), outcome="allowed", permission="read", count=24_618)
-    html = logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
+    html = logged_in(sara).get(f"/keys/{key.pk}/usage/").content.decode()
     assert "style=" not in html
     assert "۲۴٬۶۱۸" in html
     assert 'class="ok-bar"' in html

@@ -70,7 +70,7 @@ def test_every_rejection_has_a_text_and_a_remedy_with_a_button(outcome: Outcome)
 
 def test_every_remedy_leads_somewhere(key: ApiKey) -> None:
     special = {*rejection_texts.POST_URLS, Remedy.RENEW, Remedy.NONE}
-    assert special | set(rejection_texts.ANCHORS) | set(rejection_texts.PAGES) == set(Remedy)
+    assert special | set(rejection_texts.KEY_PAGES) | set(rejection_texts.PAGES) == set(Remedy)
 
 
 def test_texts_of_rejections_stand_on_the_keys_page(sara: Person, key: ApiKey) -> None:
@@ -99,15 +99,15 @@ def test_an_address_is_offered_only_when_the_request_was_signed(key: ApiKey) -> 
     assert button.posts
     other = rejection_texts.button(key, unsigned, listed)
     assert other is not None
-    assert (other.url, other.posts) == ("#ip", False)
+    assert (other.url, other.posts) == (f"/keys/{key.pk}/settings/#ip", False)
     assert rejection_texts.text_of(unsigned) is rejection_texts.UNSIGNED_ADDRESS
 
 
 @pytest.mark.parametrize(
     ("outcome", "leads_to"),
     [
-        (Outcome.STALE, "#clock"),
-        (Outcome.AHEAD, "#clock"),
+        (Outcome.STALE, "usage/#clock"),
+        (Outcome.AHEAD, "usage/#clock"),
         (Outcome.KEY_INACTIVE, None),
         (Outcome.TRADE_LAPSED, None),
         (Outcome.QUARANTINE, None),
@@ -123,7 +123,7 @@ def test_a_button_leads_to_what_still_has_to_be_fixed(
     button = rejection_texts.button(
         key, rejection(key, outcome, permission="trade"), networks.NetworkMatcher()
     )
-    assert (button.url if button else None) == leads_to
+    assert (button.url if button else None) == (leads_to and f"/keys/{key.pk}/{leads_to}")
 
 
 def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> None:
@@ -136,7 +136,7 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
 
     now = timezone.now()
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now - timedelta(days=1))
-    assert url(Outcome.KEY_DEGRADED) == "#expires"
+    assert url(Outcome.KEY_DEGRADED) == f"/keys/{key.pk}/settings/#expires"
     key.apply(["read", "trade"], "unrestricted", [])
     ApiKey.objects.filter(pk=key.pk).update(trade_until=now - timedelta(days=1), expires_at=None)
     assert url(Outcome.TRADE_LAPSED) == f"/keys/{key.pk}/renew/"
@@ -145,9 +145,9 @@ def test_buttons_lead_to_what_stops_the_key_now(sara: Person, key: ApiKey) -> No
     freeze.freeze(None, sara.user)
     assert url(Outcome.OWNER_FROZEN) == "/freeze/"
     key.set_state(KeyState.FROZEN)
-    assert url(Outcome.KEY_INACTIVE) == "#state"
+    assert url(Outcome.KEY_INACTIVE) == f"/keys/{key.pk}/#state"
     key.apply(["read"], "trusted", [ADDRESS])
-    assert url(Outcome.ADDRESS_REFUSED) == "#state"
+    assert url(Outcome.ADDRESS_REFUSED) == f"/keys/{key.pk}/#state"
 
 
 def test_rejections_are_counted_by_reason_and_day(sara: Person, key: ApiKey) -> None:
@@ -167,7 +167,7 @@ def test_the_last_ones_are_shown_at_once_and_older_ones_by_a_click(sara: Person,
         rejection(key, Outcome.ADDRESS_REFUSED)
     html = page(sara, key)
     assert html.count("Add this IP</button>") == recorder.KEPT_REJECTIONS
-    assert "42 older" in text(html)
+    assert "47 older" in text(html)
 
 
 def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: Person, key: ApiKey) -> None:
@@ -245,7 +245,7 @@ def test_withdrawing_from_anywhere_is_not_given_by_one_click(sara: Person, key: 
     row = rejection(key, Outcome.PERMISSION, permission="withdraw")
     button = rejection_texts.button(key, row, networks.NetworkMatcher())
     assert button is not None
-    assert (button.url, button.posts) == ("#settings", False)
+    assert (button.url, button.posts) == (f"/keys/{key.pk}/settings/", False)
     assert logged_in(sara).post(f"/keys/{key.pk}/refusals/{row.pk}/grant/")["Location"] == f"/keys/{key.pk}/"
     assert not sms_collector.messages
 
