@@ -4,15 +4,20 @@ PYTHON ?= $(shell command -v /usr/bin/python3.11 || command -v python3.11 || com
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hitobit_portal accounts apikeys tests bench manage.py
+STYLED := $(SOURCES) deploy docs
 # A command in an environment as strict as production's, with throwaway secrets and data.
 PRODUCTION := $(BIN)/python -m tests.support.production
 DEMO := PORTAL_DEMO=true
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
+# The provider that the tests of the login by OpenID Connect talk to.
+OPENID := tests/accounts/oidc/provider
 PROCESSES ?= 2
+# Clients of Binance's API: PyPI's in an environment of their own, npm's in tests/deploy/clients/node_modules.
+CLIENTS := .venv-clients
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test verify core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
+.PHONY: help run gateway openid test verify core hunt mutants lint check format migrations messages screenshots bench docs sbom lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -24,20 +29,33 @@ run: $(VENV)/runtime.stamp $(CATALOGUES) ## Run the demo on http://127.0.0.1:800
 gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http://127.0.0.1:8001 (PORTAL_GATEWAY_PORT moves it)
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
-test: lint check $(CATALOGUES) ## Everything that has to hold: lint, types, settings, then all tests on both databases
-	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
-	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify" \
-	  --ignore=tests/accounts/access/test_default_deny.py
+# What depends most on the database: rows that are locked or written on a condition, and what the models enforce.
+LOCKING := $(addprefix tests/,accounts/factors accounts/actions accounts/notifications apikeys/models apikeys/actions races)
+ON_SQLITE := PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify"
 
-verify: $(VENV)/development.stamp $(CATALOGUES) ## The matrix of proxies: each shipped configuration started, each case sent through it
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load tests/deploy/recipes/test_matrix.py
+test: lint check openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## Everything that has to hold: lint, types, settings, all tests, and what locks rows on SQLite, too
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
+	$(ON_SQLITE) $(LOCKING)
+
+verify: $(VENV)/development.stamp $(CLIENTS)/installed.stamp $(CATALOGUES) ## What is heavier: the matrix of proxies, an upgrade under load, and all other tests on SQLite
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load tests/deploy/recipes/test_matrix.py tests/deploy/clients
+	$(BIN)/python -m pytest tests/deploy/test_upgrade.py tests/apikeys/management_api/test_openapi.py
+	$(ON_SQLITE) --ignore=tests/accounts/access/test_default_deny.py $(addprefix --ignore=,$(LOCKING))
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \
   apikeys/policy apikeys/models apikeys/actions apikeys/gateway apikeys/client_api apikeys/usage races structure/test_patterns.py \
   portal/test_client_ip.py portal/test_crypto.py portal/test_fields.py portal/test_ratelimits.py portal/test_security_review.py)
 
-core: $(VENV)/development.stamp $(CATALOGUES) ## The tests of the security core alone, for a second Python (PYTHON=..., VENV=...)
+openid: $(OPENID)/node_modules/.package-lock.json ## Install the OpenID provider that the tests log in with (npm)
+
+# Without npm the tests of this provider are skipped; with CI=true they fail.
+$(OPENID)/node_modules/.package-lock.json: $(OPENID)/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix $(OPENID) --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not installed: tests of the login by OpenID Connect are left out" >&2; fi
+
+core: $(VENV)/development.stamp openid $(CATALOGUES) ## The tests of the security core alone, for a second Python (PYTHON=..., VENV=...)
 # Python 3.13 warns of SQLite connections that a finished test left to the garbage collector; 3.11 does not know the warning.
 	$(BIN)/python -m pytest -n $(PROCESSES) -W "default:unclosed database:ResourceWarning" $(CORE)
 
@@ -49,8 +67,8 @@ mutants: $(VENV)/development.stamp $(CATALOGUES) ## Change the security core a l
 	$(BIN)/python -m tests.support.mutants $(MUTANTS)
 
 lint: $(VENV)/development.stamp ## Style, types and known-bad patterns
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(STYLED)
+	$(BIN)/ruff format --check $(STYLED)
 	$(PRODUCTION) $(BIN)/mypy $(SOURCES)
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive hitobit_portal accounts apikeys manage.py
 
@@ -60,8 +78,8 @@ check: $(VENV)/development.stamp ## Settings, migrations and message catalogues
 	$(BIN)/python -m hitobit_portal.i18n.catalogue --check
 
 format: $(VENV)/development.stamp ## Rewrite the sources in the project's style
-	$(BIN)/ruff check --fix $(SOURCES)
-	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(STYLED)
+	$(BIN)/ruff format $(STYLED)
 
 migrations: $(VENV)/development.stamp ## Write the migrations that the models ask for
 	$(PRODUCTION) $(BIN)/python manage.py makemigrations
@@ -74,12 +92,17 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 	mkdir -p docs/screenshots
 	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, a rotation and the gateway (bench/results.md)
+bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, passwords, notices, a rotation, an import and the gateway (bench/results.md)
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.debugger
+	$(BIN)/python -m bench.pages
 	$(BIN)/python -m bench.logins
+	$(BIN)/python -m bench.passwords
+	$(BIN)/python -m bench.notices
 	$(BIN)/python -m bench.rotation
+	$(BIN)/python -m bench.importing
 	$(BIN)/python -m bench.gateway
+	$(BIN)/python -m bench.proxies
 
 docs: $(VENV)/development.stamp ## Build the documentation site into var/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -90,14 +113,15 @@ sbom: $(VENV)/development.stamp ## Write the software bill of materials of requi
 	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-format JSON --output-file var/sbom.json
 
 lock: $(VENV)/development.stamp ## Pin the newest versions that requirements*.in admit, with hashes
-	for name in requirements requirements-grpc requirements-dev; do \
+	for name in requirements requirements-grpc requirements-dev requirements-otel; do \
 	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-header \
 	    --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file $$name.txt $$name.in || exit 1; \
 	done
+	cd tests/deploy/clients && npm update --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved
 
 clean: ## Remove what was built (keeps var/, the demo's data)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis $(CATALOGUES)
+	rm -rf $(VENV) $(OPENID)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis $(CATALOGUES)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -108,9 +132,17 @@ $(VENV)/runtime.stamp: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/development.stamp: requirements.txt requirements-grpc.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-grpc.txt -r requirements-dev.txt
+$(VENV)/development.stamp: requirements.txt requirements-grpc.txt requirements-otel.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-grpc.txt -r requirements-otel.txt -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime.stamp
+
+# Without npm, tests of its packages are skipped; with CI=true they fail.
+$(CLIENTS)/installed.stamp: requirements-clients.txt tests/deploy/clients/package-lock.json | $(BIN)/python
+	$(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install -qq --require-hashes -r requirements-clients.txt
+	if command -v npm >/dev/null; then npm ci --prefix tests/deploy/clients --ignore-scripts --no-audit --no-fund --loglevel=error; \
+	else echo "npm is not installed: tests of its clients, express and fastify are left out" >&2; fi
+	@touch $@
 
 %.mo: %.po | $(VENV)/runtime.stamp
 	@$(BIN)/pybabel -q compile -D django -i $< -o $@

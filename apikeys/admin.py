@@ -112,7 +112,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         keys = list(self._visible(request).filter(pk__in=chosen).order_by("-created_at", "-pk"))
         hit = [key for key in keys if key.state in act.from_states and access.can_act_on(request, key.owner)]
         if not hit:
-            messages.warning(request, _("None of the selected keys can be changed like that."))
+            messages.warning(request, _("None of the selected keys can be changed this way."))
             return redirect("admin:apikeys_apikey_changelist")
         form = ReasonForm(request.POST if "reason" in request.POST else None)
         if form.is_bound and form.is_valid():

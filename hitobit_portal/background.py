@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from django.db import close_old_connections
@@ -25,6 +25,10 @@ DELAY = 0.1  # seconds
 
 _pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
 _free = threading.BoundedSemaphore(LONGEST_QUEUE)
+# Codes by SMS: a provider that hangs holds these threads and none that answers requests.
+# SECURITY: the code is in the memory of this queue alone.
+_codes_pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="codes")
+_codes_free = threading.BoundedSemaphore(LONGEST_QUEUE)
 # SECURITY: tasks of API requests have a queue of their own. A flood of requests must not delay the codes of people.
 _statistics_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="statistics")
 _statistics_free = threading.BoundedSemaphore(LONGEST_QUEUE)
@@ -32,26 +36,31 @@ _statistics_free = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 def run(work: Callable[..., object], *arguments: Any) -> bool:
     """Call ``work`` soon, in the current language. Returns False if the queue is full."""
-    return _submit(_pool, _free, work, arguments)
+    return _submit(_pool, _free, DELAY, work, arguments) is not None
+
+
+def run_code(work: Callable[..., object], *arguments: Any) -> Future[Any] | None:
+    """Call ``work``, which sends a code, at once. Returns the future of its result; None if the queue is full."""
+    return _submit(_codes_pool, _codes_free, 0.0, work, arguments)
 
 
 def run_statistics(work: Callable[..., object], *arguments: Any) -> bool:
     """The same for statistics, which may be lost if there are too many."""
-    return _submit(_statistics_pool, _statistics_free, work, arguments)
+    return _submit(_statistics_pool, _statistics_free, DELAY, work, arguments) is not None
 
 
 def _submit(
     pool: ThreadPoolExecutor,
     free: threading.BoundedSemaphore,
+    delay: float,
     work: Callable[..., object],
     arguments: tuple[Any, ...],
-) -> bool:
+) -> Future[Any] | None:
     if not free.acquire(blocking=False):
         logger.error("queue of background tasks is full; %s was dropped", work.__name__)
-        return False
-    begin = time.monotonic() + DELAY
-    pool.submit(_work, begin, free, work, arguments, translation.get_language(), logs.request_id.get())
-    return True
+        return None
+    begin = time.monotonic() + delay
+    return pool.submit(_work, begin, free, work, arguments, translation.get_language(), logs.request_id.get())
 
 
 def _work(
@@ -61,17 +70,18 @@ def _work(
     arguments: tuple[Any, ...],
     language: str | None,
     request: str,
-) -> None:
+) -> object:
     # A task that has waited longer starts at once: the delay does not slow down a full queue.
     time.sleep(max(0.0, begin - time.monotonic()))
     token = logs.request_id.set(request)
     close_old_connections()
     try:
         with translation.override(language):
-            work(*arguments)
+            return work(*arguments)
     except Exception as error:
         # The class only: a message may contain the arguments, which have a phone number.
         logger.error("background task %s failed: %s", work.__name__, type(error).__name__)
+        return None
     finally:
         close_old_connections()
         logs.request_id.reset(token)

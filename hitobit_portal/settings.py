@@ -33,13 +33,21 @@ SECURE = _address.scheme == "https"
 ALLOWED_HOSTS = [_address.hostname, *values[declared.ALLOWED_HOSTS]]
 TRUSTED_PROXIES = values[declared.TRUSTED_PROXIES]
 SIGNUP = values[declared.SIGNUP]
+OIDC_ISSUER = values[declared.OIDC_ISSUER]
+OIDC_CLIENT_ID = values[declared.OIDC_CLIENT_ID]
+OIDC_CLIENT_SECRET = values[declared.OIDC_CLIENT_SECRET]
+OIDC_REQUIRED = values[declared.OIDC_REQUIRED]
+OIDC_PROVISION = values[declared.OIDC_PROVISION]
 SECURITY_CONTACT = values[declared.SECURITY_CONTACT]
+API_DOCS_URL = values[declared.API_DOCS_URL]
 SECURITY_POLICY = values[declared.SECURITY_POLICY]
 SECURITY_LANGUAGES = values[declared.SECURITY_LANGUAGES]
 
 SMS_BACKENDS = values[declared.SMS_BACKENDS]
 SMS_COUNTRIES = values[declared.SMS_COUNTRIES]
 SMS_PRICE = values[declared.SMS_PRICE]
+SMS_DAY = values[declared.SMS_DAY]
+SMS_PREFIX_HOUR = values[declared.SMS_PREFIX_HOUR]
 # The system check E008 reports what a configured provider still needs.
 KAVENEGAR_API_KEY = values[declared.KAVENEGAR_API_KEY]
 KAVENEGAR_SENDER = values[declared.KAVENEGAR_SENDER]
@@ -70,6 +78,8 @@ GATEWAY_ADDRESS_RATE = values[declared.GATEWAY_ADDRESS_RATE]
 REPLAY_GUARD = values[declared.REPLAY_GUARD]
 GATEWAY_LOADERS = 4  # threads of a gateway process that load keys which are not in the key cache
 
+OTEL_EXPORTER_OTLP_ENDPOINT = values[declared.OTEL_EXPORTER_OTLP_ENDPOINT]
+OTEL_EXPORTER_OTLP_HEADERS = values[declared.OTEL_EXPORTER_OTLP_HEADERS]
 AUDIT_SINK = values[declared.AUDIT_SINK]
 
 INSTALLED_APPS = [
@@ -92,6 +102,7 @@ MIDDLEWARE = [
     "hitobit_portal.http.commit_barrier.middleware",
     "hitobit_portal.http.error_pages.for_programs",
     "hitobit_portal.http.middleware.request_context",
+    "hitobit_portal.observability.traces.middleware",
     "hitobit_portal.http.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",
     "hitobit_portal.http.staticfiles.StaticFilesMiddleware",
@@ -146,6 +157,7 @@ else:
     # psycopg's pauses between attempts to connect double; after 2 seconds they begin again with 1.
     _pool = {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 2}
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
+DATABASE_POOLER: dict[str, Any] = values[declared.DATABASE_POOLER_URL]
 DATABASE_CONNECT_TIMEOUT = values[declared.DATABASE_CONNECT_TIMEOUT]
 DATABASE_PAGE_TIMEOUT = values[declared.DATABASE_PAGE_TIMEOUT]
 DATABASE_SEARCH_TIMEOUT = values[declared.DATABASE_SEARCH_TIMEOUT]
@@ -174,7 +186,20 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = [
+    "hitobit_portal.security.passwords.PortalPasswordHasher",
+    # Only of imported accounts (`manage.py import_users`), until their next login.
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "accounts.access.imported_hashes.BCryptHasher",
+    "accounts.access.imported_hashes.AspNetIdentityHasher",
+]
+PASSWORD_MEMORY = values[declared.PASSWORD_MEMORY]
+PASSWORD_PASSES = values[declared.PASSWORD_PASSES]
+PASSWORD_LANES = values[declared.PASSWORD_LANES]
+PASSWORD_HASHES = values[declared.PASSWORD_HASHES]
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "accounts.access.passwords.PasswordValidator"}]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "dashboard"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.support.live_site import Customer, LiveSite
+    from tests.support.openid_provider import OpenIdProvider
     from tests.support.people import Person
     from tests.support.visitors import Visit, Windows
 
@@ -180,8 +182,10 @@ def _trail_of_nobody_is_remembered() -> Iterator[None]:
 class Now:
     """Stands in for the pool of `hitobit_portal.background`: a thread would not see the transaction of the test."""
 
-    def submit(self, work: Callable[..., object], *arguments: object) -> None:
-        work(*arguments)
+    def submit(self, work: Callable[..., object], *arguments: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_result(work(*arguments))
+        return future
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +193,7 @@ def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     from hitobit_portal import background
 
     monkeypatch.setattr(background, "_pool", Now())
+    monkeypatch.setattr(background, "_codes_pool", Now())
     monkeypatch.setattr(background, "_statistics_pool", Now())
     monkeypatch.setattr(background, "DELAY", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
@@ -305,6 +310,36 @@ def valkey_url() -> str:
     if "PORTAL_TEST_VALKEY_URL" not in os.environ:
         unavailable("needs Valkey")
     return os.environ["REDIS_URL"]
+
+
+@pytest.fixture(scope="session")
+def openid_process() -> Iterator["OpenIdProvider"]:
+    """A real OpenID provider, for all tests of a process; `openid` gives it to one of them."""
+    from tests.support.openid_provider import OpenIdProvider
+
+    try:
+        server = OpenIdProvider().start()
+    except Missing as error:
+        remarks.append(f"NOT WITH AN OPENID PROVIDER: {error}")
+        unavailable(str(error))
+        raise
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def openid(openid_process: "OpenIdProvider", settings: Any) -> Iterator["OpenIdProvider"]:
+    """The provider without faults, and a portal that is set up for it and knows nothing of it yet."""
+    from accounts.oidc import provider
+
+    openid_process.control()
+    settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID = openid_process.issuer, openid_process.client_id
+    settings.OIDC_CLIENT_SECRET = openid_process.client_secret
+    provider._documents.clear()
+    provider._down_until.clear()
+    yield openid_process
+    provider._documents.clear()
+    provider._down_until.clear()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ __all__ = [
     "backends",
     "decorators",
     "form_drafts",
+    "imported_hashes",
     "known_browsers",
     "logins",
     "middleware",

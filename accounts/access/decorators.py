@@ -20,7 +20,7 @@ def public(view: V) -> V:
 
 
 def pending(view: V) -> V:
-    """Allow only visitors with a half-finished login: the password was right (``request.pending_user``)."""
+    """Allow only visitors with a half-finished login (``request.pending_user``): the first step was right."""
     view.access = "pending"  # type: ignore[attr-defined]
     return view
 

@@ -61,6 +61,11 @@ def current_nonce(request: HttpRequest, user: User, purpose: ApprovalPurpose) ->
     )
 
 
+def is_complete(request: HttpRequest, purpose: ApprovalPurpose) -> bool:
+    """Return whether ``purpose`` is approved in a complete login, whose nonce `current_nonce` has found."""
+    return purpose not in PRE_LOGIN_KEYS and not isinstance(request.session.get(PENDING), dict)
+
+
 def belongs_to(pending: dict[str, object], user: User) -> bool:
     """Return whether this half-finished login belongs to ``user`` (the current row) and is still valid."""
     is_current = constant_time_compare(str(pending.get("hash", "")), user.get_session_auth_hash())

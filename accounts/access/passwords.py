@@ -125,4 +125,4 @@ class PasswordValidator:
             raise ValidationError(reason, code="password")
 
     def get_help_text(self) -> str:
-        return _("8 to 128 characters of any kind, and nothing that is easy to guess.")
+        return _("8 to 128 characters of any kind. Avoid anything that is easy to guess.")

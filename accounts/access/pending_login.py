@@ -1,4 +1,5 @@
-"""Half-finished logins: the password was right, the second factor (or the enrolment) is not done yet.
+"""Half-finished logins: the password was right, or the exchange has vouched for the customer; the second factor (or
+the enrolment) is not done yet.
 
 The state is one session key with user, time and the address to return to. It is not a Django login: ``request.user``
 stays anonymous until the second factor, or the whole enrolment, is done.
@@ -18,9 +19,10 @@ from accounts.models import PortalDevice, User
 PENDING_SECONDS = 15 * 60
 
 
-def begin(request: HttpRequest, user: User, next_url: str) -> None:
-    """Start a half-finished login after the right password. The session id changes and nothing of the password is
-    kept.
+def begin(request: HttpRequest, user: User, next_url: str, *, by_exchange: bool = False) -> None:
+    """Start a half-finished login after the right password, or a login with the exchange's account (``by_exchange``).
+
+    The session id changes and nothing of the password, or of the provider's tokens, is kept.
     """
     draft = form_drafts.draft_for(request, user)
     # SECURITY: against session fixation: an id that an attacker planted becomes worthless here. Data of an earlier
@@ -39,6 +41,7 @@ def begin(request: HttpRequest, user: User, next_url: str) -> None:
         "nonce": logins.new_nonce(),
         # SECURITY: a new password, or "end all sessions", also ends half-finished logins.
         "hash": user.get_session_auth_hash(),
+        "by_exchange": by_exchange,
     }
 
 
@@ -50,6 +53,11 @@ def pending_user(request: HttpRequest) -> User | None:
         return None  # written by the previous version, without a nonce and the number of proofs needed
     user = User.objects.select_related("totp", "sms").filter(pk=state["user"]).first()
     return user if user is not None and logins.belongs_to(state, user) else None
+
+
+def is_by_exchange(request: HttpRequest) -> bool:
+    """Return whether the half-finished login began with the exchange's account, and not with a password."""
+    return bool(request.session.get(PENDING, {}).get("by_exchange"))
 
 
 def is_current(request: HttpRequest, user: User) -> bool:
@@ -111,7 +119,12 @@ def finish(request: HttpRequest, user: User, device: PortalDevice, method: str =
     django_otp.login(request, device)
     sessions.start(request, user, method)
     known_browsers.mark_known(request, user)
-    return next_url or reverse("dashboard")
+    return next_url or landing_page(user)
+
+
+def landing_page(user: User) -> str:
+    """Return where the user works: staff in the admin site, customers on their dashboard."""
+    return reverse("admin:index" if user.is_staff else "dashboard")
 
 
 def next_step(request: HttpRequest, user: User) -> str:

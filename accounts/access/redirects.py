@@ -1,5 +1,6 @@
 """Redirects to the login page, and validation of the address to return to after the login."""
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -21,6 +22,11 @@ def safe_next(request: HttpRequest, target: str) -> str:
     return ""
 
 
+def _login_page(target: str) -> str:
+    """Return the name of the login page: where the exchange's account is required, staff have one of their own."""
+    return "staff_login" if settings.OIDC_REQUIRED and target.startswith(reverse("admin:index")) else "login"
+
+
 def redirect_to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
     """Redirect to the login page, which returns to the requested page by GET. Form values that are no secrets are
     kept.
@@ -31,7 +37,8 @@ def redirect_to_login(request: HttpRequest, owner: str = "") -> HttpResponse:
     owner = owner or form_drafts.expired_session_owner(request)
     form_drafts.save(request, owner)
     target = request.path if request.method == "POST" else request.get_full_path()
-    location = f"{reverse('login')}?{urlencode({'next': target})}" if target != "/" else reverse("login")
+    page = reverse(_login_page(target))
+    location = f"{page}?{urlencode({'next': target})}" if target != "/" else page
     if request.headers.get("HX-Request") == "true":
         response = HttpResponse(status=204, headers={"HX-Redirect": location})
     else:

@@ -28,14 +28,15 @@ def freeze(
     via: str = "page",
     actor: User | None = None,
     reason: str = "",
+    token: str = "",
 ) -> bool:
     """Freeze all keys and end all sessions at once. Return whether the account was not frozen before.
 
     The link in a notice does not end the sessions of an account that is already frozen. Browsers stay known to the
     account (`known_browsers`): the owner has to log in to undo the freeze, even while others try passwords.
 
-    ``via``: "page", "link" (in a notice), "staff" or "command", for the audit trail; ``actor``: who did it, if not
-    the owner; ``reason``: shown to the owner.
+    ``via``: "page", "link" (in a notice), "staff", "command" or "api", for the audit trail; ``actor``: who did it, if
+    not the owner; ``reason``: shown to the owner; ``token``: the name of a management token.
     """
     with transaction.atomic():
         changed = User.objects.filter(pk=user.pk, frozen_at=None).update(frozen_at=timezone.now()) == 1
@@ -44,9 +45,8 @@ def freeze(
         if changed or via != "link":
             sessions.end_all(user, forget_browsers=False)
         if changed:
-            audit.record(
-                Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **_reason_detail(reason)
-            )
+            detail = _reason_detail(reason) | ({"token": token} if token else {})
+            audit.record(Event.ACCOUNT_FROZEN, request, customer=user, actor=actor, via=via, **detail)
     user.refresh_from_db(fields=["frozen_at"])
     return changed
 

@@ -18,7 +18,7 @@ from accounts.notifications import policy
 from hitobit_portal.http import display_preferences
 
 THEMES = [(display_preferences.AUTO, _("System")), ("light", _("Light")), ("dark", _("Dark"))]
-DIGITS = [(display_preferences.AUTO, _("By language")), ("latin", _("Always 0123456789"))]
+DIGITS = [(display_preferences.AUTO, _("Match the language")), ("latin", _("Always 0123456789"))]
 
 
 class PreferencesForm(forms.Form):

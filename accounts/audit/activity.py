@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, method_text, replaced_text
+from accounts.audit.detail_texts import change_lines, isolated, login_text, replaced_text
 from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, event_of
 from accounts.models import AuditEvent, User
@@ -59,8 +59,7 @@ def row(event: AuditEvent) -> Row:
 def detail_of(event: AuditEvent) -> str:
     detail: dict[str, Any] = event.detail
     parts = []
-    if "method" in detail:
-        parts.append(method_text(detail["method"]))
+    parts.append(login_text(detail))
     if "purpose" in detail:
         parts.append(past_text(detail["purpose"]))
     if "changes" in detail:
@@ -75,7 +74,7 @@ def _facts(detail: dict[str, Any]) -> list[str]:
     """What else the details hold: what was before, and until when."""
     facts = []
     if "before" in detail:
-        facts.append(_("before: “%(name)s”") % {"name": isolated(plain(detail["before"]))})
+        facts.append(_("previously “%(name)s”") % {"name": isolated(plain(detail["before"]))})
     if until := _moment(detail, "until"):
         facts.append(_("until %(when)s") % {"when": until})
     if "old" in detail and "new" in detail:

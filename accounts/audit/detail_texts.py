@@ -3,10 +3,12 @@
 Apps add the words for the details of their own events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
+from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from accounts.choices.events import SecurityEvent, event_of
 from accounts.choices.registry import Registry
@@ -20,6 +22,13 @@ CHANGES: Registry[SecurityEvent, Callable[[str], str]] = Registry({})
 def isolated(text: str) -> str:
     """``text`` as an island in right-to-left plain text: ``2001:db8::/48`` stays readable (isolates, UAX #9)."""
     return f"\u2066{text}\u2069"
+
+
+def login_text(detail: Mapping[str, Any]) -> str:
+    """How a login began, if not with a password, and how it was completed; "" for other events."""
+    first = _("with the Hitobit account") if detail.get("first") == "exchange" else ""
+    parts = (first, method_text(detail.get("method", "")))
+    return pgettext("list separator", ", ").join(filter(None, parts))
 
 
 def method_text(value: str) -> str:

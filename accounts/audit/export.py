@@ -16,6 +16,7 @@ COLUMNS = (
         "at",
         "event",
         "customer",
+        "external_id",
         "actor",
         "target",
         "label",
@@ -30,19 +31,20 @@ PAGE = 2000
 
 def lines(events: QuerySet[AuditEvent], kind: str) -> Iterator[str]:
     """``kind``: "csv" or "jsonl"."""
-    rows = (stream.line(event, link) for event, link in _linked(events))
+    rows = (stream.line(event, link, known) for event, link, known in _linked(events))
     if kind == "jsonl":
         return (f"{row}\n" for row in rows)
     return csv_export.lines(COLUMNS, (_cells(row) for row in rows))
 
 
-def _linked(events: QuerySet[AuditEvent]) -> Iterator[tuple[AuditEvent, AuditLink | None]]:
+def _linked(events: QuerySet[AuditEvent]) -> Iterator[tuple[AuditEvent, AuditLink | None, dict[int, str]]]:
     """Pages by number: one long statement would keep the database from cleaning up meanwhile."""
     after = 0
     while page := list(events.filter(pk__gt=after).order_by("pk")[:PAGE]):
         after = page[-1].pk
         links = {link.event_id: link for link in AuditLink.objects.filter(event__in=page)}
-        yield from ((event, links.get(event.pk)) for event in page)
+        known = stream.external_ids(page)
+        yield from ((event, links.get(event.pk), known) for event in page)
 
 
 def _cells(row: str) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.audit import texts
-from accounts.models import AuditEvent, AuditHead, AuditLink
+from accounts.models import AuditEvent, AuditHead, AuditLink, User
 from accounts.sms.numbers import masked
 
 logger = logging.getLogger("portal.audit")
@@ -28,6 +28,8 @@ MOST = 500
 #: Columns that are never masked: `verify_audit` compares them with the database, and about one MAC in 200 has ten
 #: decimal digits in a row that look like a mobile number.
 COMPARED = frozenset({"at", "event", "mac"})
+#: Nor is the exchange's id masked, which is useless in part. `accounts.exchange` refuses ids that are the phone number.
+UNMASKED = COMPARED | {"external_id"}
 PHONE = re.compile(r"(?<![0-9])(?:\+|00)?98[0-9]{10}(?![0-9])|(?<![0-9])0?9[0-9]{9}(?![0-9])")
 _failing = False
 
@@ -52,27 +54,39 @@ def stream(head: AuditHead, links: Sequence[AuditLink]) -> bool:
         later = AuditLink.objects.filter(sequence__gt=head.streamed, sequence__lte=head.sequence)
         # A link without an event is found by `verify_audit`, and has no line.
         links = list(later.select_related("event").order_by("sequence")[:MOST])
-    if links and not _write("".join(line(link.event, link) + "\n" for link in links)):
+    known = external_ids(link.event for link in links)
+    if links and not _write("".join(line(link.event, link, known) + "\n" for link in links)):
         return False
     head.streamed = links[-1].sequence if links else head.sequence
     return True
 
 
-def line(event: AuditEvent, link: AuditLink | None) -> str:
-    """Return the event as one line of JSON. Phone numbers in texts are masked."""
-    values = row(event, link).items()
-    masked_row = {name: value if name in COMPARED else _masked(value) for name, value in values}
+def external_ids(events: Iterable[AuditEvent]) -> dict[int, str]:
+    """Return the exchange's ids of the events' customers, by primary key. One query."""
+    customers = {event.customer_id for event in events if event.customer_id is not None}
+    people = User.objects.filter(pk__in=customers, external_id__isnull=False)
+    return {pk: external_id or "" for pk, external_id in people.values_list("pk", "external_id")}
+
+
+def line(event: AuditEvent, link: AuditLink | None, known: Mapping[int, str]) -> str:
+    """Return the event as one line of JSON. Phone numbers in texts are masked. ``known``: see `external_ids`."""
+    values = row(event, link, known).items()
+    masked_row = {name: value if name in UNMASKED else _masked(value) for name, value in values}
     return json.dumps(texts.outgoing(masked_row), ensure_ascii=False)
 
 
-def row(event: AuditEvent, link: AuditLink | None) -> dict[str, Any]:
-    """What a line or an export says of an event, by name. ``sequence`` and ``mac`` are its link's."""
+def row(event: AuditEvent, link: AuditLink | None, known: Mapping[int, str]) -> dict[str, Any]:
+    """What a line or an export says of an event, by name. ``sequence`` and ``mac`` are its link's.
+
+    ``external_id`` is what the exchange calls the customer now; it is no part of the event, and no MAC covers it.
+    """
     return {
         "sequence": link.sequence if link else None,
         "id": event.pk,
         "at": event.at.astimezone(UTC).isoformat(timespec="microseconds"),
         "event": event.event,
         "customer": event.customer_id,
+        "external_id": known.get(event.customer_id) if event.customer_id else None,
         "actor": event.actor_id,
         "target": event.target,
         "label": event.label,

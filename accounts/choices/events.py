@@ -37,6 +37,7 @@ class Event(SecurityEvent):
     LOGIN = "login"
     LOGIN_PASSWORD_REFUSED = "login.password_refused"  # nosec B105
     LOGIN_LIMITED = "login.limited"
+    LOGIN_EXCHANGE_REFUSED = "login.exchange_refused"
     LOGOUT = "logout"
     CODE_REFUSED = "code.refused"
     CODE_LOCKED = "code.locked"
@@ -55,6 +56,7 @@ class Event(SecurityEvent):
     DEVICE_FORGOTTEN = "device.forgotten"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "session.others_ended"
+    SESSIONS_ENDED_BY_EXCHANGE = "session.ended_by_exchange"
     PASSWORD_CHANGED = "password.changed"  # nosec B105
     PASSWORD_RESET = "password.reset"  # nosec B105
     PHONE_CHANGED = "factor.phone_changed"
@@ -86,6 +88,9 @@ class Event(SecurityEvent):
     ACCOUNT_REOPENED = "account.reopened"
     NOTICE_RESENT = "notice.resent"
     STAFF_MADE = "staff.made"
+    USERS_IMPORTED = "users.imported"
+    USERS_EXPORTED = "users.exported"
+    USER_CREATED = "users.created"
     SMS_TESTED = "sms.tested"
     TRIAL_LOADED = "trial.loaded"
 
@@ -95,6 +100,7 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.LOGIN: Look(_("Logged in"), "user", ""),
         Event.LOGIN_PASSWORD_REFUSED: Look(_("Login attempt with a wrong password"), "alert", "warn"),
         Event.LOGIN_LIMITED: Look(_("Login blocked temporarily after too many attempts"), "alert", "danger"),
+        Event.LOGIN_EXCHANGE_REFUSED: Look(_("Login with the Hitobit account refused"), "alert", "warn"),
         Event.LOGOUT: Look(_("Logged out"), "exit", ""),
         Event.CODE_REFUSED: Look(_("Wrong code"), "alert", "warn"),
         Event.CODE_LOCKED: Look(_("Codes blocked temporarily after too many wrong ones"), "alert", "danger"),
@@ -115,14 +121,17 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.DEVICE_FORGOTTEN: Look(_("Device trust removed"), "devices", "info"),
         Event.SESSION_ENDED: Look(_("Session ended from another device"), "exit", "info"),
         Event.SESSIONS_ENDED: Look(_("All other sessions ended"), "exit", "info"),
+        Event.SESSIONS_ENDED_BY_EXCHANGE: Look(
+            _("All sessions ended, because you logged out of Hitobit"), "exit", "info"
+        ),
         Event.PASSWORD_CHANGED: Look(_("Password changed"), "lock", "warn"),
         Event.PASSWORD_RESET: Look(_("Forgotten password reset"), "lock", "danger"),
         Event.PHONE_CHANGED: Look(_("Mobile number changed"), "sms", "danger"),
         Event.PHONE_CHANGE_ASKED: Look(_("Replacement of a lost mobile number requested"), "sms", "danger"),
         Event.TOTP_CHANGED: Look(_("Authenticator changed"), "shield", "danger"),
-        Event.FACTORS_RESET_ASKED: Look(_("Reset of both factors requested"), "shield", "danger"),
-        Event.FACTORS_RESET: Look(_("Both factors reset"), "shield", "danger"),
-        Event.DELAYED_STOPPED: Look(_("Pending change of factors stopped"), "shield", "ok"),
+        Event.FACTORS_RESET_ASKED: Look(_("Two-factor reset requested"), "shield", "danger"),
+        Event.FACTORS_RESET: Look(_("Two-factor authentication reset"), "shield", "danger"),
+        Event.DELAYED_STOPPED: Look(_("Pending two-factor change stopped"), "shield", "ok"),
         Event.EMAIL_ASKED: Look(_("Confirmation link sent to a new e-mail address"), "info", "info"),
         Event.EMAIL_CHANGED: Look(_("E-mail address for notices changed"), "info", "warn"),
         Event.ACCOUNT_FROZEN: Look(_("Account frozen"), "lock", "danger"),
@@ -133,7 +142,7 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.AUDIT_PRUNED: Look(_("Old security events pruned"), "trash", "warn"),
         Event.AUDIT_EXPORTED: Look(_("Security events exported by an operator"), "download", "info"),
         Event.AUDIT_RESTARTED: Look(_("Chain of security events restarted"), "alert", "danger"),
-        Event.AUDIT_EXPLAINED: Look(_("Missing security event numbers explained"), "alert", "warn"),
+        Event.AUDIT_EXPLAINED: Look(_("Gap in security event numbers explained"), "alert", "warn"),
         Event.PRUNED: Look(_("Old data removed"), "trash", ""),
         Event.MASTER_KEY_ROTATED: Look(_("Secrets re-encrypted with a new master key"), "rotate", "warn"),
         Event.STAFF_CHANGED_USER: Look(_("Account changed by staff"), "user", "warn"),
@@ -145,6 +154,9 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
         Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
         Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
+        Event.USERS_IMPORTED: Look(_("Customers imported"), "user", "warn"),
+        Event.USERS_EXPORTED: Look(_("Customers exported"), "download", "warn"),
+        Event.USER_CREATED: Look(_("Account created by the exchange"), "user", "info"),
         Event.STAFF_MADE: Look(_("Staff account created"), "user", "warn"),
         Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
         Event.TRIAL_LOADED: Look(_("Sample customers created"), "user", "warn"),

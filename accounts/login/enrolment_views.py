@@ -18,6 +18,7 @@ from accounts.factors import recovery_codes as factors_recovery_codes
 from accounts.factors import result_messages, sms_codes, totp, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
+from accounts.factors.views import with_sms_state
 from accounts.login.views import complete
 from accounts.models import SmsDevice, User
 from hitobit_portal.http import error_pages
@@ -60,8 +61,9 @@ def enrol_sms(request: HttpRequest) -> HttpResponse:
         "resend_in": sms_codes.seconds_until_resend(user, approvals.ENROL_SMS),
         "can_speak": sms.can_speak(),
         "sent": sms_codes.is_code_pending(request, user, approvals.ENROL_SMS),
+        "sms_state": sms_codes.delivery_state(request, user, approvals.ENROL_SMS),
     }
-    return render(request, "accounts/enrol_sms.html", context)
+    return with_sms_state(render(request, "accounts/enrol_sms.html", context), context)
 
 
 def _needs_code(request: HttpRequest, user: User) -> bool:

@@ -1,10 +1,14 @@
 """Login in two steps, and logout."""
 
+from typing import Any
+
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.contrib.auth import logout as django_logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -21,6 +25,7 @@ from accounts.choices.events import Event
 from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm, LoginForm, RecoveryForm
 from accounts.factors.verification import Factor
+from accounts.factors.views import with_sms_state
 from accounts.login import known_devices
 from accounts.models import PortalDevice, User
 from hitobit_portal.http import display_preferences, error_pages
@@ -38,12 +43,31 @@ TRUSTABLE = (Factor.TOTP, Factor.SMS)
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
-    """Step one: phone and password."""
+    """Step one: phone and password, or the way to the exchange's login."""
+    # SECURITY: a password that is not asked for does not log in either, whatever is posted.
+    return _first_step(request, takes_password=not settings.OIDC_REQUIRED)
+
+
+@public
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def staff_login(request: HttpRequest) -> HttpResponse:
+    """Step one of staff, where customers have to log in with the exchange's account (`PORTAL_OIDC_REQUIRED`)."""
+    if not settings.OIDC_REQUIRED:
+        next_url = redirects.safe_next(request, request.GET.get("next", ""))
+        return redirect(f"{reverse('login')}?{urlencode({'next': next_url})}" if next_url else "login")
+    return _first_step(request, takes_password=True)
+
+
+def _first_step(request: HttpRequest, *, takes_password: bool) -> HttpResponse:
     next_url = redirects.safe_next(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated and request.user.is_verified():
-        return redirect(next_url or "dashboard")
+        return redirect(next_url or pending_login.landing_page(request.user))
     if carried := preferences.restore_after_logout(request):
         return carried
+    if not takes_password:
+        return first_page(request, next_url)
     form = LoginForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         phone = form.cleaned_data["phone"]
@@ -56,7 +80,7 @@ def login(request: HttpRequest) -> HttpResponse:
         scheduled_changes.apply_due(number=phone)
         # The same work for every number: Django hashes the password for unknown numbers too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
-        if isinstance(user, User):
+        if isinstance(user, User) and _may_use_password(user):
             ratelimits.release_all(slots)  # the limits are against guessing; a right password is no guess
             pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
@@ -65,7 +89,36 @@ def login(request: HttpRequest) -> HttpResponse:
             return redirect(pending_login.next_step(request, user))
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_find_user(phone), succeeded=False)
         form.add_error(None, _("The mobile number or the password is wrong."))
-    return render(request, "accounts/login.html", {"form": form, "next": next_url})
+    return first_page(request, next_url, form, is_for_staff=settings.OIDC_REQUIRED)
+
+
+def _may_use_password(user: User) -> bool:
+    # SECURITY: a customer's right password is answered as a wrong one is, or the page would confirm it.
+    return user.is_staff or not settings.OIDC_REQUIRED
+
+
+def first_page(
+    request: HttpRequest,
+    next_url: str,
+    form: LoginForm | None = None,
+    *,
+    is_for_staff: bool = False,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """Return the login page. ``problem``: why the exchange's login did not go on; the other ways stay on the page."""
+    if form is None and not settings.OIDC_REQUIRED:
+        form = LoginForm()
+    query = f"?{urlencode({'next': next_url})}" if next_url else ""
+    context = {
+        "form": form,
+        "next": next_url,
+        "problem": problem,
+        "action": reverse("staff_login" if is_for_staff else "login"),
+        "exchange": f"{reverse('oidc_login')}{query}" if settings.OIDC_ISSUER and not is_for_staff else "",
+        "staff": f"{reverse('staff_login')}{query}" if form is None else "",
+    }
+    return render(request, "accounts/login.html", context, status=status)
 
 
 def _find_user(phone: str) -> User | None:
@@ -130,10 +183,17 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         "can_speak": sms.can_speak(),
         "resend_in": sms_codes.seconds_until_resend(user, approvals.LOGIN) if method is Factor.SMS else None,
         "device": user_agents.describe(user_agents.from_request(request)),
-        "can_trust": method in TRUSTABLE and user.has_both_factors and not user.is_staff,
+        "can_trust": method in TRUSTABLE and user.has_both_factors and _can_trust(request, user),
         "trust": "trust" in request.POST,
+        "sms_state": sms_codes.delivery_state(request, user, approvals.LOGIN) if method is Factor.SMS else "",
     }
-    return render(request, "accounts/second_factor.html", context)
+    return with_sms_state(render(request, "accounts/second_factor.html", context), context)
+
+
+def _can_trust(request: HttpRequest, user: User) -> bool:
+    # SECURITY: the exchange's session may be days old, so a browser with it and a trusted device would be in without
+    # any proof. Logins with the exchange's account always need the second factor.
+    return not user.is_staff and not pending_login.is_by_exchange(request)
 
 
 def _available(user: User) -> list[Factor]:
@@ -181,8 +241,9 @@ def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResp
     if not user.has_both_factors or not pending_login.has_enough_proofs(request):
         return redirect(pending_login.next_step(request, user))
     proved = {Factor.TOTP: "totp", Factor.SMS: "sms", Factor.RECOVERY: "recovery"}
+    can_trust = _can_trust(request, user)
     response = complete(request, user, getattr(user, proved[method]), method.value)
-    wants_trust = method in TRUSTABLE and request.POST.get("trust") == "1"
+    wants_trust = method in TRUSTABLE and can_trust and request.POST.get("trust") == "1"
     if wants_trust and trusted_devices.trust(request, response, user):
         audit.record(Event.DEVICE_TRUSTED, request, customer=user)
     return response
@@ -190,11 +251,14 @@ def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResp
 
 def complete(request: HttpRequest, user: User, device: PortalDevice, method: str) -> HttpResponse:
     """Finish the login and redirect to the page that the visitor requested."""
+    detail: dict[str, Any] = {"method": method}
+    if pending_login.is_by_exchange(request):
+        detail["first"] = "exchange"
     target = pending_login.finish(request, user, device, method)
     is_new = known_devices.is_new(request, user)
-    audit.record(Event.LOGIN, request, customer=user, method=method)
+    audit.record(Event.LOGIN, request, customer=user, **detail)
     if is_new:
-        audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, method=method)
+        audit.record(Event.LOGIN_NEW_DEVICE, request, customer=user, **detail)
     response = redirect(target)
     display_preferences.store(response, preferences.account_preferences(user))
     return response

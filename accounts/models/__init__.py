@@ -1,6 +1,6 @@
 """The models of `accounts`."""
 
-from accounts.models.access import DelayedChange, Invitation, LoginSession, TrustedDevice
+from accounts.models.access import DelayedChange, ImportedHashKind, Invitation, LoginSession, TrustedDevice
 from accounts.models.factors import (
     FactorGuard,
     PortalDevice,
@@ -22,6 +22,7 @@ __all__ = [
     "AuditLink",
     "DelayedChange",
     "FactorGuard",
+    "ImportedHashKind",
     "Invitation",
     "LastRun",
     "LoginSession",

@@ -28,6 +28,20 @@ class LoginSession(models.Model):
         ordering = ["-seen_at"]
 
 
+class ImportedHashKind(models.Model):
+    """A kind of imported password hashes (algorithm and cost), and a hash of this kind that no password has.
+
+    A failed login does the work of each kind (`accounts.access.imported_hashes`).
+    """
+
+    kind = models.CharField(max_length=64, unique=True)
+    stand_in = models.CharField(max_length=128)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("kind of imported password hashes")
+
+
 class TrustedDevice(models.Model):
     """A browser that skips the second factor of the login until ``expires_at``. ``digest``: keyed digest of its
     cookie.
@@ -63,7 +77,7 @@ class DelayedChange(models.Model):
 
     class Kind(models.TextChoices):
         PHONE = "phone", _("new mobile number")
-        FACTORS = "factors", _("reset of both factors")
+        FACTORS = "factors", _("two-factor reset")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="delayed_changes")
     kind = models.CharField(max_length=8, choices=Kind.choices)

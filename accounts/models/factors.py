@@ -76,14 +76,22 @@ class RecoveryCode(models.Model):
 
 class SmsCode(models.Model):
     """The one valid SMS code of a user and purpose; a resend replaces it. ``login``: digest of the login that
-    requested it.
+    requested it. ``delivery``: what is known of its message.
     """
+
+    class Delivery(models.TextChoices):
+        SENDING = "sending", "sending"
+        SENT = "sent", "sent"
+        FAILED = "failed", "failed"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="sms_codes")
     purpose = models.CharField(max_length=32)
     binding = models.CharField(max_length=64)
     login = models.CharField(max_length=64, default="", db_default="", editable=False)
     digest = models.CharField(max_length=96)
+    delivery = models.CharField(
+        max_length=7, choices=Delivery.choices, default=Delivery.SENT, db_default=Delivery.SENT
+    )
     sent_at = models.DateTimeField()
     expires_at = models.DateTimeField()
 

@@ -17,11 +17,21 @@ class Notice(models.Model):
         SMS = "sms", _("SMS")
         EMAIL = "email", _("e-mail")
 
+    class Priority(models.IntegerChoices):
+        """The order in which waiting notices are sent (`accounts.notifications.policy.priority`)."""
+
+        URGENT = 0, "urgent"
+        NORMAL = 1, "normal"
+        BULK = 2, "bulk"
+
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     event = models.ForeignKey(AuditEvent, models.DO_NOTHING, related_name="notices", db_constraint=False)
     channel = models.CharField(max_length=5, choices=Channel.choices)
     to = models.CharField(max_length=254)
     created_at = models.DateTimeField(default=timezone.now)
+    priority = models.PositiveSmallIntegerField(
+        choices=Priority.choices, default=Priority.NORMAL, db_default=Priority.NORMAL
+    )
     next_try_at = models.DateTimeField(default=timezone.now, db_index=True)
     attempts = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
@@ -32,6 +42,13 @@ class Notice(models.Model):
 
     class Meta:
         verbose_name = _("notice")
+        indexes = [
+            # Only of what waits: the sender asks it for each notice.
+            models.Index(
+                fields=["priority", "next_try_at"], name="notices_that_wait",
+                condition=models.Q(sent_at=None, gave_up_at=None),
+            )
+        ]  # fmt: skip
         constraints = [
             # The database guarantees "never twice for one event".
             models.UniqueConstraint(fields=["event", "channel", "to"], name="one_notice_an_event_and_address")

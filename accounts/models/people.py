@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices import roles
+from accounts.choices import external_ids, roles
 from hitobit_portal.i18n.fields import is_served, parse_phone
 
 
@@ -44,6 +45,16 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A customer or a member of staff, identified by phone (E.164)."""
 
     phone = models.CharField(_("mobile number"), max_length=16, unique=True)
+    #: The exchange's own id of the customer, which answers to gateways carry. Immutable once it is set: a trigger
+    #: (migration 0012) holds it for writes that bypass `save`.
+    external_id = models.CharField(
+        _("exchange ID"),
+        max_length=external_ids.MAX_LENGTH,
+        unique=True,
+        null=True,
+        blank=True,
+        editable=False,
+    )
     name = models.CharField(_("name"), max_length=80, blank=True)
     is_active = models.BooleanField(_("active"), default=True)
     is_staff = models.BooleanField(_("staff"), default=False)
@@ -76,6 +87,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         verbose_name = _("customer")
         verbose_name_plural = _("customers")
         permissions = [*roles.CUSTOM]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(external_id=None) | models.Q(external_id__regex=external_ids.PATTERN),
+                name="external_id_is_well_formed",
+            )
+        ]
         indexes = [
             # Partial indexes for staff searches: few rows have these values.
             models.Index(Upper("email"), condition=~models.Q(email=""), name="users_by_email"),
@@ -91,6 +108,19 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.phone
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the user. Raise `ValidationError` if the external id would change.
+
+        SECURITY: whoever could move an id to another account would trade and withdraw as its customer.
+        """
+        self.external_id = self.external_id or None
+        names = kwargs.get("update_fields")
+        if not self._state.adding and (names is None or "external_id" in names):
+            stored = User.objects.filter(pk=self.pk).values_list("external_id", flat=True).first()
+            if stored is not None and stored != self.external_id:
+                raise ValidationError(_("The exchange ID of an account cannot change."))
+        super().save(*args, **kwargs)
 
     def is_verified(self) -> bool:
         """Return whether a second factor was proved in this session. The middleware of django-otp replaces this

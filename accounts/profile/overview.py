@@ -27,6 +27,8 @@ def settings(request: HttpRequest) -> HttpResponse:
     if scheduled_changes.apply_due(user=user):
         return redirect("login")  # the change that was due has ended this session too
     context = {
+        # Accounts that the exchange opened have none; their login is at the exchange.
+        "has_password": user.has_usable_password(),
         "sessions_open": len(sessions.open_sessions(user)),
         "recovery_left": verification.recovery_codes_left(user),
         "totp_since": user.totp.confirmed_at,

@@ -103,7 +103,7 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
     user = customer(request)
     if scheduled_changes.waiting(user).filter(kind=DelayedChange.Kind.PHONE).exists():
         messages.info(
-            request, _("A new number is already pending. Stop it first if it is not the right one.")
+            request, _("A number change is already pending. Stop it first if the new number is wrong.")
         )
         return redirect("settings")
     form = LostPhoneForm(user, request.POST or None)
@@ -124,8 +124,10 @@ def settings_phone_lost(request: HttpRequest) -> HttpResponse:
             step_up.grant(request, user, Purpose.LOST_PHONE, phone=number)
             _request_sms(request, number)
             return redirect("settings_phone_confirm")
-        form.add_error(None, result_messages.for_two_codes(result))
-    return render(request, "accounts/settings_phone_lost.html", {"form": form})
+        is_spent = result.outcome is VerificationOutcome.SPENT
+        form.add_error("totp_code" if is_spent else None, result_messages.for_two_codes(result))
+    context = {"form": form, "totp_wait": verification.seconds_until_next_totp(user)}
+    return render(request, "accounts/settings_phone_lost.html", context)
 
 
 def _record_recovery_code(request: HttpRequest, user: User) -> None:

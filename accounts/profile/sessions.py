@@ -25,6 +25,7 @@ from accounts.choices.events import Event
 from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import CodeForm
 from accounts.factors.verification import Factor
+from accounts.factors.views import with_sms_state
 from accounts.models import AuditEvent, LoginSession, TrustedDevice, User
 
 HISTORY = 50
@@ -115,10 +116,12 @@ def end(request: HttpRequest) -> HttpResponse:
         "method": method.value,
         "place": _of_session(session, None) if session else None,
         "masked_phone": user.phone,
+        "totp_wait": verification.seconds_until_next_totp(user) if method is Factor.TOTP else 0,
         "can_speak": sms.can_speak(),
         "resend_in": sms_codes.seconds_until_resend(user, approval) if method is Factor.SMS else None,
+        "sms_state": sms_codes.delivery_state(request, user, approval) if method is Factor.SMS else "",
     }
-    return render(request, "accounts/sessions_end.html", context)
+    return with_sms_state(render(request, "accounts/sessions_end.html", context), context)
 
 
 def _switch(request: HttpRequest, user: User, which: str) -> HttpResponse:

@@ -204,7 +204,7 @@ def _open_account(request: HttpRequest, user: User, password: str, invitation: i
         account = pending_accounts.open_account(request, user, password, invitation)
     except pending_accounts.NumberTakenError:
         flow.end(request, flow.SIGN_UP)
-        messages.error(request, _("This sign-up has ended. If the account was opened meanwhile, log in."))
+        messages.error(request, _("This sign-up has ended. If your account is already open, log in."))
         return redirect("login")
     flow.end(request, flow.SIGN_UP)
     pending_login.begin(request, account, "")

@@ -91,14 +91,14 @@ def _reset_waits(user: User) -> bool:
 STAFF_ACTIONS = (
     StaffAction(
         "freeze", Right.FREEZE, _("Freeze the account"),
-        _("Every request of every key is refused and every session ends at once. The customer can "
-            "undo it with both codes, and so can the security role."),
+        _("Every request with this customer's keys is refused, and every session ends at once. The "
+            "customer can undo this with both codes; so can the security role."),
         _("The account is frozen."), "lock",
         lambda user: user.frozen_at is None, _freeze,
     ),
     StaffAction(
         "thaw", Right.THAW, _("Unfreeze the account"),
-        _("The keys work again with their settings. The customer is notified."),
+        _("The keys work again with their previous settings. The customer is notified."),
         _("The account is unfrozen."), "play",
         lambda user: user.frozen_at is not None, _thaw, undoes=True,
     ),
@@ -115,29 +115,29 @@ STAFF_ACTIONS = (
         lambda user: True, _end_sessions,
     ),
     StaffAction(
-        "reset-factors", Right.RESET_FACTORS, _("Reset the second factors"),
-        _("In 24 hours the phone factor, the authenticator and the recovery codes are removed, all "
-            "sessions end and the keys are read-only for a day. The customer is notified now by "
+        "reset-factors", Right.RESET_FACTORS, _("Reset two-factor authentication"),
+        _("In 24 hours the confirmed phone, the authenticator and the recovery codes are removed, all "
+            "sessions end, and the keys are read-only for a day. The customer is notified now through "
             "every channel and can stop it."),
-        _("The second factors will be reset in 24 hours unless this is stopped."), "rotate",
+        _("Two-factor authentication will be reset in 24 hours unless this is stopped."), "rotate",
         lambda user: (user.has_authenticator or user.has_phone) and not _reset_waits(user), _reset,
     ),
     StaffAction(
-        "stop-reset", Right.RESET_FACTORS, _("Stop the reset of factors"),
-        _("The second factors stay as they are."),
+        "stop-reset", Right.RESET_FACTORS, _("Stop the two-factor reset"),
+        _("Two-factor authentication stays as it is."),
         _("The reset was stopped."), "x",
         _reset_waits, _stop_reset, undoes=True,
     ),
     StaffAction(
         "close", Right.CLOSE, _("Close the account"),
-        _("Nobody can log in and every request of every key is refused until the account is "
-            "reopened."),
+        _("Until the account is reopened, nobody can log in and every request with its keys is "
+            "refused."),
         _("The account is closed."), "x",
         lambda user: user.is_active, _switch(is_active=False),
     ),
     StaffAction(
         "reopen", Right.CLOSE, _("Reopen the account"),
-        _("Login and keys work again with their settings."),
+        _("Login and keys work again with their previous settings."),
         _("The account is open again."), "play",
         lambda user: not user.is_active, _switch(is_active=True), undoes=True,
     ),

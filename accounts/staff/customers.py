@@ -34,7 +34,7 @@ STATES = [
     ("frozen", gettext_lazy("Frozen")),
     ("quarantine", gettext_lazy("In quarantine")),
     ("closed", gettext_lazy("Closed")),
-    ("resetting", gettext_lazy("Reset or new number pending")),
+    ("resetting", gettext_lazy("Reset or number change pending")),
 ]
 
 
@@ -130,7 +130,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             if act.work(request, user, form.cleaned_data["reason"]):
                 messages.success(request, str(act.done))
             else:
-                messages.info(request, _("Nothing to do: it is already in this state."))
+                messages.info(request, _("Nothing to do: this was already the case."))
             return redirect("admin:accounts_user_change", user.pk)
         access_log.record_view(request, "customer", of=user)
         context = {
@@ -184,7 +184,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         if again:
             messages.success(request, _("The notice is in the outbox and will be sent at once."))
         else:
-            messages.info(request, _("Nothing to do: it is already in this state."))
+            messages.info(request, _("Nothing to do: this was already the case."))
 
     def _find(self, request: HttpRequest, pk: int) -> User:
         access.require_right(request, self.right)

@@ -14,7 +14,19 @@ from accounts.models import AuditEvent
 from hitobit_portal import csv_export
 
 COLUMNS = (
-    *("id", "at", "event", "actor", "customer", "target", "label", "succeeded", "address", "agent"),
+    *(
+        "id",
+        "at",
+        "event",
+        "actor",
+        "customer",
+        "external_id",
+        "target",
+        "label",
+        "succeeded",
+        "address",
+        "agent",
+    ),
     *("request_id", "detail"),
 )
 CHUNK = 1000
@@ -28,7 +40,7 @@ def rows(events: QuerySet[AuditEvent]) -> Iterator[Row]:
 
 def _stored(events: QuerySet[AuditEvent]) -> Iterator[Row]:
     newest = events.order_by("-pk").values_list("pk", flat=True).first()
-    chosen = events.filter(pk__lte=newest or 0).order_by("pk")
+    chosen = events.filter(pk__lte=newest or 0).select_related("customer").order_by("pk")
     for event in chosen.iterator(chunk_size=CHUNK):
         yield {
             "id": event.pk,
@@ -36,6 +48,7 @@ def _stored(events: QuerySet[AuditEvent]) -> Iterator[Row]:
             "event": event.event,
             "actor": event.actor_id,
             "customer": event.customer_id,
+            "external_id": event.customer.external_id if event.customer else None,
             "target": event.target,
             "label": event.label,
             "succeeded": event.succeeded,

@@ -37,7 +37,9 @@ class ReasonForm(forms.Form):
         reason = free_text.one_line(self.cleaned_data["reason"])
         validate_free_text(reason)
         if len(reason) < MIN_REASON_LENGTH:
-            raise forms.ValidationError(_("Write a few words: the ticket, what was said, what was seen."))
+            raise forms.ValidationError(
+                _("Write a few words: the ticket number, what the customer said, what you saw.")
+            )
         return reason
 
 
@@ -108,7 +110,7 @@ class EventFilter(forms.Form):
         values = super().clean() or {}
         first, last = values.get("first"), values.get("last")
         if first and last and last < first:
-            self.add_error("last", _("This day is before the first day."))
+            self.add_error("last", _("The last day is before the first day."))
         return values
 
 

@@ -33,6 +33,7 @@ DETAILS: dict[str, Promise] = {
     "channel": gettext_lazy("channel: %(value)s"),
     "format": gettext_lazy("format: %(value)s"),
     "why": gettext_lazy("reason: %(value)s"),
+    "token": gettext_lazy("token: %(value)s"),
 }
 #: Labels of values that are identifiers of the portal; other values are shown as stored.
 VALUE_LABELS: dict[str, dict[str, Promise]] = {
@@ -41,6 +42,7 @@ VALUE_LABELS: dict[str, dict[str, Promise]] = {
         "link": gettext_lazy("the link in a notice"),
         "staff": gettext_lazy("the staff's pages"),
         "command": gettext_lazy("an operator command"),
+        "api": gettext_lazy("the management API"),
     },
     "page": {
         "customers": gettext_lazy("list of customers"),
@@ -170,7 +172,7 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
     if notice.sent_at:
         state, tone, at = _("Sent"), "ok", notice.sent_at
     elif notice.gave_up_at:
-        state, tone, at = _("Given up"), "danger", notice.gave_up_at
+        state, tone, at = _("Gave up"), "danger", notice.gave_up_at
     elif notice.attempts:
         state, tone, at = _("Failed, will be retried"), "warn", notice.next_try_at
     else:

@@ -1,4 +1,4 @@
-"""Search for customers by phone number, e-mail, key or name. All but names are found by an index."""
+"""Search for customers by phone number, e-mail, key, id or name. All but names are found by an index."""
 
 import re
 
@@ -6,6 +6,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.choices.external_ids import is_external_id
 from accounts.models import DelayedChange, User
 from accounts.staff import access
 from hitobit_portal.i18n.fields import ascii_digits, parse_phone
@@ -20,9 +21,15 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     """Return the visible accounts that match ``text``, newest first; by name only for staff who may list customers.
 
     SECURITY: numbers and e-mails must match completely. With partial matches, masked digits could be found one by
-    one.
+    one. Ids, also the exchange's, are found only for staff who may list customers: ids that are given in sequence could
+    be tried one by one.
     """
     people = access.visible_accounts(request).order_by("-pk")
+    lists = access.can_list_customers(request)
+    # Such an id may look like anything that is searched for.
+    is_external = lists and is_external_id(text)
+    if is_external and (matching := people.filter(external_id=text)).exists():
+        return matching
     number = parse_phone(text)
     if number:
         return people.filter(phone=number)
@@ -31,7 +38,7 @@ def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
     key = key_condition("api_keys__", text)
     if key is not None:
         return people.filter(key).distinct()
-    if access.can_list_customers(request):
+    if lists:
         digits = ascii_digits(text)
         is_id = digits.isdecimal() and len(digits) < 10
         return people.filter(Q(pk=int(digits)) if is_id else Q(name__icontains=text))

@@ -31,11 +31,12 @@ def email_of(context: dict[str, Any], person: User) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def person(context: dict[str, Any], who: User | None) -> SafeString:
-    """Return name and id of a user in an event; the number only as the role may see it."""
+    """Return name, id and the exchange's id of a user; the phone number only as the role may see it."""
     if who is None:
         return format_html('<span class="muted">{}</span>', _("the portal itself"))
     name = who.name or presenters.display_phone(context["request"], who.phone)
-    return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, digits(who.pk))
+    number = f"{digits(who.pk)} {who.external_id}" if who.external_id else digits(who.pk)
+    return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, number)
 
 
 @register.simple_tag(takes_context=True)

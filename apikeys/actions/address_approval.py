@@ -53,6 +53,7 @@ def request_approval(key: ApiKey, decision: Decision, address: str) -> RescueReq
             target=str(locked.pk),
             label=locked.label,
             changes=[f"+{address}"],
+            approval=request.pk,  # for the link in the notice
         )
     return request
 

@@ -18,6 +18,8 @@ from apikeys.policy.events import KeyEvent
 #: Days before the end; ascending, so that only the nearest is sent if several have passed at once.
 THRESHOLDS = (1, 7, 30)
 DAY = timedelta(days=1)
+#: Recorded in one round of ``send_notices``, which sends other notices between two rounds.
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,20 @@ TRADE = ReminderType(
 )
 
 
-def send_reminders(now: datetime | None = None) -> int:
-    """Record the reminders that are due. Return their number. Safe to run concurrently."""
+def send_reminders(now: datetime | None = None, *, limit: int | None = None) -> int:
+    """Record the reminders that are due, about ``limit`` of them. Return their number. Safe to run concurrently."""
     now = now or timezone.now()
     count = 0
     for end in (EXPIRY, TRADE):
         for days in THRESHOLDS:
-            for key in ApiKey.objects.filter(end.due(days, now)).select_related("owner"):
+            keys = ApiKey.objects.filter(end.due(days, now)).select_related("owner").order_by("pk")
+            for key in keys[: limit if limit is None else max(0, limit - count)]:
                 count += _record_reminder(end, key, days, now)
     return count
+
+
+def _send_batch() -> object:
+    return chores.MORE if send_reminders(limit=BATCH) >= BATCH else None
 
 
 def count_due(now: datetime | None = None) -> int:
@@ -90,5 +97,5 @@ def _record_reminder(end: ReminderType, key: ApiKey, days: int, now: datetime) -
 
 
 def register() -> None:
-    """Add `send_reminders` to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
-    chores.CHORES.register({"keys that expire soon": (send_reminders, 600)})
+    """Add the reminders to the chores of ``manage.py send_notices``. Called by `ApiKeysConfig.ready()`."""
+    chores.CHORES.register({"keys that expire soon": (_send_batch, 600)})

@@ -29,7 +29,14 @@ from apikeys.verification.signing import Kind
 from hitobit_portal.security import crypto
 
 COLUMNS = (
-    *("pk", "owner_id", "owner__is_active", "owner__frozen_at", "owner__quarantined_until"),
+    *(
+        "pk",
+        "owner_id",
+        "owner__is_active",
+        "owner__frozen_at",
+        "owner__quarantined_until",
+        "owner__external_id",
+    ),
     *("state", "ip_policy", "expires_at", "trade_until"),
 )
 CREDENTIAL = ("pk", "kind", "serial", "sealed", "public_key", "retires_at", "first_used_at")
@@ -94,6 +101,7 @@ def _record(key_id: str, rows: list[dict[str, Any]]) -> KeyRecord:
         restricted=key["ip_policy"] != IpPolicy.UNRESTRICTED,
         networks=_matcher(key["listed"]),
         credentials=tuple(_credential(row) for row in rows if row["signing__pk"] is not None),
+        subject=key["owner__external_id"] or "",
     )
 
 

@@ -88,7 +88,7 @@ _KEY: dict[Cause, TitleAndFix] = {
         _("Upper and lower case matter. Look for code that changes the case of header values."),
     ),
     Cause.KEY_UNKNOWN: (
-        _("This API key is neither the one you chose nor any of yours"),
+        _("This API key is not the one you chose, nor any of your other keys"),
         _("Compare the header X-MBX-APIKEY with the key on its page."),
     ),
     Cause.KEY_REVOKED: (_("The key is deleted"), _("A deleted key cannot be restored. Create a new one.")),
@@ -179,7 +179,7 @@ _PARAMETERS: dict[Cause, TitleAndFix] = {
     ),
     Cause.TIMESTAMP_ZONE: (
         _("The timestamp is in local time"),
-        _("It is off by a time zone. Milliseconds since 1970 are counted in UTC, the same everywhere."),
+        _("It is off by a time zone. Milliseconds since 1970 are counted in UTC everywhere."),
     ),
     Cause.TIMESTAMP_PAST: (
         _("The timestamp is too old"),
@@ -191,7 +191,7 @@ _PARAMETERS: dict[Cause, TitleAndFix] = {
     ),
     Cause.TIMESTAMP_AGED: (
         _("The request is too old by now"),
-        _("A request that is pasted later always is. To check the clock, enter the time when it was sent."),
+        _("Any request pasted later is. To check the clock, enter the time when it was sent."),
     ),
 }
 

@@ -22,13 +22,20 @@ def allowed_headers(result: AuthorizationResult) -> list[Header]:
     """Return the headers that a proxy may pass on to the exchange's own services.
 
     ``X-Portal-Security`` says what was checked. A user and a key are named only if there is a key; with "key", its
-    holder did not prove to be the sender.
+    holder did not prove to be the sender. ``X-Portal-Subject`` is the exchange's own id of the user, if it is known.
     """
     security = ("x-portal-security", result.security.value)
     record = result.record
     if record is None:
         return [security]
-    return [("x-portal-user", record.user), ("x-portal-key", record.key), _permissions(record), security]
+    subject = [("x-portal-subject", record.subject)] if record.subject else []
+    return [
+        ("x-portal-user", record.user),
+        *subject,
+        ("x-portal-key", record.key),
+        _permissions(record),
+        security,
+    ]
 
 
 def _permissions(record: KeyRecord) -> Header:
@@ -40,15 +47,16 @@ def _permissions(record: KeyRecord) -> Header:
 
 
 def fast_path_header_parts(record: KeyRecord) -> tuple[bytes, bytes]:
-    """Return the same for a signed request as bytes: the user, and everything behind the key up to the end of the
-    header block."""
+    """Return the same for a signed request as bytes: the user with the subject, and everything behind the key up to
+    the end of the header block."""
     permissions = _permissions(record)
     lines = _PERMISSION_LINES.get(permissions)
     if lines is None:
         security = f"x-portal-security: {Security.SIGNED.value}"
         lines = f"\r\n{permissions[0]}: {permissions[1]}\r\n{security}\r\n\r\n".encode("ascii")
         _PERMISSION_LINES[permissions] = lines
-    return record.user.encode("ascii"), lines
+    user = f"{record.user}\r\nx-portal-subject: {record.subject}" if record.subject else record.user
+    return user.encode("ascii"), lines
 
 
 def ordered_permissions(record: KeyRecord) -> list[str]:
@@ -78,7 +86,14 @@ def result_document(result: AuthorizationResult) -> dict[str, Any]:
         return {"allowed": True}
     if decision.allowed and record is not None:
         permissions = ordered_permissions(record)
-        return {"allowed": True, "user": record.user, "key": record.key, "permissions": permissions}
+        subject = {"subject": record.subject} if record.subject else {}
+        return {
+            "allowed": True,
+            "user": record.user,
+            **subject,
+            "key": record.key,
+            "permissions": permissions,
+        }
     rejection = {"allowed": False, "status": decision.status, "code": decision.code, "msg": decision.msg}
     return {**rejection, **({"retry_after": result.retry_after} if result.retry_after else {})}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from apikeys.gateway.keycache.cache import InvalidationListener
-from apikeys.models.gateway import bearer, digest_of
+from apikeys.models.tokens import bearer, digest_of
 
 #: Maximum number of cached Authorization headers; more than there are tokens.
 MAX_KNOWN_HEADERS = 1_000

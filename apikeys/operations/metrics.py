@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from accounts.models import User
 from accounts.operations import metrics
 from apikeys.models import ApiKey, DailyUse, GatewayToken
-from apikeys.models.gateway import bearer, digest_of
+from apikeys.models.tokens import bearer, digest_of
 from apikeys.policy.choices import KeyState
 from apikeys.usage import recorder
 from apikeys.verification.outcomes import Outcome

@@ -27,6 +27,9 @@ class KeyEvent(SecurityEvent):
     EXPORTED = "key.exported"
     GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
     GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
+    MANAGEMENT_TOKEN_MADE = "management.token_made"  # nosec B105
+    MANAGEMENT_TOKEN_REVOKED = "management.token_revoked"  # nosec B105
+    MANAGEMENT_CALLED = "management.called"
 
 
 LOOKS: dict[SecurityEvent, Look] = {
@@ -41,16 +44,23 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
     KeyEvent.ROTATED: Look(_("New credential created for an API key"), "rotate", "warn"),
     KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended manually"), "x", "info"),
-    KeyEvent.ADDRESS_REQUESTED: Look(_("A new address asks to use an API key"), "alert", "warn"),
-    KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request from a new address answered"), "check", "info"),
+    KeyEvent.ADDRESS_REQUESTED: Look(_("A new IP address asks to use an API key"), "alert", "warn"),
+    KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request from a new IP address answered"), "check", "info"),
     KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     KeyEvent.EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),
     KeyEvent.TRADE_ENDS_SOON: Look(_("Trading with an API key ends soon"), "clock", "warn"),
     KeyEvent.GATEWAY_TOKEN_MADE: Look(_("Gateway token created"), "key", "warn"),
     KeyEvent.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
 }
+#: Events of the management API itself. Its effects are events of keys and accounts.
+MANAGEMENT_LOOKS: dict[SecurityEvent, Look] = {
+    KeyEvent.MANAGEMENT_TOKEN_MADE: Look(_("Management token created"), "key", "warn"),
+    KeyEvent.MANAGEMENT_TOKEN_REVOKED: Look(_("Management token revoked"), "trash", "warn"),
+    KeyEvent.MANAGEMENT_CALLED: Look(_("Call of the management API"), "code", ""),
+}
 
 
 def register() -> None:
     """Register the events with `accounts.choices.events`. Called by `ApiKeysConfig.ready()`."""
     events.register(LOOKS, awaited=True)
+    events.register(MANAGEMENT_LOOKS, awaited=False)

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from django.conf import settings
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -69,17 +71,28 @@ def _end(event: AuditEvent) -> list[tuple[str, str]]:
     return [(name, f"{when} ({days})")]
 
 
+def _approval_link(event: AuditEvent) -> list[tuple[str, str]]:
+    """Return the row that says how to approve the new address: a page behind the login, which takes both codes."""
+    if "approval" not in event.detail:  # recorded by the previous version
+        return []
+    path = reverse("key_rescue_open", args=[event.detail["approval"]])
+    return [(_("Yours? Log in and approve it with both codes"), f"{settings.BASE_URL}{path}")]
+
+
 _LABEL, _LABEL_IN_SMS = gettext_lazy("Key"), gettext_lazy("Key: “%(name)s”")
 _OF_A_KEY = NoticeWords(_LABEL, _LABEL_IN_SMS)
 _OF_AN_END = NoticeWords(
     _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your key? Freeze the account:"), dates=_end
 )
 WORDS: dict[SecurityEvent, NoticeWords] = {
-    event: _OF_AN_END if event in ENDS else _OF_A_KEY for event in MANDATORY | OF_STAFF
+    **{event: _OF_AN_END if event in ENDS else _OF_A_KEY for event in MANDATORY | OF_STAFF},
+    KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link),
 }
 
 
 def register() -> None:
     """Register the rules and texts with `accounts.notifications`. Called by `ApiKeysConfig.ready()`."""
-    policy.register(mandatory=MANDATORY, of_staff=OF_STAFF, held_back=HELD_BACK, is_urgent=adds_power)
+    policy.register(
+        mandatory=MANDATORY, of_staff=OF_STAFF, held_back=HELD_BACK, bulk=ENDS, is_urgent=adds_power
+    )
     texts.WORDS.register(WORDS)

@@ -23,6 +23,8 @@ from apikeys.usage.chart import Bar, Day
 from apikeys.usage.recorder import today
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal.i18n.jalali import TEHRAN
+from hitobit_portal.security import ratelimits
+from hitobit_portal.security.ratelimits import Rate
 
 DAYS = 30
 REASONS = 8
@@ -69,6 +71,15 @@ class RejectionReason:
 
 
 @dataclass(frozen=True)
+class SmsLimit:
+    """A limit of codes that many customers share. ``used``: the highest share now, in percent."""
+
+    title: Promise
+    count: int
+    used: int
+
+
+@dataclass(frozen=True)
 class Dashboard:
     """``frozen``, ``quarantined``: current numbers of accounts. ``cost`` of SMS: (today, 30 days); None without
     PORTAL_SMS_PRICE."""
@@ -78,6 +89,7 @@ class Dashboard:
     frozen: int
     quarantined: int
     cost: tuple[float, float] | None
+    sms_limits: list["SmsLimit"]
     first: date
     last: date
 
@@ -110,9 +122,19 @@ def load_dashboard() -> Dashboard:
             if settings.SMS_PRICE
             else None
         ),
+        sms_limits=[
+            SmsLimit(title, ratelimits.limit_of(rate).count, int(ratelimits.peak(rate) * 100))
+            for rate, title in SMS_LIMITS.items()
+        ],
         first=first,
         last=last,
     )  # fmt: skip
+
+
+SMS_LIMITS = {
+    Rate.SMS_DAY: _("SMS codes to all customers, limit of a day"),
+    Rate.SMS_PREFIX: _("SMS codes to one range of numbers, limit of an hour"),
+}
 
 
 COUNTED: tuple[SecurityEvent, ...] = (

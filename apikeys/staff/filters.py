@@ -27,14 +27,14 @@ AGES = {
 USES = {
     "1": (_("in the last day"), 1),
     "7": (_("in the last week"), 7),
-    "idle": (_("not for 90 days"), 90),
+    "idle": (_("not in the last 90 days"), 90),
     "never": (_("never"), 0),
 }
 HOW = [
     ("any", _("in any of these ways")),
     ("admits", _("keys that allow it")),
     ("listed", _("keys that list exactly it")),
-    ("seen", _("keys used or refused from it")),
+    ("seen", _("keys with requests from it, allowed or refused")),
 ]
 STATES = [
     ("", _("All states")),
@@ -67,7 +67,7 @@ class KeyFilter(forms.Form):
         try:
             return networks.parse_network(text).value
         except networks.NetworkError:
-            raise forms.ValidationError(_("This is not an IP or network.")) from None
+            raise forms.ValidationError(_("This is not an IP address or a network.")) from None
 
     def names_a_key(self) -> bool:
         """Return whether a valid form names one key by its public id, complete or as the portal shows it."""

@@ -38,6 +38,7 @@ class KeyRecord:
         credentials: two while one of them is being rotated, else one.
         reads_until_ms: end of the account's quarantine. Before it only reading is permitted.
         trade_until_ms: end of the trade permission of an unrestricted key. Its owner can renew it.
+        subject: the exchange's own id of the owner; empty if it is not known.
     """
 
     user: str
@@ -52,6 +53,7 @@ class KeyRecord:
     owner_frozen: bool = False
     reads_until_ms: int | None = None
     trade_until_ms: int | None = None
+    subject: str = ""
 
 
 #: Replaces a key that does not exist. Its secret is random for each process and is not stored anywhere.

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from hitobit_portal.config import declarations as declared
 from hitobit_portal.config import env
+from hitobit_portal.observability import traces
 
 
 @register("portal")
@@ -63,6 +64,20 @@ def audit_sink(**kwargs: Any) -> list[CheckMessage]:
     hint = "Set 'stdout', or an absolute path (/var/log/portal/audit.jsonl) in a directory that exists."
     message = f"{declared.AUDIT_SINK} is not a file in an existing directory."
     return [Error(message, hint=hint, id="portal.E010")]
+
+
+@register("portal")
+def packages_for_traces(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT or traces.has_packages():
+        return []
+    hint = "pip install --require-hashes -r requirements-otel.txt, or remove the setting."
+    return [
+        Error(
+            f"{declared.OTEL_EXPORTER_OTLP_ENDPOINT} is set and its packages are not installed.",
+            hint=hint,
+            id="portal.E011",
+        )
+    ]
 
 
 @register("portal")

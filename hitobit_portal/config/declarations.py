@@ -38,6 +38,13 @@ DATA_DIR = Setting(
 # --- The portal -------------------------------------------------------------------------------------------------------
 
 
+def _are_strong_passes(passes: int, values: Values) -> str:
+    # SECURITY: OWASP's figures of equal strength: 46 MiB with 1 pass, 19 with 2, 12 with 3, 9 with 4, 7 with 5.
+    if passes * values[PASSWORD_MEMORY] >= 35:
+        return ""
+    return "Times PORTAL_PASSWORD_MEMORY it is below 35, which is weaker than the least figures of OWASP."
+
+
 def _https_outside_the_demo(address: str, values: Values) -> str:
     if urlsplit(address).scheme == "https" or values[DEMO]:
         return ""
@@ -55,6 +62,11 @@ ALLOWED_HOSTS = Setting(
     demo=["localhost", "127.0.0.1", "[::1]"],
     validate=parsers.are_named,
     help="More host names, comma-separated; never `*`",
+)
+API_DOCS_URL = Setting(
+    "PORTAL_API_DOCS_URL", environment.str, "", Section.PORTAL, Process.PORTAL,
+    validate=parsers.is_https,
+    help="Address of the exchange's API reference, `https://...`; pages about keys and the help link to it",
 )
 # SECURITY: a wrong guess lets callers choose their own address, so there is no default. To WSGI the header
 # `X_Forwarded_For` is the same as `X-Forwarded-For`, and the later one counts: the proxy must drop underscored names.
@@ -90,10 +102,75 @@ SIGNUP = Setting(
     help="Who may open an account at `/signup/`: `open` (everybody), `invite` (with a link of `manage.py invite`), "
     "`closed` (nobody)",
 )
+PASSWORD_MEMORY = Setting(
+    "PORTAL_PASSWORD_MEMORY", environment.int, 19, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(7, 1024),
+    help="MiB of memory for one hash of a password (Argon2id). Other figures apply from each person's next login",
+)
+PASSWORD_PASSES = Setting(
+    "PORTAL_PASSWORD_PASSES", environment.int, 2, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(1, 20), check=_are_strong_passes,
+    help="Passes of one hash of a password over its memory; the less memory, the more of them",
+)
+PASSWORD_LANES = Setting(
+    "PORTAL_PASSWORD_LANES", environment.int, 1, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(1, 16),
+    help="Threads of one hash of a password",
+)
+PASSWORD_HASHES = Setting(
+    "PORTAL_PASSWORD_HASHES", environment.int, 4, Section.PORTAL, Process.PORTAL,
+    validate=validate.Range(1, 64),
+    help="Hashes of passwords that a server process makes at once; others wait",
+)
 HSTS_SECONDS = Setting(
     "PORTAL_HSTS_SECONDS", environment.int, 31_536_000, Section.PORTAL, Process.PORTAL,
     validate=validate.Range(0, 63_072_000),
     help="Duration of HTTP Strict Transport Security in seconds; `0` turns it off", default_help="one year",
+)
+
+# --- Login with the exchange's account (OpenID Connect) ---------------------------------------------------------------
+
+
+def _needed_by_an_issuer(value: str, values: Values) -> str:
+    return "It is not set, and PORTAL_OIDC_ISSUER is." if values[OIDC_ISSUER] and not value else ""
+
+
+def _not_without_an_issuer(value: bool, values: Values) -> str:
+    return "It is on, and PORTAL_OIDC_ISSUER is not set." if value and not values[OIDC_ISSUER] else ""
+
+
+def _without_sign_up(required: bool, values: Values) -> str:
+    if required and values[SIGNUP] != "closed":
+        return "It is on, and PORTAL_SIGNUP is not closed: sign-up makes accounts that log in by password."
+    return _not_without_an_issuer(required, values)
+
+
+OIDC_ISSUER = Setting(
+    "PORTAL_OIDC_ISSUER", parser(parsers.issuer), "", Section.OIDC, Process.PORTAL,
+    help="Issuer of the exchange's OpenID provider, `https://...`, exactly as it is in its tokens; without it there is "
+    "no login with the exchange's account",
+)
+OIDC_CLIENT_ID = Setting(
+    "PORTAL_OIDC_CLIENT_ID", environment.str, "", Section.OIDC, Process.PORTAL,
+    check=_needed_by_an_issuer,
+    help="The portal's client id at the provider",
+)
+OIDC_CLIENT_SECRET = Setting(
+    "PORTAL_OIDC_CLIENT_SECRET", environment.str, "", Section.OIDC, Process.PORTAL,
+    check=_needed_by_an_issuer,
+    help="Its client secret", secret=True,
+)
+OIDC_REQUIRED = Setting(
+    "PORTAL_OIDC_REQUIRED", environment.bool, False, Section.OIDC, Process.PORTAL,
+    check=_without_sign_up,
+    help="Customers log in with the exchange's account only; staff keep the password form at `/login/staff/`",
+)
+# SECURITY: off, so that nobody gets an account that the operator did not import.
+OIDC_PROVISION = Setting(
+    "PORTAL_OIDC_PROVISION", environment.bool, False, Section.OIDC, Process.PORTAL,
+    check=_not_without_an_issuer,
+    help="Whether the first login of a customer who is not known opens an account, with the provider's verified "
+    "mobile number; otherwise it is refused",
 )
 
 # --- Database, cache, processes ---------------------------------------------------------------------------------------
@@ -103,6 +180,17 @@ DATABASE_URL = Setting(
     lambda values: f"sqlite:///{values[DATA_DIR].resolve() / 'portal.sqlite3'}",
     Section.STORAGE, Process.BOTH,
     help="`postgresql://...` or `sqlite:///...`", default_help="SQLite in the data directory", secret=True,
+)
+DATABASE_POOLER_URL = Setting(
+    "PORTAL_DATABASE_POOLER_URL", parser(parsers.pooler_url), "", Section.STORAGE, Process.PORTAL,
+    check=lambda pooler, values: (
+        "It needs DATABASE_URL to be PostgreSQL."
+        if pooler and values[DATABASE_URL]["ENGINE"].endswith("sqlite3")
+        else ""
+    ),
+    help="The same database through PgBouncer in transaction mode, `postgresql://...`, for pages. Gateways, which "
+    "listen, and commands use `DATABASE_URL`, which is PostgreSQL itself",
+    default_help="none: pages use `DATABASE_URL`", secret=True,
 )
 # Each step has a limit, because a fail-over or a firewall may leave connections that never answer and are never closed.
 DATABASE_CONNECT_TIMEOUT = Setting(
@@ -205,6 +293,18 @@ SMS_HTTP_TOKEN = Setting(
     "PORTAL_SMS_HTTP_TOKEN", environment.str, "", Section.SMS, Process.PORTAL,
     help="Sent to it as `Authorization: Bearer`", secret=True,
 )
+SMS_DAY: Setting[int | None] = Setting(
+    "PORTAL_SMS_DAY", environment.int, None, Section.SMS, Process.PORTAL,
+    validate=validate.Range(100, 100_000_000),
+    help="Codes that are sent in a day to all customers together",
+    default_help="50,000",
+)
+SMS_PREFIX_HOUR: Setting[int | None] = Setting(
+    "PORTAL_SMS_PREFIX_HOUR", environment.int, None, Section.SMS, Process.PORTAL,
+    validate=validate.Range(10, 10_000_000),
+    help="Codes that are sent in an hour to the numbers that share their first seven characters (`+989121`)",
+    default_help="1,000",
+)
 SMS_PRICE = Setting(
     "PORTAL_SMS_PRICE", environment.float, 0.0, Section.SMS, Process.PORTAL,
     validate=validate.Range(0, 1_000_000),
@@ -296,6 +396,20 @@ AUDIT_SINK = Setting(
     "PORTAL_AUDIT_SINK", environment.str, "", Section.LOGS, Process.PORTAL,
     help="Where security events are also written, as JSON lines: `stdout` of the server processes, or the absolute "
     "path of a file",
+)
+
+# Names of OpenTelemetry, which reads its other variables itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = Setting(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", environment.str, "", Section.LOGS, Process.PORTAL,
+    validate=validate.Regexp(
+        r"\Z|https?://[^\s/@?#]+(/[^\s?#]*)?\Z", error="It is not http:// or https://, or it has a password."
+    ),
+    help="OpenTelemetry's collector, to which traces of pages are sent over HTTP, such as `http://127.0.0.1:4318`; "
+    "needs requirements-otel.txt", default_help="none: no traces",
+)
+OTEL_EXPORTER_OTLP_HEADERS = Setting(
+    "OTEL_EXPORTER_OTLP_HEADERS", environment.str, "", Section.LOGS, Process.PORTAL,
+    help="Headers for it, `name=value`, comma-separated, URL-encoded", secret=True,
 )
 
 # --- /.well-known/security.txt ----------------------------------------------------------------------------------------

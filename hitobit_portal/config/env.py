@@ -40,6 +40,7 @@ class Section(enum.Enum):
     """Sections of the table of settings, in its order."""
 
     PORTAL = "The portal"
+    OIDC = "Login with the exchange's account (OpenID Connect)"
     STORAGE = "Database, cache, processes"
     SMS = "Text messages"
     EMAIL = "E-mail"

@@ -117,6 +117,32 @@ def provider_url(text: str) -> str:
     return text
 
 
+def is_protected(address: str) -> bool:
+    """Return whether ``address`` is https, or http on this machine only, without a user or a fragment."""
+    try:
+        parts = urlsplit(address)
+        _port = parts.port
+    except ValueError:
+        return False
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname == "127.0.0.1")
+    return (
+        safe
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and not parts.fragment
+        and bool(_PRINTABLE.fullmatch(address))
+    )
+
+
+def issuer(text: str) -> str:
+    """The issuer of an OpenID provider, unchanged: tokens repeat it to the letter, a slash at its end included."""
+    if text and (not is_protected(text) or "?" in text):
+        raise ValidationError(
+            "It is not an address such as https://accounts.example.com; http is for 127.0.0.1 only."
+        )
+    return text
+
+
 def email_url(text: str) -> dict[str, object]:
     """``smtp+tls://user:password@host:587/`` as Django's mail settings; none if it is empty."""
     if not text:
@@ -140,6 +166,14 @@ def database_url(text: str) -> dict[str, Any]:
         raise ValidationError(f"It is not understood ({type(error).__name__}).") from None
     if database["ENGINE"] not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
         raise ValidationError("It is neither sqlite:/// nor postgresql://.")
+    return database
+
+
+def pooler_url(text: str) -> dict[str, Any]:
+    """The same of PostgreSQL alone; empty if there is no pooler."""
+    database = database_url(text) if text else {}
+    if database.get("ENGINE") == "django.db.backends.sqlite3":
+        raise ValidationError("It is not postgresql://.")
     return database
 
 

@@ -1,6 +1,7 @@
-"""Middleware, error pages, client addresses, health, the commit barrier, and well-known addresses."""
+"""Middleware, error pages, client addresses, health, the commit barrier, well-known addresses, outgoing requests."""
 
 __all__ = [
+    "caller_address",
     "client_ip",
     "commit_barrier",
     "context",
@@ -8,6 +9,7 @@ __all__ = [
     "error_pages",
     "health",
     "middleware",
+    "outgoing",
     "staticfiles",
     "well_known",
 ]

@@ -16,7 +16,10 @@ from hitobit_portal import database
 
 #: Exceptions that mean that a dependency is down.
 FAULTS = (OperationalError, InterfaceError, RedisError)
-API_PREFIXES = ("/api/", "/sapi/", "/gateway/")
+#: The management API, whose errors are problem documents (RFC 9457).
+PROBLEM_PREFIX = "/manage/"
+API_PREFIXES = ("/api/", "/sapi/", "/gateway/", PROBLEM_PREFIX)
+PROBLEM_TYPE = "application/problem+json"
 #: API clients compare these texts, so they are English in every language of the pages.
 API_MESSAGES = {404: "Not found.", 405: "Method not allowed.", 429: "Too many requests."}
 API_CODES = {429: -1003}
@@ -34,14 +37,17 @@ def for_programs(
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        is_json = response.get("Content-Type", "").startswith("application/json")
+        is_json = response.get("Content-Type", "").startswith(("application/json", PROBLEM_TYPE))
         if response.status_code >= 400 and not is_json and is_for_api(request):
-            error = {
+            is_problem = request.path.startswith(PROBLEM_PREFIX)
+            error: dict[str, str | int] = {
                 "code": API_CODES.get(response.status_code, -1000),
                 "msg": API_MESSAGES.get(response.status_code, UNKNOWN_ERROR),
             }
+            if is_problem:
+                error = {"type": "about:blank", "title": str(error["msg"]), "status": response.status_code}
             response.content = json.dumps(error)
-            response["Content-Type"] = "application/json"
+            response["Content-Type"] = PROBLEM_TYPE if is_problem else "application/json"
             response["Content-Length"] = str(len(response.content))
         return response
 

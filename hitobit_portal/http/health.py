@@ -4,11 +4,15 @@ A middleware instead of two views: probes use the address of a server, plain htt
 ``ALLOWED_HOSTS``.
 """
 
+import errno
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
@@ -19,6 +23,8 @@ from hitobit_portal import database
 logger = logging.getLogger("portal.faults")
 #: Load balancers are answered within 2 seconds, whatever hangs.
 READY_SECONDS = 1.5
+#: SQLite needs some of it for its log of a large transaction.
+LEAST_FREE_BYTES = 16 * 1024 * 1024
 _lock = threading.Lock()
 _check: Future[None] | None = None
 
@@ -62,8 +68,19 @@ def _ready() -> "Future[None]":
         return _check
 
 
+def _check_disk() -> None:
+    """Raise `OSError` if SQLite's disk is full: reading goes on there, but nobody can log in."""
+    if connection.vendor != "sqlite":
+        return
+    directory = Path(connection.settings_dict["NAME"]).parent
+    free = shutil.disk_usage(directory if directory.is_absolute() else settings.DATA_DIR).free
+    if free < LEAST_FREE_BYTES:
+        raise OSError(errno.ENOSPC, "the disk of the database is full")
+
+
 def _run_check(check: "Future[None]") -> None:
     try:
+        _check_disk()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         cache.set("readyz", 1, 5)

@@ -32,7 +32,7 @@ FIRST_GREGORIAN_YEAR = 1700
 FREE_TEXT = {
     free_text.Problem.HIDDEN: _("This text contains invisible characters. Type it again."),
     free_text.Problem.LINK: _(
-        "Write it without links, web or e-mail addresses and phone numbers, and put a space after a full stop."
+        "Leave out links, web and e-mail addresses, and phone numbers, and put a space after each full stop."
     ),
 }
 
@@ -130,6 +130,19 @@ def is_served(phone: str) -> bool:
         and phonenumbers.number_type(number) in MOBILE
         and phonenumbers.region_code_for_number(number) in settings.SMS_COUNTRIES
     )
+
+
+def parse_served(text: str) -> str | None:
+    """Return a number in any usual format as E.164 if SMS are sent to it (`is_served`), else None; with one parse."""
+    number = _read_phone(text)
+    # A number of a known type is valid.
+    if (
+        number is None
+        or phonenumbers.number_type(number) not in MOBILE
+        or phonenumbers.region_code_for_number(number) not in settings.SMS_COUNTRIES
+    ):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def served_prefixes() -> str:

@@ -114,6 +114,12 @@ def duration(seconds: int) -> str:
 
 
 @register.filter
+def seconds_left(seconds: int) -> SafeString:
+    """A number of seconds that the script counts down (`static/js/countdown.js`)."""
+    return format_html("<bdi data-left>{}</bdi>", digits(seconds))
+
+
+@register.filter
 def groups(value: str) -> str:
     """The text in groups of four characters, so that people can read and type long secrets."""
     return " ".join(value[i : i + 4] for i in range(0, len(value), 4))

@@ -137,6 +137,34 @@ def test_a_double_click_sixty_times_makes_one_key_and_every_click_arrives_at_it(
     assert failure_counts(sara) == (0, 0)
 
 
+def test_spent_code_sixty_times_at_once_makes_nothing_counts_nothing_and_leaves_the_sms_code_valid() -> None:
+    sara = people.customer()
+    posts = key_posts(sara, same=True)
+    spent = posts[0][2]["totp_code"]
+    login = people.half_logged_in(sara).post(f"{SECOND_FACTOR}?method=totp", {"code": spent})
+    assert login.headers["Location"] == "/dashboard/"
+    answers = post_concurrently(posts)
+    assert [answer.status_code for answer in answers] == [200] * SIXTY
+    assert not ApiKey.objects.exists()
+    assert (failure_counts(sara), compared(sara)) == ((0, 0), 0)
+    codes = {**posts[0][2], "totp_code": sara.totp(1)}
+    answer = posts[0][0].post(posts[0][1], codes)
+    assert answer.headers["Location"] == f"/keys/{ApiKey.objects.get().pk}/"
+
+
+def test_wrong_codes_among_spent_ones_are_counted_exactly() -> None:
+    sara = people.customer()
+    posts = key_posts(sara, same=True)
+    people.half_logged_in(sara).post(f"{SECOND_FACTOR}?method=totp", {"code": posts[0][2]["totp_code"]})
+    wrong = [
+        (browser, path, {**codes, "totp_code": sara.wrong_totp(n)} if n % 2 else codes)
+        for n, (browser, path, codes) in enumerate(posts)
+    ]
+    count_redirects(post_concurrently(wrong), "")
+    assert not ApiKey.objects.exists()
+    assert failure_counts(sara)[0] == compared(sara) == COMPARED_BEFORE_LOCK
+
+
 def test_one_pair_of_codes_makes_no_key_in_sixty_other_logins() -> None:
     sara = people.customer()
     posts = key_posts(sara, same=False)

@@ -20,7 +20,7 @@ ORDER = {
         ("audit",),
         ("notifications", "factors"),
         ("actions",),
-        ("login", "registration", "profile", "staff", "operations"),
+        ("transfer", "login", "oidc", "registration", "profile", "staff", "operations"),
         ("templatetags", "management", "admin", "apps", "backends"),
     ),
     "apikeys": (
@@ -28,7 +28,7 @@ ORDER = {
         ("models",),
         ("actions",),
         ("usage",),
-        ("client_api", "debugger", "gateway", "pages", "staff", "operations"),
+        ("client_api", "debugger", "gateway", "management_api", "pages", "staff", "operations"),
         ("templatetags", "management", "admin", "apps"),
     ),
 }

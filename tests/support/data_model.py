@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from tests.support.generated_sections import with_section
 from tests.support.production import ROOT
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def section() -> str:
 
 def written_into(document: str) -> str:
     """Return ``document`` with the section of today's models."""
-    before, _, rest = document.partition(BEGIN)
-    _old, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{section()}\n{END}{after}"
+    return with_section(document, BEGIN, END, section())
 
 
 def _diagram(models: list[type[Model]]) -> Iterator[str]:

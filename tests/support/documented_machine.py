@@ -25,13 +25,16 @@ from tests.support.servers import Postgres, Valkey, free_port
 DOCUMENT = ROOT / "docs/operating.md"
 SOURCES = ("accounts", "apikeys", "deploy", "hitobit_portal", "locale", "static", "templates")
 FILES = ("manage.py", "requirements.txt")
-DIRECTORIES = ("/opt/portal", "/etc/portal", "/var/lib/portal", "/usr/local/bin", "/etc/systemd/system")
+DIRECTORIES = (
+    *("/opt/portal", "/etc/portal", "/var/lib/portal", "/run/portal-drain"),
+    *("/usr/local/bin", "/etc/systemd/system"),
+)
 PORTS = ("8000", "8010", "8001", "8011")
 
 
-def blocks(marker: str) -> list[str]:
-    """The shell blocks between ``<!-- follow: marker -->`` and ``<!-- follow: end -->`` of the document."""
-    text = DOCUMENT.read_text(encoding="utf-8")
+def blocks(marker: str, document: Path = DOCUMENT) -> list[str]:
+    """The shell blocks between ``<!-- follow: marker -->`` and ``<!-- follow: end -->`` of a document."""
+    text = document.read_text(encoding="utf-8")
     results = re.search(rf"<!-- follow: {marker} -->\n(.*?)<!-- follow: end -->", text, re.DOTALL)
     assert results, marker
     shell = re.findall(r"(?ms)^( *)```sh\n(.*?)^\1```$", results[1])

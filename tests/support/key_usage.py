@@ -1,4 +1,4 @@
-"""What was recorded of a key's requests: its counts, its stored rejections, and its page."""
+"""What was recorded of a key's requests: its counts, its stored rejections, and the page that shows them."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ def counted(key: ApiKey) -> dict[str, int]:
 def page(person: Person, key: ApiKey) -> str:
     client = logged_in(person)
     client.cookies["language"] = "en"
-    return client.get(f"/keys/{key.pk}/").content.decode()
+    return client.get(f"/keys/{key.pk}/usage/").content.decode()
 
 
 def text(html: str) -> str:

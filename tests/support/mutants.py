@@ -57,6 +57,7 @@ MODULES: dict[str, list[str]] = {
         "races/test_codes.py::test_sixty_requests_for_an_sms_send_one",
     ],
     "accounts/access/middleware.py": [
+        "accounts/login/test_own_proofs.py",
         "accounts/access/test_default_deny.py",
         "accounts/login/test_login.py",
     ],

@@ -75,7 +75,7 @@ class Server:
         while True:
             try:
                 self.ping()
-            except (psycopg.OperationalError, redis.ConnectionError) as error:
+            except (psycopg.OperationalError, redis.ConnectionError, OSError) as error:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
                     raise Missing(f"{self.name} does not start: {self.tail()}") from error

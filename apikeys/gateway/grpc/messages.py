@@ -56,7 +56,9 @@ _OK, _PERMISSION_DENIED = 0, 7
 #: ``HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD``. SECURITY: by default a value is appended to what the client sent.
 _OVERWRITE: Final = 2
 #: Headers that only the portal may set on the way to the exchange.
-_PORTAL_HEADERS: Final = ("x-portal-user", "x-portal-key", "x-portal-permissions", "x-portal-security")
+_PORTAL_HEADERS: Final = (
+    *("x-portal-user", "x-portal-subject", "x-portal-key", "x-portal-permissions", "x-portal-security"),
+)
 
 
 def _message_classes() -> dict[str, Any]:

@@ -32,6 +32,10 @@ UNRESPONSIVE_SECONDS = 2.0
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
+class PoolerError(psycopg.OperationalError):
+    """Something between this process and PostgreSQL answers in its place."""
+
+
 class PostgresListener:
     """Calls ``invalidate`` with each changed key id, `TOKENS` or `ALL`, in the thread of the event loop.
 
@@ -80,6 +84,11 @@ class PostgresListener:
             connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)
             self._connection = connection
             await connection.execute(f"LISTEN {CHANNEL}")
+            row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+            # SECURITY: a pooler may give this session's notifications to another client, while heartbeats are answered:
+            # revoked keys would go on. It has process ids of its own.
+            if row is None or row[0] != connection.info.backend_pid:
+                raise PoolerError("DATABASE_URL is not PostgreSQL itself")
         self._disconnected = asyncio.Event()
         # Changes before LISTEN are not known: everything is evicted after it.
         self._invalidate(ALL)

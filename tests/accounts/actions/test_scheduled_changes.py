@@ -1,4 +1,4 @@
-"""Scheduled changes: the reset of both factors by operators, stopping it, and applying it exactly once."""
+"""Scheduled changes: the two-factor reset by operators, stopping it, and applying it exactly once."""
 
 import io
 import json

@@ -41,7 +41,7 @@ def test_every_purpose_of_a_code_has_words(purpose: ApprovalPurpose, language: s
 
 
 def test_a_renamed_key_shows_its_old_name(user: User) -> None:
-    assert shown(user, KeyEvent.RENAMED, before="night bot") == "before: “night bot”"
+    assert shown(user, KeyEvent.RENAMED, before="night bot") == "previously “night bot”"
 
 
 def test_a_renewal_shows_its_new_end(user: User) -> None:

@@ -1,5 +1,6 @@
 """Enrolment: both factors, in order, each proved by a valid code; nothing else is accessible before it is done."""
 
+import html
 import re
 import time
 from unittest import mock
@@ -9,7 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.choices import approvals
-from accounts.factors import verification
+from accounts.factors import totp, verification
 from accounts.models import AuditEvent, RecoveryCode, SmsCode, SmsDevice, TotpDevice
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
@@ -123,7 +124,7 @@ def test_provider_failure_is_shown_and_the_next_attempt_is_allowed() -> None:
     client = half_logged_in(newcomer())
     sms_collector.failing = True
     assert client.get(SMS).status_code == 200
-    assert not SmsCode.objects.exists()
+    assert SmsCode.objects.get().digest == ""
     sms_collector.failing = False
     client.post(SMS, {"resend": "1"})
     assert client.post(SMS, {"code": sms_collector.newest().code})["Location"] == TOTP
@@ -150,6 +151,14 @@ def test_page_shows_the_seed_in_groups_and_as_a_picture_for_this_account() -> No
     seed = response.context["secret"]
     assert " ".join(seed[i : i + 4] for i in range(0, 32, 4)) in response.content.decode()
     assert f'd="{response.context["qr_path"]}"' in response.content.decode()
+
+
+def test_page_has_a_link_that_opens_the_app_of_this_device_and_goes_when_the_page_is_left() -> None:
+    person = half_enrolled()
+    response = proved_in(person, "sms").get(TOTP)
+    link = re.search(r'<a [^>]*href="(otpauth:[^"]*)" data-secret>', response.content.decode())
+    assert link is not None
+    assert html.unescape(link[1]) == totp.provisioning_uri(person.user, response.context["secret"])
 
 
 def test_refused_code_keeps_the_seed_and_confirms_nothing() -> None:

@@ -374,6 +374,19 @@ def test_a_logged_in_user_is_redirected(sara: Person) -> None:
     assert logged_in(sara).get("/login/")["Location"] == "/dashboard/"
 
 
+def test_staff_land_at_the_admin_site_unless_they_asked_for_a_page() -> None:
+    admin = customer(is_staff=True)
+    code = {"code": admin.totp()}
+    browser = half_logged_in(admin)
+    assert browser.post("/login/second-factor/", code)["Location"] == "/admin/"
+    assert browser.get("/login/")["Location"] == "/admin/"
+    assert 'href="/admin/"' in browser.get("/dashboard/").content.decode()
+
+
+def test_customers_have_no_link_to_the_admin_site(sara: Person) -> None:
+    assert 'href="/admin/"' not in logged_in(sara).get("/dashboard/").content.decode()
+
+
 @pytest.mark.parametrize(
     "fields", [{}, {"phone": "x" * 100_000}, {"phone": "09121234567\x00", "password": "\x00"}]
 )

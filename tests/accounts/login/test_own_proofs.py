@@ -459,6 +459,15 @@ def test_session_by_sms_ends_with_the_authenticator(how: str) -> None:
     assert is_out(client)
 
 
+def test_session_ends_with_the_authenticator_that_proved_it_although_the_account_has_another_one() -> None:
+    sara = people.customer()
+    client = visits(sara, sara.user.totp)
+    TotpDevice.objects.filter(user=sara.user).delete()
+    people.with_authenticator(sara)
+    assert sara.reload().has_both_factors
+    assert is_out(client)
+
+
 def is_out(client: Client) -> bool:
     first: HttpResponse = client.get("/dashboard/")  # type: ignore[assignment]
     return leads_to_login(first) and leads_to_login(client.get("/keys/"))

@@ -54,11 +54,13 @@ def change_password(client: Client, current: str, new: str = GOOD) -> Any:
 
 
 def test_settings_lead_to_every_change() -> None:
-    person = customer()
+    person = sara_with_password()
     recovery_codes(person)
     text = logged_in(person).get("/settings/").content.decode()
     for path in (PASSWORD, "/settings/phone/", "/settings/totp/", RECOVERY, EMAIL, "/sessions/", "/freeze/"):
         assert f'"{path}"' in text
+    without_password = logged_in(customer()).get("/settings/").content.decode()
+    assert f'"{PASSWORD}"' not in without_password, "an account that the exchange opened has none to change"
     assert "/settings/phone/lost/" in logged_in(person).get("/settings/phone/").content.decode()
 
 

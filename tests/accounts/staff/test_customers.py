@@ -10,6 +10,7 @@ from accounts import audit
 from accounts.access import sessions
 from accounts.actions import scheduled_changes
 from accounts.audit import activity
+from accounts.choices.roles import Right
 from accounts.models import AuditEvent, LoginSession, Notice, User
 from accounts.notifications import outbox
 from accounts.staff import actions
@@ -250,3 +251,25 @@ def test_notice_that_waits_or_went_to_a_replaced_number_is_not_sent_again(
     response = staff_browser("security").post(page_of_notice(sara, notice), {"reason": REASON})
     assert response.status_code == 403
     assert events("notice.resent") == []
+
+
+def test_exchanges_id_is_shown_and_found_for_staff_who_may_list_customers(sara: Person) -> None:
+    sara.user.external_id = "09351234567@x"
+    sara.user.save(update_fields=["external_id"])
+    key = key_of(sara)
+    for role in ROLES:
+        browser = staff_browser(role)
+        response = browser.post(USERS, {"q": sara.user.external_id})
+        if response.status_code == 403:
+            continue
+        lists = staff_member(role).user.has_perm(Right.SEARCH_MANY.value)
+        assert (response.status_code == 302) is lists, role
+        if lists:
+            assert sara.user.external_id in browser.get(response["Location"]).content.decode()
+    security = staff_browser("security")
+    for url in (
+        "/admin/apikeys/apikey/",
+        f"/admin/apikeys/apikey/{key.pk}/change/",
+        "/admin/accounts/auditevent/",
+    ):
+        assert sara.user.external_id in security.get(url).content.decode(), url

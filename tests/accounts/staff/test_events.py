@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.choices.events import Event
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, User
 from accounts.staff import export
 from accounts.staff.opaque_ids import AccountId, EventId
 from apikeys.policy.events import KeyEvent
@@ -138,6 +138,10 @@ def test_export_is_the_filtered_set_as_lines_of_json(trail: dict[str, Any]) -> N
     assert [line["id"] for line in lines] == [trail["frozen"].pk, trail["made"].pk]
     assert lines[0]["detail"] == {"reason": "=SUM(1)"}
     assert sara.phone not in json.dumps(lines)
+    assert [line["external_id"] for line in lines] == [None, None]
+    User.objects.filter(pk=sara.pk).update(external_id="ext-7")
+    again = exported(staff_browser("auditor"), "jsonl", whom=sara.pk).splitlines()
+    assert {json.loads(line)["external_id"] for line in again} == {"ext-7"}
 
 
 def test_export_as_csv_is_text_to_spreadsheets(trail: dict[str, Any]) -> None:
