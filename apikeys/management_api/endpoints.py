@@ -30,6 +30,7 @@ from hitobit_portal.security.ratelimits import Rate
 MAX_BODY_BYTES = 65_536
 KEPT = timedelta(hours=24)
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,64}")
+_IF_MATCH = re.compile(r'\*|"[0-9a-f]{32}"')
 _INTEGER = re.compile(r"[0-9]{1,18}")
 #: "Last used" is written at most once in this time.
 USE_RECORDED = timedelta(minutes=1)
@@ -213,11 +214,14 @@ def etag(text: str) -> str:
 
 
 def check_match(call: Call, document: dict[str, Any]) -> None:
-    """Raise `ApiProblem` (412) if ``If-Match`` is another tag than that of ``document``, what GET answers now."""
-    wanted = call.request.headers.get("If-Match")
-    if wanted is None or wanted.strip() == "*":
-        return
-    if etag(json.dumps(document, ensure_ascii=False)) not in [tag.strip() for tag in wanted.split(",")]:
+    """Raise `ApiProblem` (412) if ``If-Match`` is another tag than that of ``document``, what GET answers now.
+
+    After all other checks of the call (RFC 9110, 13.2.1).
+    """
+    wanted = call.request.headers.get("If-Match", "*")
+    if not _IF_MATCH.fullmatch(wanted):
+        raise invalid("If-Match", "* or the ETag of the object's GET")
+    if wanted not in ("*", etag(json.dumps(document, ensure_ascii=False))):
         raise ApiProblem(412, "changed", "The object is not what If-Match says.")
 
 

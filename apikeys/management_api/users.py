@@ -73,13 +73,15 @@ def create_user(call: Call) -> Answer:
 
 
 def freeze_user(call: Call, user_id: int) -> Answer:
-    user, reason = _locked(call, user_id), reason_of(call)
+    reason = reason_of(call)
+    user = _locked(call, user_id)
     freeze.freeze(None, user, via="api", reason=reason, token=call.token.name)
     return 200, user_document(_find(user_id))
 
 
 def close_user(call: Call, user_id: int) -> Answer:
-    user, reason = _locked(call, user_id), reason_of(call)
+    reason = reason_of(call)
+    user = _locked(call, user_id)
     if User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
         sessions.end_all(user)
         audit.record(

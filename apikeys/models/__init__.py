@@ -22,4 +22,5 @@ __all__ = [
     "Refusal",
     "RescueRequest",
     "random_text",
+    "tokens",
 ]

@@ -24,7 +24,7 @@ const LATE = '{"code": -1000, "msg": "The body did not arrive in time."}';
 const PASSED = new RegExp('^(?!(x-(client-ip|real-ip|portal-.*|required-.*|forwarded-.*|original-.*|rewrite-url'
     + '|http-method.*|method-override)|forwarded|(proxy-)?connection|keep-alive|upgrade|sec-websocket-.*|te|trailer'
     + '|transfer-encoding|content-length|expect)$)[a-z0-9-]+$');
-const TOLD = ['user', 'subject', 'key', 'permissions', 'security'].map((name) => `x-portal-${name}`);
+const IDENTITY = ['user', 'subject', 'key', 'permissions', 'security'].map((name) => `x-portal-${name}`);
 
 // allowOrigin: answer CORS preflight requests of this origin; by default they need what the table says.
 // clientAddress(req): behind a load balancer, the address of the client.
@@ -46,34 +46,34 @@ module.exports = function portal({portal: url, token, routes, allowOrigin, clien
             ...((body.length || !['GET', 'HEAD'].includes(req.method)) && {'Content-Length': body.length}),
         };
         const target = `/gateway/v1/check${req.url}`;
-        const asked = http.request({agent, hostname, port, method: req.method, path: target, headers});
-        let timer = setTimeout(() => asked.destroy(new Error('timeout')), PORTAL_TIMEOUT);
+        const outgoing = http.request({agent, hostname, port, method: req.method, path: target, headers});
+        let timer = setTimeout(() => outgoing.destroy(new Error('timeout')), PORTAL_TIMEOUT);
         const finish = (...result) => {
             if (timer) { clearTimeout(timer); timer = null; done(...result); }
         };
-        asked.on('response', (response) => {
+        outgoing.on('response', (response) => {
             const chunks = [];
             response.on('data', (chunk) => chunks.push(chunk));
             response.on('error', finish);
             response.on('end', () => finish(null, response, Buffer.concat(chunks)));
         });
-        asked.on('error', (error) => {
+        outgoing.on('error', (error) => {
             // The gateway closed this connection while it was idle.
-            if (timer && again && asked.reusedSocket && error.code === 'ECONNRESET') {
+            if (timer && again && outgoing.reusedSocket && error.code === 'ECONNRESET') {
                 clearTimeout(timer);
                 timer = null;
                 ask(req, path, address, body, false, done);
             } else { finish(error); }
         });
-        asked.end(body);
+        outgoing.end(body);
     }
 
     const guard = (handler) => (req, res) => {
         // SECURITY: the path as sent. `..`, `//`, `%2f` or `;` may lead to another route than the one looked up here.
         const path = req.url.split('?', 1)[0];
         if (!plain.test(path) || req.url.includes('#')) { return answer(res, 400, NO_PATH); }
-        const asksFor = req.method === 'OPTIONS' && req.headers.origin && req.headers['access-control-request-method'];
-        if (allowOrigin && asksFor) {
+        const isPreflight = req.method === 'OPTIONS' && req.headers.origin && req.headers['access-control-request-method'];
+        if (allowOrigin && isPreflight) {
             res.writeHead(204, {
                 'Access-Control-Allow-Origin': allowOrigin, 'Access-Control-Allow-Methods': 'GET, POST, PUT, DELETE',
                 'Access-Control-Allow-Headers': 'X-MBX-APIKEY, Content-Type', 'Access-Control-Max-Age': '600',
@@ -83,15 +83,15 @@ module.exports = function portal({portal: url, token, routes, allowOrigin, clien
         const named = clientAddress ? clientAddress(req) : req.socket.remoteAddress;
         const address = (named || '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
         return read(req, res, (body) => ask(req, path, address, body, true, (error, response, text) => {
-            const told = response ? response.headers : {};
-            if (!error && REJECTIONS.includes(response.statusCode) && told['content-type'] === 'application/json') {
-                answer(res, response.statusCode, text, told['retry-after'] && {'Retry-After': told['retry-after']});
+            const fields = response ? response.headers : {};
+            if (!error && REJECTIONS.includes(response.statusCode) && fields['content-type'] === 'application/json') {
+                answer(res, response.statusCode, text, fields['retry-after'] && {'Retry-After': fields['retry-after']});
             // SECURITY: only what the portal says of an allowed request; another server at its address does not.
-            } else if (error || response.statusCode !== 200 || !told['x-portal-security']) {
+            } else if (error || response.statusCode !== 200 || !fields['x-portal-security']) {
                 answer(res, 503, UNAVAILABLE);
             } else {
                 const own = ['x-client-ip', 'x-real-ip', 'x-forwarded-for'].map((name) => [name, address]);
-                own.push(...TOLD.filter((name) => told[name]).map((name) => [name, told[name]]));
+                own.push(...IDENTITY.filter((name) => fields[name]).map((name) => [name, fields[name]]));
                 if (body.length || req.headers['content-length']) { own.push(['content-length', String(body.length)]); }
                 const passed = rebuilt(req, body, own);
                 res.req = passed;

@@ -30,7 +30,7 @@ GUARDED = re.compile(
     rb"|forwarded|(proxy-)?connection|keep-alive|upgrade|sec-websocket-.*|te|trailer|transfer-encoding|content-length"
 )
 PLAIN_NAME = re.compile(rb"[a-z0-9-]+")
-TOLD = tuple(b"x-portal-" + name for name in (b"user", b"subject", b"key", b"permissions", b"security"))
+IDENTITY = tuple(b"x-portal-" + name for name in (b"user", b"subject", b"key", b"permissions", b"security"))
 
 
 class PortalMiddleware:
@@ -40,9 +40,9 @@ class PortalMiddleware:
         if not token:
             raise ValueError("the gateway's token is empty")
         self._app, self._portal, self._bearer = app, httpx.URL(portal), b"Bearer " + token.encode("ascii")
-        self._path, self._default = re.compile(routes["path"]), _needs(routes["default"])
+        self._path, self._default = re.compile(routes["path"]), routes["default"]
         # In this order: an exact path before a prefix, a longer prefix before a shorter one.
-        self._routes = [(_pattern(route), _needs(route)) for route in routes["routes"]]
+        self._routes = routes["routes"]
         self._origin = allow_origin and allow_origin.encode("ascii")
         # The gateway closes connections that are idle for 10 s. No proxy of the environment learns the token.
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=8)
@@ -83,8 +83,8 @@ class PortalMiddleware:
             return await _answer(send, method, 503, UNAVAILABLE)
         address = scope["client"][0].encode("ascii")
         try:
-            asked = self._ask(method, path, scope["query_string"], headers, address, body)
-            response = await asyncio.wait_for(asked, PORTAL_TIMEOUT)
+            asking = self._ask(method, path, scope["query_string"], headers, address, body)
+            response = await asyncio.wait_for(asking, PORTAL_TIMEOUT)
         except (httpx.HTTPError, TimeoutError):
             return await _answer(send, method, 503, UNAVAILABLE)
         if response.status_code in REJECTIONS and response.headers.get("content-type") == "application/json":
@@ -94,7 +94,7 @@ class PortalMiddleware:
         # SECURITY: only what the portal says of an allowed request; another server at its address does not.
         if response.status_code != 200 or "x-portal-security" not in response.headers:
             return await _answer(send, method, 503, UNAVAILABLE)
-        told = [(name.lower(), value) for name, value in response.headers.raw if name.lower() in TOLD]
+        identity = [(name.lower(), value) for name, value in response.headers.raw if name.lower() in IDENTITY]
         kept = [pair for pair in headers if PLAIN_NAME.fullmatch(pair[0]) and not GUARDED.fullmatch(pair[0])]
         length = [(b"content-length", str(len(body)).encode())] if body or b"content-length" in sent else []
         own = [(name, address) for name in (b"x-client-ip", b"x-real-ip", b"x-forwarded-for")]
@@ -103,14 +103,14 @@ class PortalMiddleware:
         async def replay():
             return messages.pop() if messages else await receive()
 
-        return await self._app({**scope, "headers": [*kept, *length, *own, *told]}, replay, send)
+        return await self._app({**scope, "headers": [*kept, *length, *own, *identity]}, replay, send)
 
     async def _ask(self, method, path, query, headers, address, body):
         """Send the request to the portal: its method, target and body as they came."""
-        matching = (needs for pattern, needs in self._routes if pattern.fullmatch(f"{method} {path}"))
+        route = next((route for route in self._routes if _matches(route, method, path)), self._default)
         # SECURITY: of the client's headers only its keys; two keys are refused.
         lines = [(b"host", self._portal.netloc), (b"authorization", self._bearer), (b"x-client-ip", address)]
-        lines += [*next(matching, self._default), *(pair for pair in headers if pair[0] == b"x-mbx-apikey")]
+        lines += [*_needs(route), *(pair for pair in headers if pair[0] == b"x-mbx-apikey")]
         # Not in the URL, in which httpx would encode some characters.
         target = f"/gateway/v1/check{path}".encode("ascii") + (b"?" + query if query else b"")
         extensions = {"timeout": self._timeout, "target": target}
@@ -118,9 +118,9 @@ class PortalMiddleware:
         return await self._client.send(request)
 
 
-def _pattern(route):
-    methods, path = "|".join(route["methods"]), re.escape(route["path"])
-    return re.compile(f"({methods}) {path}{'.*' if route['prefix'] else ''}")
+def _matches(route, method, path):
+    start = route["path"]
+    return method in route["methods"] and (path.startswith(start) if route["prefix"] else path == start)
 
 
 def _needs(route):
@@ -147,11 +147,8 @@ async def _answer(send, method, status, body, more=()):
 
 
 async def _preflight(send, origin):
-    values = (
-        (b"origin", origin),
-        (b"methods", b"GET, POST, PUT, DELETE"),
-        (b"headers", b"X-MBX-APIKEY, Content-Type"),
-    )
+    methods, names = b"GET, POST, PUT, DELETE", b"X-MBX-APIKEY, Content-Type"
+    values = ((b"origin", origin), (b"methods", methods), (b"headers", names))
     headers = [(b"access-control-allow-" + name, value) for name, value in values]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

@@ -48,6 +48,7 @@ def test_every_command_that_is_named_exists() -> None:
         "server_name",
         "max_connections",
         "pg_dump",
+        "connect_query",
     }
     outcomes = {"address_refused", "rate_limited"}
     assert len(named) > 10

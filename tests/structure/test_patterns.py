@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from apikeys.gateway.fastpath import query as fastpath_query
+from apikeys.gateway.routes.table import PATH_PATTERN
 from tests.support.production import ROOT
 
 PRODUCT = ("hitobit_portal", "accounts", "apikeys", "deploy")
@@ -23,7 +24,8 @@ BUILT = {
     "apikeys/gateway/fastpath/query.py": [
         fastpath_query._compile_pattern((b"symbol", b"recvWindow", b"timestamp")).__self__.pattern,  # type: ignore[attr-defined]
         fastpath_query._compile_pattern((b"timestamp", b"a.b")).__self__.pattern,  # type: ignore[attr-defined]
-    ]
+    ],
+    "deploy/middleware/portal_asgi.py": [PATH_PATTERN],
 }
 #: What matches exactly one character; a possessive repeat of one of these is right in every Python that has them.
 ONE_CHARACTER = (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN)

@@ -263,7 +263,14 @@ def test_change_needs_the_state_that_if_match_names(office: Office) -> None:
     assert ApiKey.objects.get(pk=key.pk).state == KeyState.ACTIVE
     tag = office.get(f"/keys/{key.pk}")["ETag"]
     assert document(office.post(f"/keys/{key.pk}/pause", STOP, if_match=tag))["state"] == "frozen"
-    assert problem(office.post(f"/users/{sara.user.pk}/freeze", STOP, if_match='"x"')) == "changed"
+    assert problem(office.post(f"/users/{sara.user.pk}/freeze", STOP, if_match=tag)) == "changed"
+    for malformed in ('"x"', "x", f"W/{tag}", f"{tag}, {tag}"):
+        assert (
+            problem(office.post(f"/users/{sara.user.pk}/freeze", STOP, if_match=malformed))
+            == "invalid-request"
+        )
+    # RFC 9110, 13.2.1: the precondition is looked at after everything else.
+    assert problem(office.post(f"/users/{sara.user.pk}/close", {}, if_match=tag)) == "invalid-request"
 
 
 @pytest.mark.parametrize(

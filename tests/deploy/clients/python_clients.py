@@ -120,10 +120,10 @@ def results(name: str, job: Any) -> Iterator[dict[str, str]]:
             calls = CLIENTS[name](base, kind, key)
             for call, run in calls.items():
                 try:
-                    told = {"value": str(run())}
+                    outcome = {"value": str(run())}
                 except Exception as error:
-                    told = {"error": f"{type(error).__name__}: {error}"[:500]}
-                yield {"front": front, "key": kind, "call": call, **told}
+                    outcome = {"error": f"{type(error).__name__}: {error}"[:500]}
+                yield {"front": front, "key": kind, "call": call, **outcome}
 
 
 if __name__ == "__main__":

@@ -109,14 +109,14 @@ def test_each_call_of_a_client_does_what_the_table_says(
     }
     wrong: dict[str, list[Any]] = defaultdict(list)
     for each in results:
-        told = (
+        outcome = (
             "works"
             if each.get("value") == RESULTS[each["call"]]
             else each.get("error", each.get("value", ""))
         )
         should = expected(client, fronts[each["front"]], each["key"], each["call"])
-        if (told == "works") != (should == "works"):
-            wrong[f"{each['key']} {each['call']}: {told}; expected: {should}"].append(each["front"])
+        if (outcome == "works") != (should == "works"):
+            wrong[f"{each['key']} {each['call']}: {outcome}; expected: {should}"].append(each["front"])
     assert not wrong, json.dumps(wrong, indent=1)
     ids = {key.key_id for key, _secret in keys.values()}
     for name, front in fronts.items():
