@@ -92,7 +92,7 @@ class GatewayApplication:
         """Write the last batch. Called after the event loop has ended."""
         self._database.close()
         batch = asyncio.run(self._authorizer.take_batch())
-        self._metrics.count(batch, self._endpoints.take_full_path_count())
+        self._metrics.count(batch, *self._endpoints.take_path_counts())
         self._worker_metrics.publish(self._metrics)
         try:
             database.write(batch, tuple(self._tokens.used_ids))
@@ -104,7 +104,7 @@ class GatewayApplication:
         while True:
             await asyncio.sleep(max(WRITE_SECONDS, took / MAX_WRITE_SHARE))
             batch = await self._authorizer.take_batch()
-            self._metrics.count(batch, self._endpoints.take_full_path_count())
+            self._metrics.count(batch, *self._endpoints.take_path_counts())
             used = self._tokens.take_used_ids()
             try:
                 took = await self._database.write(batch, used)

@@ -89,7 +89,7 @@ class Endpoints:
         self._security_types = security_types
         #: By the order of the headers; those of requests that are sent whole begin with a line feed.
         self._selectors: dict[bytes, HeaderSelector] = {}
-        self._full_path_count = 0
+        self._parsed_count = self._full_path_count = 0
         #: Texts of refused requests that were logged.
         self._logged: set[str] = set()
         self._endpoints = {
@@ -147,10 +147,14 @@ class Endpoints:
             self._selectors.clear()
         self._selectors[order] = selector
 
-    def take_full_path_count(self) -> int:
-        """Return the number of requests that `handle_fast` did not answer since the last call."""
-        count, self._full_path_count = self._full_path_count, 0
-        return count
+    def take_path_counts(self) -> tuple[int, int]:
+        """Return the numbers of requests that `handle_fast` did not answer since the last call.
+
+        First of those that were parsed in full and decided on the fast path, then of those that were decided in full.
+        """
+        counts = self._parsed_count, self._full_path_count
+        self._parsed_count = self._full_path_count = 0
+        return counts
 
     async def handle(self, request: HttpRequest) -> None:
         """Respond to any request."""
@@ -219,7 +223,6 @@ class Endpoints:
 
     async def decide(self, authorization: AuthorizationRequest) -> AuthorizationResult:
         """Authorize, on the fast path if possible. Raise `Unavailable`."""
-        self._full_path_count += 1
         key, caller = authorization.api_key or "", authorization.client_ip or ""
         permission = authorization.permission
         is_signed = authorization.security is Security.SIGNED
@@ -228,7 +231,9 @@ class Endpoints:
                 key.encode(), authorization.query, caller.encode(), permission.encode()
             )
             if counter is not None:
+                self._parsed_count += 1
                 return AuthorizationResult(ALLOWED_DECISION, counter.record)
+        self._full_path_count += 1
         return await self._authorizer.authorize(authorization)
 
     async def _auth(self, request: HttpRequest) -> None:

@@ -76,8 +76,8 @@ class GatewayMetrics:
     load_times: Histogram = field(default_factory=Histogram)
     gauges: dict[str, int] = field(default_factory=dict)
 
-    def count(self, batch: Batch, full_path: int = 0) -> None:
-        """Count the decisions of a batch. ``full_path``: requests in it that `handle_fast` did not answer."""
+    def count(self, batch: Batch, parsed: int = 0, full_path: int = 0) -> None:
+        """Count the decisions of a batch. ``parsed``, ``full_path``: as `Endpoints.take_path_counts` returns them."""
         allowed = sum(times for *_use, times, _skew_ms in batch.allowed)
         if allowed:
             self.decisions[Outcome.ALLOWED.value] += allowed
@@ -90,9 +90,11 @@ class GatewayMetrics:
         # A load is counted before its decision; a counter never decreases.
         memory = looked_up - self.counters["loads"]
         self.counters["memory"] = max(self.counters["memory"], memory)
+        self.counters["parsed"] += parsed
         self.counters["long"] += full_path
         # For requests in progress, the path may be counted before the decision.
-        self.counters["quick"] = max(self.counters["quick"], self.decisions.total() - self.counters["long"])
+        others = self.counters["parsed"] + self.counters["long"]
+        self.counters["quick"] = max(self.counters["quick"], self.decisions.total() - others)
 
     def timed(self, load: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
         """Return ``load`` with a measurement of each call."""

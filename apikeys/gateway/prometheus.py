@@ -40,10 +40,11 @@ class GatewayMetricsCollector(Collector):
         yield lookups
         paths = CounterMetricFamily(
             "portal_gateway_ways",
-            "Client requests by path: the fast path (quick) handles the form of request that most proxies send.",
+            "Client requests by path: quick is the form that most proxies send, parsed any other form that was decided as "
+            "fast, long what was decided in full.",
             labels=["way"],
         )
-        for path in ("quick", "long"):
+        for path in ("quick", "parsed", "long"):
             paths.add_metric([path], metrics.counters[path])
         yield paths
         yield CounterMetricFamily(

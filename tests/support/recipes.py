@@ -116,8 +116,8 @@ class Recipe:
     prepare: Callable[[Setting, str], list[str]]
     environ: Callable[[Setting], dict[str, str]] = lambda setting: {}
     refuses: Mapping[str, str] = field(default_factory=dict)
-    #: Whether signed requests without a body are decided on the gateway's fast path.
-    fast_path: bool = True
+    #: How the gateway counts signed requests without a body: "parsed" are decided on the fast path, too.
+    way: Literal["quick", "parsed"] = "quick"
     #: Where HTTP/2 without TLS is spoken: on `Setting.http2_port`, on the port of HTTP/1.1, or nowhere.
     http2: Literal["own port", "same port", "no"] = "own port"
     #: Whether it drops "#" and what follows in a target, instead of refusing it.
@@ -352,7 +352,7 @@ RECIPES: dict[str, Recipe] = {
             _envoy_program,
             lambda setting, program: _envoy(setting, program, "envoy-grpc.yaml"),
             lambda setting: {"PORTAL_GATEWAY_TOKEN": setting.token},
-            fast_path=False,
+            way="parsed",
         ),
         Recipe(
             "traefik",
