@@ -40,8 +40,8 @@ class GatewayMetricsCollector(Collector):
         yield lookups
         paths = CounterMetricFamily(
             "portal_gateway_ways",
-            "Client requests by path: quick is the form that most proxies send, parsed any other form that was decided as "
-            "fast, long what was decided in full.",
+            "Client requests by path: quick is the form that most proxies send, parsed any other form that was "
+            "decided as fast, long what was decided in full.",
             labels=["way"],
         )
         for path in ("quick", "parsed", "long"):
