@@ -27,6 +27,7 @@ from apikeys.staff.actions import ACTS, Act
 from apikeys.staff.filters import KeyFilter
 from apikeys.staff.key_status import reasons
 from apikeys.usage import presenters as use
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 
 PAGE = 50
@@ -153,7 +154,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                         reason=reason,
                     )
         text = ngettext("%(n)s key was changed.", "%(n)s keys were changed.", changed)
-        (messages.success if changed else messages.info)(request, text % {"n": digits(changed)})
+        (messages.success if changed else messages.info)(request, fill(text, n=digits(changed)))
 
     def _visible(self, request: HttpRequest) -> QuerySet[ApiKey]:
         keys = ApiKey.objects.select_related("owner")

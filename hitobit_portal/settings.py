@@ -139,7 +139,10 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "hitobit_portal.http.context.portal",
             ],
-            "libraries": {"jalali": "hitobit_portal.i18n.jalali"},
+            "libraries": {
+                "jalali": "hitobit_portal.i18n.jalali",
+                "i18n": "hitobit_portal.i18n.blocktranslate",  # isolates what stands in a sentence
+            },
         },
     },
 ]

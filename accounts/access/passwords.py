@@ -14,6 +14,7 @@ from zxcvbn import zxcvbn
 
 from accounts.access.breached import is_breached
 from accounts.models import User
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.fields import ascii_digits, compact
 from hitobit_portal.i18n.jalali import digits
 
@@ -94,9 +95,9 @@ def strength(password: str, phone: str = "") -> Strength:
 def _violated_rule(password: str, phone: str) -> str:
     """Return the violated rule as a message, "" if there is none."""
     if len(password) < MIN_LENGTH:
-        return _("Use at least %(n)s characters.") % {"n": digits(MIN_LENGTH)}
+        return fill(_("Use at least %(n)s characters."), n=digits(MIN_LENGTH))
     if len(password) > MAX_LENGTH:
-        return _("Use at most %(n)s characters.") % {"n": digits(MAX_LENGTH)}
+        return fill(_("Use at most %(n)s characters."), n=digits(MAX_LENGTH))
     if any(name in password.casefold() for name in OWN_NAMES):
         return _("It contains the name Hitobit, which is easy to guess.")
     # The last ten digits, so that the number is found with or without country code and leading zero.

@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, login_text, replaced_text
+from accounts.audit.detail_texts import change_lines, login_text, replaced_text, tone_of
 from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, event_of
 from accounts.models import AuditEvent, User
+from hitobit_portal.i18n.bidi import fill, isolated
 from hitobit_portal.i18n.free_text import plain
 from hitobit_portal.i18n.jalali import date_local, digits
 
@@ -45,15 +46,15 @@ def shown_to(user: User) -> QuerySet[AuditEvent]:
 def row(event: AuditEvent) -> Row:
     """One event in the words of its customer. Of staff it says that it was they, not who and from where."""
     look = event_of(event.event).look
-    title = f"{look.title}: {plain(event.label)}" if event.label else str(look.title)
+    title = f"{look.title}: {isolated(plain(event.label))}" if event.label else str(look.title)
     # An operator's command has no account, so its events stand under the customer's.
     by_command = event.detail.get("via") == "command"
     if event.actor_id in (None, event.customer_id) and not by_command:
         device = user_agents.describe(event.agent)
-        return Row(title, detail_of(event), look.tone, look.icon, event.address, device, event.at)
+        return Row(title, detail_of(event), tone_of(event), look.icon, event.address, device, event.at)
     parts = [_("by Hitobit's staff"), detail_of(event)]
     detail = pgettext("list separator", ", ").join(filter(None, parts))
-    return Row(title, detail, look.tone, look.icon, "", "", event.at)
+    return Row(title, detail, tone_of(event), look.icon, "", "", event.at)
 
 
 def detail_of(event: AuditEvent) -> str:
@@ -66,7 +67,7 @@ def detail_of(event: AuditEvent) -> str:
         parts.append(_("; ").join(change_lines(event)))
     parts += _facts(detail)
     if "reason" in detail:
-        parts.append(plain(str(detail["reason"])))
+        parts.append(isolated(plain(str(detail["reason"]))))
     return pgettext("list separator", ", ").join(filter(None, parts))
 
 
@@ -74,17 +75,17 @@ def _facts(detail: dict[str, Any]) -> list[str]:
     """What else the details hold: what was before, and until when."""
     facts = []
     if "before" in detail:
-        facts.append(_("previously “%(name)s”") % {"name": isolated(plain(detail["before"]))})
+        facts.append(fill(_("previously “%(name)s”"), name=plain(detail["before"])))
     if until := _moment(detail, "until"):
-        facts.append(_("until %(when)s") % {"when": until})
+        facts.append(fill(_("until %(when)s"), when=until))
     if "old" in detail and "new" in detail:
         facts.append(replaced_text(detail["old"], detail["new"]))
     elif "new" in detail:
         facts.append(isolated(detail["new"]))
     if on := _moment(detail, "date"):
-        facts.append(_("on %(when)s") % {"when": on})
+        facts.append(fill(_("on %(when)s"), when=on))
     if "left" in detail:
-        facts.append(_("codes left: %(n)s") % {"n": digits(detail["left"])})
+        facts.append(fill(_("codes left: %(n)s"), n=digits(detail["left"])))
     return facts
 
 

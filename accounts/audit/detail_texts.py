@@ -14,14 +14,22 @@ from accounts.choices.events import SecurityEvent, event_of
 from accounts.choices.registry import Registry
 from accounts.models import AuditEvent
 from hitobit_portal.i18n import free_text
+from hitobit_portal.i18n.bidi import fill, isolated
 
 #: What says one code of ``changes`` in the active language, by event. Filled by apps in `AppConfig.ready()`.
 CHANGES: Registry[SecurityEvent, Callable[[str], str]] = Registry({})
 
+#: Whether one code of ``changes`` takes a protection away, by event. Filled by apps in `AppConfig.ready()`.
+WARNINGS: Registry[SecurityEvent, Callable[[str], bool]] = Registry({})
 
-def isolated(text: str) -> str:
-    """``text`` as an island in right-to-left plain text: ``2001:db8::/48`` stays readable (isolates, UAX #9)."""
-    return f"\u2066{text}\u2069"
+
+def tone_of(event: AuditEvent) -> str:
+    """The tone of an event: its own, or the one of a warning if it took a protection away."""
+    kind = event_of(event.event)
+    warns = WARNINGS.get(kind)
+    if warns is not None and any(map(warns, event.detail.get("changes", ()))):
+        return "warn"
+    return kind.look.tone
 
 
 def login_text(detail: Mapping[str, Any]) -> str:
@@ -63,5 +71,5 @@ def is_network(text: str) -> bool:
 
 
 def replaced_text(before: str, after: str) -> str:
-    """What stands in another's place: a mobile number (masked), ``before → after``."""
-    return f"{isolated(before)} → {isolated(after)}"
+    """What stands in another's place: a mobile number (masked)."""
+    return fill(_("%(after)s instead of %(before)s"), before=before, after=after)

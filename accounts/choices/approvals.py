@@ -3,7 +3,7 @@
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.choices.registry import RegistrationError, Registry, require_start
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.free_text import plain
 
 
@@ -126,6 +127,24 @@ def past_text(value: str) -> str:
     return next((str(text) for purpose, text in PAST.items() if purpose.value == value), "")
 
 
+@dataclass(frozen=True)
+class Change:
+    """One part of what is approved, for the page. ``tone``: "warn" if it takes a protection away."""
+
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """The same as a row of a table: what ``name`` was, and what it will be, a line each."""
+
+    name: str
+    before: Sequence[str]
+    after: Sequence[str]
+    tone: str = ""
+
+
 #: Words of a sentence that people chose.
 FREE_WORDS = frozenset({"name"})
 
@@ -167,7 +186,7 @@ class Approval:
     def sentence(self) -> str:
         # SECURITY: a thief's key may be named as a link; the SMS to the owner would carry it in Hitobit's name.
         words = {name: plain(word) if name in FREE_WORDS else word for name, word in self.words.items()}
-        return str(SENTENCES[self.purpose]) % words
+        return fill(SENTENCES[self.purpose], **words)
 
 
 LOGIN = Approval(Purpose.LOGIN, {}, {})
@@ -188,26 +207,21 @@ def end_sessions(which: str) -> Approval:
     return Approval(Purpose.END_SESSIONS, {"which": which}, {})
 
 
-def _ltr(text: str) -> str:
-    """An island in a right-to-left sentence (isolates, UAX #9): else ``+98912`` reads ``98912+``."""
-    return f"\u2066{text}\u2069"
-
-
 def change_phone(phone: str) -> Approval:
     """``phone``: the new number, E.164."""
-    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
+    return Approval(Purpose.CHANGE_PHONE, {"phone": phone}, {"phone": phone})
 
 
 def lost_phone(phone: str) -> Approval:
-    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": _ltr(phone)})
+    return Approval(Purpose.LOST_PHONE, {"phone": phone}, {"phone": phone})
 
 
 def confirm_phone(phone: str) -> Approval:
-    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": _ltr(phone)}, to=phone)
+    return Approval(Purpose.CONFIRM_PHONE, {"phone": phone}, {"phone": phone}, to=phone)
 
 
 def change_email(email: str) -> Approval:
     """``email``: the new address; "" when there is to be none."""
     # The full stop of its domain is shown as "·", or the phone would make a link of it; the page has it as it is.
-    shown = _ltr(plain(email)) if email else gettext("none (removed)")
+    shown = plain(email) if email else gettext("none (removed)")
     return Approval(Purpose.CHANGE_EMAIL, {"email": email}, {"email": shown})

@@ -6,13 +6,14 @@ from django.utils.translation import ngettext
 from accounts.factors.lockout import PERMANENT
 from accounts.factors.sms_codes import SendResult, SendStatus
 from accounts.factors.verification import VerificationOutcome, VerificationResult
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.fields import not_served
 from hitobit_portal.i18n.jalali import digits
 
 
 def wait_text(seconds: int) -> str:
     minutes = -(-seconds // 60)
-    return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": digits(minutes)}
+    return fill(ngettext("%(n)s minute", "%(n)s minutes", minutes), n=digits(minutes))
 
 
 def for_spent_code(seconds: int) -> str:
@@ -32,7 +33,7 @@ def for_two_codes(result: VerificationResult) -> str:
             return _(
                 "Codes are blocked after too many wrong ones. Ask support to reset your two-factor authentication."
             )
-        return _("Too many wrong codes. Try again in %(time)s.") % {"time": wait_text(result.retry_after)}
+        return fill(_("Too many wrong codes. Try again in %(time)s."), time=wait_text(result.retry_after))
     return _(
         "The codes were not accepted. A digit may be wrong, the SMS code may be older than 2 minutes or not "
         "the newest, or the authenticator code may be used, of another account, or of a phone whose clock is "
@@ -60,7 +61,7 @@ def for_sending(sent: SendResult) -> str | None:
     if sent.state is SendStatus.NOT_SERVED:
         return not_served()
     if sent.state is SendStatus.CAPPED:
-        return _("Too many SMS requests. Try again in %(time)s.") % {
-            "time": wait_text(sent.seconds_until_resend)
-        }
+        return fill(
+            _("Too many SMS requests. Try again in %(time)s."), time=wait_text(sent.seconds_until_resend)
+        )
     return None

@@ -24,6 +24,7 @@ from accounts.factors import verification
 from accounts.models import SmsCode, User
 from hitobit_portal import background
 from hitobit_portal.http.context import address_of
+from hitobit_portal.i18n.bidi import fill, verbatim, without_isolates
 from hitobit_portal.i18n.fields import is_served
 from hitobit_portal.security import crypto, ratelimits
 from hitobit_portal.security.ratelimits import Rate, Slot
@@ -256,16 +257,15 @@ def _sms_text(approval: Approval, code: str) -> str:
     code. The last line binds the code to this site (WICG, "Origin-bound one-time codes"): phones fill the code in here
     only, and not in a copy of the page on another host.
     """
-    text = _("Hitobit\nCode: %(code)s\nFor: %(what)s\nDo not share it with anyone, not even support.") % {
-        "code": code,
-        "what": approval.sentence,
-    }
+    text = fill(
+        _("Hitobit\nCode: %(code)s\nFor: %(what)s\nDo not share it with anyone, not even support."),
+        code=verbatim(code),
+        what=approval.sentence,
+    )
     return f"{text}\n\n@{urlsplit(settings.BASE_URL).hostname} #{code}"
 
 
 def _spoken_text(approval: Approval, code: str) -> str:
     """Return the text of a call: the purpose, and the digits one by one (commas make pauses), twice."""
-    return _("This is a Hitobit code, for %(what)s. The code is: %(digits)s. Again: %(digits)s.") % {
-        "what": approval.sentence,
-        "digits": ", ".join(code),
-    }
+    text = _("This is a Hitobit code, for %(what)s. The code is: %(digits)s. Again: %(digits)s.")
+    return without_isolates(fill(text, what=approval.sentence, digits=", ".join(code)))

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts import sms
 from accounts.access.decorators import customer
-from accounts.choices.approvals import Approval
+from accounts.choices.approvals import Approval, Change, ChangeRow
 from accounts.factors import result_messages, sms_codes, verification
 from accounts.factors.forms import TwoCodesForm
 from accounts.factors.sms_codes import SendStatus
@@ -23,6 +23,9 @@ from hitobit_portal.http.context import address_of
 class ApprovalPage:
     """The content of the page. ``facts``: (label, value, whether it is left-to-right).
 
+    ``changes``: what the sentence of the approval says part by part, ``rows``: the same as a table, if there are many;
+    ``sentence`` replaces that sentence where it would say them a second time.
+
     ``kept``: fields of the previous form, which the page resends so that `accounts.access.form_drafts` has them if
     the session expires. ``sends_first``: no code was sent yet, and the page starts with a button that sends one.
     """
@@ -32,7 +35,9 @@ class ApprovalPage:
     back: str
     operation: str
     facts: Sequence[tuple[str, str, bool]] = ()
-    diff: Sequence[str] = ()
+    changes: Sequence[Change] = ()
+    rows: Sequence[ChangeRow] = ()
+    sentence: str = ""
     kept: Mapping[str, str] = field(default_factory=dict)
     is_key: bool = False
     sends_first: bool = False
@@ -103,7 +108,7 @@ def _render(request: HttpRequest, form: TwoCodesForm, page: ApprovalPage, typed:
     ]
     context = {
         "asked": page,
-        "sentence": page.approval.sentence,
+        "sentence": page.sentence or page.approval.sentence,
         "facts": facts,
         "form": form,
         "masked_phone": user.phone,

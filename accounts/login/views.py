@@ -30,6 +30,7 @@ from accounts.login import known_devices
 from accounts.models import PortalDevice, User
 from hitobit_portal.http import display_preferences, error_pages
 from hitobit_portal.http.context import address_of
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate, Slot
@@ -231,8 +232,10 @@ def _factor_proved(request: HttpRequest, user: User, method: Factor) -> HttpResp
         audit.record(Event.RECOVERY_USED, request, customer=user, left=verification.recovery_codes_left(user))
         messages.warning(
             request,
-            _("A recovery code was used. %(left)s left.")
-            % {"left": digits(verification.recovery_codes_left(user))},
+            fill(
+                _("A recovery code was used. %(left)s left."),
+                left=digits(verification.recovery_codes_left(user)),
+            ),
         )
     pending_login.record_proof(request, method.value)
     if method is Factor.RECOVERY and user.has_authenticator and "lost" in request.POST:

@@ -11,13 +11,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from accounts.access import user_agents
-from accounts.audit.detail_texts import change_lines, isolated, login_text
+from accounts.audit.detail_texts import change_lines, login_text
 from accounts.choices.approvals import past_text
 from accounts.choices.events import Event, SecurityEvent, event_of
 from accounts.choices.registry import Registry
 from accounts.models import AuditEvent, DelayedChange, Notice
 from accounts.notifications import links
 from accounts.notifications.links import token_of
+from hitobit_portal.i18n import bidi
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.free_text import plain
 from hitobit_portal.i18n.jalali import date_local, digits, masked_phone
 
@@ -87,16 +89,16 @@ def sms_text(notice: Notice) -> str:
     with translation.override(language_of(notice)):
         content = content_of(notice)
         lines = {
-            "title": _("Hitobit: %(title)s") % {"title": content.title},
+            "title": fill(_("Hitobit: %(title)s"), title=content.title),
             "label": content.label_in_sms,
             "changes": _("; ").join(content.changes),
             "when": content.when,
-            "address": _("From %(address)s") % {"address": content.address} if content.address else "",
+            "address": fill(_("From %(address)s"), address=content.address) if content.address else "",
             "browser": content.browser,
-            "dates": "\n".join(f"{name}: {value}" for name, value in content.dates),
+            "dates": "\n".join(_fact(name, value) for name, value in content.dates),
             "ask": content.ask,
-            "link": content.link,
         }
+        lines = {name: bidi.line(text) for name, text in lines.items()} | {"link": content.link}
         whole = ("title", "when", "dates", "ask", "link")
         room = LONGEST_SMS + 1 - sum(_units(lines[name]) + 1 for name in whole if lines[name])
         for name in ("label", "address", "changes", "browser"):
@@ -104,7 +106,7 @@ def sms_text(notice: Notice) -> str:
             text = cut(lines[name], room - 1) if name == "changes" else lines[name]
             lines[name] = text if _units(text) < room else ""
             room -= _units(lines[name]) + 1 if lines[name] else 0
-    return "\n".join(line for line in lines.values() if line)
+    return "\n".join(text for text in lines.values() if text)
 
 
 def mail(notice: Notice) -> Mail:
@@ -117,23 +119,32 @@ def mail(notice: Notice) -> Mail:
             *((_("Change"), line) for line in content.changes),
             *content.dates,
             *content.more,
-            (_("Time"), _("%(when)s (Tehran)") % {"when": content.when}),
+            (_("Time"), fill(_("%(when)s (Tehran)"), when=content.when)),
             (_("From"), content.address),
             (_("Browser"), content.browser),
         ]
+        facts = [(name, value) for name, value in facts if value]
         context = {
             "content": content,
-            "facts": [(name, value) for name, value in facts if value],
+            "facts": facts,
+            "lines": [_fact(name, value) for name, value in facts],
             "language": language,
             "direction": "rtl" if translation.get_language_bidi() else "ltr",
             "advice": _advice(content),
             "never": _("Hitobit never asks for your password, your codes or your secret key."),
         }
         return Mail(
-            _("Hitobit: %(title)s") % {"title": content.title},
+            fill(_("Hitobit: %(title)s"), title=content.title),
             render_to_string("notices/email.txt", context),
             render_to_string("notices/email.html", context),
         )
+
+
+def _fact(name: str, value: str) -> str:
+    """A line of plain text, or two: nothing may stand beside a link, or phones take it for a part of the link."""
+    if value.startswith(settings.BASE_URL):
+        return f"{bidi.line(name)}:\n{value}"
+    return bidi.line(f"{name}: {bidi.isolated(value)}")
 
 
 def language_of(notice: Notice) -> str:
@@ -156,11 +167,11 @@ def content_of(notice: Notice) -> Content:
         title=str(kind.look.title),
         label=label,
         label_name=str(words.label) if words is not None else "",
-        label_in_sms=str(words.label_in_sms) % {"name": short} if words is not None and short else "",
+        label_in_sms=fill(words.label_in_sms, name=short) if words is not None and short else "",
         changes=change_lines(event),
         when=date_local(event.at),
         # SECURITY: of staff not the address: it tells nothing about a thief, and much about the house.
-        address=_("Hitobit staff") if by_staff else isolated(event.address) if event.address else "",
+        address=_("Hitobit staff") if by_staff else event.address or "",
         browser="" if by_staff else browser_of(event.agent),
         dates=dates,
         is_waiting=can_stop,
@@ -230,7 +241,7 @@ def _more(event: AuditEvent, waiting: DelayedChange | None) -> list[tuple[str, s
         (_("Codes"), past_text(detail.get("purpose", ""))),
         (_("Recovery codes left"), digits(detail["left"]) if "left" in detail else ""),
         (_("Reason"), plain(str(detail.get("reason", "")))),
-        (_("New mobile number"), isolated(masked_phone(new)) if new else ""),
+        (_("New mobile number"), masked_phone(new) if new else ""),
     ]
     return [(name, value) for name, value in more if value]
 
@@ -248,9 +259,9 @@ def cut(text: str, room: int) -> str:
         return text
     if room < SHORTEST_CUT:
         return ""
-    while _units(text) > room - 1:
+    while _units(shorter := bidi.closed(f"{text.rstrip()}…")) > room:
         text = text[:-1]
-    return text.rstrip() + "…"
+    return shorter
 
 
 def _units(text: str) -> int:

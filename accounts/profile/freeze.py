@@ -1,5 +1,6 @@
 """Freeze the account, with or without a login; thaw it or end the quarantine, both with both codes."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,10 @@ from hitobit_portal.i18n.jalali import masked_phone
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
 
+#: In the session: until when the browser that froze an account is told what that means.
+JUST_FROZEN = "just_frozen"
+EXPLAINED_SECONDS = 600
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def freeze(request: HttpRequest) -> HttpResponse:
@@ -37,15 +42,26 @@ def freeze(request: HttpRequest) -> HttpResponse:
     # No code: the victim of a theft has no time, and a thief gains nothing by a freeze.
     actions_freeze.freeze(request, user)
     request.session.flush()
-    response = redirect("frozen")
+    response = _to_frozen(request)
     response["Clear-Site-Data"] = '"cache"'  # the pages behind the Back button
     return response
 
 
+def _to_frozen(request: HttpRequest) -> HttpResponse:
+    request.session[JUST_FROZEN] = int(time.time()) + EXPLAINED_SECONDS
+    return redirect("frozen")
+
+
 @public
+@never_cache
 @require_safe
 def frozen(request: HttpRequest) -> HttpResponse:
-    """After a freeze, when nobody is logged in: explain what happened and how to undo it."""
+    """After a freeze, when nobody is logged in: explain what happened and how to undo it.
+
+    Who froze nothing in this browser is told nothing, least of all that an account is frozen.
+    """
+    if request.session.get(JUST_FROZEN, 0) < time.time():
+        return redirect("freeze" if request.user.is_authenticated else "login")
     return render(request, "accounts/frozen.html")
 
 
@@ -143,7 +159,7 @@ def _use_link(request: HttpRequest, notice_sent: Notice) -> HttpResponse:
             request, _("The change was stopped. Your number and authenticator stay as they are.")
         )
         return redirect("login")
-    return redirect("frozen")
+    return _to_frozen(request)
 
 
 def _can_stop(user: User) -> bool:

@@ -27,6 +27,7 @@ from accounts.profile.overview import form_view, step_up_page
 from accounts.registration import flow
 from accounts.registration.forms import SmsCodeForm
 from hitobit_portal import background
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import date_local
 
 #: Session keys: the entered number, and the last SMS request (number and time).
@@ -208,8 +209,10 @@ def _redirect_after_change(
     if is_lost and isinstance(value, DelayedChange):
         messages.success(
             request,
-            _("The new number takes effect on %(when)s. You can stop it here until then.")
-            % {"when": date_local(value.due_at)},
+            fill(
+                _("The new number takes effect on %(when)s. You can stop it here until then."),
+                when=date_local(value.due_at),
+            ),
         )
     else:
         messages.success(

@@ -12,12 +12,13 @@ from django.utils.translation import gettext_lazy
 
 from accounts.access import user_agents
 from accounts.audit import activity
-from accounts.audit.detail_texts import isolated
+from accounts.audit.detail_texts import tone_of
 from accounts.choices.events import choices, event_of
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, DelayedChange, Notice, RecoveryCode, User
 from accounts.staff import access
 from accounts.staff.access_log import masked_email
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits, masked_phone
 
 EVENTS, NOTICES = 50, 20
@@ -75,26 +76,24 @@ def event_rows(events: Iterable[AuditEvent]) -> list[EventRow]:
 def _event_row(event: AuditEvent) -> EventRow:
     look = event_of(event.event).look
     more = [
-        str(label) % {"value": digits(_value_label(name, event.detail[name]))}
+        fill(label, value=digits(_value_label(name, event.detail[name])))
         for name, label in DETAILS.items()
         if event.detail.get(name)
     ]
     details = [text for text in (activity.detail_of(event), *more) if text]
     by_staff = event.actor_id not in (None, event.customer_id)
     device = user_agents.describe(event.agent)
-    return EventRow(event, str(look.title), details, look.tone, look.icon, device, by_staff)
+    return EventRow(event, str(look.title), details, tone_of(event), look.icon, device, by_staff)
 
 
 def _value_label(name: str, value: object) -> str:
-    """Return a detail in one line: its label if it is an identifier of the portal, otherwise the value, isolated for
-    bidi.
-    """
+    """Return a detail in one line: its label if it is an identifier of the portal, otherwise the value."""
     label = VALUE_LABELS.get(name, {}).get(str(value))
     if label is not None:
         return str(label)
     if isinstance(value, dict):
         value = [f"{key}={one}" for key, one in value.items()]
-    return isolated(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _event_title(value: str) -> Promise | None:
@@ -143,7 +142,7 @@ def factors_of(request: HttpRequest, user: User) -> list[FactorRow]:
         )
     if recovery:
         left = RecoveryCode.objects.filter(device=recovery, used_at=None).count()
-        note = _("%(n)s left") % {"n": digits(left)}
+        note = fill(_("%(n)s left"), n=digits(left))
         rows.append(
             FactorRow(
                 gettext_lazy("Recovery codes"), recovery.confirmed_at, recovery.last_used_at, note, left > 0

@@ -8,8 +8,8 @@ from apikeys.debugger.causes import Cause, DetectedCause
 from apikeys.debugger.diagnosis import Diagnosis
 from apikeys.debugger.session import DebuggerSession, SendDetails, named_key_ids
 from apikeys.models import ApiKey
+from hitobit_portal.i18n.bidi import without_isolates
 
-ISOLATES = {0x2066: None, 0x2069: None}
 #: Replaces an address that the operator did not give. A rejection of it is a doubt, never a cause.
 UNKNOWN_ADDRESS = "0.0.0.0"  # nosec B104
 ADDRESS_UNKNOWN = {
@@ -121,8 +121,8 @@ def _cause_as_json(detected: DetectedCause) -> dict[str, str]:
     text = presenter.cause_text(detected)
     return {
         "cause": detected.cause.value,
-        "title": text.title.translate(ISOLATES),
-        "mend": text.fix.translate(ISOLATES),
+        "title": without_isolates(text.title),
+        "mend": without_isolates(text.fix),
     }
 
 

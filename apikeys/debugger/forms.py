@@ -8,11 +8,11 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.audit.detail_texts import isolated
 from apikeys.debugger import request_parser
 from apikeys.models import ApiKey
 from apikeys.policy.choices import Permission
 from hitobit_portal.http.client_ip import parse_address
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.fields import ascii_digits
 
 MAX_SHORT_LENGTH = 100
@@ -65,8 +65,8 @@ class DebuggerForm(forms.Form):
             return None
         time_ms = request_parser.parse_time_ms(text)
         if time_ms is None:
-            values = {"example": isolated("2026-11-22T13:38:51")}
-            raise ValidationError(_("Enter a time such as %(example)s or milliseconds since 1970.") % values)
+            text = _("Enter a time such as %(example)s or milliseconds since 1970.")
+            raise ValidationError(fill(text, example="2026-11-22T13:38:51"))
         return time_ms
 
     def clean_address(self) -> str:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.detail_texts import isolated
 from apikeys.debugger.cause_texts import CAUSE_TEXTS
 from apikeys.debugger.causes import Cause, DetectedCause
 from apikeys.debugger.checks import Check, CheckState
 from apikeys.debugger.diagnosis import Diagnosis
 from apikeys.policy.choices import Permission
+from hitobit_portal.i18n.bidi import fill
 
 SHOWN_BYTES = 4096
 #: SECURITY: each run is rendered separately; thousands of them in five places of the page took more time than all else.
@@ -91,11 +91,11 @@ class Skew:
 
 def cause_text(cause: DetectedCause) -> CauseText:
     title, fix = CAUSE_TEXTS[cause.cause]
-    values = {name: isolated(visible(value)) for name, value in cause.arguments}
+    values = {name: visible(value) for name, value in cause.arguments}
     permission = dict(cause.arguments).get("permission")
     if permission:
         values["permission"] = str(Permission(permission).label)
-    return CauseText(str(title) % values, str(fix) % values, cause.cause in ON_KEY_PAGE)
+    return CauseText(fill(title, **values), fill(fix, **values), cause.cause in ON_KEY_PAGE)
 
 
 def check_line(check: Check) -> CheckLine:

@@ -29,6 +29,7 @@ from apikeys.policy.public_keys import PublicKey
 from apikeys.policy.settings_change import Settings, SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.decision import READ_GRACE_MS
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 
 
@@ -202,7 +203,7 @@ class ApiKey(models.Model):
         if self.ip_policy == IpPolicy.UNRESTRICTED:
             return gettext("Unrestricted")
         count = len(self.networks.all())
-        return ngettext("%(n)s IP", "%(n)s IPs", count) % {"n": digits(count)}
+        return fill(ngettext("%(n)s IP", "%(n)s IPs", count), n=digits(count))
 
     def set_state(self, state: KeyState) -> bool:
         """Set the state of an `active` or `frozen` key with one conditional write. Return whether that changed it."""

@@ -16,7 +16,6 @@ from apikeys.actions import address_approval, consent
 from apikeys.models import ApiKey, RescueRequest
 from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
-from apikeys.policy.detail_texts import change_text
 
 
 @require_safe
@@ -54,8 +53,7 @@ def _approve(request: HttpRequest, key: ApiKey, row: RescueRequest) -> HttpRespo
         title=key.label,
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Add a trusted IP"),
-        facts=[(_("Key name"), key.label, False), (_("New IP"), row.address, True)],
-        diff=[change_text(f"+{row.address}")],
+        facts=[(_("Key name"), key.label, False)],
         is_key=True,
         sends_first=True,  # who comes by the link in the notice has no code yet
     )

@@ -17,6 +17,7 @@ from apikeys.pages.presenters import Health
 from apikeys.policy import names
 from apikeys.policy.choices import KeyState
 from apikeys.usage import rejection_texts
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 
 ENDS_SOON = timedelta(days=7)
@@ -148,14 +149,14 @@ def _expires_in(end: datetime | None, now: datetime) -> str:
     days = (end - now).days if end else 0
     if not days:
         return _("Expires within a day")
-    return ngettext("Expires in %(n)s day", "Expires in %(n)s days", days) % {"n": digits(days)}
+    return fill(ngettext("Expires in %(n)s day", "Expires in %(n)s days", days), n=digits(days))
 
 
 def _trading_ends_in(end: datetime | None, now: datetime) -> str:
     days = (end - now).days if end else 0
     if not days:
         return _("Trading ends within a day")
-    return ngettext("Trading ends in %(n)s day", "Trading ends in %(n)s days", days) % {"n": digits(days)}
+    return fill(ngettext("Trading ends in %(n)s day", "Trading ends in %(n)s days", days), n=digits(days))
 
 
 FILTERS = ("all", "attention", "paused", "expired")

@@ -29,6 +29,8 @@ from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.policy.power import Codes
+from hitobit_portal.i18n.bidi import fill
+from hitobit_portal.i18n.free_text import plain
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -107,7 +109,9 @@ def verify_change(request: HttpRequest, pk: str) -> HttpResponse:
         back=reverse("key_settings", args=[key.pk]),
         operation=_("Change of settings"),
         facts=[(_("Key name"), key.label, False)],
-        diff=change.lines(),
+        sentence=fill(_("changing the API “%(name)s”"), name=plain(key.label)),
+        changes=change.parts(),
+        rows=change.rows(),
         is_key=True,
     )
 

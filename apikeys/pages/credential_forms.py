@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -12,6 +13,7 @@ from apikeys.actions import rotation
 from apikeys.policy import public_keys
 from apikeys.policy.public_keys import PublicKey, PublicKeyError, PublicKeyProblem
 from apikeys.verification.signing import Kind
+from hitobit_portal.i18n.bidi import IsolatedHtml, fill, fill_html
 from hitobit_portal.i18n.jalali import digits
 
 HMAC, ED25519, PUBLIC = "hmac", "ed25519", "public"
@@ -156,7 +158,13 @@ def public_key_problem_text(problem: PublicKeyProblem, bits: int = 0) -> str:
             "This key protects nothing: one signature is valid for every message. Make a new pair: %(new)s"
         ),
     }[problem]
-    return text % {**COMMANDS, "bits": digits(bits)}
+    commands = {name: _command(text) for name, text in COMMANDS.items()}
+    return fill_html(text, **commands, bits=digits(bits))
+
+
+def _command(text: str) -> IsolatedHtml:
+    # Markup, because an invisible character that is copied with a command breaks it.
+    return IsolatedHtml(format_html('<code dir="ltr">{}</code>', text))
 
 
 def grace_text(seconds: int) -> str:
@@ -165,9 +173,9 @@ def grace_text(seconds: int) -> str:
         return _("Ends at once")
     if seconds < 2 * DAY_SECONDS:
         hours = seconds // HOUR_SECONDS
-        return ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": digits(hours)}
+        return fill(ngettext("%(n)s hour", "%(n)s hours", hours), n=digits(hours))
     days = seconds // DAY_SECONDS
-    return ngettext("%(n)s day", "%(n)s days", days) % {"n": digits(days)}
+    return fill(ngettext("%(n)s day", "%(n)s days", days), n=digits(days))
 
 
 class RotateForm(CredentialForm):

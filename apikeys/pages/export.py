@@ -12,6 +12,7 @@ from accounts import audit
 from accounts.access.decorators import customer
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import export as files
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import duration
 from hitobit_portal.security import ratelimits
 from hitobit_portal.security.ratelimits import Rate
@@ -34,7 +35,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
         return _page(request)
     wait = ratelimits.acquire(Rate.EXPORT_ACCOUNT, str(customer(request).pk))
     if wait is not None:
-        messages.error(request, _("Too many exports. Try again in %(wait)s.") % {"wait": duration(wait)})
+        messages.error(request, fill(_("Too many exports. Try again in %(wait)s."), wait=duration(wait)))
         return redirect("keys_export")
     return _file(request, what, kind)
 

@@ -7,10 +7,10 @@ from typing import TypedDict
 
 from django.utils.translation import gettext as _
 
-from accounts.audit.detail_texts import isolated
 from apikeys.models import ApiKey, Credential
 from apikeys.usage import rejection_texts
 from apikeys.verification.signing import Kind
+from hitobit_portal.i18n.bidi import fill
 
 #: Plain text instead of templates: the programs contain braces and dollar signs.
 FOLDER = Path(__file__).parent / "snippets"
@@ -56,11 +56,13 @@ def state(key: ApiKey, credential: Credential | None = None) -> FirstUse:
     if credential is not None and credential.first_used_at is not None:
         return {"used": True, "text": _("It works: a request signed with the new credential arrived.")}
     if credential is None and key.last_used_at is not None:
-        address = isolated(key.last_used_ip or "")
-        return {"used": True, "text": _("It works: a signed request arrived from %(ip)s.") % {"ip": address}}
+        return {
+            "used": True,
+            "text": fill(_("It works: a signed request arrived from %(ip)s."), ip=key.last_used_ip or ""),
+        }
     rejections = key.refusals.filter(at__gt=credential.created_at) if credential else key.refusals.all()
     rejection = rejections.first()
     if rejection is not None:
         why = rejection_texts.text_of(rejection).title
-        return {"used": False, "text": _("A request arrived and was refused: %(why)s") % {"why": why}}
+        return {"used": False, "text": fill(_("A request arrived and was refused: %(why)s"), why=why)}
     return {"used": False, "text": _("Waiting for the first signed request…")}

@@ -11,7 +11,6 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.audit.detail_texts import isolated
 from accounts.models import User
 from apikeys.models import ApiKey
 from apikeys.pages.credential_forms import CredentialForm
@@ -20,6 +19,7 @@ from apikeys.policy.choices import NETWORKS_A_KEY, IpPolicy, Permission, check_r
 from apikeys.policy.settings_change import Settings
 from apikeys.verification import networks
 from hitobit_portal.i18n import free_text
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.fields import FREE_TEXT, DayField
 from hitobit_portal.i18n.jalali import TEHRAN, digits
 
@@ -62,8 +62,9 @@ def name_problem_text(problem: names.NameProblem) -> str:
     """Return the error message for a name."""
     texts: dict[names.NameProblem, str | Promise] = {
         names.NameProblem.EMPTY: _("Enter a name."),
-        names.NameProblem.TOO_LONG: _("A name can have at most %(n)s characters.")
-        % {"n": digits(names.MAX_LENGTH)},
+        names.NameProblem.TOO_LONG: fill(
+            _("A name can have at most %(n)s characters."), n=digits(names.MAX_LENGTH)
+        ),
         names.NameProblem.HIDDEN: _("The name contains invisible characters. Type it again."),
         names.NameProblem.LINK: FREE_TEXT[free_text.Problem.LINK],
     }
@@ -131,22 +132,21 @@ class SettingsForm(forms.Form):
         for entry, kind in invalid[:5]:
             self.add_error("network", _network_problem_text(entry, kind))
         if len(self.chips) > NETWORKS_A_KEY:
-            self.add_error("network", _("A key can have at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)})
+            self.add_error("network", fill(_("A key can have at most %(n)s IPs."), n=digits(NETWORKS_A_KEY)))
         return not invalid and len(self.chips) <= NETWORKS_A_KEY
 
     def _add_one(self, entry: str, network: networks.Network) -> None:
         if network.value in self.chips:
-            self.notes.append(_("%(value)s is already in the list.") % {"value": isolated(network.value)})
+            self.notes.append(fill(_("%(value)s is already in the list."), value=network.value))
             return
         self.chips.append(network.value)
         if network.corrected:
             self.notes.append(
-                _("%(entry)s was corrected to the network %(value)s.")
-                % {"entry": isolated(entry), "value": isolated(network.value)}
+                fill(_("%(entry)s was corrected to the network %(value)s."), entry=entry, value=network.value)
             )
         if network.private:
             note = _("%(value)s is a private address: requests over the Internet never come from it.")
-            self.notes.append(note % {"value": isolated(network.value)})
+            self.notes.append(fill(note, value=network.value))
 
     def wanted(self) -> Settings | None:
         """Return the requested settings; None, with errors at the fields, if they are invalid."""
@@ -186,21 +186,24 @@ def _size(value: str) -> str:
     if not slash or ":" in address:
         return ""
     count = 1 << (32 - int(prefix))
-    return ngettext("%(n)s address", "%(n)s addresses", count) % {"n": digits(count)}
+    return fill(ngettext("%(n)s address", "%(n)s addresses", count), n=digits(count))
 
 
 def _network_problem_text(entry: str, kind: networks.NetworkProblem) -> str:
-    shown = isolated(entry[:50])
+    shown = entry[:50]
     if kind is networks.NetworkProblem.PREFIX:
-        return _("“%(entry)s”: the number after the slash is not valid.") % {"entry": shown}
+        return fill(_("“%(entry)s”: the number after the slash is not valid."), entry=shown)
     if kind is networks.NetworkProblem.TOO_WIDE:
-        return _(
-            "“%(entry)s” is too wide: /8 is the widest network, /24 for IPv6. To allow every "
-            "address, choose “Unrestricted”."
-        ) % {"entry": shown}
-    return _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48") % {
-        "entry": shown
-    }
+        return fill(
+            _(
+                "“%(entry)s” is too wide: /8 is the widest network, /24 for IPv6. To allow every "
+                "address, choose “Unrestricted”."
+            ),
+            entry=shown,
+        )
+    return fill(
+        _("“%(entry)s” is not an IP. Examples: 203.0.113.24, 198.51.100.0/28, 2001:db8::/48"), entry=shown
+    )
 
 
 class DeleteForm(forms.Form):

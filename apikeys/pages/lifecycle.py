@@ -25,6 +25,7 @@ from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.choices import KeyState
 from apikeys.policy.power import Codes
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import date_local, digits
 
 
@@ -38,7 +39,7 @@ def pause(request: HttpRequest, pk: str) -> HttpResponse:
         return render(request, "apikeys/key_pause.html", {"key": key})
     lifecycle.pause(request, key)
     messages.success(
-        request, _("The API “%(name)s” is paused. Every request with it is refused.") % {"name": key.label}
+        request, fill(_("The API “%(name)s” is paused. Every request with it is refused."), name=key.label)
     )
     return redirect("key_detail", key.pk)
 
@@ -56,12 +57,11 @@ def resume(request: HttpRequest, pk: str) -> HttpResponse:
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Resume this API"),
         facts=[(_("Key name"), key.label, False)],
-        diff=[_("State: paused → active")],
         is_key=True,
     )
 
     def done(_value: Any) -> HttpResponse:
-        messages.success(request, _("The API “%(name)s” works again.") % {"name": key.label})
+        messages.success(request, fill(_("The API “%(name)s” works again."), name=key.label))
         return redirect("key_detail", key.pk)
 
     try:
@@ -125,7 +125,6 @@ def _renew_ended(request: HttpRequest, key: ApiKey) -> HttpResponse:
         back=reverse("key_detail", args=[key.pk]),
         operation=_("Renew for 90 days"),
         facts=[(_("Key name"), key.label, False), (_("Trading ended"), date_local(key.trade_until), False)],
-        diff=[_("Trading from any IP: ended → for 90 days")],
         is_key=True,
         sends_first=True,
     )
@@ -149,8 +148,8 @@ def _ended_meanwhile(request: HttpRequest) -> HttpResponse:
 
 
 def _renewed(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    values = {"name": key.label, "until": date_local(key.trade_until)}
-    messages.success(request, _("The API “%(name)s” can trade until %(until)s.") % values)
+    text = _("The API “%(name)s” can trade until %(until)s.")
+    messages.success(request, fill(text, name=key.label, until=date_local(key.trade_until)))
     return redirect("key_detail", key.pk)
 
 
@@ -159,12 +158,12 @@ def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
     """Delete a key permanently, after its name was typed."""
     key = own_key(request, pk)
     if key.state == KeyState.REVOKED:
-        messages.info(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.info(request, fill(_("The API “%(name)s” was deleted."), name=key.label))
         return redirect("keys")
     form = DeleteForm(request.POST or None, key=key)
     if request.method == "POST" and form.is_valid():
         lifecycle.delete(request, key)
-        messages.success(request, _("The API “%(name)s” was deleted.") % {"name": key.label})
+        messages.success(request, fill(_("The API “%(name)s” was deleted."), name=key.label))
         return redirect("keys")
     return render(request, "apikeys/key_delete.html", {"key": key, "form": form})
 
@@ -178,7 +177,7 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     form = DeleteAllForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         count = lifecycle.delete_all(request, customer(request))
-        text = ngettext("%(n)s key was deleted.", "%(n)s keys were deleted.", count) % {"n": digits(count)}
+        text = fill(ngettext("%(n)s key was deleted.", "%(n)s keys were deleted.", count), n=digits(count))
         messages.success(request, text)
         return redirect("keys")
     context = {"keys": keys, "form": form, "phrase": delete_all_phrase()}

@@ -118,7 +118,7 @@ def change_approval(
 ) -> Approval:
     """Return the approval of a change, bound to the key and to the settings before and after it, so that none of them
     can be replaced after the SMS was sent."""
-    words = {"changes": _("; ").join(change.lines(short=True))}
+    words = {"changes": _("; ").join(change.lines())}
     return consent.key_approval(
         KeyPurpose.CHANGE,
         key,

@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.decorators import customer
-from accounts.audit.detail_texts import isolated
 from accounts.factors import sms_codes
 from apikeys.models import ApiKey
 from apikeys.pages import session_state
@@ -24,6 +23,7 @@ from apikeys.policy.power import Codes
 from apikeys.policy.settings_change import SettingsChange
 from apikeys.verification import networks
 from apikeys.verification.outcomes import Outcome
+from hitobit_portal.i18n.bidi import fill
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,7 +88,7 @@ def _with_address(key: ApiKey, address: str) -> SettingsChange:
     try:
         values = list(dict.fromkeys([*before.networks, networks.parse_network(address).value]))
     except networks.NetworkError:  # the gateway's client may send any text
-        raise ValidationError(_("“%(entry)s” is not an IP.") % {"entry": isolated(address)}) from None
+        raise ValidationError(fill(_("“%(entry)s” is not an IP."), entry=address)) from None
     check_rules(before.permissions, before.ip_policy, values)
     return SettingsChange(before, replace(before, networks=tuple(values)))
 

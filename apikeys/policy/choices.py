@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 
 LIVE_KEYS = 30
@@ -40,7 +41,7 @@ def check_rules(permissions: frozenset[str], ip_policy: str, values: list[str]) 
         raise ValidationError(_("This option does not exist."))
     if len(values) > NETWORKS_A_KEY:
         raise ValidationError(
-            {"network": _("A key can have at most %(n)s IPs.") % {"n": digits(NETWORKS_A_KEY)}}
+            {"network": fill(_("A key can have at most %(n)s IPs."), n=digits(NETWORKS_A_KEY))}
         )
     if "withdraw" in permissions and ip_policy != IpPolicy.TRUSTED:
         raise ValidationError({"permissions": _("“Withdraw” needs access restricted to trusted IPs.")})

@@ -12,6 +12,7 @@ from accounts.models import AuditEvent
 from accounts.notifications import policy, texts
 from accounts.notifications.texts import NoticeWords
 from apikeys.policy.events import KeyEvent
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import date_local, digits
 
 #: Sent regardless of the owner's preferences: each may be the first sign of a theft.
@@ -65,7 +66,7 @@ def _is_added_network(code: str, changes: list[str]) -> bool:
 def _end(event: AuditEvent) -> list[tuple[str, str]]:
     """Return the row with the date on which the key, or its trade permission, ends."""
     left = event.detail["days"]
-    days = ngettext("in %(n)s day", "in %(n)s days", left) % {"n": digits(left)}
+    days = fill(ngettext("in %(n)s day", "in %(n)s days", left), n=digits(left))
     when = date_local(datetime.fromisoformat(event.detail["date"]))
     name = _("Expires") if event.event == KeyEvent.EXPIRES_SOON.value else _("Trading ends")
     return [(name, f"{when} ({days})")]

@@ -6,10 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext as _
+
+from accounts.choices.approvals import Change, ChangeRow
 from apikeys.policy import power
-from apikeys.policy.detail_texts import change_text, kept_networks_text
+from apikeys.policy.detail_texts import (
+    change_text,
+    expiry_text,
+    kept_networks_text,
+    permission_names,
+    removes_protection,
+)
 from apikeys.policy.power import RENEWED, Codes, Power
 
+#: Fewer parts are a list.
+ROWS_FROM = 3
 ORDER = ("read", "trade", "withdraw")
 
 
@@ -83,12 +94,58 @@ class SettingsChange:
             codes.append(f"expires:{self.before.expires_at}>{self.after.expires_at}")
         return codes
 
-    def lines(self, *, short: bool = False) -> list[str]:
-        """Return the change as texts, one line each, for the page; ``short``: for the SMS."""
+    @property
+    def kept_networks(self) -> list[str]:
+        """Return the networks that a new permission will work from although they are not new.
+
+        SECURITY: removing a permission and adding an address require no codes. A thief with a session could do both,
+        and wait until the owner, whose program stopped, adds the permission again.
+        """
+        if not self.after.permissions - self.before.permissions:
+            return []
+        return [value for value in self.after.networks if value in self.before.networks]
+
+    def lines(self) -> list[str]:
+        """Return the change as texts for the SMS."""
         lines = [change_text(code) for code in self.codes()]
-        kept = [value for value in self.after.networks if value in self.before.networks]
-        if self.after.permissions - self.before.permissions and kept:
-            # SECURITY: removing a permission and adding an address require no codes. A thief with a session could do
-            # both, and wait until the owner, whose program stopped, adds the permission again.
-            lines.append(kept_networks_text(kept, short=short))
-        return lines
+        return [*lines, kept_networks_text(kept, short=True)] if (kept := self.kept_networks) else lines
+
+    def parts(self) -> list[Change]:
+        """Return the change as a list for the page."""
+        parts = [
+            Change(change_text(code), "warn" if removes_protection(code) else "") for code in self.codes()
+        ]
+        return (
+            [*parts, Change(kept_networks_text(kept, short=False))] if (kept := self.kept_networks) else parts
+        )
+
+    def rows(self) -> list[ChangeRow]:
+        """Return a change of `ROWS_FROM` parts or more as a table of what was and what will be; [] for a smaller one.
+
+        The IPs are in it whenever the list would name them.
+        """
+        codes, before, after = self.codes(), self.before, self.after
+        if len(codes) < ROWS_FROM:
+            return []
+        rows = []
+        if before.permissions != after.permissions:
+            rows.append(ChangeRow(_("Permissions"), _permissions(before), _permissions(after)))
+        if _ips(before) != _ips(after) or self.kept_networks:
+            tone = "warn" if "ip:unrestricted" in codes else ""
+            rows.append(ChangeRow(_("Trusted IPs"), _ips(before), _ips(after), tone))
+        if "trade:lasting" in codes:
+            rows.append(ChangeRow(_("Trading"), [_("90 days at a time")], [_("without an end")]))
+        if before.expires_at != after.expires_at:
+            tone = "warn" if any(map(removes_protection, codes[-1:])) else ""
+            ends = ([expiry_text(before.expires_at)], [expiry_text(after.expires_at)])
+            rows.append(ChangeRow(_("Expiry"), *ends, tone))
+        return rows
+
+
+def _permissions(settings: Settings) -> list[str]:
+    names = permission_names()
+    return [names[value] for value in ORDER if value in settings.permissions]
+
+
+def _ips(settings: Settings) -> list[str]:
+    return [_("Any IP")] if settings.ip_policy == "unrestricted" else list(settings.networks)

@@ -15,6 +15,7 @@ from accounts.models import User
 from apikeys.models import ApiKey
 from apikeys.policy.choices import Permission
 from hitobit_portal import csv_export
+from hitobit_portal.i18n.bidi import without_isolates
 from hitobit_portal.i18n.free_text import plain
 
 #: Older rows are omitted, so that a spreadsheet can open the file.
@@ -60,8 +61,8 @@ def events_of(user: User) -> Iterator[Row]:
         yield {
             "at": _iso(event.at),
             "event": event.event,
-            "what": shown.title,
-            "detail": shown.detail,
+            "what": without_isolates(shown.title),
+            "detail": without_isolates(shown.detail),
             "succeeded": event.succeeded,
             "ip": shown.address,
             "device": shown.device,

@@ -15,6 +15,7 @@ from apikeys.models import ApiKey
 from apikeys.policy.choices import IpPolicy, Permission
 from apikeys.usage import clock_skew
 from apikeys.usage.clock_skew import ClockState
+from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
 
 UNUSED = timedelta(days=90)
@@ -109,15 +110,15 @@ def _power(key: ApiKey, counts: RequestCounts, now: datetime) -> HealthCheck:
     if not unused:
         return HealthCheck(CheckName.POWER, True, _("No unused permissions"))
     labels: Iterable[str] = (str(Permission(value).label) for value in unused)
-    words = {"permissions": pgettext("list separator", ", ").join(labels), "n": digits(POWER_DAYS)}
-    text = _("Not used in %(n)s days: %(permissions)s") % words
+    listed = pgettext("list separator", ", ").join(labels)
+    text = fill(_("Not used in %(n)s days: %(permissions)s"), n=digits(POWER_DAYS), permissions=listed)
     return HealthCheck(CheckName.POWER, False, text, _("Remove them"), drop=unused)
 
 
 def _used(key: ApiKey, now: datetime) -> HealthCheck:
     if (key.last_used_at or key.created_at) > now - UNUSED:
         return HealthCheck(CheckName.UNUSED, True, _("In use, or new"))
-    text = _("Not used for %(n)s days") % {"n": digits(UNUSED.days)}
+    text = fill(_("Not used for %(n)s days"), n=digits(UNUSED.days))
     return HealthCheck(CheckName.UNUSED, False, text, _("Delete"), "key_delete")
 
 
@@ -138,10 +139,9 @@ def _clock(key: ApiKey) -> HealthCheck:
 
 def _refused(counts: RequestCounts) -> HealthCheck:
     total = counts.allowed + counts.refused
-    words = {"n": digits(MAX_REJECTED_PERCENT)}
     if total < ENOUGH_REQUESTS or counts.refused * 100 <= total * MAX_REJECTED_PERCENT:
         return HealthCheck(CheckName.REFUSED, True, _("Few requests are refused"))
-    text = _("More than %(n)s percent refused in a week") % words
+    text = fill(_("More than %(n)s percent refused in a week"), n=digits(MAX_REJECTED_PERCENT))
     return HealthCheck(CheckName.REFUSED, False, text, _("See why"), "key_usage#refusals")
 
 
@@ -157,5 +157,5 @@ def _secret(key: ApiKey, now: datetime) -> HealthCheck:
     newest = max((credential.created_at for credential in key.credentials.all()), default=key.created_at)
     if newest > now - OLD_SECRET:
         return HealthCheck(CheckName.OLD_SECRET, True, _("The credential is recent"))
-    text = _("The credential is more than %(n)s days old") % {"n": digits(OLD_SECRET.days)}
+    text = fill(_("The credential is more than %(n)s days old"), n=digits(OLD_SECRET.days))
     return HealthCheck(CheckName.OLD_SECRET, False, text, _("Rotate"), "key_rotate")

@@ -14,7 +14,7 @@ from django.core.validators import EmailValidator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from hitobit_portal.i18n import free_text
+from hitobit_portal.i18n import bidi, free_text
 
 DIGITS = {
     ord(digit): str(value)
@@ -148,15 +148,18 @@ def parse_served(text: str) -> str | None:
 def served_prefixes() -> str:
     """Return the prefixes of the numbers that are served, for people: ``+98, +49``."""
     codes = {phonenumbers.country_code_for_region(country) for country in settings.SMS_COUNTRIES}
-    return ", ".join(f"\u2066+{code}\u2069" for code in sorted(codes))
+    return ", ".join(bidi.isolated(f"+{code}") for code in sorted(codes))
 
 
 def not_served() -> str:
     """Return the error message for a number to which no SMS is sent."""
-    return gettext(
-        "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
-        "satellite numbers are not accepted."
-    ) % {"prefixes": served_prefixes()}
+    return bidi.fill(
+        gettext(
+            "No SMS is sent to this number. Use a mobile number that begins with %(prefixes)s; landlines, premium and "
+            "satellite numbers are not accepted."
+        ),
+        prefixes=bidi.verbatim(served_prefixes()),
+    )
 
 
 class PhoneField(forms.CharField):

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 
 from hitobit_portal.http import display_preferences
+from hitobit_portal.i18n import bidi
 
 register = template.Library()
 
@@ -116,7 +117,7 @@ def duration(seconds: int) -> str:
 @register.filter
 def seconds_left(seconds: int) -> SafeString:
     """A number of seconds that the script counts down (`static/js/countdown.js`)."""
-    return format_html("<bdi data-left>{}</bdi>", digits(seconds))
+    return bidi.IsolatedHtml(format_html("<bdi data-left>{}</bdi>", digits(seconds)))
 
 
 @register.filter
@@ -136,18 +137,3 @@ def masked_phone(value: str) -> str:
 def masked_key(value: str) -> str:
     """The first six and last four characters of a key id, which are enough to tell two keys apart."""
     return f"{value[:6]}…{value[-4:]}"
-
-
-@register.filter
-def bdi(value: object) -> SafeString:
-    """A name inside a translated sentence, with its own text direction.
-
-    Markup instead of Unicode isolates: people would copy those with the name, for example to confirm a deletion.
-    """
-    return format_html("<bdi>{}</bdi>", value)
-
-
-@register.filter
-def ltr(value: object) -> SafeString:
-    """A phone number, address or code inside a translated sentence, left to right."""
-    return format_html('<bdi dir="ltr">{}</bdi>', value)

@@ -76,7 +76,7 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     expect(settings).to_have_count(0)
     sara.button("Resume this API").click()
     sara.at(path + "resume/")
-    expect(page.get_by_role("listitem").filter(has_text="State: paused → active")).to_be_visible()
+    expect(page.get_by_text("resuming the paused API")).to_be_visible()
     give_codes(sara)
     sara.at(path)
     expect(settings).to_be_visible()

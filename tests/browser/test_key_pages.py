@@ -132,7 +132,7 @@ def test_power_is_taken_by_one_click_and_given_back_by_one_and_both_codes(
         "button", name="Give this permission"
     ).click()
     sara.at(f"{path}verify/")
-    expect(page.get_by_role("listitem").filter(has_text="Trade: off → on")).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="Add the permission “Trade”")).to_be_visible()
     give_codes(sara)
     sara.at(path)
     expect(trade).to_be_visible()

@@ -68,7 +68,7 @@ HIDDEN = {
     "a\x01b": "\x01",
     "a\x1b[2Jb": "\x1b",
     "a\u202eb": "\u202e",
-    "a\u2067b": "\u2067",
+    "a\u2067b": "\u2067b",
     "a\u00adb": "\u00ad",
     "a\u0600b": "\u0600",
     "a\U000e0041b": "\U000e0041",
@@ -80,7 +80,9 @@ HIDDEN = {
     "a\u206ab": "\u206a",
 }
 HOSTILE = LINKS | HIDDEN
-OURS = "\u2066\u2069"  # islands that the portal puts around numbers and addresses
+OURS = (
+    "\u200f\u2067\u2068\u2069"  # isolates, which the portal puts around values (`hitobit_portal.i18n.bidi`)
+)
 SOUND = ["ربات معاملاتی", "bot v2.1", "می‌خرم", "قیمت: ۱۲.۵", ".NET bot", "🤖 ۱", "❤️", "خب...که", "2026-11-23"]
 AGENTS = [
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

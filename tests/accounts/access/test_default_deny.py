@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 #: Public URLs, and the reason. A new URL that is not listed here has to be protected.
 PUBLIC = {
     "/login/": "the way in",
-    "/frozen/": "where freezing ends, which logs out",
+    "/frozen/": "where freezing ends, which logs out; sends others to the login",
     "/signup/": "the way in for who has no account",
     "/forgot/": "the way in for who has no password",
     "/password-strength/": "judges what is sent to it; knows nobody",

@@ -66,9 +66,19 @@ def test_one_click_without_a_code_freezes_and_ends_every_session(sara: Person) -
     assert Notice.objects.filter(user=sara.user, event=event).exists()
 
 
-def test_the_page_after_freezing_needs_no_login_and_says_how_to_go_back() -> None:
-    text = page(people.browser(), "/frozen/")
-    assert 'href="/login/"' in text
+def test_the_page_after_freezing_needs_no_login_and_says_how_to_go_back(sara: Person) -> None:
+    client = logged_in(sara)
+    client.post("/freeze/")
+    assert 'href="/login/"' in page(client, "/frozen/")
+    session = client.session
+    session["just_frozen"] -= 601
+    session.save()
+    assert client.get("/frozen/").headers["Location"] == "/login/"
+
+
+def test_the_page_after_freezing_tells_a_visitor_who_froze_nothing_nothing(sara: Person) -> None:
+    assert people.browser().get("/frozen/").headers["Location"] == "/login/"
+    assert logged_in(sara).get("/frozen/").headers["Location"] == "/freeze/"
 
 
 def test_looking_at_the_page_freezes_nothing(sara: Person) -> None:

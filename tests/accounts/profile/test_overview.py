@@ -72,7 +72,7 @@ def test_settings_say_how_many_recovery_codes_are_left() -> None:
     )
     client = logged_in(person)
     client.cookies["language"] = "en"
-    assert "2 of 10 left" in client.get("/settings/").content.decode()
+    assert "<bdi>2</bdi> of <bdi>10</bdi> left" in client.get("/settings/").content.decode()
 
 
 def test_both_codes_and_the_current_password_change_the_password() -> None:

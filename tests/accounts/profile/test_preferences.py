@@ -221,7 +221,7 @@ def test_too_many_requests_say_when_to_try_again_without_scripts(rf: Any) -> Non
         answer = error_pages.too_many(rf.get("/keys/"), 290)
     text = answer.content.decode()
     assert answer.headers["Retry-After"] == "290"
-    assert "Try again in 5 minutes, at " in text
+    assert "Try again in <bdi>5 minutes</bdi>, at " in text
 
 
 def test_a_cookie_of_the_version_before_is_read_and_then_replaced(sara: Person) -> None:

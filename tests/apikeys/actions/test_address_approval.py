@@ -369,7 +369,7 @@ def test_the_switch_is_words_in_the_activities(sara: Person, key: ApiKey) -> Non
     client = logged_in(sara)
     client.cookies["language"] = "en"
     client.post(f"/keys/{key.pk}/rescue/", {"asks": "off"})
-    assert "New IPs ask: on → off" in client.get("/activity/").content.decode()
+    assert "Stop asking about new IPs" in client.get("/activity/").content.decode()
 
 
 def test_old_requests_do_not_wait(sara: Person, key: ApiKey) -> None:

@@ -131,9 +131,13 @@ def test_page_of_the_codes_and_the_sms_show_old_and_new(sara: Person, key: ApiKe
     client.cookies["language"] = "en"
     page = client.get(save(client, key, "never", permissions=["read", "trade"])["Location"]).content.decode()
     form = page.index('id="verify"')
-    for line in (f"Expiry: {date_local_en(before)} → Never", "Trade: off → on"):
-        assert line in page
-        assert page.index(f"<li>{line}</li>") < form
+    tones = {
+        "Add the permission “Trade”": "<li>",
+        f"Remove the expiry, which was {date_local_en(before)}": '<li class="tone" data-tone="warn">',
+    }
+    for line, start in tones.items():
+        assert page.index(f"{start}{line}</li>") < form
+        assert page.count(line) == 1, "said once"
         assert line in sms_collector.newest("key.change").text
 
 
@@ -165,7 +169,7 @@ def test_event_holds_old_and_new_and_reads_in_words(sara: Person, key: ApiKey) -
     codes = AuditEvent.objects.get(event="key.changed").detail["changes"]
     assert codes == [f"expires:>{expires.isoformat()}"]
     with translation.override("en"):
-        assert change_text(codes[0]) == f"Expiry: Never → {date_local(expires)}"
+        assert change_text(codes[0]) == f"Set the expiry to {date_local(expires)}"
 
 
 def test_page_shows_the_present_expiry_and_offers_never_only_to_keys_that_expire(

@@ -1,0 +1,70 @@
+"""The template library ``i18n`` of Django, whose tag ``blocktranslate`` isolates the values of a sentence.
+
+It has Django's name, so that ``{% load i18n %}`` in any template loads it: no template can put a bare value into a
+sentence. In an attribute or a title, where there is no markup, templates pass values through the filter ``isolated``.
+"""
+
+from typing import Any
+
+from django import template
+from django.template.base import FilterExpression, Parser, Token, TokenType
+from django.template.context import Context
+from django.templatetags import i18n
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
+
+from hitobit_portal.i18n import bidi
+
+register = template.Library()
+register.tags.update(i18n.register.tags)
+register.filters.update(i18n.register.filters)
+
+
+class IsolatedExpression(FilterExpression):
+    """A value of a sentence: as markup in HTML, as characters where the template does not escape (plain text)."""
+
+    def __init__(self, expression: FilterExpression, parser: Parser) -> None:
+        super().__init__(expression.token, parser)
+
+    def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
+        value = super().resolve(context, ignore_failures)
+        if not context.autoescape:
+            return bidi.isolated(value)
+        if isinstance(value, bidi.Isolated):
+            return mark_safe(conditional_escape(value))  # nosec B308 B703
+        return bidi.isolated_html(value)
+
+
+@register.tag("blocktranslate")
+@register.tag("blocktrans")
+def do_block_translate(parser: Parser, token: Token) -> i18n.BlockTranslateNode:
+    node = i18n.do_block_translate(parser, token)
+    names = {
+        one.contents for one in (*node.singular, *(node.plural or ())) if one.token_type == TokenType.VAR
+    }
+    if node.countervar in names:
+        raise template.TemplateSyntaxError(
+            f"{node.countervar} only chooses the plural: pass the number that is shown by another name."
+        )
+    for name in names:
+        expression = node.extra_context.get(name) or parser.compile_filter(name)
+        node.extra_context[name] = IsolatedExpression(expression, parser)
+    return node
+
+
+@register.filter
+def bdi(value: object) -> SafeString:
+    """A name or value beside a translated sentence, with its own text direction."""
+    return bidi.isolated_html(value)
+
+
+@register.filter
+def isolated(value: object) -> str:
+    """A name or value inside a title or an attribute, with its own text direction."""
+    return bidi.isolated(value)
+
+
+@register.filter
+def line(text: str) -> str:
+    """A line of plain text in the direction of its language."""
+    return bidi.line(text)
