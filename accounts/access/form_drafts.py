@@ -21,6 +21,7 @@ from hitobit_portal.security.ratelimits import Rate
 DRAFT = "draft"
 FIELDS = (
     "name",
+    "template",
     "permissions",
     "ip_policy",
     "network",

@@ -12,6 +12,7 @@ from apikeys.actions import key_loader
 from apikeys.models import ApiKey
 from apikeys.policy.choices import IpPolicy
 from apikeys.usage import recorder
+from apikeys.usage.request_line import RequestLine
 from apikeys.verification import decision as verification_decision
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal import background
@@ -80,7 +81,8 @@ def decide(request: HttpRequest, permission: str) -> verification_decision.Decis
     )
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
         # SECURITY: recorded after the response; otherwise the time of the write would show which keys exist.
-        background.run_statistics(recorder.record, api_key, decision, address, permission)
+        line = RequestLine(request.method or "", request.path)
+        background.run_statistics(recorder.record, api_key, decision, address, permission, line)
     return decision
 
 

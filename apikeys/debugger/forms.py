@@ -1,6 +1,6 @@
 """The form of the request debugger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -36,8 +36,10 @@ class DebuggerForm(forms.Form):
         label=gettext_lazy("Required permission"), required=False, error_messages=_wrong
     )
 
-    def __init__(self, data: Any = None, *, keys: Sequence[ApiKey], chosen: str = "") -> None:
-        super().__init__(data, initial={"key": chosen})
+    def __init__(
+        self, data: Any = None, *, keys: Sequence[ApiKey], initial: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(data, initial=dict(initial or {}))
         self._ids = {str(key.pk): key.key_id for key in keys}
         self.parsed_request: request_parser.ParsedRequest | None = None
         # SECURITY: only the customer's own keys are choices; other keys are rejected like keys that do not exist.

@@ -19,11 +19,13 @@ from apikeys.debugger import request_parser, secret_masking, syntax_checks
 from apikeys.debugger.budget import Budget
 from apikeys.debugger.checks import Situation
 from apikeys.debugger.diagnosis import Diagnosis, explain
-from apikeys.models import ApiKey
-from apikeys.policy.choices import KeyState
+from apikeys.models import ApiKey, Refusal
+from apikeys.policy.choices import KeyState, Permission
+from apikeys.usage.request_line import CUT
 from apikeys.verification.decision import is_key_id
 from apikeys.verification.records import KeyRecord
 from apikeys.verification.signing import Kind
+from hitobit_portal.http.client_ip import parse_address
 
 #: Number of most recently deleted keys that are also tried, in addition to a deleted key that the request names.
 DELETED_KEYS = 10
@@ -69,6 +71,18 @@ def keys_of(owner: User, named: Collection[str] = ()) -> list[ApiKey]:
     known = {key.key_id for key in keys}
     missing = [key_id for key_id in named if key_id not in known]
     return [*keys, *(deleted.filter(key_id__in=missing) if missing else ())]
+
+
+def known_of(refusal: Refusal) -> dict[str, str]:
+    """Return the values of the form that are known of a rejected request. Its parameters are not stored."""
+    path = "/" if not refusal.path or CUT in refusal.path else refusal.path
+    return {
+        "key": str(refusal.key_id),
+        "request": f"{refusal.method or 'GET'} {path}?\nX-MBX-APIKEY: {refusal.key.key_id}",
+        "sent": str(round(refusal.at.timestamp() * 1000)),
+        "address": refusal.address if parse_address(refusal.address) is not None else "",
+        "permission": refusal.permission if refusal.permission in Permission.values else "",
+    }
 
 
 class DebuggerSession:

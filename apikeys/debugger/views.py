@@ -1,5 +1,6 @@
 """The page of the request debugger: explains why a pasted request is rejected. The request is not stored."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from accounts.models import User
 from apikeys.debugger import presenter, request_parser
 from apikeys.debugger.diagnosis import Diagnosis
 from apikeys.debugger.forms import MAX_SHORT_LENGTH, DebuggerForm
-from apikeys.debugger.session import DebuggerSession, SendDetails, keys_of, named_key_ids
-from apikeys.models import ApiKey
+from apikeys.debugger.session import DebuggerSession, SendDetails, keys_of, known_of, named_key_ids
+from apikeys.models import ApiKey, Refusal
 from apikeys.policy.choices import Permission
 from hitobit_portal.http import error_pages
 from hitobit_portal.http.context import address_of
@@ -34,12 +35,23 @@ def debugger(request: HttpRequest) -> HttpResponse:
     """Show the form, and below it the diagnosis of the pasted request."""
     user = customer(request)
     if request.method != "POST":
-        keys = keys_of(user)
-        return _page(request, DebuggerForm(keys=keys, chosen=request.GET.get("key", "")), keys)
+        refusal = _chosen_rejection(request, user)
+        keys = keys_of(user, [refusal.key.key_id] if refusal else [])
+        initial = known_of(refusal) if refusal else {"key": request.GET.get("key", "")}
+        return _page(request, DebuggerForm(keys=keys, initial=initial), keys, refusal=refusal)
     wait = acquire(Rate.DEBUGGER, str(user.pk))
     if wait is not None:
         return error_pages.too_many(request, wait)
     return _diagnose(request, user)
+
+
+def _chosen_rejection(request: HttpRequest, user: User) -> Refusal | None:
+    """Return the customer's rejection that the page was opened from; None if there is none."""
+    number = request.GET.get("refusal", "")
+    if not re.fullmatch("[0-9]{1,18}", number):
+        return None
+    # SECURITY: only rejections of the customer's own keys; others are like ones that do not exist.
+    return Refusal.objects.select_related("key").filter(pk=int(number), key__owner=user).first()
 
 
 @sensitive_variables()
@@ -148,7 +160,9 @@ def _page(
         "form": form,
         "has_keys": bool(keys),
         "exposed_keys": exposed_keys,
-        "opened": any(form.data.get(name) or form.errors.get(name) for name in details),
+        "opened": any(
+            form.data.get(name) or form.initial.get(name) or form.errors.get(name) for name in details
+        ),
         **result,
     }
     return render(request, "apikeys/debugger.html", context)

@@ -248,7 +248,7 @@ class Authorizer:
             decision = Decision.of(Outcome.REPLAYED)
         if not decision.allowed:
             self.batch.outcomes[decision.outcome] += 1
-            self.batch.add_rejection(key.record.key, decision, address, request.permission)
+            self.batch.add_rejection(key.record.key, decision, address, request.permission, request.line)
             return AuthorizationResult(decision)
         credential = decision.credential_id or 0
         if any(known.id == credential and known.is_new for known in key.record.credentials):
@@ -279,14 +279,16 @@ class Authorizer:
             return AuthorizationResult(decision, key.record, security=Security.KEY)
         self.batch.outcomes[decision.outcome] += 1
         if key is not None:
-            self.batch.add_rejection(key.record.key, decision, address, request.permission)
+            self.batch.add_rejection(key.record.key, decision, address, request.permission, request.line)
         return AuthorizationResult(decision)
 
     def _rate_limited(self, request: AuthorizationRequest, rate: int, wait: float) -> AuthorizationResult:
         decision = Decision.of(Outcome.RATE_LIMITED, str(rate), "1 MINUTE")
         self.batch.outcomes[decision.outcome] += 1
         if request.api_key is not None and self.key_cache.cached(request.api_key) is not None:
-            self.batch.add_rejection(request.api_key, decision, request.client_ip or "", request.permission)
+            self.batch.add_rejection(
+                request.api_key, decision, request.client_ip or "", request.permission, request.line
+            )
         return AuthorizationResult(decision, retry_after=math.ceil(wait))
 
     async def _passes_replay_guard(self, request: AuthorizationRequest, key: PreparedKey) -> bool:

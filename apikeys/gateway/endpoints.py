@@ -263,7 +263,7 @@ class Endpoints:
                 authorization = gateway_requests.from_auth(headers, query, body, trailer=request.has_trailer)
             else:
                 authorization = gateway_requests.from_check(
-                    headers, path, query, body, trailer=request.has_trailer
+                    headers, path, query, body, trailer=request.has_trailer, method=request.method
                 )
             self.check_enabled(authorization)
         except AuthorizationRequestError as error:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from apikeys.usage.request_line import NO_LINE, RequestLine
 from hitobit_portal.http import client_ip
 
 MAX_BATCH_SIZE = 100
@@ -19,6 +20,8 @@ MAX_PAYLOAD_BYTES = 65_536
 #: A parameter with a byte outside RFC 3986's characters: no signature is valid for a query string that contains it.
 UNSIGNABLE = b"&\xff"
 PERMISSIONS = ("read", "trade", "withdraw")
+#: What precedes the original path in ``/gateway/v1/check/...`` and its alias.
+_CHECK_PREFIX = re.compile(r"^/gateway/v1/(?:check|envoy)(?=/)")
 #: Query string of ``/gateway/v1/auth`` that asks for a response that the proxy can pass on to the client.
 ANSWER_CLIENT = "answer=client"
 
@@ -46,7 +49,8 @@ class Headers(Protocol):
 class AuthorizationRequest:
     """A client's request to be authorized. ``client_ip`` None: unknown, so the request is rejected.
 
-    ``api_key`` is None for `Security.NONE`: nothing is checked, so the response must not name a user.
+    ``api_key`` is None for `Security.NONE`: nothing is checked, so the response must not name a user. ``line``: the
+    original method and path, as received; nothing is decided by them.
     """
 
     api_key: str | None
@@ -55,6 +59,7 @@ class AuthorizationRequest:
     client_ip: str | None
     permission: str
     security: Security = Security.SIGNED
+    line: RequestLine = NO_LINE
 
 
 def check_enabled(request: AuthorizationRequest, enabled: Collection[Security]) -> AuthorizationRequest:
@@ -77,28 +82,31 @@ def from_auth(headers: Headers, query: str, body: bytes, *, trailer: bool = Fals
     whether fields followed the body. Raise `AuthorizationRequestError`.
     """
     targets, problem = _original_targets(headers)
-    _path, _mark, original = (targets or [""])[0].partition("?")
+    path, _mark, original = (targets or [""])[0].partition("?")
     # SECURITY: a proxy that passes the client's query string on passes on the one in the header. Another one was not
     # signed.
     if query not in ("", ANSWER_CLIENT, original):
         problem = problem or "the sub-request has another query string"
     return _from_headers(
-        headers, _encode_header(original), body, _ending_problem(headers, trailer) or problem
+        headers, _encode_header(original), body, _ending_problem(headers, trailer) or problem, path=path
     )
 
 
 def from_check(
-    headers: Headers, path: str, query: str, body: bytes, *, trailer: bool = False
+    headers: Headers, path: str, query: str, body: bytes, *, trailer: bool = False, method: str = ""
 ) -> AuthorizationRequest:
-    """Parse ``/gateway/v1/check/...``: query string and body are those of the original request.
+    """Parse ``/gateway/v1/check/...``: method, query string and body are those of the original request.
 
     Raise `AuthorizationRequestError`.
     """
     problem = _ending_problem(headers, trailer) or _path_problem(path)
-    return _from_headers(headers, _encode_header(query), body, problem)
+    original = _CHECK_PREFIX.sub("", path, count=1)
+    return _from_headers(headers, _encode_header(query), body, problem, method=method, path=original)
 
 
-def from_check_message(headers: Headers, target: str, body: bytes) -> AuthorizationRequest:
+def from_check_message(
+    headers: Headers, target: str, body: bytes, *, method: str = ""
+) -> AuthorizationRequest:
     """Parse Envoy's ``CheckRequest``, which contains the original request.
 
     ``target``: its path and query string, as bytes in latin-1 text. Raise `AuthorizationRequestError`.
@@ -113,7 +121,7 @@ def from_check_message(headers: Headers, target: str, body: bytes) -> Authorizat
         problem = problem or "the path is not the one in the headers"
     if any(value != str(len(body)) for value in headers.get_all("content-length")):
         problem = problem or "the body is not the one that was announced"
-    return _from_headers(headers, _encode_header(query), body, problem)
+    return _from_headers(headers, _encode_header(query), body, problem, method=method, path=path)
 
 
 def wants_client_answer(headers: Headers, query: str) -> bool:
@@ -199,8 +207,13 @@ def _is_same_address(one: str, other: str) -> bool:
     return one == other or (first is not None and first == second)
 
 
-def _from_headers(headers: Headers, query: bytes, body: bytes, problem: str) -> AuthorizationRequest:
-    """``problem``: why what comes with the request is not, or may not be, what the client signed; "" if it is."""
+def _from_headers(
+    headers: Headers, query: bytes, body: bytes, problem: str, *, path: str, method: str = ""
+) -> AuthorizationRequest:
+    """``problem``: why what comes with the request is not, or may not be, what the client signed; "" if it is.
+
+    ``method``: "" if a header names it.
+    """
     security = _security(headers.get_all("x-required-security"))
     permission = _permission(headers.get_all("x-required-permission"), security)
     methods = [headers.get_all(name) for name in ("x-original-method", "x-forwarded-method")]
@@ -218,6 +231,7 @@ def _from_headers(headers: Headers, query: bytes, body: bytes, problem: str) -> 
         client_ip=source_address(headers),
         permission=permission,
         security=security,
+        line=RequestLine(method or next((values[0] for values in methods if values), ""), path),
     )
 
 
@@ -301,6 +315,7 @@ def _from_object(request: object, prefix: str = "") -> AuthorizationRequest:
         client_ip=None if address is None else client_ip.without_port(address),
         permission=permission or "",
         security=Security(security),
+        line=RequestLine(request.get("method") or "", request.get("path") or ""),
     )
 
 

@@ -9,7 +9,12 @@ from apikeys.models.keys import ApiKey
 
 
 class Refusal(models.Model):
-    """A rejected request, with the reason that only the key's owner sees. The last 50 of each key are kept."""
+    """A rejected request, with the reason that only the key's owner sees. The last 50 of each key are kept.
+
+    ``skew_ms``: the clock's error, if the request was signed; ``offset_ms``: the same of a request that came too late
+    or too early, signed or not. ``method``, ``path`` and ``parameter`` (the one that is missing or repeated) are the
+    sender's texts, bounded by `apikeys.usage.request_line`.
+    """
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="refusals")
     at = models.DateTimeField(default=timezone.now)
@@ -17,6 +22,10 @@ class Refusal(models.Model):
     address = models.CharField(max_length=45, blank=True)
     permission = models.CharField(max_length=8, blank=True)
     skew_ms = models.BigIntegerField(null=True)
+    offset_ms = models.BigIntegerField(null=True)
+    method = models.CharField(max_length=8, blank=True, default="", db_default="")
+    path = models.CharField(max_length=80, blank=True, default="", db_default="")
+    parameter = models.CharField(max_length=32, blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["-pk"]

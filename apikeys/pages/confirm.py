@@ -49,7 +49,7 @@ def verify_new(request: HttpRequest) -> HttpResponse:
         back=reverse("keys"),
         operation=_("Create API"),
         facts=[(_("Key name"), name, False), *session_state.key_facts(public)],
-        kept={"name": name, **kept_fields(public)},
+        kept={"name": name, "template": pending.get("template", ""), **kept_fields(public)},
         is_key=True,
         stepper=True,
     )

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.models import User
 from apikeys.models import ApiKey
 from apikeys.pages.credential_forms import CredentialForm
+from apikeys.pages.key_templates import OWN_CHOICE, TEMPLATES, KeyTemplate
 from apikeys.policy import names
 from apikeys.policy.choices import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
 from apikeys.policy.settings_change import Settings
@@ -37,9 +38,14 @@ EXPIRIES = [
 
 
 class NameForm(CredentialForm):
-    """The name of a new key, unique among the customer's live keys, and its credential."""
+    """The name of a new key, unique among the customer's live keys, its credential, and its template."""
 
     name = forms.CharField(label=gettext_lazy("Key name"), strip=False)
+    template = forms.ChoiceField(
+        choices=[(OWN_CHOICE, ""), *((value, one.title) for value, one in TEMPLATES.items())],
+        required=False,
+        error_messages={"invalid_choice": gettext_lazy("This option does not exist.")},
+    )
 
     def __init__(self, *args: Any, owner: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,6 +53,12 @@ class NameForm(CredentialForm):
         if self.is_bound:
             # Cut: the value is shown again with an error, and a megabyte of pasted text must not be sent back.
             self.data = {**self.data, "name": str(self.data.get("name", ""))[: names.MAX_LENGTH * 21]}
+
+    @property
+    def templates(self) -> list[tuple[str, KeyTemplate, bool]]:
+        """Return the value of each template, the template, and whether it is chosen."""
+        chosen = self["template"].value()
+        return [(value, one, value == chosen) for value, one in TEMPLATES.items()]
 
     def clean_name(self) -> str:
         try:

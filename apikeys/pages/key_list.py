@@ -62,9 +62,11 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def keys(request: HttpRequest) -> HttpResponse:
     """Show the list; a valid POST sends the SMS and redirects to the codes."""
     draft = form_drafts.pop(request)
-    # Who comes back from the codes finds the name that was typed.
-    unfinished = request.session.get(NEW_KEY, {}).get("name", "")
-    typed = {"name": draft.get("name", [unfinished])[0], **from_draft(draft)}
+    # Who comes back from the codes finds the name that was typed, and the template.
+    unfinished = request.session.get(NEW_KEY, {})
+    typed = {
+        name: draft.get(name, [unfinished.get(name, "")])[0] for name in ("name", "template")
+    } | from_draft(draft)
     form = NameForm(owner=customer(request), initial=typed)
     listed = list(
         ApiKey.objects.filter(owner=customer(request))
@@ -77,7 +79,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         form = NameForm(request.POST, owner=customer(request))
         if form.is_valid():
             name = form.cleaned_data["name"]
-            begin_creation(request, name, uuid.uuid4(), form.public)
+            begin_creation(request, name, uuid.uuid4(), form.public, form.cleaned_data["template"])
             sent = sms_codes.send_code(request, customer(request), create_approval(name, form.public))
             request.session["sms_failed"] = not sent.is_under_way
             return redirect("key_verify_new")

@@ -20,6 +20,7 @@ from apikeys.actions import consent, lifecycle
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import presenters, session_state
 from apikeys.pages.forms import KEEP, RenameForm, SettingsForm, taken_text
+from apikeys.pages.key_templates import KeyTemplate
 from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
@@ -50,8 +51,11 @@ def key_settings(request: HttpRequest, pk: str) -> HttpResponse:
 def new_key_page(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Show a key that this session just created: once the secret, and the form with the first settings."""
     secret = _reveal(request, key) if request.method == "GET" else None
-    form, rename = _forms(key, form_drafts.pop(request), fresh=True)
-    return _page(request, key, form, rename, fresh=True, secret=secret)
+    template = session_state.chosen_template(request)
+    form, rename = _forms(key, form_drafts.pop(request), fresh=True, template=template)
+    return _page(
+        request, key, form, rename, fresh=True, secret=secret, is_unsaved=bool(template), template=template
+    )
 
 
 def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
@@ -65,15 +69,25 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 
 
 def _forms(
-    key: ApiKey, draft: dict[str, list[str]], *, fresh: bool = False
+    key: ApiKey,
+    draft: dict[str, list[str]],
+    *,
+    fresh: bool = False,
+    template: KeyTemplate | None = None,
 ) -> tuple[SettingsForm, RenameForm]:
-    """Return the forms with the key's values (for a new key with the recommended IP policy), or with a saved draft."""
+    """Return the forms with the key's values, or with a saved draft.
+
+    For a new key with the recommended IP policy, or with what its ``template`` proposes: in force once it is sent.
+    """
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
+    permissions, expiry = sorted(key.permissions), KEEP
+    if template is not None:
+        permissions, policy, expiry = list(template.permissions), template.ip_policy, template.expiry
     initial = {
-        "permissions": draft.get("permissions", sorted(key.permissions)),
+        "permissions": draft.get("permissions", permissions),
         "ip_policy": draft.get("ip_policy", [policy])[0],
         "network": draft.get("network", [""])[0],
-        "expiry": draft.get("expiry", [KEEP])[0],
+        "expiry": draft.get("expiry", [expiry])[0],
         "expiry_date": draft.get("expiry_date", [""])[0],
     }
     settings = key.settings
@@ -212,10 +226,12 @@ def _page(
     secret: str | None = None,
     saved: bool = False,
     is_unsaved: bool = False,
+    template: KeyTemplate | None = None,
 ) -> HttpResponse:
     """Render the form: alone for htmx, else in the page of a new key (``fresh``) or of the settings.
 
-    ``is_unsaved``: it shows something else than what is in force, as every posted form does that was not saved.
+    ``template``: what the form was filled in from. ``is_unsaved``: it shows something else than what is in force, as
+    every posted form does that was not saved.
     """
     context = {
         "key": key,
@@ -226,6 +242,7 @@ def _page(
         "fresh": fresh,
         "is_unsaved": is_unsaved or (form.is_bound and not saved),
         "saved": saved,
+        "template": template,
         "networks": form.shown_chips(),
         "own_address": address_of(request),
     }

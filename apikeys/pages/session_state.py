@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from accounts.choices.approvals import Approval
 from apikeys.actions import consent
 from apikeys.models import ApiKey, Credential
+from apikeys.pages.key_templates import OWN_CHOICE, TEMPLATES, KeyTemplate
 from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, KeyState
 from apikeys.policy.public_keys import PublicKey
@@ -24,10 +25,10 @@ MADE_CREDENTIAL = "made_credential"
 
 
 def begin_creation(
-    request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey | None = None
+    request: HttpRequest, name: str, wizard: uuid.UUID, public: PublicKey | None = None, template: str = ""
 ) -> None:
     """Store a key to be created. The same values again (a double click) are the same attempt."""
-    wanted = {"name": name, **_as_json(public)}
+    wanted = {"name": name, "template": template, **_as_json(public)}
     pending = request.session.get(NEW_KEY, {})
     if {**pending, "wizard": ""} != {**wanted, "wizard": ""}:
         request.session[NEW_KEY] = {**wanted, "wizard": str(wizard)}
@@ -69,16 +70,23 @@ def key_facts(public: PublicKey | None) -> list[tuple[str, str, bool]]:
 
 def key_created(request: HttpRequest, key: ApiKey) -> None:
     """Allow this session to see the secret of a new key and to make its first settings, for ten minutes."""
-    request.session.pop(NEW_KEY, None)
+    pending = request.session.pop(NEW_KEY, {})
     # SECURITY: from the creation, not from now: a repeated submission needs no codes and must not extend the time.
     until = int(key.created_at.timestamp()) + FIRST_SETTINGS_SECONDS
-    request.session[MADE_KEY] = {"key": str(key.pk), "until": until}
+    template = pending.get("template", OWN_CHOICE)
+    request.session[MADE_KEY] = {"key": str(key.pk), "until": until, "template": template}
 
 
 def created_key(request: HttpRequest) -> str | None:
     """Return the id of the key that this session created in the last ten minutes."""
     state = request.session.get(MADE_KEY)
     return state["key"] if state and time.time() < state["until"] else None
+
+
+def chosen_template(request: HttpRequest) -> KeyTemplate | None:
+    """Return the template of the key that `created_key` returns; None if it was made without one."""
+    state = request.session.get(MADE_KEY)
+    return TEMPLATES.get(state.get("template", OWN_CHOICE)) if state else None
 
 
 def is_fresh(request: HttpRequest, key: ApiKey) -> bool:

@@ -46,6 +46,10 @@ class Figure:
         return chart.bars(self.days)
 
     @property
+    def scale(self) -> tuple[int, int, int]:
+        return chart.scale(self.days)
+
+    @property
     def shown(self) -> list[Day]:
         """Return days with values, newest first, for the table that is an alternative to the chart."""
         return [day for day in reversed(self.days) if day.total]

@@ -11,4 +11,5 @@ __all__ = [
     "queries",
     "recorder",
     "rejection_texts",
+    "request_line",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from apikeys.usage.request_line import NO_LINE, RequestLine
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
 
@@ -26,6 +28,8 @@ class RejectedRequest:
     decision: Decision
     address: str
     permission: str
+    line: RequestLine
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -48,15 +52,24 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.allowed or self.rejections)
 
-    def add_rejection(self, key_id: str, decision: Decision, address: str, permission: str) -> None:
-        """Count a rejected request. ``address`` and ``permission`` are unchecked texts of the gateway's client."""
+    def add_rejection(
+        self,
+        key_id: str,
+        decision: Decision,
+        address: str,
+        permission: str,
+        line: RequestLine = NO_LINE,
+    ) -> None:
+        """Count a rejected request. ``address``, ``permission`` and ``line`` are unchecked texts of the client."""
         address, permission = _storable(address[:45]), _storable(permission[:8])
         row = (key_id, decision.outcome.value, permission)
         if row in self.rejections or len(self.rejections) < MAX_ROWS:
             self.rejections[row] += 1
         if len(self.rejected_requests) < MAX_REJECTIONS and self.kept_by_key[key_id] < MAX_REJECTIONS_OF_KEY:
             self.kept_by_key[key_id] += 1
-            self.rejected_requests.append(RejectedRequest(key_id, decision, address, permission))
+            self.rejected_requests.append(
+                RejectedRequest(key_id, decision, address, permission, line.cleaned(), datetime.now(UTC))
+            )
 
 
 def _storable(text: str) -> str:

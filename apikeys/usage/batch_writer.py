@@ -136,7 +136,9 @@ def _write_rejected_requests(batch: Batch) -> None:
         with transaction.atomic():
             # The key's row is the lock for its rejections.
             ApiKey.objects.select_for_update(no_key=True).filter(pk=key.pk).first()
-            recorder.record_rejection(key, request.decision, request.address, request.permission)
+            recorder.record_rejection(
+                key, request.decision, request.address, request.permission, request.line, request.at
+            )
         if request.decision.is_authentic:
             address_approval.request_approval(key, request.decision, request.address)
 

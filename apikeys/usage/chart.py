@@ -1,4 +1,7 @@
-"""Compute the bars of an SVG chart of requests per day, with the oldest day at the left as in trading charts. Pure."""
+"""Compute the bars and the scale of an SVG chart of requests per day, the oldest day at the left as in trading charts.
+
+Pure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +9,6 @@ from datetime import date
 
 WIDTH, HEIGHT = 600, 150
 GAP = 6
-#: Free space above the highest bar.
-HEADROOM = 12
 #: Minimum height, so that one rejected request in ten thousand is still visible.
 MIN_HEIGHT = 2
 
@@ -39,12 +40,12 @@ class Bar:
 
 
 def bars(days: Sequence[Day]) -> list[Bar]:
-    """Return one bar per day: allowed requests below, rejected ones above; the highest bar ends at HEADROOM."""
-    highest = max((day.total for day in days), default=0)
+    """Return one bar per day: allowed requests below, rejected ones above; HEIGHT stands for the top of the scale."""
+    top = scale(days)[0]
     step = WIDTH // max(1, len(days))
     result = []
     for number, day in enumerate(days):
-        ok, no = _height(day.allowed, highest), _height(day.refused, highest)
+        ok, no = _height(day.allowed, top), _height(day.refused, top)
         ok_y = HEIGHT - ok
         between = 1 if ok and no else 0
         result.append(
@@ -53,8 +54,18 @@ def bars(days: Sequence[Day]) -> list[Bar]:
     return result
 
 
-def _height(count: int, highest: int) -> int:
-    return max(MIN_HEIGHT, count * (HEIGHT - HEADROOM) // highest) if count else 0
+def _height(count: int, top: int) -> int:
+    return max(MIN_HEIGHT, count * HEIGHT // top) if count else 0
+
+
+def scale(days: Sequence[Day]) -> tuple[int, int, int]:
+    """Return the values of the lines at the top, in the middle and at the bottom: a round number, its half, and 0."""
+    highest = max((day.total for day in days), default=0)
+    power = 1
+    while 10 * power < highest:
+        power *= 10
+    top = next(step * power for step in (2, 4, 6, 8, 10) if step * power >= highest)
+    return top, top // 2, 0
 
 
 def worst(days: Sequence[Day]) -> Day | None:

@@ -18,12 +18,13 @@ OPEN_REJECTIONS = 3
 def month(key: ApiKey) -> dict[str, Any]:
     """Return the last 30 days.
 
-    ``days``: newest first, without empty ones; ``bars``; ``allowed`` and ``refused``: sums; the ``worst`` day;
-    ``addresses``; ``clock``: a value of `ClockState`.
+    ``days``: newest first, without empty ones; ``bars`` and ``scale`` of the chart; ``allowed`` and ``refused``: sums;
+    the ``worst`` day; ``addresses``; ``clock``: a value of `ClockState`.
     """
     days = queries.month(key)
     return {
         "bars": chart.bars(days),
+        "scale": chart.scale(days),
         "days": [day for day in reversed(days) if day.total],
         "first": days[0].day,
         "last": days[-1].day,
@@ -37,27 +38,32 @@ def month(key: ApiKey) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RejectionLine:
-    """One rejection as a table shows it. ``button``: where the owner can fix it."""
+    """One rejection as a table shows it. ``button``: where the owner can fix it.
+
+    ``error_ms``: how far a timestamp that was refused was ahead; ``debugger_url``: "" if the button leads there.
+    """
 
     refusal: Refusal
     text: rejection_texts.RejectionText
     permission: Promise | None
     button: rejection_texts.Button | None
+    error_ms: int | None
+    debugger_url: str
 
 
 def rejection_lines(key: ApiKey) -> list[RejectionLine]:
     """Return the stored rejections, newest first."""
     listed = networks.compile_networks(network.value for network in key.networks.all())
     labels = {permission.value: permission.label for permission in Permission}
-    return [
-        RejectionLine(
-            row,
-            rejection_texts.text_of(row),
-            labels.get(row.permission),
-            rejection_texts.button(key, row, listed),
+    lines = []
+    for row in key.refusals.all()[:KEPT_REJECTIONS]:
+        text, button = rejection_texts.text_of(row), rejection_texts.button(key, row, listed)
+        error_ms, url = rejection_texts.timestamp_error_ms(row), rejection_texts.debugger_url(row)
+        is_linked = button is not None and button.url == url
+        lines.append(
+            RejectionLine(row, text, labels.get(row.permission), button, error_ms, "" if is_linked else url)
         )
-        for row in key.refusals.all()[:KEPT_REJECTIONS]
-    ]
+    return lines
 
 
 def rejections(key: ApiKey) -> dict[str, Any]:

@@ -5,7 +5,7 @@ in number and per minute, and a rejection that was not signed with the key's sec
 """
 
 import uuid
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apikeys.actions import address_approval, rotation
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
+from apikeys.usage.request_line import NO_LINE, RequestLine, clean_parameter
 from apikeys.verification.decision import Decision
 from hitobit_portal.i18n.jalali import TEHRAN
 
@@ -37,7 +38,9 @@ def today() -> date:
     return timezone.localdate(timezone=TEHRAN)
 
 
-def record(key_id: str, decision: Decision, address: str, permission: str) -> None:
+def record(
+    key_id: str, decision: Decision, address: str, permission: str, line: RequestLine = NO_LINE
+) -> None:
     """Record one decision about the key with this public id; do nothing if the key does not exist."""
     with transaction.atomic():
         # The key's row is the lock for its counts; SELECTs and foreign keys do not wait for it.
@@ -51,7 +54,7 @@ def record(key_id: str, decision: Decision, address: str, permission: str) -> No
         if decision.allowed:
             _record_use(key, address, decision.credential_id)
         else:
-            record_rejection(key, decision, address, permission)
+            record_rejection(key, decision, address, permission, line)
     if decision.is_authentic and not decision.allowed:
         address_approval.request_approval(key, decision, address)
 
@@ -100,8 +103,15 @@ def forget_old_addresses(key: uuid.UUID) -> None:
     AddressUse.objects.filter(key=key).exclude(pk__in=kept).delete()
 
 
-def record_rejection(key: ApiKey, decision: Decision, address: str, permission: str) -> None:
-    """Record one rejection for the key's owner. Must be called in a transaction.
+def record_rejection(
+    key: ApiKey,
+    decision: Decision,
+    address: str,
+    permission: str,
+    line: RequestLine,
+    at: datetime | None = None,
+) -> None:
+    """Record one rejection for the key's owner; ``at``: when, if not now. Must be called in a transaction.
 
     Write a row unless this minute has enough rows of its kind (signed or unsigned); delete the oldest row of the more
     frequent kind."""
@@ -117,10 +127,16 @@ def record_rejection(key: ApiKey, decision: Decision, address: str, permission: 
         others = [pk for pk, _at, skew_ms in rows if (skew_ms is not None) != signed]
         replaced = others[-1] if len(others) > RESERVED_REJECTIONS else alike[-1][0]
         Refusal.objects.filter(pk=replaced).delete()
+    line = line.cleaned()
     Refusal.objects.create(
         key=key,
+        at=at or timezone.now(),
         outcome=decision.outcome.value,
         address=address,
         permission=permission,
         skew_ms=bounded_skew(decision.skew_ms),
+        offset_ms=bounded_skew(decision.offset_ms),
+        method=line.method,
+        path=line.path,
+        parameter=clean_parameter(decision.parameter),
     )

@@ -162,7 +162,7 @@ LABELS: dict[Remedy, Promise] = {
     Remedy.PERMISSIONS: _("Edit permissions"),
     Remedy.GRANT: _("Give this permission"),
     Remedy.CLOCK: _("Set the clock"),
-    Remedy.DEBUGGER: _("Open the debugger"),
+    Remedy.DEBUGGER: _("Open in the debugger"),
     Remedy.STATE: _("See the key's state"),
     Remedy.EXPIRY: _("Change the expiry"),
     Remedy.QUARANTINE: _("End the quarantine"),
@@ -194,9 +194,22 @@ def text_of(rejection: Refusal) -> RejectionText:
     text = text_of_outcome(rejection.outcome)
     if text.remedy is Remedy.ADD_ADDRESS and rejection.skew_ms is None:
         return UNSIGNED_ADDRESS
-    if text.remedy is Remedy.CLOCK and abs(rejection.skew_ms or 0) >= MAX_SKEW_MS:
+    if text.remedy is Remedy.CLOCK and abs(timestamp_error_ms(rejection) or 0) >= MAX_SKEW_MS:
         return RejectionText(text.title, TIMESTAMP_A_DAY_OFF, Remedy.DEBUGGER)
     return text
+
+
+def timestamp_error_ms(rejection: Refusal) -> int | None:
+    """Return how far the timestamp of a request that came too late or too early was ahead of the portal's clock."""
+    if text_of_outcome(rejection.outcome).remedy is not Remedy.CLOCK:
+        return None
+    return rejection.offset_ms if rejection.skew_ms is None else rejection.skew_ms
+
+
+def debugger_url(rejection: Refusal) -> str:
+    """Return the URL of the debugger with what is known of the request filled in; "" if this portal has none."""
+    url = page_url(PAGES[Remedy.DEBUGGER])
+    return f"{url}?refusal={rejection.pk}" if url else ""
 
 
 def button(key: ApiKey, rejection: Refusal, listed: NetworkMatcher) -> Button | None:
@@ -215,7 +228,10 @@ def button(key: ApiKey, rejection: Refusal, listed: NetworkMatcher) -> Button | 
         remedy = Remedy.PERMISSIONS  # "withdraw" needs trusted IPs first, which are added in the settings
     if remedy in POST_URLS:
         return Button(LABELS[remedy], reverse(POST_URLS[remedy], args=[key.pk, rejection.pk]), posts=True)
-    url = page_url(KEY_PAGES[remedy], key.pk) if remedy in KEY_PAGES else page_url(PAGES[remedy])
+    if remedy is Remedy.DEBUGGER:
+        url = debugger_url(rejection)
+    else:
+        url = page_url(KEY_PAGES[remedy], key.pk) if remedy in KEY_PAGES else page_url(PAGES[remedy])
     return Button(LABELS[remedy], url) if url else None
 
 

@@ -26,6 +26,9 @@ class Decision:
         is_authentic: a live credential signed the request, and its timestamp is fresh. For the key's owner only.
         skew_ms: how far the client's clock is ahead, in ms. Only set if a live credential signed the request; otherwise
             anybody could write into the key's statistics. For the key's owner only.
+        offset_ms: the same of a request that is stale or ahead, signed or not.
+        parameter: name of the parameter that is missing, repeated or out of range, as received. For the key's owner
+            only.
     """
 
     outcome: Outcome
@@ -35,6 +38,8 @@ class Decision:
     credential_id: int | None = None
     is_authentic: bool = False
     skew_ms: int | None = None
+    offset_ms: int | None = None
+    parameter: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -84,14 +89,14 @@ def decide(
     if key_outcome is not None:
         decision = Decision.of(key_outcome)
     elif isinstance(request, signing.ContractError):
-        return Decision.of(Outcome[request.violation.name], *request.arguments)
+        decision = Decision.of(Outcome[request.violation.name], *request.arguments)
+        return replace(decision, parameter=request.parameter)
     else:
         decision = _check_request(key, request, signer, permission, now_ms)
     if isinstance(request, signing.ContractError) or signer is None:
         return decision
     is_fresh = _check_freshness(request, now_ms) is None
-    skew_ms = request.timestamp_us // 1000 - now_ms
-    return replace(decision, is_authentic=is_fresh, skew_ms=skew_ms)
+    return replace(decision, is_authentic=is_fresh, skew_ms=_offset_ms(request, now_ms))
 
 
 def decide_without_signature(
@@ -147,7 +152,7 @@ def _check_request(
     """Checks 7 to 9."""
     time_outcome = _check_freshness(request, now_ms)
     if time_outcome is not None:
-        return Decision.of(time_outcome)
+        return replace(Decision.of(time_outcome), offset_ms=_offset_ms(request, now_ms))
     if signer is None:
         return Decision.of(Outcome.SIGNATURE)
     permission_outcome = _check_permission(key, permission, now_ms)
@@ -162,6 +167,10 @@ def _check_freshness(request: signing.SignedRequest, now_ms: int) -> Outcome | N
     if now_us - request.timestamp_us > request.recv_window_us:
         return Outcome.STALE
     return Outcome.AHEAD if request.timestamp_us >= now_us + MAX_AHEAD_US else None
+
+
+def _offset_ms(request: signing.SignedRequest, now_ms: int) -> int:
+    return request.timestamp_us // 1000 - now_ms
 
 
 def _find_signer(

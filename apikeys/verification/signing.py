@@ -76,12 +76,20 @@ class ContractViolation(enum.Enum):
 
 
 class ContractError(Exception):
-    """A request violates the contract; `arguments` fill the placeholders of the outcome's message."""
+    """A request violates the contract; `arguments` fill the placeholders of the outcome's message.
 
-    def __init__(self, violation: ContractViolation, *arguments: str | int) -> None:
+    `parameter`: the name that is missing, repeated or out of range; a repeated one is spelt as received, as latin-1.
+    """
+
+    def __init__(self, violation: ContractViolation, *arguments: str | int, parameter: str) -> None:
         super().__init__(violation.value, *arguments)
         self.violation = violation
         self.arguments = arguments
+        self.parameter = parameter
+
+    @classmethod
+    def missing(cls, parameter: str) -> ContractError:
+        return cls(ContractViolation.PARAMETER_MISSING, parameter, parameter=parameter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +137,11 @@ def parse(query: bytes, body: bytes) -> SignedRequest:
     timestamp = _timestamp_us(values.get(b"timestamp"))
     signature = values.get(b"signature")
     if not signature:
-        raise ContractError(ContractViolation.PARAMETER_MISSING, "signature")
+        raise ContractError.missing("signature")
     recv_window = _recv_window_us(values.get(b"recvWindow"))
     _reject_duplicates(places)
     if recv_window > MAX_RECV_WINDOW_US:
-        raise ContractError(ContractViolation.RECV_WINDOW)
+        raise ContractError(ContractViolation.RECV_WINDOW, parameter="recvWindow")
     return SignedRequest(
         payload=_without_signature(places[0]) + _without_signature(places[1]),
         # Base64 has no space: a form decoder made it of a "+" that node-binance-api and others send as it is.
@@ -233,7 +241,7 @@ def _is_query(raw: bytes) -> bool:
 
 def _timestamp_us(value: bytes | None) -> int:
     if value is None or _TIMESTAMP.fullmatch(value) is None:
-        raise ContractError(ContractViolation.PARAMETER_MISSING, "timestamp")
+        raise ContractError.missing("timestamp")
     number = int(value)
     return number if number >= _MICROSECONDS_FROM else number * 1000
 
@@ -243,7 +251,7 @@ def _recv_window_us(value: bytes | None) -> int:
         return DEFAULT_RECV_WINDOW_US
     match = _RECV_WINDOW.fullmatch(value)
     if match is None:
-        raise ContractError(ContractViolation.PARAMETER_MISSING, "recvWindow")
+        raise ContractError.missing("recvWindow")
     return int(match[1]) * 1000 + int((match[2] or b"").ljust(3, b"0"))
 
 
@@ -257,4 +265,17 @@ def _reject_duplicates(places: Iterable[list[_Piece]]) -> None:
         signatures += b"signature" in names
     expected -= max(signatures - 1, 0)
     if received != expected:
-        raise ContractError(ContractViolation.PARAMETER_DUPLICATE, expected, received)
+        name = _first_repeated(places).decode("latin-1")
+        raise ContractError(ContractViolation.PARAMETER_DUPLICATE, expected, received, parameter=name)
+
+
+def _first_repeated(places: Iterable[list[_Piece]]) -> bytes:
+    """Return the first name that a place has twice; if there is none, both have a signature."""
+    for pieces in places:
+        seen = set()
+        for piece in pieces:
+            if piece.raw and piece.name in seen:
+                return piece.name
+            if piece.raw:
+                seen.add(piece.name)
+    return b"signature"

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.http import HttpRequest, HttpResponse
 from whitenoise.compress import Compressor
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+from hitobit_portal.http import script_bundle
+
+#: The script of the pages. What pages name is the file with all modules that it imports.
+MAIN_SCRIPT = "js/main.js"
 #: The name of a file that has the hash of its content.
 HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
-    """Also rewrite ``import "./x.js"``, so that a module and its imports are always of one release.
+    """Join the modules of `MAIN_SCRIPT` in its hashed file, so that they are one request and always of one release.
 
     Files that are there already are replaced at once: servers of the version before send them meanwhile.
     """
 
-    support_js_module_import_aggregation = True
+    def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Iterator[Any]:
+        if MAIN_SCRIPT in paths and not dry_run:
+            modules = script_bundle.modules(posixpath.basename(MAIN_SCRIPT), self._read_script)
+            joined = {f"{posixpath.dirname(MAIN_SCRIPT)}/{name}" for name in modules} - {MAIN_SCRIPT}
+            paths = {name: path for name, path in paths.items() if name not in joined}
+            paths[MAIN_SCRIPT] = (_Text("".join(modules.values())), MAIN_SCRIPT)
+            self.delete_files(joined)
+        yield from super().post_process(paths, dry_run, **options)
+
+    def _read_script(self, name: str) -> str:
+        with self.open(f"{posixpath.dirname(MAIN_SCRIPT)}/{name}") as file:
+            text: str = file.read().decode()
+        return text
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -57,6 +75,16 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
 
     def create_compressor(self, **options: Any) -> Compressor:
         return _Compressor(**options)
+
+
+class _Text:
+    """Where `post_process` reads the content of one file, which differs from the file of that name."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def open(self, _name: str) -> File[Any]:
+        return ContentFile(self._text.encode())
 
 
 class _Compressor(Compressor):

@@ -77,6 +77,14 @@ def date_local(value: dt.datetime | None) -> str:
 
 
 @register.filter
+def moment_local(value: dt.datetime | None) -> str:
+    """Day and time to the second in Tehran's time, to be found in a program's log."""
+    if value is None:
+        return ""
+    return f"{day_local(value)}{'،' if _persian() else ','} {digits(f'{_tehran(value):%H:%M:%S}')}"
+
+
+@register.filter
 def near_day(value: dt.date) -> str:
     """``Today`` or ``Yesterday`` in Tehran's time, or an empty text."""
     today = _tehran(timezone.now()).date()

@@ -13,5 +13,6 @@ import { settings } from "./settings.js";
 import { keygen } from "./keygen.js";
 import { firstUse } from "./firstuse.js";
 import { smsState } from "./smsstate.js";
+import { charts } from "./chart.js";
 
-for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings, keygen, firstUse, smsState]) start();
+for (const start of [theme, copy, otp, countdown, menus, password, strength, clock, once, secrets, settings, keygen, firstUse, smsState, charts]) start();

@@ -32,6 +32,21 @@ function keepChanges() {
   show();
 }
 
+// A third of what the page weighs, needed only by those who change something.
+function fetchHtmx() {
+  const source = document.querySelector("meta[name=htmx-script]")?.content;
+  const form = document.getElementById("settings");
+  if (!source || !form) return;
+  const begun = new AbortController();
+  const load = () => {
+    begun.abort();
+    const script = document.createElement("script");
+    script.src = source;
+    document.head.append(script);
+  };
+  for (const event of ["pointerover", "pointerdown", "focusin"]) form.addEventListener(event, load, { signal: begun.signal });
+}
+
 export function settings() {
   const fault = document.getElementById("fault");
   if (!fault) return;
@@ -52,4 +67,5 @@ export function settings() {
     if (document.activeElement === document.body) document.getElementById("network")?.focus();
   });
   keepChanges();
+  fetchHtmx();
 }

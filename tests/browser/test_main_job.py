@@ -228,3 +228,42 @@ def test_codes_typed_in_persian_digits_with_spaces_make_the_key(visit: Visit) ->
     sara.page.get_by_label(visitors.TOTP_CODE, exact=True).press_sequentially(totp)
     sara.button(visitors.SUBMIT).click()
     expect(sara.secret).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_template_is_one_click_and_six_lead_from_the_dashboard_to_the_saved_key(
+    portal: LiveSite, visit: Visit, scripts: bool
+) -> None:
+    sara = visit(java_script_enabled=scripts)
+    page = sara.page
+    sara.log_in()
+    sara.clicks = 0
+    page.locator("main").get_by_role("link", name=visitors.MANAGEMENT, exact=True).click()
+    sara.at("/keys/")
+    page.get_by_role("radio", name="ربات معامله‌گر", exact=True).click()
+    expect(page.get_by_text("ربات از یک جای ثابت کار می‌کند")).to_be_visible()
+    page.get_by_label("نام کلید", exact=True).fill("ربات")
+    sara.button(visitors.CREATE).click()
+    sara.at("/keys/new/verify/")
+    sara.give_codes()
+    sara.button(visitors.SUBMIT).click()
+    expect(sara.secret).to_be_visible()
+    expect(page.get_by_role("checkbox", name=visitors.TRADE, exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name=visitors.TRUSTED, exact=True)).to_be_checked()
+    expect(page.locator("#expiry")).to_have_value("90")
+    assert stored(portal, sara) == (0, "unrestricted", 0)
+    sara.network.fill(CALLER)
+    sara.button(visitors.SAVE).click()
+    expect(page.get_by_text("ذخیره شد.")).to_be_visible()
+    assert stored(portal, sara) == (1, "trusted", 1)
+    assert not scripts or 4 <= sara.clicks <= MOST_CLICKS
+
+
+def stored(portal: LiveSite, visitor: Visitor) -> tuple[object, ...]:
+    """Whether the only key of ``visitor`` can trade, its IP policy, and whether it expires."""
+    (row,) = portal.sql(
+        "SELECT k.can_trade, k.ip_policy, k.expires_at IS NOT NULL FROM apikeys_apikey k "
+        "JOIN accounts_user u ON u.id = k.owner_id WHERE u.phone = ?",
+        visitor.customer.phone,
+    )
+    return tuple(row)

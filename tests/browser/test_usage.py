@@ -1,5 +1,6 @@
 """A program that moves to another address, in a real browser: why it is refused, and the two ways to let it in."""
 
+import re
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ from binance.spot import Spot
 from playwright.sync_api import expect
 
 from tests.support import visitors
-from tests.support.accessibility import DESKTOP, PHONE, faults
+from tests.support.accessibility import DESKTOP, LOOKS, PHONE, dress, faults, violations, wider
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
@@ -130,3 +131,32 @@ def test_keys_are_exported_from_the_list(portal: LiveSite, visit: Visit, scripts
     text = download.value.path().read_text(encoding="utf-8-sig")
     assert download.value.suggested_filename.startswith("hitobit-keys-")
     assert f'"bot","active","read","trusted","{ELSEWHERE}"' in text
+
+
+def test_the_days_of_the_chart_are_read_by_keyboard_and_pointer(portal: LiveSite, visit: Visit) -> None:
+    sara = visit()
+    path, program = restricted_key(portal, sara)
+    page = sara.page
+    is_refused(portal, program)
+    sara.open(f"{path}usage/")
+    days = page.get_by_role("group", name="Requests by day").get_by_role("img")
+    expect(days).to_have_count(30)
+    page.locator("[data-chart]").locator("xpath=preceding::a[1]").focus()
+    page.keyboard.press("Tab")
+    expect(days.last).to_be_focused()
+    expect(days.last).to_have_accessible_name(re.compile(r"^\d+ \w+ \d{4}, Allowed: 0, Refused: 1$"))
+    expect(days.last.locator(".tip")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(days.nth(28)).to_be_focused()
+    expect(page.locator(".tip:visible")).to_have_count(1)
+    expect(days.nth(28).locator(".tip")).to_contain_text("Refused: 0")
+    page.keyboard.press("Home")
+    expect(days.first).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-chart] :focus")).to_have_count(0)
+    days.nth(12).hover()
+    expect(days.nth(12).locator(".tip")).to_be_visible()
+    for look in LOOKS:
+        dress(page, look)
+        page.locator("[data-chart] [tabindex='0']").focus()
+        assert violations(page) + wider(page) == ""

@@ -25,7 +25,12 @@ PURE = (
         "apikeys.policy.public_keys",
         "apikeys.verification.decision",
     ),
-    *("apikeys.usage.clock_skew", "apikeys.usage.chart", "apikeys.policy.names"),
+    *(
+        "apikeys.usage.clock_skew",
+        "apikeys.usage.chart",
+        "apikeys.usage.request_line",
+        "apikeys.policy.names",
+    ),
     # The debugger: what was pasted, what it means, and what differs from what would verify.
     *(
         "apikeys.debugger.curl",

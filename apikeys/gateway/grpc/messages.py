@@ -25,6 +25,7 @@ _MESSAGES: Final = {
     "HeaderValue": [("key", 1, "string"), ("value", 2, "string"), ("raw_value", 3, "bytes")],
     "HeaderMap": [("headers", 1, "*HeaderValue")],
     "HttpRequest": [
+        ("method", 2, "string"),
         ("headers", 3, "*Entry"),
         ("path", 4, "string"),
         ("body", 11, "string"),
@@ -106,7 +107,8 @@ def decode_request(data: bytes) -> AuthorizationRequest:
     if http.body and http.raw_body:
         raise AuthorizationRequestError("there are two bodies")
     body = http.raw_body or http.body.encode()
-    return gateway_requests.from_check_message(headers, http.path.encode().decode("latin-1"), body)
+    target = http.path.encode().decode("latin-1")
+    return gateway_requests.from_check_message(headers, target, body, method=http.method)
 
 
 def encode_response(result: AuthorizationResult) -> bytes:

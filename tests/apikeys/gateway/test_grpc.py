@@ -65,7 +65,7 @@ def read_over_http(target: bytes, headers: Pairs, body: bytes) -> AuthorizationR
     sent = Headers([name.encode() for name, _value in headers], [value for _name, value in headers])
     path, _mark, query = target.decode("latin-1").partition("?")
     try:
-        return requests.from_check(sent, path, query, body)
+        return requests.from_check(sent, f"/gateway/v1/check{path}", query, body, method="POST")
     except AuthorizationRequestError as error:
         return str(error)
 

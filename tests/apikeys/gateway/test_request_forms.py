@@ -44,6 +44,24 @@ def problem(query: str = "", **changed: str | list[str] | None) -> str:
     return str(refused.value)
 
 
+# --- the original method and path, for the key's owner --------------------------------------------------------------
+
+
+def test_every_form_says_which_method_and_path_were_sent() -> None:
+    for changed in SAME_URI:
+        for method in ("x_original_method", "x_forwarded_method"):
+            sent = requests.from_auth(headers(**{**changed, method: "DELETE"}), "", b"")
+            assert sent.line == ("DELETE", "/api/v3/order")
+    for prefix in ("/gateway/v1/check", "/gateway/v1/envoy"):
+        sent = requests.from_check(
+            headers(x_original_uri=None), f"{prefix}/api/v3/order", "a=1", b"", method="DELETE"
+        )
+        assert sent.line == ("DELETE", "/api/v3/order")
+    document = {"permission": "read", "method": "DELETE", "path": "/api/v3/order"}
+    assert requests.from_json(document)[0][0].line == ("DELETE", "/api/v3/order")
+    assert requests.from_json({"permission": "read"})[0][0].line == ("", "")
+
+
 # --- several headers for one thing ----------------------------------------------------------------------------------
 
 #: Headers that name the same URI.

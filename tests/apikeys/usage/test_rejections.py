@@ -1,19 +1,22 @@
 """Rejections: the list on a key's page, its limits for unsigned requests, and the button that fixes each reason."""
 
 import re
+import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone, translation
 
 from accounts.actions import freeze
-from apikeys.actions import address_approval
+from apikeys.actions import address_approval, key_loader
 from apikeys.models import ApiKey, DailyUse, Refusal
 from apikeys.policy.choices import KeyState
 from apikeys.usage import queries, recorder, rejection_texts
 from apikeys.usage.rejection_texts import Remedy
+from apikeys.usage.request_line import RequestLine
+from apikeys.verification import decision as verification_decision
 from apikeys.verification import networks
 from apikeys.verification.decision import Decision
 from apikeys.verification.outcomes import Outcome
@@ -176,6 +179,86 @@ def test_every_form_of_the_keys_page_holds_the_token_that_its_post_needs(sara: P
     forms = re.findall(r"<form.*?</form>", page(sara, key), re.DOTALL)
     assert len(forms) > 10
     assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
+
+
+# --- what a rejection says of its request -----------------------------------------------------------------------------
+
+
+def sent(key: ApiKey, query: str, line: RequestLine) -> Refusal:
+    """A request with this query string, decided and recorded."""
+    decision = verification_decision.decide(
+        key_loader.load(key.key_id), api_key=key.key_id, query=query.encode(), body=b"", client_ip=ADDRESS,
+        permission="read", now_ms=int(time.time() * 1000),
+    )  # fmt: skip
+    recorder.record(key.key_id, decision, ADDRESS, "read", line)
+    row = Refusal.objects.first()
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize(
+    ("query", "outcome", "parameter"),
+    [
+        ("signature=5ecret", "parameter_missing", "timestamp"),
+        ("timestamp=now", "parameter_missing", "timestamp"),
+        ("timestamp=1700000000000", "parameter_missing", "signature"),
+        ("timestamp=1700000000000&recvWindow=x&signature=5ecret", "parameter_missing", "recvWindow"),
+        ("timestamp=1700000000000&symbol=A&signature=5ecret&symbol=B", "parameter_duplicate", "symbol"),
+        ("timestamp=1700000000000&%73ide=A&signature=5ecret&side=B", "parameter_duplicate", "side"),
+        ("timestamp=1700000000000&<5ecret>=1&<5ecret>=2&signature=5ecret", "parameter_duplicate", ""),
+        ("timestamp=1700000000000&recvWindow=70000&signature=5ecret", "recv_window", "recvWindow"),
+    ],
+)
+def test_the_parameter_that_is_missing_or_repeated_is_named_and_no_value_is_stored(
+    sara: Person, key: ApiKey, query: str, outcome: str, parameter: str
+) -> None:
+    row = sent(key, query, RequestLine("POST", "/api/v3/order"))
+    assert (row.outcome, row.parameter, row.method, row.path) == (
+        outcome, parameter, "POST", "/api/v3/order",
+    )  # fmt: skip
+    stored = str([getattr(row, field.attname) for field in Refusal._meta.fields])
+    assert "5ecret" not in stored
+    assert "1700000000000" not in stored
+    html = page(sara, key)
+    assert "POST /api/v3/order" in html
+    assert f'dir="ltr">{parameter}</bdi>' in html or not parameter
+
+
+@pytest.mark.parametrize("secret", ["", WRONG])
+def test_a_clock_that_is_off_is_told_with_its_error_whether_the_request_was_signed_or_not(
+    sara: Person, key: ApiKey, secret: str
+) -> None:
+    assert send(key, secret=secret, skew_ms=-7400) is Outcome.STALE
+    assert send(key, secret=secret, skew_ms=2600) is Outcome.AHEAD
+    shown = text(page(sara, key))
+    assert re.search(r"Its timestamp was 7\.[45] seconds behind our clock\.", shown)
+    assert re.search(r"Its timestamp was 2\.[56] seconds ahead of our clock\.", shown)
+    key.refresh_from_db()
+    assert (key.skew_ms is None) == bool(secret), "the clock of the key is measured with its secret only"
+
+
+def test_the_exact_time_is_shown(sara: Person, key: ApiKey) -> None:
+    rejection(key, Outcome.SIGNATURE, at=datetime(2026, 11, 22, 10, 8, 51, tzinfo=UTC))
+    assert "22 Nov 2026, 13:38:51" in text(page(sara, key))
+
+
+def test_the_debugger_opens_with_the_key_and_what_is_known(sara: Person, key: ApiKey) -> None:
+    row = rejection(key, Outcome.PERMISSION, method="DELETE", path="/api/v3/order", permission="trade")
+    address = f"/debugger/?refusal={row.pk}"
+    assert address in page(sara, key)
+    html = logged_in(sara).get(address).content.decode()
+    assert f"DELETE /api/v3/order?\nX-MBX-APIKEY: {key.key_id}" in html
+    for selected in (f'value="{key.pk}" selected', 'value="trade" selected', f'value="{OTHER}"'):
+        assert selected in html
+    assert f'value="{round(row.at.timestamp() * 1000)}"' in html
+
+
+def test_the_debugger_opens_nothing_of_the_rejections_of_others(sara: Person, key: ApiKey) -> None:
+    row = rejection(key_of(customer()), Outcome.PERMISSION, method="DELETE", path="/api/v3/of-others")
+    for number in (row.pk, 0, "x", "9" * 40, "١"):
+        answer = logged_in(sara).get("/debugger/", {"refusal": number})
+        assert answer.status_code == 200
+        assert "of-others" not in answer.content.decode()
 
 
 # --- an address of a rejection is added -----------------------------------------------------------------------------
