@@ -46,6 +46,7 @@ _ARGON2 = re.compile(
     rf"argon2\$argon2(?:id|i|d)\$v=19\$m=([1-9][0-9]{{0,9}}),t=([1-9][0-9]{{0,5}}),p=([1-9][0-9]{{0,3}})"
     rf"\${_BASE64}{{11,}}\${_BASE64}{{22,}}"
 )
+_BCRYPT_BASE64 = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _DIGEST_BYTES = {"pbkdf2_sha256": 32, "pbkdf2_sha1": 20}
 #: KeyDerivationPrf of ASP.NET Core, and the marker of format 3.
 _PRFS = {0: "sha1", 1: "sha256", 2: "sha512"}
@@ -179,15 +180,25 @@ def _is_affordable(encoded: str) -> bool:
 
 
 def stand_in(encoded: str) -> str:
-    """Return a hash of the same kind that no password has: its last characters are random."""
-    head, tail = encoded[:-24], encoded[-24:]
+    """Return a hash of the same kind that no password has: what is computed from the password is random.
+
+    SECURITY: all of it. A part of a customer's hash is enough to try passwords on, and this one stays when theirs was
+    replaced or deleted.
+    """
+    head, _dollar, tail = encoded.rpartition("$")
     if encoded.startswith(AspNetIdentityHasher.algorithm):
-        name, raw = encoded.partition("$")[0], bytearray(base64.b64decode(encoded.partition("$")[2]))
-        raw[-16:] = secrets.token_bytes(16)
-        return f"{name}${base64.b64encode(raw).decode()}"
-    end = len(tail.rstrip("="))
-    # The last character keeps its unused bits.
-    return head + secrets.token_hex(24)[: end - 1] + tail[end - 1 :]
+        size = len(AspNetIdentityHasher().decode(encoded)["hash"])
+        return f"{head}${_base64(base64.b64decode(tail)[:-size] + secrets.token_bytes(size))}"
+    if _BCRYPT.fullmatch(encoded):
+        # 22 characters of salt, then 184 bits: 30 characters, and one with two unused bits.
+        random = "".join(secrets.choice(_BCRYPT_BASE64) for _n in range(30))
+        return f"{head}${tail[:22]}{random}{_BCRYPT_BASE64[0]}"
+    digest = _base64(secrets.token_bytes(len(tail.rstrip("=")) * 3 // 4))
+    return f"{head}${digest if tail.endswith('=') else digest.rstrip('=')}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def spend_same_work(password: str, encoded: str) -> None:
