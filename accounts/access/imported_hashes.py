@@ -16,6 +16,10 @@ import bcrypt
 from django.contrib.auth.hashers import (
     BasePasswordHasher,
     BCryptPasswordHasher,
+    BCryptSHA256PasswordHasher,
+    PBKDF2PasswordHasher,
+    PBKDF2SHA1PasswordHasher,
+    ScryptPasswordHasher,
     check_password,
     identify_hasher,
     make_password,
@@ -24,6 +28,7 @@ from django.contrib.auth.hashers import (
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import ImportedHashKind, User
+from hitobit_portal.security.passwords import BoundedHasher, slots
 
 #: Different kinds of imported hashes at a time: a failed login does the work of each.
 MAX_KINDS = 4
@@ -46,6 +51,7 @@ _ARGON2 = re.compile(
     rf"argon2\$argon2(?:id|i|d)\$v=19\$m=([1-9][0-9]{{0,9}}),t=([1-9][0-9]{{0,5}}),p=([1-9][0-9]{{0,3}})"
     rf"\${_BASE64}{{11,}}\${_BASE64}{{22,}}"
 )
+_BCRYPT_BASE64 = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _DIGEST_BYTES = {"pbkdf2_sha256": 32, "pbkdf2_sha1": 20}
 #: KeyDerivationPrf of ASP.NET Core, and the marker of format 3.
 _PRFS = {0: "sha1", 1: "sha256", 2: "sha512"}
@@ -54,6 +60,22 @@ _MARKER, _HEADER_BYTES = 1, 13
 
 class HashRefused(Exception):
     """The hash is not taken; ``str()`` says why and contains nothing of it."""
+
+
+class Pbkdf2Hasher(BoundedHasher, PBKDF2PasswordHasher):
+    """Django's, bounded."""
+
+
+class Pbkdf2Sha1Hasher(BoundedHasher, PBKDF2SHA1PasswordHasher):
+    """Django's, bounded."""
+
+
+class ScryptHasher(BoundedHasher, ScryptPasswordHasher):
+    """Django's, bounded."""
+
+
+class BCryptSha256Hasher(BoundedHasher, BCryptSHA256PasswordHasher):
+    """Django's, bounded."""
 
 
 class AspNetIdentityHasher(BasePasswordHasher):
@@ -71,7 +93,8 @@ class AspNetIdentityHasher(BasePasswordHasher):
 
     def _encode(self, password: str, salt: bytes, prf: int, iterations: int, length: int) -> str:
         numbers = b"".join(number.to_bytes(4, "big") for number in (prf, iterations, len(salt)))
-        key = hashlib.pbkdf2_hmac(_PRFS[prf], password.encode(), salt, iterations, length)
+        with slots():
+            key = hashlib.pbkdf2_hmac(_PRFS[prf], password.encode(), salt, iterations, length)
         return f"{self.algorithm}${base64.b64encode(bytes((_MARKER,)) + numbers + salt + key).decode()}"
 
     def decode(self, encoded: str) -> dict[str, Any]:
@@ -113,7 +136,8 @@ class BCryptHasher(BCryptPasswordHasher):
     """Django's, also for passwords of more than 72 bytes: bcrypt ignores the rest, and its library refuses them now."""
 
     def encode(self, password: str, salt: Any) -> str:
-        data = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
+        with slots():
+            data = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
         return f"{self.algorithm}${data.decode('ascii')}"
 
 
@@ -179,15 +203,25 @@ def _is_affordable(encoded: str) -> bool:
 
 
 def stand_in(encoded: str) -> str:
-    """Return a hash of the same kind that no password has: its last characters are random."""
-    head, tail = encoded[:-24], encoded[-24:]
+    """Return a hash of the same kind that no password has: what is computed from the password is random.
+
+    SECURITY: all of it. A part of a customer's hash is enough to try passwords on, and this one stays when theirs was
+    replaced or deleted.
+    """
+    head, _dollar, tail = encoded.rpartition("$")
     if encoded.startswith(AspNetIdentityHasher.algorithm):
-        name, raw = encoded.partition("$")[0], bytearray(base64.b64decode(encoded.partition("$")[2]))
-        raw[-16:] = secrets.token_bytes(16)
-        return f"{name}${base64.b64encode(raw).decode()}"
-    end = len(tail.rstrip("="))
-    # The last character keeps its unused bits.
-    return head + secrets.token_hex(24)[: end - 1] + tail[end - 1 :]
+        size = len(AspNetIdentityHasher().decode(encoded)["hash"])
+        return f"{head}${_base64(base64.b64decode(tail)[:-size] + secrets.token_bytes(size))}"
+    if _BCRYPT.fullmatch(encoded):
+        # 22 characters of salt, then 184 bits: 30 characters, and one with two unused bits.
+        random = "".join(secrets.choice(_BCRYPT_BASE64) for _n in range(30))
+        return f"{head}${tail[:22]}{random}{_BCRYPT_BASE64[0]}"
+    digest = _base64(secrets.token_bytes(len(tail.rstrip("=")) * 3 // 4))
+    return f"{head}${digest if tail.endswith('=') else digest.rstrip('=')}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def spend_same_work(password: str, encoded: str) -> None:

@@ -6,7 +6,8 @@ takes ``reference``, it gets an id under which the same message is never sent tw
 can make voice calls also has ``speak(phone, text, *, code, purpose, reference)``.
 
 The local back-ends (console, file) each get every message, because a person may watch either; of the others, the
-first success is enough. A back-end that failed three times in a row is skipped for a minute (`circuit_breaker`).
+first success is enough. A back-end that failed three times in a row is skipped for a minute (`circuit_breaker`), for
+messages or for calls, whichever failed.
 """
 
 import functools
@@ -83,7 +84,7 @@ def _deliver(
     for path in paths:
         if path in LOCAL:
             delivered |= _attempt(path, send_by, phone, purpose, spoken, parts)
-        elif not delivered and circuit_breaker.allows(path):
+        elif not delivered and circuit_breaker.allows(_circuit(path, spoken)):
             delivered = _attempt(path, send_by, phone, purpose, spoken, parts)
     if not delivered:
         # Also if all circuits are open: a provider that hangs would hold a thread for each message. In a minute one
@@ -108,7 +109,8 @@ def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken:
     if path not in LOCAL:
         # SECURITY: failures caused by the message do not open the circuit; otherwise three wrong numbers would
         # disable a provider.
-        (circuit_breaker.record_success if is_responsive else circuit_breaker.record_failure)(path)
+        note = circuit_breaker.record_success if is_responsive else circuit_breaker.record_failure
+        note(_circuit(path, spoken))
     duration = time.monotonic() - started
     delivery_log.record(
         path,
@@ -121,6 +123,12 @@ def _attempt(path: str, send_by: SendFunction, phone: str, purpose: str, spoken:
         parts=parts,
     )
     return not error
+
+
+def _circuit(path: str, spoken: bool) -> str:
+    # SECURITY: calls have a circuit of their own. Anybody can ask for one, and a provider without voice calls, or whose
+    # calls are disturbed, would be skipped for the messages of all customers.
+    return f"{path}:calls" if spoken else path
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,5 @@
-"""Circuit breaker for each SMS provider: three failures in a row open it for a minute, then one probe decides.
+"""Circuit breakers for each SMS provider, one for messages and one for calls: three failures in a row open one for a
+minute, then one probe decides.
 
 Its state is in the cache, so all processes share it. If the cache fails, every circuit counts as closed: a call to a
 provider that may be down is cheap, a wrongly skipped provider would lock customers out.

@@ -139,6 +139,19 @@ def test_open_circuit_of_the_only_provider_is_respected(
     assert requested(*two) == [1, 0]
 
 
+def test_calls_that_fail_do_not_stop_messages(two: tuple[Provider, Provider], settings: Any) -> None:
+    """Anybody can ask for a call, and an account at a provider may have no voice calls at all."""
+    (one, _two), settings.SMS_BACKENDS = two, ["provider_one"]
+    one.error = ProviderError("status 426")
+    for _n in range(circuit_breaker.FAILURE_THRESHOLD):
+        with pytest.raises(SmsError):
+            sms.speak(PHONE, TEXT, code=CODE, purpose="forgot")
+    one.error = None
+    sms.send(PHONE, TEXT, code=CODE, purpose="login")
+    with pytest.raises(SmsError):
+        sms.speak(PHONE, TEXT, code=CODE, purpose="login")
+
+
 def test_of_many_callers_at_once_one_gets_the_trial(clock: list[float]) -> None:
     for _n in range(3):
         circuit_breaker.record_failure("provider_one")

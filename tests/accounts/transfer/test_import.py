@@ -17,10 +17,16 @@ from typing import Any
 import pyotp
 import pytest
 from django.contrib.auth import authenticate
-from django.contrib.auth.hashers import PBKDF2PasswordHasher, ScryptPasswordHasher
+from django.contrib.auth.hashers import (
+    PBKDF2PasswordHasher,
+    PBKDF2SHA1PasswordHasher,
+    ScryptPasswordHasher,
+    check_password,
+)
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory
 
+from accounts.access import imported_hashes
 from accounts.access.imported_hashes import AspNetIdentityHasher, BCryptHasher
 from accounts.actions import pending_accounts
 from accounts.factors import verification
@@ -341,6 +347,30 @@ def test_more_kinds_of_hashes_than_a_login_can_afford_are_refused(tmp_path: Path
     assert reasons(tmp_path, as_csv(*rows), "csv", "--dry-run") == expected
     assert reasons(tmp_path, as_csv(*rows)) == expected
     assert ImportedHashKind.objects.count() == 4
+
+
+def test_stand_in_of_a_kind_has_nothing_of_the_hash_that_it_was_made_for(hashers: None) -> None:
+    """SECURITY: a part is enough to try passwords on, long after the account's own hash was replaced or deleted."""
+    brought = [
+        PBKDF2PasswordHasher().encode(PASSWORD, "salt", 1_000),
+        PBKDF2SHA1PasswordHasher().encode(PASSWORD, "salt", 1_000),
+        ScryptPasswordHasher().encode(PASSWORD, "salt", 1_024, 8, 1),
+        BCryptHasher().encode(PASSWORD, b"$2b$04$" + b"a" * 21 + b"O"),
+        QuickArgon2().encode(PASSWORD, "saltsaltsalt"),
+        imported_hashes.read(aspnet(PASSWORD))[0],
+    ]
+    for hashed in brought:
+        other = imported_hashes.stand_in(hashed)
+        assert imported_hashes.kind_of(other) == imported_hashes.kind_of(hashed) != ""
+        assert len(other) == len(hashed)
+        assert not check_password(PASSWORD, other)
+        secret = hashed.rpartition("$")[2]
+        if hashed.startswith("bcrypt"):
+            secret = secret[22:]
+        elif hashed.startswith(AspNetIdentityHasher.algorithm):
+            secret = secret[40:]  # marker, numbers and salt are before it
+        kept = [at for at in range(len(secret) - 4) if secret[at : at + 5] == other[at - len(secret) :][:5]]
+        assert kept == [], hashed
 
 
 def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
