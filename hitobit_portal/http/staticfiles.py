@@ -51,10 +51,10 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     def url(self, name: str | None, force: bool = False) -> str:
         """Return the URL of a file. It does not change while a process lives, and a page has 26 of them."""
         if force or name is None:
-            return super().url(name, force)
+            return str(super().url(name, force))
         url = self._urls.get(name)
         if url is None:
-            url = self._urls[name] = super().url(name)
+            url = self._urls[name] = str(super().url(name))
         return url
 
     def delete(self, name: str) -> None:
