@@ -29,8 +29,8 @@ _free = threading.BoundedSemaphore(LONGEST_QUEUE)
 # SECURITY: the code is in the memory of this queue alone.
 _codes_pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="codes")
 _codes_free = threading.BoundedSemaphore(LONGEST_QUEUE)
-# SECURITY: anybody can ask for a code at sign-up. With a slow provider, a flood of them would hold all threads above, and
-# the codes of customers would be too late.
+# SECURITY: anybody can ask for a code at sign-up. With a slow provider, a flood of them would hold all threads above,
+# and the codes of customers would be too late.
 _visitors_codes_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="visitors-codes")
 _visitors_codes_free = threading.BoundedSemaphore(LONGEST_QUEUE)
 # SECURITY: tasks of API requests have a queue of their own. A flood of requests must not delay the codes of people.

@@ -185,7 +185,8 @@ CACHES = {
 }
 RATELIMIT_FAIL_OPEN = False
 # django-ratelimit's checks E003 and W001 do not know of a single process; `hitobit_portal.config.checks` has our rule.
-SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
+# The last one: a library of our own has the name of Django's `i18n` on purpose (`hitobit_portal.i18n.blocktranslate`).
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001", "templates.W003"]
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
