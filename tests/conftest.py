@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,26 +178,11 @@ def _trail_of_nobody_is_remembered() -> Iterator[None]:
     chain._last_seen = (0, 0)
 
 
-class Now:
-    """Stands in for the pool of `hitobit_portal.background`: a thread would not see the transaction of the test."""
-
-    def submit(self, work: Callable[..., object], *arguments: object) -> Future[object]:
-        future: Future[object] = Future()
-        future.set_result(work(*arguments))
-        return future
-
-
 @pytest.fixture(autouse=True)
-def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hitobit_portal import background
+def _background_tasks_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support.background_tasks import run_at_once
 
-    monkeypatch.setattr(background, "_pool", Now())
-    monkeypatch.setattr(background, "_codes_pool", Now())
-    monkeypatch.setattr(background, "_visitors_codes_pool", Now())
-    monkeypatch.setattr(background, "_statistics_pool", Now())
-    monkeypatch.setattr(background, "DELAY", 0.0)
-    # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
-    monkeypatch.setattr(background, "close_old_connections", lambda: None)
+    run_at_once(monkeypatch)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -73,6 +73,7 @@ from apikeys.verification.outcomes import Outcome
 from apikeys.verification.records import KeyRecord
 from hitobit_portal.security import crypto
 from tests.support import sms_collector
+from tests.support.background_tasks import run_at_once
 from tests.support.binance_client import BinanceClient
 from tests.support.people import ADDRESS, Person, customer, logged_in
 
@@ -390,6 +391,8 @@ class Walk(RuleBasedStateMachine):
             patch.setattr("time.time", lambda: self.now)
             patch.setattr("pyotp.random_base32", lambda: SEED)
             patch.setattr("accounts.factors.sms_codes.secrets.randbelow", self._next_code)
+            # Another thread would not see a database in memory.
+            run_at_once(patch)
             if self.browser is Views:
                 without_rendering(patch)
             yield
