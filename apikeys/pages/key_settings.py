@@ -19,7 +19,7 @@ from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import presenters, session_state
-from apikeys.pages.forms import KEEP, RenameForm, SettingsForm, taken_text
+from apikeys.pages.forms import KEEP, RECOMMENDED, RenameForm, SettingsForm, taken_text
 from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
 from apikeys.policy.approvals import KeyPurpose
@@ -67,13 +67,14 @@ def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
 def _forms(
     key: ApiKey, draft: dict[str, list[str]], *, fresh: bool = False
 ) -> tuple[SettingsForm, RenameForm]:
-    """Return the forms with the key's values (for a new key with the recommended IP policy), or with a saved draft."""
+    """Return the forms with the key's values (for a new key with the recommended IP policy and
+    expiry), or with a saved draft."""
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
     initial = {
         "permissions": draft.get("permissions", sorted(key.permissions)),
         "ip_policy": draft.get("ip_policy", [policy])[0],
         "network": draft.get("network", [""])[0],
-        "expiry": draft.get("expiry", [KEEP])[0],
+        "expiry": draft.get("expiry", [RECOMMENDED if fresh else KEEP])[0],
         "expiry_date": draft.get("expiry_date", [""])[0],
     }
     settings = key.settings
