@@ -131,3 +131,28 @@ def test_lapsed_trading_is_renewed_with_both_codes(portal: LiveSite, visit: Visi
     sara.at(path)
     expect(page.get_by_text("can trade until")).to_be_visible()
     expect(page.get_by_role("button", name="Renew for 90 days")).to_have_count(0)
+
+
+def test_a_latin_name_does_not_turn_the_end_of_a_persian_sentence(visit: Visit) -> None:
+    """The closing guillemet of «DCA phone» stands at the left of the name, on the page of the codes."""
+    sara = visit()
+    sara.log_in()
+    sara.name_key("DCA phone")
+    sara.at("/keys/new/verify/")
+    edges = sara.page.evaluate(
+        """() => {
+          const walk = document.createTreeWalker(document.querySelector(".notice b"), NodeFilter.SHOW_TEXT);
+          const boxes = {};
+          while (walk.nextNode()) {
+            for (const [at, char] of [...walk.currentNode.data].entries()) {
+              const range = document.createRange();
+              range.setStart(walk.currentNode, at);
+              range.setEnd(walk.currentNode, at + 1);
+              boxes[char] ??= range.getBoundingClientRect().left;
+            }
+          }
+          return [boxes["»"], boxes["D"], boxes["e"], boxes["«"]];
+        }"""
+    )
+    closing, first, last, opening = edges
+    assert closing < first < last < opening
