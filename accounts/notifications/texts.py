@@ -39,13 +39,15 @@ class NoticeWords:
     """What the notices of an app's event say beside what all of them say.
 
     ``label``: what the event's label names; ``label_in_sms``: the line with ``%(name)s``. ``ask``: what stands before
-    the link. ``dates``: returns (name, value) pairs, in the active language, that are in every SMS.
+    the link. ``dates``: returns (name, value) pairs, in the active language, that are in every SMS. ``changes_first``:
+    whether an SMS leaves out everything else before the changes: without them nobody could decide what it asks.
     """
 
     label: Promise
     label_in_sms: Promise
     ask: Promise | None = None
     dates: Callable[[AuditEvent], list[tuple[str, str]]] | None = None
+    changes_first: bool = False
 
 
 #: Filled by apps in `AppConfig.ready()`: ``WORDS.register({...})``. Without an entry a notice shows no label.
@@ -101,9 +103,13 @@ def sms_text(notice: Notice) -> str:
         lines = {name: bidi.line(text) for name, text in lines.items()} | {"link": content.link}
         whole = ("title", "when", "dates", "ask", "link")
         room = LONGEST_SMS + 1 - sum(_units(lines[name]) + 1 for name in whole if lines[name])
-        for name in ("label", "address", "changes", "browser"):
+        words = WORDS.get(event_of(notice.event.event))
+        changes_first = words is not None and words.changes_first
+        rest = ("label", "address", "browser")
+        for name in ("changes", *rest) if changes_first else (*rest[:2], "changes", *rest[2:]):
             # A cut address would be another one, and a cut name without its quotation mark a forged line.
-            text = cut(lines[name], room - 1) if name == "changes" else lines[name]
+            may_cut = name == "changes" and not changes_first
+            text = cut(lines[name], room - 1) if may_cut else lines[name]
             lines[name] = text if _units(text) < room else ""
             room -= _units(lines[name]) + 1 if lines[name] else 0
     return "\n".join(text for text in lines.values() if text)

@@ -26,6 +26,8 @@ from hitobit_portal.i18n.jalali import TEHRAN, digits
 
 MAX_LIST_LENGTH = 4000
 KEEP, NEVER, ON_A_DAY = "keep", "never", "date"
+#: Preselected for a new key, in days.
+RECOMMENDED = "90"
 EXPIRIES = [
     (KEEP, gettext_lazy("Unchanged")),
     (NEVER, gettext_lazy("Never expires")),

@@ -19,7 +19,7 @@ from accounts.factors import sms_codes
 from apikeys.actions import consent, lifecycle
 from apikeys.models import ApiKey, Credential
 from apikeys.pages import presenters, session_state
-from apikeys.pages.forms import KEEP, RenameForm, SettingsForm, taken_text
+from apikeys.pages.forms import KEEP, RECOMMENDED, RenameForm, SettingsForm, taken_text
 from apikeys.pages.key_templates import KeyTemplate
 from apikeys.pages.ownership import own_key
 from apikeys.policy import account_freeze
@@ -77,10 +77,11 @@ def _forms(
 ) -> tuple[SettingsForm, RenameForm]:
     """Return the forms with the key's values, or with a saved draft.
 
-    For a new key with the recommended IP policy, or with what its ``template`` proposes: in force once it is sent.
+    For a new key with the recommended IP policy and expiry, or with what its ``template`` proposes: in force once it
+    is sent.
     """
     policy = IpPolicy.TRUSTED.value if fresh else key.ip_policy
-    permissions, expiry = sorted(key.permissions), KEEP
+    permissions, expiry = sorted(key.permissions), RECOMMENDED if fresh else KEEP
     if template is not None:
         permissions, policy, expiry = list(template.permissions), template.ip_policy, template.expiry
     initial = {

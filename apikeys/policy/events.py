@@ -44,7 +44,7 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
     KeyEvent.ROTATED: Look(_("New credential created for an API key"), "rotate", "warn"),
     KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended manually"), "x", "info"),
-    KeyEvent.ADDRESS_REQUESTED: Look(_("A new IP address asks to use an API key"), "alert", "warn"),
+    KeyEvent.ADDRESS_REQUESTED: Look(_("A new IP asks to use an API key"), "alert", "warn"),
     KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request from a new IP address answered"), "check", "info"),
     KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),
     KeyEvent.EXPIRES_SOON: Look(_("API key expires soon"), "clock", "warn"),

@@ -87,7 +87,7 @@ _OF_AN_END = NoticeWords(
 )
 WORDS: dict[SecurityEvent, NoticeWords] = {
     **{event: _OF_AN_END if event in ENDS else _OF_A_KEY for event in MANDATORY | OF_STAFF},
-    KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link),
+    KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link, changes_first=True),
 }
 
 

@@ -105,15 +105,23 @@ class SettingsChange:
             return []
         return [value for value in self.after.networks if value in self.before.networks]
 
+    def _said_codes(self) -> list[str]:
+        """Return the codes of the parts that are said: a restriction that is removed takes its IPs along."""
+        codes = self.codes()
+        if "ip:unrestricted" in codes:
+            return [code for code in codes if code[1:] not in self.before.networks]
+        return codes
+
     def lines(self) -> list[str]:
         """Return the change as texts for the SMS."""
-        lines = [change_text(code) for code in self.codes()]
+        lines = [change_text(code) for code in self._said_codes()]
         return [*lines, kept_networks_text(kept, short=True)] if (kept := self.kept_networks) else lines
 
     def parts(self) -> list[Change]:
         """Return the change as a list for the page."""
         parts = [
-            Change(change_text(code), "warn" if removes_protection(code) else "") for code in self.codes()
+            Change(change_text(code), "warn" if removes_protection(code) else "")
+            for code in self._said_codes()
         ]
         return (
             [*parts, Change(kept_networks_text(kept, short=False))] if (kept := self.kept_networks) else parts
@@ -125,7 +133,7 @@ class SettingsChange:
         The IPs are in it whenever the list would name them.
         """
         codes, before, after = self.codes(), self.before, self.after
-        if len(codes) < ROWS_FROM:
+        if len(self._said_codes()) < ROWS_FROM:
             return []
         rows = []
         if before.permissions != after.permissions:

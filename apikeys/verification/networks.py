@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from hitobit_portal.http import client_ip
 
@@ -24,6 +24,10 @@ _IPV4_ADDRESSES = 2**32
 #: SECURITY: 0.0.0.0/1 and 128.0.0.0/1 together are all addresses; a key "restricted" to them could withdraw from any
 #: address and trade without an end.
 SHORTEST_PREFIX = {4: 8, 6: 24}
+#: Addresses of examples: RFC 5737, RFC 3849.
+_EXAMPLES = [
+    ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+]
 
 
 class NetworkProblem(enum.Enum):
@@ -49,7 +53,8 @@ class Network:
     Attributes:
         value: normalised: compressed, IPv4-mapped unwrapped, a single address without its prefix.
         corrected: host bits were set and have been cleared (``1.2.3.4/24`` became ``1.2.3.0/24``).
-        private: not reachable on the Internet (private, loopback, link-local, shared; RFC 6890).
+        private: not reachable on the Internet (private, loopback, link-local, shared; RFC 6890). The addresses of
+            examples (RFC 5737, RFC 3849) are not counted: the portal's own texts use them.
     """
 
     value: str
@@ -101,6 +106,16 @@ def _text_of(number: int) -> str:
     return str(IPv4Address(number) if number < _IPV4_ADDRESSES else IPv6Address(number - _IPV4_ADDRESSES))
 
 
+def _is_private(network: IPv4Network | IPv6Network) -> bool:
+    if network.is_global:
+        return False
+    return not any(
+        network.subnet_of(example)  # type: ignore[arg-type]
+        for example in _EXAMPLES
+        if example.version == network.version
+    )
+
+
 def split_list(text: str) -> list[str]:
     """Split a pasted list into its entries; Persian and Arabic digits become ASCII."""
     return [part for part in _SEPARATORS.split(text.translate(_DIGITS)) if part]
@@ -116,7 +131,7 @@ def parse_network(text: str) -> Network:
     network, corrected = _parse(text.translate(_DIGITS).strip())
     single = network.prefixlen == network.max_prefixlen
     value = str(network.network_address) if single else str(network)
-    return Network(value=value, corrected=corrected, private=not network.is_global)
+    return Network(value=value, corrected=corrected, private=_is_private(network))
 
 
 def parse_entry(text: str) -> Network:

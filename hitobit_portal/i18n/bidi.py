@@ -93,13 +93,17 @@ def closed(text: str) -> str:
 
 
 def _may_turn(text: str) -> bool:
-    """Whether ``text`` has characters of the other direction, or in a right-to-left line digits, which follow the word
-    before them.
+    """Whether ``text`` can turn its neighbours, or be turned by them.
 
-    Others get no isolates: each is a character that an SMS pays for, and makes one in English three times as long.
+    In a right-to-left line that is what begins or ends with a letter of the other direction or with a digit, which
+    follows the word before it. Others get no isolates: each is a character that an SMS pays for, and makes one in
+    English three times as long.
     """
-    turning = ("L", "EN", "AN") if get_language_bidi() else ("R", "AL", "AN")
-    return any(unicodedata.bidirectional(char) in turning for char in _outside(text))
+    kinds = [unicodedata.bidirectional(char) for char in _outside(text)]
+    if not get_language_bidi():
+        return any(kind in ("R", "AL", "AN") for kind in kinds)
+    strong = [kind for kind in kinds if kind in ("L", "R", "AL", "EN", "AN")]
+    return any(kind not in ("R", "AL") for kind in (*strong[:1], *strong[-1:]))
 
 
 def _runs_right_to_left(text: str) -> bool:

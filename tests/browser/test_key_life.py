@@ -57,8 +57,10 @@ def test_renamed_expiring_paused_resumed_and_deleted_with_all_others(
     expect(page.get_by_text("It expires on")).to_be_visible()
     # A day in either calendar; a later one takes both codes, under the difference.
     sara.open(path + "settings/")
+    last_day = page.get_by_label("Last day", exact=True)
+    expect(last_day).to_be_hidden()
     page.get_by_label("When the key expires").select_option("date")
-    page.get_by_label("Last day", exact=True).fill("۱۵۰۰/۰۱/۰۱")
+    last_day.fill("۱۵۰۰/۰۱/۰۱")
     sara.button("Save").click()
     sara.at(path + "verify/")
     expect(page.get_by_role("listitem").filter(has_text="the expiry")).to_contain_text("21 Mar 2121, 23:59")
@@ -129,3 +131,28 @@ def test_lapsed_trading_is_renewed_with_both_codes(portal: LiveSite, visit: Visi
     sara.at(path)
     expect(page.get_by_text("can trade until")).to_be_visible()
     expect(page.get_by_role("button", name="Renew for 90 days")).to_have_count(0)
+
+
+def test_a_latin_name_does_not_turn_the_end_of_a_persian_sentence(visit: Visit) -> None:
+    """The closing guillemet of «DCA phone» stands at the left of the name, on the page of the codes."""
+    sara = visit()
+    sara.log_in()
+    sara.name_key("DCA phone")
+    sara.at("/keys/new/verify/")
+    edges = sara.page.evaluate(
+        """() => {
+          const walk = document.createTreeWalker(document.querySelector(".notice b"), NodeFilter.SHOW_TEXT);
+          const boxes = {};
+          while (walk.nextNode()) {
+            for (const [at, char] of [...walk.currentNode.data].entries()) {
+              const range = document.createRange();
+              range.setStart(walk.currentNode, at);
+              range.setEnd(walk.currentNode, at + 1);
+              boxes[char] ??= range.getBoundingClientRect().left;
+            }
+          }
+          return [boxes["»"], boxes["D"], boxes["e"], boxes["«"]];
+        }"""
+    )
+    closing, first, last, opening = edges
+    assert closing < first < last < opening

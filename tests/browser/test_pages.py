@@ -26,14 +26,20 @@ PAGES = """
     list dashboard verify-change delete activity sms-inbox not-found
     recovery-codes-again second-factor second-factor-sms second-factor-recovery
 """.split()
+#: Attributes and elements without markup in which a sentence's `<bdi>` arrived as text.
+MARKUP = """() => [...document.querySelectorAll("*")].flatMap((element) => [
+  ...[...element.attributes].map((one) => one.value),
+  ...(element.matches("title, option, textarea") ? [element.textContent] : []),
+]).filter((text) => /<\\/?bdi/.test(text))"""
 
 
 @dataclass
 class Findings:
-    """What was found on one page: axe's words by theme, and the sizes of what is wider than 320 px."""
+    """What was found on one page: axe's words by theme, the sizes of what is wider than 320 px, stray markup."""
 
     axe: dict[str, str] = field(default_factory=dict)
     sideways: str = ""
+    markup: list[str] = field(default_factory=list)
 
 
 class Tour:
@@ -59,6 +65,7 @@ class Tour:
             self.picture(name, look[0], kind)
         dress(self.page, ("light", NARROW))
         findings.sideways = wider(self.page)
+        findings.markup = self.page.evaluate(MARKUP)
         dress(self.page, ("light", DESKTOP))
 
     def picture(self, name: str, theme: str, kind: str) -> None:
@@ -195,6 +202,12 @@ def test_page_does_not_scroll_sideways_on_320_px(
     tour: Callable[[str], Tour], language: str, name: str
 ) -> None:
     assert tour(language).findings[name].sideways == ""
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_no_attribute_shows_markup(tour: Callable[[str], Tour], language: str) -> None:
+    pages = tour(language).findings
+    assert {name: findings.markup for name, findings in pages.items() if findings.markup} == {}
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])

@@ -58,6 +58,12 @@ def test_a_persian_value_that_begins_with_a_latin_word_keeps_the_direction_of_th
     assert bidi.isolated_html(text) == f'<bdi dir="rtl">{text}</bdi>'
 
 
+def test_a_persian_value_with_a_latin_word_inside_needs_no_isolates() -> None:
+    text = "ورود به پرتال API هیتوبیت"
+    assert fill("برای: %(what)s", what=text) == f"برای: {text}"
+    assert fill("برای: %(what)s", what="ورود به API") == f"برای: {FSI}ورود به API{PDI}"
+
+
 def test_a_line_of_plain_text_that_begins_with_a_latin_word_is_marked() -> None:
     assert bidi.line("IP تازه") == f"{RLM}IP تازه"
     assert bidi.line("نشانی IP") == "نشانی IP"
@@ -224,21 +230,24 @@ def test_a_plural_isolates_its_values_and_never_shows_the_bare_number() -> None:
 
 
 def in_attributes_and_titles(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Each sentence with values that stands in an attribute or in the title, with its tag and the names of its values.
+    """Each sentence with values that stands in an attribute, an option or the title: its tag, the names of its values.
 
     Parts of the template in the order of the source are followed like a browser's tokenizer follows the markup.
     """
-    in_tag, quote, in_title = False, "", False
+    in_tag, quote, in_title, last_text = False, "", False, ""
     parts = PART.split(source)
     for at, part in enumerate(parts):
         if re.match(r"{% block title", part):
             in_title = True
         elif re.match(r"{% endblock", part):
             in_title = False
-        elif re.match(r"{% blocktranslate", part) and (in_title or (in_tag and quote)):
+        elif re.match(r"{% blocktranslate", part) and (
+            in_title or (in_tag and quote) or re.search(r"<option[^>]*>$", last_text)
+        ):
             end = next(n for n in range(at, len(parts)) if parts[n].startswith("{% endblocktranslate"))
             yield part, [one[2:-2].strip() for one in parts[at:end] if one.startswith("{{")]
         elif not part.startswith(("{%", "{{", "{#")):
+            last_text = part
             for char in part:
                 if not in_tag:
                     in_tag = char == "<"
@@ -257,7 +266,7 @@ def test_sentences_in_attributes_and_titles_have_no_markup() -> None:
             for name in names:
                 seen += 1
                 assert re.search(rf"\b{name}=[^ ]*\|isolated\b", tag), f"{path.name}: {tag}"
-    assert seen >= 3
+    assert seen >= 1
 
 
 def test_a_name_in_a_title_is_isolated() -> None:

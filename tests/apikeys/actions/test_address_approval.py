@@ -407,3 +407,32 @@ def test_sms_says_how_to_approve_and_links_to_the_page_that_takes_both_codes(
 def test_link_of_another_customer_leads_nowhere(key: ApiKey) -> None:
     row = open_request(key)
     assert logged_in(customer()).get(f"/keys/rescue/{row.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_the_sms_names_the_address_and_the_key_with_the_longest_names(
+    sara: Person, key: ApiKey, language: str
+) -> None:
+    """Without the address nobody could decide, however long the rest is."""
+    User.objects.filter(pk=sara.user.pk).update(language=language)
+    address = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:fff0"
+    ApiKey.objects.update(label="W" * 50)
+    key.refresh_from_db()
+    open_request(key, address)
+    notice = Notice.objects.get(event__event=KeyEvent.ADDRESS_REQUESTED.value, channel="sms")
+    text = texts.sms_text(notice)
+    assert len(text) <= texts.LONGEST_SMS
+    assert address in text
+    assert f"{settings.BASE_URL}/keys/rescue/" in text
+    assert text.splitlines()[-1].startswith(f"{settings.BASE_URL}/n/")
+
+
+def test_the_sms_in_persian_has_the_name_of_a_key_of_usual_length_too(sara: Person, key: ApiKey) -> None:
+    User.objects.filter(pk=sara.user.pk).update(language="fa")
+    ApiKey.objects.update(label="DCA phone")
+    key.refresh_from_db()
+    open_request(key)
+    notice = Notice.objects.get(event__event=KeyEvent.ADDRESS_REQUESTED.value, channel="sms")
+    text = texts.sms_text(notice)
+    assert NEW in text
+    assert "«\u2068DCA phone\u2069»" in text

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
+from apikeys.pages import session_state
 from apikeys.pages.forms import SettingsForm
 from apikeys.policy.detail_texts import change_text
 from apikeys.policy.settings_change import Settings, SettingsChange
@@ -221,3 +222,18 @@ def _query(data: dict[str, str]) -> Any:
     query = QueryDict(mutable=True)
     query.update(data)
     return query
+
+
+def test_a_new_key_gets_the_recommended_expiry_unless_another_is_chosen(sara: Person, key: ApiKey) -> None:
+    ApiKey.objects.update(first_settings_at=None)
+    client = logged_in(sara)
+    session = client.session
+    session[session_state.MADE_KEY] = {"key": str(key.pk), "until": timezone.now().timestamp() + 600}
+    session.save()
+    client.cookies["language"] = "en"
+    page = client.get(f"/keys/{key.pk}/").content.decode()
+    assert '<option value="90" selected>In 90 days (recommended)</option>' in page
+    assert 'value="never"' in page
+    assert 'value="keep"' not in page
+    save(client, key, "never")
+    assert expiry_of(key) is None

@@ -56,11 +56,21 @@ def test_what_takes_a_protection_away_is_a_warning(code: str, removes: bool) -> 
 
 
 def test_two_parts_are_a_list() -> None:
-    change = SettingsChange(OFFICE, replace(ANY, expires_at=OFFICE.expires_at))
+    change = SettingsChange(OFFICE, replace(OFFICE, networks=("203.0.113.7",)))
+    assert change.parts() == [Change("Add IP\u00a0203.0.113.7"), Change("Remove IP\u00a0203.0.113.24")]
+    assert change.rows() == []
+
+
+def test_a_removed_restriction_does_not_list_its_ips() -> None:
+    change = SettingsChange(replace(OFFICE, networks=("203.0.113.7", "203.0.113.24")), ANY)
+    assert change.codes() == [
+        "ip:unrestricted", "-203.0.113.7", "-203.0.113.24", f"expires:{OFFICE.expires_at}>",
+    ]  # fmt: skip
     assert change.parts() == [
         Change("Remove the IP restriction: the key works from any IP", "warn"),
-        Change("Remove IP\u00a0203.0.113.24"),
+        Change("Remove the expiry, which was 1 Dec 2026, 12:00", "warn"),
     ]
+    assert change.lines() == [part.text for part in change.parts()]
     assert change.rows() == []
 
 
@@ -83,7 +93,7 @@ def test_the_table_shows_from_where_a_new_permission_works_although_no_ip_change
 
 
 def test_the_table_warns_of_a_lifted_restriction() -> None:
-    after = Settings(frozenset({"read", "trade"}), "unrestricted", (), OFFICE.expires_at)
+    after = Settings(frozenset({"trade", "withdraw"}), "unrestricted", (), OFFICE.expires_at)
     tones = {row.name: row.tone for row in SettingsChange(OFFICE, after).rows()}
     assert tones == {"Permissions": "", "Trusted IPs": "warn"}
 

@@ -121,6 +121,13 @@ def test_what_is_no_entry_of_an_allow_list_is_rejected_with_its_reason(
         ("fe80::/10", True),
         ("fd00::1", True),
         ("::ffff:127.0.0.1", True),
+        ("198.18.0.0/15", True),
+        # The product's own examples.
+        ("203.0.113.24", False),
+        ("198.51.100.0/28", False),
+        ("192.0.2.1", False),
+        ("2001:db8::/48", False),
+        ("203.0.112.0/23", False),
     ],
 )
 def test_network_that_is_not_reachable_on_the_internet_is_marked(text: str, private: bool) -> None:
