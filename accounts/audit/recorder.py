@@ -31,9 +31,12 @@ def record(
     label: str = "",
     succeeded: bool = True,
     also: Sequence[tuple[str, str]] = (),
+    address: str = "",
     **detail: Any,
 ) -> AuditEvent:
     """Writes one event. ``actor`` is the customer unless said otherwise; ``detail`` holds JSON values, never a secret.
+
+    ``address``: where the event came from, if that is not the address of ``request``.
 
     ``also``: further (channel, address) to tell, e.g. ``("sms", old_number)``.
     Called in the transaction of what it tells of, so that neither exists without the other; it is linked after that.
@@ -42,7 +45,7 @@ def record(
     if event not in events.LOOKS:
         raise ValueError(f"{event} is no registered event")
     with transaction.atomic():
-        left = _create(event, request, customer, actor, target, label, succeeded, detail)
+        left = _create(event, request, customer, actor, target, label, succeeded, address, detail)
         event_recorded.send(AuditEvent, event=left, also=also)
         chain.soon(left)
         if event in events.AWAITED:
@@ -58,6 +61,7 @@ def _create(
     target: str,
     label: str,
     succeeded: bool,
+    address: str,
     detail: dict[str, Any],
 ) -> AuditEvent:
     return AuditEvent.objects.create(
@@ -67,7 +71,7 @@ def _create(
         target=target[:64],
         label=label[:LABEL_LENGTH],
         succeeded=succeeded,
-        address=getattr(request, "client_address", ""),
+        address=address or getattr(request, "client_address", ""),
         agent=user_agents.from_request(request) if request else "",
         request_id=getattr(request, "request_id", ""),
         detail=detail,

@@ -21,7 +21,9 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def phone_of(context: dict[str, Any], person: User) -> SafeString:
     """Return the number, masked unless the role may see it."""
-    return format_html('<bdi dir="ltr">{}</bdi>', presenters.display_phone(context["request"], person.phone))
+    return format_html(
+        '<bdi class="number" dir="ltr">{}</bdi>', presenters.display_phone(context["request"], person.phone)
+    )
 
 
 @register.simple_tag(takes_context=True)
@@ -34,9 +36,15 @@ def person(context: dict[str, Any], who: User | None) -> SafeString:
     """Return name, id and the exchange's id of a user; the phone number only as the role may see it."""
     if who is None:
         return format_html('<span class="muted">{}</span>', _("the portal itself"))
-    name = who.name or presenters.display_phone(context["request"], who.phone)
+    name = (
+        format_html("<bdi>{}</bdi>", who.name)
+        if who.name
+        else format_html(
+            '<bdi class="number" dir="ltr">{}</bdi>', presenters.display_phone(context["request"], who.phone)
+        )
+    )
     number = f"{digits(who.pk)} {who.external_id}" if who.external_id else digits(who.pk)
-    return format_html('<bdi>{}</bdi> <bdi class="muted" dir="ltr">#{}</bdi>', name, number)
+    return format_html('{} <bdi class="muted number" dir="ltr">#{}</bdi>', name, number)
 
 
 @register.simple_tag(takes_context=True)

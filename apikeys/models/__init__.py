@@ -4,7 +4,7 @@ from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Cre
 from apikeys.models.gateway import GatewayToken
 from apikeys.models.keys import ApiKey, ApiKeyManager, KeyLimitReached
 from apikeys.models.management import IdempotentAnswer, ManagementToken
-from apikeys.models.use import AddressUse, DailyUse, Refusal, RescueRequest
+from apikeys.models.use import AddressUse, DailyUse, NetworkUse, Refusal, RescueRequest
 
 __all__ = [
     "ALPHABET",
@@ -19,6 +19,7 @@ __all__ = [
     "IdempotentAnswer",
     "KeyLimitReached",
     "ManagementToken",
+    "NetworkUse",
     "Refusal",
     "RescueRequest",
     "random_text",

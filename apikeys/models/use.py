@@ -67,6 +67,18 @@ class AddressUse(models.Model):
         indexes = [models.Index(fields=["address"], name="keys_used_from")]
 
 
+class NetworkUse(models.Model):
+    """A network (`networks.wide_network`) that an unrestricted key was used from; the last 30 of each key."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="used_networks")
+    network = models.CharField(max_length=45)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-last_at", "-pk"]
+        constraints = [models.UniqueConstraint(fields=["key", "network"], name="one_row_a_network")]
+
+
 class RescueRequest(models.Model):
     """A correctly signed request from an unlisted address; the owner may add the address with both codes."""
 

@@ -22,6 +22,7 @@ class KeyEvent(SecurityEvent):
     RENEWED = "key.trade_renewed"
     ROTATED = "key.rotated"
     CREDENTIAL_ENDED = "key.credential_ended"
+    NEW_NETWORK = "key.new_network"
     ADDRESS_REQUESTED = "key.rescue_asked"
     ADDRESS_REQUEST_CLOSED = "key.rescue_closed"
     EXPORTED = "key.exported"
@@ -44,6 +45,7 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.RENEWED: Look(_("Permission to trade renewed"), "rotate", "info"),
     KeyEvent.ROTATED: Look(_("New credential created for an API key"), "rotate", "warn"),
     KeyEvent.CREDENTIAL_ENDED: Look(_("Credential of an API key ended manually"), "x", "info"),
+    KeyEvent.NEW_NETWORK: Look(_("Unrestricted API key used from a new network"), "alert", "warn"),
     KeyEvent.ADDRESS_REQUESTED: Look(_("A new IP asks to use an API key"), "alert", "warn"),
     KeyEvent.ADDRESS_REQUEST_CLOSED: Look(_("Request from a new IP address answered"), "check", "info"),
     KeyEvent.EXPORTED: Look(_("Keys and events exported"), "download", "info"),

@@ -26,6 +26,7 @@ MANDATORY = frozenset(
         KeyEvent.THAWED,
         KeyEvent.RENEWED,
         KeyEvent.ADDRESS_REQUESTED,
+        KeyEvent.NEW_NETWORK,
         KeyEvent.EXPIRES_SOON,
         KeyEvent.TRADE_ENDS_SOON,
     }
@@ -87,6 +88,9 @@ _OF_AN_END = NoticeWords(
 )
 WORDS: dict[SecurityEvent, NoticeWords] = {
     **{event: _OF_AN_END if event in ENDS else _OF_A_KEY for event in MANDATORY | OF_STAFF},
+    KeyEvent.NEW_NETWORK: NoticeWords(
+        _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your program? Freeze the account:")
+    ),
     KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link, changes_first=True),
 }
 

@@ -9,16 +9,18 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import count
+from itertools import count, groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apikeys.actions import address_approval
-from apikeys.models import AddressUse, ApiKey, Credential, DailyUse
+from apikeys.actions import address_approval, new_networks
+from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, NetworkUse
 from apikeys.usage import recorder
 from apikeys.usage.batch import Batch
+from apikeys.verification import networks
 from apikeys.verification.outcomes import Outcome
 
 #: Number of rows (0.2 ms) after which the interpreter lock is released. Otherwise the threads that answer requests get
@@ -27,7 +29,7 @@ ROWS_PER_SLICE = 50
 TABLE = """
     CREATE TEMPORARY TABLE IF NOT EXISTS portal_batch (
         n integer, key_id text, outcome text, permission text, count bigint, address text, plain text, skew_ms integer,
-        credential bigint
+        credential bigint, network text
     ) {on_commit}"""
 # The join drops the rows of keys that no longer exist.
 # SECURITY: always in the order of the keys, so that two processes that write the same keys cannot deadlock.
@@ -47,6 +49,27 @@ ADDRESSES = """
 CROWDED = """
     SELECT k.id FROM {keys} k JOIN {addresses} a ON a.key_id = k.id
     WHERE k.key_id IN (SELECT key_id FROM portal_batch WHERE address <> '') GROUP BY k.id HAVING count(*) > %s"""
+# SECURITY: `network` is empty for requests that were not signed.
+NEW_NETWORKS = """
+    SELECT k.id, b.network, max(b.address)
+    FROM portal_batch b JOIN {keys} k ON k.key_id = b.key_id
+    LEFT JOIN {networks} n ON n.key_id = k.id AND n.network = b.network
+    WHERE b.network <> '' AND k.ip_policy = 'unrestricted' AND n.id IS NULL
+        AND EXISTS (SELECT 1 FROM {networks} o WHERE o.key_id = k.id)
+    GROUP BY k.id, b.network ORDER BY k.id, b.network"""
+FIRST_NETWORKS = """
+    INSERT INTO {networks} (key_id, network, last_at)
+    SELECT k.id, b.network, %s FROM portal_batch b JOIN {keys} k ON k.key_id = b.key_id
+    WHERE b.network <> '' AND k.ip_policy = 'unrestricted'
+        AND NOT EXISTS (SELECT 1 FROM {networks} o WHERE o.key_id = k.id)
+    GROUP BY k.id, b.network ORDER BY k.id, b.network
+    ON CONFLICT (key_id, network) DO NOTHING"""
+KNOWN_NETWORKS = """
+    UPDATE {networks} SET last_at = %s WHERE id IN (
+        SELECT n.id FROM {networks} n WHERE n.last_at < %s AND n.id IN (
+            SELECT o.id FROM portal_batch b JOIN {keys} k ON k.key_id = b.key_id
+            JOIN {networks} o ON o.key_id = k.id AND o.network = b.network WHERE b.network <> ''
+        ) ORDER BY n.key_id, n.id {lock_network})"""
 LAST_USE = """
     UPDATE {keys} SET last_used_at = %s, last_used_ip = COALESCE(used.address, last_used_ip),
         skew_ms = COALESCE(used.skew_ms, {keys}.skew_ms)
@@ -67,15 +90,17 @@ POSTGRESQL = {
     "address": "CAST(NULLIF(b.plain, '') AS inet)",
     "differs": "IS DISTINCT FROM",
     "lock": "FOR NO KEY UPDATE OF k",
+    "lock_network": "FOR NO KEY UPDATE OF n",
 }
 SQLITE = {
     "on_commit": "",
     "address": "NULLIF(b.plain, '')",
     "differs": "IS NOT",
     "lock": "",
+    "lock_network": "",
 }
 
-Row = tuple[int, str, str, str, int, str, str, int | None, int | None]
+Row = tuple[int, str, str, str, int, str, str, int | None, int | None, str]
 
 
 def write(batch: Batch) -> None:
@@ -86,11 +111,23 @@ def write(batch: Batch) -> None:
     with transaction.atomic():
         _send(_rows(batch))
         _run(COUNT, connection.ops.adapt_datefield_value(recorder.today()))
+        new = _run(NEW_NETWORKS)
+        _run(FIRST_NETWORKS, _time(now))
+        _run(KNOWN_NETWORKS, _time(now), _time(now - new_networks.LAST_USED_INTERVAL))
         _run(ADDRESSES, _time(now))
         for (pk,) in _run(CROWDED, recorder.KEPT_ADDRESSES):
             recorder.forget_old_addresses(uuid.UUID(str(pk)))
         _run(LAST_USE, _time(now), stale, recorder.MIN_SKEW_CHANGE_MS)
         _run(CREDENTIALS, _time(now), stale)
+    _notify_of_networks(new)
+
+
+def _notify_of_networks(rows: Sequence[Any]) -> None:
+    """``rows``: id of the key, network, address, in the order of the keys."""
+    for pk, used in groupby(rows, key=itemgetter(0)):
+        # A key that roams more widely than the notices of a day has the rest in the next batch.
+        some = islice(used, new_networks.KEY_NOTICES)
+        new_networks.notify(uuid.UUID(str(pk)), {network: address for _pk, network, address in some})
 
 
 def _rows(batch: Batch) -> Iterator[Row]:
@@ -102,10 +139,10 @@ def _rows(batch: Batch) -> Iterator[Row]:
         plain = prepare(address) if ":" in address else address
         yield (
             *(next(numbers), key_id, allowed, permission, requests, address, plain),
-            *(recorder.bounded_skew(skew), credential),
+            *(recorder.bounded_skew(skew), credential, networks.wide_network(address) if credential else ""),
         )
     for (key_id, outcome, permission), requests in batch.rejections.items():
-        yield next(numbers), key_id, outcome, permission, requests, "", "", None, None
+        yield next(numbers), key_id, outcome, permission, requests, "", "", None, None, ""
 
 
 def _send(rows: Iterator[Row]) -> None:
@@ -115,7 +152,7 @@ def _send(rows: Iterator[Row]) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.executemany(
-                "INSERT INTO portal_batch VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", list(rows)
+                "INSERT INTO portal_batch VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", list(rows)
             )
             return
         # Django wraps database errors of `execute` only.
@@ -155,6 +192,7 @@ def _run(statement: str, *parameters: Any) -> Sequence[Any]:
     text = statement.format(
         counts=DailyUse._meta.db_table,
         addresses=AddressUse._meta.db_table,
+        networks=NetworkUse._meta.db_table,
         keys=ApiKey._meta.db_table,
         credentials=Credential._meta.db_table,
         **_dialect(),

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from apikeys.actions import address_approval, rotation
+from apikeys.actions import address_approval, new_networks, rotation
 from apikeys.models import AddressUse, ApiKey, Credential, DailyUse, Refusal
 from apikeys.usage.request_line import NO_LINE, RequestLine, clean_parameter
 from apikeys.verification.decision import Decision
@@ -55,6 +55,8 @@ def record(
             _record_use(key, address, decision.credential_id)
         else:
             record_rejection(key, decision, address, permission, line)
+    if decision.allowed and decision.credential_id is not None:
+        new_networks.record_use(key.pk, address)
     if decision.is_authentic and not decision.allowed:
         address_approval.request_approval(key, decision, address)
 

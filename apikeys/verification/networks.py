@@ -30,6 +30,10 @@ _EXAMPLES = [
 ]
 
 
+#: Prefix of a network whose change is worth a notice, by IP version.
+WIDE_PREFIX = {4: 16, 6: 48}
+
+
 class NetworkProblem(enum.Enum):
     """Why a text is not accepted as an entry of an allow-list."""
 
@@ -96,6 +100,21 @@ def address_number(ip_text: str | None) -> int | None:
     """Return an address as a number: IPv4 (also mapped) from 0, IPv6 above it; ``None`` for an invalid address."""
     address = client_ip.parse_address(ip_text)
     return None if address is None else _number(address)
+
+
+@lru_cache(maxsize=65_536)
+def wide_network(ip_text: str) -> str:
+    """Return the network whose change is worth a notice to the owner of a key; "" for an invalid address.
+
+    IPv4: /16. Home and mobile connections change their address within the pool of a provider, which is mostly larger
+    than a /24. IPv6: /48, which is what a site is given at most.
+    """
+    address = client_ip.parse_address(ip_text)
+    if address is None:
+        return ""
+    prefix = WIDE_PREFIX[address.version]
+    host_bits = address.max_prefixlen - prefix
+    return str(ip_network((int(address) >> host_bits << host_bits, prefix)))
 
 
 def _number(address: client_ip.Address) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.accessibility import LOOKS, dress, violations, wider
+from tests.support.accessibility import DESKTOP, LOOKS, NARROW, PHONE, dress, violations, wider
 from tests.support.live_site import Customer
 from tests.support.visitors import Visit, Visitor
 
@@ -99,6 +99,53 @@ def test_support_cannot_do_what_only_security_may(visit: Visit) -> None:
         made["customer"],
     )
     assert left == []
+
+
+#: A page of customers: names and addresses of every length. Runs in the portal.
+PEOPLE = """
+from accounts.models import User
+from apikeys.models import ApiKey
+from tests.support import people
+names = ["", "سارا محمدی‌نژاد تهرانی اصل", "Maximilian Featherstonehaugh-Cholmondeley"]
+for n, user in enumerate(User.objects.filter(is_staff=False).order_by("-pk")[:20]):
+    email = f"a.very.long.address.number{n}@some-long-domain.example" if n % 2 else ""
+    User.objects.filter(pk=user.pk).update(name=names[n % 3], email=email)
+    key = people.key_of(people.Person(user, ""), f"bot {n} " + "W" * 40)
+    key.apply(["read", "trade", "withdraw"], "trusted", ["203.0.113.7"])
+"""
+HIGHEST_PAGE, HIGHEST_ON_A_PHONE, HIGHEST_ROW = 2600, 4400, 110
+#: Numbers on more than one line.
+BROKEN = """() => [...document.querySelectorAll("main bdi.number, main td.num")]
+  .filter((one) => new Set([...one.getClientRects()].map((box) => Math.round(box.top))).size > 1)
+  .map((one) => one.textContent)"""
+
+
+def test_lists_of_staff_fit_numbers_stay_whole_and_the_bulk_bar_comes_with_a_selection(visit: Visit) -> None:
+    agent, _sara, _made = at_work(visit, "security")
+    page = agent.page
+    agent.site.live.manage("shell", "--no-imports", "-c", PEOPLE)
+    for language in ("fa", "en"):
+        agent.context.add_cookies([{"name": "language", "value": language, "url": agent.site.url}])
+        for size in (DESKTOP, PHONE, NARROW):
+            dress(page, ("light", size))
+            for path in ("/admin/", "/admin/accounts/user/", "/admin/apikeys/apikey/"):
+                agent.open(path)
+                assert page.evaluate(BROKEN) == [], (path, size)
+                assert wider(page) == "", (path, size)
+        dress(page, ("light", DESKTOP))
+        rows = page.locator("tbody tr")
+        assert max(rows.evaluate_all("all => all.map((row) => row.offsetHeight)")) <= HIGHEST_ROW
+        agent.open("/admin/accounts/user/")
+        assert page.locator("bdi.number").count() > 20
+        assert page.evaluate("document.documentElement.scrollHeight") <= HIGHEST_PAGE
+        dress(page, ("light", PHONE))
+        assert page.evaluate("document.documentElement.scrollHeight") <= HIGHEST_ON_A_PHONE
+        agent.open("/admin/apikeys/apikey/")
+        expect(page.locator("#acts")).to_be_hidden()
+        page.locator(".pick input:enabled").first.check()
+        expect(page.locator("#acts")).to_be_in_viewport()
+        page.locator(".pick input:enabled").first.uncheck()
+        expect(page.locator("#acts")).to_be_hidden()
 
 
 def test_staff_pages_are_clean_to_axe_and_to_the_console_and_nothing_scrolls_sideways(visit: Visit) -> None:
