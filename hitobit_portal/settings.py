@@ -189,10 +189,10 @@ AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
 PASSWORD_HASHERS = [
     "hitobit_portal.security.passwords.PortalPasswordHasher",
     # Only of imported accounts (`manage.py import_users`), until their next login.
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
-    "django.contrib.auth.hashers.ScryptPasswordHasher",
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "accounts.access.imported_hashes.Pbkdf2Hasher",
+    "accounts.access.imported_hashes.Pbkdf2Sha1Hasher",
+    "accounts.access.imported_hashes.ScryptHasher",
+    "accounts.access.imported_hashes.BCryptSha256Hasher",
     "accounts.access.imported_hashes.BCryptHasher",
     "accounts.access.imported_hashes.AspNetIdentityHasher",
 ]

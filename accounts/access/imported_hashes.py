@@ -16,6 +16,10 @@ import bcrypt
 from django.contrib.auth.hashers import (
     BasePasswordHasher,
     BCryptPasswordHasher,
+    BCryptSHA256PasswordHasher,
+    PBKDF2PasswordHasher,
+    PBKDF2SHA1PasswordHasher,
+    ScryptPasswordHasher,
     check_password,
     identify_hasher,
     make_password,
@@ -24,6 +28,7 @@ from django.contrib.auth.hashers import (
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import ImportedHashKind, User
+from hitobit_portal.security.passwords import BoundedHasher, slots
 
 #: Different kinds of imported hashes at a time: a failed login does the work of each.
 MAX_KINDS = 4
@@ -57,6 +62,22 @@ class HashRefused(Exception):
     """The hash is not taken; ``str()`` says why and contains nothing of it."""
 
 
+class Pbkdf2Hasher(BoundedHasher, PBKDF2PasswordHasher):
+    """Django's, bounded."""
+
+
+class Pbkdf2Sha1Hasher(BoundedHasher, PBKDF2SHA1PasswordHasher):
+    """Django's, bounded."""
+
+
+class ScryptHasher(BoundedHasher, ScryptPasswordHasher):
+    """Django's, bounded."""
+
+
+class BCryptSha256Hasher(BoundedHasher, BCryptSHA256PasswordHasher):
+    """Django's, bounded."""
+
+
 class AspNetIdentityHasher(BasePasswordHasher):
     """Format 3 of ASP.NET Core Identity, stored as ``aspnet_identity_v3$<base64>``.
 
@@ -72,7 +93,8 @@ class AspNetIdentityHasher(BasePasswordHasher):
 
     def _encode(self, password: str, salt: bytes, prf: int, iterations: int, length: int) -> str:
         numbers = b"".join(number.to_bytes(4, "big") for number in (prf, iterations, len(salt)))
-        key = hashlib.pbkdf2_hmac(_PRFS[prf], password.encode(), salt, iterations, length)
+        with slots():
+            key = hashlib.pbkdf2_hmac(_PRFS[prf], password.encode(), salt, iterations, length)
         return f"{self.algorithm}${base64.b64encode(bytes((_MARKER,)) + numbers + salt + key).decode()}"
 
     def decode(self, encoded: str) -> dict[str, Any]:
@@ -114,7 +136,8 @@ class BCryptHasher(BCryptPasswordHasher):
     """Django's, also for passwords of more than 72 bytes: bcrypt ignores the rest, and its library refuses them now."""
 
     def encode(self, password: str, salt: Any) -> str:
-        data = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
+        with slots():
+            data = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
         return f"{self.algorithm}${data.decode('ascii')}"
 
 

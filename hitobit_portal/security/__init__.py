@@ -1,3 +1,3 @@
-"""Encryption at rest, keyed digests, and rate limits."""
+"""Encryption at rest, keyed digests, hashes of passwords, and rate limits."""
 
-__all__ = ["crypto", "ratelimits"]
+__all__ = ["crypto", "passwords", "ratelimits"]
