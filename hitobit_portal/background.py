@@ -29,6 +29,10 @@ _free = threading.BoundedSemaphore(LONGEST_QUEUE)
 # SECURITY: the code is in the memory of this queue alone.
 _codes_pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="codes")
 _codes_free = threading.BoundedSemaphore(LONGEST_QUEUE)
+# SECURITY: anybody can ask for a code at sign-up. With a slow provider, a flood of them would hold all threads above,
+# and the codes of customers would be too late.
+_visitors_codes_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="visitors-codes")
+_visitors_codes_free = threading.BoundedSemaphore(LONGEST_QUEUE)
 # SECURITY: tasks of API requests have a queue of their own. A flood of requests must not delay the codes of people.
 _statistics_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="statistics")
 _statistics_free = threading.BoundedSemaphore(LONGEST_QUEUE)
@@ -42,6 +46,11 @@ def run(work: Callable[..., object], *arguments: Any) -> bool:
 def run_code(work: Callable[..., object], *arguments: Any) -> Future[Any] | None:
     """Call ``work``, which sends a code, at once. Returns the future of its result; None if the queue is full."""
     return _submit(_codes_pool, _codes_free, 0.0, work, arguments)
+
+
+def run_visitors_code(work: Callable[..., object], *arguments: Any) -> Future[Any] | None:
+    """The same for a code that somebody requested who has proved nothing."""
+    return _submit(_visitors_codes_pool, _visitors_codes_free, 0.0, work, arguments)
 
 
 def run_statistics(work: Callable[..., object], *arguments: Any) -> bool:

@@ -194,6 +194,7 @@ def _later_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(background, "_pool", Now())
     monkeypatch.setattr(background, "_codes_pool", Now())
+    monkeypatch.setattr(background, "_visitors_codes_pool", Now())
     monkeypatch.setattr(background, "_statistics_pool", Now())
     monkeypatch.setattr(background, "DELAY", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.

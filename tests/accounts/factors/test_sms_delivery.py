@@ -113,3 +113,19 @@ def test_full_queue_is_a_failure_that_is_said(monkeypatch: pytest.MonkeyPatch, s
     monkeypatch.setattr(background, "_codes_free", full)
     assert sms_codes.send_code(request_of(sara), sara.user, approvals.LOGIN).state is SendStatus.FAILED
     assert SmsCode.objects.get().delivery == SmsCode.Delivery.FAILED
+
+
+def test_messages_of_visitors_do_not_wait_in_front_of_those_of_customers(
+    hung: HungProvider, sara: Person
+) -> None:
+    """SECURITY: a slow provider and a flood of sign-ups would make the codes of customers too late to be sent."""
+    for _n in range(3):
+        people.browser().post("/signup/", {"phone": people.next_phone()})
+    people.browser().post("/forgot/", {"phone": sara.user.phone})
+    assert {message.purpose for message in sms_collector.messages} == {
+        "account.sign_up",
+        "password.forgot",
+    }
+    assert hung.waiting == []
+    half_logged_in(sara).post(PAGE, {"resend": "1"})
+    assert len(hung.waiting) == 1
