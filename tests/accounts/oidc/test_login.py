@@ -236,6 +236,12 @@ def test_a_subject_that_cannot_be_an_id_is_unknown(openid: OpenIdProvider, odd: 
     assert openid.log_in(people.browser(), odd).status_code == 403
 
 
+@pytest.mark.parametrize("odd", [7, True, ["a"], {"a": 1}])
+def test_a_subject_that_is_no_text_is_refused(openid: OpenIdProvider, odd: object) -> None:
+    openid.control(claims={"sub": odd})
+    assert openid.log_in(people.browser(), "somebody").status_code == 403
+
+
 def test_a_closed_account_is_refused(openid: OpenIdProvider, sara: Person) -> None:
     User.objects.filter(pk=sara.user.pk).update(is_active=False)
     client = people.browser()
@@ -321,6 +327,26 @@ def test_provider_goes_down_in_the_middle(openid: OpenIdProvider, sara: Person) 
     client = people.browser()
     assert openid.log_in(client, subject(sara)).status_code == 503
     assert is_anonymous(client)
+
+
+def test_a_code_that_disturbs_the_provider_stops_nobody_else(openid: OpenIdProvider, sara: Person) -> None:
+    """SECURITY: whoever found such a code could keep everybody from logging in."""
+    visitor, client = people.browser(people.address(81)), people.browser()
+    state = query(begun(visitor))["state"]
+    answer = openid.answer_for(begun(client), subject(sara))
+    openid.control(status=500)
+    made_up = {"code": "x", "state": state, "iss": openid.issuer}
+    assert visitor.get(CALLBACK, made_up).status_code == 503
+    openid.control()
+    assert client.get(answer)["Location"] == SECOND
+
+
+@pytest.mark.parametrize("code", ["", "\0", "x\n", "é", "x" * 5000])
+def test_what_cannot_be_a_code_is_not_sent_to_the_provider(openid: OpenIdProvider, code: str) -> None:
+    client = people.browser()
+    state = query(begun(client))["state"]
+    openid.control(status=500)
+    assert client.get(CALLBACK, {"code": code, "state": state, "iss": openid.issuer}).status_code == 400
 
 
 @pytest.mark.parametrize(
