@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.hashers import check_password
 from django.http import HttpRequest
 
 from accounts.access import imported_hashes
@@ -15,7 +17,10 @@ class PhoneBackend(ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> User | None:
-        """Return the active user with this number and password; after the same work for every number."""
+        """Return the user with this number and password, who may log in with it; after the same work for every number.
+
+        Customers may not where they have to log in with the exchange's account (`PORTAL_OIDC_REQUIRED`).
+        """
         if username is None or password is None:
             return None
         try:
@@ -24,11 +29,19 @@ class PhoneBackend(ModelBackend):
             User().set_password(password)
             imported_hashes.spend_same_work(password, "")
             return None
-        hashed = user.password  # the right password replaces it
-        if user.check_password(password):
-            return user if self.user_can_authenticate(user) else None
+        hashed = user.password  # a login replaces it, if it was imported
+        # SECURITY: a right password that does not log in is answered as a wrong one is, after the same work, or the
+        # page would confirm it.
+        if self._may_use_password(user):
+            if user.check_password(password):
+                return user
+        else:
+            check_password(password, hashed)
         imported_hashes.spend_same_work(password, hashed)
         return None
+
+    def _may_use_password(self, user: User) -> bool:
+        return self.user_can_authenticate(user) and (user.is_staff or not settings.OIDC_REQUIRED)
 
     def get_user(self, user_id: int) -> User | None:
         user = User.objects.select_related("totp", "sms").filter(pk=user_id).first()

@@ -373,17 +373,9 @@ def test_stand_in_of_a_kind_has_nothing_of_the_hash_that_it_was_made_for(hashers
         assert kept == [], hashed
 
 
-def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
-    tmp_path: Path, hashers: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SECURITY: else the time of a wrong password says who was imported. Counted is PBKDF2's and argon2's work."""
-    run(
-        tmp_path,
-        as_csv(
-            row(1, password_hash=aspnet("x")), row(2, password_hash=aspnet("x", iterations=2_000)), row(3)
-        ),
-    )
-    sara = people.newcomer(password="y")
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], list[str]]:
+    """``work(phone, password)``: the hashes that a login computes which is refused."""
     done: list[str] = []
 
     def counted(name: Callable[[tuple[Any, ...]], str], real: Any) -> Any:
@@ -398,12 +390,48 @@ def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
     for name in ("encode", "verify"):
         argon2 = counted(lambda _arguments: "argon2", getattr(QuickArgon2, name))
         monkeypatch.setattr(QuickArgon2, name, argon2)
-    works = []
-    for phone in ("09350000001", "09350000002", "09350000003", "09359999999", sara.user.phone):
+
+    def measure(phone: str, password: str) -> list[str]:
         done.clear()
-        assert authenticate(None, username=phone, password="wrong") is None
-        works.append(sorted(done))
+        assert authenticate(None, username=phone, password=password) is None
+        return sorted(done)
+
+    return measure
+
+
+def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
+    tmp_path: Path, hashers: None, work: Callable[[str, str], list[str]]
+) -> None:
+    """SECURITY: else the time of a wrong password says who was imported. Counted is PBKDF2's and argon2's work."""
+    run(
+        tmp_path,
+        as_csv(
+            row(1, password_hash=aspnet("x")), row(2, password_hash=aspnet("x", iterations=2_000)), row(3)
+        ),
+    )
+    sara = people.newcomer(password="y")
+    works = [
+        work(phone, "wrong")
+        for phone in ("09350000001", "09350000002", "09350000003", "09359999999", sara.user.phone)
+    ]
     assert works == [["argon2", "pbkdf2 1000", "pbkdf2 2000"]] * 5
+
+
+def test_right_password_that_does_not_log_in_takes_the_work_of_a_wrong_one(
+    tmp_path: Path, hashers: None, settings: Any, work: Callable[[str, str], list[str]]
+) -> None:
+    """SECURITY: else the time confirms the passwords of closed accounts, and of customers on the page of staff."""
+    quick, slow = aspnet("x"), aspnet("x", iterations=2_000)
+    run(
+        tmp_path,
+        as_csv(row(1, password_hash=quick, is_active="false"), row(2, password_hash=quick), row(3, password_hash=slow)),
+    )  # fmt: skip
+    stored = User.objects.order_by("pk").values_list("password", flat=True)
+    before, expected = list(stored), ["argon2", "pbkdf2 1000", "pbkdf2 2000"]
+    assert work("09350000001", "x") == work("09350000001", "wrong") == expected
+    settings.OIDC_ISSUER, settings.OIDC_REQUIRED = "https://accounts.exchange.test", True
+    assert work("09350000002", "x") == work("09350000002", "wrong") == expected
+    assert list(stored.all()) == before
 
 
 def test_report_replaces_only_an_earlier_report(tmp_path: Path) -> None:
