@@ -142,6 +142,16 @@ def test_login_with_an_imported_hash_replaces_it_by_argon2id(tmp_path: Path, has
         assert authenticate(request, username=phone, password=password) is not None
 
 
+@pytest.mark.parametrize("version", ["2a", "2b", "2y"])
+def test_bcrypt_hash_with_a_careless_salt_is_verified(tmp_path: Path, hashers: None, version: str) -> None:
+    """Some programs leave the last four bits of the salt's text as they are; bcrypt's library refuses that."""
+    hashed = BCryptHasher().encode(PASSWORD, f"${version}$04${'a' * 21}O".encode()).replace("aO", "aP")
+    assert run(tmp_path, as_csv(row(1, password_hash=hashed)))[0]["created"] == 1
+    for phone in ("09350000001", "09359999999"):
+        assert authenticate(None, username=phone, password="wrong") is None
+    assert authenticate(None, username="09350000001", password=PASSWORD) is not None
+
+
 def test_hash_of_asp_net_itself_is_verified() -> None:
     """The bytes are laid out by hand: marker, PRF, iterations, length of the salt, salt, key."""
     salt = bytes(range(16))
@@ -197,7 +207,10 @@ BAD_ROWS: list[tuple[dict[str, str], RowProblem]] = [
     ({"password_hash": "pbkdf2_sha256$1000$s$AAAA"}, RowProblem.PASSWORD_HASH),
     ({"password_hash": "scrypt$1073741824$s$8$1$" + "A" * 86 + "=="}, RowProblem.PASSWORD_HASH),
     ({"password_hash": "bcrypt$$2b$31$" + "a" * 53}, RowProblem.PASSWORD_HASH),
-    ({"password_hash": f"argon2$argon2id$v=19$m=99999999,t=9,p=1${'a' * 22}${'a' * 43}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"scrypt$65536$salt$1$1${'A' * 86}=="}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=8192,t=1,p=1${'a' * 22}${'A' * 43}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=8192,t=1,p=1${'A' * 22}${'A' * 25}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=99999999,t=9,p=1${'A' * 22}${'A' * 43}"}, RowProblem.PASSWORD_HASH),
     ({"password_hash": base64.b64encode(b"\x00" + b"x" * 48).decode()}, RowProblem.PASSWORD_HASH),
     ({"password_hash": base64.b64encode(b"\x01" + b"\xff" * 60).decode()}, RowProblem.PASSWORD_HASH),
 ]  # fmt: skip
