@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.hashers import check_password
+from django.contrib.auth.hashers import check_password, make_password
 from django.http import HttpRequest
 
 from accounts.access import imported_hashes
@@ -33,12 +33,33 @@ class PhoneBackend(ModelBackend):
         # SECURITY: a right password that does not log in is answered as a wrong one is, after the same work, or the
         # page would confirm it.
         if self._may_use_password(user):
-            if user.check_password(password):
+            if self._is_right(user, password):
                 return user
         else:
             check_password(password, hashed)
         imported_hashes.spend_same_work(password, hashed)
         return None
+
+    def _is_right(self, user: User, password: str) -> bool:
+        """Return whether the password is right. It then replaces a hash that was imported, or has other parameters."""
+        hashed, is_overtaken = user.password, False
+
+        def renew(raw: str) -> None:
+            nonlocal is_overtaken
+            renewed = make_password(raw)
+            if User.objects.filter(pk=user.pk, password=hashed).update(password=renewed):
+                user.password = renewed
+            else:
+                is_overtaken = True
+
+        # SECURITY: not `User.check_password`, which would save the hash of this password over one that the owner has
+        # set while it was compared.
+        if not check_password(password, hashed, renew):
+            return False
+        if is_overtaken:  # perhaps by a login with the same password
+            user.refresh_from_db()
+            return self._may_use_password(user) and check_password(password, user.password)
+        return True
 
     def _may_use_password(self, user: User) -> bool:
         return self.user_can_authenticate(user) and (user.is_staff or not settings.OIDC_REQUIRED)

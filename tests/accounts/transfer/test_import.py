@@ -22,6 +22,7 @@ from django.contrib.auth.hashers import (
     PBKDF2SHA1PasswordHasher,
     ScryptPasswordHasher,
     check_password,
+    make_password,
 )
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory
@@ -445,6 +446,28 @@ def test_right_password_that_does_not_log_in_takes_the_work_of_a_wrong_one(
     settings.OIDC_ISSUER, settings.OIDC_REQUIRED = "https://accounts.exchange.test", True
     assert work("09350000002", "x") == work("09350000002", "wrong") == expected
     assert list(stored.all()) == before
+
+
+@pytest.mark.parametrize("new", [PASSWORD + "2", PASSWORD])
+def test_login_does_not_replace_a_password_that_was_set_meanwhile(
+    tmp_path: Path, hashers: None, monkeypatch: pytest.MonkeyPatch, new: str
+) -> None:
+    """SECURITY: whoever logs in with the stolen password while its owner resets it would have it back."""
+    run(tmp_path, as_csv(row(1, password_hash=aspnet(PASSWORD))))
+    sara = User.objects.get(external_id="c-1")
+    verify = AspNetIdentityHasher.verify
+
+    def and_meanwhile(self: AspNetIdentityHasher, password: str, encoded: str) -> bool:
+        User.objects.filter(pk=sara.pk).update(password=make_password(new))
+        return verify(self, password, encoded)
+
+    monkeypatch.setattr(AspNetIdentityHasher, "verify", and_meanwhile)
+    logged_in = authenticate(None, username=sara.phone, password=PASSWORD)
+    assert (logged_in is not None) == (new == PASSWORD)
+    sara.refresh_from_db()
+    assert check_password(new, sara.password)
+    if isinstance(logged_in, User):
+        assert logged_in.get_session_auth_hash() == sara.get_session_auth_hash()
 
 
 def test_report_replaces_only_an_earlier_report(tmp_path: Path) -> None:
