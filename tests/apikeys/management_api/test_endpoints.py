@@ -153,7 +153,7 @@ def test_staff_are_neither_seen_nor_stopped(office: Office) -> None:
     for path in (f"/users/{boss.user.pk}/freeze", f"/users/{boss.user.pk}/close", f"/keys/{key.pk}/revoke"):
         assert problem(office.post(path, STOP)) == "not-found"
     assert (
-        document(office.post("/keys/revoke", {**STOP, "user": boss.user.pk, "dry_run": False}))["found"] == 0
+        problem(office.post("/keys/revoke", {**STOP, "user": boss.user.pk, "dry_run": False})) == "not-found"
     )
     assert boss.reload().is_active
 
@@ -183,6 +183,7 @@ def test_keys_are_listed_paused_and_revoked(office: Office) -> None:
         == "not-found"
     )
     assert ApiKey.objects.filter(state=KeyState.ACTIVE).count() == 2
+    assert problem(office.post("/keys/revoke", {**STOP, "user": 10**9, "dry_run": False})) == "not-found"
     assert document(office.post("/keys/revoke", {**bulk, "dry_run": False}))["revoked"] == 2
     assert {event.detail["token"] for event in AuditEvent.objects.filter(event="key.revoked")} == {
         "back-office"
