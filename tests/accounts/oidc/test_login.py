@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.access import trusted_devices
 from accounts.models import AuditEvent, LoginSession, Notice, TrustedDevice, User
 from accounts.oidc import flow
-from hitobit_portal.security.ratelimits import Rate
+from hitobit_portal.security.ratelimits import Limit, Rate
 from tests.accounts.oidc.conftest import with_id
 from tests.support import people
 from tests.support.openid_provider import BEGIN, CALLBACK, OpenIdProvider, begun
@@ -389,6 +389,20 @@ def test_limits_by_address(openid: OpenIdProvider) -> None:
         assert people.browser(address).get(BEGIN).status_code == 302
     assert people.browser(address).get(BEGIN).status_code == 429
     assert people.browser(people.address(78)).get(BEGIN).status_code == 302
+
+
+def test_customers_behind_one_address_do_not_stop_each_other(
+    openid: OpenIdProvider, sara: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands share the address of a mobile operator. What is limited are logins that are begun and left."""
+    limit = Rate.EXCHANGE_LOGIN_ADDRESS.value
+    monkeypatch.setattr(Rate.EXCHANGE_LOGIN_ADDRESS, "_value_", Limit(2, limit.seconds, limit.reason))
+    address = people.address(80)
+    for _n in range(4):
+        assert openid.log_in(people.browser(address), subject(sara))["Location"] == SECOND
+    for _n in range(2):
+        begun(people.browser(address))
+    assert people.browser(address).get(BEGIN).status_code == 429
 
 
 def test_made_up_codes_are_limited_and_good_ones_do_not_count(openid: OpenIdProvider, sara: Person) -> None:
