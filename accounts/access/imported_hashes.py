@@ -151,7 +151,17 @@ def read(text: str) -> tuple[str, str]:
         raise HashRefused(f"the hash has more than {MAX_LENGTH} characters")
     if not _is_affordable(encoded):
         raise HashRefused("the hash takes too much work to verify")
-    return encoded, kind
+    return _with_plain_salt(encoded) if _BCRYPT.fullmatch(encoded) else encoded, kind
+
+
+def _with_plain_salt(encoded: str) -> str:
+    """Return a bcrypt hash whose salt ends with unused bits of zero, as the library wants it.
+
+    Other programs leave them as they are. They change nothing, but the library raises an error, which would be that of
+    every failed login if the hash is the first of its kind.
+    """
+    at = len(encoded) - 32  # the last character of the salt; four of its bits are unused
+    return encoded[:at] + _BCRYPT_BASE64[_BCRYPT_BASE64.index(encoded[at]) & 0x30] + encoded[at + 1 :]
 
 
 def kind_of(encoded: str) -> str:
@@ -163,8 +173,9 @@ def kind_of(encoded: str) -> str:
         return f"scrypt${match[1]}${match[2]}${match[3]}"
     if match := _BCRYPT.fullmatch(encoded):
         return f"{match[1]}${match[2]}"
-    if match := _ARGON2.fullmatch(encoded):
-        return encoded.rsplit("$", 2)[0]
+    if _ARGON2.fullmatch(encoded):
+        head, salt, key = encoded.rsplit("$", 2)
+        return head if _decoded(_padded(salt)) and _decoded(_padded(key)) else ""
     algorithm, _dollar, rest = encoded.partition("$")
     if algorithm != AspNetIdentityHasher.algorithm or not (raw := _decoded(rest)) or len(raw) < _HEADER_BYTES:
         return ""
@@ -176,6 +187,10 @@ def kind_of(encoded: str) -> str:
     if len(parts["salt"]) < 16 or len(parts["hash"]) < 16 or not parts["iterations"]:
         return ""
     return f"{algorithm}${parts['prf']}${parts['iterations']}${len(parts['hash'])}"
+
+
+def _padded(text: str) -> str:
+    return text + "=" * (-len(text) % 4)
 
 
 def _decoded(text: str) -> bytes | None:
@@ -197,7 +212,9 @@ def _is_affordable(encoded: str) -> bool:
         return 4 <= int(kind[1]) <= MAX_BCRYPT_ROUNDS
     if kind[0] == "scrypt":
         n, r, p = map(int, kind[1:])
-        return n & (n - 1) == 0 and n > 1 and 128 * r * (n + p + 2) <= MAX_SCRYPT_BYTES and p <= 16
+        # RFC 7914, 2: OpenSSL raises an error for other figures.
+        is_valid = n & (n - 1) == 0 and 1 < n < 2 ** (16 * r)
+        return is_valid and 128 * r * (n + p + 2) <= MAX_SCRYPT_BYTES and p <= 16
     memory, passes, lanes = map(int, _ARGON2.fullmatch(encoded).groups())  # type: ignore[union-attr]
     return 8 * lanes <= memory <= MAX_ARGON2_KIB and passes <= MAX_ARGON2_PASSES and lanes <= MAX_ARGON2_LANES
 

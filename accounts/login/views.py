@@ -81,7 +81,7 @@ def _first_step(request: HttpRequest, *, takes_password: bool) -> HttpResponse:
         scheduled_changes.apply_due(number=phone)
         # The same work for every number: Django hashes the password for unknown numbers too.
         user = authenticate(request, username=phone, password=form.cleaned_data["password"])
-        if isinstance(user, User) and _may_use_password(user):
+        if isinstance(user, User):
             ratelimits.release_all(slots)  # the limits are against guessing; a right password is no guess
             pending_login.begin(request, user, next_url)
             if user.has_both_factors and trusted_devices.recognise(request, user):
@@ -91,11 +91,6 @@ def _first_step(request: HttpRequest, *, takes_password: bool) -> HttpResponse:
         audit.record(Event.LOGIN_PASSWORD_REFUSED, request, customer=_find_user(phone), succeeded=False)
         form.add_error(None, _("The mobile number or the password is wrong."))
     return first_page(request, next_url, form, is_for_staff=settings.OIDC_REQUIRED)
-
-
-def _may_use_password(user: User) -> bool:
-    # SECURITY: a customer's right password is answered as a wrong one is, or the page would confirm it.
-    return user.is_staff or not settings.OIDC_REQUIRED
 
 
 def first_page(

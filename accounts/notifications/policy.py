@@ -30,7 +30,8 @@ MANDATORY: set[SecurityEvent] = {
     Event.CODE_LOCKED,
     Event.LOGIN_LIMITED,
 }
-#: Told when staff did it: the owner would look for the fault in their own program.
+#: Told when staff did it, or the exchange by the management API: the owner would look for the fault in their own
+#: program.
 OF_STAFF: set[SecurityEvent] = set()
 #: Told to those who want it (`User.optional_notices` holds the values).
 OPTIONAL: tuple[SecurityEvent, ...] = (Event.LOGIN, Event.LOGIN_PASSWORD_REFUSED, Event.RECOVERY_MADE)
@@ -64,9 +65,9 @@ def register(
 ) -> None:
     """Add the rules of an app's events; only in `AppConfig.ready()`.
 
-    ``mandatory``: told whatever the person prefers; ``of_staff``: told when staff did it; ``held_back``, some of these:
-    their SMS counts against `Rate.NOTICE_ACCOUNT`, unless ``is_urgent`` returns True for the event; ``bulk``, some of
-    these: sent when nothing else waits.
+    ``mandatory``: told whatever the person prefers; ``of_staff``: told when staff or the exchange did it;
+    ``held_back``, some of these: their SMS counts against `Rate.NOTICE_ACCOUNT`, unless ``is_urgent`` returns True for
+    the event; ``bulk``, some of these: sent when nothing else waits.
     Raise `RegistrationError` for an event that has a rule already, or is held back or bulk but not told; and after
     start.
     """
@@ -145,7 +146,8 @@ def _is_told(event: SecurityEvent, user: User) -> bool:
 
 
 def _is_of_staff(event: AuditEvent) -> bool:
-    return event_of(event.event) in OF_STAFF and event.actor_id not in (None, event.customer_id)
+    is_others = event.actor_id not in (None, event.customer_id) or event.detail.get("via") == "api"
+    return event_of(event.event) in OF_STAFF and is_others
 
 
 def _was_told(event: AuditEvent, user: User) -> bool:

@@ -85,6 +85,10 @@ def _provision(request: HttpRequest, subject: str, contact: dict[str, Any]) -> U
     # SECURITY: a number that the exchange has not verified may be somebody else's, who could then have no account.
     if contact.get("phone_number_verified") is not True or phone is None or not is_served(phone):
         raise LoginRejectedError(Rejection.NO_PHONE)
+    # SECURITY: as in an import. The number's next owner would come with the same id, and it would be in logs.
+    if phone in (subject, parse_phone(subject)):
+        logger.error("no account is opened: the provider's sub is the mobile number")
+        raise LoginRejectedError(Rejection.UNKNOWN)
     name = contact.get("name")
     name = free_text.one_line(name) if isinstance(name, str) else ""
     if len(name) > NAME_LENGTH or free_text.problem(name):

@@ -6,6 +6,7 @@ keys are kept in memory for LIFETIME.
 SECURITY: not in the shared cache: whoever could write to it would choose the keys, and so log in as everybody.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ DOWN_SECONDS = 5.0
 #: SECURITY: a provider that hangs must not hold all threads of a process: other logins and pages have to go on.
 MOST_AT_ONCE = 4
 SLOT_SECONDS = 2.0
+#: SECURITY: what cannot be a code (RFC 6749, A.11) is not sent: a zero byte, for example, is an error of many servers.
+CODE = re.compile(r"[ -~]{1,4096}")
 AUTHENTICATION_METHODS = ("client_secret_basic", "client_secret_post")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -136,6 +139,8 @@ def authorization_url(*, state: str, nonce: str, verifier: str) -> str:
 
 def exchange(code: str, verifier: str) -> dict[str, Any]:
     """Return the answer of the token endpoint for ``code``. Raise `CodeRefusedError` or `ProviderDownError`."""
+    if not CODE.fullmatch(code):
+        raise CodeRefusedError
     known = metadata()
     client = (settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET)
     if known.authentication_method == "client_secret_basic":
@@ -149,7 +154,7 @@ def exchange(code: str, verifier: str) -> dict[str, Any]:
     url, headers, body = ClientAuth(*client, known.authentication_method).prepare(
         "POST", known.token_endpoint, dict(FORM), body
     )
-    answer = _request("POST", url, headers, content=body)
+    answer = _request("POST", url, headers, is_personal=True, content=body)
     if answer.status == 200 and isinstance(answer.content, dict):
         return answer.content
     if answer.status in (400, 401, 403):
@@ -168,7 +173,7 @@ def userinfo(access_token: str) -> dict[str, Any]:
     url = metadata().userinfo_endpoint
     if not url:
         return {}
-    answer = _request("GET", url, {"Authorization": f"Bearer {access_token}"})
+    answer = _request("GET", url, {"Authorization": f"Bearer {access_token}"}, is_personal=True)
     return answer.content if answer.status == 200 and isinstance(answer.content, dict) else {}
 
 
@@ -183,15 +188,20 @@ def _document(url: str, *, lifetime: float) -> dict[str, Any]:
     return answer.content
 
 
-def _request(method: str, url: str, headers: Mapping[str, str], **body: Any) -> outgoing.JsonAnswer:
+def _request(
+    method: str, url: str, headers: Mapping[str, str], *, is_personal: bool = False, **body: Any
+) -> outgoing.JsonAnswer:
+    """Send a request, unless the provider is down. ``is_personal``: with a code or a token of one login."""
     if time.monotonic() < _down_until.get(settings.OIDC_ISSUER, 0.0):
         raise ProviderDownError("it did not answer a moment ago")
     with _slot():
         try:
             return outgoing.request(method, url, headers=headers, **body)
         except outgoing.OutgoingError as error:
-            reason = error.reason
-    _down_until[settings.OIDC_ISSUER] = time.monotonic() + DOWN_SECONDS
+            reason, has_answered = error.reason, error.has_answered
+    # SECURITY: an error as the answer to one login's code does not stop the others: anybody can make a code up.
+    if not (is_personal and has_answered):
+        _down_until[settings.OIDC_ISSUER] = time.monotonic() + DOWN_SECONDS
     # SECURITY: raised here, so that no traceback has the request with its code and secret as the context.
     raise ProviderDownError(reason)
 

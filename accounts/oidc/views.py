@@ -80,7 +80,8 @@ def callback(request: HttpRequest) -> HttpResponse:
     if started is None:
         # A finished login of this browser is not touched by an answer that is not its own.
         return _refused(request, LoginRejectedError(Rejection.STATE), "")
-    slots = ratelimits.address_slots(Rate.EXCHANGE_ANSWER_ADDRESS, address_of(request))
+    address = address_of(request)
+    slots = ratelimits.address_slots(Rate.EXCHANGE_ANSWER_ADDRESS, address)
     if (wait := ratelimits.acquire_all(slots)) is not None:
         return error_pages.too_many(request, wait)
     try:
@@ -90,7 +91,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _is_down(request, error, started.next_url)
     except LoginRejectedError as error:
         return _refused(request, error, started.next_url)
-    ratelimits.release_all(slots)
+    # Neither this answer nor the beginning of this login was an attack. Many customers share an address.
+    ratelimits.release_all([*slots, *ratelimits.address_slots(Rate.EXCHANGE_LOGIN_ADDRESS, address)])
     pending_login.begin(request, user, started.next_url, by_exchange=True)
     # SECURITY: trusted devices are not asked: see `login.views`.
     return redirect(pending_login.next_step(request, user))

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts import audit
-from apikeys.management_api.documents import key_document, keys
+from apikeys.management_api.documents import customers, key_document, keys
 from apikeys.management_api.endpoints import Answer, Call, check_match
 from apikeys.management_api.problems import invalid, not_found
 from apikeys.management_api.reasons import reason_of
@@ -88,7 +88,8 @@ def _chosen(call: Call) -> list[ApiKey]:
         wanted = {"pk__in": names}
     matching = list(keys().select_for_update(of=("self",)).filter(**wanted).order_by("pk"))
     # A misspelt id must not look like success: the key would stay active.
-    if "keys" in body and len(matching) != len(names):
+    is_whole = len(matching) == len(names) if "keys" in body else customers().filter(pk=body["user"]).exists()
+    if not is_whole:
         raise not_found()
     return matching
 

@@ -25,12 +25,14 @@ MAX_BYTES = 64 * 1024
 class OutgoingError(Exception):
     """There is no usable answer: late, too long, a redirect, or an error of the server.
 
-    ``reason``: a class or a status, never a part of the request or of the answer.
+    ``reason``: a class or a status, never a part of the request or of the answer. ``has_answered``: the server did, in
+    time, with something that cannot be used.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, has_answered: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.has_answered = has_answered
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ def request(method: str, url: str, *, headers: Mapping[str, str], **body: Any) -
     if reason:
         raise OutgoingError(reason)
     if len(raw) > MAX_BYTES:
-        raise OutgoingError("TooLong")
+        raise OutgoingError("TooLong", has_answered=True)
     if 300 <= status < 400 or status >= 500:
-        raise OutgoingError(f"HTTP {status}")
+        raise OutgoingError(f"HTTP {status}", has_answered=True)
     return JsonAnswer(status, _decode(raw))
 
 

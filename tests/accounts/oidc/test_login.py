@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.access import trusted_devices
 from accounts.models import AuditEvent, LoginSession, Notice, TrustedDevice, User
 from accounts.oidc import flow
-from hitobit_portal.security.ratelimits import Rate
+from hitobit_portal.security.ratelimits import Limit, Rate
 from tests.accounts.oidc.conftest import with_id
 from tests.support import people
 from tests.support.openid_provider import BEGIN, CALLBACK, OpenIdProvider, begun
@@ -236,6 +236,12 @@ def test_a_subject_that_cannot_be_an_id_is_unknown(openid: OpenIdProvider, odd: 
     assert openid.log_in(people.browser(), odd).status_code == 403
 
 
+@pytest.mark.parametrize("odd", [7, True, ["a"], {"a": 1}])
+def test_a_subject_that_is_no_text_is_refused(openid: OpenIdProvider, odd: object) -> None:
+    openid.control(claims={"sub": odd})
+    assert openid.log_in(people.browser(), "somebody").status_code == 403
+
+
 def test_a_closed_account_is_refused(openid: OpenIdProvider, sara: Person) -> None:
     User.objects.filter(pk=sara.user.pk).update(is_active=False)
     client = people.browser()
@@ -323,6 +329,26 @@ def test_provider_goes_down_in_the_middle(openid: OpenIdProvider, sara: Person) 
     assert is_anonymous(client)
 
 
+def test_a_code_that_disturbs_the_provider_stops_nobody_else(openid: OpenIdProvider, sara: Person) -> None:
+    """SECURITY: whoever found such a code could keep everybody from logging in."""
+    visitor, client = people.browser(people.address(81)), people.browser()
+    state = query(begun(visitor))["state"]
+    answer = openid.answer_for(begun(client), subject(sara))
+    openid.control(status=500)
+    made_up = {"code": "x", "state": state, "iss": openid.issuer}
+    assert visitor.get(CALLBACK, made_up).status_code == 503
+    openid.control()
+    assert client.get(answer)["Location"] == SECOND
+
+
+@pytest.mark.parametrize("code", ["", "\0", "x\n", "é", "x" * 5000])
+def test_what_cannot_be_a_code_is_not_sent_to_the_provider(openid: OpenIdProvider, code: str) -> None:
+    client = people.browser()
+    state = query(begun(client))["state"]
+    openid.control(status=500)
+    assert client.get(CALLBACK, {"code": code, "state": state, "iss": openid.issuer}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -363,6 +389,20 @@ def test_limits_by_address(openid: OpenIdProvider) -> None:
         assert people.browser(address).get(BEGIN).status_code == 302
     assert people.browser(address).get(BEGIN).status_code == 429
     assert people.browser(people.address(78)).get(BEGIN).status_code == 302
+
+
+def test_customers_behind_one_address_do_not_stop_each_other(
+    openid: OpenIdProvider, sara: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands share the address of a mobile operator. What is limited are logins that are begun and left."""
+    limit = Rate.EXCHANGE_LOGIN_ADDRESS.value
+    monkeypatch.setattr(Rate.EXCHANGE_LOGIN_ADDRESS, "_value_", Limit(2, limit.seconds, limit.reason))
+    address = people.address(80)
+    for _n in range(4):
+        assert openid.log_in(people.browser(address), subject(sara))["Location"] == SECOND
+    for _n in range(2):
+        begun(people.browser(address))
+    assert people.browser(address).get(BEGIN).status_code == 429
 
 
 def test_made_up_codes_are_limited_and_good_ones_do_not_count(openid: OpenIdProvider, sara: Person) -> None:

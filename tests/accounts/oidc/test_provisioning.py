@@ -43,6 +43,18 @@ def test_the_second_login_finds_the_same_account(openid: OpenIdProvider) -> None
     assert User.objects.filter(external_id=NEW).count() == 1
 
 
+@pytest.mark.parametrize("spelling", ["{}", "0{}", "+98{}", "98{}"])
+def test_a_number_is_no_id(openid: OpenIdProvider, spelling: str) -> None:
+    """SECURITY: the number's next owner would come with the same id. And it would be in logs and headers."""
+    phone = people.next_phone()
+    customer_with(openid, phone)
+    before = User.objects.count()
+    subject = spelling.format(phone.removeprefix("+98"))
+    assert openid.log_in(people.browser(), subject).status_code == 403
+    assert User.objects.count() == before
+    assert AuditEvent.objects.get(event="login.exchange_refused").detail == {"rejection": "unknown"}
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -22,6 +22,7 @@ from django.contrib.auth.hashers import (
     PBKDF2SHA1PasswordHasher,
     ScryptPasswordHasher,
     check_password,
+    make_password,
 )
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory
@@ -142,6 +143,16 @@ def test_login_with_an_imported_hash_replaces_it_by_argon2id(tmp_path: Path, has
         assert authenticate(request, username=phone, password=password) is not None
 
 
+@pytest.mark.parametrize("version", ["2a", "2b", "2y"])
+def test_bcrypt_hash_with_a_careless_salt_is_verified(tmp_path: Path, hashers: None, version: str) -> None:
+    """Some programs leave the last four bits of the salt's text as they are; bcrypt's library refuses that."""
+    hashed = BCryptHasher().encode(PASSWORD, f"${version}$04${'a' * 21}O".encode()).replace("aO", "aP")
+    assert run(tmp_path, as_csv(row(1, password_hash=hashed)))[0]["created"] == 1
+    for phone in ("09350000001", "09359999999"):
+        assert authenticate(None, username=phone, password="wrong") is None
+    assert authenticate(None, username="09350000001", password=PASSWORD) is not None
+
+
 def test_hash_of_asp_net_itself_is_verified() -> None:
     """The bytes are laid out by hand: marker, PRF, iterations, length of the salt, salt, key."""
     salt = bytes(range(16))
@@ -197,7 +208,10 @@ BAD_ROWS: list[tuple[dict[str, str], RowProblem]] = [
     ({"password_hash": "pbkdf2_sha256$1000$s$AAAA"}, RowProblem.PASSWORD_HASH),
     ({"password_hash": "scrypt$1073741824$s$8$1$" + "A" * 86 + "=="}, RowProblem.PASSWORD_HASH),
     ({"password_hash": "bcrypt$$2b$31$" + "a" * 53}, RowProblem.PASSWORD_HASH),
-    ({"password_hash": f"argon2$argon2id$v=19$m=99999999,t=9,p=1${'a' * 22}${'a' * 43}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"scrypt$65536$salt$1$1${'A' * 86}=="}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=8192,t=1,p=1${'a' * 22}${'A' * 43}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=8192,t=1,p=1${'A' * 22}${'A' * 25}"}, RowProblem.PASSWORD_HASH),
+    ({"password_hash": f"argon2$argon2id$v=19$m=99999999,t=9,p=1${'A' * 22}${'A' * 43}"}, RowProblem.PASSWORD_HASH),
     ({"password_hash": base64.b64encode(b"\x00" + b"x" * 48).decode()}, RowProblem.PASSWORD_HASH),
     ({"password_hash": base64.b64encode(b"\x01" + b"\xff" * 60).decode()}, RowProblem.PASSWORD_HASH),
 ]  # fmt: skip
@@ -373,17 +387,9 @@ def test_stand_in_of_a_kind_has_nothing_of_the_hash_that_it_was_made_for(hashers
         assert kept == [], hashed
 
 
-def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
-    tmp_path: Path, hashers: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SECURITY: else the time of a wrong password says who was imported. Counted is PBKDF2's and argon2's work."""
-    run(
-        tmp_path,
-        as_csv(
-            row(1, password_hash=aspnet("x")), row(2, password_hash=aspnet("x", iterations=2_000)), row(3)
-        ),
-    )
-    sara = people.newcomer(password="y")
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], list[str]]:
+    """``work(phone, password)``: the hashes that a login computes which is refused."""
     done: list[str] = []
 
     def counted(name: Callable[[tuple[Any, ...]], str], real: Any) -> Any:
@@ -398,12 +404,70 @@ def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
     for name in ("encode", "verify"):
         argon2 = counted(lambda _arguments: "argon2", getattr(QuickArgon2, name))
         monkeypatch.setattr(QuickArgon2, name, argon2)
-    works = []
-    for phone in ("09350000001", "09350000002", "09350000003", "09359999999", sara.user.phone):
+
+    def measure(phone: str, password: str) -> list[str]:
         done.clear()
-        assert authenticate(None, username=phone, password="wrong") is None
-        works.append(sorted(done))
+        assert authenticate(None, username=phone, password=password) is None
+        return sorted(done)
+
+    return measure
+
+
+def test_failed_login_does_the_same_work_for_imported_and_unknown_numbers(
+    tmp_path: Path, hashers: None, work: Callable[[str, str], list[str]]
+) -> None:
+    """SECURITY: else the time of a wrong password says who was imported. Counted is PBKDF2's and argon2's work."""
+    run(
+        tmp_path,
+        as_csv(
+            row(1, password_hash=aspnet("x")), row(2, password_hash=aspnet("x", iterations=2_000)), row(3)
+        ),
+    )
+    sara = people.newcomer(password="y")
+    works = [
+        work(phone, "wrong")
+        for phone in ("09350000001", "09350000002", "09350000003", "09359999999", sara.user.phone)
+    ]
     assert works == [["argon2", "pbkdf2 1000", "pbkdf2 2000"]] * 5
+
+
+def test_right_password_that_does_not_log_in_takes_the_work_of_a_wrong_one(
+    tmp_path: Path, hashers: None, settings: Any, work: Callable[[str, str], list[str]]
+) -> None:
+    """SECURITY: else the time confirms the passwords of closed accounts, and of customers on the page of staff."""
+    quick, slow = aspnet("x"), aspnet("x", iterations=2_000)
+    run(
+        tmp_path,
+        as_csv(row(1, password_hash=quick, is_active="false"), row(2, password_hash=quick), row(3, password_hash=slow)),
+    )  # fmt: skip
+    stored = User.objects.order_by("pk").values_list("password", flat=True)
+    before, expected = list(stored), ["argon2", "pbkdf2 1000", "pbkdf2 2000"]
+    assert work("09350000001", "x") == work("09350000001", "wrong") == expected
+    settings.OIDC_ISSUER, settings.OIDC_REQUIRED = "https://accounts.exchange.test", True
+    assert work("09350000002", "x") == work("09350000002", "wrong") == expected
+    assert list(stored.all()) == before
+
+
+@pytest.mark.parametrize("new", [PASSWORD + "2", PASSWORD])
+def test_login_does_not_replace_a_password_that_was_set_meanwhile(
+    tmp_path: Path, hashers: None, monkeypatch: pytest.MonkeyPatch, new: str
+) -> None:
+    """SECURITY: whoever logs in with the stolen password while its owner resets it would have it back."""
+    run(tmp_path, as_csv(row(1, password_hash=aspnet(PASSWORD))))
+    sara = User.objects.get(external_id="c-1")
+    verify = AspNetIdentityHasher.verify
+
+    def and_meanwhile(self: AspNetIdentityHasher, password: str, encoded: str) -> bool:
+        User.objects.filter(pk=sara.pk).update(password=make_password(new))
+        return verify(self, password, encoded)
+
+    monkeypatch.setattr(AspNetIdentityHasher, "verify", and_meanwhile)
+    logged_in = authenticate(None, username=sara.phone, password=PASSWORD)
+    assert (logged_in is not None) == (new == PASSWORD)
+    sara.refresh_from_db()
+    assert check_password(new, sara.password)
+    if isinstance(logged_in, User):
+        assert logged_in.get_session_auth_hash() == sara.get_session_auth_hash()
 
 
 def test_report_replaces_only_an_earlier_report(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.audit import chain
 from accounts.choices.events import Event
-from accounts.models import AuditEvent, AuditHead, LoginSession, SmsDelivery, User
+from accounts.models import AuditEvent, AuditHead, LoginSession, Notice, SmsDelivery, User
 from apikeys.management_api import endpoints
 from apikeys.management_api.scopes import Scope
 from apikeys.management_api.urls import DOCUMENT, RESOURCES
@@ -153,7 +153,7 @@ def test_staff_are_neither_seen_nor_stopped(office: Office) -> None:
     for path in (f"/users/{boss.user.pk}/freeze", f"/users/{boss.user.pk}/close", f"/keys/{key.pk}/revoke"):
         assert problem(office.post(path, STOP)) == "not-found"
     assert (
-        document(office.post("/keys/revoke", {**STOP, "user": boss.user.pk, "dry_run": False}))["found"] == 0
+        problem(office.post("/keys/revoke", {**STOP, "user": boss.user.pk, "dry_run": False})) == "not-found"
     )
     assert boss.reload().is_active
 
@@ -183,11 +183,27 @@ def test_keys_are_listed_paused_and_revoked(office: Office) -> None:
         == "not-found"
     )
     assert ApiKey.objects.filter(state=KeyState.ACTIVE).count() == 2
+    assert problem(office.post("/keys/revoke", {**STOP, "user": 10**9, "dry_run": False})) == "not-found"
     assert document(office.post("/keys/revoke", {**bulk, "dry_run": False}))["revoked"] == 2
     assert {event.detail["token"] for event in AuditEvent.objects.filter(event="key.revoked")} == {
         "back-office"
     }
     assert len(document(office.get(f"/keys/{keys[1].pk}/usage"))["days"]) == 30
+
+
+@pytest.mark.usefixtures("collected_sms")
+def test_owner_is_told_of_each_stop_and_why(office: Office) -> None:
+    """A key that was paused looks like a fault of the program; and a token may have been stolen."""
+    sara = customer()
+    bot = key_of(sara)
+    for path in (
+        f"/keys/{bot.pk}/pause",
+        f"/keys/{bot.pk}/revoke",
+        *(f"/users/{sara.user.pk}/{stop}" for stop in ("freeze", "close")),
+    ):
+        Notice.objects.all().delete()
+        office.post(path, STOP)
+        assert "lost phone" in str(Notice.objects.get(user=sara.user).event.detail["reason"]), path
 
 
 def test_page_of_keys_reads_as_many_rows_as_it_shows(office: Office) -> None:
