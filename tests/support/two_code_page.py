@@ -7,7 +7,7 @@ from tests.support import people
 from tests.support.people import Person
 
 VERIFY = "/keys/new/verify/"
-NAME = "bot"
+NAME = "night bot"
 MEGABYTE = 2**20
 
 
