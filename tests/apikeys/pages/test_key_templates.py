@@ -50,9 +50,9 @@ def test_what_the_template_proposes_is_chosen_and_not_in_force(
     assert "data-unsaved" in page
 
 
-def test_without_a_template_nothing_changes(sara: Person, client: Client) -> None:
+def test_without_a_template_the_form_shows_what_is_recommended(sara: Person, client: Client) -> None:
     key = made(sara, client, "")
-    assert shown(client, key) == {"permissions": ["read"], "ip_policy": "trusted", "expiry": "keep"}
+    assert shown(client, key) == {"permissions": ["read"], "ip_policy": "trusted", "expiry": "90"}
     assert "data-unsaved" not in client.get(f"/keys/{key.pk}/").content.decode()
 
 
