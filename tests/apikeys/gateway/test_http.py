@@ -20,7 +20,7 @@ from hitobit_portal.http import commit_barrier
 from hitobit_portal.security import crypto
 from tests.support import key_pairs, people
 from tests.support.binance_client import BinanceClient, Call
-from tests.support.gateways import ADDRESS, GatewayProcess, token
+from tests.support.gateways import ADDRESS, GatewayProcess, auth_headers, token
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 
@@ -201,6 +201,20 @@ def test_statistics_reach_the_owner(gateway: GatewayProcess, key: ApiKey) -> Non
         sorted(Refusal.objects.filter(key=key).values_list("outcome", flat=True))
         == ["permission"] + ["signature"] * 3
     )
+
+
+def test_rejections_say_which_request_it_was_and_when(gateway: GatewayProcess, key: ApiKey) -> None:
+    before = timezone.now()
+    call = signed(key, "w" * 64, "DELETE")
+    gateway.auth(call)
+    after = timezone.now()
+    gateway.authorize(call)
+    gateway.ask("DELETE", f"/gateway/v1/check{call.path}?{call.query.decode()}", auth_headers(call))
+    assert counted(key, {"signature": 3}) == {"signature": 3}
+    rows = list(Refusal.objects.filter(key=key).order_by("at"))
+    assert {(row.method, row.path) for row in rows} == {("DELETE", "/api/v3/account")}
+    assert before <= rows[0].at <= after, "the time of the request, and not that of the batch"
+    assert call.query.decode().rpartition("=")[2] not in str([vars(row) for row in rows])
 
 
 def test_new_address_notifies_the_owner_and_a_wrong_signature_does_not(
