@@ -1,6 +1,7 @@
 """Generate load with wrk on one core, with the server on the other, and parse wrk's output."""
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -61,13 +62,15 @@ def wrk(
 ) -> Run:
     """Send the prepared ``requests`` one after the other, as fast as responses come, or at ``rate`` a second.
 
+    ``seconds`` are rounded up: wrk takes whole ones only.
+
     With a rate, each of `VISITORS` connections waits a random time before its next request, so arrivals are close to a
     Poisson process, and a response time never delays other requests (wrk itself has no rate). ``first``: wrk has
     priority over other processes on its core; not for measurements of the database.
     """
     count = connections or (VISITORS if rate else CONNECTIONS)
     mean_ms = 1000 * count / rate if rate else 0
-    command = ["wrk", "-t1", f"-c{count}", f"-d{seconds:g}s", "--latency", "--timeout", "5s", "-s"]
+    command = ["wrk", "-t1", f"-c{count}", f"-d{math.ceil(seconds)}s", "--latency", "--timeout", "5s", "-s"]
     environ = {**os.environ, "BENCH_REQUESTS": str(requests), "BENCH_PAUSE_MS": f"{mean_ms:.3f}"}
     with on_core(LOAD_CORE):
         output = subprocess.run(

@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -176,6 +178,19 @@ def _trail_of_nobody_is_remembered() -> Iterator[None]:
     from accounts.audit import chain
 
     chain._last_seen = (0, 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_window_of_a_rate_ends_in_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows end at fixed times, and with them, for one test in some thousand, what it has just used up.
+
+    A test that moves the clock does it by `time.time`, and is heard.
+    """
+    from django_ratelimit import core
+
+    began, clock = time.time(), time.time
+    standing = SimpleNamespace(time=lambda: began if time.time is clock else time.time())
+    monkeypatch.setattr(core, "time", standing)
 
 
 @pytest.fixture(autouse=True)
