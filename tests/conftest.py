@@ -189,8 +189,8 @@ def _no_window_of_a_rate_ends_in_a_test(monkeypatch: pytest.MonkeyPatch) -> None
     from django_ratelimit import core
 
     began, clock = time.time(), time.time
-    standing = SimpleNamespace(time=lambda: began if time.time is clock else time.time())
-    monkeypatch.setattr(core, "time", standing)
+    stopped = SimpleNamespace(time=lambda: began if time.time is clock else time.time())
+    monkeypatch.setattr(core, "time", stopped)
 
 
 @pytest.fixture(autouse=True)
