@@ -29,18 +29,18 @@ run: $(VENV)/runtime.stamp $(CATALOGUES) ## Run the demo on http://127.0.0.1:800
 gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http://127.0.0.1:8001 (PORTAL_GATEWAY_PORT moves it)
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
-# What depends most on the database: rows that are locked or written on a condition, and what the models enforce.
-LOCKING := $(addprefix tests/,accounts/factors accounts/actions accounts/notifications apikeys/models apikeys/actions races)
-ON_SQLITE := PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify"
+MATRIX := tests/deploy/recipes/test_matrix.py tests/deploy/clients
+# Alone on the machine: it counts requests that take too long.
+UPGRADE := tests/deploy/test_upgrade.py
 
-test: lint check openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## Everything that has to hold: lint, types, settings, all tests, and what locks rows on SQLite, too
+test: lint check openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## Everything that has to hold: lint, types, settings, and all tests but the heaviest
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
-	$(ON_SQLITE) $(LOCKING)
 
-verify: $(VENV)/development.stamp $(CLIENTS)/installed.stamp $(CATALOGUES) ## What is heavier: the matrix of proxies, an upgrade under load, and all other tests on SQLite
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load tests/deploy/recipes/test_matrix.py tests/deploy/clients
-	$(BIN)/python -m pytest tests/deploy/test_upgrade.py tests/apikeys/management_api/test_openapi.py
-	$(ON_SQLITE) --ignore=tests/accounts/access/test_default_deny.py $(addprefix --ignore=,$(LOCKING))
+verify: $(VENV)/development.stamp openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## What is heavier: proxies and clients, an upgrade under load, chaos, the image; and the database tests on SQLite
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load $(MATRIX)
+	$(BIN)/python -m pytest $(UPGRADE)
+	$(BIN)/python -m pytest -n $(PROCESSES) -m verify $(addprefix --ignore=,$(MATRIX) $(UPGRADE))
+	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify"
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \

@@ -144,6 +144,7 @@ def test_recovery_codes_that_an_old_key_knows_are_said(keys: dict[str, ApiKey], 
     assert output("rotate_master_key")["digests"] == {old: 10}
 
 
+@pytest.mark.verify
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_rotation_killed_again_and_again_ends_and_every_key_opens_throughout(settings: Any) -> None:

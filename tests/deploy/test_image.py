@@ -25,6 +25,10 @@ START_SECONDS = 60.0
 UNPRIVILEGED = 65_532
 
 
+#: These build the image's tree.
+BUILT = pytest.mark.verify
+
+
 @pytest.fixture(scope="module")
 def stages() -> list[Stage]:
     return dockerfiles.parse(ROOT / "Dockerfile")[1]
@@ -155,6 +159,7 @@ def manage(image: Build, environ: dict[str, str], *words: str) -> subprocess.Com
     return subprocess.run(command, cwd=image.root / "portal", env=environ, capture_output=True, text=True)
 
 
+@BUILT
 def test_the_image_is_smaller_than_200_mb(image: Build) -> None:
     ours = image.size("packages", "portal", "data")
     print(
@@ -163,6 +168,7 @@ def test_the_image_is_smaller_than_200_mb(image: Build) -> None:
     assert 40_000_000 < ours < LARGEST_IMAGE - RUNTIME_BYTES
 
 
+@BUILT
 def test_messages_are_compiled_and_sources_of_build_are_gone(image: Build) -> None:
     assert (image.root / "portal/locale/fa/LC_MESSAGES/django.mo").stat().st_size > 10_000
     assert not list(image.root.rglob("*.po"))
@@ -175,11 +181,13 @@ def test_messages_are_compiled_and_sources_of_build_are_gone(image: Build) -> No
     ]
 
 
+@BUILT
 def test_its_settings_stand_the_check_for_deployment(image: Build, environ: dict[str, str]) -> None:
     result = manage(image, environ, "check", "--deploy", "--fail-level", "WARNING")
     assert result.returncode == 0, result.stderr
 
 
+@BUILT
 def test_it_serves_as_nobody_from_a_tree_that_nobody_can_write(
     image: Build, environ: dict[str, str], stages: list[Stage]
 ) -> None:
@@ -219,6 +227,7 @@ def manage_probe(image: Build, environ: dict[str, str], words: list[str]) -> int
     return subprocess.run(as_user(image, words), cwd=image.root / "portal", env=environ).returncode
 
 
+@BUILT
 def test_nothing_was_written_into_the_tree(image: Build) -> None:
     """After all of the above: no byte code, no log, no data."""
     assert not [

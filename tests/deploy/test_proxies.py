@@ -27,7 +27,7 @@ from tests.support.gateways import GatewayProcess, token
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent, free_port
 
-pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
+pytestmark = [pytest.mark.verify, pytest.mark.postgres, pytest.mark.usefixtures("kept_db")]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 START_SECONDS = 120.0
 HOME = "127.0.0.1"

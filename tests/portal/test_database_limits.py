@@ -31,7 +31,7 @@ from tests.support.production import ROOT
 from tests.support.servers import create_database, die_with_parent
 from tests.support.silent_proxy import SilentProxy
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.verify, pytest.mark.postgres]
 #: Generous: the machine may be busy. Without the limits under test, the waits last for ten minutes.
 SECONDS = 120.0
 LIMITS = {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.gateways import GatewayProcess, token
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres, pytest.mark.verify]
 EXAMPLES = 25
 #: This check expects 401 without a token; the contract says 403 and empty.
 NOT_OURS = "missing_required_header"

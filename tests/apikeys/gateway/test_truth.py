@@ -12,6 +12,7 @@ from tests.support.truth import ENDS, GRACE_MS, HOME, OFFICE, Checker, KeyModel,
 from tests.support.truth_changes import CHANGES
 
 
+@pytest.mark.verify
 @pytest.mark.postgres
 def test_every_decision_is_correct_while_keys_change_and_machines_fail() -> None:
     command = [sys.executable, "-m", "tests.support.truth", "--keys", "40", "--seconds", "12"]
