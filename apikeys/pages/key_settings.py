@@ -157,7 +157,11 @@ def _save(
         return _page(
             request,
             key,
-            SettingsForm(chips=list(wanted.networks), expires_at=wanted.expires_at, initial=_initial(wanted)),
+            SettingsForm(
+                chips=list(wanted.networks),
+                expires_at=wanted.expires_at,
+                initial={**_initial(wanted), "expiry": KEEP},
+            ),
             RenameForm(key=key),
             fresh=False,
             saved=True,

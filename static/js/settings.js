@@ -4,7 +4,11 @@ const CONTROLS = "input:not([type=hidden]), textarea, select";
 
 const differs = (control) => {
   if (control.matches("[type=checkbox], [type=radio]")) return control.checked !== control.defaultChecked;
-  if (control.matches("select")) return [...control.options].some((option) => option.selected !== option.defaultSelected);
+  if (control.matches("select")) {
+    // Where no option is marked, the first one is what the page came with.
+    const marked = [...control.options].findIndex((option) => option.defaultSelected);
+    return control.selectedIndex !== Math.max(marked, 0);
+  }
   return control.value !== control.defaultValue;
 };
 

@@ -256,6 +256,9 @@ def test_a_template_is_one_click_and_six_lead_from_the_dashboard_to_the_saved_ke
     sara.button(visitors.SAVE).click()
     expect(page.get_by_text("ذخیره شد.")).to_be_visible()
     assert stored(portal, sara) == (1, "trusted", 1)
+    expect(page.locator("[data-changed]")).to_have_count(1 if scripts else 0)
+    if scripts:
+        expect(page.locator("[data-changed]")).to_be_hidden()
     assert not scripts or 4 <= sara.clicks <= MOST_CLICKS
 
 
