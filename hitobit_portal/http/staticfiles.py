@@ -44,19 +44,6 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
             text: str = file.read().decode()
         return text
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._urls: dict[str, str] = {}
-
-    def url(self, name: str | None, force: bool = False) -> str:
-        """Return the URL of a file. It does not change while a process lives, and a page has 26 of them."""
-        if force or name is None:
-            return str(super().url(name, force))
-        url = self._urls.get(name)
-        if url is None:
-            url = self._urls[name] = str(super().url(name))
-        return url
-
     def delete(self, name: str) -> None:
         # Django deletes style sheets, modules and the manifest before it writes them again.
         if not self._is_in_use(name):
