@@ -152,7 +152,9 @@ def _text(rejection: Rejection) -> str:
             "This login was not begun in this browser, was used already, or took longer than ten minutes. Start again."
         ),
         Rejection.CANCELLED: _("The login was cancelled at Hitobit. You can start again."),
-        Rejection.PROVIDER: _("Hitobit's login reported an error. Start again. If it happens again, contact support."),
+        Rejection.PROVIDER: _(
+            "Hitobit's login reported an error. Start again. If it happens again, contact support."
+        ),
         Rejection.TOKEN: _(
             "The answer of Hitobit's login could not be verified, so it was refused. Start again. If it happens "
             "again, contact support."
