@@ -279,6 +279,8 @@ def interleavings(one: Sequence[Step], other: Sequence[Step]) -> Iterator[list[S
         yield [next(first) if n in places else next(second) for n in range(count)]
 
 
+# Hundreds of logins each.
+@pytest.mark.verify
 @pytest.mark.parametrize(
     ("start", "owner", "thief"),
     [("phone", enrolling, stealing), ("phone", enrolling, enrolling), ("both", changing, replacing)],
