@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from django.db import models
 from django.utils import timezone
@@ -40,6 +41,11 @@ class WebhookEndpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def host(self) -> str:
+        """Host and port. SECURITY: what others than operators see, as some receivers keep the path secret."""
+        return urlsplit(self.url).netloc
 
     @property
     def seal_owner(self) -> str:
