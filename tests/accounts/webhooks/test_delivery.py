@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
@@ -14,8 +16,10 @@ from accounts import audit
 from accounts.audit import chain
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, User, WebhookDelivery, WebhookEndpoint
+from accounts.operations import metrics, retention
 from accounts.webhooks import endpoints, outbox, sender, transport
 from accounts.webhooks.endpoints import EndpointError
+from apikeys.operations import reencrypt
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
 from tests.support.people import customer, key_of
@@ -304,3 +308,83 @@ def test_there_are_at_most_twenty_endpoints(monkeypatch: pytest.MonkeyPatch) -> 
     endpoints.create("two", "https://hooks.example.com/", ["*"])
     with pytest.raises(EndpointError):
         endpoints.delete("one")
+
+
+def test_secrets_are_encrypted_again_with_a_new_master_key(receiver: Receiver, settings: Any) -> None:
+    endpoint = pointed_at(receiver, events=("login",))
+    receiver.secrets.append(endpoints.rotate("risk", timedelta(hours=1)))
+    settings.MASTER_KEYS = {"next": b"n" * 32, **settings.MASTER_KEYS}
+    damaged: list[str] = []
+    assert sum(reencrypt.reencrypt_batches(10, damaged)) == 2
+    assert damaged == []
+    endpoint.refresh_from_db()
+    assert {endpoint.secret_sealed[:8], endpoint.old_secret_sealed[:8]} == {"v1:next:"}
+    assert endpoint.secrets(timezone.now()) == receiver.secrets[::-1]
+
+
+def test_deliveries_are_pruned_when_they_are_over(receiver: Receiver) -> None:
+    endpoint, now = pointed_at(receiver), timezone.now()
+    event = AuditEvent.objects.latest("pk")
+    for number, (days, values) in enumerate(
+        [(31, {"delivered_at": now}), (31, {"gave_up_at": now}), (31, {}), (29, {"delivered_at": now})],
+        start=100,
+    ):
+        WebhookDelivery.objects.create(
+            endpoint=endpoint, event=event, number=number, created_at=now - timedelta(days=days), **values
+        )
+    retention.remove(retention.RETENTION["deliveries to webhooks"])
+    assert sorted(WebhookDelivery.objects.values_list("number", flat=True)) == [102, 103]
+
+
+def test_event_that_was_pruned_is_given_up_and_one_that_is_not_linked_waits(receiver: Receiver) -> None:
+    endpoint, now = pointed_at(receiver), timezone.now() + timedelta(seconds=1)
+    for number, days in ((100, 0), (101, 4)):
+        WebhookDelivery.objects.create(
+            endpoint=endpoint, event_id=10**9, number=number, created_at=now - timedelta(days=days)
+        )
+    assert outbox.take(now) == []
+    waits, lost = WebhookDelivery.objects.order_by("number")
+    assert (waits.gave_up_at, waits.attempts, waits.next_try_at > now) == (None, 0, True)
+    assert (lost.gave_up_at, lost.error) == (now, "Pruned")
+
+
+def test_metrics_count_what_waits_and_what_was_given_up(receiver: Receiver) -> None:
+    endpoint, now = pointed_at(receiver, "risk"), timezone.now()
+    pointed_at(receiver, "paused")
+    endpoints.change("paused", is_active=False)
+    event = AuditEvent.objects.latest("pk")
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    for number, values in enumerate(
+        [
+            {"created_at": now - hour},
+            {},
+            {"delivered_at": now},
+            {"gave_up_at": now - 2 * day},
+            {"gave_up_at": now - hour},
+        ],
+        start=100,
+    ):
+        WebhookDelivery.objects.create(endpoint=endpoint, event=event, number=number, **values)
+    values_of = {
+        family.name: {sample.labels["webhook"]: sample.value for sample in family.samples}
+        for family in metrics._webhooks(now)
+    }
+    assert values_of == {
+        "portal_webhook_waiting": {"risk": 2},
+        "portal_webhook_age_seconds": {"risk": 3600},
+        "portal_webhook_given_up": {"risk": 1},
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_run_of_the_command_sends_webhooks_and_does_not_wait_for_their_success(
+    receiver: Receiver,
+) -> None:
+    pointed_at(receiver, events=("login",))
+    receiver.behaviour = lambda n: 500 if n == 1 else 200
+    for _ in range(2):
+        audit.record(Event.LOGIN, None, customer=None)
+    chain.seal_pending()
+    call_command("send_notices", stdout=StringIO())
+    assert sorted(receiver.numbers) == [1, 2]
+    assert WebhookDelivery.objects.filter(delivered_at__isnull=False).count() == 1
