@@ -388,3 +388,18 @@ def test_one_run_of_the_command_sends_webhooks_and_does_not_wait_for_their_succe
     call_command("send_notices", stdout=StringIO())
     assert sorted(receiver.numbers) == [1, 2]
     assert WebhookDelivery.objects.filter(delivered_at__isnull=False).count() == 1
+
+
+def test_later_events_do_not_wait_for_one_that_is_sent_again(receiver: Receiver) -> None:
+    sara = customer()
+    pointed_at(receiver, events=("key.*",))
+    audit.record(KeyEvent.CREATED, None, customer=sara.user)
+    receiver.behaviour = lambda _n: 400
+    sent()
+    WebhookDelivery.objects.update(gave_up_at=timezone.now())
+    endpoints.send_again(WebhookDelivery.objects.get())
+    sent()
+    receiver.behaviour = lambda _n: 200
+    audit.record(KeyEvent.REVOKED, None, customer=sara.user)
+    sent()
+    assert receiver.numbers == [1, 1, 2]
