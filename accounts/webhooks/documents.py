@@ -52,7 +52,7 @@ DETAILS: Registry[str, str] = Registry(
         "reason": "The reason that staff, an operator or the exchange gave",
         "rejection": "Why a login with the exchange's account was refused",
         "role": "The role of a new staff account",
-        "token": "Name of the token with which the exchange did it",
+        "token": "Name of the token with which the exchange did it",  # nosec B105
         "until": "Until when",
         "via": "`page`, `link`, `staff`, `command`, `api`, `oidc`",
         "what": "What was exported",

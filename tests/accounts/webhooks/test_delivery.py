@@ -333,7 +333,7 @@ def test_deliveries_are_pruned_when_they_are_over(receiver: Receiver) -> None:
             endpoint=endpoint, event=event, number=number, created_at=now - timedelta(days=days), **values
         )
     retention.remove(retention.RETENTION["deliveries to webhooks"])
-    assert sorted(WebhookDelivery.objects.values_list("number", flat=True)) == [102, 103]
+    assert list(WebhookDelivery.objects.order_by("number").values_list("number", flat=True)) == [102, 103]
 
 
 def test_event_that_was_pruned_is_given_up_and_one_that_is_not_linked_waits(receiver: Receiver) -> None:
