@@ -1,14 +1,16 @@
-"""Registers customers and the audit trail in Django admin. Factors, codes and notices have no page."""
+"""Registers customers, the audit trail and webhooks in Django admin. Factors, codes and notices have no page."""
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, User, WebhookEndpoint
 from accounts.staff.customers import CustomerAdmin
 from accounts.staff.events import EventAdmin
+from accounts.staff.webhooks import WebhookAdmin
 
 admin.site.register(User, CustomerAdmin)
 admin.site.register(AuditEvent, EventAdmin)
+admin.site.register(WebhookEndpoint, WebhookAdmin)
 # SECURITY: roles are created by a migration and assigned by `manage.py create_staff`: no page grants more rights.
 if admin.site.is_registered(Group):
     admin.site.unregister(Group)

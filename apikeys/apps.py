@@ -11,7 +11,7 @@ class ApiKeysConfig(AppConfig):
 
     def ready(self) -> None:
         from apikeys.actions import expiry_reminders
-        from apikeys.operations import doctor, retention
+        from apikeys.operations import doctor, retention, webhooks
         from apikeys.policy import approvals, detail_texts, events, notifications, rights
         from apikeys.staff import sections
 
@@ -25,5 +25,6 @@ class ApiKeysConfig(AppConfig):
             doctor,
             retention,
             sections,
+            webhooks,
         ):
             module.register()

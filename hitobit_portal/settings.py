@@ -81,6 +81,7 @@ GATEWAY_LOADERS = 4  # threads of a gateway process that load keys which are not
 OTEL_EXPORTER_OTLP_ENDPOINT = values[declared.OTEL_EXPORTER_OTLP_ENDPOINT]
 OTEL_EXPORTER_OTLP_HEADERS = values[declared.OTEL_EXPORTER_OTLP_HEADERS]
 AUDIT_SINK = values[declared.AUDIT_SINK]
+WEBHOOK_NETWORKS = values[declared.WEBHOOK_NETWORKS]
 
 INSTALLED_APPS = [
     "accounts.apps.AdminConfig",

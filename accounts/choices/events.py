@@ -93,6 +93,13 @@ class Event(SecurityEvent):
     USER_CREATED = "users.created"
     SMS_TESTED = "sms.tested"
     TRIAL_LOADED = "trial.loaded"
+    WEBHOOK_MADE = "webhook.made"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_MOVED = "webhook.moved"
+    WEBHOOK_ROTATED = "webhook.rotated"
+    WEBHOOK_DELETED = "webhook.deleted"
+    WEBHOOK_TESTED = "webhook.tested"
+    WEBHOOK_RESENT = "webhook.resent"
 
 
 LOOKS: Registry[SecurityEvent, Look] = Registry(
@@ -160,6 +167,13 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.STAFF_MADE: Look(_("Staff account created"), "user", "warn"),
         Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
         Event.TRIAL_LOADED: Look(_("Sample customers created"), "user", "warn"),
+        Event.WEBHOOK_MADE: Look(_("Webhook created"), "code", "warn"),
+        Event.WEBHOOK_CHANGED: Look(_("Webhook changed"), "code", "warn"),
+        Event.WEBHOOK_MOVED: Look(_("Address of a webhook changed"), "code", "danger"),
+        Event.WEBHOOK_ROTATED: Look(_("New secret of a webhook created"), "rotate", "warn"),
+        Event.WEBHOOK_DELETED: Look(_("Webhook deleted"), "trash", "warn"),
+        Event.WEBHOOK_TESTED: Look(_("Test event sent to a webhook"), "code", "info"),
+        Event.WEBHOOK_RESENT: Look(_("Event sent to a webhook again"), "code", "info"),
     }
 )
 

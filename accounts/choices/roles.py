@@ -39,6 +39,8 @@ class Right(StaffRight):
     END_SESSIONS = "accounts.end_sessions"
     CLOSE = "accounts.close_customer"
     EXPORT_EVENTS = "accounts.export_events"
+    VIEW_WEBHOOK = "accounts.view_webhookendpoint"
+    SEND_WEBHOOK = "accounts.send_webhook"
 
 
 #: Those that Django does not make by itself; the permissions of the customer's model.
@@ -76,10 +78,12 @@ ROLES: dict[str, frozenset[StaffRight]] = {
             Right.RESET_FACTORS,
             Right.END_SESSIONS,
             Right.CLOSE,
+            Right.VIEW_WEBHOOK,
+            Right.SEND_WEBHOOK,
         }
     ),
     # Looks at everybody, staff too, and changes nothing.
-    AUDITOR: frozenset(_SEES | {Right.SEE_STAFF, Right.EXPORT_EVENTS}),
+    AUDITOR: frozenset(_SEES | {Right.SEE_STAFF, Right.EXPORT_EVENTS, Right.VIEW_WEBHOOK}),
 }
 
 

@@ -14,6 +14,7 @@ from accounts.models.messages import Notice, SmsDelivery
 from accounts.models.people import User, UserManager
 from accounts.models.trail import AuditEvent, AuditEventQuerySet, AuditHead, AuditLink
 from accounts.models.upkeep import LastRun
+from accounts.models.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "AuditEvent",
@@ -37,4 +38,6 @@ __all__ = [
     "TrustedDevice",
     "User",
     "UserManager",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -7,7 +7,7 @@ of one day quickly, whatever was pruned.
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.cache import cache
@@ -17,8 +17,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from redis.exceptions import RedisError
 
 from accounts.choices.events import Event, all_events
-from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
+from accounts.models import (
+    AuditEvent,
+    AuditHead,
+    DelayedChange,
+    LastRun,
+    Notice,
+    SmsDelivery,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from accounts.notifications import outbox
+from accounts.webhooks import outbox as outbox_of_webhooks
 from hitobit_portal.security import ratelimits
 
 logger = logging.getLogger("portal.faults")
@@ -35,10 +45,11 @@ CODES = (("refused", Event.CODE_REFUSED), ("locked", Event.CODE_LOCKED))
 
 
 def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
-    """Yield all metrics, with seven queries. Exceptions of the database are not caught; those of the cache are."""
+    """Yield all metrics, with ten queries. Exceptions of the database are not caught; those of the cache are."""
     yield from _events(midnight)
     yield from _messages(midnight)
     yield from _queues(now)
+    yield from _webhooks(now)
     yield _last_runs()
     yield from _cache()
 
@@ -110,6 +121,32 @@ def _queues(now: datetime) -> Iterator[Metric]:
         "Links of the audit chain that were not written to the sink yet.",
         head.sequence - head.streamed if head is not None else 0,
     )
+
+
+def _webhooks(now: datetime) -> Iterator[Metric]:
+    """Yield what waits for each endpoint that is not paused, and what was given up within a day; three queries."""
+    names = dict(WebhookEndpoint.objects.filter(is_active=True).values_list("pk", "name"))
+    waiting = WebhookDelivery.objects.filter(outbox_of_webhooks.WAITING).order_by().values_list("endpoint")
+    rows = {pk: (number, oldest) for pk, number, oldest in waiting.annotate(Count("pk"), Min("created_at"))}
+    lost = WebhookDelivery.objects.filter(gave_up_at__gt=now - timedelta(days=1)).order_by()
+    given_up = dict(lost.values_list("endpoint").annotate(Count("pk")))
+    size = GaugeMetricFamily(
+        "portal_webhook_waiting", "Events that wait for the webhook.", labels=["webhook"]
+    )
+    age = GaugeMetricFamily(
+        "portal_webhook_age_seconds",
+        "Age of the oldest event that waits for the webhook.",
+        labels=["webhook"],
+    )
+    ended = GaugeMetricFamily(
+        "portal_webhook_given_up", "Events that were given up within a day, by webhook.", labels=["webhook"]
+    )
+    for pk, name in names.items():
+        number, oldest = rows.get(pk, (0, now))
+        size.add_metric([name], number)
+        age.add_metric([name], max(0.0, (now - oldest).total_seconds()))
+        ended.add_metric([name], given_up.get(pk, 0))
+    yield from (size, age, ended)
 
 
 def _last_runs() -> Metric:

@@ -8,7 +8,7 @@ from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from accounts.choices.registry import Registry
-from accounts.models import DelayedChange, Invitation, SmsDelivery, TrustedDevice
+from accounts.models import DelayedChange, Invitation, SmsDelivery, TrustedDevice, WebhookDelivery
 
 #: Rows of one statement: locks are short, and a table of millions is not held up.
 BATCH = 5_000
@@ -39,6 +39,11 @@ RETENTION: Registry[str, Kept] = Registry(by_name(
     Kept(
         "changes of factors", DelayedChange, 400, lambda at: Q(done_at__lt=at) | Q(stopped_at__lt=at),
         "the events tell of them as well",
+    ),
+    Kept(
+        "deliveries to webhooks", WebhookDelivery, 30,
+        lambda at: Q(created_at__lt=at) & (Q(delivered_at__isnull=False) | Q(gave_up_at__isnull=False)),
+        "a receiver that was away for weeks gets what it lost by the management API",
     ),
 ))  # fmt: skip
 

@@ -12,4 +12,5 @@ __all__ = [
     "search",
     "sections",
     "site",
+    "webhooks",
 ]

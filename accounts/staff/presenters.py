@@ -52,6 +52,8 @@ VALUE_LABELS: dict[str, dict[str, Promise]] = {
         "key": gettext_lazy("a key"),
         "events": gettext_lazy("list of events"),
         "event": gettext_lazy("an event"),
+        "webhooks": gettext_lazy("list of webhooks"),
+        "webhook": gettext_lazy("a webhook"),
     },
     "channel": dict(Notice.Channel.choices),
     "of": dict(DelayedChange.Kind.choices),

@@ -4,7 +4,9 @@ import enum
 
 
 class Scope(enum.Enum):
-    """SECURITY: no scope creates a key that works, adds a permission, a network or a factor, or ends a stop."""
+    """SECURITY: no scope creates a key that works, adds a permission, a network or a factor, or ends a stop; none says
+    where events are sent.
+    """
 
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
@@ -13,3 +15,5 @@ class Scope(enum.Enum):
     KEYS_STOP = "keys:stop"
     EVENTS_READ = "events:read"
     SMS_READ = "sms:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_SEND = "webhooks:send"

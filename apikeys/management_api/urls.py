@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.urls import URLPattern, path
 
-from apikeys.management_api import keys, records, users
+from apikeys.management_api import keys, records, users, webhooks
 from apikeys.management_api.endpoints import Answer, Call, Operation, resource
 from apikeys.management_api.scopes import Scope
 
@@ -47,8 +47,13 @@ RESOURCES: dict[str, tuple[Operation, ...]] = {
     "/keys/{key_id}/revoke": (_post(keys.revoke_key, Scope.KEYS_STOP, *STOP),),
     "/events": (_get(records.list_events, Scope.EVENTS_READ, *PAGE, is_polled=True),),
     "/sms-deliveries": (_get(records.list_deliveries, Scope.SMS_READ, *PAGE),),
+    "/webhooks": (_get(webhooks.list_webhooks, Scope.WEBHOOKS_READ),),
+    "/webhooks/{webhook_id}": (_get(webhooks.get_webhook, Scope.WEBHOOKS_READ),),
+    "/webhooks/{webhook_id}/deliveries": (_get(webhooks.list_deliveries, Scope.WEBHOOKS_READ, *PAGE),),
+    "/webhooks/{webhook_id}/test": (_post(webhooks.send_test, Scope.WEBHOOKS_SEND),),
+    "/webhooks/{webhook_id}/resend": (_post(webhooks.resend, Scope.WEBHOOKS_SEND, "numbers"),),
 }
-_CONVERTERS = {"user_id": "<int:user_id>", "key_id": "<uuid:key_id>"}
+_CONVERTERS = {"user_id": "<int:user_id>", "key_id": "<uuid:key_id>", "webhook_id": "<uuid:webhook_id>"}
 
 
 def patterns(resources: dict[str, tuple[Operation, ...]]) -> list[URLPattern]:

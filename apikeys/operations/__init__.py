@@ -1,3 +1,3 @@
-"""For operators: the doctor's checks, metrics, re-encryption under a new master key, retention, sample data."""
+"""For operators: the doctor's checks, metrics, re-encryption, retention, sample data, members of webhooks."""
 
-__all__ = ["doctor", "metrics", "reencrypt", "retention", "sample_data"]
+__all__ = ["doctor", "metrics", "reencrypt", "retention", "sample_data", "webhooks"]

@@ -9,7 +9,7 @@ from django.db.models.functions import StrIndex, Substr
 from django.utils import timezone
 
 from accounts.choices import audit_mac
-from accounts.models import AuditLink, RecoveryCode, TotpDevice
+from accounts.models import AuditLink, RecoveryCode, TotpDevice, WebhookEndpoint
 from accounts.operations import doctor
 from accounts.operations.doctor import CheckResult, CheckStatus
 from apikeys.models import Credential, GatewayToken
@@ -20,6 +20,8 @@ SEALED = (
     (Credential.objects, "sealed", len(crypto.VERSION) + 1),
     (TotpDevice.objects, "seed_sealed", len(crypto.VERSION) + 1),
     (TotpDevice.objects, "next_seed_sealed", len(crypto.VERSION) + 1),
+    (WebhookEndpoint.objects, "secret_sealed", len(crypto.VERSION) + 1),
+    (WebhookEndpoint.objects, "old_secret_sealed", len(crypto.VERSION) + 1),
     (RecoveryCode.objects, "digest", 0),
 )
 

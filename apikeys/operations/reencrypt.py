@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Model, Q
 
 from accounts.factors import verification
-from accounts.models import RecoveryCode, TotpDevice, TrustedDevice
+from accounts.models import RecoveryCode, TotpDevice, TrustedDevice, WebhookEndpoint
 from apikeys.models import Credential
 from hitobit_portal.security import crypto
 
@@ -22,16 +22,20 @@ class EncryptedColumn:
     model: type[Model]
     column: str
     owner: Callable[[Any], str]
-    related: str
+    related: tuple[str, ...] = ()
 
 
 SEALED = (
-    EncryptedColumn("secrets of API keys", Credential, "sealed", lambda row: row.seal_owner, "key"),
-    EncryptedColumn("authenticators", TotpDevice, "seed_sealed", lambda row: verification.seal_owner(row.user), "user"),
+    EncryptedColumn("secrets of API keys", Credential, "sealed", lambda row: row.seal_owner, ("key",)),
+    EncryptedColumn(
+        "authenticators", TotpDevice, "seed_sealed", lambda row: verification.seal_owner(row.user), ("user",)
+    ),
     EncryptedColumn(
         "authenticators that wait for a code", TotpDevice, "next_seed_sealed",
-        lambda row: verification.seal_owner(row.user, "next"), "user",
+        lambda row: verification.seal_owner(row.user, "next"), ("user",),
     ),
+    EncryptedColumn("secrets of webhooks", WebhookEndpoint, "secret_sealed", lambda row: row.seal_owner),
+    EncryptedColumn("old secrets of webhooks", WebhookEndpoint, "old_secret_sealed", lambda row: row.seal_owner),
 )  # fmt: skip
 
 
@@ -86,7 +90,9 @@ def _batch(column: EncryptedColumn, which: Q, size: int, damaged: list[str]) -> 
     manager = column.model._default_manager
     with transaction.atomic():
         # SECURITY: lock the rows: a credential or seed that is replaced concurrently must not get its old value back.
-        locked = manager.select_for_update(of=("self",)).select_related(column.related)
+        locked = manager.select_for_update(of=("self",))
+        if column.related:
+            locked = locked.select_related(*column.related)
         rows = list(locked.filter(which).order_by("pk")[:size])
         changed = []
         for row in rows:

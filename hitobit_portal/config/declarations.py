@@ -397,6 +397,12 @@ AUDIT_SINK = Setting(
     help="Where security events are also written, as JSON lines: `stdout` of the server processes, or the absolute "
     "path of a file",
 )
+# SECURITY: without it a webhook could be pointed at the database, a metadata service or another server of our network.
+WEBHOOK_NETWORKS = Setting(
+    "PORTAL_WEBHOOK_NETWORKS", parser(parsers.webhook_networks), "", Section.LOGS, Process.PORTAL,
+    help="Networks that are not public and to which webhooks may be sent all the same, also by `http://`, "
+    "comma-separated", default_help="none",
+)
 
 # Names of OpenTelemetry, which reads its other variables itself.
 OTEL_EXPORTER_OTLP_ENDPOINT = Setting(

@@ -15,7 +15,7 @@ import dj_email_url
 import phonenumbers
 from environs import ValidationError
 
-from hitobit_portal.http import client_ip
+from hitobit_portal.http import client_ip, destinations
 
 MASTER_KEY_BYTES = 32  # AES-256
 KEY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
@@ -80,6 +80,16 @@ def trusted_proxies(text: str) -> list[client_ip.Network]:
     except ValueError:
         raise ValidationError(
             "It is not 'none' or networks such as 10.0.0.0/8; /0 would trust every address."
+        ) from None
+
+
+def webhook_networks(text: str) -> list[destinations.Network]:
+    """Networks, comma-separated; none if it is empty."""
+    try:
+        return destinations.parse_networks([part.strip() for part in text.split(",") if part.strip()])
+    except ValueError:
+        raise ValidationError(
+            "It is not networks such as 10.1.2.0/24; /0 would allow every address of the own network."
         ) from None
 
 

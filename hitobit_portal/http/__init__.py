@@ -5,6 +5,7 @@ __all__ = [
     "client_ip",
     "commit_barrier",
     "context",
+    "destinations",
     "display_preferences",
     "error_pages",
     "health",

@@ -56,7 +56,7 @@ def request(method: str, url: str, *, headers: Mapping[str, str], **body: Any) -
     except Exception as error:
         # SECURITY: the class only. The messages of httpx contain the URL, and Kavenegar's URL contains the API key.
         # Raised below and not here, so that no traceback shows this error as the context.
-        reason = _reason(error)
+        reason = reason_of(error)
     if reason:
         raise OutgoingError(reason)
     if len(raw) > MAX_BYTES:
@@ -100,7 +100,7 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the name of the failure: "Deadline", "SSLError", or the class of httpx."""
     if type(error) is TimeoutError:
         return "Deadline"

@@ -113,6 +113,17 @@ for n, user in enumerate(User.objects.filter(is_staff=False).order_by("-pk")[:20
     key = people.key_of(people.Person(user, ""), f"bot {n} " + "W" * 40)
     key.apply(["read", "trade", "withdraw"], "trusted", ["203.0.113.7"])
 """
+#: A webhook with deliveries in each state. Runs in the portal.
+WEBHOOK = """
+from django.utils import timezone
+from accounts.models import AuditEvent, WebhookDelivery
+from accounts.webhooks import endpoints
+endpoint, _secret = endpoints.create("risk", "https://hooks.a-rather-long-name.example.com:8443/x", ["key.*"])
+event, now = AuditEvent.objects.latest("pk"), timezone.now()
+states = ({}, {"attempts": 2, "status": 503}, {"delivered_at": now, "status": 204}, {"gave_up_at": now})
+for number, state in enumerate(states, start=1):
+    WebhookDelivery.objects.create(endpoint=endpoint, event=event, number=number, **state)
+"""
 #: Pixels of a page of customers: beside the rows, and of each row. Other tests leave customers, too.
 HEAD, A_ROW, PHONE_HEAD, A_PHONES_ROW = 500, 85, 700, 150
 PHONE_KEYS_HEAD, A_PHONES_KEY = 1250, 200
@@ -164,7 +175,13 @@ def test_staff_pages_are_clean_to_axe_and_to_the_console_and_nothing_scrolls_sid
         "/admin/apikeys/apikey/",
         f"/admin/apikeys/apikey/{made['key']}/change/",
         "/admin/accounts/auditevent/",
+        "/admin/accounts/webhookendpoint/",
     ]
+    agent.site.live.manage("shell", "--no-imports", "-c", WEBHOOK)
+    agent.open("/admin/accounts/webhookendpoint/")
+    webhook = agent.page.locator("main tbody a").first.get_attribute("href")
+    assert webhook is not None
+    pages.append(webhook)
     for language, look in zip(("fa", "en"), LOOKS, strict=True):
         agent.context.add_cookies([{"name": "language", "value": language, "url": agent.site.url}])
         dress(agent.page, look)

@@ -18,7 +18,7 @@ ORDER = {
         ("choices", "models"),
         ("access", "sms"),
         ("audit",),
-        ("notifications", "factors"),
+        ("notifications", "factors", "webhooks"),
         ("actions",),
         ("transfer", "login", "oidc", "registration", "profile", "staff", "operations"),
         ("templatetags", "management", "admin", "apps", "backends"),

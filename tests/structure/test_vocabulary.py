@@ -89,6 +89,7 @@ QUOTED = (
     "Boolean allows_rescue",
     "(“IP rescue” in URLs and columns)",
     '"+rescue"',  # the stored code of a change
+    "`key.rescue_",  # stored names of events
 )
 
 #: Classes with the same role in sibling packages.

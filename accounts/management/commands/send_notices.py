@@ -19,17 +19,21 @@ from django.db import close_old_connections, connection, connections
 from accounts.notifications import outbox
 from accounts.notifications.outbox import Report
 from accounts.operations import chores
+from accounts.webhooks import sender as webhooks
 
 logger = logging.getLogger("portal.notices")
 PARENT_SECONDS = 1.0
 #: After so long of sending without an end the loop looks after the other work again.
 LONGEST_ROUND = 30.0
+#: Without --loop: no event is sent to a webhook any more after this time, or `tick` would be late with notices.
+WEBHOOK_SECONDS = 20.0
 
 
 class Command(BaseCommand):
     help = (
         "Sends security notices, announces keys that expire soon, applies waiting changes of factors, clears expired "
-        "sessions. Once: exit code 1 when a notice was not delivered or a part of this failed. Any number may run."
+        "sessions, and sends events to webhooks. Once: exit code 1 when a notice was not delivered or a part of this "
+        "failed; webhooks have alerts of their own. Any number may run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -65,6 +69,7 @@ class Command(BaseCommand):
         is_broken = False
         while self._round():
             is_broken |= self.broken
+        webhooks.send(self._is_over, WEBHOOK_SECONDS)
         if is_broken or self.broken:
             raise CommandError("Something was not delivered or not done; the log says what.", returncode=1)
 
@@ -72,13 +77,24 @@ class Command(BaseCommand):
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         for number in before:
             signal.signal(number, lambda *_arguments: self.stop.set())
+        # Beside the notices to people, who wait for no receiver of webhooks.
+        beside = threading.Thread(target=self._send_webhooks, name="webhooks")
+        beside.start()
         try:
             while not self._is_over():
                 if not self._round():
                     self._pause(every)
         finally:
+            self.stop.set()
+            beside.join()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _send_webhooks(self) -> None:
+        try:
+            webhooks.send(self._is_over)
+        finally:
+            connections.close_all()
 
     def _pause(self, seconds: float) -> None:
         """Waits, and looks whether the parent is still there meanwhile."""

@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.choices.events import Event
-from accounts.models import AuditEvent, Notice, User
+from accounts.models import AuditEvent, Notice, User, WebhookEndpoint
 from accounts.staff.opaque_ids import AccountId, EventId, NoticeId
+from accounts.webhooks import endpoints
 from apikeys.models import ApiKey
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
@@ -72,6 +73,16 @@ accounts_auditevent_delete       GET   403 403 403 403 403 403
 accounts_auditevent_delete       POST  403 403 403 403 403 403
 accounts_auditevent_history      GET   403 403 302 302 302 302
 accounts_auditevent_row          GET   403 403 302 302 302 302
+accounts_webhookendpoint_changelist GET  403 403 403 200 200 200
+accounts_webhookendpoint_change  GET   403 403 403 200 200 200
+accounts_webhookendpoint_send    GET   403 403 403 405 403 405
+accounts_webhookendpoint_send    POST  403 403 403 302 403 302
+accounts_webhookendpoint_add     GET   403 403 403 403 403 403
+accounts_webhookendpoint_add     POST  403 403 403 403 403 403
+accounts_webhookendpoint_delete  GET   403 403 403 403 403 403
+accounts_webhookendpoint_delete  POST  403 403 403 403 403 403
+accounts_webhookendpoint_history GET   403 403 403 302 302 302
+accounts_webhookendpoint_row     GET   403 403 403 302 302 302
 apikeys_apikey_changelist        GET   403 200 200 200 200 200
 apikeys_apikey_changelist:freeze POST  403 302 403 302 403 302
 apikeys_apikey_changelist:revoke POST  403 403 403 302 403 302
@@ -117,6 +128,7 @@ class Scene:
     key: ApiKey
     event: AuditEvent
     notice: Notice
+    webhook: WebhookEndpoint
 
     def ids(self, name: str) -> list[object]:
         act = name.partition(":")[2]
@@ -124,7 +136,14 @@ class Scene:
             return [self.sara.user.pk, act]
         if name == "accounts_user_resend":
             return [self.sara.user.pk, self.notice.pk]
-        row = {"user": self.sara.user.pk, "auditevent": self.event.pk, "apikey": self.key.pk}
+        if name == "accounts_webhookendpoint_send":
+            return [self.webhook.pk]
+        row: dict[str, object] = {
+            "user": self.sara.user.pk,
+            "auditevent": self.event.pk,
+            "apikey": self.key.pk,
+            "webhookendpoint": self.webhook.pk,
+        }
         model = name.split("_")[1] if "_" in name else ""
         return [row[model]] if name.endswith(("_change", "_delete", "_history", "_row")) else []
 
@@ -143,7 +162,8 @@ def scene() -> Scene:
     audit.record(Event.ACCOUNT_FROZEN, None, customer=sara.user)
     notice = Notice.objects.filter(user=sara.user, channel="sms").latest("pk")
     Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now(), attempts=1)
-    return Scene(sara, key, event, notice)
+    webhook, _secret = endpoints.create("risk", "https://hooks.example.com/path-1f7c", ["*"])
+    return Scene(sara, key, event, notice, webhook)
 
 
 def at_work(role: str) -> Client:

@@ -15,7 +15,8 @@ from django.utils import timezone
 from accounts import audit
 from accounts.audit import chain
 from accounts.choices.events import Event
-from accounts.models import AuditEvent, AuditHead, LoginSession, Notice, SmsDelivery, User
+from accounts.models import AuditEvent, AuditHead, LoginSession, Notice, SmsDelivery, User, WebhookDelivery
+from accounts.webhooks import endpoints as webhooks
 from apikeys.management_api import endpoints
 from apikeys.management_api.scopes import Scope
 from apikeys.management_api.urls import DOCUMENT, RESOURCES
@@ -71,7 +72,7 @@ def test_each_endpoint_needs_its_scope() -> None:
     for scope in Scope:
         office = Office(token(scope, name=scope.value))
         for path, operations in RESOURCES.items():
-            place = path.format(user_id=10**9, key_id=NO_KEY)
+            place = path.format(user_id=10**9, key_id=NO_KEY, webhook_id=NO_KEY)
             for operation in operations:
                 answer = office.get(place) if operation.method == "GET" else office.post(place, {})
                 is_refused = answer.status_code == 403
@@ -327,6 +328,36 @@ def test_rate_of_a_token_ends_in_429(office: Office, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ratelimits, "acquire", lambda *_: 7)
     answer = office.get("/users")
     assert (problem(answer), answer["Retry-After"]) == ("too-many-requests", "7")
+
+
+def test_webhooks_are_read_tested_and_sent_again_and_not_changed(office: Office) -> None:
+    endpoint, secret = webhooks.create("risk", "https://hooks.example.com/path-1f7c", ["key.*"])
+    event = AuditEvent.objects.get(event="webhook.made")
+    for number in (1, 2, 3):
+        WebhookDelivery.objects.create(
+            endpoint=endpoint, event=event, number=number, status=500,
+            gave_up_at=timezone.now() if number == 2 else None,
+            delivered_at=timezone.now() if number == 3 else None,
+        )  # fmt: skip
+    place = f"/webhooks/{endpoint.pk}"
+    [listed] = document(office.get("/webhooks"))["items"]
+    assert (listed["name"], listed["host"], listed["events"]) == ("risk", "hooks.example.com", ["key.*"])
+    assert document(office.get(place)) == listed
+    first = document(office.get(f"{place}/deliveries?limit=2"))
+    assert ([item["number"] for item in first["items"]], first["next"]) == ([1, 2], 2)
+    assert [item["number"] for item in document(office.get(f"{place}/deliveries?after=2"))["items"]] == [3]
+    assert document(office.post(f"{place}/resend", {"numbers": [1, 2, 3, 4]})) == {"numbers": [2]}
+    assert document(office.post(f"{place}/resend", {"numbers": [2]})) == {"numbers": []}, "it waits"
+    assert document(office.post(f"{place}/test", {})) == {"sent": True}
+    tested = AuditEvent.objects.get(event="webhook.tested")
+    assert (tested.target, tested.detail) == (str(endpoint.pk), {"via": "api", "token": "back-office"})
+    for wrong in ([], [0], [True], ["1"], [1.5], "1", None, list(range(1, 102)), [10**18]):
+        assert problem(office.post(f"{place}/resend", {"numbers": wrong})) == "invalid-request"
+    assert problem(office.get(f"/webhooks/{NO_KEY}")) == "not-found"
+    assert problem(office.post("/webhooks", {"url": "https://other.example.com/"})) == "method-not-allowed"
+    text = json.dumps([listed, first])
+    assert secret not in text
+    assert "1f7c" not in text
 
 
 def test_document_names_every_operation_and_no_other() -> None:
