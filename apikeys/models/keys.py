@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
@@ -39,7 +39,16 @@ class KeyLimitReached(Exception):
 
 class ApiKeyManager(models.Manager["ApiKey"]):
     def live(self, owner: User) -> models.QuerySet[ApiKey]:
-        return self.filter(owner=owner).exclude(state=KeyState.REVOKED).select_related("owner")
+        """Return the keys of ``owner`` that are not deleted. Their ``owner`` is this one: it is not loaded again."""
+        return owner.api_keys.exclude(state=KeyState.REVOKED)
+
+    def listed(self, owner: User) -> models.QuerySet[ApiKey]:
+        """Return `live` keys with ``network_count`` and ``newest_credential_at``: one statement instead of three."""
+        listed = self.live(owner).annotate(
+            network_count=Count("networks", distinct=True),
+            newest_credential_at=Max("credentials__created_at"),
+        )
+        return listed.order_by("-created_at")  # Django leaves the model's order out of what is grouped
 
     def create_with_secret(
         self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
@@ -98,6 +107,10 @@ class ApiKey(models.Model):
     skew_ms = models.IntegerField(null=True, editable=False)
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
+
+    #: Of `ApiKeyManager.listed`; of other keys None: they are read from the rows.
+    network_count: int | None = None
+    newest_credential_at: datetime | None = None
 
     objects: ClassVar[ApiKeyManager] = ApiKeyManager()
 
@@ -160,10 +173,16 @@ class ApiKey(models.Model):
         return self.expires_at + timedelta(milliseconds=READ_GRACE_MS)
 
     @property
+    def takes_addresses(self) -> bool:
+        """Whether a new address can be approved: never for a key that moves money out."""
+        return (
+            self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED and not self.can_withdraw
+        )
+
+    @property
     def asks_for_rescue(self) -> bool:
-        """Whether a new address may ask for approval: never for a key that moves money out."""
-        live = self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
-        return live and self.allows_rescue and not self.can_withdraw
+        """Whether a new address may ask for approval."""
+        return self.takes_addresses and self.allows_rescue
 
     @property
     def settings(self) -> Settings:
@@ -202,7 +221,7 @@ class ApiKey(models.Model):
     def ip_summary(self) -> str:
         if self.ip_policy == IpPolicy.UNRESTRICTED:
             return gettext("Unrestricted")
-        count = len(self.networks.all())
+        count = len(self.networks.all()) if self.network_count is None else self.network_count
         return fill(ngettext("%(n)s IP", "%(n)s IPs", count), n=digits(count))
 
     def set_state(self, state: KeyState) -> bool:

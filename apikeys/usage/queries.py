@@ -1,7 +1,8 @@
 """Query the counts of requests: a month of a key, a week of its rejections, and the counts for health checks."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from django.db.models import Q, Sum
@@ -44,19 +45,14 @@ class RecentUse:
         return round(1000 * self.week_refused / self.week) if self.week else 0
 
 
-def recent(keys: Iterable[ApiKey]) -> RecentUse:
-    """Return the use of ``keys`` together, with one SQL statement."""
-    last = today()
-    week = DailyUse.objects.filter(
-        key__in=[key.pk for key in keys], day__range=(last - timedelta(days=REJECTION_DAYS - 1), last)
+def recent(counts: Collection[RequestCounts]) -> RecentUse:
+    """Return the use of several keys together."""
+    return RecentUse(
+        today=sum(one.today for one in counts),
+        yesterday=sum(one.yesterday for one in counts),
+        week=sum(one.allowed + one.refused for one in counts),
+        week_refused=sum(one.refused for one in counts),
     )
-    sums = week.aggregate(
-        today=_sum(Q(day=last)),
-        yesterday=_sum(Q(day=last - timedelta(days=1))),
-        week=Sum("count"),
-        week_refused=_sum(~Q(outcome=ALLOWED)),
-    )
-    return RecentUse(**{name: count or 0 for name, count in sums.items()})
 
 
 def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
@@ -71,24 +67,35 @@ def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
     return days, dict(sorted(table.items(), key=lambda row: (-sum(row[1]), row[0])))
 
 
-def for_health(keys: Iterable[ApiKey]) -> dict[object, RequestCounts]:
-    """Return the counts that `key_health.checks` needs for each of ``keys``, by primary key, with one SQL statement."""
+def counts_of(keys: Iterable[ApiKey]) -> dict[uuid.UUID, RequestCounts]:
+    """Return the counts of each of ``keys``, by primary key, with one SQL statement."""
     last = today()
-    in_week = Q(day__gt=last - timedelta(days=REJECTION_DAYS))
+    counts = {key.pk: RequestCounts() for key in keys}
     rows = (
-        DailyUse.objects.filter(key__in=[key.pk for key in keys], day__gt=last - timedelta(days=POWER_DAYS))
-        .values("key", "permission", "outcome")
-        .annotate(week=_sum(in_week))
+        DailyUse.objects.filter(key__in=list(counts), day__gt=last - timedelta(days=POWER_DAYS))
+        .values_list("key", "permission", "outcome")
+        .annotate(
+            month=Sum("count"),
+            week=_sum(Q(day__gt=last - timedelta(days=REJECTION_DAYS))),
+            yesterday=_sum(Q(day=last - timedelta(days=1))),
+            today=_sum(Q(day=last)),
+        )
     )
-    counts: dict[object, RequestCounts] = {}
-    for row in rows:
-        before = counts.get(row["key"], RequestCounts())
-        week = row["week"] or 0
-        if row["outcome"] == ALLOWED:
-            used = before.used | {row["permission"]}
-            counts[row["key"]] = RequestCounts(used, before.allowed + week, before.refused)
+    for key, permission, outcome, month, *recent_sums in rows:
+        before = counts[key]
+        week, yesterday, of_today = (count or 0 for count in recent_sums)
+        total = replace(before, today=before.today + of_today, yesterday=before.yesterday + yesterday)
+        if outcome == ALLOWED:
+            counts[key] = replace(
+                total,
+                used=before.used | {permission},
+                allowed=before.allowed + week,
+                month_allowed=before.month_allowed + month,
+            )
         else:
-            counts[row["key"]] = RequestCounts(before.used, before.allowed, before.refused + week)
+            counts[key] = replace(
+                total, refused=before.refused + week, month_refused=before.month_refused + month
+            )
     return counts
 
 

@@ -129,9 +129,11 @@ def test_counts_are_of_30_days_for_power_and_of_7_for_rejections(sara: Person, k
         DailyUse.objects.create(
             key=owner, day=today - days * DAY, outcome=outcome, permission=permission, count=count
         )
-    results = queries.for_health([key, other])
-    assert results[key.pk] == RequestCounts(frozenset({"read", "trade"}), 12, 3)
-    assert results[other.pk] == RequestCounts(frozenset(), 0, 2)
+    results = queries.counts_of([key, other])
+    assert results[key.pk] == RequestCounts(
+        frozenset({"read", "trade"}), 12, 3, today=5, month_allowed=112, month_refused=93
+    )
+    assert results[other.pk] == RequestCounts(frozenset(), 0, 2, today=2, month_refused=2)
 
 
 # --- removing unused permissions ------------------------------------------------------------------------------------
