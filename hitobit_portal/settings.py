@@ -139,7 +139,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "hitobit_portal.http.context.portal",
             ],
-            "builtins": ["hitobit_portal.http.icons"],
+            "builtins": ["hitobit_portal.http.icons", "hitobit_portal.http.constant_parts"],
             "libraries": {
                 "jalali": "hitobit_portal.i18n.jalali",
                 "i18n": "hitobit_portal.i18n.blocktranslate",  # isolates what stands in a sentence
