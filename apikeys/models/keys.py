@@ -16,7 +16,6 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Count, Max, Q
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -150,8 +149,8 @@ class ApiKey(models.Model):
         return frozenset(value for value in Permission.values if getattr(self, f"can_{value}"))
 
     @property
-    def permission_labels(self) -> list[tuple[str, Promise]]:
-        return [(p.value, p.label) for p in Permission if p.value in self.permissions]
+    def listed_permissions(self) -> tuple[Permission, ...]:
+        return tuple(one for one in Permission if getattr(self, f"can_{one.value}"))
 
     @property
     def shown_state(self) -> str:
@@ -175,9 +174,7 @@ class ApiKey(models.Model):
     @property
     def takes_addresses(self) -> bool:
         """Whether a new address can be approved: never for a key that moves money out."""
-        return (
-            self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED and not self.can_withdraw
-        )
+        return self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED and not self.can_withdraw
 
     @property
     def asks_for_rescue(self) -> bool:

@@ -1,6 +1,7 @@
 """What the pages show of keys beside their fields: credentials, first steps, health, waiting addresses."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -80,10 +81,21 @@ def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Fix:
-    """A check that failed, and where its button leads; ``url`` is "" where there is none."""
+    """A check that failed."""
 
+    key: ApiKey
     check: HealthCheck
-    url: str
+
+    @cached_property
+    def url(self) -> str:
+        """Where the button leads, "" for none. A paused key's settings can't be changed: it has fewer of them."""
+        key, check = self.key, self.check
+        if check.drop:
+            is_active = key.state == KeyState.ACTIVE
+            return rejection_texts.page_url("key_drop_permissions", key.pk) if is_active else ""
+        if key.state != KeyState.ACTIVE and check.place.startswith("key_settings"):
+            return ""
+        return rejection_texts.page_url(check.place, key.pk)
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class Health:
 def health(key: ApiKey, counts: RequestCounts) -> Health:
     """The health of one key."""
     checks = key_health.checks(key, counts, timezone.now())
-    fixes = [Fix(check, _place(key, check)) for check in checks if not check.passed]
+    fixes = [Fix(key, check) for check in checks if not check.passed]
     return Health(key, counts, fixes, [check for check in checks if check.passed])
 
 
@@ -122,19 +134,7 @@ def healths(keys: list[ApiKey]) -> list[Health]:
     return [health(key, counts[key.pk]) for key in keys]
 
 
-def _place(key: ApiKey, check: HealthCheck) -> str:
-    """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
-    if check.drop:
-        return (
-            rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
-        )
-    if key.state != KeyState.ACTIVE and check.place.startswith("key_settings"):
-        return ""
-    return rejection_texts.page_url(check.place, key.pk)
-
-
-def deleted_keys(user: User) -> list[ApiKey]:
-    """The customer's deleted keys, the last 100, newest first. Their pages stay for good."""
-    return list(
-        ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")[:MAX_DELETED]
-    )
+def deleted_keys(user: User) -> list[dict[str, Any]]:
+    """What the list shows of the customer's deleted keys, the last 100, newest first. Their pages stay for good."""
+    deleted = ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")
+    return list(deleted.values("pk", "label", "key_id", "revoked_at")[:MAX_DELETED])

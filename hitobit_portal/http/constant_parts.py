@@ -30,4 +30,4 @@ def include_constant(name: str, **values: object) -> SafeString:
 def _rendered(
     name: str, _language: str | None, _digits: str, values: tuple[tuple[str, object], ...]
 ) -> SafeString:
-    return mark_safe(render_to_string(name, dict(values)))  # nosec B308 B703
+    return mark_safe(render_to_string(name, dict(values)).strip())  # nosec B308 B703
