@@ -12,7 +12,7 @@ from accounts.access import form_drafts, pending_login, sessions
 from accounts.access.redirects import redirect_to_login
 
 
-class ProvedFactorMiddleware(OTPMiddleware):  # type: ignore[misc]
+class ProvedFactorMiddleware(OTPMiddleware):
     """django-otp's middleware. It takes the proved factor from those that `PhoneBackend` loaded with the user."""
 
     def _verify_user_sync(self, request: HttpRequest, user: Any) -> Any:

@@ -122,7 +122,7 @@ def newest(user: User, count: int) -> tuple[list[Row], Row | None]:
     rows: list[Row] = []
     earlier_login = None
     for event in AuditEvent.objects.raw(NEWEST, values):
-        if event.is_earlier_login:
+        if event.is_earlier_login:  # type: ignore[attr-defined]
             earlier_login = row(event)
         else:
             rows.append(row(event))
