@@ -107,10 +107,6 @@ class ApiKey(models.Model):
     wizard = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     first_settings_at = models.DateTimeField(null=True, editable=False)
 
-    #: Of `ApiKeyManager.listed`; of other keys None: they are read from the rows.
-    network_count: int | None = None
-    newest_credential_at: datetime | None = None
-
     objects: ClassVar[ApiKeyManager] = ApiKeyManager()
 
     class Meta:
@@ -218,7 +214,8 @@ class ApiKey(models.Model):
     def ip_summary(self) -> str:
         if self.ip_policy == IpPolicy.UNRESTRICTED:
             return gettext("Unrestricted")
-        count = len(self.networks.all()) if self.network_count is None else self.network_count
+        listed: int | None = getattr(self, "network_count", None)  # by `ApiKeyManager.listed`
+        count = len(self.networks.all()) if listed is None else listed
         return fill(ngettext("%(n)s IP", "%(n)s IPs", count), n=digits(count))
 
     def set_state(self, state: KeyState) -> bool:

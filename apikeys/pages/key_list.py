@@ -46,6 +46,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "ending": [row for row in rows if row.is_short_lived],
         "use": queries.recent([health.counts for health in healths]),
         "clock_key": furthest,
+        "clock_is_exact": furthest is not None and clock_skew.is_exact(furthest.skew_ms or 0),
         "clock": clock_skew.clock_state(furthest.skew_ms if furthest else None).value,
         "waiting": address_approval.open_requests_of(keys),
         "last_login": last_login,

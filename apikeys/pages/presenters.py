@@ -1,5 +1,6 @@
 """What the pages show of keys beside their fields: credentials, first steps, health, waiting addresses."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -134,7 +135,7 @@ def healths(keys: list[ApiKey]) -> list[Health]:
     return [health(key, counts[key.pk]) for key in keys]
 
 
-def deleted_keys(user: User) -> list[dict[str, Any]]:
+def deleted_keys(user: User) -> Sequence[Mapping[str, object]]:
     """What the list shows of the customer's deleted keys, the last 100, newest first. Their pages stay for good."""
     deleted = ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")
     return list(deleted.values("pk", "label", "key_id", "revoked_at")[:MAX_DELETED])

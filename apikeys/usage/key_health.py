@@ -167,6 +167,7 @@ def _secret(key: ApiKey, now: datetime) -> HealthCheck:
 
 
 def _newest_credential_at(key: ApiKey) -> datetime:
-    if key.newest_credential_at is not None:
-        return key.newest_credential_at
-    return max((credential.created_at for credential in key.credentials.all()), default=key.created_at)
+    newest: datetime | None = getattr(key, "newest_credential_at", None)  # by `ApiKeyManager.listed`
+    return newest or max(
+        (credential.created_at for credential in key.credentials.all()), default=key.created_at
+    )

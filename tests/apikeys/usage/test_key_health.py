@@ -20,7 +20,7 @@ from tests.support.people import ADDRESS, Person, customer, key_of, logged_in
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-MOST_DASHBOARD = 16
+MOST_DASHBOARD = 8
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_setting
     assert "#star-" not in logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
 
 
-def test_the_dashboard_costs_at_most_16_statements_whatever_stands_on_it(sara: Person) -> None:
+def test_the_dashboard_costs_at_most_8_statements_whatever_stands_on_it(sara: Person) -> None:
     people.recovery_codes(sara)
     client = logged_in(sara)
 
