@@ -43,13 +43,13 @@ class ConstantText(template.Node):
     def __init__(self, node: i18n.TranslateNode) -> None:
         self._name, node.asvar = node.asvar, None
         self._node = node
-        self._texts: dict[tuple[str | None, bool], str] = {}
+        self._texts: dict[str | None, str] = {}
 
     def render(self, context: Context) -> str:
-        key = get_language(), context.autoescape
-        text = self._texts.get(key)
-        if text is None:
-            text = self._texts[key] = self._node.render(context)
+        language = get_language()
+        text = self._texts.get(language)
+        if text is None:  # a text of a template is safe: nothing of the context changes it
+            text = self._texts[language] = self._node.render(context)
         if self._name is None:
             return text
         context[self._name] = text
