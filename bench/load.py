@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,12 @@ class Spread:
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
         return cls(statistics.median(values), min(values), max(values))
+
+
+def seconds_and_rounds() -> tuple[float, int]:
+    """Return the first two arguments of the command line: the seconds of each run, and how many there are."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
+    return seconds, int(sys.argv[2]) if len(sys.argv) > 2 else 7
 
 
 def missing() -> str | None:

@@ -34,8 +34,7 @@ def main() -> int:
     if why := load.missing():
         sys.stderr.write(f"{why}\n")
         return 1
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    seconds, count = load.seconds_and_rounds()
     began, rows = time.time(), []
     with World() as world:
         from apikeys.models import ApiKey

@@ -116,7 +116,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_otp.middleware.OTPMiddleware",
+    "accounts.access.middleware.ProvedFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -140,7 +140,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "hitobit_portal.http.context.portal",
             ],
-            "builtins": ["hitobit_portal.http.icons"],
+            "builtins": ["hitobit_portal.http.icons", "hitobit_portal.http.constant_parts"],
             "libraries": {
                 "jalali": "hitobit_portal.i18n.jalali",
                 "i18n": "hitobit_portal.i18n.blocktranslate",  # isolates what stands in a sentence

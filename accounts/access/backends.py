@@ -65,5 +65,8 @@ class PhoneBackend(ModelBackend):
         return self.user_can_authenticate(user) and (user.is_staff or not settings.OIDC_REQUIRED)
 
     def get_user(self, user_id: int) -> User | None:
-        user = User.objects.select_related("totp", "sms").filter(pk=user_id).first()
-        return user if user is not None and self.user_can_authenticate(user) else None
+        try:
+            user = User.objects.select_related("totp", "sms").get(pk=user_id)
+        except User.DoesNotExist:
+            return None
+        return user if self.user_can_authenticate(user) else None

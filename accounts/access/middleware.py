@@ -5,9 +5,25 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django_otp import DEVICE_ID_SESSION_KEY
+from django_otp.middleware import OTPMiddleware
 
 from accounts.access import form_drafts, pending_login, sessions
 from accounts.access.redirects import redirect_to_login
+
+
+class ProvedFactorMiddleware(OTPMiddleware):
+    """django-otp's middleware. It takes the proved factor from those that `PhoneBackend` loaded with the user."""
+
+    def _verify_user_sync(self, request: HttpRequest, user: Any) -> Any:
+        proved = request.session.get(DEVICE_ID_SESSION_KEY) if user.is_authenticated else None
+        loaded = (getattr(user, name, None) for name in ("totp", "sms"))
+        factor = next((one for one in loaded if one and proved == one.persistent_id), None)
+        if factor is None:  # recovery codes, or nothing
+            return super()._verify_user_sync(request, user)
+        self._init_user_fields(user)
+        user.otp_device = self._finalize_device(request, user, factor)
+        return user
 
 
 class DefaultDenyMiddleware:

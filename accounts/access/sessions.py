@@ -4,6 +4,7 @@ A session expires after IDLE_TIMEOUT without a request or MAX_AGE after the logi
 """
 
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 
 from django.contrib.auth import update_session_auth_hash
@@ -59,7 +60,11 @@ def idle_timeout(user: User) -> timedelta:
 def current(request: HttpRequest, user: User) -> LoginSession | None:
     """Return the row of this request's login, if it belongs to ``user``."""
     session_id = request.session.get(LOGIN_SESSION)
-    return LoginSession.objects.filter(pk=session_id, user=user).first() if session_id else None
+    if not session_id:
+        return None
+    with suppress(LoginSession.DoesNotExist):
+        return LoginSession.objects.get(pk=session_id, user=user)
+    return None
 
 
 def open_sessions(user: User) -> list[LoginSession]:

@@ -34,6 +34,18 @@ class Row:
     at: datetime
 
 
+#: The first rows of `shown_to`, and one login. Two querysets take Django three times as long as this the database.
+NEWEST = """
+SELECT * FROM (
+    SELECT *, FALSE AS is_earlier_login FROM accounts_auditevent
+    WHERE customer_id = %s AND event <> %s ORDER BY id DESC LIMIT %s
+) AS events
+UNION ALL SELECT * FROM (
+    SELECT *, TRUE AS is_earlier_login FROM accounts_auditevent
+    WHERE customer_id = %s AND event = %s ORDER BY id DESC LIMIT 1 OFFSET 1
+) AS logins
+ORDER BY id DESC
+"""
 #: What the customer is not shown: that staff looked. What staff did is.
 HIDDEN = (Event.STAFF_VIEWED.value,)
 
@@ -103,8 +115,18 @@ def of_customer(user: User, before: int | None = None) -> list[AuditEvent]:
     return list(events[: PAGE + 1])
 
 
-def latest(user: User, count: int) -> list[Row]:
-    return [row(event) for event in shown_to(user)[:count]]
+def newest(user: User, count: int) -> tuple[list[Row], Row | None]:
+    """Return the ``count`` newest events, and the login before the current one, of one statement."""
+    (hidden,) = HIDDEN
+    values = [user.pk, hidden, count, user.pk, Event.LOGIN.value]
+    rows: list[Row] = []
+    earlier_login = None
+    for event in AuditEvent.objects.raw(NEWEST, values):
+        if event.is_earlier_login:  # type: ignore[attr-defined]
+            earlier_login = row(event)
+        else:
+            rows.append(row(event))
+    return rows, earlier_login
 
 
 def by_day(events: Iterable[AuditEvent]) -> list[tuple[date, list[Row]]]:

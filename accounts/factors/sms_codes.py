@@ -107,8 +107,8 @@ def send_code(
         _report_cap(request, user, approval, capped.slot)
         return SendResult(SendStatus.CAPPED, capped.wait)
     is_visitor = is_unauthenticated(request, person, approval)
-    run = background.run_visitors_code if is_visitor else background.run_code
-    handed_over = run(_deliver, request, row, phone, approval, code, spoken, replacement_text)
+    queue = background.visitors_codes if is_visitor else background.codes
+    handed_over = queue.submit(_deliver, request, row, phone, approval, code, spoken, replacement_text)
     if handed_over is None:
         _note_failure(request, row, approval)
         return SendResult(SendStatus.FAILED, 0)

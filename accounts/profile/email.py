@@ -71,7 +71,7 @@ def settings_email_codes(request: HttpRequest) -> HttpResponse:
         request.session.pop(NEW_EMAIL, None)
         if not email:
             messages.success(request, _("Your e-mail address was removed. Notices now come by SMS only."))
-        elif background.run(_send, user.pk, email):
+        elif background.tasks.submit(_send, user.pk, email):
             messages.success(
                 request,
                 _(

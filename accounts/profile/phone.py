@@ -150,7 +150,7 @@ def _request_sms(request: HttpRequest, number: str, *, spoken: bool = False) -> 
     user = User.objects.get(pk=customer(request).pk)
     # SECURITY: in the background and with the same message, so that the response time does not reveal whose numbers
     # are registered.
-    if background.run(_send, request, user, number, spoken):
+    if background.tasks.submit(_send, request, user, number, spoken):
         request.session[SMS_REQUESTED] = {"phone": number, "asked": int(time.time())}
     else:
         messages.error(request, str(result_messages.for_sending(SendResult(SendStatus.FAILED, 0))))

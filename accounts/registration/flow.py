@@ -61,7 +61,7 @@ def request_sms(request: HttpRequest, key: str, work: Any, *, spoken: bool = Fal
         )
         return
     # SECURITY: in the background, or the response time would reveal who has an account.
-    if background.run(work, request, state["phone"], spoken):
+    if background.tasks.submit(work, request, state["phone"], spoken):
         request.session[key] = {**state, "asked": int(time.time())}
     else:
         messages.error(request, str(result_messages.for_sending(SendResult(SendStatus.FAILED, 0))))

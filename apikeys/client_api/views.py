@@ -82,7 +82,7 @@ def decide(request: HttpRequest, permission: str) -> verification_decision.Decis
     if api_key is not None and decision.outcome is not Outcome.KEY_MALFORMED:
         # SECURITY: recorded after the response; otherwise the time of the write would show which keys exist.
         line = RequestLine(request.method or "", request.path)
-        background.run_statistics(recorder.record, api_key, decision, address, permission, line)
+        background.statistics.submit(recorder.record, api_key, decision, address, permission, line)
     return decision
 
 

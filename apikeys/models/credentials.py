@@ -87,6 +87,9 @@ class Credential(models.Model):
         """
         return f"apikeys.credential:{serial}:{key}:{owner}"
 
+    def is_live(self) -> bool:
+        return self.retires_at is None or self.retires_at > timezone.now()
+
     def reveal(self) -> str | None:
         """Return the secret on the first call; None on all later ones.
 

@@ -14,9 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -39,7 +38,16 @@ class KeyLimitReached(Exception):
 
 class ApiKeyManager(models.Manager["ApiKey"]):
     def live(self, owner: User) -> models.QuerySet[ApiKey]:
-        return self.filter(owner=owner).exclude(state=KeyState.REVOKED).select_related("owner")
+        """Return the keys of ``owner`` that are not deleted. Their ``owner`` is this one: it is not loaded again."""
+        return owner.api_keys.exclude(state=KeyState.REVOKED)
+
+    def listed(self, owner: User) -> models.QuerySet[ApiKey]:
+        """Return `live` keys with ``network_count`` and ``newest_credential_at``: one statement instead of three."""
+        listed = self.live(owner).annotate(
+            network_count=Count("networks", distinct=True),
+            newest_credential_at=Max("credentials__created_at"),
+        )
+        return listed.order_by("-created_at")  # Django leaves the model's order out of what is grouped
 
     def create_with_secret(
         self, owner: User, label: str, wizard: uuid.UUID, public: PublicKey | None = None
@@ -137,8 +145,8 @@ class ApiKey(models.Model):
         return frozenset(value for value in Permission.values if getattr(self, f"can_{value}"))
 
     @property
-    def permission_labels(self) -> list[tuple[str, Promise]]:
-        return [(p.value, p.label) for p in Permission if p.value in self.permissions]
+    def listed_permissions(self) -> tuple[Permission, ...]:
+        return tuple(one for one in Permission if getattr(self, f"can_{one.value}"))
 
     @property
     def shown_state(self) -> str:
@@ -160,10 +168,14 @@ class ApiKey(models.Model):
         return self.expires_at + timedelta(milliseconds=READ_GRACE_MS)
 
     @property
+    def takes_addresses(self) -> bool:
+        """Whether a new address can be approved: never for a key that moves money out."""
+        return self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED and not self.can_withdraw
+
+    @property
     def asks_for_rescue(self) -> bool:
-        """Whether a new address may ask for approval: never for a key that moves money out."""
-        live = self.state == KeyState.ACTIVE and self.ip_policy == IpPolicy.TRUSTED
-        return live and self.allows_rescue and not self.can_withdraw
+        """Whether a new address may ask for approval."""
+        return self.takes_addresses and self.allows_rescue
 
     @property
     def settings(self) -> Settings:
@@ -202,7 +214,8 @@ class ApiKey(models.Model):
     def ip_summary(self) -> str:
         if self.ip_policy == IpPolicy.UNRESTRICTED:
             return gettext("Unrestricted")
-        count = len(self.networks.all())
+        listed: int | None = getattr(self, "network_count", None)  # by `ApiKeyManager.listed`
+        count = len(self.networks.all()) if listed is None else listed
         return fill(ngettext("%(n)s IP", "%(n)s IPs", count), n=digits(count))
 
     def set_state(self, state: KeyState) -> bool:

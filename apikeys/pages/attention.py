@@ -7,6 +7,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -39,14 +40,14 @@ class Gravity(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Attention:
-    """``order``: seconds; of two keys that are equally grave the smaller one comes first. ``label`` and ``url``: of the
-    button, "" for none."""
+    """``order``: seconds; of two keys that are equally grave the smaller one comes first. ``label`` and
+    ``place`` (the URL name of a page of the key, with or without an anchor): of the button, "" for none."""
 
     gravity: Gravity
     order: float
     text: str
     label: str = ""
-    url: str = ""
+    place: str = ""
 
     @property
     def is_needed(self) -> bool:
@@ -65,6 +66,12 @@ class KeyRow:
     health: Health
     attention: Attention
     state: str
+
+    @cached_property
+    def button_url(self) -> str:
+        """Where the attention's button leads, "" for none."""
+        place = self.attention.place
+        return rejection_texts.page_url(place, self.key.pk) if place else ""
 
     @property
     def works(self) -> bool:
@@ -98,15 +105,15 @@ def _attention(health: Health, state: str, now: datetime) -> Attention:
     key = health.key
     if state in ("expired", "degraded") and key.expires_at is not None:
         gravity = Gravity.STOPPED if state == "expired" else Gravity.REDUCED
-        url = rejection_texts.page_url("key_settings#expires", key.pk)
+        place = "key_settings#expires"
         text = _("Expired") if state == "expired" else _("Expired, read-only")
         # What ended last is what somebody is looking for.
-        return Attention(gravity, (now - key.expires_at).total_seconds(), text, _("Change the expiry"), url)
+        return Attention(gravity, (now - key.expires_at).total_seconds(), text, _("Change the expiry"), place)
     if state == "lapsed" and key.trade_until is not None:
-        url = rejection_texts.page_url("key_renew", key.pk)
+        place = "key_renew"
         order = (now - key.trade_until).total_seconds()
         # The renewal of ended trading begins with an SMS, which its own page sends.
-        return Attention(Gravity.REDUCED, order, _("Trading ended"), _("Renew for 90 days"), url)
+        return Attention(Gravity.REDUCED, order, _("Trading ended"), _("Renew for 90 days"), place)
     if state == "active":
         return _running(health, now)
     return Attention(Gravity.NONE, 0, "")
@@ -116,19 +123,19 @@ def _running(health: Health, now: datetime) -> Attention:
     key = health.key
     trade_ends = key.trade_until if key.can_trade else None
     if _is_near(key.expires_at, now) and not (trade_ends and key.expires_at and trade_ends < key.expires_at):
-        url = rejection_texts.page_url("key_settings#expires", key.pk)
-        return _ending(key.expires_at, now, _expires_in(key.expires_at, now), _("Change the expiry"), url)
+        place = "key_settings#expires"
+        return _ending(key.expires_at, now, _expires_in(key.expires_at, now), _("Change the expiry"), place)
     if _is_near(trade_ends, now):
-        url = rejection_texts.page_url("key_renew", key.pk)
-        return _ending(trade_ends, now, _trading_ends_in(trade_ends, now), _("Renew for 90 days"), url)
+        place = "key_renew"
+        return _ending(trade_ends, now, _trading_ends_in(trade_ends, now), _("Renew for 90 days"), place)
     if key.first_settings_at is None:
-        url = rejection_texts.page_url("key_settings", key.pk)
+        place = "key_settings"
         return Attention(
             Gravity.UNSAVED,
             (now - key.created_at).total_seconds(),
             _("Settings not saved: read-only, from any IP"),
             _("Choose the settings"),
-            url,
+            place,
         )
     worst = health.worst
     if worst is None:
@@ -141,8 +148,8 @@ def _is_near(end: datetime | None, now: datetime) -> bool:
     return end is not None and now <= end <= now + ENDS_SOON
 
 
-def _ending(end: datetime | None, now: datetime, text: str, label: str, url: str) -> Attention:
-    return Attention(Gravity.ENDS_SOON, (end - now).total_seconds() if end else 0, text, label, url)
+def _ending(end: datetime | None, now: datetime, text: str, label: str, place: str) -> Attention:
+    return Attention(Gravity.ENDS_SOON, (end - now).total_seconds() if end else 0, text, label, place)
 
 
 def _expires_in(end: datetime | None, now: datetime) -> str:

@@ -1,5 +1,6 @@
 """The pages of one key beside its settings: overview, usage and rejections, signing keys, pause and delete."""
 
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -7,11 +8,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import form_drafts
-from apikeys.actions import lifecycle
+from apikeys.actions import address_approval, lifecycle
 from apikeys.pages import key_settings, presenters, session_state
 from apikeys.pages.ownership import own_key
 from apikeys.policy.choices import KeyState
 from apikeys.usage import presenters as use
+from apikeys.usage import queries
 
 
 @never_cache
@@ -26,19 +28,21 @@ def key_detail(request: HttpRequest, pk: str) -> HttpResponse:
         return key_settings.save_posted(request, key)
     if session_state.is_fresh(request, key):
         return key_settings.new_key_page(request, key)
-    is_active = key.state == KeyState.ACTIVE
+    is_active, is_deleted = key.state == KeyState.ACTIVE, key.state == KeyState.REVOKED
     # A form that was sent here when the session had expired.
     if is_active and form_drafts.move_to(request, reverse("key_settings", args=[key.pk])):
         return redirect("key_settings", key.pk)
+    prefetch_related_objects([key], "credentials")
+    counts = queries.counts_of([key])[key.pk]
     context = {
         "key": key,
         "kinds": presenters.kinds(key),
         "networks": presenters.shown_networks(key),
         "renewable": lifecycle.is_renewable(key),
         "steps": presenters.first_steps(key) if is_active and not key.last_used_at else {},
-        "health": presenters.health(key) if key.state != KeyState.REVOKED else None,
-        "waiting": presenters.waiting_addresses(key.owner, key),
-        "usage": use.month(key),
+        "health": None if is_deleted else presenters.health(key, counts),
+        "waiting": address_approval.open_requests_of([key]),
+        "counts": counts,
     }
     return render(request, "apikeys/key_detail.html", context)
 

@@ -9,9 +9,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.access import form_drafts
 from accounts.access.decorators import customer
 from accounts.audit import activity
-from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification
-from accounts.models import AuditEvent
+from apikeys.actions import address_approval
 from apikeys.models import ApiKey
 from apikeys.pages import attention, presenters
 from apikeys.pages.credential_forms import from_draft
@@ -33,27 +32,27 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The customer's first page: what ends soon, figures, the keys that need a look, protection, latest events."""
-    keys = list(ApiKey.objects.live(customer(request)).prefetch_related("networks", "credentials"))
-    rows = attention.by_gravity(attention.rows(presenters.healths(keys)))
+    keys = list(ApiKey.objects.listed(customer(request)))
+    healths = presenters.healths(keys)
+    rows = attention.by_gravity(attention.rows(healths))
     measured = [key for key in keys if key.skew_ms is not None and key.state == KeyState.ACTIVE]
     furthest = max(measured, key=lambda key: abs(key.skew_ms or 0), default=None)
     # The newest login is this one; the one before it is shown for the customer to recognise.
-    logins = AuditEvent.objects.filter(customer=customer(request), event=Event.LOGIN.value).order_by("-pk")[
-        1:2
-    ]
+    events, last_login = activity.newest(customer(request), DASHBOARD_EVENTS)
     context = {
         "live_count": len(keys),
         "working": sum(row.works for row in rows),
         "rows": rows[:DASHBOARD_KEYS],
         "ending": [row for row in rows if row.is_short_lived],
-        "use": queries.recent(keys),
+        "use": queries.recent([health.counts for health in healths]),
         "clock_key": furthest,
+        "clock_is_exact": furthest is not None and clock_skew.is_exact(furthest.skew_ms or 0),
         "clock": clock_skew.clock_state(furthest.skew_ms if furthest else None).value,
-        "waiting": presenters.waiting_addresses(customer(request)),
-        "last_login": next((activity.row(event) for event in logins), None),
+        "waiting": address_approval.open_requests_of(keys),
+        "last_login": last_login,
         "recovery_left": verification.recovery_codes_left(customer(request)),
         "totp_clock": customer(request).totp.drift,
-        "events": activity.latest(customer(request), DASHBOARD_EVENTS),
+        "events": events,
     }
     return render(request, "dashboard.html", context)
 
@@ -68,12 +67,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         name: draft.get(name, [unfinished.get(name, "")])[0] for name in ("name", "template")
     } | from_draft(draft)
     form = NameForm(owner=customer(request), initial=typed)
-    listed = list(
-        ApiKey.objects.filter(owner=customer(request))
-        .exclude(state=KeyState.REVOKED)
-        .select_related("owner")
-        .prefetch_related("networks", "credentials")
-    )
+    listed = list(ApiKey.objects.listed(customer(request)))
     can_create = len(listed) < LIVE_KEYS and customer(request).frozen_at is None
     if request.method == "POST" and can_create:
         form = NameForm(request.POST, owner=customer(request))

@@ -263,7 +263,7 @@ def _page(
         context["steps"] = {} if key.last_used_at else presenters.first_steps(key)
     else:
         name = "apikeys/key_settings.html"
-        context["may_ask"] = presenters.may_ask(key)
+        context["may_ask"] = key.takes_addresses
     response = render(request, name, context)
     response.allows_htmx = True  # type: ignore[attr-defined]
     return response

@@ -10,7 +10,8 @@ from apikeys.models import ApiKey
 
 def own_key(request: HttpRequest, pk: Any) -> ApiKey:
     """Return the customer's own key; raise 404 for keys of other customers as for unknown ones."""
-    key = ApiKey.objects.filter(owner=customer(request), pk=pk).select_related("owner").first()
-    if key is None:
-        raise Http404
+    try:
+        key: ApiKey = customer(request).api_keys.get(pk=pk)
+    except ApiKey.DoesNotExist:
+        raise Http404 from None
     return key

@@ -1,6 +1,8 @@
 """What the pages show of keys beside their fields: credentials, first steps, health, waiting addresses."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -8,12 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from apikeys.actions import address_approval, rotation
-from apikeys.models import ApiKey, Credential, RescueRequest
+from apikeys.actions import rotation
+from apikeys.models import ApiKey, Credential
 from apikeys.pages import first_use
 from apikeys.policy.choices import IpPolicy, KeyState
 from apikeys.usage import key_health, queries, rejection_texts
-from apikeys.usage.key_health import HealthCheck
+from apikeys.usage.key_health import HealthCheck, RequestCounts
 from apikeys.verification.signature_check import MAX_LIVE_CREDENTIALS
 from apikeys.verification.signing import Kind
 
@@ -47,13 +49,14 @@ def credentials(key: ApiKey) -> dict[str, Any]:
 
 def kinds(key: ApiKey) -> list[str]:
     """Return the kinds of the live credentials; if there are none, the kind of the last one."""
-    live: list[Credential] = rotation.live_credentials(key) or list(key.credentials.order_by("-pk")[:1])
+    made = sorted(key.credentials.all(), key=lambda credential: credential.pk)
+    live = [credential for credential in made if credential.is_live()] or made[-1:]
     return list(dict.fromkeys(credential.get_kind_display() for credential in live))
 
 
 def shown_networks(key: ApiKey) -> dict[str, Any]:
     """The first ``listed`` networks of the allow-list, and how many ``more`` there are."""
-    values = [network.value for network in key.networks.all()]
+    values = [network.value for network in key.networks.all()] if key.ip_policy == IpPolicy.TRUSTED else []
     return {"listed": values[:OVERVIEW_NETWORKS], "more": len(values[OVERVIEW_NETWORKS:])}
 
 
@@ -62,10 +65,10 @@ def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any
 
     ``rotated``: the new credential on its own page, whose first use is waited for instead of the key's. {}: none signs.
     """
-    live = [rotated] if rotated else rotation.live_credentials(key)
+    live = [rotated] if rotated else [one for one in key.credentials.all() if one.is_live()]
     if not live:
         return {}
-    credential = live[-1]
+    credential = max(live, key=lambda one: one.pk)
     page, names = (
         ("key_credential_first_use", [key.pk, credential.serial]) if rotated else ("key_first_use", [key.pk])
     )
@@ -79,15 +82,27 @@ def first_steps(key: ApiKey, rotated: Credential | None = None) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Fix:
-    """A check that failed, and where its button leads; ``url`` is "" where there is none."""
+    """A check that failed."""
 
+    key: ApiKey
     check: HealthCheck
-    url: str
+
+    @cached_property
+    def url(self) -> str:
+        """Where the button leads, "" for none. A paused key's settings can't be changed: it has fewer of them."""
+        key, check = self.key, self.check
+        if check.drop:
+            is_active = key.state == KeyState.ACTIVE
+            return rejection_texts.page_url("key_drop_permissions", key.pk) if is_active else ""
+        if key.state != KeyState.ACTIVE and check.place.startswith("key_settings"):
+            return ""
+        return rejection_texts.page_url(check.place, key.pk)
 
 
 @dataclass(frozen=True)
 class Health:
     key: ApiKey
+    counts: RequestCounts
     fixes: list[Fix]
     passed: list[HealthCheck]
 
@@ -107,46 +122,20 @@ class Health:
         return self.fixes[0] if self.fixes else None
 
 
-def health(key: ApiKey) -> Health:
+def health(key: ApiKey, counts: RequestCounts) -> Health:
     """The health of one key."""
-    return healths([key])[0]
+    checks = key_health.checks(key, counts, timezone.now())
+    fixes = [Fix(key, check) for check in checks if not check.passed]
+    return Health(key, counts, fixes, [check for check in checks if check.passed])
 
 
 def healths(keys: list[ApiKey]) -> list[Health]:
-    """The health of each of ``keys`` (with their owner and credentials), in the same order."""
-    now, counted = timezone.now(), queries.for_health(keys)
-    result = []
-    for key in keys:
-        checks = key_health.checks(key, counted.get(key.pk, key_health.RequestCounts()), now)
-        fixes = [Fix(check, _place(key, check)) for check in checks if not check.passed]
-        result.append(Health(key, fixes, [check for check in checks if check.passed]))
-    return result
+    """The health of each of ``keys`` (`ApiKeyManager.listed`), in the same order."""
+    counts = queries.counts_of(keys)
+    return [health(key, counts[key.pk]) for key in keys]
 
 
-def _place(key: ApiKey, check: HealthCheck) -> str:
-    """Where the check's button leads. A paused key's settings can't be changed: it has fewer of them."""
-    if check.drop:
-        return (
-            rejection_texts.page_url("key_drop_permissions", key.pk) if key.state == KeyState.ACTIVE else ""
-        )
-    if key.state != KeyState.ACTIVE and check.place.startswith("key_settings"):
-        return ""
-    return rejection_texts.page_url(check.place, key.pk)
-
-
-def waiting_addresses(user: User, key: ApiKey | None = None) -> list[RescueRequest]:
-    """The new addresses that wait for the customer's answer; of ``key`` alone on a page that has one."""
-    waiting = address_approval.open_requests(user)
-    return list(waiting.filter(key=key) if key else waiting)
-
-
-def may_ask(key: ApiKey) -> bool:
-    """Whether the asking about new addresses can be turned on and off: it has no meaning for other keys."""
-    return key.state == KeyState.ACTIVE and key.ip_policy == IpPolicy.TRUSTED and not key.can_withdraw
-
-
-def deleted_keys(user: User) -> list[ApiKey]:
-    """The customer's deleted keys, the last 100, newest first. Their pages stay for good."""
-    return list(
-        ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")[:MAX_DELETED]
-    )
+def deleted_keys(user: User) -> Sequence[Mapping[str, object]]:
+    """What the list shows of the customer's deleted keys, the last 100, newest first. Their pages stay for good."""
+    deleted = ApiKey.objects.filter(owner=user, state=KeyState.REVOKED).order_by("-revoked_at")
+    return list(deleted.values("pk", "label", "key_id", "revoked_at")[:MAX_DELETED])

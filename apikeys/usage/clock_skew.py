@@ -26,3 +26,8 @@ def clock_state(skew_ms: int | None) -> ClockState:
     if skew_ms > WARN_AHEAD_MS:
         return ClockState.FAST
     return ClockState.SLOW if skew_ms < -WARN_BEHIND_MS else ClockState.RIGHT
+
+
+def is_exact(skew_ms: int) -> bool:
+    """Return whether the clock is right to the tenth of a second, which is what pages show."""
+    return abs(skew_ms) < 50

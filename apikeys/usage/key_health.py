@@ -1,6 +1,6 @@
 """Check the health of a key: eight checks, each with one action that fixes it. Pure over a key and its counts.
 
-The checks read the key's `credentials` but not its owner: callers that check many keys prefetch the credentials.
+The checks do not read the key's owner. Callers that check many keys load them by `ApiKeyManager.listed`.
 """
 
 import enum
@@ -50,11 +50,17 @@ class RequestCounts:
         used: permissions of requests that were allowed within POWER_DAYS.
         allowed: number of allowed requests within REJECTION_DAYS.
         refused: number of rejected requests within REJECTION_DAYS.
+        today, yesterday: numbers of all requests of these days in Tehran.
+        month_allowed, month_refused: the same as ``allowed`` and ``refused``, within POWER_DAYS.
     """
 
     used: frozenset[str] = frozenset()
     allowed: int = 0
     refused: int = 0
+    today: int = 0
+    yesterday: int = 0
+    month_allowed: int = 0
+    month_refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,14 @@ def _expires(key: ApiKey) -> HealthCheck:
 
 
 def _secret(key: ApiKey, now: datetime) -> HealthCheck:
-    newest = max((credential.created_at for credential in key.credentials.all()), default=key.created_at)
-    if newest > now - OLD_SECRET:
+    if _newest_credential_at(key) > now - OLD_SECRET:
         return HealthCheck(CheckName.OLD_SECRET, True, _("The credential is recent"))
     text = fill(_("The credential is more than %(n)s days old"), n=digits(OLD_SECRET.days))
     return HealthCheck(CheckName.OLD_SECRET, False, text, _("Rotate"), "key_rotate")
+
+
+def _newest_credential_at(key: ApiKey) -> datetime:
+    newest: datetime | None = getattr(key, "newest_credential_at", None)  # by `ApiKeyManager.listed`
+    return newest or max(
+        (credential.created_at for credential in key.credentials.all()), default=key.created_at
+    )

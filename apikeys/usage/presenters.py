@@ -19,7 +19,7 @@ def month(key: ApiKey) -> dict[str, Any]:
     """Return the last 30 days.
 
     ``days``: newest first, without empty ones; ``bars`` and ``scale`` of the chart; ``allowed`` and ``refused``: sums;
-    the ``worst`` day; ``addresses``; ``clock``: a value of `ClockState`.
+    the ``worst`` day; ``addresses``; ``clock``: a value of `ClockState`; ``clock_is_exact``.
     """
     days = queries.month(key)
     return {
@@ -33,6 +33,7 @@ def month(key: ApiKey) -> dict[str, Any]:
         "worst": chart.worst(days),
         "addresses": list(key.addresses.all()),
         "clock": clock_skew.clock_state(key.skew_ms).value,
+        "clock_is_exact": key.skew_ms is not None and clock_skew.is_exact(key.skew_ms),
     }
 
 

@@ -1,9 +1,11 @@
 """Query the counts of requests: a month of a key, a week of its rejections, and the counts for health checks."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from django.db import connection
 from django.db.models import Q, Sum
 
 from apikeys.models import ApiKey, DailyUse
@@ -13,6 +15,14 @@ from apikeys.usage.recorder import today
 from apikeys.verification.outcomes import Outcome
 
 CHART_DAYS = 30
+#: In SQL: of a queryset with four sums, Django's work takes five times as long as PostgreSQL's.
+SUMS = """
+SELECT key_id, permission, outcome, CAST(SUM(count) AS bigint),
+    CAST(SUM(CASE WHEN day > %s THEN count ELSE 0 END) AS bigint),
+    CAST(SUM(CASE WHEN day > %s AND day <= %s THEN count ELSE 0 END) AS bigint),
+    CAST(SUM(CASE WHEN day > %s THEN count ELSE 0 END) AS bigint)
+FROM apikeys_dailyuse WHERE day > %s AND key_id IN ({keys}) GROUP BY key_id, permission, outcome
+"""
 ALLOWED = Outcome.ALLOWED.value
 
 
@@ -44,19 +54,14 @@ class RecentUse:
         return round(1000 * self.week_refused / self.week) if self.week else 0
 
 
-def recent(keys: Iterable[ApiKey]) -> RecentUse:
-    """Return the use of ``keys`` together, with one SQL statement."""
-    last = today()
-    week = DailyUse.objects.filter(
-        key__in=[key.pk for key in keys], day__range=(last - timedelta(days=REJECTION_DAYS - 1), last)
+def recent(counts: Collection[RequestCounts]) -> RecentUse:
+    """Return the use of several keys together."""
+    return RecentUse(
+        today=sum(one.today for one in counts),
+        yesterday=sum(one.yesterday for one in counts),
+        week=sum(one.allowed + one.refused for one in counts),
+        week_refused=sum(one.refused for one in counts),
     )
-    sums = week.aggregate(
-        today=_sum(Q(day=last)),
-        yesterday=_sum(Q(day=last - timedelta(days=1))),
-        week=Sum("count"),
-        week_refused=_sum(~Q(outcome=ALLOWED)),
-    )
-    return RecentUse(**{name: count or 0 for name, count in sums.items()})
 
 
 def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
@@ -71,25 +76,40 @@ def week_of_rejections(key: ApiKey) -> tuple[list[date], dict[str, list[int]]]:
     return days, dict(sorted(table.items(), key=lambda row: (-sum(row[1]), row[0])))
 
 
-def for_health(keys: Iterable[ApiKey]) -> dict[object, RequestCounts]:
-    """Return the counts that `key_health.checks` needs for each of ``keys``, by primary key, with one SQL statement."""
-    last = today()
-    in_week = Q(day__gt=last - timedelta(days=REJECTION_DAYS))
-    rows = (
-        DailyUse.objects.filter(key__in=[key.pk for key in keys], day__gt=last - timedelta(days=POWER_DAYS))
-        .values("key", "permission", "outcome")
-        .annotate(week=_sum(in_week))
-    )
-    counts: dict[object, RequestCounts] = {}
-    for row in rows:
-        before = counts.get(row["key"], RequestCounts())
-        week = row["week"] or 0
-        if row["outcome"] == ALLOWED:
-            used = before.used | {row["permission"]}
-            counts[row["key"]] = RequestCounts(used, before.allowed + week, before.refused)
+def counts_of(keys: Iterable[ApiKey]) -> dict[uuid.UUID, RequestCounts]:
+    """Return the counts of each of ``keys``, by primary key, with one SQL statement."""
+    counts = {key.pk: RequestCounts() for key in keys}
+    for key, permission, outcome, month, week, yesterday, of_today in _sums(list(counts)):
+        before = counts[key]
+        total = replace(before, today=before.today + of_today, yesterday=before.yesterday + yesterday)
+        if outcome == ALLOWED:
+            counts[key] = replace(
+                total,
+                used=before.used | {permission},
+                allowed=before.allowed + week,
+                month_allowed=before.month_allowed + month,
+            )
         else:
-            counts[row["key"]] = RequestCounts(before.used, before.allowed, before.refused + week)
+            counts[key] = replace(
+                total, refused=before.refused + week, month_refused=before.month_refused + month
+            )
     return counts
+
+
+def _sums(keys: list[uuid.UUID]) -> list[tuple[uuid.UUID, str, str, int, int, int, int]]:
+    """Return key, permission, outcome, and the requests of POWER_DAYS, REJECTION_DAYS, yesterday and today."""
+    if not keys:
+        return []
+    last, of_key = today(), ApiKey._meta.pk
+    starts = (POWER_DAYS, REJECTION_DAYS, 2, 1)  # days before the first one that is counted, today being 1
+    days = [connection.ops.adapt_datefield_value(last - timedelta(days=days)) for days in starts]
+    values = [days[1], days[2], days[3], days[3], days[0]]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SUMS.format(keys=", ".join(["%s"] * len(keys))),
+            [*values, *(of_key.get_db_prep_value(key, connection) for key in keys)],
+        )
+        return [(of_key.to_python(key), *others) for key, *others in cursor.fetchall()]
 
 
 def _sum(condition: Q) -> Sum:

@@ -1,4 +1,5 @@
-"""The template library ``i18n`` of Django, whose tag ``blocktranslate`` isolates the values of a sentence.
+"""The template library ``i18n`` of Django, whose tag ``blocktranslate`` isolates the values of a sentence, and whose
+``translate`` is quick.
 
 It has Django's name, so that ``{% load i18n %}`` in any template loads it: no template can put a bare value into a
 sentence. In an attribute or a title, where there is no markup, templates pass values through the filter ``isolated``.
@@ -12,6 +13,7 @@ from django.template.context import Context
 from django.templatetags import i18n
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
 
 from hitobit_portal.i18n import bidi
 
@@ -33,6 +35,38 @@ class IsolatedExpression(FilterExpression):
         if isinstance(value, bidi.Isolated):
             return mark_safe(conditional_escape(value))  # nosec B308 B703
         return bidi.isolated_html(value)
+
+
+class ConstantText(template.Node):
+    """A translated text without variables, which is looked up once in each language. A page has a hundred of them."""
+
+    def __init__(self, node: i18n.TranslateNode) -> None:
+        self._name, node.asvar = node.asvar, None
+        self._node = node
+        self._texts: dict[str | None, str] = {}
+
+    def render(self, context: Context) -> str:
+        language = get_language()
+        text = self._texts.get(language)
+        if text is None:  # a text of a template is safe: nothing of the context changes it
+            text = self._texts[language] = self._node.render(context)
+        if self._name is None:
+            return text
+        context[self._name] = text
+        return ""
+
+
+@register.tag("translate")
+@register.tag("trans")
+def do_translate(parser: Parser, token: Token) -> template.Node:
+    node = i18n.do_translate(parser, token)
+    given = (node.filter_expression, node.message_context)
+    is_constant = all(one is None or _is_literal(one) for one in given)
+    return ConstantText(node) if is_constant else node
+
+
+def _is_literal(expression: FilterExpression) -> bool:
+    return not expression.filters and expression.token[:1] in ("'", '"')
 
 
 @register.tag("blocktranslate")

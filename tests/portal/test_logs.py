@@ -125,7 +125,7 @@ def test_a_fault_and_the_work_after_a_request_are_told_with_its_id(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object, **_names: object) -> None:
-        background.run(work)
+        background.tasks.submit(work)
         raise RuntimeError(f"no SMS to {PHONE}")
 
     def work() -> None:

@@ -201,7 +201,7 @@ def test_an_unknown_key_costs_the_queries_of_a_known_one(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is noted about the key comes after the answer, in a thread of its own.
-    monkeypatch.setattr(background, "run_statistics", lambda *work: True)
+    monkeypatch.setattr(background.statistics, "submit", lambda *work: True)
     key = people.key_of(people.customer())
     known, unknown = people.browser(), people.browser()
     path = f"/sapi/v1/account/apiRestrictions?timestamp={int(time.time() * 1000)}&signature={'0' * 64}"

@@ -9,7 +9,7 @@ from hitobit_portal import background
 
 
 class AtOnce:
-    """Stands in for a pool of `hitobit_portal.background`."""
+    """Stands in for the pool of a `hitobit_portal.background.Queue`."""
 
     def submit(self, work: Callable[..., object], *arguments: object) -> Future[object]:
         future: Future[object] = Future()
@@ -18,10 +18,10 @@ class AtOnce:
 
 
 def run_at_once(patch: pytest.MonkeyPatch) -> None:
-    """Replace all pools while ``patch`` lasts."""
-    for name in vars(background):
-        if name.endswith("_pool"):
-            patch.setattr(background, name, AtOnce())
-    patch.setattr(background, "DELAY", 0.0)
+    """Replace the pools of all queues while ``patch`` lasts."""
+    for queue in vars(background).values():
+        if isinstance(queue, background.Queue):
+            patch.setattr(queue, "pool", AtOnce())
+            patch.setattr(queue, "delay", 0.0)
     # A thread closes the connection of its own; here it would be the test's, in the middle of its transaction.
     patch.setattr(background, "close_old_connections", lambda: None)

@@ -37,7 +37,7 @@ class HungProvider:
 @pytest.fixture
 def hung(monkeypatch: pytest.MonkeyPatch) -> HungProvider:
     provider = HungProvider()
-    monkeypatch.setattr(background, "_codes_pool", provider)
+    monkeypatch.setattr(background.codes, "pool", provider)
     monkeypatch.setattr(sms_codes, "ANSWER_SECONDS", 0)
     return provider
 
@@ -110,7 +110,7 @@ def test_message_that_waited_too_long_is_not_sent(
 def test_full_queue_is_a_failure_that_is_said(monkeypatch: pytest.MonkeyPatch, sara: Person) -> None:
     full = BoundedSemaphore(1)
     full.acquire()
-    monkeypatch.setattr(background, "_codes_free", full)
+    monkeypatch.setattr(background.codes, "free", full)
     assert sms_codes.send_code(request_of(sara), sara.user, approvals.LOGIN).state is SendStatus.FAILED
     assert SmsCode.objects.get().delivery == SmsCode.Delivery.FAILED
 

@@ -77,7 +77,7 @@ def test_forgotten_password_has_one_sentence_for_locked_and_refused() -> None:
 
 def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without background tasks, which run outside of the response time."""
-    monkeypatch.setattr("accounts.registration.flow.background.run", lambda *_arguments: True)
+    monkeypatch.setattr(background.tasks, "submit", lambda *_arguments: True)
     result = {}
     for n, (kind, phone) in enumerate(numbers().items()):
         client = people.browser(people.address(n))
@@ -92,18 +92,18 @@ def test_typing_the_number_is_the_same_work_for_every_number(monkeypatch: pytest
 def test_what_happens_later_begins_when_the_answer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Running beside the response, it would delay responses for known numbers."""
     done: list[str] = []
-    monkeypatch.setattr(background, "DELAY", 3600.0)
+    monkeypatch.setattr(background.tasks, "delay", 3600.0)
     monkeypatch.setattr(
         "hitobit_portal.background.time.sleep",
         lambda seconds: done.append(f"slept {round(seconds / 60)} min"),
     )
-    background.run(done.append, "worked")
+    background.tasks.submit(done.append, "worked")
     assert done == ["slept 60 min", "worked"]
 
 
 def test_what_waited_in_line_long_enough_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(background, "DELAY", -3600.0)
+    monkeypatch.setattr(background.tasks, "delay", -3600.0)
     monkeypatch.setattr("hitobit_portal.background.time.sleep", slept.append)
-    background.run(slept.append, 1.0)
+    background.tasks.submit(slept.append, 1.0)
     assert slept == [0.0, 1.0]

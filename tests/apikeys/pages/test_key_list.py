@@ -1,5 +1,6 @@
 """The list and the dashboard: which keys come first, what is searched and counted, and what is not in force."""
 
+import html
 import re
 from datetime import timedelta
 from typing import Any
@@ -98,6 +99,25 @@ def test_figures_of_the_dashboard_are_those_of_all_keys(sara: Person, client: Cl
     ledger = re.sub(r"<[^>]*>|\s+", " ", page.content.decode().partition("ledger")[2].partition("</dl>")[0])
     assert "10.0" in ledger
     assert re.search(r"3\.1\s+seconds behind", ledger)
+
+
+@pytest.mark.parametrize(
+    ("skew", "shown"), [(0, "None"), (-49, "None"), (-50, "0.1 seconds behind"), (50, "0.1 seconds ahead")]
+)
+def test_a_clock_that_is_right_is_not_called_0_seconds_behind(
+    sara: Person, client: Client, skew: int, shown: str
+) -> None:
+    key = kept(sara, "one")
+    ApiKey.objects.filter(pk=key.pk).update(skew_ms=skew)
+    dashboard, use = (client.get(path).content.decode() for path in ("/dashboard/", f"/keys/{key.pk}/usage/"))
+    assert f"clock error {shown}" in " ".join(re.sub(r"<[^>]*>", " ", html.unescape(dashboard)).split())
+    assert ("The time of the last signed request was right." in use) == (shown == "None")
+
+
+def test_a_new_key_stands_first(sara: Person, client: Client) -> None:
+    for name in ("zeta", "alpha", "midway"):
+        kept(sara, name)
+    assert listed(client) == ["midway", "alpha", "zeta"]
 
 
 @pytest.mark.usefixtures("keys")

@@ -30,7 +30,7 @@ from tests.support.people import Person, both_codes, customer, key_of, live_sms_
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("collected_sms")]
 FREE, TRUSTED = "unrestricted", "trusted"
 DAY = timedelta(days=1)
-MOST_QUERIES = 24
+MOST_QUERIES = 9
 
 
 @pytest.fixture

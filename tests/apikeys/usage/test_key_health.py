@@ -20,7 +20,7 @@ from tests.support.people import ADDRESS, Person, customer, key_of, logged_in
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-MOST_DASHBOARD = 16
+MOST_DASHBOARD = 8
 
 
 @pytest.fixture
@@ -129,9 +129,11 @@ def test_counts_are_of_30_days_for_power_and_of_7_for_rejections(sara: Person, k
         DailyUse.objects.create(
             key=owner, day=today - days * DAY, outcome=outcome, permission=permission, count=count
         )
-    results = queries.for_health([key, other])
-    assert results[key.pk] == RequestCounts(frozenset({"read", "trade"}), 12, 3)
-    assert results[other.pk] == RequestCounts(frozenset(), 0, 2)
+    results = queries.counts_of([key, other])
+    assert results[key.pk] == RequestCounts(
+        frozenset({"read", "trade"}), 12, 3, today=5, month_allowed=112, month_refused=93
+    )
+    assert results[other.pk] == RequestCounts(frozenset(), 0, 2, today=2, month_refused=2)
 
 
 # --- removing unused permissions ------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_setting
     assert "#star-" not in logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
 
 
-def test_the_dashboard_costs_at_most_16_statements_whatever_stands_on_it(sara: Person) -> None:
+def test_the_dashboard_costs_at_most_8_statements_whatever_stands_on_it(sara: Person) -> None:
     people.recovery_codes(sara)
     client = logged_in(sara)
 
