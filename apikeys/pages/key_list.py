@@ -12,6 +12,7 @@ from accounts.audit import activity
 from accounts.choices.events import Event
 from accounts.factors import sms_codes, verification
 from accounts.models import AuditEvent
+from apikeys.actions import key_requests
 from apikeys.models import ApiKey
 from apikeys.pages import attention, presenters
 from apikeys.pages.credential_forms import from_draft
@@ -50,6 +51,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "clock_key": furthest,
         "clock": clock_skew.clock_state(furthest.skew_ms if furthest else None).value,
         "waiting": presenters.waiting_addresses(customer(request)),
+        "requests": key_requests.waiting_for(customer(request)),
         "last_login": next((activity.row(event) for event in logins), None),
         "recovery_left": verification.recovery_codes_left(customer(request)),
         "totp_clock": customer(request).totp.drift,

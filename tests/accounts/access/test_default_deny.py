@@ -65,6 +65,7 @@ VALUES = {
     "serial": "00000000-0000-4000-8000-000000000001",
     "refusal": "1",
     "request_pk": "1",
+    "request_id": "1",
     "customer_id": "1",
     "act_name": "freeze",
     "topic": "create",
