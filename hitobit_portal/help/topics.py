@@ -8,6 +8,7 @@ PLACES = (
     *(("key_verify", "create#codes"), ("key_pause", "revoke#pause"), ("key_resume", "revoke#pause")),
     *(("key_delete", "revoke#delete"), ("keys_delete", "revoke#delete"), ("key_danger", "revoke")),
     *(("key_usage", "refused"), ("key_refus", "refused"), ("key_rescue", "refused#new-ip")),
+    *(("key_request", "create#request"),),
     *(("key_renew", "create#ips"), ("key_settings", "create#permissions"), ("keys_export", "account#export")),
     *(("key_", "use"), ("key", "create"), ("dashboard", "create"), ("debugger", "refused#debugger")),
     *(
