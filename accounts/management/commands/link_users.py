@@ -8,7 +8,7 @@ from accounts.transfer import LINK_COLUMNS, LINK_REQUIRED, Linker, LinkSummary
 
 class Command(RowFileCommand):
     help = (
-        "Gives each account that a row names, by its number (user, what gateways get as X-Portal-User) or by its "
+        "Gives each account that a row names, by its number (user, the X-Portal-User of its requests) or by its "
         "confirmed phone, the row's external_id; columns: "
         + ", ".join(LINK_COLUMNS)
         + ". An id is set once and never changes, so it can be run again, also after it was killed. With --dry-run "
