@@ -17,7 +17,12 @@ PLACES = (
         ("thaw", "revoke#freeze"),
         ("notice", "revoke#freeze"),
     ),
-    *(("quarantine", "revoke#quarantine"), ("settings", "account"), ("email_confirm", "account#notices")),
+    *(
+        ("quarantine", "revoke#quarantine"),
+        ("settings_exchange", "account#exchange"),
+        ("settings", "account"),
+        ("email_confirm", "account#notices"),
+    ),
     *(("activity", "account#activity"), ("sessions", "account#sessions"), ("demo_sms", "login#codes")),
     *(("recovery_codes", "login#recovery"), ("replace_totp", "login#lost"), ("forgot", "login#forgotten")),
     *(
