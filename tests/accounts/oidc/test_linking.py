@@ -4,12 +4,14 @@ import time
 from typing import Any
 
 import pytest
+from django.conf import settings as portal
+from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 
 from accounts.choices import approvals
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, Notice, User
-from accounts.oidc import linking
+from accounts.oidc import flow, linking
 from tests.support import people, sms_collector
 from tests.support.openid_provider import OpenIdProvider, begun
 from tests.support.people import Person, customer
@@ -82,10 +84,13 @@ def test_answer_counts_only_in_the_login_that_began_it(openid: OpenIdProvider, a
     owner.get(answer)
     assert owner.get(CONFIRM)["Location"] == "/settings/"
     assert thief.get(answer)["Location"] == CONFIRM
-    # The thief's portal account has the browser of the owner: another login of the same session.
+    # Begun for another account in the same browser, whose session somehow went on.
     begun_by_ali = owner.get(BEGIN)["Location"]
-    people.set_session(owner, _auth_user_id=str(customer().user.pk))
+    session = SessionStore(owner.cookies[portal.SESSION_COOKIE_NAME].value)
+    others = [{**entry, "link": customer().user.pk} for entry in session[flow.FLOWS]]
+    people.set_session(owner, **{flow.FLOWS: others})
     owner.get(openid.answer_for(begun_by_ali, SUBJECT))
+    assert owner.get(CONFIRM)["Location"] == "/settings/"
     assert not User.objects.filter(external_id=SUBJECT).exists()
     assert not AuditEvent.objects.filter(event=Event.EXCHANGE_LINKED.value).exists()
 
