@@ -87,10 +87,11 @@ def callback(request: HttpRequest) -> HttpResponse:
         return error_pages.too_many(request, wait)
     try:
         claims, access_token = _claims(request, started)
+        user = None
         if started.link_to:
             linking.keep(request, started, claims)
-            return redirect("settings_exchange_confirm")
-        user = customers.find_or_provision(request, claims, access_token)
+        else:
+            user = customers.find_or_provision(request, claims, access_token)
     except provider.ProviderDownError as error:
         if started.link_to and request.user.is_authenticated:
             return linking.is_down(request, error)
@@ -101,6 +102,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _refused(request, error, started.next_url)
     # Neither this answer nor the beginning of this login was an attack. Many customers share an address.
     ratelimits.release_all([*slots, *ratelimits.address_slots(Rate.EXCHANGE_LOGIN_ADDRESS, address)])
+    if user is None:
+        return redirect("settings_exchange_confirm")
     pending_login.begin(request, user, started.next_url, by_exchange=True)
     # SECURITY: trusted devices are not asked: see `login.views`.
     return redirect(pending_login.next_step(request, user))
@@ -160,10 +163,12 @@ def _text(rejection: Rejection) -> str:
             "This login was not begun in this browser, was used already, or took longer than ten minutes. Start again."
         ),
         Rejection.CANCELLED: _("The login was cancelled at Hitobit. You can start again."),
-        Rejection.PROVIDER: _("Hitobit's login reported an error. Start again; if it stays, call support."),
+        Rejection.PROVIDER: _(
+            "Hitobit's login reported an error. Start again. If it happens again, contact support."
+        ),
         Rejection.TOKEN: _(
-            "The answer of Hitobit's login could not be verified, so it was refused. Start again; if it stays, call "
-            "support."
+            "The answer of Hitobit's login could not be verified, so it was refused. Start again. If it happens "
+            "again, contact support."
         ),
         Rejection.UNKNOWN: _("This Hitobit account has no access to the API portal. Call support."),
         Rejection.CLOSED: _("This account cannot log in. Call support."),

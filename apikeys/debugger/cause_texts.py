@@ -270,7 +270,7 @@ _PAYLOAD: dict[Cause, TitleAndFix] = {
     ),
     Cause.JOINED_AMPERSAND: (
         _("Query string and body were joined by &"),
-        _("Nothing stands between the two: the body directly follows the query string."),
+        _("There is nothing between the two: the body directly follows the query string."),
     ),
     Cause.BODY_FIRST: (
         _("The body was signed before the query string"),

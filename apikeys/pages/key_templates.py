@@ -55,8 +55,8 @@ TEMPLATES: Mapping[str, KeyTemplate] = {
         _("Market maker"),
         _("Read and trade; from your IPs; 180 days"),
         _(
-            "Quotes around the clock: list the IP of every server, the spare ones, too. A stop is expensive, so the "
-            "key lasts half a year; you get a notice before it ends."
+            "It quotes around the clock: list the IP of every server, including the spare ones. Downtime is expensive, "
+            "so the key lasts half a year; you get a notice before it ends."
         ),
         (Permission.READ.value, Permission.TRADE.value),
         IpPolicy.TRUSTED.value,

@@ -1,6 +1,6 @@
 """ASGI middleware: the portal authorizes each request, with its query string and body, before the application gets it.
 
-Copy this file into the project; it needs Python 3.11 or later and httpx, and works with each ASGI server and framework:
+Copy this file into the project. It needs Python 3.11 or later and aiohttp, works with any ASGI server and framework:
 
     with open("/etc/exchange/portal-routes.json") as file:  # manage.py gateway_routes routes --format json
         routes = json.load(file)
@@ -10,13 +10,13 @@ It has to be the outermost middleware: what is outside of it gets requests that 
 """
 
 import asyncio
-import itertools
 import re
 
-import httpx
+import aiohttp
+from yarl import URL
 
 #: Query string and body have 64 KB at most: the portal refuses more. Seconds for its answer, and for a body to arrive.
-MAX_BODY, PORTAL_TIMEOUT, BODY_TIMEOUT = 65_536, 2.0, 10.0
+MAX_BODY, BODY_TIMEOUT, TIMEOUT = 65_536, 10.0, aiohttp.ClientTimeout(total=2.0, connect=1.0)
 #: The rejections of the contract. Any other status (403: wrong token; 5xx: no decision) is 503 for the client.
 REJECTIONS = (400, 401, 408, 413, 429)
 UNAVAILABLE = b'{"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}'
@@ -32,6 +32,8 @@ GUARDED = re.compile(
 )
 PLAIN_NAME = re.compile(rb"[a-z0-9-]+")
 IDENTITY = tuple(b"x-portal-" + name for name in (b"user", b"subject", b"key", b"permissions", b"security"))
+#: The portal gets no header that was not written here.
+NOT_SENT = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 class PortalMiddleware:
@@ -40,17 +42,12 @@ class PortalMiddleware:
     def __init__(self, app, portal, token, routes, allow_origin=None):
         if not token:
             raise ValueError("the gateway's token is empty")
-        self._app, self._portal, self._bearer = app, httpx.URL(portal), b"Bearer " + token.encode("ascii")
+        self._app, self._portal, self._bearer = app, URL(portal), f"Bearer {token}"
         self._path, self._default = re.compile(routes["path"]), routes["default"]
         # In this order: an exact path before a prefix, a longer prefix before a shorter one.
         self._routes = routes["routes"]
         self._origin = allow_origin and allow_origin.encode("ascii")
-        # The gateway closes connections that are idle for 10 s. No proxy of the environment learns the token.
-        # In small pools: the time of httpx's grows with the square of its connections (145 a second with 64, 1,000 so).
-        limits = httpx.Limits(max_connections=2, max_keepalive_connections=2, keepalive_expiry=8)
-        settings = {"limits": limits, "trust_env": False, "verify": httpx.create_ssl_context()}
-        self._clients = itertools.cycle([httpx.AsyncClient(**settings) for _ in range(32)])
-        self._timeout = httpx.Timeout(PORTAL_TIMEOUT, connect=1.0).as_dict()
+        self._session = None
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
@@ -84,23 +81,26 @@ class PortalMiddleware:
         # The client hung up, or the server does not name it.
         if body is None or scope["client"] is None:
             return await _answer(send, method, 503, UNAVAILABLE)
-        address = scope["client"][0].encode("ascii")
+        address = scope["client"][0]
         try:
-            asking = self._ask(method, path, scope["query_string"], headers, address, body)
-            response = await asyncio.wait_for(asking, PORTAL_TIMEOUT)
-        except (httpx.HTTPError, TimeoutError):
+            status, answer, content = await self._ask(
+                method, path, scope["query_string"], headers, address, body
+            )
+        except (aiohttp.ClientError, TimeoutError):
             return await _answer(send, method, 503, UNAVAILABLE)
-        if response.status_code in REJECTIONS and response.headers.get("content-type") == "application/json":
-            retry = response.headers.get("retry-after")
+        if status in REJECTIONS and answer.get("content-type") == "application/json":
+            retry = answer.get("retry-after")
             more = [(b"retry-after", retry.encode("ascii"))] if retry else []
-            return await _answer(send, method, response.status_code, response.content, more)
+            return await _answer(send, method, status, content, more)
         # SECURITY: only what the portal says of an allowed request; another server at its address does not.
-        if response.status_code != 200 or "x-portal-security" not in response.headers:
+        if status != 200 or "x-portal-security" not in answer:
             return await _answer(send, method, 503, UNAVAILABLE)
-        identity = [(name.lower(), value) for name, value in response.headers.raw if name.lower() in IDENTITY]
+        identity = [
+            (name, answer[name.decode()].encode("ascii")) for name in IDENTITY if name.decode() in answer
+        ]
         kept = [pair for pair in headers if PLAIN_NAME.fullmatch(pair[0]) and not GUARDED.fullmatch(pair[0])]
         length = [(b"content-length", str(len(body)).encode())] if body or b"content-length" in sent else []
-        own = [(name, address) for name in (b"x-client-ip", b"x-real-ip", b"x-forwarded-for")]
+        own = [(name, address.encode("ascii")) for name in (b"x-client-ip", b"x-real-ip", b"x-forwarded-for")]
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay():
@@ -112,13 +112,23 @@ class PortalMiddleware:
         """Send the request to the portal: its method, target and body as they came."""
         route = next((route for route in self._routes if _matches(route, method, path)), self._default)
         # SECURITY: of the client's headers only its keys; two keys are refused.
-        lines = [(b"host", self._portal.netloc), (b"authorization", self._bearer), (b"x-client-ip", address)]
-        lines += [*_needs(route), *(pair for pair in headers if pair[0] == b"x-mbx-apikey")]
-        # Not in the URL, in which httpx would encode some characters.
-        target = f"/gateway/v1/check{path}".encode("ascii") + (b"?" + query if query else b"")
-        extensions = {"timeout": self._timeout, "target": target}
-        request = httpx.Request(method, self._portal, headers=lines, content=body, extensions=extensions)
-        return await next(self._clients).send(request)
+        lines = [("Authorization", self._bearer), ("X-Client-IP", address), *_needs(route)]
+        lines += [
+            ("X-MBX-APIKEY", value.decode("latin-1")) for name, value in headers if name == b"x-mbx-apikey"
+        ]
+        # SECURITY: built, not parsed: a `#` in the query string would end what the portal sees of it.
+        target = {"path": f"/gateway/v1/check{path}", "query_string": query.decode("ascii"), "encoded": True}
+        url = URL.build(scheme=self._portal.scheme, authority=self._portal.authority, **target)
+        if self._session is None:  # it belongs to an event loop, which runs now
+            # The gateway closes connections that are idle for 10 s. No proxy of the environment learns the token.
+            own = {
+                "connector": aiohttp.TCPConnector(limit=64, keepalive_timeout=8),
+                "cookie_jar": aiohttp.DummyCookieJar(),
+            }
+            self._session = aiohttp.ClientSession(**own, timeout=TIMEOUT, skip_auto_headers=NOT_SENT)
+        settings = {"headers": lines, "data": body or None, "allow_redirects": False}
+        async with self._session.request(method, url, **settings) as response:
+            return response.status, response.headers, await response.read()
 
 
 def _matches(route, method, path):
@@ -127,8 +137,8 @@ def _matches(route, method, path):
 
 
 def _needs(route):
-    pairs = ((b"x-required-security", route["security"]), (b"x-required-permission", route["permission"]))
-    return [(name, value.encode("ascii")) for name, value in pairs if value]
+    pairs = (("X-Required-Security", route["security"]), ("X-Required-Permission", route["permission"]))
+    return [(name, value) for name, value in pairs if value]
 
 
 async def _read(receive):

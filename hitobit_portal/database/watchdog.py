@@ -53,7 +53,7 @@ def _probe(servers: Servers, limit: float) -> None:
         while True:
             answered = threading.Event()
             # In a thread of its own: connecting takes 2 seconds at least until it gives up.
-            threading.Thread(target=_attempt, args=(servers, answered), daemon=True).start()
+            threading.Thread(target=_attempt, args=(servers, answered, limit), daemon=True).start()
             if answered.wait(limit):
                 break
             if not _is_down:
@@ -67,12 +67,12 @@ def _probe(servers: Servers, limit: float) -> None:
             _is_down = _is_probing = False
 
 
-def _attempt(servers: Servers, answered: threading.Event) -> None:
+def _attempt(servers: Servers, answered: threading.Event, limit: float) -> None:
     """Set ``answered`` if a new connection to each server is made, which takes its answers.
 
-    Try again after a rejection: the database may be restarting.
+    Try again after a rejection until ``limit``: the database may be restarting, or have no connection to spare.
     """
-    deadline = time.monotonic() + CONNECT_SECONDS
+    deadline = time.monotonic() + max(limit, CONNECT_SECONDS)
     while time.monotonic() < deadline:
         try:
             for parameters in servers():

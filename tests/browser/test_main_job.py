@@ -240,7 +240,7 @@ def test_a_template_is_one_click_and_six_lead_from_the_dashboard_to_the_saved_ke
     sara.clicks = 0
     page.locator("main").get_by_role("link", name=visitors.MANAGEMENT, exact=True).click()
     sara.at("/keys/")
-    page.get_by_role("radio", name="ربات معامله‌گر", exact=True).click()
+    page.get_by_role("radio", name="ربات معاملاتی", exact=True).click()
     expect(page.get_by_text("ربات از یک جای ثابت کار می‌کند")).to_be_visible()
     page.get_by_label("نام کلید", exact=True).fill("ربات")
     sara.button(visitors.CREATE).click()

@@ -41,7 +41,11 @@ def run_concurrently(works: Sequence[Callable[[], T]]) -> list[T]:
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
-        connection.ensure_connection()  # otherwise the first threads would finish before the others are connected
+        try:
+            connection.ensure_connection()  # otherwise the first threads would finish before the others are connected
+        except BaseException:
+            barrier.abort()  # the others would wait for this one
+            raise
         try:
             barrier.wait(WAIT_SECONDS)
             return work()

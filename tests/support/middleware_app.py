@@ -5,31 +5,22 @@
 In the environment: PORTAL_GATEWAY_TOKEN, and MIDDLEWARE, a JSON object of portal, exchange, routes and allow_origin.
 """
 
-import importlib.util
 import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import httpx
+import aiohttp
+from yarl import URL
 
-from tests.support.production import ROOT
+from tests.support.middleware import shipped
 
 Message = MutableMapping[str, Any]
 SETTING = json.loads(os.environ["MIDDLEWARE"])
+EXCHANGE = URL(SETTING["exchange"])
 #: Of the exchange's responses: what belongs to its connection.
 HOP_BY_HOP = (b"connection", b"keep-alive", b"transfer-encoding")
-_exchange = httpx.AsyncClient(trust_env=False)
-
-
-def _shipped() -> Any:
-    path = ROOT / "deploy/middleware/portal_asgi.py"
-    spec = importlib.util.spec_from_file_location("portal_asgi", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+_sessions: list[aiohttp.ClientSession] = []
 
 
 async def forward(
@@ -46,20 +37,26 @@ async def forward(
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
     query = scope["query_string"]
-    request = httpx.Request(
+    if not _sessions:  # a session belongs to an event loop
+        _sessions.append(aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()))
+    target = {"path": scope["raw_path"].decode("ascii"), "query_string": query.decode("ascii")}
+    url = URL.build(scheme=EXCHANGE.scheme, authority=EXCHANGE.authority, encoded=True, **target)
+    lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    async with _sessions[0].request(
         scope["method"],
-        SETTING["exchange"],
-        headers=scope["headers"],
-        content=body or None,
-        extensions={"target": scope["raw_path"] + (b"?" + query if query else b"")},
-    )
-    response = await _exchange.send(request)
-    headers = [(name.lower(), value) for name, value in response.headers.raw]
-    start = {"type": "http.response.start", "status": response.status_code}
+        url,
+        headers=lines,
+        data=body or None,
+        allow_redirects=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+    ) as response:
+        content = await response.read()
+    headers = [(name.lower(), value) for name, value in response.raw_headers]
+    start = {"type": "http.response.start", "status": response.status}
     await send({**start, "headers": [pair for pair in headers if pair[0] not in HOP_BY_HOP]})
-    await send({"type": "http.response.body", "body": response.content})
+    await send({"type": "http.response.body", "body": content})
 
 
-app = _shipped().PortalMiddleware(
+app = shipped().PortalMiddleware(
     forward, SETTING["portal"], os.environ["PORTAL_GATEWAY_TOKEN"], SETTING["routes"], SETTING["allow_origin"]
 )

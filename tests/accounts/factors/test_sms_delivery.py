@@ -62,7 +62,7 @@ def test_page_is_answered_while_the_provider_hangs_and_says_what_is_known(
     hung.answer()
     page = client.get(PAGE)
     assert page.headers["SMS-State"] == "sent"
-    assert "The provider has taken the SMS." in page.content.decode()
+    assert "The SMS provider has accepted the message." in page.content.decode()
     client.post(PAGE, {"code": sms_collector.newest().code})
     assert client.get("/dashboard/").status_code == 200
 
