@@ -88,6 +88,8 @@ def _approval_link(event: AuditEvent) -> list[tuple[str, str]]:
 
 def _request_link(event: AuditEvent) -> list[tuple[str, str]]:
     """Return the row with the page of the request, which shows all of it and takes both codes."""
+    if not event.target.isdecimal():
+        return []
     path = reverse("key_request", args=[event.target])
     return [(_("Log in, see it and answer it"), f"{settings.BASE_URL}{path}")]
 
