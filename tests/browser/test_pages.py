@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accessibility import CROSSED, DESKTOP, LOOKS, NARROW, PHONE, dress, violations, wider
+from tests.support.accessibility import CROSSED, DESKTOP, LOOKS, NARROW, Look, dress, violations, wider
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visitor, Windows, new_visitor
 
 pytestmark = pytest.mark.browser
 #: 50 letters that give no chance to break a line, and the longest address there is.
 LONG_NAME, LONG_NETWORK = "W" * 50, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:fff0/124"
-#: What ``make screenshots`` keeps, with a name for the key that people would choose.
-PICTURES = ("login", "dashboard", "list", "verify", "reveal", "saved")
+#: The picture of the README, which ``make screenshots`` takes; it keeps those of all pages in directories beside it.
+README_PICTURE = "reveal"
 PICTURED_NAME = "ربات معاملاتی"
 PAGES = """
     login login-refused enrol-sms enrol-totp recovery-codes dashboard-empty keys-empty keys-refused verify
@@ -62,21 +62,18 @@ class Tour:
             dress(self.page, look)
             kind = "desktop" if look[1] is DESKTOP else "phone"
             findings.axe[f"{look[0]}-{kind}"] = violations(self.page)
-            self.picture(name, look[0], kind)
+            self.picture(name, look)
         dress(self.page, ("light", NARROW))
         findings.sideways = wider(self.page)
         findings.markup = self.page.evaluate(MARKUP)
         dress(self.page, ("light", DESKTOP))
 
-    def picture(self, name: str, theme: str, kind: str) -> None:
-        """``reveal.png`` is the page on a light desktop; ``reveal-phone-dark.png`` the other extreme."""
-        if self.pictures and name in PICTURES:
-            parts = [name, "phone" if kind == "phone" else "", "dark" if theme == "dark" else ""]
-            size = DESKTOP if kind == "desktop" else PHONE
+    def picture(self, name: str, look: Look) -> None:
+        if self.pictures and name == README_PICTURE and look == LOOKS[0]:
             # The window as high as the page: what sticks to the window's edges then stands at the page's.
             height = self.page.evaluate("document.documentElement.scrollHeight")
-            self.page.set_viewport_size({**size, "height": max(size["height"], height)})  # type: ignore[typeddict-item]
-            self.page.screenshot(path=self.pictures / ("-".join(filter(None, parts)) + ".png"))
+            self.page.set_viewport_size({**DESKTOP, "height": max(DESKTOP["height"], height)})  # type: ignore[typeddict-item]
+            self.page.screenshot(path=self.pictures / f"{name}.png")
 
     def send(self, stop: str = "", **fields: str) -> None:
         """Fills the page's form by the names of its fields and sends it; then stops at what comes."""

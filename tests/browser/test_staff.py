@@ -115,6 +115,7 @@ for n, user in enumerate(User.objects.filter(is_staff=False).order_by("-pk")[:20
 """
 #: Pixels of a page of customers: beside the rows, and of each row. Other tests leave customers, too.
 HEAD, A_ROW, PHONE_HEAD, A_PHONES_ROW = 500, 85, 700, 150
+PHONE_KEYS_HEAD, A_PHONES_KEY = 1250, 200
 HIGHEST_ROW = 110
 #: Numbers on more than one line.
 BROKEN = """() => [...document.querySelectorAll("main bdi.number, main td.num")]
@@ -144,6 +145,10 @@ def test_lists_of_staff_fit_numbers_stay_whole_and_the_bulk_bar_comes_with_a_sel
         dress(page, ("light", PHONE))
         assert page.evaluate("document.documentElement.scrollHeight") <= PHONE_HEAD + count * A_PHONES_ROW
         agent.open("/admin/apikeys/apikey/")
+        count = page.locator("tbody tr").count()
+        assert (
+            page.evaluate("document.documentElement.scrollHeight") <= PHONE_KEYS_HEAD + count * A_PHONES_KEY
+        )
         expect(page.locator("#acts")).to_be_hidden()
         page.locator(".pick input:enabled").first.check()
         expect(page.locator("#acts")).to_be_in_viewport()

@@ -1,5 +1,9 @@
-"""What a page looks like to axe-core, and on a window that is too narrow for it."""
+"""What a page looks like to axe-core, on a window that is too narrow for it, and in a picture."""
 
+import os
+import re
+from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
@@ -14,12 +18,31 @@ LOOKS: tuple[Look, ...] = (("light", DESKTOP), ("dark", PHONE))
 CROSSED: tuple[Look, ...] = (("dark", DESKTOP), ("light", PHONE))
 _AXE = Axe()
 _OPTIONS: dict[str, Any] = {"resultTypes": ["violations"]}
+_pictures: Counter[str] = Counter()
 
 
 def violations(page: Page) -> str:
-    """Axe-core's report, "" when it finds nothing."""
+    """Axe-core's report, "" when it finds nothing. With PORTAL_TEST_SCREENSHOTS, a picture is kept of what it saw."""
+    if target := os.environ.get("PORTAL_TEST_SCREENSHOTS"):
+        _keep_picture(page, Path(target))
     results = _AXE.run(page, options=_OPTIONS)
     return str(results.generate_report()) if results.violations_count else ""
+
+
+def _keep_picture(page: Page, target: Path) -> None:
+    """Write the whole page to ``target``/<test>/<number>-<path>-<language>-<theme>-<shape>.png."""
+    test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition("[")[0].partition(" ")[0]
+    _pictures[test] += 1
+    path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "id", page.url.partition("//")[2].partition("/")[2])
+    name = re.sub(r"[^a-z0-9]+", "-", path.partition("#")[0].lower()).strip("-")[:60] or "start"
+    looks = page.evaluate(
+        "() => [document.documentElement.lang, matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light', "
+        "innerWidth < 600 ? 'phone' : 'desktop', innerWidth, innerHeight, document.documentElement.scrollHeight]"
+    )
+    # The window as high as the page: what sticks to the window's edges then stands at the page's.
+    page.set_viewport_size({"width": looks[3], "height": max(looks[4], looks[5])})
+    page.screenshot(path=target / test / f"{_pictures[test]:03}-{name}-{'-'.join(looks[:3])}.png")
+    page.set_viewport_size({"width": looks[3], "height": looks[4]})
 
 
 def wider(page: Page) -> str:
