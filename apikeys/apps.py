@@ -10,7 +10,7 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from apikeys.actions import expiry_reminders
+        from apikeys.actions import expiry_reminders, key_requests
         from apikeys.operations import doctor, retention, webhooks
         from apikeys.policy import approvals, detail_texts, events, notifications, rights
         from apikeys.staff import sections
@@ -22,6 +22,7 @@ class ApiKeysConfig(AppConfig):
             notifications,
             rights,
             expiry_reminders,
+            key_requests,
             doctor,
             retention,
             sections,

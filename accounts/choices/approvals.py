@@ -44,6 +44,7 @@ class Purpose(ApprovalPurpose):
     THAW = "account.thaw"
     LIFT_QUARANTINE = "account.lift_quarantine"
     END_SESSIONS = "sessions.end"
+    LINK_EXCHANGE = "exchange.link"
 
 
 #: Approved before any password: their failures are counted apart (`FactorGuard`).
@@ -75,6 +76,7 @@ SENTENCES: Registry[ApprovalPurpose, Promise] = Registry(
         Purpose.THAW: _("unfreezing your account: all API keys work again"),
         Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys can trade and withdraw again"),
         Purpose.END_SESSIONS: _("ending the other sessions of your account"),
+        Purpose.LINK_EXCHANGE: _("linking this account for good to the Hitobit account %(external_id)s"),
     }
 )
 #: The same in the activity page and in notices: what a code was for.
@@ -96,6 +98,7 @@ PAST: Registry[ApprovalPurpose, Promise] = Registry(
         Purpose.THAW: _("for unfreezing the account"),
         Purpose.LIFT_QUARANTINE: _("for ending the quarantine"),
         Purpose.END_SESSIONS: _("for ending the other sessions"),
+        Purpose.LINK_EXCHANGE: _("for linking the account to the Hitobit account"),
     }
 )
 
@@ -205,6 +208,11 @@ LIFT_QUARANTINE = Approval(Purpose.LIFT_QUARANTINE, {}, {})
 def end_sessions(which: str) -> Approval:
     """``which``: the id of one session, or "others"."""
     return Approval(Purpose.END_SESSIONS, {"which": which}, {})
+
+
+def link_exchange(external_id: str) -> Approval:
+    """``external_id``: the exchange's id of the customer."""
+    return Approval(Purpose.LINK_EXCHANGE, {"external_id": external_id}, {"external_id": plain(external_id)})
 
 
 def change_phone(phone: str) -> Approval:

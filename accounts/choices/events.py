@@ -91,6 +91,8 @@ class Event(SecurityEvent):
     USERS_IMPORTED = "users.imported"
     USERS_EXPORTED = "users.exported"
     USER_CREATED = "users.created"
+    EXCHANGE_ID_SET = "account.exchange_id_set"
+    EXCHANGE_LINKED = "account.exchange_linked"
     SMS_TESTED = "sms.tested"
     TRIAL_LOADED = "trial.loaded"
     WEBHOOK_MADE = "webhook.made"
@@ -164,6 +166,10 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.USERS_IMPORTED: Look(_("Customers imported"), "user", "warn"),
         Event.USERS_EXPORTED: Look(_("Customers exported"), "download", "warn"),
         Event.USER_CREATED: Look(_("Account created by the exchange"), "user", "info"),
+        Event.EXCHANGE_ID_SET: Look(
+            _("Account linked to the Hitobit account by an operator"), "user", "info"
+        ),
+        Event.EXCHANGE_LINKED: Look(_("Account linked to your Hitobit account"), "user", "warn"),
         Event.STAFF_MADE: Look(_("Staff account created"), "user", "warn"),
         Event.SMS_TESTED: Look(_("Test message sent by an operator"), "sms", "info"),
         Event.TRIAL_LOADED: Look(_("Sample customers created"), "user", "warn"),

@@ -20,6 +20,7 @@ MANDATORY: set[SecurityEvent] = {
     Event.FACTORS_RESET_ASKED,
     Event.FACTORS_RESET,
     Event.EMAIL_CHANGED,
+    Event.EXCHANGE_LINKED,
     Event.RECOVERY_USED,
     Event.RECOVERY_RENEWED,
     Event.ACCOUNT_FROZEN,

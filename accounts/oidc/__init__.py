@@ -1,3 +1,3 @@
 """Login with the exchange's account (OpenID Connect). It takes the place of the password; both factors stay."""
 
-__all__ = ["provider", "urls"]
+__all__ = ["linking", "provider", "urls"]

@@ -33,6 +33,7 @@ class Rejection(enum.Enum):
     STAFF = "staff"
     NO_PHONE = "no_phone"
     PHONE_TAKEN = "phone_taken"
+    LINKED = "linked"  # to another account
     DOWN = "down"
 
 

@@ -9,6 +9,7 @@ once. The PKCE verifier and the nonce of another flow do not fit its code.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -26,8 +27,11 @@ USE = "oidc-login"
 
 @dataclass(frozen=True)
 class Flow:
+    """``link_to``: the number of the account that is to be linked; 0 for a login."""
+
     secret: str
     next_url: str
+    link_to: int = 0
 
     @property
     def state(self) -> str:
@@ -48,10 +52,10 @@ class Flow:
         return crypto.digest_by(key_id, USE, name, self.secret).rpartition(":")[2]
 
 
-def begin(request: HttpRequest, next_url: str) -> Flow:
+def begin(request: HttpRequest, next_url: str, *, link_to: int = 0) -> Flow:
     """Begin a flow in this browser's session."""
-    flow = Flow(logins.new_nonce(), next_url)
-    entry = {"secret": flow.secret, "at": int(time.time()), "next": next_url}
+    flow = Flow(logins.new_nonce(), next_url, link_to)
+    entry = {"secret": flow.secret, "at": int(time.time()), "next": next_url, "link": link_to}
     request.session[FLOWS] = [*_living(request), entry][-MOST_FLOWS:]
     return flow
 
@@ -59,7 +63,7 @@ def begin(request: HttpRequest, next_url: str) -> Flow:
 def take(request: HttpRequest, state: str) -> Flow | None:
     """Return the flow of this browser with this ``state`` and end it; None if there is none, or it was taken before."""
     for entry in _living(request):
-        flow = Flow(entry["secret"], entry["next"])
+        flow = Flow(entry["secret"], entry["next"], entry.get("link", 0))
         if constant_time_compare(flow.state, state):
             request.session[FLOWS] = [other for other in _living(request) if other != entry]
             # Of parallel requests, all of which have read the session, one continues. An unreachable cache raises.
@@ -68,6 +72,6 @@ def take(request: HttpRequest, state: str) -> Flow | None:
     return None
 
 
-def _living(request: HttpRequest) -> list[dict[str, str]]:
+def _living(request: HttpRequest) -> list[dict[str, Any]]:
     entries = request.session.get(FLOWS, [])
     return [entry for entry in entries if time.time() - entry["at"] <= LIFETIME_SECONDS]

@@ -119,8 +119,8 @@ def key_set(*, fresh: bool = False) -> KeySet:
         raise ProviderDownError("key set: not valid") from None
 
 
-def authorization_url(*, state: str, nonce: str, verifier: str) -> str:
-    """Return the provider's page on which the customer logs in."""
+def authorization_url(*, state: str, nonce: str, verifier: str, prompt: str = "") -> str:
+    """Return the provider's page on which the customer logs in. ``prompt``: "login" asks for a new login there."""
     url: str = prepare_grant_uri(
         metadata().authorization_endpoint,
         client_id=settings.OIDC_CLIENT_ID,
@@ -133,6 +133,7 @@ def authorization_url(*, state: str, nonce: str, verifier: str) -> str:
         code_challenge=create_s256_code_challenge(verifier),
         code_challenge_method="S256",
         ui_locales=translation.get_language(),
+        **({"prompt": prompt} if prompt else {}),
     )
     return url
 

@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from accounts.oidc import views
+from accounts.oidc import linking, views
 
 urlpatterns = [
     path("login/oidc/", views.begin, name="oidc_login"),
     path("login/oidc/callback/", views.callback, name="oidc_callback"),
+    path("settings/exchange/", linking.begin, name="settings_exchange"),
+    path("settings/exchange/confirm/", linking.confirm, name="settings_exchange_confirm"),
     path("oidc/backchannel-logout/", views.backchannel_logout, name="oidc_backchannel_logout"),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from accounts.access import pending_login, redirects
 from accounts.access.decorators import public
 from accounts.choices.events import Event
 from accounts.login import views as login_views
-from accounts.oidc import backchannel, customers, flow, provider, tokens
+from accounts.oidc import backchannel, customers, flow, linking, provider, tokens
 from accounts.oidc.customers import LoginRejectedError, Rejection
 from accounts.oidc.flow import Flow
 from hitobit_portal.http import error_pages
@@ -86,13 +87,23 @@ def callback(request: HttpRequest) -> HttpResponse:
         return error_pages.too_many(request, wait)
     try:
         claims, access_token = _claims(request, started)
-        user = customers.find_or_provision(request, claims, access_token)
+        user = None
+        if started.link_to:
+            linking.keep(request, started, claims)
+        else:
+            user = customers.find_or_provision(request, claims, access_token)
     except provider.ProviderDownError as error:
+        if started.link_to and request.user.is_authenticated:
+            return linking.is_down(request, error)
         return _is_down(request, error, started.next_url)
     except LoginRejectedError as error:
+        if started.link_to and request.user.is_authenticated:
+            messages.error(request, _text(error.rejection))
         return _refused(request, error, started.next_url)
     # Neither this answer nor the beginning of this login was an attack. Many customers share an address.
     ratelimits.release_all([*slots, *ratelimits.address_slots(Rate.EXCHANGE_LOGIN_ADDRESS, address)])
+    if user is None:
+        return redirect("settings_exchange_confirm")
     pending_login.begin(request, user, started.next_url, by_exchange=True)
     # SECURITY: trusted devices are not asked: see `login.views`.
     return redirect(pending_login.next_step(request, user))
@@ -169,9 +180,8 @@ def _text(rejection: Rejection) -> str:
         Rejection.PHONE_TAKEN: _(
             "The mobile number of your Hitobit account belongs to another account of the API portal. Call support."
         ),
-        Rejection.DOWN: _(
-            "Hitobit's login cannot be reached at the moment. Your API keys keep working. Try again in a few minutes."
-        ),
+        Rejection.LINKED: linking.linked_text(),
+        Rejection.DOWN: linking.down_text(),
     }[rejection]
 
 

@@ -15,6 +15,7 @@ from accounts.access.decorators import customer
 from accounts.actions import preferences, scheduled_changes
 from accounts.factors import step_up, verification
 from accounts.factors.views import ApprovalPage, two_code_page
+from accounts.oidc import linking
 
 METHODS = ["GET", "HEAD", "POST"]
 form_view = require_http_methods(METHODS)
@@ -35,6 +36,7 @@ def settings(request: HttpRequest) -> HttpResponse:
         "totp_clock": user.totp.drift,
         "waiting": scheduled_changes.waiting(user),
         "can_email": portal.EMAIL,
+        "can_link": linking.is_offered(user),
         "look": preferences.settings_context(request, user),
     }
     return render(request, "accounts/settings.html", context)

@@ -5,9 +5,6 @@ An import creates accounts and changes none: whoever runs it again, also after i
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +22,7 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import ImportedHashKind, SmsDevice, TotpDevice, User
 from accounts.transfer import rows
+from accounts.transfer.named_values import NamedValues
 from accounts.transfer.rows import ImportRow, RowProblem, RowRefused
 from hitobit_portal.security import crypto
 
@@ -58,7 +56,7 @@ class Importer:
         self._batch = batch
         self._refuse = refuse
         self._progress = progress
-        self._seen = _Seen()
+        self._seen = NamedValues()
         self._kinds = set(ImportedHashKind.objects.values_list("kind", flat=True))
         self.summary = Summary()
 
@@ -148,34 +146,6 @@ class _Known:
         by_phone = User.objects.filter(phone__in=[row.phone for row in some]).exclude(joined_at=None)
         self.phones = {str(name): phone for name, phone in by_id.values_list("external_id", "phone")}
         self.taken = set(by_phone.values_list("phone", flat=True))
-
-
-class _Seen:
-    """Ids and phones of the rows so far, in a temporary file: memory stays flat however long the import is.
-
-    SECURITY: the file has keyed digests; the key is in memory only.
-    """
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN")
-
-    def __exit__(self, *_error: object) -> None:
-        self._database.execute("COMMIT")
-
-    def has(self, kind: str, value: str) -> bool:
-        row = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (self._digest(kind, value),))
-        return row.fetchone() is not None
-
-    def add(self, kind: str, value: str) -> None:
-        self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (self._digest(kind, value),))
-
-    def _digest(self, kind: str, value: str) -> bytes:
-        return hashlib.blake2b(f"{kind}:{value}".encode(), key=self._key, digest_size=16).digest()
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from accounts.transfer.rows import RowProblem
@@ -29,13 +29,15 @@ class FileProblem(Exception):
     """The file cannot be read as a whole; ``str()`` says why and contains nothing of it."""
 
 
-def read_rows(file: IO[bytes], form: str) -> Iterator[tuple[int, Fields | RowProblem]]:
+def read_rows(
+    file: IO[bytes], form: str, columns: Sequence[str] = COLUMNS, required: Sequence[str] = REQUIRED
+) -> Iterator[tuple[int, Fields | RowProblem]]:
     """Yield (number of its first line, fields or problem) of each row; ``form``: "csv" or "jsonl".
 
     Raise `FileProblem` for a file that is no such file.
     """
     records = _records(_without_mark(file), quoted=form == "csv")
-    yield from (_csv_rows(records) if form == "csv" else _json_rows(records))
+    yield from (_csv_rows(records, columns, required) if form == "csv" else _json_rows(records, columns))
 
 
 def _without_mark(file: IO[bytes]) -> Iterator[bytes]:
@@ -95,10 +97,12 @@ def _cells(text: str) -> list[str] | None:
     return rows[0] if len(rows) == 1 else None
 
 
-def _csv_rows(records: Iterator[tuple[int, bytes | None]]) -> Iterator[tuple[int, Fields | RowProblem]]:
+def _csv_rows(
+    records: Iterator[tuple[int, bytes | None]], columns: Sequence[str], required: Sequence[str]
+) -> Iterator[tuple[int, Fields | RowProblem]]:
     first = next(records, None)
     text = _text(first[1]) if first else ""
-    header = _header(None if isinstance(text, RowProblem) else _cells(text))
+    header = _header(None if isinstance(text, RowProblem) else _cells(text), columns, required)
     for number, record in records:
         text = _text(record)
         if isinstance(text, RowProblem):
@@ -113,16 +117,16 @@ def _csv_rows(records: Iterator[tuple[int, bytes | None]]) -> Iterator[tuple[int
             yield number, dict(zip(header, cells, strict=True))
 
 
-def _header(cells: list[str] | None) -> list[str]:
+def _header(cells: list[str] | None, columns: Sequence[str], required: Sequence[str]) -> list[str]:
     # SECURITY: the message repeats no cell: of a file without a header, the first line has a customer's hash.
     names = [cell.strip() for cell in cells or []]
-    if unknown := [str(place) for place, name in enumerate(names, start=1) if name not in COLUMNS]:
+    if unknown := [str(place) for place, name in enumerate(names, start=1) if name not in columns]:
         raise FileProblem(
-            f"the first line is no header: unknown column {', '.join(unknown)}; the columns are {', '.join(COLUMNS)}"
+            f"the first line is no header: unknown column {', '.join(unknown)}; the columns are {', '.join(columns)}"
         )
     if len(set(names)) != len(names):
         raise FileProblem("the header names a column twice")
-    if missing := [name for name in REQUIRED if name not in names]:
+    if missing := [name for name in required if name not in names]:
         raise FileProblem(f"the header has no column {' and no column '.join(missing)}")
     return names
 
@@ -138,13 +142,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _json_rows(records: Iterator[tuple[int, bytes | None]]) -> Iterator[tuple[int, Fields | RowProblem]]:
+def _json_rows(
+    records: Iterator[tuple[int, bytes | None]], columns: Sequence[str]
+) -> Iterator[tuple[int, Fields | RowProblem]]:
     for number, record in records:
         text = _text(record)
-        yield number, text if isinstance(text, RowProblem) else _json_row(text)
+        yield number, text if isinstance(text, RowProblem) else _json_row(text, columns)
 
 
-def _json_row(text: str) -> Fields | RowProblem:
+def _json_row(text: str, columns: Sequence[str]) -> Fields | RowProblem:
     try:
         fields = json.loads(text, object_pairs_hook=_object)
     except _DuplicateName:
@@ -153,4 +159,4 @@ def _json_row(text: str) -> Fields | RowProblem:
         return RowProblem.MALFORMED
     if not isinstance(fields, dict):
         return RowProblem.MALFORMED
-    return fields if set(fields) <= set(COLUMNS) else RowProblem.COLUMNS
+    return fields if set(fields) <= set(columns) else RowProblem.COLUMNS

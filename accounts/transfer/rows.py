@@ -6,6 +6,7 @@ import base64
 import binascii
 import enum
 import functools
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ NAME_LENGTH = 80
 LANGUAGES = ("", "fa", "en")
 #: RFC 4226 asks for 128 bits; many programs give 80, and an authenticator that customers have is better than none.
 LEAST_SEED_BYTES, MOST_SEED_BYTES = 10, 64
+_USER = re.compile(r"[0-9]{1,18}")
 _YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -53,6 +55,13 @@ class RowProblem(enum.Enum):
     OTHER_PHONE = "other_phone", "the account with this external_id has another phone"
     PHONE_TAKEN = "phone_taken", "another account has this phone"
     CONFLICT = "conflict", "somebody took the phone or the external_id during the import"
+    # Of `manage.py link_users`.
+    WHICH_ACCOUNT = "which_account", "the row does not have exactly one of user (a whole number) and phone"
+    REPEATED_ACCOUNT = "repeated_account", "an earlier row of the file names this account"
+    NO_ACCOUNT = "no_account", "no customer's account has this number or phone"
+    PHONE_UNCONFIRMED = "phone_unconfirmed", "the account's owner has not confirmed this phone in the portal"
+    OTHER_ID = "other_id", "the account has another external_id, which never changes"
+    ID_TAKEN = "id_taken", "another account has this external_id"
 
     @property
     def code(self) -> str:
@@ -90,12 +99,9 @@ class ImportRow:
 
 def check_row(line: int, fields: dict[str, Any]) -> ImportRow:
     """Return the checked row. Raise `RowRefused`."""
-    external_id = _text(fields, "external_id")
-    if not is_external_id(external_id):
-        raise RowRefused(RowProblem.EXTERNAL_ID)
+    external_id = _external_id(fields)
     phone = _phone(_text(fields, "phone"))
-    if phone in (external_id, parse_phone(external_id)):
-        raise RowRefused(RowProblem.EXTERNAL_ID_IS_PHONE)
+    check_no_phone(external_id, phone)
     password, kind = _password(_text(fields, "password_hash"))
     return ImportRow(
         line=line,
@@ -110,6 +116,40 @@ def check_row(line: int, fields: dict[str, Any]) -> ImportRow:
         seed=_seed(_text(fields, "totp_secret")),
         is_active=_boolean(fields, "is_active", default=True),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A row that gives an existing account its external id. The account: its number ``user``, or else its ``phone``."""
+
+    line: int
+    external_id: str
+    user: int | None
+    phone: str
+
+
+def check_link_row(line: int, fields: dict[str, Any]) -> LinkRow:
+    """Return the checked row of `manage.py link_users`. Raise `RowRefused`."""
+    external_id = _external_id(fields)
+    number = fields.get("user")
+    text = str(number) if type(number) is int else ascii_digits(_text(fields, "user"))
+    phone = _text(fields, "phone")
+    if bool(text) == bool(phone) or (text and not _USER.fullmatch(text)):
+        raise RowRefused(RowProblem.WHICH_ACCOUNT)
+    return LinkRow(line, external_id, int(text) if text else None, _phone(phone) if phone else "")
+
+
+def check_no_phone(external_id: str, phone: str) -> None:
+    """Raise `RowRefused` if the id is the phone number. SECURITY: numbers get new owners, and ids are in logs."""
+    if phone in (external_id, parse_phone(external_id)):
+        raise RowRefused(RowProblem.EXTERNAL_ID_IS_PHONE)
+
+
+def _external_id(fields: dict[str, Any]) -> str:
+    external_id = _text(fields, "external_id")
+    if not is_external_id(external_id):
+        raise RowRefused(RowProblem.EXTERNAL_ID)
+    return external_id
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

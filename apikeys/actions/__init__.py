@@ -1,10 +1,11 @@
-"""Actions on keys: lifecycle, rotation, expiry reminders, approval of new addresses; and the key loader."""
+"""Actions on keys: lifecycle, rotation, reminders, approval of new addresses, requests of the exchange; key loader."""
 
 __all__ = [
     "address_approval",
     "consent",
     "expiry_reminders",
     "key_loader",
+    "key_requests",
     "lifecycle",
     "new_networks",
     "rotation",

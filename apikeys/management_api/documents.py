@@ -1,4 +1,4 @@
-"""What the management API says of a user and of a key."""
+"""What the management API says of a user, of a key, and of a request for a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from accounts.models import User
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, KeyRequest
 from apikeys.policy.choices import Permission
 from hitobit_portal.i18n.jalali import masked_phone
 
@@ -61,6 +61,27 @@ def key_document(key: ApiKey) -> dict[str, Any]:
         "expires_at": iso(key.expires_at),
         "trade_until": iso(key.trade_until),
         "revoked_at": iso(key.revoked_at),
+    }
+
+
+def key_request_document(request: KeyRequest) -> dict[str, Any]:
+    """SECURITY: of the key that came of it only the id: its API key and its secret are the customer's."""
+    settings = request.settings.as_json()
+    return {
+        "id": request.pk,
+        "user": request.owner_id,
+        "external_id": request.owner.external_id,
+        "state": request.current_state.value,
+        "requested_by": request.requested_by,
+        "requested_at": iso(request.requested_at),
+        "waits_until": iso(request.waits_until),
+        "closed_at": iso(request.closed_at),
+        "name": request.label,
+        "permissions": settings["permissions"],
+        "ip_policy": settings["ip_policy"],
+        "networks": settings["networks"],
+        "expires_at": iso(request.expires_at),
+        "key": str(request.key_id) if request.key_id else None,
     }
 
 

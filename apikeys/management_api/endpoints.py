@@ -182,7 +182,7 @@ def _query(request: HttpRequest, operation: Operation) -> dict[str, str]:
 
 
 def _body(request: HttpRequest, operation: Operation) -> dict[str, Any]:
-    if operation.method == "GET":
+    if operation.method != "POST":
         return {}
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdecimal() or int(length) > MAX_BODY_BYTES:

@@ -13,6 +13,7 @@ class Scope(enum.Enum):
     USERS_STOP = "users:stop"
     KEYS_READ = "keys:read"
     KEYS_STOP = "keys:stop"
+    REQUESTS_WRITE = "requests:write"
     EVENTS_READ = "events:read"
     SMS_READ = "sms:read"
     WEBHOOKS_READ = "webhooks:read"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.urls import URLPattern, path
 
-from apikeys.management_api import keys, records, users, webhooks
+from apikeys.management_api import keys, records, requests, users, webhooks
 from apikeys.management_api.endpoints import Answer, Call, Operation, resource
 from apikeys.management_api.scopes import Scope
 
@@ -30,6 +30,10 @@ def _post(run: object, scope: Scope, *fields: str) -> Operation:
     return Operation("POST", run, scope, fields=fields)  # type: ignore[arg-type]
 
 
+def _delete(run: object, scope: Scope) -> Operation:
+    return Operation("DELETE", run, scope)  # type: ignore[arg-type]
+
+
 RESOURCES: dict[str, tuple[Operation, ...]] = {
     "/openapi.json": (_get(openapi, None),),
     "/users": (
@@ -39,6 +43,15 @@ RESOURCES: dict[str, tuple[Operation, ...]] = {
     "/users/{user_id}": (_get(users.get_user, Scope.USERS_READ),),
     "/users/{user_id}/freeze": (_post(users.freeze_user, Scope.USERS_STOP, *STOP),),
     "/users/{user_id}/close": (_post(users.close_user, Scope.USERS_STOP, *STOP),),
+    "/users/{user_id}/key-requests": (
+        _get(requests.list_key_requests, Scope.KEYS_READ, *PAGE),
+        _post(requests.make_key_request, Scope.REQUESTS_WRITE, *requests.KEY_FIELDS),
+    ),
+    "/users/{user_id}/key-requests/{request_id}": (
+        _get(requests.get_key_request, Scope.KEYS_READ),
+        _delete(requests.cancel_key_request, Scope.REQUESTS_WRITE),
+    ),
+    "/users/{user_id}/thaw-requests": (_post(requests.request_thaw, Scope.REQUESTS_WRITE),),
     "/keys": (_get(keys.list_keys, Scope.KEYS_READ, *PAGE, "user"),),
     "/keys/revoke": (_post(keys.revoke_keys, Scope.KEYS_STOP, *STOP, "keys", "user", "dry_run"),),
     "/keys/{key_id}": (_get(keys.get_key, Scope.KEYS_READ),),
@@ -53,7 +66,12 @@ RESOURCES: dict[str, tuple[Operation, ...]] = {
     "/webhooks/{webhook_id}/test": (_post(webhooks.send_test, Scope.WEBHOOKS_SEND),),
     "/webhooks/{webhook_id}/resend": (_post(webhooks.resend, Scope.WEBHOOKS_SEND, "numbers"),),
 }
-_CONVERTERS = {"user_id": "<int:user_id>", "key_id": "<uuid:key_id>", "webhook_id": "<uuid:webhook_id>"}
+_CONVERTERS = {
+    "user_id": "<int:user_id>",
+    "key_id": "<uuid:key_id>",
+    "request_id": "<int:request_id>",
+    "webhook_id": "<uuid:webhook_id>",
+}
 
 
 def patterns(resources: dict[str, tuple[Operation, ...]]) -> list[URLPattern]:

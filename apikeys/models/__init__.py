@@ -4,6 +4,7 @@ from apikeys.models.credentials import ALPHABET, KEY_LENGTH, AllowedNetwork, Cre
 from apikeys.models.gateway import GatewayToken
 from apikeys.models.keys import ApiKey, ApiKeyManager, KeyLimitReached
 from apikeys.models.management import IdempotentAnswer, ManagementToken
+from apikeys.models.requests import KeyRequest
 from apikeys.models.use import AddressUse, DailyUse, NetworkUse, Refusal, RescueRequest
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GatewayToken",
     "IdempotentAnswer",
     "KeyLimitReached",
+    "KeyRequest",
     "ManagementToken",
     "NetworkUse",
     "Refusal",

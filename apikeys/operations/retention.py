@@ -4,7 +4,7 @@ from django.db.models import Q
 
 from accounts.operations import retention
 from accounts.operations.retention import Kept
-from apikeys.models import DailyUse, IdempotentAnswer, NetworkUse, Refusal, RescueRequest
+from apikeys.models import DailyUse, IdempotentAnswer, KeyRequest, NetworkUse, Refusal, RescueRequest
 
 RETENTION = (
     Kept("refusals", Refusal, 90, lambda at: Q(at__lt=at), "the page shows the last ones; older ones mislead"),
@@ -15,6 +15,9 @@ RETENTION = (
     Kept("idempotent answers", IdempotentAnswer, 1, lambda at: Q(created_at__lt=at), "kept for 24 hours"),
     Kept(
         "requests of new addresses", RescueRequest, 30, lambda at: Q(asked_at__lt=at), "they can be answered for a day"
+    ),
+    Kept(
+        "requests for keys", KeyRequest, 400, lambda at: Q(closed_at__lt=at), "the events tell of them as well"
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from accounts.access import form_drafts
 from accounts.access.decorators import customer
 from accounts.audit import activity
 from accounts.factors import sms_codes, verification
-from apikeys.actions import address_approval
+from apikeys.actions import address_approval, key_requests
 from apikeys.models import ApiKey
 from apikeys.pages import attention, presenters
 from apikeys.pages.credential_forms import from_draft
@@ -49,6 +49,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "clock_is_exact": furthest is not None and clock_skew.is_exact(furthest.skew_ms or 0),
         "clock": clock_skew.clock_state(furthest.skew_ms if furthest else None).value,
         "waiting": address_approval.open_requests_of(keys),
+        "requests": key_requests.waiting_for(customer(request)),
         "last_login": last_login,
         "recovery_left": verification.recovery_codes_left(customer(request)),
         "totp_clock": customer(request).totp.drift,

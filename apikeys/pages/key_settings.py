@@ -50,7 +50,7 @@ def key_settings(request: HttpRequest, pk: str) -> HttpResponse:
 
 def new_key_page(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Show a key that this session just created: once the secret, and the form with the first settings."""
-    secret = _reveal(request, key) if request.method == "GET" else None
+    secret = reveal_once(request, key) if request.method == "GET" else None
     template = session_state.chosen_template(request)
     form, rename = _forms(key, form_drafts.pop(request), fresh=True, template=template)
     return _page(
@@ -58,7 +58,8 @@ def new_key_page(request: HttpRequest, key: ApiKey) -> HttpResponse:
     )
 
 
-def _reveal(request: HttpRequest, key: ApiKey) -> str | None:
+def reveal_once(request: HttpRequest, key: ApiKey) -> str | None:
+    """Return the secret of a new key; None if it was shown before. The caller checks that this session created it."""
     credential = key.credentials.first()
     secret = credential.reveal() if credential else None
     if secret is not None:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.choices.approvals import Approval
 from apikeys.actions import consent
-from apikeys.models import ApiKey, Credential
+from apikeys.models import ApiKey, Credential, KeyRequest
 from apikeys.pages.key_templates import OWN_CHOICE, TEMPLATES, KeyTemplate
 from apikeys.policy.approvals import KeyPurpose
 from apikeys.policy.choices import FIRST_SETTINGS_SECONDS, KeyState
@@ -19,6 +19,7 @@ from apikeys.verification.signing import Kind
 
 NEW_KEY = "new_key"
 MADE_KEY = "made_key"
+KEY_REQUEST = "key_request"
 CHANGE = "key_change"
 ROTATION = "key_rotation"
 MADE_CREDENTIAL = "made_credential"
@@ -70,11 +71,26 @@ def key_facts(public: PublicKey | None) -> list[tuple[str, str, bool]]:
 
 def key_created(request: HttpRequest, key: ApiKey) -> None:
     """Allow this session to see the secret of a new key and to make its first settings, for ten minutes."""
-    pending = request.session.pop(NEW_KEY, {})
+    _created(request, key, request.session.pop(NEW_KEY, {}).get("template", OWN_CHOICE))
+
+
+def _created(request: HttpRequest, key: ApiKey, template: str) -> None:
     # SECURITY: from the creation, not from now: a repeated submission needs no codes and must not extend the time.
     until = int(key.created_at.timestamp()) + FIRST_SETTINGS_SECONDS
-    template = pending.get("template", OWN_CHOICE)
     request.session[MADE_KEY] = {"key": str(key.pk), "until": until, "template": template}
+
+
+def begin_request(request: HttpRequest, row: KeyRequest) -> uuid.UUID:
+    """Return this session's attempt to confirm ``row``; the same one for a repeated submission."""
+    pending = request.session.get(KEY_REQUEST, {})
+    if pending.get("request") != row.pk:
+        pending = request.session[KEY_REQUEST] = {"request": row.pk, "wizard": str(uuid.uuid4())}
+    return uuid.UUID(pending["wizard"])
+
+
+def request_confirmed(request: HttpRequest, key: ApiKey) -> None:
+    """Allow this session to see the secret of a requested key, for ten minutes. Its settings are in force already."""
+    _created(request, key, OWN_CHOICE)
 
 
 def created_key(request: HttpRequest) -> str | None:

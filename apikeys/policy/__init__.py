@@ -6,6 +6,7 @@ __all__ = [
     "choices",
     "detail_texts",
     "events",
+    "key_terms",
     "names",
     "notifications",
     "power",

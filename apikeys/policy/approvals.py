@@ -16,6 +16,7 @@ class KeyPurpose(ApprovalPurpose):
     THAW = "key.thaw"
     RENEW = "key.renew"
     APPROVE_ADDRESS = "key.rescue"
+    CONFIRM_REQUEST = "key.request"
 
 
 #: Texts for the SMS and the page: what a code is for.
@@ -26,6 +27,7 @@ SENTENCES: dict[ApprovalPurpose, Promise] = {
     KeyPurpose.THAW: _("resuming the paused API “%(name)s”"),
     KeyPurpose.RENEW: _("90 more days of trading for the API “%(name)s”"),
     KeyPurpose.APPROVE_ADDRESS: _("allowing the API “%(name)s” to be used from %(address)s"),
+    KeyPurpose.CONFIRM_REQUEST: _("creating the API “%(name)s”, which Hitobit requested: %(terms)s"),
 }
 #: Texts for the past: what a code was for.
 PAST: dict[ApprovalPurpose, Promise] = {
@@ -35,6 +37,7 @@ PAST: dict[ApprovalPurpose, Promise] = {
     KeyPurpose.APPROVE_ADDRESS: _("for allowing a new IP to use an API"),
     KeyPurpose.THAW: _("for resuming an API"),
     KeyPurpose.RENEW: _("for 90 more days of trading"),
+    KeyPurpose.CONFIRM_REQUEST: _("for creating an API that Hitobit requested"),
 }
 
 

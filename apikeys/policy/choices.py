@@ -22,6 +22,16 @@ class KeyState(TextChoices):
     REVOKED = "revoked", _("deleted")
 
 
+class RequestState(TextChoices):
+    """The states of a key that the exchange requests from a customer. All but the first one are final."""
+
+    WAITING = "waiting", _("waiting for the customer")
+    CONFIRMED = "confirmed", _("confirmed")
+    DECLINED = "declined", _("refused")
+    CANCELLED = "cancelled", _("withdrawn by Hitobit")
+    EXPIRED = "expired", _("expired")
+
+
 class IpPolicy(TextChoices):
     UNRESTRICTED = "unrestricted", _("Unrestricted")
     TRUSTED = "trusted", _("Restricted to trusted IPs only")

@@ -25,6 +25,12 @@ class KeyEvent(SecurityEvent):
     NEW_NETWORK = "key.new_network"
     ADDRESS_REQUESTED = "key.rescue_asked"
     ADDRESS_REQUEST_CLOSED = "key.rescue_closed"
+    REQUESTED = "key_request.made"
+    REQUEST_CONFIRMED = "key_request.confirmed"
+    REQUEST_DECLINED = "key_request.declined"
+    REQUEST_CANCELLED = "key_request.cancelled"
+    REQUEST_EXPIRED = "key_request.expired"
+    THAW_REQUESTED = "thaw_request.made"
     EXPORTED = "key.exported"
     GATEWAY_TOKEN_MADE = "gateway.token_made"  # nosec B105
     GATEWAY_TOKEN_REVOKED = "gateway.token_revoked"  # nosec B105
@@ -54,6 +60,16 @@ LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.GATEWAY_TOKEN_MADE: Look(_("Gateway token created"), "key", "warn"),
     KeyEvent.GATEWAY_TOKEN_REVOKED: Look(_("Gateway token revoked"), "trash", "warn"),
 }
+#: Requests of the exchange to a customer. They change nothing that a key can do; the customer's answer is an event of
+#: its own.
+REQUEST_LOOKS: dict[SecurityEvent, Look] = {
+    KeyEvent.REQUESTED: Look(_("Request for an API key"), "key", "warn"),
+    KeyEvent.REQUEST_CONFIRMED: Look(_("Hitobit's request for an API key confirmed"), "check", "brand"),
+    KeyEvent.REQUEST_DECLINED: Look(_("Hitobit's request for an API key refused"), "x", "info"),
+    KeyEvent.REQUEST_CANCELLED: Look(_("Hitobit withdrew its request for an API key"), "x", ""),
+    KeyEvent.REQUEST_EXPIRED: Look(_("Hitobit's request for an API key expired"), "clock", ""),
+    KeyEvent.THAW_REQUESTED: Look(_("Hitobit asks you to unfreeze your account"), "play", "warn"),
+}
 #: Events of the management API itself. Its effects are events of keys and accounts.
 MANAGEMENT_LOOKS: dict[SecurityEvent, Look] = {
     KeyEvent.MANAGEMENT_TOKEN_MADE: Look(_("Management token created"), "key", "warn"),
@@ -65,4 +81,5 @@ MANAGEMENT_LOOKS: dict[SecurityEvent, Look] = {
 def register() -> None:
     """Register the events with `accounts.choices.events`. Called by `ApiKeysConfig.ready()`."""
     events.register(LOOKS, awaited=True)
+    events.register(REQUEST_LOOKS, awaited=False)
     events.register(MANAGEMENT_LOOKS, awaited=False)

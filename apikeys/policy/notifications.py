@@ -26,6 +26,8 @@ MANDATORY = frozenset(
         KeyEvent.THAWED,
         KeyEvent.RENEWED,
         KeyEvent.ADDRESS_REQUESTED,
+        KeyEvent.REQUESTED,
+        KeyEvent.THAW_REQUESTED,
         KeyEvent.NEW_NETWORK,
         KeyEvent.EXPIRES_SOON,
         KeyEvent.TRADE_ENDS_SOON,
@@ -33,12 +35,14 @@ MANDATORY = frozenset(
 )
 #: Sent if staff caused the event: the owner would search for the cause in their own program.
 OF_STAFF = frozenset({KeyEvent.FROZEN})
-#: Events that an attacker with a stolen session can cause in large numbers.
+#: Events that an attacker with a stolen session, or a stolen token of the back office, can cause in large numbers.
 HELD_BACK = frozenset(
     {
         KeyEvent.CHANGED,
         KeyEvent.REVOKED,
         KeyEvent.FROZEN,
+        KeyEvent.REQUESTED,
+        KeyEvent.THAW_REQUESTED,
         KeyEvent.EXPIRES_SOON,
         KeyEvent.TRADE_ENDS_SOON,
     }
@@ -51,7 +55,8 @@ ADDS_POWER = frozenset({"+read", "+trade", "+withdraw", "ip:unrestricted", "trad
 
 def adds_power(event: AuditEvent) -> bool:
     """Return whether the event is a change that may add power to a key. Its SMS is never held back."""
-    changes = event.detail.get("changes", ())
+    # What the exchange requests is no change before its customer confirms it.
+    changes = [] if event.event == KeyEvent.REQUESTED.value else event.detail.get("changes", [])
     # A changed expiry may add power; whether it is earlier or later is not checked.
     return any(
         code in ADDS_POWER or code.startswith("expires:") or _is_added_network(code, changes)
@@ -81,7 +86,25 @@ def _approval_link(event: AuditEvent) -> list[tuple[str, str]]:
     return [(_("Yours? Log in and approve it with both codes"), f"{settings.BASE_URL}{path}")]
 
 
+def _request_link(event: AuditEvent) -> list[tuple[str, str]]:
+    """Return the row with the page of the request, which shows all of it and takes both codes."""
+    if not event.target.isdecimal():
+        return []
+    path = reverse("key_request", args=[event.target])
+    return [(_("Log in, see it and answer it"), f"{settings.BASE_URL}{path}")]
+
+
+def _thaw_link(_event: AuditEvent) -> list[tuple[str, str]]:
+    return [
+        (
+            _("If you want that, log in and confirm it with both codes"),
+            f"{settings.BASE_URL}{reverse('thaw')}",
+        )
+    ]
+
+
 _LABEL, _LABEL_IN_SMS = gettext_lazy("Key"), gettext_lazy("Key: “%(name)s”")
+_INSTEAD = gettext_lazy("Or freeze the account:")
 _OF_A_KEY = NoticeWords(_LABEL, _LABEL_IN_SMS)
 _OF_AN_END = NoticeWords(
     _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your key? Freeze the account:"), dates=_end
@@ -91,6 +114,8 @@ WORDS: dict[SecurityEvent, NoticeWords] = {
     KeyEvent.NEW_NETWORK: NoticeWords(
         _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your program? Freeze the account:")
     ),
+    KeyEvent.REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, ask=_INSTEAD, dates=_request_link),
+    KeyEvent.THAW_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, ask=_INSTEAD, dates=_thaw_link),
     KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link, changes_first=True),
 }
 

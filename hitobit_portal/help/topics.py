@@ -8,6 +8,7 @@ PLACES = (
     *(("key_verify", "create#codes"), ("key_pause", "revoke#pause"), ("key_resume", "revoke#pause")),
     *(("key_delete", "revoke#delete"), ("keys_delete", "revoke#delete"), ("key_danger", "revoke")),
     *(("key_usage", "refused"), ("key_refus", "refused"), ("key_rescue", "refused#new-ip")),
+    *(("key_request", "create#request"),),
     *(("key_renew", "create#ips"), ("key_settings", "create#permissions"), ("keys_export", "account#export")),
     *(("key_", "use"), ("key", "create"), ("dashboard", "create"), ("debugger", "refused#debugger")),
     *(
@@ -16,7 +17,12 @@ PLACES = (
         ("thaw", "revoke#freeze"),
         ("notice", "revoke#freeze"),
     ),
-    *(("quarantine", "revoke#quarantine"), ("settings", "account"), ("email_confirm", "account#notices")),
+    *(
+        ("quarantine", "revoke#quarantine"),
+        ("settings_exchange", "account#exchange"),
+        ("settings", "account"),
+        ("email_confirm", "account#notices"),
+    ),
     *(("activity", "account#activity"), ("sessions", "account#sessions"), ("demo_sms", "login#codes")),
     *(("recovery_codes", "login#recovery"), ("replace_totp", "login#lost"), ("forgot", "login#forgotten")),
     *(

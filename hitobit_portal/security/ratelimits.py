@@ -104,6 +104,10 @@ class Rate(enum.Enum):
     MANAGEMENT_TOKEN = Limit(
         600, MINUTE, "one stolen token that reads everything, or stops everybody, at once"
     )
+    KEY_REQUEST_CUSTOMER = Limit(
+        10, DAY, "flooding of a customer with requests for keys, by a stolen token of the back office"
+    )
+    THAW_REQUEST_CUSTOMER = Limit(3, DAY, "the same with requests to unfreeze the account")
     MANAGEMENT_POLL_EVENT = Limit(
         1, MINUTE, "filling of the audit trail by programs that read the audit trail"
     )

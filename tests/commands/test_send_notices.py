@@ -20,8 +20,9 @@ from django.utils import timezone
 from accounts.management.commands import send_notices
 from accounts.models import LastRun, Notice
 from accounts.operations import chores
-from apikeys.actions import expiry_reminders
-from apikeys.models import ApiKey
+from apikeys.actions import expiry_reminders, key_requests
+from apikeys.models import ApiKey, KeyRequest
+from apikeys.policy.settings_change import Settings
 from tests.accounts.notifications.test_outbox import noticed, owner
 from tests.support import people, sms_collector
 from tests.support.live_portal import LivePortal
@@ -87,10 +88,14 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     sara.user.login_sessions.update(seen_at=timezone.now() - timedelta(days=1))
     key = people.key_of(sara)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + timedelta(days=5))
+    wanted = Settings(frozenset({"read"}), "unrestricted", ())
+    key_requests.make(sara.user, "requested", wanted, "back-office")
+    KeyRequest.objects.update(waits_until=timezone.now() - timedelta(days=1))
     call_command("send_notices")
     assert not sara.user.login_sessions.exists()
+    assert KeyRequest.objects.get().state == "expired"
     assert "expires soon" in sms_collector.newest().text
-    assert len(chores.CHORES) == 7
+    assert len(chores.CHORES) == 8
     assert LastRun.of("send_notices") is not None
 
 

@@ -34,7 +34,7 @@ REMAINS = {
     "accounts.management.commands.thaw_account": FREEZE,
     "accounts.management.commands.tick": HELP,
     "accounts.notifications.texts": FREEZE,
-    "accounts.oidc.views": "the page about a provider that is down says that keys go on",
+    "accounts.oidc.linking": "the text about a provider that is down says that keys go on",
     "accounts.operations.doctor": "migrations of both apps are compared; without SMS nobody can make a key",
     "accounts.profile.freeze": FREEZE,
     "accounts.profile.phone": QUARANTINE,

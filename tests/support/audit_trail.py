@@ -19,6 +19,7 @@ from tests.support.people import Person
 
 rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
 roles = import_module("accounts.migrations.0005_roles")
+webhook_rights = import_module("accounts.migrations.0018_rights_to_webhooks")
 
 
 #: For a process that was killed: until the database has noticed.
@@ -53,6 +54,7 @@ def _emptied_by(flush: Callable[[], object]) -> None:
     chain._last_seen = (0, 0)
     rules.begin(apps, None)
     roles.make(apps, None)
+    webhook_rights.give(apps, None)
     if others:
         raise StillRunning(
             f"ended for the flush, which they would have waited for, and it for them: {others}"

@@ -46,6 +46,8 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(raw) < int(self.headers["Content-Length"]):
+                    return  # the sender was killed while it sent
                 with lock:
                     state["now"] += 1
                     state["count"] += 1

@@ -65,10 +65,12 @@ VALUES = {
     "serial": "00000000-0000-4000-8000-000000000001",
     "refusal": "1",
     "request_pk": "1",
+    "request_id": "1",
     "customer_id": "1",
     "act_name": "freeze",
     "topic": "create",
     "notice_id": "1",
+    "webhook_id": "00000000-0000-4000-8000-000000000003",
     "url": "nowhere/",
 }
 #: The same by path converter: opaque ids of the staff pages, which are made from row ids.

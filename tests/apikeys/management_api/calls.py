@@ -40,6 +40,9 @@ class Office:
             PREFIX + path, text, content_type="application/json", headers=self._headers(headers)
         )
 
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.client.delete(PREFIX + path, headers=self._headers(headers))
+
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         return self.headers | {name.replace("_", "-"): value for name, value in more.items()}
 
