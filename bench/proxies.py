@@ -1,10 +1,14 @@
 """``python -m bench.proxies [seconds of a round] [rounds] [proxy ...]``: each shipped proxy with the gateway behind it.
 
 It is compared with the same proxy before a server that allows each request at once, in the same form of a response: the
-ratio says how much of a proxy's speed the gateway's decisions leave. Both take turns, round by round. Proxy and
-gateway are on one core, wrk, the exchange (nginx with a constant response) and the database on the other.
+ratio says how much of a proxy's speed the gateway's decisions leave. Both take turns, round by round.
+
+Proxy and exchange (nginx with a constant response) are on one core; gateway, wrk and database on the other: a proxy has
+a core for itself where it matters how many requests it carries. ``BENCH_SHARED=1`` puts the gateway onto the proxy's
+core and the exchange onto the other one: then the ratio is that of the processor time of both.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -14,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import load
-from bench.load import SERVER_CORE, on_core
+from bench.load import LOAD_CORE, SERVER_CORE, on_core
 from bench.report import Row, write
 from bench.world import Gateway, World
 
@@ -26,7 +30,8 @@ RESULTS = Path(__file__).resolve().parent / "proxies.md"
 INTRODUCTION = (
     "Written by `python -m bench.proxies`: requests a second through each proxy with the gateway behind it, divided\n"
     "by those with a server behind it that allows each request at once; median (least-most) of the rounds' ratios.\n"
-    "plain: GET with a signed query string; body: POST with a signed form body. Proxy and gateway share a core."
+    "plain: GET with a signed query string; body: POST with a signed form body. Proxy and exchange are on one core;\n"
+    "gateway, load and database on the other. Where proxy and gateway share a core, see docs/gateway.md."
 )
 
 
@@ -47,9 +52,13 @@ def main() -> int:
         # All requests come from one address.
         ApiKey.objects.update(ip_policy="unrestricted")
         with ExitStack() as stack:
-            gateway = stack.enter_context(Gateway(bearer, {}))
-            allowing = stack.enter_context(rivals.Allowing(world.directory))
-            exchange = stack.enter_context(rivals.ConstantExchange(world.directory))
+            shares = bool(os.environ.get("BENCH_SHARED"))
+            ours, others = (SERVER_CORE, LOAD_CORE) if shares else (LOAD_CORE, SERVER_CORE)
+            gateway = stack.enter_context(Gateway(bearer, {}, ours))
+            allowing, exchange = rivals.Allowing(world.directory), rivals.ConstantExchange(world.directory)
+            allowing.core, exchange.core = ours, others
+            stack.enter_context(allowing)
+            stack.enter_context(exchange)
             for name in sys.argv[3:] or recipes.RECIPES:
                 recipe = recipes.RECIPES[name]
                 if recipe.find() is None:
@@ -60,7 +69,7 @@ def main() -> int:
                     )
                 else:
                     ports = (gateway.port, allowing.port)
-                    with _proxies(world, name, ports, exchange.port, bearer) as (ours, theirs):
+                    with _proxies(world, name, ports, exchange.port, bearer) as (proxied, compared):
                         for form, wanted in (("plain", f">= {WANTED}"), ("body", "reported")):
                             if form == "body" and "post_form" in recipe.refuses:
                                 rows.append(
@@ -69,7 +78,7 @@ def main() -> int:
                                 continue
                             write_requests = {"plain": keys.write_plain, "body": keys.write_forms}[form]
                             prepare = partial(write_requests, world.directory / "requests", holders)
-                            rates = _rounds(world, ours, theirs, prepare, seconds, count)
+                            rates = _rounds(world, proxied, compared, prepare, seconds, count)
                             rows.append(_row(f"{recipe.title}, {form}", *rates, wanted))
     write(rows, began, RESULTS, "Each proxy with the gateway behind it", INTRODUCTION)
     return 0

@@ -97,7 +97,11 @@ def open_requests(owner: User) -> QuerySet[RescueRequest]:
 
 def open_requests_of(keys: Iterable[ApiKey]) -> list[RescueRequest]:
     """Return the `open_requests` about ``keys``, which one customer has just loaded; no SQL if none can have any."""
-    approvable = {key.pk: key for key in keys if key.takes_addresses and key.owner.frozen_at is None}
+    approvable = {
+        key.pk: key
+        for key in keys
+        if getattr(key, "has_open_request", True) and key.takes_addresses and key.owner.frozen_at is None
+    }
     if not approvable:
         return []
     since = timezone.now() - LIFETIME

@@ -10,7 +10,7 @@ from tests.support.accessibility import DESKTOP, PHONE
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 ID = "replace(id, '-', '')"  # however the database writes a UUID
 WAYS: list[dict[str, Any]] = [
     {"viewport": DESKTOP},

@@ -7,7 +7,7 @@ from tests.support.accessibility import DESKTOP, LOOKS, NARROW, PHONE, dress, vi
 from tests.support.live_site import Customer, LiveSite
 from tests.support.visitors import Visit
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 HIGHEST_LIST, HIGHEST_ROW = 2800, 80
 #: Runs in the portal's own environment.
 THIRTY = """

@@ -13,7 +13,7 @@ from tests.support.binance_client import BinanceClient
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 PAST, NEAR, FAR = "2026-01-01 00:00:00", "datetime('now', '-1 day')", "datetime('now', '+20 days')"
 #: SQL of each state, applied one after the other to the same key; a deleted key never comes back.
 STATES = {

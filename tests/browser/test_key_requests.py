@@ -13,7 +13,7 @@ from tests.support.accessibility import DESKTOP, PHONE, faults
 from tests.support.live_site import LiveSite
 from tests.support.visitors import SUBMIT, Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 WAYS: list[dict[str, Any]] = [
     {"viewport": DESKTOP},
     {"viewport": PHONE},

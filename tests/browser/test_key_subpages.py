@@ -11,7 +11,7 @@ from tests.support.accessibility import DESKTOP, PHONE, faults
 from tests.support.live_site import LiveSite
 from tests.support.visitors import TRADE, Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 PAGES = ("", "settings/", "usage/", "signing/", "danger/")
 #: Two screens; the overview has figures of its own.
 HIGHEST = {DESKTOP["width"]: 1800, PHONE["width"]: 2600}

@@ -25,7 +25,7 @@ from tests.support.key_pairs import private_pem, public_pem, rsa_of, signed_quer
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 PROGRAMS = {
     "curl": ["bash", "-e"],
     "python": [sys.executable, "-"],

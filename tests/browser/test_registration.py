@@ -12,7 +12,7 @@ from tests.support.anonymous import GOOD_PASSWORD as GOOD
 from tests.support.live_site import Customer, LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 SEND = "ارسال کد"
 _numbers = itertools.count(1)
 

@@ -8,7 +8,7 @@ from tests.support.live_site import LiveSite
 from tests.support.production import ROOT
 from tests.support.visitors import SUBMIT, TOTP_CODE, Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 FREEZE = "مسدودسازی فوری حساب"
 LINK = """
 from accounts import audit

@@ -11,7 +11,7 @@ from tests.support.accessibility import PHONE
 from tests.support.live_site import LiveSite
 from tests.support.visitors import SMS_CODE, SUBMIT, TOTP_CODE, Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 NEW_PASSWORD = "forty purple kettles hum"
 CHANGE_PASSWORD, CHANGE_NUMBER, SET_UP_AGAIN, MAKE_ANEW = (
     "تغییر گذرواژه",

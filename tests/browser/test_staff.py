@@ -10,7 +10,7 @@ from tests.support.accessibility import DESKTOP, LOOKS, NARROW, PHONE, dress, vi
 from tests.support.live_site import Customer
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 REASON = "تیکت ۴۷۱۱: گوشی دزدیده شده"
 #: Runs in the portal: a member of staff with a role, and a customer whose key was just refused.
 CAST = """

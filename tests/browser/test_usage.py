@@ -14,7 +14,7 @@ from tests.support.accessibility import DESKTOP, LOOKS, PHONE, dress, faults, vi
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 ELSEWHERE = "192.0.2.1"
 CALLER = "127.0.0.1"  # from where the programs below call the portal
 PATIENCE_SECONDS = 20

@@ -9,7 +9,7 @@ from tests.support import visitors
 from tests.support.live_site import LiveSite
 from tests.support.visitors import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.verify]
 MOST_REQUESTS, MOST_BYTES = 12, 100_000
 
 

@@ -198,6 +198,7 @@ def wait_for(what: Any) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.verify
 @pytest.mark.django_db(transaction=True)
 def test_four_processes_send_two_hundred_notices_once_each(tmp_path: Path) -> None:
     people_ = [owner(email=f"sara{n}@example.com") for n in range(10)]

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -82,7 +83,9 @@ def ask(portal: Portal, query: bytes, *, method: str = "GET", body: bytes = b"")
         await middleware(scope, receive, send)
         await middleware._session.close()
 
-    asyncio.run(run())
+    # In a thread: where Playwright runs in this process, it has an event loop here.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, run()).result()
     return reached
 
 

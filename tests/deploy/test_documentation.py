@@ -94,6 +94,7 @@ def test_the_site_builds_and_loads_nothing_from_other_hosts(site: Path) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.verify
 def test_a_browser_draws_the_diagrams_and_asks_no_other_host(site: Path, browser: "Browser") -> None:
     handler = functools.partial(QuietHandler, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -34,7 +34,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.production import ROOT
 from tests.support.servers import create_database
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.verify]
 AT_ONCE = 40
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.live_portal import LivePortal
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.verify]
 SECOND_FACTOR = "/login/second-factor/"
 _addresses = (f"198.18.{n // 256}.{n % 256}" for n in itertools.count(1))
 

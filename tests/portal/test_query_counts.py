@@ -14,9 +14,8 @@ from tests.support.people import Person
 pytestmark = pytest.mark.django_db
 
 MOST = 8
-#: With a key that asks about new addresses, which is one statement more: the dashboard, and the page of such a key that
-#: was never used, which also shows its last rejection. And pages that take codes.
-DENSE = {"/dashboard/": 9, "/keys/{pk}/": 9, "/keys/new/verify/": 12, "/keys/{pk}/verify/": 13}
+#: Of the page of a key that was never used, which also shows its last rejection; and of pages that take codes.
+DENSE = {"/keys/{pk}/": 9, "/keys/new/verify/": 12, "/keys/{pk}/verify/": 13}
 MANY = 25
 ONE_KEY = ["", "verify/", "delete/"]
 PAGES = [

@@ -15,7 +15,7 @@ from tests.support import people, sms_collector
 from tests.support.concurrency import connections_for, count_redirects, posting, run_concurrently, visiting
 from tests.support.people import Person
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True), pytest.mark.verify]
 FIFTY = 50
 
 

@@ -21,7 +21,7 @@ from tests.support import people
 from tests.support.binance_client import BinanceClient
 from tests.support.concurrency import connections_for
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True), pytest.mark.verify]
 PROGRAMS = 6
 PATIENCE_SECONDS = 60
 #: How long the old credential still lives when its end is moved near: long enough for every program to sign again.

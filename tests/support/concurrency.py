@@ -20,8 +20,9 @@ from tests.support.people import Person
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent
 
-#: Marks of a module of race tests: real transactions on PostgreSQL.
+#: Marks of a module of race tests: real transactions on PostgreSQL, by up to sixty threads or by several processes.
 RACES = [
+    pytest.mark.verify,
     pytest.mark.postgres,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("collected_sms"),

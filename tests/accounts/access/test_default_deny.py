@@ -156,7 +156,14 @@ def test_the_walk_finds_every_kind_of_address() -> None:
     assert not [path for path in ALL if re.search(r"[<>()?\\^$]", path)]
 
 
-@pytest.mark.parametrize("method", ["get", "post", "head", "put", "delete", "options"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "get",
+        "post",
+        *(pytest.param(name, marks=pytest.mark.verify) for name in ("head", "put", "delete", "options")),
+    ],
+)
 def test_no_protected_page_answers_before_the_login_is_finished(method: str) -> None:
     key = people.key_of(people.customer())
     for who, browser in visitors().items():

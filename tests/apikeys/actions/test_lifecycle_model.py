@@ -406,6 +406,7 @@ def raises_if(error: type[Exception], expected: bool) -> Iterator[None]:
 
 
 @pytest.mark.hypothesis
+@pytest.mark.verify
 def test_no_request_passes_that_the_rules_forbid_and_none_is_rejected_that_they_allow() -> None:
     run_state_machine_as_test(
         KeyLifecycle, settings=settings(max_examples=times(60), stateful_step_count=30, deadline=None)

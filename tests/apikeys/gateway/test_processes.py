@@ -16,7 +16,7 @@ from tests.support.gateways import GatewayProcess
 from tests.support.production import ROOT
 from tests.support.servers import free_port
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True), pytest.mark.verify]
 SECONDS = 30.0
 
 

@@ -200,6 +200,7 @@ def check_sequences(resources: Resources, examples: int) -> dict[int, int]:
     return statuses
 
 
+@pytest.mark.verify
 def test_no_sequence_of_calls_adds_power() -> None:
     statuses = check_sequences(RESOURCES, times(40))
     done = statuses.get(200, 0) + statuses.get(201, 0)

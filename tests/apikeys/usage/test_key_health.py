@@ -209,7 +209,9 @@ def test_a_deleted_key_has_no_health_and_a_paused_one_no_button_into_its_setting
     assert "#star-" not in logged_in(sara).get(f"/keys/{key.pk}/").content.decode()
 
 
-def test_the_dashboard_costs_at_most_8_statements_whatever_stands_on_it(sara: Person) -> None:
+def test_the_dashboard_costs_at_most_8_statements_and_one_more_for_what_asks_the_customer(
+    sara: Person,
+) -> None:
     people.recovery_codes(sara)
     client = logged_in(sara)
 
@@ -228,4 +230,5 @@ def test_the_dashboard_costs_at_most_8_statements_whatever_stands_on_it(sara: Pe
         DailyUse.objects.create(
             key=another, day=recorder.today(), outcome="stale", permission="read", count=60
         )
-    assert cost() == few <= MOST_DASHBOARD
+    assert few <= MOST_DASHBOARD
+    assert cost() == few + 1, "the questions about new addresses are one more, however many there are"
