@@ -35,6 +35,10 @@ INTRODUCTION = (
 )
 
 
+class WrongResponses(Exception):
+    """A proxy did not pass all requests, each of which is allowed."""
+
+
 def main() -> int:
     if why := load.missing():
         sys.stderr.write(f"{why}\n")
@@ -78,8 +82,13 @@ def main() -> int:
                                 continue
                             write_requests = {"plain": keys.write_plain, "body": keys.write_forms}[form]
                             prepare = partial(write_requests, world.directory / "requests", holders)
-                            rates = _rounds(world, proxied, compared, prepare, seconds, count)
-                            rows.append(_row(f"{recipe.title}, {form}", *rates, wanted))
+                            title = f"{recipe.title}, {form}"
+                            try:
+                                rates = _rounds(world, proxied, compared, prepare, seconds, count)
+                            except WrongResponses as error:
+                                rows.append(Row(title, "failed", wanted, str(error)))
+                            else:
+                                rows.append(_row(title, *rates, wanted))
     write(rows, began, RESULTS, "Each proxy with the gateway behind it", INTRODUCTION)
     return 0
 
@@ -120,7 +129,7 @@ def _rounds(
         for port in (ours, theirs) if number % 2 else (theirs, ours):
             run = load.wrk(port, path, seconds)
             if run.wrong:
-                raise RuntimeError(f"{run.wrong} of {run.answers} responses were wrong")
+                raise WrongResponses(f"{run.wrong} of {run.answers} responses were wrong")
             rates[port].append(run.rate)
     return rates[ours], rates[theirs]
 

@@ -42,7 +42,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         return owner.api_keys.exclude(state=KeyState.REVOKED)
 
     def listed(self, owner: User) -> models.QuerySet[ApiKey]:
-        """Return `live` keys with ``network_count``, ``newest_credential_at`` and ``has_open_request``: one statement."""
+        """Return `live` keys with ``network_count``, ``newest_credential_at``, ``has_open_request``: one statement."""
         from apikeys.models.use import RescueRequest  # which has a key of this model
 
         listed = self.live(owner).annotate(
