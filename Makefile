@@ -11,7 +11,8 @@ DEMO := PORTAL_DEMO=true
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 # The provider that the tests of the login by OpenID Connect talk to.
 OPENID := tests/accounts/oidc/provider
-PROCESSES ?= 2
+# More than cores: tests wait for PostgreSQL, browsers and other processes.
+PROCESSES ?= 3
 # Clients of Binance's API: PyPI's in an environment of their own, npm's in tests/deploy/clients/node_modules.
 CLIENTS := .venv-clients
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -36,11 +37,11 @@ UPGRADE := tests/deploy/test_upgrade.py
 test: lint check openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## Everything that has to hold: lint, types, settings, and all tests but the heaviest
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"
 
-verify: $(VENV)/development.stamp openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## What is heavier: proxies and clients, an upgrade under load, chaos, the image; and the database tests on SQLite
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist=load $(MATRIX)
+verify: $(VENV)/development.stamp openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## What is heavier: races, proxies and clients, most browser tests, an upgrade under load, chaos; the database tests on SQLite
+	$(BIN)/python -m pytest -n 2 --dist=load $(MATRIX)
 	$(BIN)/python -m pytest $(UPGRADE)
-	$(BIN)/python -m pytest -n $(PROCESSES) -m verify $(addprefix --ignore=,$(MATRIX) $(UPGRADE))
-	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n $(PROCESSES) -m "django_db and not browser and not postgres and not verify"
+	$(BIN)/python -m pytest -n 2 -m verify $(addprefix --ignore=,$(MATRIX) $(UPGRADE))
+	PORTAL_TEST_DATABASE=sqlite $(BIN)/python -m pytest -n 2 -m "django_db and not browser and not postgres and not verify"
 
 # What decides, counts and compares: codes, signatures, networks, the gateway's fast path and the races about them.
 CORE := $(addprefix tests/,accounts/access accounts/factors accounts/login accounts/choices apikeys/verification \

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Count, Exists, Max, OuterRef, Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -42,11 +42,8 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         return owner.api_keys.exclude(state=KeyState.REVOKED)
 
     def listed(self, owner: User) -> models.QuerySet[ApiKey]:
-        """Return `live` keys with ``network_count``, ``newest_credential_at``, ``has_open_request``: one statement."""
-        from apikeys.models.use import RescueRequest  # which has a key of this model
-
+        """Return `live` keys with ``network_count`` and ``newest_credential_at``: one statement instead of three."""
         listed = self.live(owner).annotate(
-            has_open_request=Exists(RescueRequest.objects.filter(key=OuterRef("pk"), closed_at=None)),
             network_count=Count("networks", distinct=True),
             newest_credential_at=Max("credentials__created_at"),
         )

@@ -32,7 +32,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The customer's first page: what ends soon, figures, the keys that need a look, protection, latest events."""
-    keys = list(ApiKey.objects.listed(customer(request)))
+    keys = list(address_approval.marked(ApiKey.objects.listed(customer(request))))
     healths = presenters.healths(keys)
     rows = attention.by_gravity(attention.rows(healths))
     measured = [key for key in keys if key.skew_ms is not None and key.state == KeyState.ACTIVE]
