@@ -13,11 +13,16 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.crypto import constant_time_compare
 
 from accounts.access import logins
-from hitobit_portal.security import crypto
+from accounts.oidc import provider
+from hitobit_portal.http import error_pages
+from hitobit_portal.http.context import address_of
+from hitobit_portal.security import crypto, ratelimits
+from hitobit_portal.security.ratelimits import Rate
 
 FLOWS = "oidc_flows"
 LIFETIME_SECONDS = 10 * 60
@@ -58,6 +63,22 @@ def begin(request: HttpRequest, next_url: str, *, link_to: int = 0) -> Flow:
     entry = {"secret": flow.secret, "at": int(time.time()), "next": next_url, "link": link_to}
     request.session[FLOWS] = [*_living(request), entry][-MOST_FLOWS:]
     return flow
+
+
+def send(request: HttpRequest, next_url: str, *, link_to: int = 0, prompt: str = "") -> HttpResponse:
+    """Begin a flow and redirect the browser to the provider's login. Raise `provider.ProviderDownError`."""
+    # SECURITY: images and frames of other sites must not fill the session table.
+    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        return error_pages.forbidden(request)
+    if (wait := ratelimits.acquire_address(Rate.EXCHANGE_LOGIN_ADDRESS, address_of(request))) is not None:
+        return error_pages.too_many(request, wait)
+    provider.metadata(is_beginning=True)
+    begun = begin(request, next_url, link_to=link_to)
+    return redirect(
+        provider.authorization_url(
+            state=begun.state, nonce=begun.nonce, verifier=begun.verifier, prompt=prompt
+        )
+    )
 
 
 def take(request: HttpRequest, state: str) -> Flow | None:

@@ -27,11 +27,7 @@ from accounts.models import User
 from accounts.oidc import flow, provider
 from accounts.oidc.customers import LoginRejectedError, Rejection
 from accounts.oidc.flow import Flow
-from hitobit_portal.http import error_pages
-from hitobit_portal.http.context import address_of
 from hitobit_portal.i18n.fields import parse_phone
-from hitobit_portal.security import ratelimits
-from hitobit_portal.security.ratelimits import Rate
 
 logger = logging.getLogger("portal.oidc")
 #: In the session: the exchange's id that waits for both codes, for which account, and until when.
@@ -53,20 +49,11 @@ def begin(request: HttpRequest) -> HttpResponse:
         raise Http404
     if not is_offered(user):
         return redirect("settings")
-    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-        return error_pages.forbidden(request)
-    if (wait := ratelimits.acquire_address(Rate.EXCHANGE_LOGIN_ADDRESS, address_of(request))) is not None:
-        return error_pages.too_many(request, wait)
     try:
-        provider.metadata(is_beginning=True)
-        started = flow.begin(request, reverse("settings"), link_to=user.pk)
         # A session at the exchange may be that of another person who uses this browser; a link is for good.
-        url = provider.authorization_url(
-            state=started.state, nonce=started.nonce, verifier=started.verifier, prompt="login"
-        )
+        return flow.send(request, reverse("settings"), link_to=user.pk, prompt="login")
     except provider.ProviderDownError as error:
         return is_down(request, error)
-    return redirect(url)
 
 
 def is_down(request: HttpRequest, error: provider.ProviderDownError) -> HttpResponse:

@@ -56,17 +56,8 @@ def begin(request: HttpRequest) -> HttpResponse:
     next_url = redirects.safe_next(request, request.GET.get("next", ""))
     if request.user.is_authenticated and request.user.is_verified():
         return redirect(next_url or "dashboard")
-    # SECURITY: images and frames of other sites must not fill the session table.
-    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-        return error_pages.forbidden(request)
-    if (wait := ratelimits.acquire_address(Rate.EXCHANGE_LOGIN_ADDRESS, address_of(request))) is not None:
-        return error_pages.too_many(request, wait)
     try:
-        provider.metadata(is_beginning=True)
-        started = flow.begin(request, next_url)
-        return redirect(
-            provider.authorization_url(state=started.state, nonce=started.nonce, verifier=started.verifier)
-        )
+        return flow.send(request, next_url)
     except provider.ProviderDownError as error:
         return _is_down(request, error, next_url)
 

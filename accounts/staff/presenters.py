@@ -15,7 +15,7 @@ from accounts.audit import activity
 from accounts.audit.detail_texts import tone_of
 from accounts.choices.events import choices, event_of
 from accounts.choices.roles import Right
-from accounts.models import AuditEvent, DelayedChange, Notice, RecoveryCode, User
+from accounts.models import AuditEvent, DelayedChange, Notice, RecoveryCode, User, WebhookDelivery
 from accounts.staff import access
 from accounts.staff.access_log import masked_email
 from hitobit_portal.i18n.bidi import fill
@@ -170,14 +170,7 @@ def notice_rows(request: HttpRequest, user: User) -> list[NoticeRow]:
 
 
 def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
-    if notice.sent_at:
-        state, tone, at = _("Sent"), "ok", notice.sent_at
-    elif notice.gave_up_at:
-        state, tone, at = _("Gave up"), "danger", notice.gave_up_at
-    elif notice.attempts:
-        state, tone, at = _("Failed, will be retried"), "warn", notice.next_try_at
-    else:
-        state, tone, at = _("Waiting to be sent"), "info", notice.next_try_at
+    state, tone, at = outbox_state(notice, notice.sent_at, _("Sent"))
     # SECURITY: not to a replaced address: its current owner would get the link that freezes the account.
     is_theirs = notice.to in (user.phone, user.email)
     is_over = bool(notice.sent_at or notice.gave_up_at)
@@ -185,6 +178,19 @@ def notice_row(request: HttpRequest, user: User, notice: Notice) -> NoticeRow:
     title = str(event_of(notice.event.event).look.title)
     resend = resend and access.can_act_on(request, user)
     return NoticeRow(notice, title, shown_address(notice), state, tone, at, resend)
+
+
+def outbox_state(
+    row: Notice | WebhookDelivery, done_at: datetime | None, done: str
+) -> tuple[str, str, datetime]:
+    """Return state, tone and time of something that an outbox sends; ``done``: the word for what was sent."""
+    if done_at:
+        return done, "ok", done_at
+    if row.gave_up_at:
+        return _("Gave up"), "danger", row.gave_up_at
+    if row.attempts:
+        return _("Failed, will be retried"), "warn", row.next_try_at
+    return _("Waiting to be sent"), "info", row.next_try_at
 
 
 def shown_address(notice: Notice) -> str:

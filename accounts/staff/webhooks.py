@@ -24,7 +24,7 @@ from accounts.access.decorators import customer
 from accounts.choices.events import choices
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, WebhookDelivery, WebhookEndpoint
-from accounts.staff import access, access_log
+from accounts.staff import access, access_log, presenters
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.webhooks import endpoints, outbox
 
@@ -133,13 +133,6 @@ def _rows(deliveries: list[WebhookDelivery]) -> list[DeliveryRow]:
 
 def _row(delivery: WebhookDelivery, event: AuditEvent | None, titles: dict[str, Promise]) -> DeliveryRow:
     title = titles.get(event.event, event.event) if event is not None else _("Old security events pruned")
-    if delivery.delivered_at:
-        state, tone, at = _("Delivered"), "ok", delivery.delivered_at
-    elif delivery.gave_up_at:
-        state, tone, at = _("Gave up"), "danger", delivery.gave_up_at
-    elif delivery.attempts:
-        state, tone, at = _("Failed, will be retried"), "warn", delivery.next_try_at
-    else:
-        state, tone, at = _("Waiting to be sent"), "info", delivery.next_try_at
+    state, tone, at = presenters.outbox_state(delivery, delivery.delivered_at, _("Delivered"))
     is_over = bool(delivery.delivered_at or delivery.gave_up_at)
     return DeliveryRow(delivery, event, title, state, tone, at, is_over)

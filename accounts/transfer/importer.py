@@ -5,10 +5,8 @@ An import creates accounts and changes none: whoever runs it again, also after i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
@@ -22,60 +20,33 @@ from accounts.choices.events import Event
 from accounts.factors import verification
 from accounts.models import ImportedHashKind, SmsDevice, TotpDevice, User
 from accounts.transfer import rows
-from accounts.transfer.named_values import NamedValues
-from accounts.transfer.rows import ImportRow, RowProblem, RowRefused
+from accounts.transfer.batches import BatchRun, RunSummary
+from accounts.transfer.rows import ImportRow, RowProblem
 from hitobit_portal.security import crypto
 
 
 @dataclass
-class Summary:
-    """Figures of an import. ``unchanged``: rows whose account exists; ``reasons``: refused rows by code."""
+class Summary(RunSummary):
+    """``unchanged``: rows whose account exists."""
 
-    rows: int = 0
     created: int = 0
-    unchanged: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def refused(self) -> int:
-        return self.reasons.total()
 
 
-class Importer:
-    """One run. ``refuse`` is called with the line and the problem of each refused row, in the order of the file."""
-
-    def __init__(
-        self,
-        *,
-        dry_run: bool,
-        batch: int,
-        refuse: Callable[[int, RowProblem], None],
-        progress: Callable[[], None],
-    ) -> None:
-        self._dry_run = dry_run
-        self._batch = batch
-        self._refuse = refuse
-        self._progress = progress
-        self._seen = NamedValues()
+class Importer(BatchRun[ImportRow, Summary]):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Summary(), **options)
         self._kinds = set(ImportedHashKind.objects.values_list("kind", flat=True))
-        self.summary = Summary()
 
-    def run(self, records: Iterable[tuple[int, dict[str, Any] | RowProblem]]) -> Summary:
-        """Import all records."""
-        iterator = iter(records)
-        while batch := list(islice(iterator, self._batch)):
-            self.summary.rows += len(batch)
-            self._import(batch)
-            self._progress()
-        return self.summary
+    def check_row(self, line: int, record: dict[str, Any]) -> ImportRow:
+        return rows.check_row(line, record)
 
-    def _import(self, batch: list[tuple[int, dict[str, Any] | RowProblem]]) -> None:
-        checked = [self._checked(line, record) for line, record in batch]
-        known = _Known(row for row in checked if isinstance(row, ImportRow))
+    def take(self, batch: list[tuple[int, ImportRow | RowProblem]]) -> list[tuple[int, RowProblem]]:
+        """Store the rows of a batch. Return the refused ones."""
+        known = _Known(row for _line, row in batch if isinstance(row, ImportRow))
         wanted: list[ImportRow] = []
         refused: list[tuple[int, RowProblem]] = []
         with self._seen:
-            for (line, _record), row in zip(batch, checked, strict=True):
+            for line, row in batch:
                 problem = row if isinstance(row, RowProblem) else self._problem(row, known)
                 if problem is not None:
                     refused.append((line, problem))
@@ -85,17 +56,7 @@ class Importer:
                     self.summary.unchanged += 1
         conflicts = [] if self._dry_run else list(self._store(wanted))
         self.summary.created += len(wanted) - len(conflicts)
-        for line, problem in sorted([*refused, *conflicts], key=lambda each: each[0]):
-            self.summary.reasons[problem.code] += 1
-            self._refuse(line, problem)
-
-    def _checked(self, line: int, record: dict[str, Any] | RowProblem) -> ImportRow | RowProblem:
-        if isinstance(record, RowProblem):
-            return record
-        try:
-            return rows.check_row(line, record)
-        except RowRefused as refusal:
-            return refusal.problem
+        return sorted([*refused, *conflicts], key=lambda each: each[0])
 
     def _problem(self, row: ImportRow, known: _Known) -> RowProblem | None:
         """Return why the row is refused; None if its account exists or will."""

@@ -5,10 +5,8 @@ An id is set once and never changes, so it can be run again, also after it was k
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -18,64 +16,33 @@ from accounts.actions import exchange_link
 from accounts.choices.events import Event
 from accounts.models import User
 from accounts.transfer import rows
-from accounts.transfer.named_values import NamedValues
+from accounts.transfer.batches import BatchRun, RunSummary
 from accounts.transfer.rows import LinkRow, RowProblem, RowRefused
 
 LINK_COLUMNS = ("user", "phone", "external_id")
 LINK_REQUIRED = ("external_id",)
-Record = tuple[int, dict[str, Any] | RowProblem]
 
 
 @dataclass
-class LinkSummary:
-    """Figures of a run. ``unchanged``: rows whose account has the id; ``reasons``: refused rows by code."""
+class LinkSummary(RunSummary):
+    """``unchanged``: rows whose account has the id."""
 
-    rows: int = 0
     linked: int = 0
-    unchanged: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def refused(self) -> int:
-        return self.reasons.total()
 
 
-class Linker:
-    """One run. ``refuse`` is called with the line and the problem of each refused row, in the order of the file."""
+class Linker(BatchRun[LinkRow, LinkSummary]):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(LinkSummary(), **options)
 
-    def __init__(
-        self,
-        *,
-        dry_run: bool,
-        batch: int,
-        refuse: Callable[[int, RowProblem], None],
-        progress: Callable[[], None],
-    ) -> None:
-        self._dry_run = dry_run
-        self._batch = batch
-        self._refuse = refuse
-        self._progress = progress
-        self._seen = NamedValues()
-        self.summary = LinkSummary()
+    def check_row(self, line: int, record: dict[str, Any]) -> LinkRow:
+        return rows.check_link_row(line, record)
 
-    def run(self, records: Iterable[Record]) -> LinkSummary:
-        """Link all records."""
-        iterator = iter(records)
-        while batch := list(islice(iterator, self._batch)):
-            self.summary.rows += len(batch)
-            for line, problem in self._link(batch):
-                self.summary.reasons[problem.code] += 1
-                self._refuse(line, problem)
-            self._progress()
-        return self.summary
-
-    def _link(self, batch: list[Record]) -> list[tuple[int, RowProblem]]:
+    def take(self, batch: list[tuple[int, LinkRow | RowProblem]]) -> list[tuple[int, RowProblem]]:
         """Link the rows of a batch in one transaction. Return the refused ones."""
         refused = []
-        checked = [(line, _checked(line, record)) for line, record in batch]
-        known = _Accounts(row for _line, row in checked if isinstance(row, LinkRow))
+        known = _Accounts(row for _line, row in batch if isinstance(row, LinkRow))
         with transaction.atomic(), self._seen:
-            for line, row in checked:
+            for line, row in batch:
                 problem = row if isinstance(row, RowProblem) else self._link_one(row, known)
                 if problem is not None:
                     refused.append((line, problem))
@@ -130,15 +97,6 @@ def _problem(row: LinkRow, user: User, known: _Accounts) -> RowProblem | None:
     except RowRefused as refused:
         return refused.problem
     return None
-
-
-def _checked(line: int, record: dict[str, Any] | RowProblem) -> LinkRow | RowProblem:
-    if isinstance(record, RowProblem):
-        return record
-    try:
-        return rows.check_link_row(line, record)
-    except RowRefused as refused:
-        return refused.problem
 
 
 class _Accounts:

@@ -12,36 +12,32 @@ from apikeys.management_api.documents import customers, key_document, keys
 from apikeys.management_api.endpoints import Answer, Call, check_match
 from apikeys.management_api.problems import invalid, not_found
 from apikeys.management_api.reasons import reason_of
+from apikeys.management_api.rows import HIGHEST, find, page_of
 from apikeys.models import ApiKey
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
 from apikeys.usage import queries
 
-MAX_PAGE = 200
 MAX_BULK = 200
 STOPS = {KeyState.FROZEN: KeyEvent.FROZEN, KeyState.REVOKED: KeyEvent.REVOKED}
 
 
 def list_keys(call: Call) -> Answer:
     """By id, which is random: a page costs the same however many keys there are."""
-    limit = call.integer("limit", default=50, least=1, most=MAX_PAGE)
-    matching = keys().order_by("pk")
+    matching = keys()
     if "user" in call.query:
-        matching = matching.filter(owner=call.integer("user", default=0, least=0, most=10**18 - 1))
+        matching = matching.filter(owner=call.integer("user", default=0, least=0, most=HIGHEST))
     if "after" in call.query:
         matching = matching.filter(pk__gt=_uuid("after", call.query["after"]))
-    page = list(matching[: limit + 1])
-    more = len(page) > limit
-    shown = page[:limit]
-    return 200, {"items": [key_document(key) for key in shown], "next": str(shown[-1].pk) if more else None}
+    return page_of(call, matching, key_document)
 
 
 def get_key(call: Call, key_id: uuid.UUID) -> Answer:
-    return 200, key_document(_find(key_id))
+    return 200, key_document(find(keys(), key_id))
 
 
 def key_usage(call: Call, key_id: uuid.UUID) -> Answer:
-    days = queries.month(_find(key_id))
+    days = queries.month(find(keys(), key_id))
     return 200, {
         "days": [{"day": day.day.isoformat(), "allowed": day.allowed, "refused": day.refused} for day in days]
     }
@@ -98,10 +94,10 @@ def _stop(call: Call, key_id: uuid.UUID, state: KeyState) -> Answer:
     reason = reason_of(call)
     if not ApiKey.objects.select_for_update().filter(pk=key_id).exists():
         raise not_found()
-    key = _find(key_id)
+    key = find(keys(), key_id)
     check_match(call, key_document(key))
     _set_state(call, key, state, reason)
-    return 200, key_document(_find(key_id))
+    return 200, key_document(find(keys(), key_id))
 
 
 def _set_state(call: Call, key: ApiKey, state: KeyState, reason: str) -> bool:
@@ -113,13 +109,6 @@ def _set_state(call: Call, key: ApiKey, state: KeyState, reason: str) -> bool:
                 token=call.token.name, reason=reason,
             )  # fmt: skip
     return changed
-
-
-def _find(key_id: uuid.UUID) -> ApiKey:
-    key = keys().filter(pk=key_id).first()
-    if key is None:
-        raise not_found()
-    return key
 
 
 def _uuid(field: str, text: Any) -> uuid.UUID:

@@ -9,14 +9,14 @@ from accounts.models import AuditHead, AuditLink, SmsDelivery
 from apikeys.management_api.documents import iso
 from apikeys.management_api.endpoints import Answer, Call
 from apikeys.management_api.problems import ApiProblem
+from apikeys.management_api.rows import MAX_PAGE, after_number
 
-MAX_EVENTS, MAX_DELIVERIES = 1_000, 200
-HIGHEST = 10**18 - 1
+MAX_EVENTS = 1_000
 
 
 def list_events(call: Call) -> Answer:
     """Return the events behind the sequence ``after``. Sequences have no gaps: a consumer sees that it has all."""
-    after = call.integer("after", default=0, least=0, most=HIGHEST)
+    after = after_number(call)
     limit = call.integer("limit", default=100, least=1, most=MAX_EVENTS)
     head = AuditHead.objects.first()
     pruned = head.pruned_sequence if head else 0
@@ -36,8 +36,8 @@ def list_events(call: Call) -> Answer:
 
 
 def list_deliveries(call: Call) -> Answer:
-    after = call.integer("after", default=0, least=0, most=HIGHEST)
-    limit = call.integer("limit", default=50, least=1, most=MAX_DELIVERIES)
+    after = after_number(call)
+    limit = call.integer("limit", default=50, least=1, most=MAX_PAGE)
     page = list(SmsDelivery.objects.filter(pk__gt=after).order_by("pk")[:limit])
     items = [
         {

@@ -9,21 +9,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from accounts.models import User
 from apikeys.actions import key_requests
 from apikeys.management_api.documents import customers, iso, key_request_document
 from apikeys.management_api.endpoints import Answer, Call, check_match
-from apikeys.management_api.problems import ApiProblem, invalid, not_found
+from apikeys.management_api.problems import ApiProblem, invalid
+from apikeys.management_api.rows import after_number, find, page_of
 from apikeys.models import KeyRequest
 from apikeys.policy import names
 from apikeys.policy.choices import NETWORKS_A_KEY, IpPolicy, Permission, check_rules
 from apikeys.policy.settings_change import Settings
 from apikeys.verification import networks
 
-MAX_PAGE = 200
 KEY_FIELDS = ("name", "permissions", "ip_policy", "networks", "expires_at")
 #: A date that is further away is a mistake; without one the key never expires.
 LONGEST = timedelta(days=3_660)
@@ -33,19 +33,11 @@ _MOMENT = re.compile(
 
 
 def list_key_requests(call: Call, user_id: int) -> Answer:
-    after = call.integer("after", default=0, least=0, most=10**18 - 1)
-    limit = call.integer("limit", default=50, least=1, most=MAX_PAGE)
-    page = list(_of(_customer(user_id)).filter(pk__gt=after).order_by("pk")[: limit + 1])
-    more = len(page) > limit
-    shown = page[:limit]
-    return 200, {
-        "items": [key_request_document(request) for request in shown],
-        "next": shown[-1].pk if more else None,
-    }
+    return page_of(call, _of(user_id).filter(pk__gt=after_number(call)), key_request_document)
 
 
 def get_key_request(call: Call, user_id: int, request_id: int) -> Answer:
-    return 200, key_request_document(_find(user_id, request_id))
+    return 200, key_request_document(find(_of(user_id), request_id))
 
 
 def make_key_request(call: Call, user_id: int) -> Answer:
@@ -54,24 +46,24 @@ def make_key_request(call: Call, user_id: int) -> Answer:
     SECURITY: of the caller's words only the key's name reaches the customer, cleaned as every name is: whoever stole a
     token must not write why a request had better be confirmed.
     """
-    user = _customer(user_id)
+    user = find(customers(), user_id)
     name, settings = _name(call.body), _settings(call.body)
     with _as_problems():
         request = key_requests.make(user, name, settings, call.token.name)
-    return 201, key_request_document(_find(user.pk, request.pk))
+    return 201, key_request_document(find(_of(user.pk), request.pk))
 
 
 def cancel_key_request(call: Call, user_id: int, request_id: int) -> Answer:
-    request = _find(user_id, request_id)
+    request = find(_of(user_id), request_id)
     check_match(call, key_request_document(request))
     with _as_problems():
         key_requests.cancel(request, call.token.name)
-    return 200, key_request_document(_find(user_id, request_id))
+    return 200, key_request_document(find(_of(user_id), request_id))
 
 
 def request_thaw(call: Call, user_id: int) -> Answer:
     """SECURITY: sends a notice; the account is thawed on the customer's page, with both codes, or not at all."""
-    user = _customer(user_id)
+    user = find(customers(), user_id)
     with _as_problems():
         key_requests.request_thaw(user, call.token.name)
     return 202, {"user": user.pk, "frozen_at": iso(user.frozen_at), "requested_at": iso(timezone.now())}
@@ -91,22 +83,8 @@ def _as_problems() -> Iterator[None]:
         ) from None  # fmt: skip
 
 
-def _customer(user_id: int) -> User:
-    user = customers().filter(pk=user_id).first()
-    if user is None:
-        raise not_found()
-    return user
-
-
-def _of(user: User) -> Any:
-    return KeyRequest.objects.filter(owner=user).select_related("owner")
-
-
-def _find(user_id: int, request_id: int) -> KeyRequest:
-    request: KeyRequest | None = _of(_customer(user_id)).filter(pk=request_id).first()
-    if request is None:
-        raise not_found()
-    return request
+def _of(user_id: int) -> QuerySet[KeyRequest]:
+    return KeyRequest.objects.filter(owner=find(customers(), user_id)).select_related("owner")
 
 
 def _name(body: Any) -> str:

@@ -16,28 +16,23 @@ from apikeys.management_api.documents import customers, user_document
 from apikeys.management_api.endpoints import Answer, Call, check_match
 from apikeys.management_api.problems import ApiProblem, invalid, not_found
 from apikeys.management_api.reasons import reason_of
+from apikeys.management_api.rows import after_number, find, page_of
 
-MAX_PAGE = 200
 NEW_FIELDS = ("external_id", "phone", "name", "email", "language")
 
 
 def list_users(call: Call) -> Answer:
-    after = call.integer("after", default=0, least=0, most=10**18 - 1)
-    limit = call.integer("limit", default=50, least=1, most=MAX_PAGE)
-    people = customers().filter(pk__gt=after).order_by("pk")
+    people = customers().filter(pk__gt=after_number(call))
     external_id = call.query.get("external_id")
     if external_id is not None:
         if not is_external_id(external_id):
             raise invalid("external_id", "1 to 64 characters out of A-Z a-z 0-9 . _ : @ -")
         people = people.filter(external_id=external_id)
-    page = list(people[: limit + 1])
-    more = len(page) > limit
-    shown = page[:limit]
-    return 200, {"items": [user_document(user) for user in shown], "next": shown[-1].pk if more else None}
+    return page_of(call, people, user_document)
 
 
 def get_user(call: Call, user_id: int) -> Answer:
-    return 200, user_document(_find(user_id))
+    return 200, user_document(find(customers(), user_id))
 
 
 def create_user(call: Call) -> Answer:
@@ -76,7 +71,7 @@ def freeze_user(call: Call, user_id: int) -> Answer:
     reason = reason_of(call)
     user = _locked(call, user_id)
     freeze.freeze(None, user, via="api", reason=reason, token=call.token.name)
-    return 200, user_document(_find(user_id))
+    return 200, user_document(find(customers(), user_id))
 
 
 def close_user(call: Call, user_id: int) -> Answer:
@@ -87,20 +82,13 @@ def close_user(call: Call, user_id: int) -> Answer:
         audit.record(
             Event.ACCOUNT_CLOSED, None, customer=user, via="api", token=call.token.name, reason=reason
         )
-    return 200, user_document(_find(user_id))
-
-
-def _find(user_id: int) -> User:
-    user = customers().filter(pk=user_id).first()
-    if user is None:
-        raise not_found()
-    return user
+    return 200, user_document(find(customers(), user_id))
 
 
 def _locked(call: Call, user_id: int) -> User:
     """Return the user, locked until the transaction ends, as ``If-Match`` says."""
     if not customers().select_related(None).select_for_update().filter(pk=user_id).exists():
         raise not_found()
-    user = _find(user_id)
+    user = find(customers(), user_id)
     check_match(call, user_document(user))
     return user

@@ -13,10 +13,10 @@ from accounts.models import WebhookDelivery, WebhookEndpoint
 from accounts.webhooks import endpoints
 from apikeys.management_api.documents import iso
 from apikeys.management_api.endpoints import Answer, Call
-from apikeys.management_api.problems import invalid, not_found
+from apikeys.management_api.problems import invalid
+from apikeys.management_api.rows import HIGHEST, MAX_PAGE, after_number, find
 
-MAX_DELIVERIES, MAX_NUMBERS = 200, 100
-HIGHEST = 10**18 - 1
+MAX_NUMBERS = 100
 
 
 def list_webhooks(_call: Call) -> Answer:
@@ -24,14 +24,16 @@ def list_webhooks(_call: Call) -> Answer:
 
 
 def get_webhook(_call: Call, webhook_id: uuid.UUID) -> Answer:
-    return 200, webhook_document(_find(webhook_id))
+    return 200, webhook_document(find(WebhookEndpoint.objects.all(), webhook_id))
 
 
 def list_deliveries(call: Call, webhook_id: uuid.UUID) -> Answer:
     """By number. The notice to a replaced address has none, and is not listed."""
-    after = call.integer("after", default=0, least=0, most=HIGHEST)
-    limit = call.integer("limit", default=50, least=1, most=MAX_DELIVERIES)
-    rows = WebhookDelivery.objects.filter(endpoint=_find(webhook_id), number__gt=after)
+    after = after_number(call)
+    limit = call.integer("limit", default=50, least=1, most=MAX_PAGE)
+    rows = WebhookDelivery.objects.filter(
+        endpoint=find(WebhookEndpoint.objects.all(), webhook_id), number__gt=after
+    )
     page = list(rows.order_by("number")[:limit])
     return 200, {
         "items": [delivery_document(row) for row in page],
@@ -40,7 +42,7 @@ def list_deliveries(call: Call, webhook_id: uuid.UUID) -> Answer:
 
 
 def send_test(call: Call, webhook_id: uuid.UUID) -> Answer:
-    endpoints.send_test(_find(webhook_id), via="api", token=call.token.name)
+    endpoints.send_test(find(WebhookEndpoint.objects.all(), webhook_id), via="api", token=call.token.name)
     return 200, {"sent": True}
 
 
@@ -55,7 +57,7 @@ def resend(call: Call, webhook_id: uuid.UUID) -> Answer:
         or not all(type(number) is int and 1 <= number <= HIGHEST for number in numbers)
     ):
         raise invalid("numbers", f"1 to {MAX_NUMBERS} numbers of deliveries")
-    endpoint = _find(webhook_id)
+    endpoint = find(WebhookEndpoint.objects.all(), webhook_id)
     rows = WebhookDelivery.objects.filter(endpoint=endpoint, number__in=numbers, gave_up_at__isnull=False)
     by: dict[str, Any] = {"via": "api", "token": call.token.name}
     sent = [row for row in rows.select_related("endpoint") if endpoints.send_again(row, **by)]
@@ -89,10 +91,3 @@ def delivery_document(row: WebhookDelivery) -> dict[str, Any]:
         "delivered_at": iso(row.delivered_at),
         "given_up_at": iso(row.gave_up_at),
     }
-
-
-def _find(webhook_id: uuid.UUID) -> WebhookEndpoint:
-    endpoint = WebhookEndpoint.objects.filter(pk=webhook_id).first()
-    if endpoint is None:
-        raise not_found()
-    return endpoint

@@ -5,16 +5,13 @@ import shutil
 import ssl
 import subprocess
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.conftest import unavailable
+from tests.support.certificates import self_signed
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent, free_port, nginx_temporary
 
@@ -103,20 +100,6 @@ def replaced(text: str, values: dict[str, str]) -> str:
 
 
 def certificate(directory: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "tls-certificate").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (directory / "tls-key").write_bytes(key.private_bytes(*form))
+    made, key = self_signed(x509.DNSName(HOST))
+    (directory / "tls-certificate").write_bytes(made)
+    (directory / "tls-key").write_bytes(key)

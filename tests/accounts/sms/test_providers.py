@@ -3,21 +3,19 @@
 import logging
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from accounts import sms
 from accounts.models import SmsDelivery
 from accounts.sms import ProviderError, http_client, kavenegar, smsir, webhook
 from hitobit_portal.http import outgoing
 from tests.support import sms_collector
+from tests.support.certificates import self_signed
 from tests.support.sms_provider import API_KEY, MODES, QUOTED_KEY, ProviderServer
 
 pytestmark = pytest.mark.django_db
@@ -206,17 +204,9 @@ def test_proxies_of_the_environment_see_nothing(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an untrusted certificate for 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    now = datetime.now(UTC)
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    made, key = self_signed(x509.IPAddress(ip_address("127.0.0.1")))
     path = tmp_path_factory.mktemp("tls") / "provider.pem"
-    secret = key.private_bytes(encoding, private, serialization.NoEncryption())
-    path.write_bytes(signed.public_bytes(encoding) + secret)
+    path.write_bytes(made + key)
     return path
 
 

@@ -1,6 +1,5 @@
 """Where webhooks may go: public addresses by https, listed networks, and nothing else, whatever a name resolves to."""
 
-import datetime
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +9,10 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from accounts.webhooks import transport
 from hitobit_portal.http import destinations, outgoing
+from tests.support.certificates import self_signed
 from tests.support.webhook_receiver import Receiver
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -113,30 +110,9 @@ def test_unreachable_address_is_followed_by_the_next(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate of `NAME`, with its key, that signs itself."""
-    key, name = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]),
-    )
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    made, key = self_signed(x509.DNSName(NAME), is_authority=True)
     path = tmp_path / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(key + made)
     return path
 
 
