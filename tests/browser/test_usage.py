@@ -38,23 +38,26 @@ def restricted_key(portal: LiveSite, visitor: Visitor) -> tuple[str, Spot]:
 
 
 def is_refused(portal: LiveSite, program: Spot) -> None:
-    """One refused request; waits until it is noted, which happens beside the answer."""
+    """The first refused request of a key; waits for its record and for the question of its address.
+
+    Both are written beside the answer, one after the other: a page opened between them has no banner.
+    """
     before = noted(portal)
     with pytest.raises(ClientError) as refused:
         program.api_key_permissions()
     assert (refused.value.status_code, refused.value.error_code) == (401, -2015)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while noted(portal) == before:
+    while not all(now > then for now, then in zip(noted(portal), before, strict=True)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def noted(portal: LiveSite) -> tuple[int, int]:
-    counts = [
+def noted(portal: LiveSite) -> list[int]:
+    """How many refusals, and how many questions of new addresses, are in the database."""
+    return [
         portal.sql(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("apikeys_refusal", "apikeys_rescuerequest")
     ]
-    return counts[0], counts[1]
 
 
 def give_codes(visitor: Visitor) -> None:
