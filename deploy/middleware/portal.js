@@ -19,6 +19,7 @@ const UNAVAILABLE = '{"code": -1001, "msg": "Internal error; unable to process y
 const NO_PATH = '{"code": -1000, "msg": "This is no path of the API."}';
 const TOO_LARGE = '{"code": -1000, "msg": "The request is too large."}';
 const LATE = '{"code": -1000, "msg": "The body did not arrive in time."}';
+const GONE = '{"code": -1000, "msg": "The client closed the connection."}';
 // SECURITY: not the headers that only the portal and this file say, or that let a service read another route than the
 // authorized one. Many servers read X_Portal_User as X-Portal-User, so only plain names pass at all.
 const PASSED = new RegExp('^(?!(x-(client-ip|real-ip|portal-.*|required-.*|forwarded-.*|original-.*|rewrite-url'
@@ -89,6 +90,10 @@ module.exports = function portal({portal: url, token, routes, allowOrigin, clien
             // SECURITY: only what the portal says of an allowed request; another server at its address does not.
             } else if (error || response.statusCode !== 200 || !fields['x-portal-security']) {
                 answer(res, 503, UNAVAILABLE);
+            // SECURITY: express's body parsers skip the body of a client that is gone. An application that forwards its
+            // Content-Length without it makes the service take the next client's request for this body.
+            } else if (!req.socket.readable) {
+                answer(res, 400, GONE);
             } else {
                 const own = ['x-client-ip', 'x-real-ip', 'x-forwarded-for'].map((name) => [name, address]);
                 own.push(...IDENTITY.filter((name) => fields[name]).map((name) => [name, fields[name]]));

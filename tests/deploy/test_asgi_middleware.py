@@ -1,15 +1,13 @@
 """What the ASGI middleware sends to the portal, byte by byte; what it does with a real gateway is in recipes/."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from tests.support.middleware import shipped
+from tests.support.middleware import AllowingPortal, shipped
 
 ROUTES = {
     "path": "/[a-z0-9/]*",
@@ -18,48 +16,13 @@ ROUTES = {
 }
 
 
-class Portal(ThreadingHTTPServer):
-    """Allow each request, and keep its request line and header names."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.lines: list[str] = []
-        self.names: list[list[str]] = []
-
-
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Portal
-
-    def do_GET(self) -> None:
-        self.server.lines.append(self.requestline)
-        self.server.names.append(sorted(name.lower() for name in self.headers))
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(200)
-        self.send_header("X-Portal-Security", "signed")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_POST = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def portal() -> Iterator[Portal]:
-    server = Portal()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def portal() -> Iterator[AllowingPortal]:
+    with AllowingPortal() as server:
+        yield server
 
 
-def ask(portal: Portal, query: bytes, *, method: str = "GET", body: bytes = b"") -> list[bytes]:
+def ask(portal: AllowingPortal, query: bytes, *, method: str = "GET", body: bytes = b"") -> list[bytes]:
     """Send one request through the middleware; return the query strings with which the application was called."""
     reached: list[bytes] = []
 
@@ -90,13 +53,13 @@ def ask(portal: Portal, query: bytes, *, method: str = "GET", body: bytes = b"")
 
 
 @pytest.mark.parametrize("query", ["a=1#b=2", "a=%41&b=%2f", "a=\"'<>{}|\\^`", "a=1?b=2", "#", "a=+&b=%20"])
-def test_portal_gets_the_query_string_as_the_application_does(portal: Portal, query: str) -> None:
+def test_portal_gets_the_query_string_as_the_application_does(portal: AllowingPortal, query: str) -> None:
     assert ask(portal, query.encode("ascii")) == [query.encode("ascii")]
 
     assert portal.lines == [f"GET /gateway/v1/check/api/v3/order?{query} HTTP/1.1"]
 
 
-def test_portal_gets_no_header_of_the_client_but_its_key(portal: Portal) -> None:
+def test_portal_gets_no_header_of_the_client_but_its_key(portal: AllowingPortal) -> None:
     ask(portal, b"a=1", method="POST", body=b"b=2")
 
     own = [

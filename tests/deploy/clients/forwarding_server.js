@@ -11,7 +11,8 @@ const guard = require(path.join(setting.deploy, 'middleware/portal.js'))({
 const exchange = new URL(setting.exchange);
 const agent = new http.Agent({keepAlive: true});
 
-// What the application read of the request: its method, target, headers and body.
+// What the application read of the request: its method, target, headers and body. The length is that of the headers, as
+// proxies for Node send it: the middleware must not pass a request whose body is not read.
 function forward(req, body, res) {
     const {hostname, port} = exchange;
     const asked = http.request({agent, hostname, port, method: req.method, path: req.url, headers: req.rawHeaders}, (response) => {
