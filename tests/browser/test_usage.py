@@ -53,7 +53,7 @@ def is_refused(portal: LiveSite, program: Spot) -> None:
 
 
 def noted(portal: LiveSite) -> list[int]:
-    """How many refusals, and how many questions of new addresses, are in the database."""
+    """How many rejections, and how many questions of new addresses, are in the database."""
     return [
         portal.sql(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("apikeys_refusal", "apikeys_rescuerequest")
