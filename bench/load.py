@@ -65,7 +65,14 @@ def missing() -> str | None:
 
 
 def wrk(
-    port: int, requests: Path, seconds: float, *, rate: float = 0, connections: int = 0, first: bool = True
+    port: int,
+    requests: Path,
+    seconds: float,
+    *,
+    rate: float = 0,
+    connections: int = 0,
+    first: bool = True,
+    core: int = LOAD_CORE,
 ) -> Run:
     """Send the prepared ``requests`` one after the other, as fast as responses come, or at ``rate`` a second.
 
@@ -73,13 +80,13 @@ def wrk(
 
     With a rate, each of `VISITORS` connections waits a random time before its next request, so arrivals are close to a
     Poisson process, and a response time never delays other requests (wrk itself has no rate). ``first``: wrk has
-    priority over other processes on its core; not for measurements of the database.
+    priority over other processes on ``core``; not for measurements of the database.
     """
     count = connections or (VISITORS if rate else CONNECTIONS)
     mean_ms = 1000 * count / rate if rate else 0
     command = ["wrk", "-t1", f"-c{count}", f"-d{math.ceil(seconds)}s", "--latency", "--timeout", "5s", "-s"]
     environ = {**os.environ, "BENCH_REQUESTS": str(requests), "BENCH_PAUSE_MS": f"{mean_ms:.3f}"}
-    with on_core(LOAD_CORE):
+    with on_core(core):
         output = subprocess.run(
             [*command, str(HERE / "requests.lua"), f"http://127.0.0.1:{port}/"],
             env=environ, capture_output=True, text=True, check=True, preexec_fn=_before_others if first else None,

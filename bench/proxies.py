@@ -3,9 +3,9 @@
 It is compared with the same proxy before a server that allows each request at once, in the same form of a response: the
 ratio says how much of a proxy's speed the gateway's decisions leave. Both take turns, round by round.
 
-Proxy and exchange (nginx with a constant response) are on one core; gateway, wrk and database on the other: a proxy has
-a core for itself where it matters how many requests it carries. ``BENCH_SHARED=1`` puts the gateway onto the proxy's
-core and the exchange onto the other one: then the ratio is that of the processor time of both.
+Proxy, exchange (nginx with a constant response) and wrk are on one core; the server that decides and the database on
+the other, as a gateway has where it matters how many requests it carries. ``BENCH_SHARED=1`` puts that server onto the
+proxy's core, and exchange and wrk onto the other one: then the ratio is that of the processor time of both.
 """
 
 import os
@@ -30,8 +30,8 @@ RESULTS = Path(__file__).resolve().parent / "proxies.md"
 INTRODUCTION = (
     "Written by `python -m bench.proxies`: requests a second through each proxy with the gateway behind it, divided\n"
     "by those with a server behind it that allows each request at once; median (least-most) of the rounds' ratios.\n"
-    "plain: GET with a signed query string; body: POST with a signed form body. Proxy and exchange are on one core;\n"
-    "gateway, load and database on the other. Where proxy and gateway share a core, see docs/gateway.md."
+    "plain: GET with a signed query string; body: POST with a signed form body. Proxy, exchange and load are on one\n"
+    "core; the server that decides and the database on the other. For one shared core see docs/gateway.md."
 )
 
 
@@ -53,14 +53,15 @@ def main() -> int:
 
         bearer = token("bench")
         holders = keys.hmac_holders(KEYS)
+        requests = world.directory / "requests"
         # All requests come from one address.
         ApiKey.objects.update(ip_policy="unrestricted")
         with ExitStack() as stack:
             shares = bool(os.environ.get("BENCH_SHARED"))
-            ours, others = (SERVER_CORE, LOAD_CORE) if shares else (LOAD_CORE, SERVER_CORE)
-            gateway = stack.enter_context(Gateway(bearer, {}, ours))
+            deciding, others = (SERVER_CORE, LOAD_CORE) if shares else (LOAD_CORE, SERVER_CORE)
+            gateway = stack.enter_context(Gateway(bearer, {}, deciding))
             allowing, exchange = rivals.Allowing(world.directory), rivals.ConstantExchange(world.directory)
-            allowing.core, exchange.core = ours, others
+            allowing.core, exchange.core = deciding, others
             stack.enter_context(allowing)
             stack.enter_context(exchange)
             for name in sys.argv[3:] or recipes.RECIPES:
@@ -81,10 +82,11 @@ def main() -> int:
                                 )
                                 continue
                             write_requests = {"plain": keys.write_plain, "body": keys.write_forms}[form]
-                            prepare = partial(write_requests, world.directory / "requests", holders)
+                            prepare = partial(write_requests, requests, holders)
                             title = f"{recipe.title}, {form}"
                             try:
-                                rates = _rounds(world, proxied, compared, prepare, seconds, count)
+                                measure = partial(load.wrk, requests=requests, seconds=seconds, core=others)
+                                rates = _rounds(proxied, compared, prepare, measure, count)
                             except WrongResponses as error:
                                 rows.append(Row(title, "failed", wanted, str(error)))
                             else:
@@ -117,17 +119,16 @@ def _proxies(
 
 
 def _rounds(
-    world: World, ours: int, theirs: int, prepare: Callable[[], None], seconds: float, count: int
+    ours: int, theirs: int, prepare: Callable[[], None], measure: Callable[[int], load.Run], count: int
 ) -> tuple[list[float], list[float]]:
-    """Return the requests a second of both. They take turns; each round begins with the other one."""
+    """Return the requests a second of both ports. They take turns; each round begins with the other one."""
     rates: dict[int, list[float]] = {ours: [], theirs: []}
-    path = world.directory / "requests"
     prepare()
-    load.wrk(ours, path, min(seconds, 2))  # each key is loaded once
+    measure(ours)  # each key is loaded once
     for number in range(count):
         prepare()
         for port in (ours, theirs) if number % 2 else (theirs, ours):
-            run = load.wrk(port, path, seconds)
+            run = measure(port)
             if run.wrong:
                 raise WrongResponses(f"{run.wrong} of {run.answers} responses were wrong")
             rates[port].append(run.rate)
