@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +17,7 @@ from accounts import audit
 from accounts.access.decorators import customer
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent
-from accounts.staff import access, access_log, presenters
+from accounts.staff import access, access_log, paging, presenters
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm
 from apikeys.models import ApiKey
@@ -29,8 +28,6 @@ from apikeys.staff.key_status import reasons
 from apikeys.usage import presenters as use
 from hitobit_portal.i18n.bidi import fill
 from hitobit_portal.i18n.jalali import digits
-
-PAGE = 50
 
 
 @admin.register(ApiKey)
@@ -50,25 +47,25 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             return self._act(request)
         form = KeyFilter(request.GET)
-        keys = self._visible(request).order_by("-created_at", "-pk")
+        keys = self._visible(request)
         lists = access.can_list_customers(request)
         has_query = form.is_valid() and (lists or form.names_a_key())
         keys = form.chosen(keys) if has_query else keys.none()
-        page = Paginator(keys, PAGE).get_page(request.GET.get("p"))
-        shown = list(page.object_list)
+        page = paging.page_of(keys, request.GET, order=("created_at", "pk"), reveal=_uuid)
         filters = {name: str(value) for name, value in getattr(form, "cleaned_data", {}).items() if value}
         if filters:
             text = filters.pop("q", "") or filters.pop("address", "")
-            access_log.record_search(request, "keys", text, page.paginator.count, filters=filters)
+            access_log.record_search(request, "keys", text, page.count, filters=filters)
         else:
             access_log.record_view(request, "keys")
         sent = request.GET.copy()
-        sent.pop("p", None)
+        for name in paging.PARAMETERS:
+            sent.pop(name, None)
         context = {
             **self.admin_site.each_context(request),
             "section": "keys",
             "form": form,
-            "keys": shown,
+            "keys": page.rows,
             "page": page,
             "query": sent.urlencode(),
             "is_filtered": any(sent.values()),
@@ -109,7 +106,9 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             messages.warning(request, _("Choose an action for the keys."))
             return redirect("admin:apikeys_apikey_changelist")
         access.require_right(request, act.right)
-        chosen = [pk for text in request.POST.getlist("_selected_action")[:PAGE] if (pk := _uuid(text))]
+        chosen = [
+            pk for text in request.POST.getlist("_selected_action")[: paging.SIZE] if (pk := _uuid(text))
+        ]
         keys = list(self._visible(request).filter(pk__in=chosen).order_by("-created_at", "-pk"))
         hit = [key for key in keys if key.state in act.from_states and access.can_act_on(request, key.owner)]
         if not hit:

@@ -8,6 +8,7 @@ __all__ = [
     "events",
     "forms",
     "opaque_ids",
+    "paging",
     "presenters",
     "search",
     "sections",

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -23,12 +22,11 @@ from accounts.factors import lockout
 from accounts.factors.lockout import FailureCounter
 from accounts.models import FactorGuard, Notice, TrustedDevice, User
 from accounts.notifications import outbox
-from accounts.staff import access, access_log, opaque_ids, presenters, search, sections
+from accounts.staff import access, access_log, opaque_ids, paging, presenters, search, sections
 from accounts.staff.actions import BY_NAME, STAFF_ACTIONS, StaffAction
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm, SearchForm
 
-PAGE = 50
 STATES = [
     ("", gettext_lazy("All")),
     ("frozen", gettext_lazy("Frozen")),
@@ -67,23 +65,25 @@ class CustomerAdmin(ReadOnlyAdmin):
         state = request.GET.get("state", "")
         state = state if state in search.STATES else ""
         lists = access.can_list_customers(request)
-        customers = (
-            search.by_text(request, text) if text else access.visible_accounts(request).order_by("-pk")
-        )
+        customers = search.by_text(request, text) if text else access.visible_accounts(request)
         if not text and not lists:
             customers = customers.none()
-        people = Paginator(search.in_state(customers, state), PAGE).get_page(request.GET.get("p"))
-        shown = list(people.object_list)
+        people = paging.page_of(
+            search.in_state(customers, state),
+            request.GET,
+            hide=opaque_ids.AccountId.hide,
+            reveal=opaque_ids.AccountId.reveal,
+        )
         if text:
-            access_log.record_search(request, "customers", text, people.paginator.count, state=state)
-            if len(shown) == 1 and request.method == "POST":
-                return redirect("admin:accounts_user_change", shown[0].pk)
+            access_log.record_search(request, "customers", text, people.count, state=state)
+            if len(people.rows) == 1 and request.method == "POST":
+                return redirect("admin:accounts_user_change", people.rows[0].pk)
         elif lists:
             access_log.record_view(request, "customers")
         context = {
             **self.admin_site.each_context(request),
             "section": "customers",
-            "people": shown,
+            "people": people.rows,
             "page": people,
             "q": text,
             "bad_search": not form.is_valid(),

@@ -18,13 +18,13 @@ STATES = ("frozen", "quarantine", "closed", "resetting")
 
 
 def by_text(request: HttpRequest, text: str) -> QuerySet[User]:
-    """Return the visible accounts that match ``text``, newest first; by name only for staff who may list customers.
+    """Return the visible accounts that match ``text``; by name only for staff who may list customers.
 
     SECURITY: numbers and e-mails must match completely. With partial matches, masked digits could be found one by
     one. Ids, also the exchange's, are found only for staff who may list customers: ids that are given in sequence could
     be tried one by one.
     """
-    people = access.visible_accounts(request).order_by("-pk")
+    people = access.visible_accounts(request)
     lists = access.can_list_customers(request)
     # Such an id may look like anything that is searched for.
     is_external = lists and is_external_id(text)

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
@@ -24,11 +23,10 @@ from accounts.access.decorators import customer
 from accounts.choices.events import choices
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, WebhookDelivery, WebhookEndpoint
-from accounts.staff import access, access_log, presenters
+from accounts.staff import access, access_log, paging, presenters
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.webhooks import endpoints, outbox
 
-PAGE = 50
 STATES: dict[str, tuple[Promise, Q]] = {
     "": (gettext_lazy("All"), Q()),
     "waiting": (gettext_lazy("Waiting"), outbox.WAITING),
@@ -83,12 +81,12 @@ class WebhookAdmin(ReadOnlyAdmin):
         state = request.GET.get("state", "")
         state = state if state in STATES else ""
         deliveries = WebhookDelivery.objects.filter(STATES[state][1], endpoint=endpoint)
-        page = Paginator(deliveries.order_by("-created_at", "-number"), PAGE).get_page(request.GET.get("p"))
+        page = paging.page_of(deliveries, request.GET, order=("created_at", "pk"), reveal=_uuid)
         context = {
             **self.admin_site.each_context(request),
             "section": "webhooks",
             "endpoint": endpoint,
-            "rows": _rows(list(page.object_list)),
+            "rows": _rows(page.rows),
             "page": page,
             "state": state,
             "states": [(value, title) for value, (title, _which) in STATES.items()],
@@ -106,7 +104,7 @@ class WebhookAdmin(ReadOnlyAdmin):
         by = {"actor": customer(request), "via": "staff"}
         if message := request.POST.get("message", ""):
             rows = WebhookDelivery.objects.filter(endpoint=endpoint).select_related("endpoint")
-            delivery = get_object_or_404(rows, pk=message) if _is_uuid(message) else None
+            delivery = get_object_or_404(rows, pk=message) if _uuid(message) else None
             if delivery is not None and endpoints.send_again(delivery, request, **by):
                 messages.success(request, _("The event is in the outbox and will be sent at once."))
             else:
@@ -117,12 +115,11 @@ class WebhookAdmin(ReadOnlyAdmin):
         return redirect("admin:accounts_webhookendpoint_change", endpoint.pk)
 
 
-def _is_uuid(text: str) -> bool:
+def _uuid(text: str) -> uuid.UUID | None:
     try:
-        uuid.UUID(text)
+        return uuid.UUID(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _rows(deliveries: list[WebhookDelivery]) -> list[DeliveryRow]:

@@ -113,6 +113,7 @@ class ApiKey(models.Model):
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
         ordering = ["-created_at"]
+        indexes = [models.Index(fields=["created_at", "id"], name="keys_by_age")]
         constraints = [
             models.UniqueConstraint(
                 fields=["owner", "label_folded"], condition=~Q(state="revoked"), name="one_live_key_a_name"

@@ -6,6 +6,7 @@ them holds a thread until the kernel gives up, which takes minutes. The parts:
 - `budgets`: limits that PostgreSQL applies (statement, lock, idle in transaction), and how long statements may take.
 - `watchdog`: finds out whether the database answers, when a statement waits for longer than usual.
 - `clock`: the database's clock, for what waits for a time.
+- `online_indexes`: indexes that migrations add beside writes.
 - `base`: the backend. It checks connections before they are used, and ends waits if the database does not answer.
 """
 

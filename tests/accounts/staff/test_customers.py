@@ -196,7 +196,7 @@ def test_support_cannot_search_by_parts_or_list_customers(sara: Person) -> None:
 def test_search_takes_any_text(sara: Person, text: str) -> None:
     client = staff_browser("security")
     assert client.post(USERS, {"q": text}).status_code in (200, 302)
-    assert client.get(USERS, {"q": text, "p": text, "state": text}).status_code == 200
+    assert client.get(USERS, {"q": text, "before": text, "after": text, "state": text}).status_code == 200
 
 
 def test_pending_accounts_and_colleagues_are_no_customers(sara: Person) -> None:

@@ -110,7 +110,7 @@ LISTS = f"""
 {KEYS}?used=never                  403 none none all  all all
 {KEYS}?address=203.0.113.9         403 none none all  all all
 {KEYS}?address=203.0.113.0/24&how=listed 403 none none all all all
-{KEYS}?p=1                         403 none none all  all all
+{KEYS}?before=none                 403 none none all  all all
 {EVENTS}                           403 403  none all  all all
 {EVENTS}?event=key.renamed         403 403  none all  all all
 {EVENTS}?address=198.51.100.77     403 403  none none none none
@@ -281,9 +281,9 @@ def test_viewed_pages_are_recorded_by_id(scene: Scene) -> None:
 
 
 def counting(address: str) -> bool:
-    """Return whether another row of ``address`` can be reached by counting; pages of a list are no rows."""
+    """Return whether another row of ``address`` can be reached by counting."""
     parts = urlsplit(address)
-    values = [*parts.path.split("/"), *(value for name, value in parse_qsl(parts.query) if name != "p")]
+    values = [*parts.path.split("/"), *(value for name, value in parse_qsl(parts.query))]
     return any(re.fullmatch(r"\d+", value) for value in values)
 
 
