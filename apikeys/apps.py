@@ -10,7 +10,7 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from apikeys.actions import expiry_reminders, key_requests
+        from apikeys.actions import erasure, expiry_reminders, key_requests
         from apikeys.operations import doctor, retention, webhooks
         from apikeys.policy import approvals, detail_texts, events, notifications, rights
         from apikeys.staff import sections
@@ -23,6 +23,7 @@ class ApiKeysConfig(AppConfig):
             rights,
             expiry_reminders,
             key_requests,
+            erasure,
             doctor,
             retention,
             sections,

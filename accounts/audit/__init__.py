@@ -9,6 +9,7 @@ __all__ = [
     "activity",
     "chain",
     "detail_texts",
+    "erasure",
     "event_recorded",
     "evidence",
     "export",

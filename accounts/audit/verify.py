@@ -26,7 +26,7 @@ TRIGGERS = {
     "postgresql": "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'accounts_audit%%rules' AND tgenabled = 'O'",
     "sqlite": "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'accounts_audit%%'",
 }
-HOW_MANY = {"postgresql": 3, "sqlite": 8}
+HOW_MANY = {"postgresql": 4, "sqlite": 8}
 
 
 @dataclass
@@ -154,7 +154,7 @@ def _missing_links(first: int, last: int) -> Finding:
 
 
 def _bad_event(event: AuditEvent, sequence: int | None, pk: int) -> Finding:
-    if audit_mac.is_key_missing(event.mac):
+    if audit_mac.is_key_missing(event.mac) or audit_mac.is_key_missing(event.erased_mac or ""):
         return Finding("no_key", _NO_KEY, sequence, pk)
     return Finding("changed_event", "the event was changed after it was recorded", sequence, pk)
 

@@ -19,6 +19,10 @@ from hitobit_portal.security import crypto
 MAC_LENGTH = 81
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVENT_USE, LINK_USE, HEAD_USE = "audit-event", "audit-link", "audit-head"
+#: Of an event after its personal fields were erased.
+ERASED_USE = "audit-erased"
+#: The name of the salt in ``detail``, where the previous version covers it by the MAC as it does any detail.
+SALT, SALT_BYTES = "_salt", 16
 TEXTS = ("event", "target", "label", "address", "agent", "request_id")
 HEAD_NUMBERS = ("sequence", "highest_event", "settled_event", "unsigned_to", "streamed", "pruned_sequence")
 
@@ -36,11 +40,16 @@ def canonical(event: Any) -> str:
             "customer": event.customer_id,
             "succeeded": bool(event.succeeded),
             # Tuples become lists and keys strings, as they do in the database.
-            "detail": _plain(json.loads(json.dumps(event.detail))),
+            "detail": _plain(json.loads(json.dumps(salted_detail(event)))),
         },
         sort_keys=True,
         separators=(",", ":"),
     )
+
+
+def salted_detail(event: Any) -> Any:
+    """The details as they are stored: with the event's salt, if it has one."""
+    return {**event.detail, SALT: event.salt} if event.salt else event.detail
 
 
 def _microseconds(moment: datetime) -> int:
@@ -63,8 +72,20 @@ def event_mac(event: Any) -> str:
 
 
 def is_event(event: Any) -> bool:
-    """Whether the event is as it was when it was recorded."""
-    return crypto.matches(event.mac, EVENT_USE, canonical(event))
+    """Whether the event is as it was when it was recorded, or as an erasure of personal fields left it."""
+    return crypto.matches(event.mac, EVENT_USE, canonical(event)) or is_erased(event)
+
+
+def erased_mac(event: Any) -> str:
+    """The MAC of an event without its personal fields, bound to the MAC that it had with them."""
+    return crypto.digest(ERASED_USE, event.mac, canonical(event))
+
+
+def is_erased(event: Any) -> bool:
+    """Whether the portal erased the personal fields of the event, and it is as that left it."""
+    return bool(event.erased_mac) and crypto.matches(
+        event.erased_mac, ERASED_USE, event.mac, canonical(event)
+    )
 
 
 def _link_parts(sequence: int, before: str, event: Any) -> tuple[str, ...]:

@@ -86,6 +86,10 @@ class Event(SecurityEvent):
     QUARANTINED = "account.quarantined"
     ACCOUNT_CLOSED = "account.closed"
     ACCOUNT_REOPENED = "account.reopened"
+    ERASURE_REQUESTED = "account.erasure_requested"
+    ERASURE_CONFIRMED = "account.erasure_confirmed"
+    ERASURE_CANCELLED = "account.erasure_cancelled"
+    CUSTOMER_ERASED = "account.erased"
     NOTICE_RESENT = "notice.resent"
     STAFF_MADE = "staff.made"
     USERS_IMPORTED = "users.imported"
@@ -162,6 +166,10 @@ LOOKS: Registry[SecurityEvent, Look] = Registry(
         Event.QUARANTINED: Look(_("API keys put in quarantine"), "shield", "danger"),
         Event.ACCOUNT_CLOSED: Look(_("Account closed"), "lock", "danger"),
         Event.ACCOUNT_REOPENED: Look(_("Account reopened"), "play", "ok"),
+        Event.ERASURE_REQUESTED: Look(_("Account closed, to be erased"), "trash", "danger"),
+        Event.ERASURE_CONFIRMED: Look(_("Erasure of personal data confirmed"), "trash", "danger"),
+        Event.ERASURE_CANCELLED: Look(_("Erasure of personal data cancelled"), "play", "ok"),
+        Event.CUSTOMER_ERASED: Look(_("Personal data of a customer erased"), "trash", "warn"),
         Event.NOTICE_RESENT: Look(_("Notice sent again"), "sms", "info"),
         Event.USERS_IMPORTED: Look(_("Customers imported"), "user", "warn"),
         Event.USERS_EXPORTED: Look(_("Customers exported"), "download", "warn"),

@@ -38,6 +38,7 @@ class Right(StaffRight):
     RESET_FACTORS = "accounts.reset_factors"
     END_SESSIONS = "accounts.end_sessions"
     CLOSE = "accounts.close_customer"
+    ERASE = "accounts.erase_customer"
     EXPORT_EVENTS = "accounts.export_events"
     VIEW_WEBHOOK = "accounts.view_webhookendpoint"
     SEND_WEBHOOK = "accounts.send_webhook"
@@ -55,6 +56,7 @@ CUSTOM = [
     (Right.RESET_FACTORS.codename, "Can reset second factors in 24 hours, and stop that"),
     (Right.END_SESSIONS.codename, "Can end all sessions of an account"),
     (Right.CLOSE.codename, "Can close and reopen an account"),
+    (Right.ERASE.codename, "Can request, confirm and cancel the erasure of a customer"),
     # Rights that apikeys registers. They were made as permissions of this model and stay so in the database.
     ("freeze_keys", "Can pause keys"),
     ("revoke_keys", "Can delete keys for good"),
@@ -78,6 +80,8 @@ ROLES: dict[str, frozenset[StaffRight]] = {
             Right.RESET_FACTORS,
             Right.END_SESSIONS,
             Right.CLOSE,
+            # SECURITY: it takes two of them (`accounts.actions.erasure`).
+            Right.ERASE,
             Right.VIEW_WEBHOOK,
             Right.SEND_WEBHOOK,
         }

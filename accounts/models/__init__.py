@@ -1,6 +1,7 @@
 """The models of `accounts`."""
 
 from accounts.models.access import DelayedChange, ImportedHashKind, Invitation, LoginSession, TrustedDevice
+from accounts.models.erasures import Erasure
 from accounts.models.factors import (
     FactorGuard,
     PortalDevice,
@@ -22,6 +23,7 @@ __all__ = [
     "AuditHead",
     "AuditLink",
     "DelayedChange",
+    "Erasure",
     "FactorGuard",
     "ImportedHashKind",
     "Invitation",

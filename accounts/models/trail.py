@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+from collections.abc import Collection
+from typing import Any, Self
 
 from django.db import connections, models, router, transaction
 from django.utils import timezone
@@ -54,9 +56,14 @@ class AuditEvent(models.Model):
     agent = models.CharField(_("browser"), max_length=200, blank=True)
     request_id = models.CharField(_("request"), max_length=32, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
+    #: Random, one for each event; stored in ``detail`` under `audit_mac.SALT`. SECURITY: otherwise the holder of a
+    #: master key could find an erased address by trying all of them against ``mac``.
+    salt = ""
     #: MAC over all fields above and the id (`accounts.choices.audit_mac`). Empty in rows from before the chain was
     #: introduced.
     mac = models.CharField(max_length=audit_mac.MAC_LENGTH, default="", db_default="", editable=False)
+    #: Of an event whose personal fields were erased (`accounts.audit.erasure`): MAC over what is left, and ``mac``.
+    erased_mac = models.CharField(max_length=audit_mac.MAC_LENGTH, null=True, editable=False)
 
     objects = AuditEventQuerySet.as_manager()
 
@@ -72,19 +79,34 @@ class AuditEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.event} {self.at:%Y-%m-%d %H:%M:%S}"
 
+    @classmethod
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any
+    ) -> Self:
+        event = super().from_db(db, field_names, values, **options)
+        detail = event.__dict__.get("detail")
+        if isinstance(detail, dict):
+            event.salt = detail.pop(audit_mac.SALT, "")
+        return event
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None:
             raise TypeError("audit events are append-only")
+        detail = self.detail
         using = kwargs.setdefault("using", router.db_for_write(AuditEvent))
         try:
             with transaction.atomic(using=using, savepoint=False):
                 # The MAC covers the id, so a copied row is not valid; therefore the id is allocated first.
                 self.pk = _next_id(using)
+                self.salt = secrets.token_hex(audit_mac.SALT_BYTES)
                 self.mac = audit_mac.event_mac(self)
+                self.detail = audit_mac.salted_detail(self)
                 super().save(*args, **kwargs | {"force_insert": True})
         except BaseException:
             self.pk = None
             raise
+        finally:
+            self.detail = detail
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("audit events are append-only")

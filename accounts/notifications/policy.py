@@ -27,6 +27,8 @@ MANDATORY: set[SecurityEvent] = {
     Event.ACCOUNT_THAWED,
     Event.ACCOUNT_CLOSED,
     Event.ACCOUNT_REOPENED,
+    Event.ERASURE_REQUESTED,
+    Event.ERASURE_CANCELLED,
     Event.QUARANTINED,
     Event.CODE_LOCKED,
     Event.LOGIN_LIMITED,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.access import user_agents
 from accounts.audit.detail_texts import change_lines, login_text
@@ -50,8 +52,22 @@ class NoticeWords:
     changes_first: bool = False
 
 
+def _erasure_date(event: AuditEvent) -> list[tuple[str, str]]:
+    date = event.detail.get("date")
+    return [(_("Takes effect"), date_local(datetime.fromisoformat(date)))] if date else []
+
+
 #: Filled by apps in `AppConfig.ready()`: ``WORDS.register({...})``. Without an entry a notice shows no label.
-WORDS: Registry[SecurityEvent, NoticeWords] = Registry({})
+WORDS: Registry[SecurityEvent, NoticeWords] = Registry(
+    {
+        Event.ERASURE_REQUESTED: NoticeWords(
+            gettext_lazy("Account"),
+            gettext_lazy("Account"),
+            ask=gettext_lazy("Not your wish? Call support, or freeze the account:"),
+            dates=_erasure_date,
+        )
+    }
+)
 
 
 class Mail(NamedTuple):

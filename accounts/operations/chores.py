@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.core.management import call_command
 
 from accounts.access import sessions
-from accounts.actions import pending_accounts, scheduled_changes
+from accounts.actions import erasure, pending_accounts, scheduled_changes
 from accounts.audit import chain
 from accounts.choices.registry import Registry
 from accounts.models import LastRun
@@ -29,6 +29,7 @@ def _note_run() -> None:
 CHORES: Registry[str, Chore] = Registry(
     {
         "waiting changes of factors": (scheduled_changes.apply_due, 30),
+        "erasures of customers": (erasure.apply_due, 60),
         "events outside of the audit chain": (chain.seal_pending, 30),
         "ended logins": (sessions.delete_expired, 600),
         "expired sessions": (_clear_sessions, 600),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -11,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.access import sessions
 from accounts.access.decorators import customer
-from accounts.actions import freeze, scheduled_changes
+from accounts.actions import erasure, freeze, scheduled_changes
+from accounts.actions.erasure import Decider
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.models import DelayedChange, User
@@ -23,7 +25,9 @@ Work = Callable[[HttpRequest, User, str], bool]
 
 @dataclass(frozen=True)
 class StaffAction:
-    """A staff action. ``effect``: text of the confirmation page; ``applies``: whether the action makes sense now."""
+    """A staff action. ``effect``: text of the confirmation page; ``applies``: whether the action makes sense now;
+    ``is_barred``: whether this member of staff may not perform it, whatever their rights.
+    """
 
     name: str
     right: Right
@@ -34,6 +38,7 @@ class StaffAction:
     applies: Callable[[User], bool]
     work: Work
     undoes: bool = False
+    is_barred: Callable[[HttpRequest, User], bool] = lambda _request, _user: False
 
 
 def _freeze(request: HttpRequest, user: User, reason: str) -> bool:
@@ -74,6 +79,10 @@ def _switch(is_active: bool) -> Work:
 
     def work(request: HttpRequest, user: User, reason: str) -> bool:
         with transaction.atomic():
+            User.objects.select_for_update(no_key=True).get(pk=user.pk)
+            # An erasure that waits is cancelled instead: it would be of an open account.
+            if is_active and erasure.waiting(user) is not None:
+                return False
             if not User.objects.filter(pk=user.pk, is_active=not is_active).update(is_active=is_active):
                 return False
             if not is_active:
@@ -82,6 +91,42 @@ def _switch(is_active: bool) -> Work:
         return True
 
     return work
+
+
+def _decider(request: HttpRequest) -> Decider:
+    return Decider(actor=customer(request), request=request)
+
+
+def _request_erasure(request: HttpRequest, user: User, reason: str) -> bool:
+    try:
+        return erasure.request_erasure(user, reason, _decider(request)) is not None
+    except erasure.ErasureRefused:
+        raise PermissionDenied from None
+
+
+def _confirm_erasure(request: HttpRequest, user: User, reason: str) -> bool:
+    try:
+        return erasure.confirm(user, reason, _decider(request))
+    except erasure.ErasureRefused:
+        raise PermissionDenied from None
+
+
+def _cancel_erasure(request: HttpRequest, user: User, reason: str) -> bool:
+    return erasure.cancel(user, reason, _decider(request))
+
+
+def _erasure_waits(user: User) -> bool:
+    return erasure.waiting(user) is not None
+
+
+def _erasure_is_unconfirmed(user: User) -> bool:
+    waiting = erasure.waiting(user)
+    return waiting is not None and waiting.confirmed_at is None
+
+
+def _requested_erasure(request: HttpRequest, user: User) -> bool:
+    waiting = erasure.waiting(user)
+    return waiting is not None and erasure.is_requester(waiting, _decider(request))
 
 
 def _reset_waits(user: User) -> bool:
@@ -139,7 +184,29 @@ STAFF_ACTIONS = (
         "reopen", Right.CLOSE, _("Reopen the account"),
         _("Login and keys work again with their previous settings."),
         _("The account is open again."), "play",
-        lambda user: not user.is_active, _switch(is_active=True), undoes=True,
+        lambda user: not user.is_active and not _erasure_waits(user), _switch(is_active=True), undoes=True,
+    ),
+    StaffAction(
+        "erase", Right.ERASE, _("Request the erasure of personal data"),
+        _("The account is closed at once, every session ends, and the customer is notified. If a second "
+            "member of staff confirms it, the account, its keys and all personal data are erased for good in "
+            "7 days. Until then it can be cancelled."),
+        _("The account is closed. A second member of staff has to confirm the erasure."), "trash",
+        lambda user: not user.is_staff and not _erasure_waits(user), _request_erasure,
+    ),
+    StaffAction(
+        "confirm-erasure", Right.ERASE, _("Confirm the erasure of personal data"),
+        _("When 7 days have passed since the request, the account, its keys and all personal data are erased "
+            "for good. Until then it can be cancelled. Whoever requested it cannot confirm it."),
+        _("The erasure is confirmed."), "trash",
+        _erasure_is_unconfirmed, _confirm_erasure, is_barred=_requested_erasure,
+    ),
+    StaffAction(
+        "cancel-erasure", Right.ERASE, _("Cancel the erasure of personal data"),
+        _("Nothing is erased. If the request closed the account, login and keys work again with their "
+            "previous settings. The customer is notified."),
+        _("The erasure is cancelled."), "play",
+        _erasure_waits, _cancel_erasure, undoes=True,
     ),
 )  # fmt: skip
 BY_NAME = {act.name: act for act in STAFF_ACTIONS}

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from accounts import audit
 from accounts.access import sessions
 from accounts.access.decorators import customer
-from accounts.actions import scheduled_changes
+from accounts.actions import erasure, scheduled_changes
 from accounts.choices.events import Event
 from accounts.choices.roles import Right
 from accounts.factors import lockout
@@ -108,6 +108,7 @@ class CustomerAdmin(ReadOnlyAdmin):
                 for counter in (FailureCounter.AFTER_PASSWORD, FailureCounter.KNOWN_BROWSER)
             ),
             "waiting": list(scheduled_changes.waiting(user)),
+            "erasure": erasure.waiting(user),
             "sessions": sessions.open_sessions(user),
             "trusted": list(TrustedDevice.objects.filter(user=user)),
             "events": presenters.events_of(request, user),
@@ -123,7 +124,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             raise Http404
         access.require_right(request, act.right)
         user = self._find(request, customer_id)
-        if not access.can_act_on(request, user):
+        if not access.can_act_on(request, user) or act.is_barred(request, user):
             return self.forbidden(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
@@ -193,4 +194,4 @@ class CustomerAdmin(ReadOnlyAdmin):
 
     def _is_offered(self, request: HttpRequest, act: StaffAction, user: User) -> bool:
         allowed = access.has_right(request, act.right) and access.can_act_on(request, user)
-        return allowed and act.applies(user)
+        return allowed and act.applies(user) and not act.is_barred(request, user)

@@ -95,7 +95,7 @@ def test_a_run_does_all_that_comes_up_from_time_to_time() -> None:
     assert not sara.user.login_sessions.exists()
     assert KeyRequest.objects.get().state == "expired"
     assert "expires soon" in sms_collector.newest().text
-    assert len(chores.CHORES) == 8
+    assert len(chores.CHORES) == 9
     assert LastRun.of("send_notices") is not None
 
 

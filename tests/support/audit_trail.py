@@ -20,6 +20,7 @@ from tests.support.people import Person
 rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
 roles = import_module("accounts.migrations.0005_roles")
 webhook_rights = import_module("accounts.migrations.0018_rights_to_webhooks")
+erasures = import_module("accounts.migrations.0019_erasures")
 
 
 #: For a process that was killed: until the database has noticed.
@@ -55,6 +56,7 @@ def _emptied_by(flush: Callable[[], object]) -> None:
     rules.begin(apps, None)
     roles.make(apps, None)
     webhook_rights.give(apps, None)
+    erasures.give(apps, None)
     if others:
         raise StillRunning(
             f"ended for the flush, which they would have waited for, and it for them: {others}"
@@ -95,6 +97,7 @@ def unguarded() -> Iterator[Any]:
         rules.drop(apps, editor)
         yield cursor
         rules.create(apps, editor)
+        erasures.create(apps, editor)
 
 
 class _Editor:

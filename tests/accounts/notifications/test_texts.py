@@ -81,6 +81,8 @@ def detail_of(event: SecurityEvent, sara: Person) -> dict[str, Any]:
         return {"label": LONG_LABEL, **(soon if event in ENDS else {"changes": CHANGES})}
     if event is KeyEvent.REQUESTED:
         return {"label": LONG_LABEL, "target": "1234567", "changes": CHANGES}
+    if event is Event.ERASURE_REQUESTED:
+        return {"date": (MOMENT + timedelta(days=7)).isoformat()}
     kind = notifications_texts.WAITING.get(event)
     if kind is not None:
         phone = "+989359998877" if kind is DelayedChange.Kind.PHONE else ""

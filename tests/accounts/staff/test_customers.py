@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.access import sessions
-from accounts.actions import scheduled_changes
+from accounts.actions import erasure, scheduled_changes
 from accounts.audit import activity
 from accounts.choices.roles import Right
 from accounts.models import AuditEvent, LoginSession, Notice, User
@@ -37,7 +37,10 @@ ALLOWED = {
     "freeze": {"support", "security"},
     **{
         act: {"security"}
-        for act in ("thaw", "quarantine", "end-sessions", "reset-factors", "stop-reset", "close", "reopen")
+        for act in (
+            *("thaw", "quarantine", "end-sessions", "reset-factors", "stop-reset", "close", "reopen"),
+            *("erase", "confirm-erasure", "cancel-erasure"),
+        )
     },
 }
 LEAVES = {
@@ -49,6 +52,9 @@ LEAVES = {
     "stop-reset": "factor.change_stopped",
     "close": "account.closed",
     "reopen": "account.reopened",
+    "erase": "account.erasure_requested",
+    "confirm-erasure": "account.erasure_confirmed",
+    "cancel-erasure": "account.erasure_cancelled",
 }
 
 
@@ -70,6 +76,8 @@ def ready_for(act: str, person: Person) -> None:
         User.objects.filter(pk=person.user.pk).update(**changes)
     if act == "stop-reset":
         scheduled_changes.schedule_factor_reset(person.user, "asked before")
+    if act in ("confirm-erasure", "cancel-erasure"):
+        erasure.request_erasure(person.user, "requested before", erasure.Decider(operator="operator"))
 
 
 def search(client: Any, text: str) -> str:

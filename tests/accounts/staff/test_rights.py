@@ -60,6 +60,12 @@ accounts_user_act:close          GET   403 403 403 200 403 200
 accounts_user_act:close          POST  403 403 403 302 403 302
 accounts_user_act:reopen         GET   403 403 403 200 403 200
 accounts_user_act:reopen         POST  403 403 403 302 403 302
+accounts_user_act:confirm-erasure GET   403 403 403 200 403 200
+accounts_user_act:confirm-erasure POST  403 403 403 302 403 302
+accounts_user_act:erase          GET   403 403 403 200 403 200
+accounts_user_act:erase          POST  403 403 403 302 403 302
+accounts_user_act:cancel-erasure GET   403 403 403 200 403 200
+accounts_user_act:cancel-erasure POST  403 403 403 302 403 302
 accounts_user_resend             GET   403 200 403 200 403 200
 accounts_user_resend             POST  403 302 403 302 403 302
 accounts_auditevent_changelist   GET   403 403 200 200 200 200
