@@ -74,6 +74,11 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["customer", "-at"], name="events_of_a_customer"),
             models.Index(fields=["event", "at"], name="events_by_kind"),
+            # Newest first by id, as staff's lists are; most events have neither.
+            models.Index(
+                fields=["address", "id"], condition=~models.Q(address=""), name="events_of_an_address"
+            ),
+            models.Index(fields=["target", "id"], condition=~models.Q(target=""), name="events_of_a_target"),
         ]
 
     def __str__(self) -> str:

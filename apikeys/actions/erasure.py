@@ -20,9 +20,10 @@ def _erase_keys(user: User) -> None:
 
 def _answers(user: User) -> QuerySet[IdempotentAnswer]:
     """Answers of the management API, which are kept for a day, with the customer's number or id at the exchange."""
-    texts = Q(body__contains=user.phone)
+    texts = Q(body__contains=f'"{user.phone}"')
+    # In quotes: an id like "7" is a part of most answers, and a call whose answer is gone would be done again.
     return IdempotentAnswer.objects.filter(
-        texts | Q(body__contains=user.external_id) if user.external_id else texts
+        texts | Q(body__contains=f'"{user.external_id}"') if user.external_id else texts
     )
 
 

@@ -462,3 +462,18 @@ def test_the_command_takes_two_users_of_the_machine(zahra: Person, monkeypatch: 
     with pytest.raises(CommandError) as usage:
         command(phone)
     assert usage.value.returncode == 2
+
+
+@at_once
+def test_answers_about_others_stay_even_where_the_id_is_a_part_of_them(zahra: Person) -> None:
+    """A call whose answer is gone is done again when the exchange repeats it."""
+    User.objects.filter(pk=zahra.user.pk).update(external_id="7")
+    zahra.user.refresh_from_db()
+    token, _text = ManagementToken.new("back office", expires_at=timezone.now())
+    token.save()
+    for name, body in {"others": {"external_id": "hb-17"}, "hers": {"external_id": "7"}}.items():
+        token.answers.create(key=name, request_digest="d", status=201, body=json.dumps(body))
+
+    erased(zahra)
+
+    assert [answer.key for answer in token.answers.all()] == ["others"]

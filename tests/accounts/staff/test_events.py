@@ -14,6 +14,7 @@ from accounts import audit
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, User
 from accounts.staff import export
+from accounts.staff.forms import end_of
 from accounts.staff.opaque_ids import AccountId, EventId
 from apikeys.policy.events import KeyEvent
 from tests.support.people import Person, browser, customer, logged_in
@@ -79,6 +80,24 @@ def test_filters(trail: dict[str, Any]) -> None:
     assert shown(client, first=today, whom=sara.pk) == {"account.frozen", "key.created"}
     assert shown(client, last=old) == set()
     assert shown(client, whom="09120000000") == set()
+
+
+def test_last_day_leaves_out_no_event_whose_id_and_time_disagree(sara: Person) -> None:
+    """Two processes record at the same time, and one of them is slow."""
+    day = timezone.localdate() - timedelta(days=9)
+    end = end_of(day)
+    for kind, minutes in (
+        (Event.LOGIN, 30),
+        (Event.LOGOUT, -20),
+        (Event.ACCOUNT_FROZEN, 90),
+        (Event.ACCOUNT_THAWED, 91),
+    ):
+        AuditEvent(at=end + timedelta(minutes=minutes), event=kind.value, customer=sara.user).save()
+
+    assert shown(staff_browser("auditor"), last=day) == {"logout"}
+    assert shown(staff_browser("auditor"), last=day + timedelta(days=1)) == {
+        "login", "logout", "account.frozen", "account.thawed"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
