@@ -1,7 +1,10 @@
-"""Actions on an account: freeze, phone, authenticator, scheduled changes, invitations, preferences, links. No pages."""
+"""Actions on an account: freeze, phone, authenticator, scheduled changes, erasure, invitations, preferences,
+links. No pages.
+"""
 
 __all__ = [
     "authenticator",
+    "erasure",
     "exchange_link",
     "freeze",
     "invitations",

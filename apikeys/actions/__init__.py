@@ -3,6 +3,7 @@
 __all__ = [
     "address_approval",
     "consent",
+    "erasure",
     "expiry_reminders",
     "key_loader",
     "key_requests",

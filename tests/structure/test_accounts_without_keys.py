@@ -27,6 +27,7 @@ REMAINS = {
     "accounts.choices.approvals": FREEZE,
     "accounts.choices.events": QUARANTINE,
     "accounts.choices.roles": RIGHTS,
+    "accounts.management.commands.erase_customer": HELP,
     "accounts.management.commands.freeze_account": FREEZE,
     "accounts.management.commands.portal_doctor": HELP,
     "accounts.management.commands.run_demo": "the demo starts a gateway process beside the portal",

@@ -339,6 +339,31 @@ def test_rows_that_somebody_put_into_the_database_erase_nothing(
     assert User.objects.filter(pk=zahra.user.pk).exists()
 
 
+@pytest.mark.parametrize("has_event", [False, True])
+def test_a_row_that_says_it_was_done_erases_no_event(zahra: Person, has_event: bool) -> None:
+    event = audit.record(Event.LOGIN, None, customer=zahra.user, address=HOME)
+    now = timezone.now()
+    Erasure.objects.create(
+        user=zahra.user, requested_by="operator one", requested_at=now, due_at=now, closed_account=True,
+        confirmed_by="operator other", confirmed_at=now, done_at=now,
+    )  # fmt: skip
+    if has_event:
+        forged = audit.record(Event.LOGOUT, None, customer=None, target=str(zahra.user.pk))
+        tamper("UPDATE accounts_auditevent SET event = 'account.erased' WHERE id = %s", forged.pk)
+        tamper("UPDATE accounts_auditevent SET customer_id = -7, actor_id = -7 WHERE id = %s", event.pk)
+        tamper("UPDATE accounts_auditevent SET target = '-7' WHERE id = %s", forged.pk)
+    erasure.apply_due()
+    assert AuditEvent.objects.get(pk=event.pk).address == HOME
+
+
+def test_late_events_of_an_account_that_is_there_are_not_erased(zahra: Person) -> None:
+    """As after a restore of the account alone."""
+    event = audit.record(Event.LOGIN, None, customer=zahra.user, address=HOME)
+    audit.record(Event.CUSTOMER_ERASED, None, customer=None, target=str(zahra.user.pk))
+    erasure.apply_due()
+    assert AuditEvent.objects.get(pk=event.pk).address == HOME
+
+
 def test_it_waits_a_week_whatever_is_confirmed(zahra: Person) -> None:
     made = requested(zahra)
     assert erasure.confirm(zahra.user, "checked", OTHER)
@@ -409,6 +434,21 @@ def test_staff_and_events_without_a_mac_are_refused(zahra: Person) -> None:
     assert User.objects.get(pk=zahra.user.pk).is_active
 
 
+@at_once
+def test_a_row_without_a_mac_that_somebody_puts_in_holds_up_no_other_erasure(
+    zahra: Person, sara: Person
+) -> None:
+    erased(zahra)
+    late = audit.record(Event.LOGIN, None, customer=zahra.user, address=HOME)
+    tamper("UPDATE accounts_auditevent SET mac = '' WHERE id = %s", late.pk)
+    requested(sara)
+    waiting = audit.record(Event.LOGIN, None, customer=sara.user, address=HOME)
+    erasure.confirm(sara.user, "checked", OTHER)
+    assert erasure.apply_due() == 1
+    assert AuditEvent.objects.get(pk=waiting.pk).address == ""
+    assert AuditEvent.objects.get(pk=late.pk).address == HOME
+
+
 def test_the_chores_apply_it() -> None:
     assert chores.CHORES["erasures of customers"][0] is erasure.apply_due
 
@@ -443,15 +483,15 @@ def test_the_command_takes_two_users_of_the_machine(zahra: Person, monkeypatch: 
     phone = zahra.user.phone
     monkeypatch.setattr(audit, "operator", lambda: "one")
     key_of(zahra)
-    looked = command(phone, "--dry-run")
-    assert (looked["state"], looked["changed"], looked["erases"]["keys"]) == ("none", False, 1)
+    shown = command(phone, "--dry-run")
+    assert (shown["state"], shown["changed"], shown["erases"]["keys"]) == ("none", False, 1)
     assert User.objects.get(pk=zahra.user.pk).is_active
     made = command(phone, "--reason", "leaves")
     assert (made["state"], made["changed"]) == ("requested", True)
     assert command(phone, "--reason", "leaves")["changed"] is False
-    with pytest.raises(CommandError, match="another person") as refusal:
+    with pytest.raises(CommandError, match="another person") as caught:
         command(phone, "--confirm", "--reason", "checked")
-    assert refusal.value.returncode == 1
+    assert caught.value.returncode == 1
     monkeypatch.setattr(audit, "operator", lambda: "other")
     assert command(phone, "--confirm", "--reason", "checked")["state"] == "confirmed"
     assert command(phone, "--cancel", "--reason", "stays")["state"] == "none"
