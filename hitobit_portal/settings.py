@@ -90,9 +90,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "hitobit_portal.apps.PortalStaticFilesConfig",
+    "django.contrib.staticfiles",
     "django_otp",
-    "django_htmx",
     "accounts.apps.AccountsConfig",
     "apikeys.apps.ApiKeysConfig",
 ]
@@ -119,7 +118,6 @@ MIDDLEWARE = [
     "accounts.access.middleware.ProvedFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "accounts.access.middleware.DefaultDenyMiddleware",
 ]
 

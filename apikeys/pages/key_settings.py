@@ -99,7 +99,7 @@ def _forms(
 
 
 def save_posted(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Save a posted form, or show it again. htmx replaces only the form, so that a secret above it stays visible."""
+    """Save a posted form, or show it again; in place, so that a secret above it stays visible (`is_in_place`)."""
     fresh = session_state.is_fresh(request, key)
     if key.state != KeyState.ACTIVE:
         return redirect("key_detail", key.pk)
@@ -154,7 +154,7 @@ def _save(
     if needs_codes:
         return _ask_for_codes(request, key, change)
     key.refresh_from_db()
-    if request.htmx and not rename.is_bound:  # type: ignore[attr-defined]
+    if is_in_place(request) and not rename.is_bound:
         return _page(
             request,
             key,
@@ -215,9 +215,14 @@ def _ask_for_codes(request: HttpRequest, key: ApiKey, change: SettingsChange) ->
     return _go(request, reverse("key_verify", args=[key.pk]))
 
 
+def is_in_place(request: HttpRequest) -> bool:
+    """Return whether ``static/js/inplace.js`` sent the form. It replaces the form and leaves the rest of the page."""
+    return request.headers.get("HX-Request") == "true"
+
+
 def _go(request: HttpRequest, target: str) -> HttpResponse:
-    """Redirect to another page; htmx needs a header for this."""
-    if request.htmx:  # type: ignore[attr-defined]
+    """Redirect to another page. A script would follow a usual redirect itself, so it gets the target in a header."""
+    if is_in_place(request):
         return HttpResponse(status=204, headers={"HX-Redirect": target})
     return redirect(target)
 
@@ -234,7 +239,7 @@ def _page(
     is_unsaved: bool = False,
     template: KeyTemplate | None = None,
 ) -> HttpResponse:
-    """Render the form: alone for htmx, else in the page of a new key (``fresh``) or of the settings.
+    """Render the form: alone if it is sent in place, else in the page of a new key (``fresh``) or of the settings.
 
     ``template``: what the form was filled in from. ``is_unsaved``: it shows something else than what is in force, as
     every posted form does that was not saved.
@@ -244,7 +249,7 @@ def _page(
         "form": form,
         "rename": rename,
         # A page that may still show a new key's secret has no field for the name, also when only the form is replaced.
-        "asks_name": not fresh and (rename.is_bound or not request.htmx),  # type: ignore[attr-defined]
+        "asks_name": not fresh and (rename.is_bound or not is_in_place(request)),
         "fresh": fresh,
         "is_unsaved": is_unsaved or (form.is_bound and not saved),
         "saved": saved,
@@ -252,8 +257,7 @@ def _page(
         "networks": form.shown_chips(),
         "own_address": address_of(request),
     }
-    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
-    if is_fragment:
+    if is_in_place(request):
         name = "apikeys/_settings_form.html"
     elif fresh:
         name = "apikeys/key_new.html"
@@ -265,6 +269,4 @@ def _page(
     else:
         name = "apikeys/key_settings.html"
         context["may_ask"] = key.takes_addresses
-    response = render(request, name, context)
-    response.allows_htmx = True  # type: ignore[attr-defined]
-    return response
+    return render(request, name, context)

@@ -16,11 +16,11 @@ from hitobit_portal.observability import logs
 logger = logging.getLogger("portal.faults")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-CSP_BASE = (
+CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-CSP_TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types 'none'"
 
 
 def request_context(get_response: GetResponse) -> GetResponse:
@@ -66,15 +66,11 @@ def _readable(request: HttpRequest) -> bool:
 
 
 def security_headers(get_response: GetResponse) -> GetResponse:
-    """Set a strict CSP and other headers on all responses, those of Django admin too (none of its scripts is used).
-
-    ``response.allows_htmx``: the page uses htmx, which needs HTML sinks that Trusted Types forbid.
-    """
+    """Set a strict CSP and other headers on all responses, those of Django admin too (none of its scripts is used)."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        html_sinks = getattr(response, "allows_htmx", False)
-        response.setdefault("Content-Security-Policy", CSP_BASE + ("" if html_sinks else CSP_TRUSTED_TYPES))
+        response.setdefault("Content-Security-Policy", CSP)
         response.setdefault(
             "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         )

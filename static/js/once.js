@@ -6,7 +6,7 @@ export function once() {
     delete form.dataset.sent;
     for (const button of form.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
   };
-  // Capture, so that it runs before htmx's own listener on the form.
+  // Capture, so that it runs before a form is sent in place (inplace.js).
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.dataset.sent) {
@@ -20,5 +20,5 @@ export function once() {
   }, true);
   const freeAll = () => { for (const form of document.querySelectorAll("form[data-sent]")) free(form); };
   addEventListener("pageshow", freeAll);
-  document.addEventListener("htmx:afterRequest", freeAll);
+  document.addEventListener("form:failed", freeAll);
 }

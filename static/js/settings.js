@@ -1,4 +1,4 @@
-// Settings: the form is saved in place (htmx) while the secret stays above it. An answer that is not the form is not swapped in.
+// Settings: the form is saved in place (inplace.js) while the secret stays above it. An answer that is not the form is reported.
 // While something is changed the bar with the button stays in view, and the browser asks before the page is left.
 const CONTROLS = "input:not([type=hidden]), textarea, select";
 
@@ -29,47 +29,24 @@ function keepChanges() {
   document.addEventListener("input", show);
   document.addEventListener("change", show);
   document.addEventListener("submit", (event) => { isSent = event.target === form(); });
-  document.addEventListener("htmx:afterSettle", () => { isSent = false; show(); });
-  document.addEventListener("settings:fault", () => { isSent = false; });
+  document.addEventListener("form:placed", () => { isSent = false; show(); });
+  document.addEventListener("form:failed", () => { isSent = false; });
   addEventListener("pageshow", () => { isSent = false; show(); });
   addEventListener("beforeunload", (event) => { if (!isSent && isChanged()) event.preventDefault(); });
   show();
 }
 
-// A third of what the page weighs, needed only by those who change something.
-function fetchHtmx() {
-  const source = document.querySelector("meta[name=htmx-script]")?.content;
-  const form = document.getElementById("settings");
-  if (!source || !form) return;
-  const begun = new AbortController();
-  const load = () => {
-    begun.abort();
-    const script = document.createElement("script");
-    script.src = source;
-    document.head.append(script);
-  };
-  for (const event of ["pointerover", "pointerdown", "focusin"]) form.addEventListener(event, load, { signal: begun.signal });
-}
-
 export function settings() {
   const fault = document.getElementById("fault");
   if (!fault) return;
-  const fail = () => {
+  document.addEventListener("form:failed", () => {
     fault.hidden = false;
     fault.scrollIntoView({ block: "nearest" });
-    document.dispatchEvent(new Event("settings:fault"));
-  };
-  document.addEventListener("htmx:beforeRequest", () => { fault.hidden = true; });
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.xhr.status < 400 && event.detail.serverResponse.includes('id="settings"')) return;
-    event.detail.shouldSwap = false;
-    fail();
   });
-  document.addEventListener("htmx:sendError", fail);
   // The button that removed an address is gone with it; the keyboard goes on at the field beside it.
-  document.addEventListener("htmx:afterSettle", () => {
+  document.addEventListener("form:placed", () => {
+    fault.hidden = true;
     if (document.activeElement === document.body) document.getElementById("network")?.focus();
   });
   keepChanges();
-  fetchHtmx();
 }

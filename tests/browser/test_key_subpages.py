@@ -107,6 +107,18 @@ def test_the_button_that_saves_stays_in_view_while_something_is_changed(
     expect(changed).to_be_hidden()
 
 
+def test_an_address_is_added_in_place(portal: LiveSite, visit: Visit) -> None:
+    sara = visit()
+    page, path = sara.page, with_key(portal, sara)
+    sara.open(f"{path}settings/")
+    page.evaluate("document.body.dataset.same = 'page'")
+    page.locator("[name=ip_policy][value=trusted]").check()
+    page.locator("#network").fill("203.0.113.25")
+    page.locator("#add-network").click()
+    expect(page.locator(".chip", has_text="203.0.113.25")).to_be_visible()
+    assert page.evaluate("document.body.dataset.same") == "page"
+
+
 def test_leaving_with_changes_asks_first_and_saving_does_not(portal: LiveSite, visit: Visit) -> None:
     sara = visit()
     page, path = sara.page, with_key(portal, sara)

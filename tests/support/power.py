@@ -240,7 +240,7 @@ class Views:
         request: Any = RequestFactory().post(path, data)
         request.user = self.person.reload()
         request.session, request._messages = self.session, _NoMessages()
-        request.client_address, request.htmx = ADDRESS, False
+        request.client_address = ADDRESS
         view = resolve(path)
         response: HttpResponse = view.func(request, *view.args, **view.kwargs)
         return response

@@ -238,10 +238,11 @@ def test_right_of_one_new_key_is_no_right_on_another(sara: Person, key: ApiKey) 
     assert now_of(key).permissions == {"read"}
 
 
-def test_saving_through_htmx_answers_with_the_form_alone(maker: Client, key: ApiKey) -> None:
+def test_saving_in_place_answers_with_the_form_alone(maker: Client, key: ApiKey) -> None:
     """Only the form is replaced; the page with the secret stays."""
     secret = secret_of(key)
-    maker.get(f"/keys/{key.pk}/")
+    page = maker.get(f"/keys/{key.pk}/")
+    assert "require-trusted-types-for 'script'" in page["Content-Security-Policy"]
     for network, saved in (("wrong", False), ("8.8.8.8", True)):
         data = {"permissions": ["read"], "ip_policy": TRUSTED, "network": network, "save": "1"}
         answer = maker.post(f"/keys/{key.pk}/", data, headers={"hx-request": "true"})
@@ -252,7 +253,7 @@ def test_saving_through_htmx_answers_with_the_form_alone(maker: Client, key: Api
         assert answer.context["saved"] is saved
 
 
-def test_htmx_is_sent_to_the_codes_by_its_own_redirect(sara: Person, key: ApiKey) -> None:
+def test_form_sent_in_place_is_answered_with_the_way_to_the_codes(sara: Person, key: ApiKey) -> None:
     data = {"permissions": ["read", "trade"], "ip_policy": FREE, "network": "", "save": "1"}
     answer = logged_in(sara).post(f"/keys/{key.pk}/", data, headers={"hx-request": "true"})
     assert (answer.status_code, answer["HX-Redirect"]) == (204, f"/keys/{key.pk}/verify/")

@@ -528,7 +528,7 @@ def test_kind_comes_from_the_credential(sara: Person, key: ApiKey) -> None:
     assert "Ed25519" in client.get(page_of(key)).content.decode()
 
 
-def test_form_that_htmx_saves_goes_to_the_page_unless_a_new_keys_secret_may_be_on_it(
+def test_form_saved_in_place_goes_to_the_page_unless_a_new_keys_secret_may_be_on_it(
     sara: Person, key: ApiKey
 ) -> None:
     client = made_just_now(logged_in(sara), key)
