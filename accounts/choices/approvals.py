@@ -76,7 +76,7 @@ SENTENCES: Registry[ApprovalPurpose, Promise] = Registry(
         Purpose.THAW: _("unfreezing your account: all API keys work again"),
         Purpose.LIFT_QUARANTINE: _("ending the quarantine: your API keys can trade and withdraw again"),
         Purpose.END_SESSIONS: _("ending the other sessions of your account"),
-        Purpose.LINK_EXCHANGE: _("linking this account for good to the Hitobit account %(external_id)s"),
+        Purpose.LINK_EXCHANGE: _("permanently linking this account to the Hitobit account %(external_id)s"),
     }
 )
 #: The same in the activity page and in notices: what a code was for.

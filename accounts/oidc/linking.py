@@ -65,7 +65,7 @@ def is_down(request: HttpRequest, error: provider.ProviderDownError) -> HttpResp
 
 def down_text() -> str:
     return _(
-        "Hitobit's login cannot be reached at the moment. Your API keys keep working. Try again in a few minutes."
+        "The Hitobit login is unavailable at the moment. Your API keys keep working. Try again in a few minutes."
     )
 
 
@@ -120,7 +120,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 
 def linked_text() -> str:
-    return _("Your account, or this Hitobit account, is linked to another one already. Call support.")
+    return _("Your account or this Hitobit account is already linked to another account. Call support.")
 
 
 def _pending(request: HttpRequest) -> str:

@@ -30,7 +30,7 @@ from accounts.webhooks import endpoints, outbox
 STATES: dict[str, tuple[Promise, Q]] = {
     "": (gettext_lazy("All"), Q()),
     "waiting": (gettext_lazy("Waiting"), outbox.WAITING),
-    "given-up": (gettext_lazy("Given up"), Q(gave_up_at__isnull=False)),
+    "given-up": (gettext_lazy("Failed"), Q(gave_up_at__isnull=False)),
 }
 
 

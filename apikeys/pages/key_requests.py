@@ -50,7 +50,7 @@ def confirm(request: HttpRequest, request_pk: int) -> HttpResponse:
         facts=[
             (_("Key name"), row.label, False),
             (_("Requested by"), _requested_by(row), False),
-            (_("Waits until"), date_local(row.waits_until), False),
+            (_("Answer by"), date_local(row.waits_until), False),
         ],
         sentence=fill(_("creating the API “%(name)s”, which Hitobit requested"), name=plain(row.label)),
         changes=key_terms.changes(row.settings),

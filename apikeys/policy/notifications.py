@@ -91,20 +91,20 @@ def _request_link(event: AuditEvent) -> list[tuple[str, str]]:
     if not event.target.isdecimal():
         return []
     path = reverse("key_request", args=[event.target])
-    return [(_("Log in, see it and answer it"), f"{settings.BASE_URL}{path}")]
+    return [(_("Log in to review it"), f"{settings.BASE_URL}{path}")]
 
 
 def _thaw_link(_event: AuditEvent) -> list[tuple[str, str]]:
     return [
         (
-            _("If you want that, log in and confirm it with both codes"),
+            _("Agree? Log in and enter both codes"),
             f"{settings.BASE_URL}{reverse('thaw')}",
         )
     ]
 
 
 _LABEL, _LABEL_IN_SMS = gettext_lazy("Key"), gettext_lazy("Key: “%(name)s”")
-_INSTEAD = gettext_lazy("Or freeze the account:")
+_INSTEAD = gettext_lazy("Suspicious? Freeze the account:")
 _OF_A_KEY = NoticeWords(_LABEL, _LABEL_IN_SMS)
 _OF_AN_END = NoticeWords(
     _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your key? Freeze the account:"), dates=_end
@@ -115,7 +115,12 @@ WORDS: dict[SecurityEvent, NoticeWords] = {
         _LABEL, _LABEL_IN_SMS, ask=gettext_lazy("Not your program? Freeze the account:")
     ),
     KeyEvent.REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, ask=_INSTEAD, dates=_request_link),
-    KeyEvent.THAW_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, ask=_INSTEAD, dates=_thaw_link),
+    KeyEvent.THAW_REQUESTED: NoticeWords(
+        _LABEL,
+        _LABEL_IN_SMS,
+        ask=gettext_lazy("If not, do nothing. To freeze it again:"),
+        dates=_thaw_link,
+    ),
     KeyEvent.ADDRESS_REQUESTED: NoticeWords(_LABEL, _LABEL_IN_SMS, dates=_approval_link, changes_first=True),
 }
 

@@ -155,7 +155,7 @@ def test_provider_that_is_down_is_named_on_the_settings_page(openid: OpenIdProvi
     answer = openid.answer_for(place, SUBJECT)
     openid.control(status=503)
     assert browser.get(answer)["Location"] == "/settings/"
-    assert "ورود هیتوبیت" in browser.get("/settings/").content.decode()
+    assert "ورود با حساب هیتوبیت" in browser.get("/settings/").content.decode()
 
 
 def test_without_a_provider_there_is_no_such_page(ali: Person, settings: Any) -> None:
