@@ -155,10 +155,10 @@ def _text(rejection: Rejection) -> str:
         ),
         Rejection.CANCELLED: _("The login was cancelled at Hitobit. You can start again."),
         Rejection.PROVIDER: _(
-            "Hitobit's login reported an error. Start again. If it happens again, contact support."
+            "The Hitobit login reported an error. Start again. If it happens again, contact support."
         ),
         Rejection.TOKEN: _(
-            "The answer of Hitobit's login could not be verified, so it was refused. Start again. If it happens "
+            "The response from the Hitobit login could not be verified, so it was refused. Start again. If it happens "
             "again, contact support."
         ),
         Rejection.UNKNOWN: _("This Hitobit account has no access to the API portal. Call support."),
