@@ -9,7 +9,7 @@ import pytest
 from binance.spot import Spot
 from playwright.sync_api import expect
 
-from tests.support.accessibility import DESKTOP, PHONE, faults
+from tests.support.accessibility import DESKTOP, PHONE, dress, faults
 from tests.support.live_site import LiveSite
 from tests.support.visitors import SUBMIT, Visit, Visitor
 
@@ -20,6 +20,9 @@ WAYS: list[dict[str, Any]] = [
     {"viewport": PHONE, "java_script_enabled": False},
 ]
 CALLER = "127.0.0.1"  # from where the programs below call the portal
+#: Pixels on a phone of an event on the dashboard, however many addresses it is about: title, four lines, time.
+HIGHEST_EVENT = 230
+ONE_LINE = 45
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +107,18 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
     for look in ("/dashboard/", path, other, f"{path}confirm/"):
         sara.open(look)
         assert faults(page) == [], look
+    sara.open("/dashboard/")
+    dress(page, ("dark", PHONE))
+    heights = page.locator("section[aria-labelledby=events-title] li").evaluate_all(
+        "all => all.map((row) => row.offsetHeight)"
+    )
+    assert max(heights) <= HIGHEST_EVENT
     sara.open(other)
     sara.button("تایید با هر دو کد").click()
     sara.give_codes()
     sara.button(SUBMIT).click()
     page.wait_for_url(f"{portal.url}/keys/*/made/")
     assert faults(page) == []
+    heights = page.locator(".plate > bdi").evaluate_all("all => all.map((value) => value.offsetHeight)")
+    assert len(heights) == 2
+    assert max(heights) <= ONE_LINE, "a key of 64 characters is one line on a desktop"
