@@ -1,6 +1,7 @@
 """Concurrency helpers: threads with a database connection each, and child processes where threads are not enough."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -138,6 +139,19 @@ def child_of(task: str, *arguments: str, **environ: str) -> Iterator[subprocess.
     finally:
         child.kill()
         child.communicate()
+
+
+def kill_when(is_reached: Callable[[], bool], command: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Run ``manage.py command`` in ``environ``, and end it by SIGKILL as soon as ``is_reached``."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *command], cwd=ROOT, env=environ, preexec_fn=die_with_parent,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not is_reached():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it came to its end before"
 
 
 def room_for(threads: int) -> Any:

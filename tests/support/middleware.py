@@ -1,22 +1,15 @@
 """Beside the middlewares of deploy/middleware: the one of Python as a module, and a portal that allows each request."""
 
-import importlib.util
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.support.production import ROOT
+from tests.support.shipped_modules import load
 
 
 def shipped() -> Any:
     """Load deploy/middleware/portal_asgi.py, which is a file to copy and no module of the portal."""
-    path = ROOT / "deploy/middleware/portal_asgi.py"
-    spec = importlib.util.spec_from_file_location("portal_asgi", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("middleware/portal_asgi.py")
 
 
 class AllowingPortal(ThreadingHTTPServer):

@@ -22,12 +22,14 @@ BEGIN, CALLBACK = "/login/oidc/", "/login/oidc/callback/"
 
 
 class OpenIdProvider(Server):
-    """``issuer`` is its address. `control` makes it faulty; each call ends the faults of the one before."""
+    """``issuer`` is its address, ``portal`` that of its client. `control` makes it faulty; each call ends the faults of
+    the one before.
+    """
 
     name = "openid-provider"
     client_id = "portal"
 
-    def __init__(self) -> None:
+    def __init__(self, portal: str = f"https://{HOST}") -> None:
         node = shutil.which("node")
         if node is None:
             raise Missing("Node.js is not installed.")
@@ -37,13 +39,13 @@ class OpenIdProvider(Server):
         if not (DIRECTORY / "node_modules/oidc-provider").is_dir():
             raise Missing("Its packages are not installed; run: make openid")
         super().__init__()
-        self.node = node
+        self.node, self.portal = node, portal
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.client_secret = f"%+{secrets.token_urlsafe(32)}"  # characters that RFC 6749 wants encoded
 
     def command(self) -> list[str]:
         return [
-            self.node, str(DIRECTORY / "provider.mjs"), str(self.port), f"https://{HOST}{CALLBACK}",
+            self.node, str(DIRECTORY / "provider.mjs"), str(self.port), f"{self.portal}{CALLBACK}",
             self.client_secret,
         ]  # fmt: skip
 
@@ -72,8 +74,8 @@ class OpenIdProvider(Server):
                 answer = browser.get(url)
                 assert answer.is_redirect, f"{answer.status_code} {answer.text[:500]}"
                 url = urljoin(url, answer.headers["location"])
-                if url.startswith(f"https://{HOST}/"):
-                    return url.removeprefix(f"https://{HOST}")
+                if url.startswith(f"{self.portal}/"):
+                    return url.removeprefix(self.portal)
                 if "/interaction/" in url:
                     url += f"?{urlencode({'as': subject})}"
         raise AssertionError(f"the provider does not come to an end: {url}")

@@ -210,6 +210,8 @@ def program(
             continue
         spent = clock, time.time_ns() // 1_000_000
         checker.judge(key, subject, begun, time.monotonic(), spent, answer.status)
+    for connection in connections.values():
+        connection.close()
 
 
 def author(checker: Checker, keys: list[KnownKey], stop: threading.Event, seed: int) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tracemalloc
@@ -37,6 +36,7 @@ from accounts.transfer.records import MAX_RECORD_BYTES
 from hitobit_portal import settings as production_settings
 from hitobit_portal.security import crypto
 from tests.support import people
+from tests.support.concurrency import kill_when
 from tests.support.gateways import database_url
 from tests.support.password_hashing import QuickArgon2
 from tests.support.production import ROOT
@@ -536,29 +536,14 @@ def test_import_that_was_killed_is_finished_by_the_next_run(tmp_path: Path) -> N
     count = 2_000
     file = tmp_path / "users"
     file.write_bytes(b"".join(endless(count)))
-    command = [
-        sys.executable,
-        "manage.py",
-        "import_users",
-        str(file),
-        "--format",
-        "csv",
-        "--batch",
-        "100",
-        "--json",
-    ]
+    command = ["import_users", str(file), "--format", "csv", "--batch", "100", "--json"]
     environ = {**os.environ, "DATABASE_URL": database_url()}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    while User.objects.exclude(external_id=None).count() < 500:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(lambda: User.objects.exclude(external_id=None).count() >= 500, command, environ)
     before = User.objects.exclude(external_id=None).count()
     assert 500 <= before < count
     assert before % 100 == 0, "a batch was stored in part"
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, check=True)
+    again = [sys.executable, "manage.py", *command]
+    done = subprocess.run(again, cwd=ROOT, env=environ, capture_output=True, check=True)
     document = json.loads(done.stdout)
     assert (document["created"], document["unchanged"], document["refused"]) == (count - before, before, 0)
     assert User.objects.exclude(external_id=None).count() == count
