@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core import checks
@@ -21,9 +21,19 @@ from django.utils import timezone
 
 from accounts.choices import audit_mac
 from accounts.choices.registry import Registry
-from accounts.models import AuditEvent, AuditHead, DelayedChange, LastRun, Notice, SmsDelivery
+from accounts.models import (
+    AuditEvent,
+    AuditHead,
+    DelayedChange,
+    LastRun,
+    Notice,
+    SmsDelivery,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from accounts.notifications import outbox
 from accounts.sms import LOCAL, circuit_breaker
+from accounts.webhooks import outbox as outbox_of_webhooks
 from hitobit_portal.database import clock as database_clock
 
 #: Signed requests are valid for 5 s (recvWindow), codes for 30 s: half a second is harmless.
@@ -35,6 +45,8 @@ NOTICE_LATE = timedelta(minutes=5)
 NOTICE_STUCK = timedelta(hours=1)
 #: The timer runs `tick` every minute, a loop records its run every minute.
 RUN_LATE = timedelta(minutes=15)
+#: A receiver that takes four events a second needs 40 minutes for them.
+MANY_FOR_WEBHOOK = 10_000
 APPS = ("accounts", "apikeys")
 CLOCKS = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
@@ -80,7 +92,8 @@ def run_checks() -> Iterator[CheckResult]:
 
 
 NOT_SENDING_ADVICE = (
-    "No process sends notices: start manage.py send_notices --loop (or tick) and keep it running."
+    "No process sends notices and webhooks: start manage.py send_notices --loop (or tick), and keep it "
+    "running."
 )
 RERUN_ADVICE = "Fix what fails above, then run this again."
 ADVICE = {
@@ -260,6 +273,62 @@ def notices() -> Iterator[CheckResult]:
         yield CheckResult("notices", CheckStatus.OK, summary)
 
 
+def webhooks() -> Iterator[CheckResult]:
+    """Yield a result for each endpoint, under its name."""
+    now, run = timezone.now(), LastRun.of("send_notices")
+    is_sending = run is not None and now - run.at <= RUN_LATE
+    head = AuditHead.objects.first()
+    rows = outbox_of_webhooks.endpoints_with_unseen()
+    for row, unseen_since in rows:
+        links = max(0, head.sequence - row.sequence) if head is not None else 0
+        state, summary, advice = _webhook(row, now, is_sending, unseen_since, links)
+        yield CheckResult(f"webhook {row.name}", state, summary, advice)
+    if not rows:
+        yield CheckResult("webhooks", CheckStatus.OK, "none")
+
+
+def _webhook(
+    row: WebhookEndpoint, now: datetime, is_sending: bool, unseen_since: datetime | None, links: int
+) -> tuple[CheckStatus, str, str]:
+    """Return (state, summary, advice). ``unseen_since``, ``links``: what no sender has looked at for it."""
+    deliveries = WebhookDelivery.objects.filter(endpoint=row)
+    waiting = deliveries.filter(outbox_of_webhooks.WAITING)
+    count, oldest = waiting.count(), waiting.order_by("created_at").first()
+    summary = f"{count} wait" + (f", oldest for {_age(now - oldest.created_at)}" if oldest else "")
+    if not row.is_active:
+        summary = f"paused; {summary}, {links} links not looked at"
+        advice = (
+            f"'webhook update {row.name} --resume' sends them; events that are pruned before are lost to it."
+        )
+        return CheckStatus.WARN, summary, advice
+    if unseen_since is not None and unseen_since < now - NOTICE_LATE:
+        summary += f"; events of {_age(now - unseen_since)} are not looked at"
+        return CheckStatus.FAIL, summary, NOT_SENDING_ADVICE
+    if not is_sending:
+        is_late = waiting.filter(next_try_at__lt=now - NOTICE_LATE).exists()
+        return (
+            (CheckStatus.FAIL if is_late else CheckStatus.WARN),
+            f"{summary}; no sender",
+            NOT_SENDING_ADVICE,
+        )
+    failed = waiting.filter(attempts__gt=0, created_at__lt=now - NOTICE_STUCK).order_by("created_at").first()
+    if failed is not None:
+        summary += f"; {failed.attempts} attempts at the oldest failed: {failed.status or failed.error or 'no answer'}"
+        advice = f"See 'webhook deliveries {row.name}'. What waits is sent when the receiver answers 2xx."
+        return CheckStatus.WARN, summary, advice
+    given_up = deliveries.filter(gave_up_at__gt=now - timedelta(days=1)).count()
+    if given_up:
+        advice = f"When the receiver works: webhook resend {row.name} --given-up."
+        return CheckStatus.WARN, f"{summary}; {given_up} given up within a day", advice
+    if count > MANY_FOR_WEBHOOK:
+        return (
+            CheckStatus.WARN,
+            summary,
+            "The receiver is slower than the events come: see how long it takes.",
+        )
+    return CheckStatus.OK, summary, ""
+
+
 def audit() -> Iterator[CheckResult]:
     head = AuditHead.objects.first()
     if head is None or not audit_mac.is_head(head):
@@ -302,6 +371,7 @@ CHECKS: Registry[str, Check] = Registry(
         "SMS": (True, sms),
         "e-mail": (False, email),
         "notices": (True, notices),
+        "webhooks": (True, webhooks),
         "audit": (True, audit),
     }
 )

@@ -25,7 +25,6 @@ from accounts.models import (
     Notice,
     SmsDelivery,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from accounts.notifications import outbox
 from accounts.webhooks import outbox as outbox_of_webhooks
@@ -125,7 +124,6 @@ def _queues(now: datetime) -> Iterator[Metric]:
 
 def _webhooks(now: datetime) -> Iterator[Metric]:
     """Yield what waits for each endpoint that is not paused, and what was given up within a day; three queries."""
-    names = dict(WebhookEndpoint.objects.filter(is_active=True).values_list("pk", "name"))
     waiting = WebhookDelivery.objects.filter(outbox_of_webhooks.WAITING).order_by().values_list("endpoint")
     rows = {pk: (number, oldest) for pk, number, oldest in waiting.annotate(Count("pk"), Min("created_at"))}
     lost = WebhookDelivery.objects.filter(gave_up_at__gt=now - timedelta(days=1)).order_by()
@@ -135,17 +133,18 @@ def _webhooks(now: datetime) -> Iterator[Metric]:
     )
     age = GaugeMetricFamily(
         "portal_webhook_age_seconds",
-        "Age of the oldest event that waits for the webhook.",
+        "Age of the oldest event that waits for the webhook, or to be looked at for it.",
         labels=["webhook"],
     )
     ended = GaugeMetricFamily(
         "portal_webhook_given_up", "Events that were given up within a day, by webhook.", labels=["webhook"]
     )
-    for pk, name in names.items():
-        number, oldest = rows.get(pk, (0, now))
-        size.add_metric([name], number)
-        age.add_metric([name], max(0.0, (now - oldest).total_seconds()))
-        ended.add_metric([name], given_up.get(pk, 0))
+    for row, unseen_since in outbox_of_webhooks.endpoints_with_unseen():
+        if row.is_active:
+            number, oldest = rows.get(row.pk, (0, now))
+            size.add_metric([row.name], number)
+            age.add_metric([row.name], max(0.0, (now - min(oldest, unseen_since or now)).total_seconds()))
+            ended.add_metric([row.name], given_up.get(row.pk, 0))
     yield from (size, age, ended)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from standardwebhooks import Webhook
 
@@ -195,6 +195,16 @@ def send_again(delivery: WebhookDelivery) -> bool:
         over.update(delivered_at=None, gave_up_at=None, attempts=0, since=now, next_try_at=now, lane=None)
         == 1
     )
+
+
+def endpoints_with_unseen() -> list[tuple[WebhookEndpoint, datetime | None]]:
+    """Return all endpoints, each with the time of the oldest linked event that `fan_out` has not looked at.
+
+    Without a sender nothing is waiting, and only this tells that something should be.
+    """
+    unseen = AuditLink.objects.filter(sequence__gt=OuterRef("sequence")).order_by("sequence")
+    rows = WebhookEndpoint.objects.annotate(unseen_since=Subquery(unseen.values("event__at")[:1]))
+    return [(row, row.unseen_since) for row in rows]
 
 
 def count_waiting() -> int:

@@ -19,12 +19,13 @@ from django.utils import timezone
 from accounts.audit import chain
 from accounts.choices import audit_mac
 from accounts.choices.events import Event
-from accounts.models import AuditHead, LastRun, Notice
+from accounts.models import AuditHead, LastRun, Notice, WebhookDelivery, WebhookEndpoint
 from accounts.operations import doctor
 from accounts.sms import circuit_breaker
+from accounts.webhooks import endpoints
 from apikeys.models import Credential, GatewayToken
 from tests.support import sms_collector
-from tests.support.audit_trail import recorded
+from tests.support.audit_trail import recorded, tamper
 from tests.support.people import customer, key_of
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +39,7 @@ NAMES = {
         "master keys",
         "SMS tests.support.sms_collector",
     ),
-    *("e-mail", "notices", "audit", "gateways"),
+    *("e-mail", "notices", "webhooks", "audit", "gateways"),
 }
 
 
@@ -129,7 +130,8 @@ def _open_circuit(settings: Any) -> None:
 
 
 def _no_run(settings: Any) -> None:
-    LastRun.objects.create(name="send_notices", at=timezone.now() - timedelta(minutes=20))
+    past = timezone.now() - timedelta(minutes=20)
+    LastRun.objects.update_or_create(name="send_notices", defaults={"at": past})
 
 
 def _unapplied(settings: Any) -> None:
@@ -152,15 +154,72 @@ def _forged(settings: Any) -> None:
     AuditHead.objects.update(mac="forged")
 
 
+def _webhook(passed: timedelta = timedelta(0), count: int = 1, **values: Any) -> None:
+    """An endpoint with a sender, and with deliveries of the time before ``passed``."""
+    LastRun.note("send_notices")
+    endpoint, _secret = endpoints.create("risk", "https://hooks.example.com/s3cret", ["*"])
+    event = recorded(customer(), 1)[0]
+    WebhookEndpoint.objects.update(sequence=AuditHead.objects.get().sequence)
+    at = timezone.now() - passed
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(endpoint=endpoint, event=event, number=n, created_at=at, next_try_at=at, **values)
+        for n in range(count)
+    )
+
+
+def _failing_webhook(settings: Any) -> None:
+    _webhook(timedelta(hours=3), attempts=5, status=500)
+
+
+def _unreachable_webhook(settings: Any) -> None:
+    _webhook(timedelta(hours=3), attempts=5, error="ConnectError")
+
+
+def _given_up(settings: Any) -> None:
+    _webhook(gave_up_at=timezone.now())
+
+
+def _paused(settings: Any) -> None:
+    _webhook()
+    recorded(customer(), 2)
+    WebhookEndpoint.objects.update(is_active=False)
+
+
+def _no_sender(settings: Any) -> None:
+    _webhook()
+    _no_run(settings)
+
+
+def _no_sender_for_long(settings: Any) -> None:
+    _webhook(timedelta(hours=1))
+    _no_run(settings)
+
+
+def _unseen(settings: Any) -> None:
+    """Events wait in the chain, although `send_notices` runs."""
+    _webhook()
+    WebhookEndpoint.objects.update(sequence=0)
+    tamper("UPDATE accounts_auditevent SET at = %s", timezone.now() - timedelta(minutes=20))
+
+
 @pytest.mark.parametrize(
     ("spoil", "name", "state", "words"),
     [
+        (_failing_webhook, "webhook risk", "warn", "5 attempts at the oldest failed: 500"),
+        (_unreachable_webhook, "webhook risk", "warn", "failed: ConnectError See 'webhook deliveries risk'"),
+        (_given_up, "webhook risk", "warn", "webhook resend risk --given-up"),
+        (_paused, "webhook risk", "warn", "paused; 1 wait, oldest for 0 s, 2 links not looked at"),
+        (_no_sender, "webhook risk", "warn", "send_notices --loop"),
+        (_no_sender_for_long, "webhook risk", "fail", "send_notices --loop"),
+        (_unseen, "webhook risk", "fail", "events of 20 min are not looked at"),
+        (lambda _settings: _webhook(), "webhook risk", "ok", "1 wait, oldest for 0 s"),
         (_lose_key, "master keys", "fail", "gone-2019 (1)"),
         (_lose_audit_key, "master keys", "fail", "not in the ring"),
         (_old_key, "master keys", "warn", "rotate_master_key"),
         (_late_notice, "notices", "fail", "send_notices --loop"),
         (_no_run, "notices", "warn", "last run 20 min ago"),
         (lambda _settings: None, "notices", "warn", "never ran"),
+        (lambda _settings: None, "webhooks", "ok", "none"),
         (_open_circuit, "SMS tests.support.sms_collector", "warn", "circuit open"),
         (_unapplied, "migrations", "fail", "manage.py migrate"),
         (_several, "cache", "fail", "REDIS_URL"),
@@ -184,6 +243,15 @@ def test_what_is_wrong_is_found_with_what_to_do(
     rows = result(capsys)
     assert rows[name][0] == state
     assert words in rows[name][1]
+
+
+def test_many_events_that_wait_for_a_webhook_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _webhook(count=6)
+    assert result(capsys)["webhook risk"][0] == "ok"
+    monkeypatch.setattr(doctor, "MANY_FOR_WEBHOOK", 5)
+    assert result(capsys)["webhook risk"][0] == "warn"
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0, "ok"), (10, "warn"), (3600, "fail"), (-3600, "fail")])

@@ -376,6 +376,16 @@ def test_metrics_count_what_waits_and_what_was_given_up(receiver: Receiver) -> N
     }
 
 
+def test_age_counts_events_that_no_sender_has_looked_at(receiver: Receiver) -> None:
+    pointed_at(receiver)
+    event = audit.record(Event.LOGIN, None, customer=None)
+    audit.record(Event.LOGOUT, None, customer=None)
+    chain.seal_pending()
+    waiting, age, _given_up = metrics._webhooks(event.at + timedelta(hours=2))
+    assert waiting.samples[0].value == 0, "nobody made a delivery of it"
+    assert age.samples[0].value == 7200
+
+
 @pytest.mark.django_db(transaction=True)
 def test_one_run_of_the_command_sends_webhooks_and_does_not_wait_for_their_success(
     receiver: Receiver,
