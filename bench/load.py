@@ -60,6 +60,12 @@ def seconds_and_rounds() -> tuple[float, int]:
     return seconds, int(sys.argv[2]) if len(sys.argv) > 2 else 7
 
 
+def counts(*defaults: int) -> list[int]:
+    """Return the whole numbers of the command line, and of ``defaults`` what it leaves out."""
+    given = [int(text) for text in sys.argv[1:]]
+    return [*given, *defaults[len(given) :]]
+
+
 def missing() -> str | None:
     return None if shutil.which("wrk") else "wrk is not installed: apt-get install wrk"
 

@@ -10,12 +10,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.world import World
 from tests.support.production import ROOT
 from tests.support.servers import die_with_parent
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 WAITING = 30_000
 CUSTOMERS = 1_000
@@ -42,18 +47,25 @@ class Provider(BaseHTTPRequestHandler):
         pass
 
 
-def fill() -> int:
-    """Create a customer and the announcements. Return the customer's id."""
-    from django.utils import timezone
-
+def make_owner() -> "User":
+    """Create a customer who has logged in."""
     from accounts import audit
     from accounts.choices.events import Event
-    from accounts.models import AuditEvent, Notice, User
-    from apikeys.policy.events import KeyEvent
     from tests.support import people
 
     owner = people.customer().user
     audit.record(Event.LOGIN, None, customer=owner)
+    return owner
+
+
+def fill(owner: "User") -> None:
+    """Create the announcements, with an event of ``owner``."""
+    from django.utils import timezone
+
+    from accounts import audit
+    from accounts.models import AuditEvent, Notice, User
+    from apikeys.policy.events import KeyEvent
+
     detail: dict[str, Any] = {"days": 7, "date": timezone.now().isoformat()}
     audit.record(KeyEvent.EXPIRES_SOON, None, customer=owner, target="1", label="bot", **detail)
     event = AuditEvent.objects.get(event=KeyEvent.EXPIRES_SOON.value)
@@ -71,18 +83,18 @@ def fill() -> int:
         for n in range(WAITING)
     )
     Notice.objects.bulk_create(rows, batch_size=2_000)
-    return owner.pk
 
 
-def measure(owner: int) -> list[float]:
+def measure(owner: "User", count: int = URGENT) -> list[float]:
+    """Return the seconds from each of ``count`` urgent events to the end of its delivery."""
     from accounts import audit
     from accounts.choices.events import Event
-    from accounts.models import Notice, User
+    from accounts.models import Notice
 
-    user, seconds = User.objects.get(pk=owner), []
-    for _n in range(URGENT):
+    seconds = []
+    for _n in range(count):
         began = time.monotonic()
-        audit.record(Event.ACCOUNT_FROZEN, None, customer=user)
+        audit.record(Event.ACCOUNT_FROZEN, None, customer=owner)
         notice = Notice.objects.filter(priority=Notice.Priority.URGENT).latest("pk")
         while not Notice.objects.filter(pk=notice.pk, sent_at__isnull=False).exists():
             time.sleep(0.02)
@@ -93,20 +105,38 @@ def measure(owner: int) -> list[float]:
     return seconds
 
 
+@contextmanager
+def provider() -> Iterator[None]:
+    """Run the provider, and let the processes of this environment use it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ |= {
+        "PORTAL_SMS_BACKENDS": "accounts.sms.http",
+        "PORTAL_SMS_HTTP_URL": f"http://127.0.0.1:{server.server_port}",
+        "PORTAL_SMS_HTTP_TOKEN": "token-of-the-bench",
+    }
+    yield
+    server.shutdown()
+
+
+@contextmanager
+def sender(*options: str) -> Iterator[None]:
+    """Run ``send_notices --loop``."""
+    command = [sys.executable, "manage.py", "send_notices", "--loop", *options]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ}, preexec_fn=die_with_parent)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def main() -> int:
-    provider = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    provider.daemon_threads = True
-    threading.Thread(target=provider.serve_forever, daemon=True).start()
-    with World() as world:
-        os.environ |= {
-            "PORTAL_SMS_BACKENDS": "accounts.sms.http",
-            "PORTAL_SMS_HTTP_URL": f"http://127.0.0.1:{provider.server_port}",
-            "PORTAL_SMS_HTTP_TOKEN": "token-of-the-bench",
-        }
-        owner = fill()
-        command = [sys.executable, "manage.py", "send_notices", "--loop"]
-        sender = subprocess.Popen(command, cwd=ROOT, env={**os.environ}, preexec_fn=die_with_parent)
-        try:
+    with World(), provider():
+        owner = make_owner()
+        fill(owner)
+        with sender():
             from accounts.models import Notice
 
             while not Notice.objects.filter(sent_at__isnull=False).exists():
@@ -115,11 +145,6 @@ def main() -> int:
             seconds = measure(owner)
             left = Notice.objects.filter(sent_at=None).count()
             rate = (before - left + URGENT) / (time.monotonic() - began)
-        finally:
-            sender.terminate()
-            sender.wait(60)
-        assert world.directory.exists()
-    provider.shutdown()
     sys.stdout.write(
         f"urgent notice with {left:,} announcements waiting: median {statistics.median(seconds):.2f} s, "
         f"longest {max(seconds):.2f} s (must be < {LIMIT:.0f}); {rate:.0f} notices a second in all\n"

@@ -14,10 +14,13 @@ RATE = str(10**9)
 
 
 class World:
-    """``with World() as world`` starts the database and sets Django up on it, in this process, too."""
+    """``with World() as world`` starts the database and sets Django up on it, in this process, too.
 
-    def __init__(self) -> None:
-        self._stack = ExitStack()
+    ``environ``: more settings.
+    """
+
+    def __init__(self, **environ: str) -> None:
+        self._stack, self._environ = ExitStack(), environ
 
     def __enter__(self) -> "World":
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-bench-"))
@@ -34,6 +37,7 @@ class World:
             "PORTAL_GATEWAY_ADDRESS_RATE": RATE,
             "PORTAL_GATEWAY_LEASE_MS": "200",
             "PORTAL_GATEWAY_CACHE": "200000",
+            **self._environ,
         }
         os.environ.clear()
         os.environ.update(environ)
