@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import string
 import uuid
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
-from django.db.models import Q
+from django.db import connections, models
+from django.db.models import Q, Value
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -103,16 +105,44 @@ class Credential(models.Model):
         return crypto.unseal(self.sealed, self.seal_owner).decode("ascii") if is_first else None
 
 
+class AllowedNetworkQuerySet(models.QuerySet["AllowedNetwork"]):
+    """Entries of allow-lists."""
+
+    def inside(self, network: IPv4Network | IPv6Network) -> AllowedNetworkQuerySet:
+        """Return the entries whose addresses are all in ``network``.
+
+        PostgreSQL orders networks by their common bits and then by the length of the prefix: those from the network to
+        its last address are the ones inside it. SQLite has no such type: every entry is read and compared.
+        """
+        if connections[self.db].vendor == "postgresql":
+            address = models.GenericIPAddressField()
+            first, last = Value(str(network)), Value(str(network.broadcast_address))
+            return self.alias(network=Cast("value", address)).filter(
+                network__gte=Cast(first, address), network__lte=Cast(last, address)
+            )
+        listed = self.values_list("pk", "value").iterator(chunk_size=5_000)
+        return self.filter(pk__in=[pk for pk, value in listed if _is_inside(ip_network(value), network)])
+
+
+def _is_inside(entry: IPv4Network | IPv6Network, network: IPv4Network | IPv6Network) -> bool:
+    return entry.version == network.version and entry.subnet_of(network)  # type: ignore[arg-type]
+
+
 class AllowedNetwork(models.Model):
     """An address or network of a key's allow-list, normalised by `networks.parse_network`."""
 
     key = models.ForeignKey("apikeys.ApiKey", models.CASCADE, related_name="networks")
     value = models.CharField(_("IP or network"), max_length=43)
 
+    objects = AllowedNetworkQuerySet.as_manager()
+
     class Meta:
         ordering = ["pk"]
         constraints = [models.UniqueConstraint(fields=["key", "value"], name="a_network_once_a_key")]
-        indexes = [models.Index(fields=["value"], name="keys_of_a_network")]
+        indexes = [
+            models.Index(fields=["value"], name="keys_of_a_network"),
+            models.Index(Cast("value", models.GenericIPAddressField()), name="keys_inside_a_network"),
+        ]
 
     def __str__(self) -> str:
         return self.value

@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from datetime import timedelta
 from io import StringIO
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from django.utils import timezone
 from accounts.factors import verification
 from accounts.models import AuditEvent, LastRun, TotpDevice
 from apikeys.actions import key_loader
-from apikeys.models import ApiKey, Credential
+from apikeys.management.commands import revoke_keys
+from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.operations import reencrypt
 from apikeys.policy.events import KeyEvent
 from hitobit_portal.security import crypto
@@ -90,6 +92,75 @@ def test_selectors_are_combined_and_each_key_leaves_an_event(
     events = AuditEvent.objects.filter(event=KeyEvent.REVOKED.value)
     assert {event.label for event in events} == ended
     assert all(event.detail["reason"] == "leaked list" for event in events)
+
+
+ENTRIES = (
+    "203.0.113.7", "203.0.113.0/24", "203.0.113.0/25", "203.0.113.128/25", "203.0.113.255", "203.0.112.0/23",
+    "203.0.0.0/16", "203.0.114.0", "203.0.112.255", "8.0.0.0/8", "255.255.255.255", "2001:db8::/32", "2001:db8::/64",
+    "2001:db8::1", "2001:db8:0:1::/64", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::", "2001::/24",
+    "::1", "cb00:7107::",
+)  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "text", [*ENTRIES, "203.0.112.0/22", "128.0.0.0/1", "::/1", "2000::/3", "10.0.0.0/8"]
+)
+def test_entries_inside_a_network_are_those_that_python_calls_its_subnets(text: str) -> None:
+    key = people.key_of(people.customer(), "all")
+    AllowedNetwork.objects.bulk_create([AllowedNetwork(key=key, value=value) for value in ENTRIES])
+    wanted: Any = ip_network(text)
+    entries: list[Any] = [ip_network(value) for value in ENTRIES]
+    inside = {str(e) for e in entries if e.version == wanted.version and e.subnet_of(wanted)}
+    listed = AllowedNetwork.objects.inside(wanted).values_list("value", flat=True)
+    assert sorted(str(ip_network(value)) for value in listed) == sorted(inside)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_database_looks_for_the_keys_of_a_network_in_an_index() -> None:
+    listed = AllowedNetwork.objects.inside(ip_network("203.0.113.0/24"))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        plan = listed.order_by().explain()
+    assert "keys_inside_a_network" in plan
+    assert "Filter" not in plan
+
+
+def test_key_with_two_entries_in_a_network_is_listed_once(keys: dict[str, ApiKey]) -> None:
+    keys["b"].apply(["read"], "trusted", ["203.0.113.7", "203.0.113.9"])
+    assert output("revoke_keys", "--network", "203.0.113.0/28")["keys"] == [keys["b"].key_id]
+
+
+def test_interrupted_deletion_leaves_complete_batches_and_goes_on(
+    keys: dict[str, ApiKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoke_keys, "BATCH", 2)
+    command = ["revoke_keys", "--all", "--yes", "--reason", "leak"]
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(revoke_keys, "progress", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            call_command(*command)
+    assert states() == {"a": "revoked", "b": "revoked", "c": "active"}
+    assert output(*command) == {"found": 1, "revoked": 1, "keys": [keys["c"].key_id]}
+
+
+def test_all_keys_are_listed_over_several_batches(
+    keys: dict[str, ApiKey], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(revoke_keys, "READ", 2)
+    monkeypatch.setattr(revoke_keys, "SHOWN", 2)
+    listed = [key.key_id for key in keys.values()]
+    assert output("revoke_keys", "--all") == {"found": 3, "revoked": 0, "keys": listed}
+    call_command("revoke_keys", "--all")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        *listed[:2], "... and 1 more", "3 keys would be deleted; add --yes --reason WHY.",
+    ]  # fmt: skip
 
 
 def test_keys_of_a_customer_or_by_id(keys: dict[str, ApiKey]) -> None:

@@ -1,7 +1,12 @@
 """``manage.py revoke_keys``: delete many keys permanently; without --yes, list them."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
@@ -9,7 +14,7 @@ from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.management import reporting
-from accounts.management.arguments import moment
+from accounts.management.arguments import moment, progress
 from apikeys.models import AllowedNetwork, ApiKey, Credential
 from apikeys.policy.choices import KeyState
 from apikeys.policy.events import KeyEvent
@@ -19,6 +24,9 @@ from hitobit_portal.i18n.jalali import masked_phone
 
 #: Keys per transaction. If the command is interrupted, the complete batches are deleted and it can be run again.
 BATCH = 200
+#: Rows that are read at once.
+READ = 5_000
+ID_BYTES = 16
 SHOWN = 20
 SELECTORS = ("customer", "key", "network", "kind", "created_after", "created_before", "all")
 
@@ -52,27 +60,60 @@ class Command(reporting.ReportingCommand):
         parser.add_argument("--yes", action="store_true", help="delete them")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keys = selected(options)
-        key_ids = dict(keys.values_list("pk", "key_id"))
-        ids = list(key_ids)
+        if options["yes"] and not options["reason"]:
+            raise CommandError("Give a reason with --reason; customers read it.")
+        batches = Batches(selected(options))
         revoked = 0
         if options["yes"]:
-            if not options["reason"]:
-                raise CommandError("Give a reason with --reason; customers read it.")
-            for start in range(0, len(ids), BATCH):
-                revoked += revoke(ids[start : start + BATCH], options["reason"])
-                if self.stderr.isatty():
-                    self.stderr.write(f"\r{min(start + BATCH, len(ids))} of {len(ids)}", ending="")
-        shown = ApiKey.objects.filter(pk__in=ids[:SHOWN]).select_related("owner").order_by("created_at")
+            for done, ids in batches.counted(BATCH):
+                revoked += revoke(ids, options["reason"])
+                progress(done, batches.count)
+        if options["json"]:
+            self._write_json(batches, revoked)
+            return
+        first = batches.first(SHOWN)
+        shown = ApiKey.objects.filter(pk__in=first).select_related("owner").order_by("created_at", "pk")
         lines = [f"{key.key_id}  {masked_phone(key.owner.phone)}  {key.label}" for key in shown]
-        if len(ids) > SHOWN:
-            lines.append(f"... and {len(ids) - SHOWN} more")
+        if batches.count > SHOWN:
+            lines.append(f"... and {batches.count - SHOWN} more")
         if options["yes"]:
             lines.append(f"{revoked} keys deleted.")
         else:
-            lines.append(f"{len(ids)} keys would be deleted; add --yes --reason WHY.")
-        document = {"found": len(ids), "revoked": revoked, "keys": list(key_ids.values())}
-        self.write_result(options, document, *lines)
+            lines.append(f"{batches.count} keys would be deleted; add --yes --reason WHY.")
+        self.write_result(options, {}, *lines)
+
+    def _write_json(self, batches: Batches, revoked: int) -> None:
+        """Write the document with the ids batch by batch: of 400,000 keys it has 27 MB."""
+        head = json.dumps({"found": batches.count, "revoked": revoked, "keys": []})
+        self.stdout.write(head.removesuffix("]}"), ending="")
+        separator = ""
+        for _done, ids in batches.counted(READ):
+            key_ids = dict(ApiKey.objects.filter(pk__in=ids).values_list("pk", "key_id"))
+            for key_id in (key_ids[pk] for pk in ids if pk in key_ids):
+                self.stdout.write(separator + json.dumps(key_id), ending="")
+                separator = ", "
+        self.stdout.write("]}")
+
+
+class Batches:
+    """The ids of selected keys as they are now, in batches. Kept as 16 bytes each: 6 MB for 400,000 keys."""
+
+    def __init__(self, keys: QuerySet[ApiKey]) -> None:
+        ids = keys.values_list("pk", flat=True).iterator(chunk_size=READ)
+        self._ids = b"".join(pk.bytes for pk in ids)
+        self.count = len(self._ids) // ID_BYTES
+
+    def first(self, number: int) -> list[UUID]:
+        return self._part(0, min(number, self.count))
+
+    def counted(self, size: int) -> Iterator[tuple[int, list[UUID]]]:
+        """Yield each batch of ``size`` keys, with the number of keys up to its end."""
+        for start in range(0, self.count, size):
+            end = min(start + size, self.count)
+            yield end, self._part(start, end)
+
+    def _part(self, start: int, end: int) -> list[UUID]:
+        return [UUID(bytes=self._ids[n * ID_BYTES : (n + 1) * ID_BYTES]) for n in range(start, end)]
 
 
 def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
@@ -104,18 +145,13 @@ def selected(options: dict[str, Any]) -> QuerySet[ApiKey]:
     return keys
 
 
-def trusting(text: str) -> set[Any]:
+def trusting(text: str) -> QuerySet[AllowedNetwork, Any]:
     """Return the ids of keys with an entry inside the network. Raises `CommandError`."""
     try:
         wanted = ip_network(parse_network(text).value)
     except NetworkError:
         raise CommandError("--network is not an IP address or network such as 203.0.113.0/24.") from None
-    ids = set()
-    for key, value in AllowedNetwork.objects.values_list("key", "value").iterator(chunk_size=5_000):
-        listed = ip_network(value)
-        if listed.version == wanted.version and listed.subnet_of(wanted):  # type: ignore[arg-type]
-            ids.add(key)
-    return ids
+    return AllowedNetwork.objects.inside(wanted).order_by().values("key")
 
 
 def revoke(ids: list[Any], reason: str) -> int:
