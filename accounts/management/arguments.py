@@ -22,9 +22,14 @@ def moment(text: str) -> datetime:
     return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
 
 
+def shows_progress() -> bool:
+    """Return whether `progress` draws anything: then it is worth to count what is to be done."""
+    return sys.stderr.isatty()
+
+
 def progress(done: int, total: int) -> None:
     """Draw a progress bar if stderr is a terminal."""
-    if not sys.stderr.isatty() or total <= 0:
+    if not shows_progress() or total <= 0:
         return
     filled = WIDTH * done // total
     end = "\n" if done >= total else ""

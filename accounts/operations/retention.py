@@ -55,12 +55,16 @@ def over(kept: Kept, now: datetime | None = None) -> QuerySet[Model]:
     )
 
 
-def remove(kept: Kept) -> int:
-    """Removes them, a batch a statement; how many. Interrupted, it has removed whole batches."""
+def remove(kept: Kept, progress: Callable[[int], object] = lambda _removed: None) -> int:
+    """Removes them, a batch a statement; how many. Interrupted, it has removed whole batches.
+
+    ``progress`` is called with the number of rows of each batch.
+    """
     count = 0
     while ids := list(over(kept).values_list("pk", flat=True)[:BATCH]):
         removed, _by_model = kept.model._default_manager.filter(pk__in=ids).delete()
         if not removed:
             break
         count += removed
+        progress(len(ids))
     return count

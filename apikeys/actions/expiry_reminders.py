@@ -20,6 +20,8 @@ THRESHOLDS = (1, 7, 30)
 DAY = timedelta(days=1)
 #: Recorded in one round of ``send_notices``, which sends other notices between two rounds.
 BATCH = 500
+#: Keys of one transaction, which are loaded at once: customers who change one of them wait for it.
+PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,26 @@ TRADE = ReminderType(
 
 
 def send_reminders(now: datetime | None = None, *, limit: int | None = None) -> int:
-    """Record the reminders that are due, about ``limit`` of them. Return their number. Safe to run concurrently."""
+    """Record the reminders that are due, about ``limit`` of them. Return their number. Safe to run concurrently.
+
+    Each page of keys is one transaction: interrupted, it has recorded whole pages.
+    """
     now = now or timezone.now()
     count = 0
     for end in (EXPIRY, TRADE):
         for days in THRESHOLDS:
-            keys = ApiKey.objects.filter(end.due(days, now)).select_related("owner").order_by("pk")
-            for key in keys[: limit if limit is None else max(0, limit - count)]:
-                count += _record_reminder(end, key, days, now)
+            count += _send_due(end, days, now, None if limit is None else limit - count)
+    return count
+
+
+def _send_due(end: ReminderType, days: int, now: datetime, limit: int | None) -> int:
+    due = ApiKey.objects.filter(end.due(days, now)).select_related("owner").order_by("pk")
+    count, keys = 0, due
+    while page := list(keys[: PAGE if limit is None else max(0, min(PAGE, limit - count))]):
+        # By the same order in every process: two of them wait for each other's rows, and cannot deadlock.
+        with transaction.atomic():
+            count += sum(_record_reminder(end, key, days, now) for key in page)
+        keys = due.filter(pk__gt=page[-1].pk)
     return count
 
 
@@ -84,7 +98,7 @@ def _record_reminder(end: ReminderType, key: ApiKey, days: int, now: datetime) -
     date: datetime | None = getattr(key, end.date_column)
     if date is None:
         return False
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         # One conditional write decides which process records it, and only for the date that the event will have.
         pending = ApiKey.objects.filter(end.due(days, now), Q((end.date_column, date)), pk=key.pk)
         if not pending.update(**{end.sent_column: days}):

@@ -1,6 +1,7 @@
 """``revoke_keys``, ``rotate_master_key`` and ``tick``: what they hit, what they leave alone, and what a kill does."""
 
 import json
+import logging
 import os
 import random
 import subprocess
@@ -286,6 +287,38 @@ def test_tick_runs_everything_and_of_two_at_once_one() -> None:
         )
         assert json.loads(other.stdout) == {"ran": False}
     assert output("tick") == {"ran": True}
+
+
+#: Sessions of this process with an open transaction, and those that hold the lock.
+HOLDING = """
+    SELECT count(*) FILTER (WHERE state LIKE 'idle in transaction%%'),
+        count(*) FILTER (WHERE EXISTS (SELECT 1 FROM pg_locks held WHERE held.pid = each.pid AND held.objid = %s))
+    FROM pg_stat_activity each WHERE datname = current_database()
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_tick_holds_its_lock_without_a_transaction_or_a_connection_of_the_pool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from accounts.management.commands import tick
+
+    def holding() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(HOLDING, [tick.LOCK])
+            return cursor.fetchone()
+
+    # "rolling back returned connection": a transaction that was left to the pool to end.
+    with caplog.at_level(logging.WARNING, logger="psycopg.pool"):
+        with tick.alone() as held:
+            assert held
+            assert holding() == (0, 1)
+            with tick.alone() as other:
+                assert not other
+        assert output("tick") == {"ran": True}
+    assert holding() == (0, 0)
+    assert caplog.messages == []
 
 
 @pytest.mark.django_db

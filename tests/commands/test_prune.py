@@ -44,3 +44,20 @@ def test_rows_go_on_the_day_after_their_last_and_not_before(monkeypatch: pytest.
     assert AuditEvent.objects.get(event=Event.PRUNED.value).detail["removed"]["refusals"] == 3
     assert set(pruned().values()) == {0}
     assert AuditEvent.objects.filter(event=Event.PRUNED.value).count() == 1
+
+
+def test_terminal_shows_how_much_of_all_kinds_is_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    key, now = people.key_of(people.customer()), timezone.now()
+    for days in (91, 92, 93):
+        Refusal.objects.create(key=key, outcome="signature", at=now - timedelta(days=days))
+    DailyUse.objects.create(key=key, outcome="allowed", day=(now - timedelta(days=402)).date())
+    pruned("--dry-run")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    pruned()
+    bars = capsys.readouterr().err
+    assert [bar.partition("] ")[2].strip() for bar in bars.split("\r")[1:]] == ["2 of 4", "3 of 4", "4 of 4"]
+    assert bars.endswith("\n")

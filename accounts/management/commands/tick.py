@@ -74,12 +74,14 @@ def alone() -> Iterator[bool]:
             else:
                 yield True
         return
-    # For the transaction and not for the session: connections are pooled, and a lock must not outlive its holder.
+    # A connection of its own, which is closed and not given back to the pool: the lock must not outlive its holder. Not
+    # for a transaction either, which would be open for as long as all the work takes.
     held = connection.copy()
+    held.settings_dict["OPTIONS"].pop("pool", None)
     try:
         with held.cursor() as cursor:
-            held.set_autocommit(False)
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-            yield bool(cursor.fetchone()[0])
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            is_alone = bool(cursor.fetchone()[0])
+        yield is_alone
     finally:
         held.close()

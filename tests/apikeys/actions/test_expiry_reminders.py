@@ -1,12 +1,16 @@
 """Reminders are sent 30, 7 and 1 days before a key expires: each threshold once, and of several the nearest."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from accounts import audit
+from accounts.audit import chain
 from accounts.models import AuditEvent, Notice, User
 from accounts.notifications import outbox
+from apikeys.actions import expiry_reminders
 from apikeys.actions.expiry_reminders import send_reminders
 from apikeys.models import ApiKey
 from apikeys.policy.choices import KeyState
@@ -99,8 +103,6 @@ def test_a_new_date_is_reminded_of_again() -> None:
 
 @pytest.mark.django_db
 def test_a_date_that_was_changed_meanwhile_gets_no_reminder(monkeypatch: pytest.MonkeyPatch) -> None:
-    from apikeys.actions import expiry_reminders
-
     now = timezone.now()
     key = key_expiring(now + DAY)
     ApiKey.objects.filter(pk=key.pk).update(expires_at=now + timedelta(hours=2))
@@ -151,8 +153,6 @@ def test_an_end_of_trading_that_means_nothing_gets_no_reminder() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_threshold_counts_as_sent_only_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    from accounts import audit
-
     now = timezone.now()
     key_expiring(now + DAY)
 
@@ -164,6 +164,50 @@ def test_the_threshold_counts_as_sent_only_with_its_event(monkeypatch: pytest.Mo
         with pytest.raises(RuntimeError):
             send_reminders(now)
     assert send_reminders(now) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_interrupted_reminders_leave_whole_pages_and_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    owner = people.customer()
+    for number in range(7):
+        people.key_of(owner, f"bot {number}")
+    ApiKey.objects.update(expires_at=now + 5 * DAY)
+    monkeypatch.setattr(expiry_reminders, "PAGE", 3)
+    record = audit.record
+
+    def interrupted(*arguments: Any, **more: Any) -> object:
+        if len(sent_days()) == 5:
+            raise KeyboardInterrupt
+        return record(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "record", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            send_reminders(now)
+    assert len(sent_days()) == ApiKey.objects.filter(expiry_told_days=7).count() == 3
+    assert send_reminders(now, limit=2) == 2
+    assert send_reminders(now) == 2
+    assert len(sent_days()) == Notice.objects.count() == 7
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_of_reminders_are_one_transaction_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = timezone.now()
+    keys = [key_expiring(now + 5 * DAY, f"bot {n}") for n in range(5)]
+    monkeypatch.setattr(expiry_reminders, "PAGE", 2)
+    seals: list[int] = []
+    seal = chain._Seal.__call__
+
+    def counted(self: chain._Seal) -> None:
+        seals.append(len(sent_days()))
+        seal(self)
+
+    monkeypatch.setattr(chain._Seal, "__call__", counted)
+    assert send_reminders(now) == len(keys)
+    assert seals == [2, 4, 5]
 
 
 @pytest.mark.postgres
