@@ -93,7 +93,7 @@ screenshots: $(VENV)/development.stamp $(CATALOGUES) ## Take the pictures in doc
 	mkdir -p docs/screenshots
 	PORTAL_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, passwords, notices, a rotation, an import, webhooks, the management API, pages of staff with much data and the gateway (bench/results.md)
+bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logins, passwords, notices, a rotation, an import, webhooks, the management API, pages of staff with much data, the audit trail and the gateway (bench/results.md)
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.debugger
 	$(BIN)/python -m bench.pages
@@ -106,6 +106,7 @@ bench: $(VENV)/development.stamp $(CATALOGUES) ## Measure decisions, pages, logi
 	$(BIN)/python -m bench.api_pages
 	$(BIN)/python -m bench.gateway
 	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.audit
 	$(BIN)/python -m bench.proxies
 
 docs: $(VENV)/development.stamp ## Build the documentation site into var/site

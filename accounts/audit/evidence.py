@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
-from django.db.models import Exists, Max, Min, OuterRef
+from django.db.models import Exists, Max, Min, OuterRef, Q
 
 from accounts.choices import audit_mac
 from accounts.choices.events import Event
@@ -73,13 +73,16 @@ def issued() -> int:
     return row[0] or 0 if row else 0
 
 
-def of_numbers(highest: int, since: datetime | None = None) -> Iterator[Finding]:
-    """Numbers up to ``highest``, which `issued` said before, under which there is no event."""
+def of_numbers(highest: int, lowest: int | None = None) -> Iterator[Finding]:
+    """Numbers up to ``highest``, which `issued` said before, under which there is no event.
+
+    ``lowest``: the first number to look at; None: that of the first event.
+    """
     yield from _of_counter()
     is_settled = _settle()
     explained = list(_explained())
     small: list[tuple[int, int]] = []
-    for first, last, is_end in _missing(highest, since):
+    for first, last, is_end in _missing(highest, lowest):
         if any(low <= first and last <= high for low, high in explained) or _is_told(first, last):
             continue
         if is_end and not is_settled:
@@ -124,13 +127,12 @@ def _them(first: int, last: int) -> str:
     return "it" if first == last else "them"
 
 
-def _missing(highest: int, since: datetime | None) -> Iterator[tuple[int, int, bool]]:
+def _missing(highest: int, lowest: int | None) -> Iterator[tuple[int, int, bool]]:
     """(first, last, whether nothing follows) of each run of numbers without an event."""
     events = AuditEvent.objects.filter(pk__lte=highest)
-    lowest = (events.filter(at__gte=since) if since else events).aggregate(lowest=Min("pk"))["lowest"]
     if lowest is None:
-        # Nothing is left to begin with: the end is all there is.
-        lowest = 1 if since is None else highest + 1
+        # Without any event the end is all there is.
+        lowest = events.aggregate(lowest=Min("pk"))["lowest"] or 1
     with connection.cursor() as cursor:
         cursor.execute(GAPS, [lowest, highest])
         gaps = cursor.fetchall()
@@ -178,9 +180,10 @@ def _open() -> dict[str, bool]:
         return dict(cursor.fetchall())
 
 
-def of_notices() -> Iterator[Finding]:
-    """Events that somebody was told of, and that are gone: pruning removes both."""
+def of_notices(lowest: int | None = None) -> Iterator[Finding]:
+    """Events that somebody was told of, and that are gone: pruning removes both. ``lowest``: the first number."""
     gone = Notice.objects.filter(
+        Q() if lowest is None else Q(event_id__gte=lowest),
         ~Exists(AuditEvent.objects.filter(pk=OuterRef("event_id"))),
         # A link without an event is found by the walk.
         ~Exists(AuditLink.objects.filter(event_id=OuterRef("event_id"))),

@@ -10,16 +10,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import connection
-from django.db.models import Max, Min
+from django.db.models import Max
 from django.utils import timezone
 
 from accounts.audit import chain as audit_chain
-from accounts.audit import evidence
+from accounts.audit import evidence, rows
 from accounts.audit.evidence import Finding, Remark
 from accounts.choices import audit_mac
+from accounts.choices.audit_mac import StoredEvent, StoredLink
 from accounts.models import AuditEvent, AuditHead, AuditLink
 
 PAGE = 2000
+#: Events are linked nearly in the order of their times: before the link of the earliest event since a time, so many
+#: links are searched for another event since then.
+LOOK_BACK = 10_000
+#: Of the earliest events since a time, the lowest number is where numbers begin: they are issued nearly in order, too.
+EARLIEST = 1_000
 #: An event of a moment ago may be between its commit and its link.
 PENDING = timedelta(minutes=1)
 TRIGGERS = {
@@ -31,7 +37,11 @@ HOW_MANY = {"postgresql": 4, "sqlite": 8}
 
 @dataclass
 class Walk:
-    """A walk over the chain. ``links`` counts what was looked at, ``unsigned`` those that had no MAC of their own."""
+    """A walk over the chain. ``links`` counts what was looked at, ``unsigned`` those that had no MAC of their own.
+
+    With ``since`` the walk begins at ``first``, the first link to an event of that time or later; nothing before it is
+    read, and nothing is known of it.
+    """
 
     since: datetime | None = None
     #: The last link to look at; None: the end of the chain.
@@ -40,6 +50,7 @@ class Walk:
     sinks: Sequence[Path] = ()
     progress: Callable[[int, int], object] = lambda _done, _all: None
     links: int = 0
+    first: int = 0
     unsigned: int = 0
     before: set[str] = field(default_factory=set)
     #: What has an honest cause, and an operator should know.
@@ -65,10 +76,11 @@ class Walk:
         yield from self._links(head or AuditHead(sequence=last))
         if self.until is None:
             yield from self._beyond(head or AuditHead(sequence=last), last)
-            yield from _unlinked(head or AuditHead())
+            lowest = None if self.since is None else _lowest_number(self.since)
+            yield from _unlinked(head or AuditHead(), self.since, lowest or 1)
             yield from _rules()
-            yield from evidence.of_numbers(issued, self.since)
-            yield from evidence.of_notices()
+            yield from evidence.of_numbers(issued, lowest)
+            yield from evidence.of_notices(lowest)
             for sink in self.sinks:
                 yield from evidence.of_sink(sink, self.since)
 
@@ -76,15 +88,18 @@ class Walk:
         end = head.sequence if self.until is None else self.until
         done = self._begin(head)
         first = done
-        while page := list(
-            AuditLink.objects.filter(sequence__gt=done, sequence__lte=end).order_by("sequence")[:PAGE]
-        ):
-            events = AuditEvent.objects.in_bulk([link.event_id for link in page])
+        self.first = done + 1
+        while page := rows.links(AuditLink.objects.filter(sequence__gt=done, sequence__lte=end), PAGE):
+            events = rows.events([link.event_id for link in page])
             for link in page:
                 if link.sequence != done + 1:
                     yield _missing_links(done + 1, link.sequence - 1)
                     self.before = set()
-                yield from self._link(link, events.get(link.event_id))
+                event = events.get(link.event_id)
+                if self._is_as_recorded(link, event):
+                    self.before = {link.mac}
+                else:
+                    yield from self._link(link, event)
                 done = link.sequence
             self.links += len(page)
             self.progress(done - first, end - first)
@@ -98,14 +113,20 @@ class Walk:
         self.before = {head.pruned_mac}
         if self.since is None:
             return head.pruned_sequence
-        young = AuditLink.objects.filter(event__at__gte=self.since)
-        first = young.aggregate(first=Min("sequence"))["first"] or head.sequence + 1
+        first = _first_link(self.since) or head.sequence + 1
         if first <= head.pruned_sequence + 1:
             return head.pruned_sequence
         self.before = set(AuditLink.objects.filter(sequence=first - 1).values_list("mac", flat=True))
-        return int(first) - 1
+        return first - 1
 
-    def _link(self, link: AuditLink, event: AuditEvent | None) -> Iterator[Finding]:
+    def _is_as_recorded(self, link: StoredLink, event: StoredEvent | None) -> bool:
+        """Whether event and link have their MACs, which build on one link before: then there is nothing to say."""
+        if event is None or not event.mac or len(self.before) != 1:
+            return False
+        [before] = self.before
+        return audit_mac.is_event(event) and audit_mac.is_link(link.mac, link.sequence, before, event)
+
+    def _link(self, link: StoredLink, event: StoredEvent | None) -> Iterator[Finding]:
         """``before`` empty: the link before it is missing, and this one's MAC can't be checked."""
         place = (link.sequence, link.event_id)
         before, self.before = self.before, {link.mac}
@@ -139,6 +160,23 @@ class Walk:
                 yield Finding("forged_link", f"the link was put in {where} of the chain", sequence, event)
 
 
+def _first_link(since: datetime) -> int | None:
+    """Return the first link to an event of this time or later, by the index of times; None if there is none."""
+    young = AuditLink.objects.filter(event__at__gte=since)
+    earliest: int | None = young.order_by("event__at").values_list("sequence", flat=True).first()
+    if earliest is None:
+        return None
+    near = young.filter(sequence__gte=earliest - LOOK_BACK, sequence__lte=earliest)
+    return near.order_by("sequence").values_list("sequence", flat=True).first()
+
+
+def _lowest_number(since: datetime) -> int:
+    """Return the number with which events of this time begin; the one after all events if there are none."""
+    earliest = AuditEvent.objects.filter(at__gte=since).order_by("at").values_list("pk", flat=True)[:EARLIEST]
+    last = AuditEvent.objects.aggregate(last=Max("pk"))["last"] or 0
+    return min(earliest, default=last + 1)
+
+
 _NO_KEY = "its master key is not in PORTAL_MASTER_KEYS; it can't be checked"
 
 
@@ -153,32 +191,41 @@ def _missing_links(first: int, last: int) -> Finding:
     return Finding("missing_link", which, first)
 
 
-def _bad_event(event: AuditEvent, sequence: int | None, pk: int) -> Finding:
+def _bad_event(event: StoredEvent, sequence: int | None, pk: int) -> Finding:
     if audit_mac.is_key_missing(event.mac) or audit_mac.is_key_missing(event.erased_mac or ""):
         return Finding("no_key", _NO_KEY, sequence, pk)
     return Finding("changed_event", "the event was changed after it was recorded", sequence, pk)
 
 
-def _unlinked(head: AuditHead) -> Iterator[Finding]:
-    """Events outside of the chain: forged ones, copies, and those whose link was removed or never made."""
-    after = 0
+def _unlinked(head: AuditHead, since: datetime | None, lowest: int) -> Iterator[Finding]:
+    """Events outside of the chain: forged ones, copies, and those whose link was removed or never made.
+
+    With ``since`` those with the ``lowest`` number or above, and those that claim to be of that time.
+    """
+    if since is not None:
+        early = AuditEvent.objects.unlinked().filter(at__gte=since, pk__lt=lowest).order_by("at")
+        for event in early.iterator(chunk_size=PAGE):
+            yield from _unlinked_event(event, head)
+    after = lowest - 1
     while page := list(AuditEvent.objects.unlinked(after)[:PAGE]):
         after = page[-1].pk
         for event in page:
-            is_ours = audit_mac.is_event(event) or (not event.mac and event.pk <= head.unsigned_to)
-            if is_ours and event.at > timezone.now() - PENDING:
-                continue
-            if AuditLink.objects.filter(event_id=event.pk).exists():
-                continue  # linked meanwhile
-            if is_ours:
-                what = "the event is not in the chain: its link was removed, or no chore has run since it was left"
-                yield Finding("unlinked_event", what, None, event.pk)
-            elif audit_mac.is_key_missing(event.mac):
-                yield Finding("no_key", _NO_KEY, None, event.pk)
-            else:
-                yield Finding(
-                    "forged_event", "the event was put in by somebody else, or copied", None, event.pk
-                )
+            yield from _unlinked_event(event, head)
+
+
+def _unlinked_event(event: AuditEvent, head: AuditHead) -> Iterator[Finding]:
+    is_ours = audit_mac.is_event(event) or (not event.mac and event.pk <= head.unsigned_to)
+    if is_ours and event.at > timezone.now() - PENDING:
+        return
+    if AuditLink.objects.filter(event_id=event.pk).exists():
+        return  # linked meanwhile
+    if is_ours:
+        what = "the event is not in the chain: its link was removed, or no chore has run since it was left"
+        yield Finding("unlinked_event", what, None, event.pk)
+    elif audit_mac.is_key_missing(event.mac):
+        yield Finding("no_key", _NO_KEY, None, event.pk)
+    else:
+        yield Finding("forged_event", "the event was put in by somebody else, or copied", None, event.pk)
 
 
 def _rules() -> Iterator[Finding]:

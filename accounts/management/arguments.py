@@ -35,3 +35,20 @@ def progress(done: int, total: int) -> None:
     end = "\n" if done >= total else ""
     sys.stderr.write(f"\r[{'#' * filled}{'.' * (WIDTH - filled)}] {done} of {total}{end}")
     sys.stderr.flush()
+
+
+class ProgressBar:
+    """`progress` for work that knows what it did last and not what it did in all. ``total`` 0: nothing is drawn."""
+
+    def __init__(self, total: int) -> None:
+        self._done, self._total = 0, total
+
+    def add(self, count: int) -> None:
+        """Add what was done."""
+        self._done += count
+        progress(min(self._done, self._total), self._total)
+
+    def end(self) -> None:
+        """Complete the bar: there may be less to do than was counted before."""
+        if self._done < self._total:
+            progress(self._total, self._total)

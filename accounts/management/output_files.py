@@ -38,8 +38,18 @@ def private_file(path: str, *, force: bool = False) -> Iterator[TextIO]:
             os.replace(part, path)
         else:
             os.link(part, path)  # not `rename`, which would replace a file that was made meanwhile
+        _sync_directory(path)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror}.") from None
     finally:
         with suppress(FileNotFoundError):
             os.unlink(part)
+
+
+def _sync_directory(path: str) -> None:
+    """Write the name of the file to the disk, too: after a crash of the machine it is there."""
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 
     Text that passes `problem` is unchanged, except for its white space.
     """
-    harmless = one_line("".join(map(_printable, text)))
+    harmless = one_line(text if _is_plain_ascii(text) else "".join(map(_printable, text)))
     for _round in range(_MOST_ROUNDS):
         if not has_link(harmless):
             return harmless
@@ -91,6 +91,11 @@ def _is_hidden(char: str) -> bool:
     )
 
 
+def _is_plain_ascii(text: str) -> bool:
+    """Whether nothing in the text is hidden or has another spelling. Most texts of an export are such."""
+    return text.isascii() and text.isprintable()
+
+
 def _printable(char: str) -> str:
     if not _is_hidden(char):
         return char
@@ -99,6 +104,8 @@ def _printable(char: str) -> str:
 
 
 def _folded(text: str) -> str:
+    if text.isascii():
+        return text
     normalized = unicodedata.normalize("NFKC", text).translate(_DOTS)
     return "".join(map(_ascii_digit, (char for char in normalized if char not in _SKIPPED)))
 
@@ -109,6 +116,8 @@ def _ascii_digit(char: str) -> str:
 
 def _letters(folded: str) -> str:
     """Replace letters and marks of other scripts by "a", one for one: a domain may end in भारत."""
+    if folded.isascii():
+        return folded
     return "".join(
         char if char.isascii() or unicodedata.category(char)[0] not in "LM" else "a" for char in folded
     )

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -34,6 +35,12 @@ def _derive(key: bytes, use: str) -> bytes:
     return HKDF(
         algorithm=hashes.SHA256(), length=32, salt=None, info=f"hitobit-portal/{use}".encode()
     ).derive(key)
+
+
+@lru_cache(maxsize=256)
+def _keyed(key: bytes, use: str) -> hmac.HMAC:
+    """Return an HMAC that no text was added to yet, to be copied: a verification of the audit trail needs millions."""
+    return hmac.new(_derive(key, use), digestmod=hashlib.sha256)
 
 
 def current_key_id() -> str:
@@ -152,5 +159,8 @@ def _tag(key_id: str, use: str, parts: tuple[str, ...]) -> str:
 
 def _digest(key_id: str, use: str, parts: tuple[str, ...]) -> str:
     # Length prefixes make ("ab", "c") and ("a", "bc") differ.
-    message = b"".join(len(raw).to_bytes(4, "big") + raw for raw in (part.encode() for part in parts))
-    return f"{key_id}:{hmac.new(_derive(settings.MASTER_KEYS[key_id], use), message, hashlib.sha256).hexdigest()}"
+    mac = _keyed(settings.MASTER_KEYS[key_id], use).copy()
+    for part in parts:
+        raw = part.encode()
+        mac.update(len(raw).to_bytes(4, "big") + raw)
+    return f"{key_id}:{mac.hexdigest()}"

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.audit import chain, prune
+from accounts.audit import chain, export, prune
 from accounts.audit.verify import Walk
 from accounts.choices.events import Event
 from accounts.models import AuditEvent, AuditHead, AuditLink, Notice
@@ -169,6 +169,43 @@ def test_export_as_csv_is_no_formula_and_has_no_phone(
     call_command("export_audit", "--output", str(file), "--force")
     assert json.loads(file.read_text(encoding="utf-8").splitlines()[0])["event"] == "key.renamed"
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_export_shows_no_salt_and_each_type_as_json(
+    sara: Person, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = audit.record(
+        KeyEvent.RENAMED, None, customer=sara.user, succeeded=False, numbers=[1, 2.5, None, True]
+    )
+    chain.seal_pending()
+    out = run(capsys, "export_audit", "--format", kind, "--event", "key.renamed")
+    assert event.salt
+    assert event.salt not in out
+    assert "_salt" not in out
+    if kind == "csv":
+        [row] = csv.DictReader(io.StringIO(out.removeprefix("\ufeff"), newline=""))
+        assert (row["sequence"], row["succeeded"], row["actor"]) == ("1", "false", str(sara.user.pk))
+        assert json.loads(row["detail"]) == {"numbers": [1, 2.5, None, True]}
+    else:
+        assert json.loads(out)["detail"] == {"numbers": [1, 2.5, None, True]}
+
+
+def test_terminal_shows_the_progress_of_an_export_into_a_file(
+    sara: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "PAGE", 2)
+    recorded(sara, 4)
+    command = ["export_audit", "--event", "key.renamed", "--force", "--output", str(tmp_path / "events")]
+    call_command(*command)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    call_command(*command)
+    bars = capsys.readouterr().err
+    assert [bar.partition("] ")[2].strip() for bar in bars.split("\r")[1:]] == ["2 of 4", "4 of 4"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    call_command("export_audit")
+    assert capsys.readouterr().err == "", "lines and the bar would be mixed"
 
 
 def test_an_export_that_fails_halfway_leaves_no_file(

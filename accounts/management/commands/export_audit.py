@@ -1,5 +1,6 @@
 """``manage.py export_audit``: security events as CSV or JSON lines."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 from accounts import audit
 from accounts.audit import export
 from accounts.choices.events import Event, all_events
-from accounts.management.arguments import moment
+from accounts.management.arguments import ProgressBar, moment, shows_progress
 from accounts.management.output_files import add_output, private_file
 from accounts.models import AuditEvent, User
 from hitobit_portal.i18n.fields import parse_phone
@@ -43,13 +44,16 @@ class Command(BaseCommand):
             file.writelines(self._lines(events, options))
 
     def _lines(self, events: QuerySet[AuditEvent], options: dict[str, Any]) -> Iterator[str]:
-        """Record the export, and return its lines."""
+        """Record the export, and yield its lines."""
         audit.record(
             Event.AUDIT_EXPORTED, None, customer=None, operator=audit.operator(), format=options["format"],
             since=_iso(options["since"]), until=_iso(options["until"]), events=options["event"] or [],
             of=str(self.customer.pk) if self.customer else "",
         )  # fmt: skip
-        return export.lines(events, options["format"])
+        is_drawn = bool(options["output"]) or not sys.stdout.isatty()
+        bar = ProgressBar(events.count() if is_drawn and shows_progress() else 0)
+        yield from export.lines(events, options["format"], bar.add)
+        bar.end()
 
     def _chosen(self, options: dict[str, Any]) -> QuerySet[AuditEvent]:
         events = AuditEvent.objects.all()

@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from accounts import audit
 from accounts.choices.events import Event
 from accounts.management import reporting
-from accounts.management.arguments import progress, shows_progress
+from accounts.management.arguments import ProgressBar, shows_progress
 from accounts.models import LastRun
 from accounts.operations import retention
 
@@ -24,12 +24,12 @@ class Command(reporting.ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         result = {}
-        count = _Count(0 if options["dry_run"] else _total())
+        bar = ProgressBar(0 if options["dry_run"] else _total())
         for kept in retention.RETENTION.values():
             result[kept.name] = (
-                retention.over(kept).count() if options["dry_run"] else retention.remove(kept, count.add)
+                retention.over(kept).count() if options["dry_run"] else retention.remove(kept, bar.add)
             )
-        count.end()
+        bar.end()
         if not options["dry_run"]:
             LastRun.note("prune")
         if not options["dry_run"] and any(result.values()):
@@ -39,22 +39,6 @@ class Command(reporting.ReportingCommand):
             for kept in retention.RETENTION.values()
         ]
         self.write_result(options, {"removed": result, "dry_run": options["dry_run"]}, *lines)
-
-
-class _Count:
-    """Draws the progress bar over all kinds of rows."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._total = 0, total
-
-    def add(self, removed: int) -> None:
-        self._done += removed
-        progress(min(self._done, self._total), self._total)
-
-    def end(self) -> None:
-        """Complete the bar: another process may have removed some of the rows."""
-        if self._done < self._total:
-            progress(self._total, self._total)
 
 
 def _total() -> int:

@@ -35,7 +35,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--since", type=moment, help="begin with events of this time (2026-11-23); default: the beginning"
+            "--since",
+            type=moment,
+            help="begin with events of this time (2026-11-23); nothing before it is read or proved; default: the "
+            "beginning",
         )
         parser.add_argument(
             "--restart",
@@ -58,8 +61,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help='print {"whole", "links", "unsigned", "findings": [{"kind", "what", "sequence", "event", "numbers"}], '
-            '"more", "remarks": [...]}; remarks do not change the exit code',
+            help='print {"whole", "first", "links", "unsigned", "findings": [{"kind", "what", "sequence", "event", '
+            '"numbers"}], "more", "remarks": [...]}; remarks do not change the exit code',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -76,7 +79,12 @@ class Command(BaseCommand):
             raise CommandError(f"The sink's lines can't be read: {error.strerror}.", returncode=2) from None
         _note_run(is_whole=not findings)
         if options["json"]:
-            result = {"whole": not findings, "links": walk.links, "unsigned": walk.unsigned}
+            result = {
+                "whole": not findings,
+                "first": walk.first,
+                "links": walk.links,
+                "unsigned": walk.unsigned,
+            }
             listed = [asdict(finding) for finding in findings]
             remarks = [asdict(remark) for remark in walk.remarks]
             self.stdout.write(json.dumps({**result, "findings": listed, "more": more, "remarks": remarks}))
@@ -88,6 +96,11 @@ class Command(BaseCommand):
             for remark in walk.remarks:
                 self.stdout.write(f"Remark: {remark.what} ({remark.kind}).")
             self.stdout.write(f"{walk.links} links checked.")
+            if options["since"]:
+                self.stdout.write(
+                    f"Not checked: links before {walk.first}, and whether events before {options['since'].isoformat()} "
+                    "were changed, removed or put in."
+                )
             if walk.unsigned:
                 self.stdout.write(
                     f"{walk.unsigned} events are older than the chain; they are proved from when they were linked."

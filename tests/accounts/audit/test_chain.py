@@ -1,18 +1,23 @@
 """The chain of events: append-only in the database, made by everybody at once, and without a gap."""
 
+import json
 import signal
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import audit
 from accounts.audit import chain as audit_chain
+from accounts.audit import rows
 from accounts.audit.verify import Walk
 from accounts.choices import audit_mac
+from accounts.choices.audit_mac import StoredEvent
 from accounts.choices.events import Event, SecurityEvent
 from accounts.models import AuditEvent, AuditHead, AuditLink, User
 from tests.support import people
@@ -90,7 +95,50 @@ def test_an_event_reads_as_it_was_written(detail: dict[str, Any]) -> None:
     with transaction.atomic():
         event = AuditEvent.objects.create(event="login", detail=detail)
         assert audit_mac.is_event(AuditEvent.objects.get(pk=event.pk))
+        assert audit_mac.is_event(rows.events([event.pk])[event.pk])
         transaction.set_rollback(True)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBER = st.none() | st.integers(0, 2**63 - 1)
+
+
+@given(
+    st.builds(
+        StoredEvent, pk=st.integers(1, 2**63 - 1), at=st.datetimes(timezones=st.just(UTC)), event=TEXT, actor_id=NUMBER,
+        customer_id=NUMBER, target=TEXT, label=TEXT, succeeded=st.booleans(), address=TEXT, agent=TEXT, request_id=TEXT,
+        detail=st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT), max_size=4),
+        mac=st.just(""), erased_mac=st.none(),
+    )
+)  # fmt: skip
+def test_text_that_a_mac_covers_is_the_json_of_the_fields_sorted_by_name(event: StoredEvent) -> None:
+    """Events on disk outlive the code that wrote the text in one piece."""
+    fields = event._asdict()
+    del fields["mac"], fields["erased_mac"]
+    fields["at"] = (event.at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    fields |= {"id": fields.pop("pk"), "actor": fields.pop("actor_id"), "customer": fields.pop("customer_id")}
+    expected = json.dumps({**fields, "version": 1}, sort_keys=True, separators=(",", ":"))
+    assert audit_mac.canonical(event) == expected
+
+
+@pytest.mark.django_db
+def test_rows_of_events_and_links_have_what_their_models_have(sara: Person) -> None:
+    recorded(sara, 3)
+    at = timezone.now().replace(microsecond=999_999)
+    AuditEvent.objects.create(event="login", at=at, detail={"list": [1.5, {"a": None}]}, label="بات")
+    numbers = list(AuditEvent.objects.order_by("pk").values_list("pk", flat=True))
+    for chosen in (numbers, [numbers[-1], numbers[0], numbers[0] + 10_000]):
+        for number, row in rows.events(chosen).items():
+            event = AuditEvent.objects.get(pk=number)
+            assert row == StoredEvent(
+                **{name: getattr(event, name) for name in StoredEvent._fields if name != "detail"},
+                detail=audit_mac.salted_detail(event),
+            )
+        assert set(rows.events(chosen)) == set(chosen) & set(numbers)
+    assert rows.events([]) == {}
+    assert [(one.sequence, one.event_id, one.mac) for one in rows.links(AuditLink.objects.all(), 2)] == list(
+        AuditLink.objects.values_list("sequence", "event_id", "mac")[:2]
+    )
 
 
 @pytest.mark.django_db(transaction=True)

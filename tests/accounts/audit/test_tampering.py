@@ -1,14 +1,16 @@
 """Whoever has all of the database, but no master key, changes the audit trail: each way is found, and named."""
 
-from datetime import timedelta
+import json
+import os
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts.audit import chain
+from accounts.audit import chain, rows, verify
 from accounts.audit.verify import Walk
 from accounts.models import AuditEvent, AuditHead, AuditLink
 from tests.support.audit_trail import recorded, tamper
@@ -40,6 +42,10 @@ def result(**options: Any) -> Result:
     """What the chain itself says; `numbers` has what the numbers say."""
     every = [(one.kind, one.sequence, one.event) for one in Walk(**options).findings()]
     return [one for one in every if one[0] != "missing_number"]
+
+
+def stored(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
 
 
 def test_a_trail_that_nobody_touched_is_whole(events: list[int]) -> None:
@@ -234,6 +240,90 @@ def test_without_the_master_key_nobody_can_tell_and_that_is_said(
     assert result() == []
     settings.MASTER_KEYS = {"new": b"n" * 32}
     assert result() == [("no_key", n + 1, event) for n, event in enumerate(events)]
+
+
+def test_a_walk_since_a_time_begins_with_its_first_link_whatever_the_order_of_times(
+    sara: Person, events: list[int]
+) -> None:
+    since = timezone.now()
+    # As if the clock of another machine was ahead: its event was linked before older ones.
+    tamper(f"UPDATE {EVENT} SET at = %s WHERE id = %s", stored(since + timedelta(hours=1)), events[2])
+    later = recorded(sara, 2)
+    walk = Walk(since=since)
+    assert [one.kind for one in walk.findings()] == ["changed_event"]
+    assert (walk.first, walk.links) == (3, 6)
+    walk = Walk(since=later[0].at)
+    list(walk.findings())
+    assert walk.first == 3
+    assert list(Walk(since=since + timedelta(hours=2)).findings()) == []
+
+
+def test_a_walk_since_a_time_reads_nothing_before_it(
+    sara: Person, events: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = recorded(sara, 3)
+    read: list[int] = []
+    of_numbers = rows.events
+
+    def noted(numbers: list[int]) -> Any:
+        read.extend(numbers)
+        return of_numbers(numbers)
+
+    monkeypatch.setattr(rows, "events", noted)
+    walk = Walk(since=later[0].at)
+    assert list(walk.findings()) == []
+    assert read == [event.pk for event in later]
+    assert (walk.first, walk.links) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("at", "kinds"), [("2020-01-01 00:00:00+00:00", []), ("2099-01-01 00:00:00+00:00", ["forged_event"])]
+)
+def test_forged_event_with_an_old_number_is_noticed_since_a_time_if_it_claims_to_be_of_it(
+    sara: Person, events: list[int], at: str, kinds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "EARLIEST", 1)
+    later = recorded(sara, 1)
+    tamper(f"DELETE FROM {LINK} WHERE event_id = %s", events[1])
+    tamper(f"UPDATE {EVENT} SET at = %s, label = 'x' WHERE id = %s", at, events[1])
+    results = list(Walk(since=later[0].at - timedelta(microseconds=1)).findings())
+    assert [one.kind for one in results if one.kind != "missing_link"] == kinds
+    assert "forged_event" in [one.kind for one in Walk().findings()]
+
+
+def test_walk_since_a_time_misses_numbers_if_everything_of_that_time_was_removed(
+    sara: Person, events: list[int]
+) -> None:
+    head = AuditHead.objects.values().get()
+    since = timezone.now()
+    recorded(sara, 2)
+    tamper(f"DELETE FROM {EVENT} WHERE at > %s", stored(since))
+    tamper(f"DELETE FROM {LINK} WHERE sequence > 6")
+    tamper("DELETE FROM accounts_notice")
+    AuditHead.objects.filter(pk=1).update(**head)
+    assert [one.kind for one in Walk(since=since).findings()] == ["missing_number"]
+
+
+def test_command_says_what_a_walk_since_a_time_does_not_prove(
+    sara: Person, events: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = recorded(sara, 2)[0].at.isoformat()
+    call_command("verify_audit", "--since", since)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 links checked."
+    assert lines[1].startswith("Not checked: links before 7, and whether events before ")
+    call_command("verify_audit", "--since", since, "--json")
+    assert json.loads(capsys.readouterr().out)["first"] == 7
+    call_command("verify_audit", "--json")
+    assert json.loads(capsys.readouterr().out)["first"] == 1
+
+
+@pytest.mark.skipif(
+    "sqlite" not in os.environ.get("PORTAL_TEST_DATABASE", ""), reason="PostgreSQL checks types"
+)
+def test_text_in_a_column_of_numbers_is_a_finding(events: list[int]) -> None:
+    tamper(f"UPDATE {EVENT} SET actor_id = 'nobody' WHERE id = %s", events[1])
+    assert result() == [("changed_event", 2, events[1])]
 
 
 def test_a_walk_since_a_time_begins_there(events: list[int], capsys: pytest.CaptureFixture[str]) -> None:
