@@ -191,6 +191,7 @@ def pages(sara: Any, key: Any, oldest: str) -> dict[str, Callable[[], Any]]:
     }
     made: dict[str, Callable[[], Any]] = {name: partial(client.get, path) for name, path in gets.items()}
     made["customers, by a part of a name"] = lambda: client.post(USERS, {"q": "ara"})
+    made["customers, by a rare part of a name"] = lambda: client.post(USERS, {"q": "mid 7717"})
     made["/metrics"] = scrape
     return made
 

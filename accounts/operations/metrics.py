@@ -28,6 +28,7 @@ from accounts.models import (
 )
 from accounts.notifications import outbox
 from accounts.webhooks import outbox as outbox_of_webhooks
+from hitobit_portal.kept_counts import kept
 from hitobit_portal.security import ratelimits
 
 logger = logging.getLogger("portal.faults")
@@ -55,7 +56,8 @@ def families(now: datetime, midnight: datetime) -> Iterator[Metric]:
 
 def _events(midnight: datetime) -> Iterator[Metric]:
     counts = AuditEvent.objects.filter(at__gte=midnight).order_by().values_list("event").annotate(Count("pk"))
-    by_event = Counter(dict(counts))
+    counted = kept(f"metrics-events|{midnight.date()}", lambda: dict(counts), lambda made: sum(made.values()))
+    by_event = Counter(counted)
     for name, text, table in (
         ("portal_logins", "Logins since midnight, by result.", LOGINS),
         ("portal_codes", "Wrong codes, and codes refused during a lockout, since midnight.", CODES),
@@ -81,8 +83,9 @@ def _messages(midnight: datetime) -> Iterator[Metric]:
     rows = SmsDelivery.objects.filter(at__gte=midnight).order_by().values_list("backend", "succeeded")
     by_result: Counter[tuple[str, bool]] = Counter()
     by_provider = dict.fromkeys(settings.SMS_BACKENDS, (0, 0))
-    for backend, succeeded, number, charged, took_ms in rows.annotate(
-        Count("pk"), Sum("parts"), Sum("took_ms")
+    counts = rows.annotate(Count("pk"), Sum("parts"), Sum("took_ms"))
+    for backend, succeeded, number, charged, took_ms in kept(
+        f"metrics-sms|{midnight.date()}", lambda: list(counts), lambda made: sum(row[2] for row in made)
     ):
         by_result[backend, succeeded] = number
         so_far = by_provider.get(backend, (0, 0))

@@ -27,6 +27,7 @@ from apikeys.policy.choices import KeyState
 from apikeys.usage import recorder
 from apikeys.verification.outcomes import Outcome
 from hitobit_portal.i18n.jalali import TEHRAN
+from hitobit_portal.kept_counts import kept
 
 logger = logging.getLogger("portal.faults")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -91,7 +92,8 @@ class DatabaseCollector(Collector):
         midnight = datetime(today.year, today.month, today.day, tzinfo=TEHRAN)
         yield from metrics.families(self._now, midnight)
         keys = GaugeMetricFamily("portal_keys", "API keys by state.", labels=["state"])
-        by_state = dict(ApiKey.objects.order_by().values_list("state").annotate(Count("pk")))
+        states = ApiKey.objects.order_by().values_list("state").annotate(Count("pk"))
+        by_state = kept("metrics-keys", lambda: dict(states), lambda made: sum(made.values()))
         for state in KeyState.values:
             keys.add_metric([state], by_state.get(state, 0))
         yield keys
@@ -101,7 +103,13 @@ class DatabaseCollector(Collector):
         )
         # Without allowed requests, so that the partial index is used; gateways count both.
         rejections = DailyUse.objects.filter(day=today).exclude(outcome=Outcome.ALLOWED.value)
-        by_outcome = dict(rejections.order_by().values_list("outcome").annotate(Sum("count")))
+        outcomes = rejections.order_by().values_list("outcome").annotate(Sum("count"), Count("pk"))
+        counted = kept(
+            f"metrics-refusals|{today}",
+            lambda: list(outcomes),
+            lambda made: sum(rows for *_sum, rows in made),
+        )
+        by_outcome = {outcome: number for outcome, number, _rows in counted}
         for outcome in Outcome:
             if outcome is not Outcome.ALLOWED:
                 refusals.add_metric([outcome.value], by_outcome.get(outcome.value, 0))

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection, migrations, models
+from django.db import DatabaseError, connection, migrations, models
 from django.db.migrations.state import ProjectState
 
-from hitobit_portal.database.online_indexes import AddIndexOnline
+from accounts.models import User
+from apikeys.models import ApiKey
+from hitobit_portal.database import online_indexes
+from hitobit_portal.database.online_indexes import AddIndexOnline, AddTrigramIndexOnline
 
 NAME = "index_of_a_test"
 
@@ -47,13 +50,67 @@ def test_index_is_made_beside_writes_and_replaces_what_an_interrupted_run_left()
             cursor.execute(f"DROP INDEX IF EXISTS {NAME}")
 
 
+def trigram_index() -> str:
+    """Run the operation as a migration does, and return the index's definition; "" if it was not added."""
+    step, state = AddTrigramIndexOnline(NAME, "accounts_user", "email"), ProjectState.from_apps(apps)
+    with connection.schema_editor(atomic=False) as editor:
+        step.database_forwards("accounts", editor, state, state)
+    return definition()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_trigram_index_is_made_beside_writes_and_replaces_what_an_interrupted_run_left() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX {NAME} ON accounts_user (name)")
+    try:
+        assert "gin (email gin_trgm_ops)" in trigram_index()
+        step, state = AddTrigramIndexOnline(NAME, "accounts_user", "email"), ProjectState.from_apps(apps)
+        with connection.schema_editor(atomic=False) as editor:
+            step.database_backwards("accounts", editor, state, state)
+        assert definition() == ""
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX IF EXISTS {NAME}")
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_without_the_extension_nothing_is_added_and_the_migration_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(online_indexes, "TRIGRAMS", "no_extension_of_this_name")
+    assert trigram_index() == ""
+    assert "no_extension_of_this_name is not available" in caplog.text
+    monkeypatch.setattr(online_indexes, "TRIGRAMS", "not a name")
+    with pytest.raises(DatabaseError):
+        trigram_index()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rows", "index"),
+    [
+        (User.objects.filter(name__icontains="Zahra"), "customers_by_a_part_of_a_name"),
+        (ApiKey.objects.filter(label_folded__contains="zahra"), "keys_by_a_part_of_a_name"),
+    ],
+    ids=["customers", "keys"],
+)
+def test_searches_for_a_part_of_a_name_read_the_index(rows: Any, index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_indexscan = off")
+    assert index in rows.order_by().explain()
+
+
 def test_migration_with_such_an_index_is_not_one_transaction() -> None:
     from django.db.migrations.loader import MigrationLoader
 
     of_ours = [
         each
         for each in MigrationLoader(None).disk_migrations.values()
-        if any(isinstance(step, AddIndexOnline) for step in each.operations)
+        if any(isinstance(step, AddIndexOnline | AddTrigramIndexOnline) for step in each.operations)
     ]
     assert of_ours
     assert all(not each.atomic and len(each.operations) == 1 for each in of_ours)
