@@ -104,6 +104,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 condition=models.Q(quarantined_until__isnull=False),
                 name="quarantined_users",
             ),
+            models.Index(fields=["id"], condition=models.Q(is_active=False), name="closed_users"),
         ]
 
     def __str__(self) -> str:

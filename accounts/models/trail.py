@@ -74,7 +74,9 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["customer", "-at"], name="events_of_a_customer"),
             models.Index(fields=["event", "at"], name="events_by_kind"),
-            # Newest first by id, as staff's lists are; most events have neither.
+            # Newest first by id, as lists are. Otherwise the newest events of all customers are read until there are
+            # enough of one who was not here for long. Most events have neither address nor target.
+            models.Index(fields=["customer", "id"], name="events_of_a_customer_by_id"),
             models.Index(
                 fields=["address", "id"], condition=~models.Q(address=""), name="events_of_an_address"
             ),

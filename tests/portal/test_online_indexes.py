@@ -6,9 +6,11 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, migrations, models
 from django.db.migrations.state import ProjectState
+from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import AuditEvent, User
 from apikeys.models import ApiKey
+from apikeys.staff.filters import by_address
 from hitobit_portal.database import online_indexes
 from hitobit_portal.database.online_indexes import AddIndexOnline, AddTrigramIndexOnline
 
@@ -102,6 +104,44 @@ def test_searches_for_a_part_of_a_name_read_the_index(rows: Any, index: str) -> 
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_indexscan = off")
     assert index in rows.order_by().explain()
+
+
+EVENTS = """
+    INSERT INTO accounts_auditevent (
+        at, event, customer_id, target, label, succeeded, address, agent, request_id, detail
+    ) SELECT now(), 'login', 1000000 + n % 50, '', '', true, '', '', '', '{}' FROM generate_series(1, 5000) n
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_newest_events_of_a_customer_are_read_by_an_index_however_many_others_have() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS)
+        cursor.execute("ANALYZE accounts_auditevent")
+    events = AuditEvent.objects.filter(customer=1_000_007).order_by("-pk")[:50]
+    assert "events_of_a_customer_by_id" in events.explain()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_closed_accounts_are_listed_by_an_index() -> None:
+    User.objects.bulk_create(
+        User(phone=f"+98970{n:07d}", password="!", is_active=n % 500 > 0, joined_at=timezone.now())
+        for n in range(3_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_user")
+    assert "closed_users" in User.objects.filter(is_active=False).order_by("-pk")[:51].explain()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["any", "listed", "admits", "seen"])
+def test_search_for_keys_by_ip_does_not_look_at_every_key(how: str) -> None:
+    keys = ApiKey.objects.filter(by_address("203.0.113.7", how))
+    plan = keys.explain()
+    assert "SubPlan" not in plan  # a filter of each key
 
 
 def test_migration_with_such_an_index_is_not_one_transaction() -> None:
