@@ -16,7 +16,6 @@ from django.utils.translation import ngettext
 from accounts import audit
 from accounts.access.decorators import customer
 from accounts.choices.roles import Right
-from accounts.models import AuditEvent
 from accounts.staff import access, access_log, paging, presenters
 from accounts.staff.base_admin import ReadOnlyAdmin
 from accounts.staff.forms import ReasonForm
@@ -80,7 +79,6 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         access.require_right(request, self.right)
         key = get_object_or_404(self._visible(request).prefetch_related("networks"), pk=object_id)
         access_log.record_view(request, "key", of=key.owner, target=str(object_id), label=key.label)
-        events = AuditEvent.objects.filter(customer=key.owner, target=str(object_id)).order_by("-pk")
         context = {
             **self.admin_site.each_context(request),
             "section": "keys",
@@ -94,7 +92,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                 and access.can_act_on(request, key.owner)
                 and key.state in act.from_states
             ],
-            "events": presenters.key_events(request, events),
+            "events": presenters.key_events(request, key.owner, str(object_id)),
             "rejections": use.rejection_lines(key),
             "usage": use.month(key),
         }

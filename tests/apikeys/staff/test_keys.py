@@ -5,11 +5,15 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import audit
 from accounts.actions import freeze
 from accounts.models import Notice
 from apikeys.models import AddressUse, ApiKey, Refusal
+from apikeys.policy.events import KeyEvent
 from apikeys.staff.filters import covering
 from tests.support.concurrency import run_concurrently
 from tests.support.people import Person, customer, key_of, logged_in
@@ -187,3 +191,21 @@ def test_two_staff_who_delete_at_once_leave_one_event_a_key() -> None:
     answers = run_concurrently([partial(act_on_keys, client, "revoke", *keys) for client in clients])
     assert [answer.status_code for answer in answers] == [302, 302]
     assert sorted(e.target for e in events("key.revoked")) == sorted(str(key.pk) for key in keys)
+
+
+def test_page_of_a_key_shows_its_owners_events_found_by_the_key_alone(sara: Person) -> None:
+    key, ali = key_of(sara, "bot"), customer()
+    audit.record(KeyEvent.CHANGED, None, customer=sara.user, target=str(key.pk), label="of the owner")
+    audit.record(KeyEvent.CHANGED, None, customer=ali.user, target=str(key.pk), label="of another one")
+    audit.record(KeyEvent.CHANGED, None, customer=sara.user, target=str(key_of(sara, "b").pk), label="of b")
+    client = staff_browser("security")
+    with CaptureQueriesContext(connection) as captured:
+        answer: Any = client.get(f"{KEYS}{key.pk}/change/")
+    text = answer.content.decode()
+    assert "of the owner" in text
+    assert "of another one" not in text
+    assert "of b" not in text
+    statements = [each["sql"] for each in captured]
+    [read] = [sql for sql in statements if 'FROM "accounts_auditevent"' in sql and "LIMIT 50" in sql]
+    # PostgreSQL multiplies the shares of both, expects hardly any event, and sorts all events of the customer.
+    assert '"customer_id" =' not in read.partition(" WHERE ")[2]
