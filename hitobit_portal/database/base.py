@@ -2,6 +2,7 @@
 
 import select
 import time
+import weakref
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
 from psycopg.abc import PQGen
+from psycopg.errors import Diagnostic
 from psycopg.waiting import READY_NONE
 from psycopg_pool import PoolTimeout
 
@@ -20,6 +22,11 @@ LOOK_SECONDS = 0.1
 #: A connection that was used within this time is not asked again whether it answers: that costs a round trip.
 FRESH_SECONDS = 0.5
 CHECK_SECONDS = 1.0
+#: SECURITY: during a fail-over, a proxy may still lead to a primary that has become a replica. A key that is read
+#: there may have been revoked. A primary that becomes a replica ends its sessions, so that new ones alone are checked.
+PRIMARY = {"target_session_attrs": "primary"}
+#: PostgreSQL's function in which a commit waits for its replica. Texts of notices depend on the server's language.
+REPLICATION_WAIT = "SyncRepWaitForLSN"
 
 
 class WatchedConnection(psycopg.Connection[Any]):
@@ -28,13 +35,37 @@ class WatchedConnection(psycopg.Connection[Any]):
     used_at = 0.0
     limit: float | None = None
     _is_stopped = False
+    _is_on_one_machine = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        me = weakref.ref(
+            self
+        )  # a method would be a cycle, which holds the connection until the next collection
+
+        def on_notice(diagnostic: Diagnostic) -> None:
+            connection = me()
+            if connection is not None and diagnostic.source_function == REPLICATION_WAIT:
+                connection._is_on_one_machine = True
+
+        self.add_notice_handler(on_notice)
 
     def wait(
         self, gen: PQGen[Result], interval: float = LOOK_SECONDS, timeout: float | None = None
     ) -> Result:
-        """Wait as psycopg does. Raise `psycopg.OperationalError` if the database does not answer."""
+        """Wait as psycopg does. Raise `psycopg.OperationalError` if the database does not answer.
+
+        SECURITY: raise it as well for a commit whose wait for the replica was ended, by us or by an administrator.
+        PostgreSQL answers such a commit as if it had succeeded, with a warning, but the replica may not have it: a
+        revocation would be acknowledged, and undone by a fail-over.
+        """
         result = super().wait(self._watched(gen), interval, timeout)
         self.used_at = time.monotonic()
+        if self._is_on_one_machine:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(
+                "committed on this machine only: the wait for its replica was ended"
+            )
         return result
 
     def _watched(self, gen: PQGen[Result]) -> PQGen[Result]:
@@ -90,14 +121,16 @@ def _is_readable(descriptor: int) -> bool:
 def probed_servers() -> list[dict[str, Any]]:
     """Return the parameters of the watchdog's own connections: to PostgreSQL, and to a pooler that is in between."""
     direct = _probe_parameters()
-    return [direct, {**direct, **_pooler_parameters()}] if budgets.is_pooled() else [direct]
+    if not budgets.is_pooled():
+        return [direct]
+    return [direct, {**direct, "target_session_attrs": "any", **_pooler_parameters()}]
 
 
 def _probe_parameters() -> dict[str, Any]:
     database = settings.DATABASES["default"]
     values = _parameters_of(database)
     extra = {name: value for name, value in database["OPTIONS"].items() if name not in ("pool", "options")}
-    return {**extra, **values, "application_name": "portal-watchdog"}
+    return {**PRIMARY, **extra, **values, "application_name": "portal-watchdog"}
 
 
 def _parameters_of(database: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +155,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "keepalives_interval": max(1, tcp // 3),
             "keepalives_count": 3,
         }
-        return {**limits, **parameters, **(_pooler_parameters() if budgets.is_pooled() else {})}
+        if budgets.is_pooled():
+            return {**limits, **parameters, **_pooler_parameters()}
+        return {**limits, **PRIMARY, **parameters}
 
     def _configure_connection(self, connection: Any) -> bool:
         """Called by Django for each new connection. Not by libpq's ``options``, which older PgBouncers refuse."""
