@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from hitobit_portal.config import declarations as declared
 from hitobit_portal.config import env
+from hitobit_portal.config.parsers import sentinel_address
 from hitobit_portal.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -173,8 +174,12 @@ ATOMIC_REQUESTS = False  # SECURITY: an exception would roll back the failure co
 REDIS_URL = values[declared.REDIS_URL]
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
+        "BACKEND": (
+            "hitobit_portal.valkey.SentinelCache"
+            if sentinel_address(REDIS_URL)
+            else "django.core.cache.backends.redis.RedisCache"
+        ),
+        "LOCATION": [REDIS_URL],  # as text it would be split at commas
         "OPTIONS": {
             "socket_timeout": values[declared.REDIS_TIMEOUT],
             "socket_connect_timeout": values[declared.REDIS_TIMEOUT],

@@ -21,7 +21,6 @@ from django.core.checks import run_checks  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.db import DatabaseError, InterfaceError, connection  # noqa: E402
 from psycopg_pool import PoolTimeout  # noqa: E402
-from redis.asyncio import Redis  # noqa: E402
 
 from apikeys.gateway import prometheus  # noqa: E402
 from apikeys.gateway.authorizer import Authorizer, RequestLimits  # noqa: E402
@@ -36,6 +35,7 @@ from apikeys.gateway.metrics import GatewayMetrics, WorkerMetricsDirectory, coll
 from apikeys.gateway.requests import Security  # noqa: E402
 from apikeys.gateway.shared_limits import SharedBuckets, SharedReplayGuard  # noqa: E402
 from apikeys.gateway.tokens import TokenCache  # noqa: E402
+from hitobit_portal import valkey  # noqa: E402
 from hitobit_portal.database import limit_statements  # noqa: E402
 
 logger = logging.getLogger("portal.gateway")
@@ -135,11 +135,7 @@ def openapi_text() -> str:
 def build_limits() -> RequestLimits:
     """Build rate limits and replay guard from the settings, in this process or in Valkey (over all processes)."""
     limits = RequestLimits(settings.GATEWAY_KEY_RATE, settings.GATEWAY_ADDRESS_RATE)
-    redis = (
-        Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-        if settings.REDIS_URL
-        else None
-    )
+    redis = valkey.async_client(settings.REDIS_URL, timeout=1) if settings.REDIS_URL else None
     if settings.GATEWAY_LIMITS == "process":
         limits.key_buckets = Buckets(settings.GATEWAY_KEY_RATE)
         limits.address_buckets = Buckets(settings.GATEWAY_ADDRESS_RATE)

@@ -232,8 +232,10 @@ DATABASE_PROBE_MS = Setting(
 )
 REDIS_URL = Setting(
     "REDIS_URL", environment.str, "", Section.STORAGE, Process.BOTH,
-    validate=validate.Regexp(r"\Z|rediss?://|unix://", error="It does not begin with redis://, rediss:// or unix://."),
-    help="Redis or Valkey, for counters that processes share", default_help="counters in each process", secret=True,
+    validate=parsers.is_redis_address,
+    help="Redis or Valkey, for counters that processes share: `redis://...`, or with Sentinels "
+    "`redis+sentinel://:password@host:26379,host:26379/service/0`, where the password is that of the master and of the "
+    "Sentinels", default_help="counters in each process", secret=True,
 )
 REDIS_TIMEOUT = Setting(
     "PORTAL_REDIS_TIMEOUT", environment.float, 1.0, Section.STORAGE, Process.PORTAL,

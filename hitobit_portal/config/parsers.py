@@ -7,8 +7,9 @@ not repeat the value.
 import base64
 import binascii
 import re
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 import dj_email_url
@@ -185,6 +186,50 @@ def pooler_url(text: str) -> dict[str, Any]:
     if database.get("ENGINE") == "django.db.backends.sqlite3":
         raise ValidationError("It is not postgresql://.")
     return database
+
+
+@dataclass(frozen=True)
+class SentinelAddress:
+    """A ``redis+sentinel://`` address. ``password``: of the master and of the Sentinels; "" if there is none."""
+
+    sentinels: list[tuple[str, int]]
+    service: str
+    database: int
+    password: str
+
+
+def sentinel_address(text: str) -> SentinelAddress | None:
+    """``redis+sentinel://:password@host:26379,host:26379/service/0``; None for an address of another kind.
+
+    ``service``: what the Sentinels call the master (``sentinel monitor service ...``).
+    """
+    scheme, _, rest = text.partition("://")
+    if scheme != "redis+sentinel":
+        return None
+    credentials, _, location = rest.rpartition("@")
+    hosts, _, path = location.partition("/")
+    service, _, database = path.partition("/")
+    sentinels = [_host_and_port(part) for part in hosts.split(",")]
+    if not service or not (database or "0").isdecimal() or (credentials and credentials[0] != ":"):
+        raise ValidationError("It is not redis+sentinel://:password@host:26379,host:26379/service/0.")
+    return SentinelAddress(sentinels, service, int(database or "0"), unquote(credentials[1:]))
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port or 26379
+    except ValueError:
+        host, port = None, 0
+    if not host:
+        raise ValidationError("It has a Sentinel that is not host:port.")
+    return host, port
+
+
+def is_redis_address(text: str) -> None:
+    if not text.startswith(("redis://", "rediss://", "unix://", "redis+sentinel://")) and text:
+        raise ValidationError("It does not begin with redis://, rediss://, unix:// or redis+sentinel://.")
+    sentinel_address(text)
 
 
 def contacts(text: str) -> list[str]:

@@ -87,6 +87,12 @@ CASES = {
     "value and file": Bad("PORTAL_SECRET_KEY", {"PORTAL_SECRET_KEY_FILE": f"/tmp/{CANARY}"}, ("both",)),
     "unreadable file": Bad("DATABASE_URL", {"DATABASE_URL": None, "DATABASE_URL_FILE": "/nonexistent/file"}),
     "http as redis": Bad("REDIS_URL", {"REDIS_URL": f"http://:{CANARY}@cache.example"}, ("redis://",)),
+    "sentinels without a service": Bad(
+        "REDIS_URL", {"REDIS_URL": f"redis+sentinel://:{CANARY}@a:1,b:2"}, ("service",)
+    ),
+    "sentinel with a wrong port": Bad(
+        "REDIS_URL", {"REDIS_URL": f"redis+sentinel://:{CANARY}@a:x/portal/0"}, ("host:port",)
+    ),
     "mysql": Bad("DATABASE_URL", {"DATABASE_URL": f"mysql://u:{CANARY}@db.example/x"}, ("postgresql://",)),
     "no database at all": Bad("DATABASE_URL", {"DATABASE_URL": f"//{CANARY}"}),
 }
