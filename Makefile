@@ -31,8 +31,8 @@ gateway: $(VENV)/runtime.stamp ## Run the demo's authorization API alone on http
 	@exec env $(DEMO) $(BIN)/python manage.py run_gateway
 
 MATRIX := tests/deploy/recipes/test_matrix.py tests/deploy/clients
-# Alone on the machine: it counts requests that take too long.
-UPGRADE := tests/deploy/test_upgrade.py
+# Alone on the machine: they count requests that take too long.
+UPGRADE := tests/deploy/test_upgrade.py tests/deploy/test_high_availability.py
 
 test: lint check openid $(CLIENTS)/installed.stamp $(CATALOGUES) ## Everything that has to hold: lint, types, settings, and all tests but the heaviest
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not verify"

@@ -239,6 +239,9 @@ def author(checker: Checker, keys: list[KnownKey], stop: threading.Event, seed: 
         change, after = rare if chance.random() < 0.5 else chance.choice(possible)
         if change.name == "delete" and chance.random() < 0.7:
             continue
+        if not _answers():
+            time.sleep(0.1)  # nothing was begun, and so nothing is uncertain
+            continue
         begun = time.monotonic()
         place = len(key.history)
         key.history.append((begun, float("inf"), after))
@@ -253,6 +256,19 @@ def author(checker: Checker, keys: list[KnownKey], stop: threading.Event, seed: 
             key.history[place] = (begun, time.monotonic(), after)
             with checker.lock:
                 checker.seen[f"change: {change.name}"] += 1
+
+
+def _answers() -> bool:
+    """Return whether the database answers this thread."""
+    from django.db import Error, connection, connections
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        connections.close_all()
+        return False
+    return True
 
 
 def inject_faults(checker: Checker, postgres: Any, gateways: list[Any], seconds: float) -> None:
