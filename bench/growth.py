@@ -156,10 +156,11 @@ def busy_customer() -> Any:
 
 
 def pages(sara: Any, key: Any, oldest: str) -> dict[str, Callable[[], Any]]:
+    from accounts.staff.opaque_ids import AccountId
     from apikeys.operations import metrics
     from tests.support.gateways import token
     from tests.support.people import logged_in
-    from tests.support.staff import EVENTS, KEYS, USERS, page_of, staff_member
+    from tests.support.staff import EVENTS, KEYS, SMS, USERS, page_of, staff_member
 
     client = logged_in(staff_member("security"))
     bearer = {"Authorization": f"Bearer {token(f'bench-{oldest}')}"}
@@ -187,6 +188,11 @@ def pages(sara: Any, key: Any, oldest: str) -> dict[str, Callable[[], Any]]:
         "events, of a key": f"{EVENTS}?target={key.pk}",
         "events, up to a day": f"{EVENTS}?last={last}",
         "events, of a kind": f"{EVENTS}?event=key.created",
+        "SMS": SMS,
+        "SMS, failed": f"{SMS}?state=failed",
+        "SMS, of one purpose": f"{SMS}?purpose=test",
+        "SMS, by one provider": f"{SMS}?backend=accounts.sms.file",
+        "SMS, to a customer": f"{SMS}?whom={AccountId.hide(sara.user.pk)}",
         "overview": "/admin/",
     }
     made: dict[str, Callable[[], Any]] = {name: partial(client.get, path) for name, path in gets.items()}

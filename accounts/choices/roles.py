@@ -42,6 +42,7 @@ class Right(StaffRight):
     EXPORT_EVENTS = "accounts.export_events"
     VIEW_WEBHOOK = "accounts.view_webhookendpoint"
     SEND_WEBHOOK = "accounts.send_webhook"
+    VIEW_SMS = "accounts.view_smsdelivery"
 
 
 #: Those that Django does not make by itself; the permissions of the customer's model.
@@ -64,7 +65,7 @@ CUSTOM = [
 ]
 
 SUPPORT, SECURITY, AUDITOR = "support", "security", "auditor"
-_DAILY = {Right.VIEW_CUSTOMER, Right.FREEZE, Right.RESEND_NOTICE}
+_DAILY = {Right.VIEW_CUSTOMER, Right.FREEZE, Right.RESEND_NOTICE, Right.VIEW_SMS}
 _SEES = {Right.VIEW_CUSTOMER, Right.VIEW_EVENT, Right.SEE_CONTACT, Right.SEARCH_MANY}
 ROLES: dict[str, frozenset[StaffRight]] = {
     # Answers who calls. SECURITY: contact data stay masked, and a customer is found by what the caller says (whole
@@ -87,7 +88,7 @@ ROLES: dict[str, frozenset[StaffRight]] = {
         }
     ),
     # Looks at everybody, staff too, and changes nothing.
-    AUDITOR: frozenset(_SEES | {Right.SEE_STAFF, Right.EXPORT_EVENTS, Right.VIEW_WEBHOOK}),
+    AUDITOR: frozenset(_SEES | {Right.SEE_STAFF, Right.EXPORT_EVENTS, Right.VIEW_WEBHOOK, Right.VIEW_SMS}),
 }
 
 

@@ -72,3 +72,10 @@ class SmsDelivery(models.Model):
 
     class Meta:
         verbose_name = _("SMS delivery")
+        # For the staff's list, each with its filter; the doctor reads the last one of a back-end.
+        indexes = [
+            models.Index(fields=["backend", "at"], name="sms_of_a_backend"),
+            models.Index(fields=["purpose", "at"], name="sms_of_a_purpose"),
+            models.Index(fields=["number", "at"], name="sms_to_a_number"),
+            models.Index(fields=["at"], name="sms_that_failed", condition=models.Q(succeeded=False)),
+        ]

@@ -214,7 +214,7 @@ def sms() -> Iterator[CheckResult]:
             "Set PORTAL_SMS_BACKENDS: without it nobody can log in or create a key.",
         )
     for path in settings.SMS_BACKENDS:
-        last = SmsDelivery.objects.filter(backend=path).order_by("-pk").first()
+        last = SmsDelivery.objects.filter(backend=path).order_by("-at", "-pk").first()
         summary = "nothing sent yet"
         if last is not None:
             age = f"{_age(timezone.now() - last.at)} ago, {last.took_ms} ms"

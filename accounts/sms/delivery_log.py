@@ -29,6 +29,11 @@ def count_parts(text: str) -> int:
     return 1 if length <= single else -(-length // part)
 
 
+def masked_number(phone: str) -> str:
+    """Return ``phone`` as rows have it: the number of a customer is compared with theirs in this form only."""
+    return masked(phone)[:16]
+
+
 def record(
     backend: str,
     phone: str,
@@ -52,7 +57,7 @@ def record(
             SmsDelivery.objects.create(
                 backend=backend[:80],
                 purpose=purpose[:32],
-                number=masked(phone)[:16],
+                number=masked_number(phone),
                 spoken=spoken,
                 succeeded=not error,
                 error=error[:40],

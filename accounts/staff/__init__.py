@@ -13,5 +13,6 @@ __all__ = [
     "search",
     "sections",
     "site",
+    "sms_deliveries",
     "webhooks",
 ]

@@ -57,6 +57,12 @@ class TargetId(OpaqueId):
     use = "staff-id-target"
 
 
+class SmsDeliveryId(OpaqueId):
+    """The row next to a page of the list of SMS, in the URL of that page."""
+
+    use = "staff-id-sms"
+
+
 #: Names of the path converters.
 ACCOUNT, NOTICE, EVENT = "account", "notice", "event"
 for _name, _converter in ((ACCOUNT, AccountId), (NOTICE, NoticeId), (EVENT, EventId)):

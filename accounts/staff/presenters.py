@@ -54,6 +54,7 @@ VALUE_LABELS: dict[str, dict[str, Promise]] = {
         "event": gettext_lazy("an event"),
         "webhooks": gettext_lazy("list of webhooks"),
         "webhook": gettext_lazy("a webhook"),
+        "sms": gettext_lazy("list of SMS"),
     },
     "channel": dict(Notice.Channel.choices),
     "of": dict(DelayedChange.Kind.choices),

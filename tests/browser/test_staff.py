@@ -181,6 +181,7 @@ def test_staff_pages_are_clean_to_axe_and_to_the_console_and_nothing_scrolls_sid
         f"/admin/apikeys/apikey/{made['key']}/change/",
         "/admin/accounts/auditevent/",
         "/admin/accounts/webhookendpoint/",
+        "/admin/accounts/smsdelivery/",
     ]
     agent.site.live.manage("shell", "--no-imports", "-c", WEBHOOK)
     agent.open("/admin/accounts/webhookendpoint/")

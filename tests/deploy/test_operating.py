@@ -1,12 +1,21 @@
 """docs/operating.md says what is so: every setting, every command."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from django.core.management import get_commands
 
 from hitobit_portal.config import declarations, table
 from manage import REAL
 from tests.support.production import ROOT
+from tests.support.staff import staff_browser
+
+#: What runbooks are: documents for operators, and the alerts' own texts.
+RUNBOOKS = (*sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy/prometheus/alerts.yml")
+STAFF_PAGE = re.compile(r"(?<![\w/])/admin/[\w/.-]*(?:\?[\w=&.-]*)?")
 
 
 def document() -> str:
@@ -65,3 +74,29 @@ def test_links_within_the_document_lead_somewhere() -> None:
             assert (ROOT / "docs" / place).exists(), target
         else:
             assert anchor in headings, target
+
+
+def pages_of_runbooks() -> Iterator[str]:
+    for path in RUNBOOKS:
+        yield from STAFF_PAGE.findall(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.django_db
+def test_staff_page_that_a_runbook_names_is_there_with_its_filters() -> None:
+    named = set(pages_of_runbooks()) - {"/admin/login/"}  # which sends everybody to the portal's own
+    assert {"/admin/accounts/smsdelivery/", "/admin/accounts/smsdelivery/?state=failed&within=1h"} <= named
+    client = staff_browser("chief")
+    for path in named:
+        response: Any = client.get(path)
+        assert response.status_code == 200, path
+        if query := parse_qs(urlsplit(path).query, strict_parsing=True):
+            form = response.context_data["form"]
+            assert form.errors == {}, path
+            assert {name: [form.cleaned_data[name]] for name in query} == query, path
+
+
+def test_table_of_the_database_is_in_no_instruction_for_an_alert() -> None:
+    """Whom an alert wakes up has a browser, and perhaps no rights in the database."""
+    instructions = document().partition("What to do when an alert fires:")[2].partition("\n## ")[0]
+    assert "**PortalDown**" in instructions
+    assert re.findall(r"\b(?:accounts|apikeys)_\w+", instructions) == []

@@ -11,6 +11,7 @@ from apikeys.models import ApiKey
 from tests.support.people import Person, customer, logged_in
 
 USERS, KEYS, EVENTS = "/admin/accounts/user/", "/admin/apikeys/apikey/", "/admin/accounts/auditevent/"
+SMS = "/admin/accounts/smsdelivery/"
 ROLES = ("support", "security", "auditor")
 REASON = "Ticket 4711: phone stolen"
 

@@ -89,6 +89,7 @@ accounts_webhookendpoint_delete  GET   403 403 403 403 403 403
 accounts_webhookendpoint_delete  POST  403 403 403 403 403 403
 accounts_webhookendpoint_history GET   403 403 403 302 302 302
 accounts_webhookendpoint_row     GET   403 403 403 302 302 302
+accounts_smsdelivery_changelist  GET   403 200 403 200 200 200
 apikeys_apikey_changelist        GET   403 200 200 200 200 200
 apikeys_apikey_changelist:freeze POST  403 302 403 302 403 302
 apikeys_apikey_changelist:revoke POST  403 403 403 302 403 302
