@@ -58,6 +58,7 @@ def test_every_command_that_is_named_exists() -> None:
         "max_connections",
         "pg_dump",
         "connect_query",
+        "pg_trgm",
     }
     outcomes = {"address_refused", "rate_limited"}
     assert len(named) > 10

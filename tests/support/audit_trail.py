@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from django.apps import apps
@@ -19,8 +20,13 @@ from tests.support.people import Person
 
 rules = import_module("accounts.migrations.0004_audit_that_can_be_believed")
 roles = import_module("accounts.migrations.0005_roles")
-webhook_rights = import_module("accounts.migrations.0018_rights_to_webhooks")
 erasures = import_module("accounts.migrations.0019_erasures")
+#: Each later migration that gives rights to roles has a function ``give``.
+later_rights = [
+    module
+    for each in iter_modules(import_module("accounts.migrations").__path__)
+    if hasattr(module := import_module(f"accounts.migrations.{each.name}"), "give")
+]
 
 
 #: For a process that was killed: until the database has noticed.
@@ -55,8 +61,8 @@ def _emptied_by(flush: Callable[[], object]) -> None:
     chain._last_seen = (0, 0)
     rules.begin(apps, None)
     roles.make(apps, None)
-    webhook_rights.give(apps, None)
-    erasures.give(apps, None)
+    for module in later_rights:
+        module.give(apps, None)
     if others:
         raise StillRunning(
             f"ended for the flush, which they would have waited for, and it for them: {others}"
